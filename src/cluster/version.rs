@@ -1,0 +1,57 @@
+//! Kubernetes versions, and which of them labctl's templates know.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A Kubernetes version: `1.34.2`. Serialized as that string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version {
+    /// Always 1 so far.
+    pub major: u16,
+    /// What templates branch on.
+    pub minor: u16,
+    /// The patch release.
+    pub patch: u16,
+}
+
+impl Version {
+    /// The oldest minor release that the templates were written for.
+    pub const OLDEST_MINOR: u16 = 20;
+    /// The newest minor release that the templates were checked against.
+    pub const NEWEST_MINOR: u16 = 36;
+
+    /// Whether the templates know this version.
+    pub fn is_supported(self) -> bool {
+        self.major == 1 && (Self::OLDEST_MINOR..=Self::NEWEST_MINOR).contains(&self.minor)
+    }
+}
+
+impl FromStr for Version {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = || format!("`{text}` is not a version like 1.34.2");
+        let mut parts = text.strip_prefix('v').unwrap_or(text).split('.');
+        let mut part = || {
+            let digits = parts.next().filter(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()))?;
+            digits.parse::<u16>().ok()
+        };
+        let (Some(major), Some(minor), Some(patch)) = (part(), part(), part()) else { return Err(bad()) };
+        if parts.next().is_some() {
+            return Err(bad());
+        }
+        Ok(Self { major, minor, patch })
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+impl serde::Serialize for Version {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}

@@ -1,0 +1,270 @@
+//! The contract between the engine and the report: everything worth telling about a run, as data.
+//!
+//! The engine (and what prepares its work: local nodes, bundle, certificates) emits events and never prints; the
+//! report prints and never decides. The same events, one JSON object a line, are the run log and `--output json`.
+
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+/// One thing that happened in a run.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A run begins.
+    RunStarted {
+        /// The verb: `up`, `down`, `smoke`, ...
+        verb: String,
+        /// The lab's name.
+        lab: String,
+        /// The nodes it will work on, in order.
+        nodes: Vec<String>,
+    },
+    /// A step on the workstation begins, before or after the nodes' own work: `local nodes`, `bundle`, `certificates`.
+    StepStarted {
+        /// Its name, fit for a line of its own.
+        step: String,
+    },
+    /// How far a step is, when it can tell.
+    StepProgress {
+        /// The step's name.
+        step: String,
+        /// Done so far, in the step's own unit.
+        done: u64,
+        /// All there is to do.
+        total: u64,
+        /// What is being worked on now.
+        detail: String,
+    },
+    /// A step ended well.
+    StepEnded {
+        /// The step's name.
+        step: String,
+        /// What came of it: `6 nodes running`, `20 issued`.
+        detail: String,
+        /// Whether anything was changed by it.
+        changed: bool,
+        /// How long it took.
+        #[serde(rename = "ms", serialize_with = "millis")]
+        took: Duration,
+    },
+    /// A node's SSH connection stands.
+    NodeConnected {
+        /// The node.
+        node: String,
+        /// From dialling to authenticated.
+        #[serde(rename = "ms", serialize_with = "millis")]
+        took: Duration,
+    },
+    /// A node was asked about everything that the plan wants to know.
+    NodeProbed {
+        /// The node.
+        node: String,
+        /// The round trip.
+        #[serde(rename = "ms", serialize_with = "millis")]
+        took: Duration,
+    },
+    /// What the run is going to do, complete before anything changes.
+    Planned {
+        /// Every change, in playbook order.
+        changes: Vec<PlannedChange>,
+        /// Tasks that are already as desired.
+        unchanged: usize,
+    },
+    /// Bytes on their way into a node's blob store.
+    Pushing {
+        /// The node.
+        node: String,
+        /// Bytes sent so far.
+        sent: u64,
+        /// Bytes to send in all.
+        total: u64,
+    },
+    /// A play begins on a node that has something to change.
+    PlayStarted {
+        /// The play.
+        play: String,
+        /// The node.
+        node: String,
+        /// Tasks to be applied.
+        tasks: usize,
+    },
+    /// A task begins.
+    TaskStarted {
+        /// The play.
+        play: String,
+        /// The node.
+        node: String,
+        /// The task's title.
+        task: String,
+    },
+    /// A task ended well.
+    TaskEnded {
+        /// The play.
+        play: String,
+        /// The node.
+        node: String,
+        /// The task's title.
+        task: String,
+        /// Whether it changed the node (a `wait` that was over at once did not).
+        changed: bool,
+        /// How long it took.
+        #[serde(rename = "ms", serialize_with = "millis")]
+        took: Duration,
+    },
+    /// A task failed; the node does nothing more in this run.
+    TaskFailed(Failure),
+    /// A play ended on a node.
+    PlayEnded {
+        /// The play.
+        play: String,
+        /// The node.
+        node: String,
+        /// How it ended.
+        outcome: PlayOutcome,
+        /// How long it took.
+        #[serde(rename = "ms", serialize_with = "millis")]
+        took: Duration,
+    },
+    /// One check of a smoke test.
+    Check {
+        /// What was checked, as a sentence.
+        name: String,
+        /// `None` when it passed; otherwise why it did not.
+        failure: Option<String>,
+        /// How long it took.
+        #[serde(rename = "ms", serialize_with = "millis")]
+        took: Duration,
+    },
+    /// Something that a person should know and that stops nothing.
+    Warning {
+        /// The node it is about, if it is about one.
+        node: Option<String>,
+        /// The sentence.
+        message: String,
+    },
+    /// A run is over.
+    RunEnded(RunSummary),
+}
+
+/// One change of a plan, as a person reads it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PlannedChange {
+    /// The node.
+    pub node: String,
+    /// The play.
+    pub play: String,
+    /// The task's title.
+    pub task: String,
+    /// What differs: `missing`, `content differs`, `restart: /etc/... changed`.
+    pub why: String,
+}
+
+/// Everything that is known about a failed task.
+#[derive(Debug, Clone, Serialize)]
+pub struct Failure {
+    /// The node.
+    pub node: String,
+    /// The play; empty when the node failed before any play (connection, probe, push).
+    pub play: String,
+    /// The task's title, or what labctl was doing.
+    pub task: String,
+    /// The command that failed, as a person would type it; never a secret.
+    pub command: Option<String>,
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// What went wrong, when no command is to blame.
+    pub reason: String,
+    /// The last lines of its output.
+    pub stderr: Vec<String>,
+    /// The last journal lines of the unit that it is about.
+    pub journal: Vec<String>,
+    /// What to do next, when labctl knows.
+    pub help: Option<String>,
+}
+
+/// How a play ended on one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlayOutcome {
+    /// All of its tasks are as desired now.
+    Done,
+    /// One of its tasks failed.
+    Failed,
+    /// It never began: something that it comes after failed, or the run was cancelled.
+    Skipped,
+}
+
+/// The end of a run, for the closing table.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunSummary {
+    /// Whether everything that was planned was done.
+    pub ok: bool,
+    /// Whether the run was stopped by the user.
+    pub cancelled: bool,
+    /// One row a node, in the inventory's order.
+    pub nodes: Vec<NodeSummary>,
+    /// The run's length.
+    #[serde(rename = "ms", serialize_with = "millis")]
+    pub took: Duration,
+    /// The full log of the run.
+    pub log: Option<std::path::PathBuf>,
+}
+
+/// One node's row in the closing table.
+#[derive(Debug, Clone, Serialize)]
+pub struct NodeSummary {
+    /// The node.
+    pub node: String,
+    /// Its roles, comma-separated.
+    pub roles: String,
+    /// Its address.
+    pub address: String,
+    /// Tasks that changed something.
+    pub changed: usize,
+    /// Tasks that were as desired.
+    pub unchanged: usize,
+    /// The failed task's title.
+    pub failed: Option<String>,
+    /// SSH round trips (one exec each).
+    pub round_trips: u64,
+    /// Payload bytes sent to the node.
+    pub bytes_sent: u64,
+}
+
+/// An event with its moment, as the run log keeps it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Stamped {
+    /// Milliseconds since the Unix epoch.
+    #[serde(rename = "time_ms", serialize_with = "epoch_millis")]
+    pub time: SystemTime,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Where events go: a cheap handle that every part of a run can keep a copy of.
+#[derive(Debug, Clone)]
+pub struct Events(tokio::sync::mpsc::UnboundedSender<Stamped>);
+
+impl Events {
+    /// A sender and the receiving end, which the report drains.
+    pub fn channel() -> (Self, tokio::sync::mpsc::UnboundedReceiver<Stamped>) {
+        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+        (Self(sender), receiver)
+    }
+
+    /// Tells of something that happened now. A report that is gone is no reason to stop working.
+    pub fn emit(&self, event: Event) {
+        let _ = self.0.send(Stamped { time: SystemTime::now(), event });
+    }
+}
+
+fn millis<S: serde::Serializer>(took: &Duration, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_u64(took.as_millis().try_into().unwrap_or(u64::MAX))
+}
+
+fn epoch_millis<S: serde::Serializer>(time: &SystemTime, s: S) -> Result<S::Ok, S::Error> {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    millis(&since, s)
+}
