@@ -1,0 +1,3 @@
+module labctl.test/bundle/images
+
+go 1.24.0
