@@ -1,1 +1,122 @@
-//! stub
+//! The verbs, one file each: wiring, no logic. What a verb needs in common lies in [`session`].
+
+mod bundle;
+mod converge;
+mod down;
+mod explain;
+mod kubeconfig;
+mod playbook;
+mod render;
+mod session;
+mod smoke;
+mod ssh;
+mod validate;
+
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+
+use crate::cli::{Cli, Verb};
+use crate::report::Reporter;
+
+/// How a verb ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// All that was asked for is done.
+    Done,
+    /// Something failed; it was told.
+    Failed,
+    /// The usage, the inventory or a playbook is wrong; nothing was done.
+    Bad,
+    /// `plan` found changes.
+    Changes,
+    /// The user stopped it.
+    Cancelled,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Bad => 2,
+            Exit::Changes => 3,
+            Exit::Cancelled => 130,
+        })
+    }
+}
+
+/// A verb that could not go on: what to say, and how to exit.
+#[derive(Debug)]
+pub struct Stop {
+    error: Option<Box<dyn std::error::Error + Send + Sync>>,
+    help: Option<String>,
+    exit: Exit,
+}
+
+impl Stop {
+    /// Everything was said already.
+    fn silent(exit: Exit) -> Self {
+        Self { error: None, help: None, exit }
+    }
+
+    /// The user asked for something that cannot be.
+    fn bad(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { error: Some(error.into()), help: None, exit: Exit::Bad }
+    }
+
+    /// Something failed.
+    fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { error: Some(error.into()), help: None, exit: Exit::Failed }
+    }
+
+    fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// Runs a verb to its end.
+pub fn run(cli: Cli) -> ExitCode {
+    let reporter = Reporter::new(cli.global.output, cli.global.verbose);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            reporter.error(&error, None);
+            return Exit::Failed.into();
+        }
+    };
+    let exit = runtime.block_on(dispatch(&cli, &reporter)).unwrap_or_else(|stop| {
+        if let Some(error) = &stop.error {
+            reporter.error(error.as_ref(), stop.help.as_deref());
+        }
+        stop.exit
+    });
+    // Transfers that were cut off must not keep the process.
+    runtime.shutdown_background();
+    exit.into()
+}
+
+async fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<Exit, Stop> {
+    let global = &cli.global;
+    match &cli.verb {
+        Verb::Up(args) => converge::up(args, global, reporter).await,
+        Verb::Plan(args) => converge::plan(args, global, reporter).await,
+        Verb::Play(args) => converge::play(args, global, reporter).await,
+        Verb::Down(args) => down::down(args, global, reporter).await,
+        Verb::Smoke(lab) => smoke::smoke(lab, global, reporter).await,
+        Verb::Validate(lab) => validate::validate(lab, reporter),
+        Verb::Render(args) => render::render(args, global, reporter).await,
+        Verb::Explain(args) => explain::explain(args, global, reporter).await,
+        Verb::Graph(args) => explain::graph(args, reporter).await,
+        Verb::Ssh(args) => ssh::ssh(args, reporter),
+        Verb::Kubeconfig(args) => kubeconfig::kubeconfig(args, reporter),
+        Verb::Bundle(verb) => bundle::bundle(verb, global, reporter).await,
+        Verb::Playbook(verb) => playbook::playbook(verb, reporter),
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "labctl", &mut script);
+            session::print(reporter, &String::from_utf8_lossy(&script))
+        }
+    }
+}

@@ -1,1 +1,152 @@
-//! stub
+//! Modules: the kinds of task that a playbook can hold, one file each.
+//!
+//! A task of a playbook (`template: { from: etcd.service, to: ... }`) becomes, for one node, a [`Desired`] state: all
+//! strings rendered, all content known. Every desired state has four faces, all of them pure:
+//!
+//! - **probe**: the [`Question`]s whose answers tell whether the node is already as desired;
+//! - **diff**: how the answers (the [`Facts`]) differ from what is desired, as a sentence, or not at all;
+//! - **actions**: the shell text that makes it so, with the files that it needs;
+//! - **shell**: what a person would have typed.
+
+pub mod command;
+pub mod directory;
+pub mod file;
+pub mod hosts_entry;
+pub mod image;
+pub mod kernel_module;
+pub mod kubectl_apply;
+pub mod package;
+pub mod probe;
+mod quote;
+pub mod route;
+pub mod sysctl;
+pub mod unit;
+pub mod wait;
+
+use std::time::Duration;
+
+pub use self::quote::quote;
+pub use probe::{Facts, Question};
+
+/// Where labctl keeps its own things on a node.
+pub const STATE_FOLDER: &str = "/var/lib/labctl";
+
+/// One desired state on one node: a task with everything worked out.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Desired {
+    /// A folder with mode and owner.
+    Directory(directory::Directory),
+    /// A file with content, mode and owner; what `file`, `template` and `binary` become.
+    File(file::File),
+    /// A container image in containerd.
+    Image(image::Image),
+    /// A systemd unit, enabled and started, running what its files say.
+    Unit(unit::Unit),
+    /// A command with a check that says when it is not needed.
+    Command(command::Command),
+    /// A kernel setting, now and after a reboot.
+    Sysctl(sysctl::Sysctl),
+    /// A kernel module, now and after a reboot.
+    KernelModule(kernel_module::KernelModule),
+    /// Packages of the distribution.
+    Package(package::Package),
+    /// A route in the main table.
+    Route(route::Route),
+    /// A line in `/etc/hosts`.
+    HostsEntry(hosts_entry::HostsEntry),
+    /// Objects in the cluster.
+    KubectlApply(kubectl_apply::KubectlApply),
+    /// A condition that comes true by itself.
+    Wait(wait::Wait),
+}
+
+/// What an action needs beside its text.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Actions {
+    /// Lines of POSIX shell, run under `set -e`; they may call the functions of the apply script's prelude
+    /// (`put`, `link`, `made`, ...) and name a payload as `"$payload/NAME"`.
+    pub script: String,
+    /// Small files that travel in the apply's own stream, by name.
+    pub payloads: Vec<(String, Vec<u8>)>,
+    /// Content-addressed files that must be in the node's blob store first, by SHA-256.
+    pub blobs: Vec<file::Blob>,
+    /// The unit whose journal explains a failure.
+    pub unit: Option<String>,
+    /// How long the action may take, beyond the usual.
+    pub patience: Duration,
+}
+
+impl Actions {
+    /// Only shell text.
+    pub fn script(script: impl Into<String>) -> Self {
+        Self { script: script.into(), ..Self::default() }
+    }
+}
+
+/// The four faces of a desired state.
+pub trait State {
+    /// What to ask the node.
+    fn probe(&self) -> Vec<Question>;
+
+    /// Why the node is not as desired; `None` when it is. A question without an answer counts as "not as desired".
+    fn diff(&self, facts: &Facts) -> Option<String>;
+
+    /// What to do about it.
+    fn actions(&self, facts: &Facts) -> Actions;
+
+    /// What a person would have typed; never a secret.
+    fn shell(&self) -> String;
+
+    /// A short title for reports: `/etc/hosts`, `unit etcd.service`.
+    fn title(&self) -> String;
+
+    /// What the facts are once the actions have run: the law that plans are held to is that a diff against these
+    /// facts finds nothing.
+    fn settle(&self, facts: &mut Facts);
+}
+
+impl Desired {
+    fn state(&self) -> &dyn State {
+        match self {
+            Desired::Directory(it) => it,
+            Desired::File(it) => it,
+            Desired::Image(it) => it,
+            Desired::Unit(it) => it,
+            Desired::Command(it) => it,
+            Desired::Sysctl(it) => it,
+            Desired::KernelModule(it) => it,
+            Desired::Package(it) => it,
+            Desired::Route(it) => it,
+            Desired::HostsEntry(it) => it,
+            Desired::KubectlApply(it) => it,
+            Desired::Wait(it) => it,
+        }
+    }
+
+    /// Whether the answer that the probe found may be out of date once anything before this task has changed, so that
+    /// the task is judged again when its turn comes.
+    pub fn judged_at_run_time(&self) -> bool {
+        matches!(self, Desired::Command(_) | Desired::KubectlApply(_) | Desired::Wait(_))
+    }
+}
+
+impl State for Desired {
+    fn probe(&self) -> Vec<Question> {
+        self.state().probe()
+    }
+    fn diff(&self, facts: &Facts) -> Option<String> {
+        self.state().diff(facts)
+    }
+    fn actions(&self, facts: &Facts) -> Actions {
+        self.state().actions(facts)
+    }
+    fn shell(&self) -> String {
+        self.state().shell()
+    }
+    fn title(&self) -> String {
+        self.state().title()
+    }
+    fn settle(&self, facts: &mut Facts) {
+        self.state().settle(facts);
+    }
+}

@@ -1,1 +1,401 @@
-//! stub
+//! Playbooks: the runbook as data. An ordered set of plays that brings nodes to a state.
+//!
+//! This module is the typed vocabulary of the YAML; [`load`] reads it, and [`standard`] holds the playbooks that are
+//! compiled in. Strings are still templates here: what a task means for one node is worked out by the plan.
+
+pub mod load;
+pub mod standard;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::cluster::Role;
+use crate::module::unit::OnChange;
+
+/// An ordered set of plays.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Playbook {
+    /// Its name: the verb it stands behind.
+    pub name: String,
+    /// What it is for, in a sentence or two.
+    #[serde(default)]
+    pub why: String,
+    /// The plays.
+    pub plays: Vec<Play>,
+}
+
+/// Tasks for the nodes of one role, with the plays it comes after.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Play {
+    /// Its name, unique in the playbook.
+    pub name: String,
+    /// The nodes it is for.
+    pub hosts: Hosts,
+    /// The plays that must have ended on all of their nodes.
+    #[serde(default)]
+    pub after: Vec<String>,
+    /// All of its nodes at the same time, or one after the other.
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// A condition over the cluster and the node; the play is left out where it is false.
+    #[serde(default)]
+    pub when: Option<String>,
+    /// Why the play exists, for a learner.
+    #[serde(default)]
+    pub why: String,
+    /// What is desired, in order.
+    pub tasks: Vec<Task>,
+}
+
+/// The nodes that a play is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hosts {
+    /// Every node.
+    All,
+    /// Nodes with the role controller.
+    Controller,
+    /// Nodes with the role worker.
+    Worker,
+    /// Nodes with the role loadbalancer.
+    Loadbalancer,
+    /// Nodes with the role client.
+    Client,
+}
+
+impl Hosts {
+    /// The role, or `None` for every node.
+    pub fn role(self) -> Option<Role> {
+        match self {
+            Hosts::All => None,
+            Hosts::Controller => Some(Role::Controller),
+            Hosts::Worker => Some(Role::Worker),
+            Hosts::Loadbalancer => Some(Role::Loadbalancer),
+            Hosts::Client => Some(Role::Client),
+        }
+    }
+}
+
+/// How a play goes over its nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Strategy {
+    /// All at the same time.
+    #[default]
+    Parallel,
+    /// One node at a time, each done (its waits included) before the next begins.
+    Rolling,
+}
+
+/// The nodes that a task is repeated for, with `peer` standing for each in turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Each {
+    /// Every node.
+    Nodes,
+    /// Every controller.
+    Controllers,
+    /// Every worker.
+    Workers,
+    /// Every node but the one that the task runs on.
+    Peers,
+    /// Every worker but the one that the task runs on.
+    PeerWorkers,
+}
+
+/// One task: the common keys, and exactly one module.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task {
+    /// A title of its own.
+    pub name: Option<String>,
+    /// Why the task exists, for a learner.
+    pub why: Option<String>,
+    /// A condition; the task is left out where it is false.
+    pub when: Option<String>,
+    /// Repeats the task for each of these nodes.
+    pub each: Option<Each>,
+    /// Only on the first of the play's nodes.
+    pub once: bool,
+    /// What is desired.
+    pub module: Module,
+}
+
+/// The modules, with their arguments as the YAML has them.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "the arguments' own types carry the meaning")]
+pub enum Module {
+    Directory(DirectoryArgs),
+    File(FileArgs),
+    Template(TemplateArgs),
+    Binary(BinaryArgs),
+    Image(ImageArgs),
+    Unit(UnitArgs),
+    Command(CommandArgs),
+    Sysctl(SysctlArgs),
+    KernelModule(KernelModuleArgs),
+    Package(PackageArgs),
+    Route(RouteArgs),
+    HostsEntry(HostsEntryArgs),
+    KubectlApply(KubectlApplyArgs),
+    Wait(WaitArgs),
+}
+
+/// `directory`: a folder with mode and owner.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DirectoryArgs {
+    /// Absolute path.
+    pub path: String,
+    /// Octal permissions; `0755` unless given.
+    #[serde(default)]
+    pub mode: Option<String>,
+    /// `user:group`; `root:root` unless given.
+    #[serde(default)]
+    pub owner: Option<String>,
+}
+
+/// `file`: a file from the lab's PKI or kubeconfigs, or with the content given here.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileArgs {
+    /// `pki/NAME` or `kubeconfig/NAME`.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// The content itself.
+    #[serde(default)]
+    pub content: Option<String>,
+    /// Absolute path on the node.
+    pub to: String,
+    /// Octal permissions; `0644` unless given.
+    #[serde(default)]
+    pub mode: Option<String>,
+    /// `user:group`; `root:root` unless given.
+    #[serde(default)]
+    pub owner: Option<String>,
+}
+
+/// `template`: a file rendered from a template.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TemplateArgs {
+    /// The template's name, without `.tera`.
+    pub from: String,
+    /// Absolute path on the node.
+    pub to: String,
+    /// Octal permissions; `0644` unless given.
+    #[serde(default)]
+    pub mode: Option<String>,
+    /// `user:group`; `root:root` unless given.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// Whether the content must never be shown.
+    #[serde(default)]
+    pub sensitive: bool,
+}
+
+/// `binary`: a program of the bundle.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BinaryArgs {
+    /// Its name in the bundle.
+    pub from: String,
+    /// Absolute path on the node.
+    pub to: String,
+    /// Octal permissions; `0755` unless given.
+    #[serde(default)]
+    pub mode: Option<String>,
+}
+
+/// `image`: a container image of the bundle.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageArgs {
+    /// Its name in the bundle: `image/coredns`.
+    pub from: String,
+}
+
+/// `unit`: a systemd unit.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnitArgs {
+    /// Its name with suffix.
+    pub name: String,
+    /// Whether it should run.
+    pub state: UnitState,
+    /// Whether it should start at boot; yes unless given.
+    #[serde(default)]
+    pub enabled: Option<bool>,
+    /// Files, or folders with a trailing `/`, whose change concerns it. Its own unit file is implied.
+    #[serde(default)]
+    pub uses: Vec<String>,
+    /// What to do then.
+    #[serde(default)]
+    pub on_change: OnChange,
+}
+
+/// Whether a unit should run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnitState {
+    /// It should.
+    Started,
+    /// It should not.
+    Stopped,
+}
+
+/// `command`: a command with a check that says when it is not needed.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandArgs {
+    /// What to run, for `sh`.
+    pub run: String,
+    /// The check, for `sh`; exit code 0: nothing to do.
+    pub unless: String,
+}
+
+/// `sysctl`: a kernel setting.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SysctlArgs {
+    /// Its name.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// `kernel_module`: a kernel module.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KernelModuleArgs {
+    /// Its name.
+    pub name: String,
+    /// A path that exists when the kernel can do what the module is for.
+    pub provides: String,
+}
+
+/// `package`: packages of the distribution.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackageArgs {
+    /// Each `name`, or `name=/a/file/that/proves/it`.
+    pub names: Vec<String>,
+}
+
+/// `route`: a route in the main table.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteArgs {
+    /// Destination CIDR.
+    pub to: String,
+    /// Next hop.
+    pub via: String,
+}
+
+/// `hosts_entry`: a line in `/etc/hosts`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostsEntryArgs {
+    /// The address.
+    pub address: String,
+    /// The name.
+    pub name: String,
+}
+
+/// `kubectl_apply`: objects in the cluster.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KubectlApplyArgs {
+    /// The template that renders the manifest.
+    pub from: String,
+}
+
+/// `wait`: a condition that comes true by itself.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WaitArgs {
+    /// What is waited for, as the end of "waiting for".
+    #[serde(rename = "for")]
+    pub what: String,
+    /// The check, for `sh`.
+    pub until: String,
+    /// How long it may take: `60s`, `2m`.
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Duration,
+    /// The unit whose journal explains why it does not come true.
+    #[serde(default)]
+    pub unit: Option<String>,
+}
+
+fn duration<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(d)?;
+    let bad = || serde::de::Error::custom(format!("`{text}` is not a time like 60s or 2m"));
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?);
+    let number: u64 = number.parse().map_err(|_| bad())?;
+    match unit {
+        "s" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number * 60)),
+        _ => Err(bad()),
+    }
+}
+
+/// A task as the YAML has it: every module is a key, and exactly one of them must be there. (An untagged or flattened
+/// enum would say "data did not match any variant" where this can say which key is wrong.)
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTask {
+    name: Option<String>,
+    why: Option<String>,
+    when: Option<String>,
+    each: Option<Each>,
+    #[serde(default)]
+    once: bool,
+    directory: Option<DirectoryArgs>,
+    file: Option<FileArgs>,
+    template: Option<TemplateArgs>,
+    binary: Option<BinaryArgs>,
+    image: Option<ImageArgs>,
+    unit: Option<UnitArgs>,
+    command: Option<CommandArgs>,
+    sysctl: Option<SysctlArgs>,
+    kernel_module: Option<KernelModuleArgs>,
+    package: Option<PackageArgs>,
+    route: Option<RouteArgs>,
+    hosts_entry: Option<HostsEntryArgs>,
+    kubectl_apply: Option<KubectlApplyArgs>,
+    wait: Option<WaitArgs>,
+}
+
+impl<'de> Deserialize<'de> for Task {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        use serde::de::Error as _;
+        let raw = RawTask::deserialize(d)?;
+        let mut modules = [
+            raw.directory.map(Module::Directory),
+            raw.file.map(Module::File),
+            raw.template.map(Module::Template),
+            raw.binary.map(Module::Binary),
+            raw.image.map(Module::Image),
+            raw.unit.map(Module::Unit),
+            raw.command.map(Module::Command),
+            raw.sysctl.map(Module::Sysctl),
+            raw.kernel_module.map(Module::KernelModule),
+            raw.package.map(Module::Package),
+            raw.route.map(Module::Route),
+            raw.hosts_entry.map(Module::HostsEntry),
+            raw.kubectl_apply.map(Module::KubectlApply),
+            raw.wait.map(Module::Wait),
+        ]
+        .into_iter()
+        .flatten();
+        let module = modules.next().ok_or_else(|| {
+            D::Error::custom("this task has no module: one of directory, file, template, binary, image, unit, command, sysctl, kernel_module, package, route, hosts_entry, kubectl_apply, wait")
+        })?;
+        if modules.next().is_some() {
+            return Err(D::Error::custom("this task has two modules: give each a task of its own"));
+        }
+        Ok(Task { name: raw.name, why: raw.why, when: raw.when, each: raw.each, once: raw.once, module })
+    }
+}

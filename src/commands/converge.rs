@@ -1,0 +1,184 @@
+//! `up`, `plan` and `play`: bring nodes to what a playbook desires, or show what that would take.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+use super::session::{
+    self, Outcome, Workshop, bundle, exit_of, lab_of, limited, open, under_lock, workshop_in_memory, workshop_kept,
+};
+use super::{Exit, Stop};
+use crate::cli::{Converge, Global, Play};
+use crate::cluster::{Cluster, Node};
+use crate::engine::{Connections, Run, apply::apply, connect::connect, probe::probe};
+use crate::event::{Event, Events, Failure};
+use crate::lab::cache_directory;
+use crate::module::Facts;
+use crate::plan::{self, DesiredPlay, Plan, preflight};
+use crate::playbook::{Playbook, load, standard};
+use crate::report::Reporter;
+
+/// Brings the lab to what the inventory says.
+pub async fn up(args: &Converge, global: &Global, reporter: &Reporter) -> Result<Exit, Stop> {
+    let cluster = open(&args.lab.inventory, reporter)?;
+    let playbook = standard::find("up", args.sources.playbooks.as_deref()).map_err(Stop::bad)?;
+    let report = under_lock("up", &cluster, global, reporter, |working| async {
+        let (run, events) = (working.run, working.events);
+        start_local_nodes(&cluster, &events).await?;
+        let bundle = bundle(&cluster, &events).await?;
+        let workshop = workshop_kept(&cluster, bundle, &args.sources, &events)?;
+        converge(&cluster, &workshop, &playbook, global, &run).await
+    })
+    .await?;
+    let inventory = args.lab.inventory.display();
+    let next = if report.ok() {
+        let admin = relative(&lab_of(&cluster).admin_conf());
+        vec![format!("export KUBECONFIG={admin}; kubectl get nodes"), format!("labctl smoke {inventory}")]
+    } else {
+        vec![format!("labctl up {inventory}")]
+    };
+    reporter.close(&report, &next);
+    Ok(exit_of(&report))
+}
+
+/// Runs any playbook.
+pub async fn play(args: &Play, global: &Global, reporter: &Reporter) -> Result<Exit, Stop> {
+    let cluster = open(&args.lab.inventory, reporter)?;
+    let file = Path::new(&args.playbook);
+    let playbook = if file.extension().is_some() {
+        load::read(file).map_err(Stop::bad)?
+    } else {
+        standard::find(&args.playbook, args.sources.playbooks.as_deref()).map_err(Stop::bad)?
+    };
+    let report = under_lock(&format!("play {}", playbook.name), &cluster, global, reporter, |working| async {
+        let (run, events) = (working.run, working.events);
+        let bundle = bundle(&cluster, &events).await?;
+        let workshop = workshop_kept(&cluster, bundle, &args.sources, &events)?;
+        converge(&cluster, &workshop, &playbook, global, &run).await
+    })
+    .await?;
+    reporter.close(&report, &[]);
+    Ok(exit_of(&report))
+}
+
+/// Shows what `up` would change. Writes nothing anywhere: not on a node, not in the lab directory.
+pub async fn plan(args: &Converge, global: &Global, reporter: &Reporter) -> Result<Exit, Stop> {
+    let cluster = open(&args.lab.inventory, reporter)?;
+    let playbook = standard::find("up", args.sources.playbooks.as_deref()).map_err(Stop::bad)?;
+    let nodes = limited(&cluster, &global.limit)?;
+    let (events, receiver) = Events::channel();
+    let telling = reporter.spawn(receiver, None);
+    let (_cancel, cancelled) = tokio::sync::watch::channel(false);
+    let run = Run::new(events.clone(), global.forks.get(), cancelled);
+    events.emit(Event::RunStarted {
+        verb: "plan".to_owned(),
+        lab: cluster.name.clone(),
+        nodes: nodes.iter().map(|node| node.name.clone()).collect(),
+    });
+    let planned = async {
+        let bundle = bundle(&cluster, &events).await?;
+        let workshop = workshop_in_memory(&cluster, bundle, &args.sources)?;
+        let desired = select(workshop.expand(&playbook, &cluster)?, &nodes);
+        // Local nodes that do not run yet have nothing on them: everything would be made.
+        let reachable: Vec<&Node> =
+            if crate::local::is_up(&cluster, &lab_of(&cluster)) { nodes.clone() } else { Vec::new() };
+        let (plan, _, reached) = make_plan(&cluster, &reachable, &desired, &run).await;
+        Ok::<_, Stop>((plan, reached == reachable.len()))
+    }
+    .await;
+    drop((run, events));
+    let report = telling.await.map_err(Stop::failed)?;
+    let (plan, all_reached) = planned?;
+    if !all_reached {
+        reporter.close(&report, &[]);
+        return Ok(Exit::Failed);
+    }
+    reporter.plan(&report, &[format!("labctl up {}", args.lab.inventory.display())]);
+    Ok(if plan.is_empty() { Exit::Done } else { Exit::Changes })
+}
+
+/// Makes local nodes where the inventory asks for them.
+pub async fn start_local_nodes(cluster: &Cluster, events: &Events) -> Result<(), Stop> {
+    if cluster.local.is_some() {
+        crate::local::up(cluster, &lab_of(cluster), &cache_directory(), events).await.map_err(Stop::failed)?;
+    }
+    Ok(())
+}
+
+/// Connects, probes, plans and applies.
+pub async fn converge(
+    cluster: &Cluster,
+    workshop: &Workshop,
+    playbook: &Playbook,
+    global: &Global,
+    run: &Run,
+) -> Result<Outcome, Stop> {
+    let nodes = limited(cluster, &global.limit)?;
+    let desired = select(workshop.expand(playbook, cluster)?, &nodes);
+    let (plan, connections, reached) = make_plan(cluster, &nodes, &desired, run).await;
+    let mut outcome = Outcome { ok: reached == nodes.len(), connections, ..Outcome::default() };
+    if reached == 0 {
+        return Ok(outcome);
+    }
+    for on in plan.plays.iter().flat_map(|play| &play.nodes) {
+        *outcome.unchanged.entry(on.node.clone()).or_default() += on.unchanged;
+    }
+    if !plan.is_empty() {
+        outcome.applied = apply(plan, &outcome.connections, run).await;
+        outcome.ok &= outcome.applied.ok;
+    }
+    for node in nodes.iter().filter(|node| !outcome.connections.contains_key(&node.name)) {
+        outcome.applied.failed.entry(node.name.clone()).or_insert_with(|| "connect".to_owned());
+    }
+    Ok(outcome)
+}
+
+/// Keeps only what concerns `nodes`.
+fn select(mut plays: Vec<DesiredPlay>, nodes: &[&Node]) -> Vec<DesiredPlay> {
+    for play in &mut plays {
+        play.nodes.retain(|on| nodes.iter().any(|node| node.name == on.node));
+    }
+    plays
+}
+
+/// Connects and probes; the plan, the connections to nodes that can be worked on, and how many these are.
+async fn make_plan(
+    cluster: &Cluster,
+    nodes: &[&Node],
+    desired: &[DesiredPlay],
+    run: &Run,
+) -> (Plan, Connections, usize) {
+    let mut connections = connect(cluster, nodes, run).await;
+    let facts = probe(&connections, |node| plan::questions(desired, node), run).await;
+    refuse_obstacles(&facts, &mut connections, run);
+    connections.retain(|node, _| facts.contains_key(node));
+    let plan = plan::diff::plan(desired, &facts);
+    run.events.emit(Event::Planned { changes: plan.changes(), unchanged: plan.unchanged() });
+    let reached = connections.len();
+    (plan, connections, reached)
+}
+
+/// Tells of what stands in the way on a node, and leaves that node alone.
+fn refuse_obstacles(facts: &BTreeMap<String, Facts>, connections: &mut Connections, run: &Run) {
+    for obstacle in preflight::obstacles(facts) {
+        connections.remove(&obstacle.node);
+        run.events.emit(Event::TaskFailed(Failure {
+            node: obstacle.node,
+            play: String::new(),
+            task: "preflight".to_owned(),
+            command: None,
+            code: None,
+            reason: obstacle.what,
+            stderr: Vec::new(),
+            journal: Vec::new(),
+            help: Some(obstacle.help),
+        }));
+    }
+}
+
+/// A path as it is shortest to type from here.
+fn relative(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    here.as_deref().and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path).display().to_string()
+}
+

@@ -1,0 +1,17 @@
+//! `kubeconfig`: prints the administrator's kubeconfig.
+
+use super::session::{lab_of, open, print};
+use super::{Exit, Stop};
+use crate::cli::Kubeconfig;
+use crate::report::Reporter;
+
+/// Prints the administrator's kubeconfig.
+pub fn kubeconfig(args: &Kubeconfig, reporter: &Reporter) -> Result<Exit, Stop> {
+    let cluster = open(&args.lab.inventory, reporter)?;
+    let path = lab_of(&cluster).admin_conf();
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        Stop::failed(format!("{}: {error}", path.display()))
+            .help(format!("labctl up {} makes it", args.lab.inventory.display()))
+    })?;
+    print(reporter, &text)
+}

@@ -1,0 +1,46 @@
+//! `playbook list`, `show` and `export`.
+
+use std::fs;
+
+use super::session::print;
+use super::{Exit, Stop};
+use crate::cli::Playbook as Verb;
+use crate::playbook::standard::{self, STANDARD};
+use crate::render;
+use crate::report::Reporter;
+
+/// Runs one of the verbs.
+pub fn playbook(verb: &Verb, reporter: &Reporter) -> Result<Exit, Stop> {
+    match verb {
+        Verb::List => {
+            let mut text = String::new();
+            for (name, _) in STANDARD {
+                let playbook = standard::find(name, None).map_err(Stop::bad)?;
+                let why = playbook.why.split_whitespace().collect::<Vec<_>>().join(" ");
+                text.push_str(&format!("{name:<8} {:>3} plays  {why}\n", playbook.plays.len()));
+            }
+            print(reporter, &text)
+        }
+        Verb::Show { name } => match STANDARD.iter().find(|(known, _)| known == name) {
+            Some((_, text)) => print(reporter, text),
+            None => Err(Stop::bad(standard::find(name, None).err().map_or_else(String::new, |e| e.to_string()))),
+        },
+        Verb::Export { folder, force } => {
+            let playbooks = STANDARD.iter().map(|(name, text)| (format!("playbooks/{name}.yaml"), *text));
+            let templates = render::standard::STANDARD.iter().map(|(name, text)| (format!("templates/{name}.tera"), *text));
+            let mut said = String::new();
+            for (name, text) in playbooks.chain(templates) {
+                let path = folder.join(name);
+                if path.exists() && !force {
+                    said.push_str(&format!("kept     {}\n", path.display()));
+                    continue;
+                }
+                let error = |e: std::io::Error| Stop::failed(format!("{}: {e}", path.display()));
+                fs::create_dir_all(path.parent().unwrap_or(folder)).map_err(error)?;
+                fs::write(&path, text).map_err(error)?;
+                said.push_str(&format!("written  {}\n", path.display()));
+            }
+            print(reporter, &said)
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! What verbs have in common: opening the inventory, preparing what a plan is made from, and running with a log, a
+//! report and a hand on Ctrl-C.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::watch;
+
+use super::{Exit, Stop};
+use crate::bundle::Bundle;
+use crate::cli::{Global, Sources};
+use crate::cluster::{self, Cluster, Node, Role};
+use crate::engine::apply::Applied;
+use crate::engine::{Connections, Run, lock};
+use crate::event::{Event, Events, NodeSummary, RunSummary};
+use crate::lab::{LabDirectory, cache_directory};
+use crate::pki::{kubeconfig::kubeconfigs, store};
+use crate::plan::DesiredPlay;
+use crate::plan::expand::{Materials, expand};
+use crate::playbook::Playbook;
+use crate::render::Renderer;
+use crate::render::context::Artefacts;
+use crate::report::{Reporter, RunLog, RunReport};
+
+/// Reads and resolves the inventory; says all that is wrong with it.
+pub fn open(path: &Path, reporter: &Reporter) -> Result<Cluster, Stop> {
+    let subject = path.display().to_string();
+    match cluster::open(path) {
+        Ok((cluster, warnings)) => {
+            for warning in warnings {
+                reporter.warning(&warning.to_string());
+            }
+            Ok(cluster)
+        }
+        Err(problems) => {
+            reporter.problems(&subject, &problems);
+            Err(Stop::silent(Exit::Bad))
+        }
+    }
+}
+
+/// The lab directory of a cluster.
+pub fn lab_of(cluster: &Cluster) -> LabDirectory {
+    LabDirectory::new(&cluster.lab_directory)
+}
+
+/// The nodes that `--limit` leaves, in the inventory's order.
+pub fn limited<'a>(cluster: &'a Cluster, limit: &[String]) -> Result<Vec<&'a Node>, Stop> {
+    if let Some(unknown) = limit.iter().find(|name| cluster.node(name).is_none()) {
+        let known: Vec<&str> = cluster.nodes.iter().map(|node| node.name.as_str()).collect();
+        return Err(Stop::bad(format!("--limit names {unknown}, which is no node of this lab"))
+            .help(format!("the nodes are {}", known.join(", "))));
+    }
+    Ok(cluster.nodes.iter().filter(|node| limit.is_empty() || limit.contains(&node.name)).collect())
+}
+
+/// Prints to the standard output. A reader that went away has seen what it wanted.
+pub fn print(reporter: &Reporter, text: &str) -> Result<Exit, Stop> {
+    reporter.print(text).map_err(Stop::failed)?;
+    Ok(Exit::Done)
+}
+
+/// What plans are made from, owned.
+pub struct Workshop {
+    pki: store::Pki,
+    kubeconfigs: BTreeMap<String, Vec<u8>>,
+    bundle: Bundle,
+    renderer: Renderer,
+    artefacts: Artefacts,
+}
+
+impl Workshop {
+    /// Puts together what is there already. Nothing is written.
+    pub fn new(pki: store::Pki, bundle: Bundle, sources: &Sources, cluster: &Cluster) -> Result<Self, Stop> {
+        let renderer = Renderer::new(sources.templates.as_deref()).map_err(Stop::bad)?;
+        let kubeconfigs = kubeconfigs(cluster, &pki).map_err(Stop::failed)?;
+        let encryption_key = pki.require(store::ENCRYPTION_KEY).map_err(Stop::failed)?;
+        let encryption_key = String::from_utf8_lossy(encryption_key).trim().to_owned();
+        let images = bundle.files.iter().filter_map(|(name, file)| {
+            Some((name.strip_prefix("image/")?.to_owned(), file.image.clone()?))
+        });
+        let versions = bundle.files.iter().map(|(name, file)| (name.clone(), file.version.clone()));
+        let artefacts = Artefacts { images: images.collect(), versions: versions.collect(), encryption_key };
+        Ok(Self { pki, kubeconfigs, bundle, renderer, artefacts })
+    }
+
+    /// What the playbook desires, worked out for every node.
+    pub fn expand(&self, playbook: &Playbook, cluster: &Cluster) -> Result<Vec<DesiredPlay>, Stop> {
+        let materials = Materials {
+            cluster,
+            pki: &self.pki,
+            kubeconfigs: &self.kubeconfigs,
+            bundle: &self.bundle,
+            renderer: &self.renderer,
+            artefacts: &self.artefacts,
+        };
+        expand(playbook, &materials).map_err(Stop::bad)
+    }
+
+    /// A template rendered for one node.
+    pub fn render(&self, template: &str, cluster: &Cluster, node: &Node) -> Result<String, Stop> {
+        let context = crate::render::Context::new(cluster, node, None, &self.artefacts);
+        self.renderer.render(template, &context).map_err(Stop::bad)
+    }
+
+    /// The administrator's kubeconfig.
+    pub fn admin_conf(&self) -> Option<&[u8]> {
+        self.kubeconfigs.get("admin.conf").map(Vec::as_slice)
+    }
+}
+
+/// Certificates as they are in the lab directory, with what is missing issued in memory only.
+pub fn workshop_in_memory(cluster: &Cluster, bundle: Bundle, sources: &Sources) -> Result<Workshop, Stop> {
+    let ensured = store::ensure(cluster, &lab_of(cluster), now()).map_err(Stop::failed)?;
+    Workshop::new(ensured.pki, bundle, sources, cluster)
+}
+
+/// Certificates ensured and kept, as a step of a run.
+pub fn workshop_kept(cluster: &Cluster, bundle: Bundle, sources: &Sources, events: &Events) -> Result<Workshop, Stop> {
+    let (step, started) = ("certificates".to_owned(), Instant::now());
+    events.emit(Event::StepStarted { step: step.clone() });
+    let lab = lab_of(cluster);
+    let ensured = store::ensure(cluster, &lab, now()).map_err(Stop::failed)?;
+    ensured.save(&lab).map_err(Stop::failed)?;
+    let issued = ensured.issued.len();
+    let workshop = Workshop::new(ensured.pki, bundle, sources, cluster)?;
+    if let Some(admin) = workshop.admin_conf() {
+        lab.write_private(&lab.admin_conf(), admin).map_err(Stop::failed)?;
+    }
+    let detail = if issued == 0 { "all valid".to_owned() } else { format!("{issued} issued") };
+    events.emit(Event::StepEnded { step, detail, changed: issued > 0, took: started.elapsed() });
+    Ok(workshop)
+}
+
+/// The bundle, opened; downloaded first when the inventory names none.
+pub async fn bundle(cluster: &Cluster, events: &Events) -> Result<Bundle, Stop> {
+    crate::bundle::pull::for_cluster(cluster, &cache_directory(), events).await.map_err(Stop::failed)
+}
+
+fn now() -> time::OffsetDateTime {
+    time::OffsetDateTime::now_utc()
+}
+
+/// What a verb's own work is given.
+pub struct Working {
+    /// The run: events, forks, and whether to stop.
+    pub run: Run,
+    /// The run's events.
+    pub events: Events,
+}
+
+/// What a verb's own work came to, for the closing table.
+#[derive(Default)]
+pub struct Outcome {
+    /// Whether all went well.
+    pub ok: bool,
+    /// What was applied, by node.
+    pub applied: Applied,
+    /// Tasks that were as desired, by node.
+    pub unchanged: BTreeMap<String, usize>,
+    /// The connections, for their traffic.
+    pub connections: Connections,
+}
+
+/// Runs `work` under the lab's lock, with a run log and a report; the first Ctrl-C asks it to stop, the second stops.
+///
+/// # Errors
+/// When the lock is held or the work gives up. A run that ended, well or not, is a [`RunReport`].
+pub async fn under_lock<F, W>(
+    verb: &str,
+    cluster: &Cluster,
+    global: &Global,
+    reporter: &Reporter,
+    work: W,
+) -> Result<RunReport, Stop>
+where
+    W: FnOnce(Working) -> F,
+    F: Future<Output = Result<Outcome, Stop>>,
+{
+    let nodes = limited(cluster, &global.limit)?;
+    let lab = lab_of(cluster);
+    let _lock = lock::take(&lab, verb)
+        .map_err(|error| Stop::failed(error).help("wait for it to end; a lock never outlives its run"))?;
+    let log = RunLog::create(&lab.runs(), SystemTime::now()).map_err(Stop::failed)?;
+    let log_path = log.path().to_path_buf();
+    let (events, receiver) = Events::channel();
+    let telling = reporter.spawn(receiver, Some(log));
+    let (cancel, cancelled) = watch::channel(false);
+    let run = Run::new(events.clone(), global.forks.get(), cancelled);
+    let listener = tokio::spawn(listen_for_ctrl_c(cancel, events.clone()));
+    events.emit(Event::RunStarted {
+        verb: verb.to_owned(),
+        lab: cluster.name.clone(),
+        nodes: nodes.iter().map(|node| node.name.clone()).collect(),
+    });
+    let started = Instant::now();
+    let result = work(Working { run: run.clone(), events: events.clone() }).await;
+    if let Ok(outcome) = &result {
+        let cancelled = run.is_cancelled();
+        events.emit(Event::RunEnded(summary(&nodes, outcome, cancelled, started.elapsed(), log_path)));
+    }
+    listener.abort();
+    let _ = listener.await;
+    drop((run, events));
+    let report = telling.await.map_err(Stop::failed)?;
+    result.map(|_| report)
+}
+
+async fn listen_for_ctrl_c(cancel: watch::Sender<bool>, events: Events) {
+    if tokio::signal::ctrl_c().await.is_err() {
+        return;
+    }
+    cancel.send_replace(true);
+    events.emit(Event::Cancelling);
+    if tokio::signal::ctrl_c().await.is_ok() {
+        // What nodes were doing goes on or is cut off; running the same command again finishes it.
+        let _ = console::Term::stderr().show_cursor();
+        std::process::exit(130);
+    }
+}
+
+fn summary(
+    nodes: &[&Node],
+    outcome: &Outcome,
+    cancelled: bool,
+    took: Duration,
+    log: std::path::PathBuf,
+) -> RunSummary {
+    use std::sync::atomic::Ordering::Relaxed;
+    let rows = nodes.iter().map(|node| {
+        let traffic = outcome.connections.get(&node.name).map(|connection| connection.traffic());
+        let counted = |map: &BTreeMap<String, usize>| map.get(&node.name).copied().unwrap_or_default();
+        NodeSummary {
+            node: node.name.clone(),
+            roles: node.roles.iter().map(Role::to_string).collect::<Vec<_>>().join(","),
+            address: node.address.to_string(),
+            changed: counted(&outcome.applied.changed),
+            unchanged: counted(&outcome.unchanged),
+            failed: outcome.applied.failed.get(&node.name).cloned(),
+            round_trips: traffic.map_or(0, |traffic| traffic.round_trips.load(Relaxed)),
+            bytes_sent: traffic.map_or(0, |traffic| traffic.bytes_sent.load(Relaxed)),
+        }
+    });
+    RunSummary { ok: outcome.ok && !cancelled, cancelled, nodes: rows.collect(), took, log: Some(log) }
+}
+
+/// How a run that ended ended.
+pub fn exit_of(report: &RunReport) -> Exit {
+    match (report.cancelled(), report.ok()) {
+        (true, _) => Exit::Cancelled,
+        (false, true) => Exit::Done,
+        (false, false) => Exit::Failed,
+    }
+}

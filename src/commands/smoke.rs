@@ -1,0 +1,27 @@
+//! `smoke`: tries what a person would try on a fresh cluster.
+
+use super::session::{Outcome, bundle, exit_of, open, under_lock, workshop_in_memory};
+use super::{Exit, Stop};
+use crate::cli::{Global, Lab, Sources};
+use crate::cluster::Role;
+use crate::engine::connect::connect;
+use crate::report::Reporter;
+use crate::smoke;
+
+/// Runs the smoke test on the lab.
+pub async fn smoke(lab: &Lab, global: &Global, reporter: &Reporter) -> Result<Exit, Stop> {
+    let cluster = open(&lab.inventory, reporter)?;
+    let report = under_lock("smoke", &cluster, global, reporter, |working| async {
+        let sources = Sources { playbooks: None, templates: None };
+        let workshop = workshop_in_memory(&cluster, bundle(&cluster, &working.events).await?, &sources)?;
+        let controllers: Vec<_> = cluster.with_role(Role::Controller).collect();
+        let first = controllers.first().ok_or_else(|| Stop::bad("the lab has no controller"))?;
+        let manifest = workshop.render("smoke.yaml", &cluster, first)?;
+        let connections = connect(&cluster, &controllers, &working.run).await;
+        let ok = smoke::run::run(&cluster, &manifest, &connections, &working.events).await;
+        Ok(Outcome { ok, connections, ..Outcome::default() })
+    })
+    .await?;
+    reporter.close(&report, &[]);
+    Ok(exit_of(&report))
+}

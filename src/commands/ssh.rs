@@ -1,0 +1,34 @@
+//! `ssh`: a shell on a node, through the OpenSSH client with the lab's own key and known hosts.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use super::session::open;
+use super::{Exit, Stop};
+use crate::cli::Ssh;
+use crate::engine::connect::target;
+use crate::report::Reporter;
+
+/// Becomes `ssh`. Returns only when that could not be started.
+pub fn ssh(args: &Ssh, reporter: &Reporter) -> Result<Exit, Stop> {
+    let lab = args.lab();
+    let cluster = open(&lab.inventory, reporter)?;
+    let node = cluster.node(args.node()).ok_or_else(|| {
+        let known: Vec<&str> = cluster.nodes.iter().map(|node| node.name.as_str()).collect();
+        Stop::bad(format!("{} is no node of this lab", args.node())).help(format!("the nodes are {}", known.join(", ")))
+    })?;
+    let target = target(&cluster, node);
+    let mut ssh = Command::new("ssh");
+    let known_hosts: Vec<String> = target.known_hosts.iter().map(|path| path.display().to_string()).collect();
+    ssh.arg("-o").arg(format!("UserKnownHostsFile={}", known_hosts.join(" ")));
+    ssh.arg("-p").arg(target.ssh.port.to_string());
+    if let Some(identity) = &target.ssh.identity {
+        ssh.arg("-i").arg(identity);
+    }
+    if let Some(jump) = &target.ssh.jump {
+        ssh.arg("-J").arg(format!("{}@{}:{}", jump.user, jump.host, jump.port));
+    }
+    ssh.arg("-l").arg(&target.ssh.user).arg(&target.ssh.host).args(&args.command);
+    let error = ssh.exec();
+    Err(Stop::failed(format!("cannot start ssh: {error}")).help("install the OpenSSH client: apt-get install openssh-client"))
+}

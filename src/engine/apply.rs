@@ -1,0 +1,340 @@
+//! Carries out a plan: every play on every node when its turn has come.
+//!
+//! Each play on each node is a cell of its own. A cell begins when the plays that its play comes after have ended on
+//! all of their nodes, when (in a rolling play) the node before it is done, and when its large files have arrived. A
+//! failure ends its node's part in the run; plays that come after the failed play are skipped, all others go on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::push::{Pushed, push};
+use super::script::{Line, command, patience, stream};
+use super::{Connections, Run, failure};
+use crate::event::{Event, Failure, PlayOutcome};
+use crate::module::file::Blob;
+use crate::plan::{Change, Plan, PlannedPlay};
+use crate::playbook::Strategy;
+use crate::transport::{Exec, Stdin, Transport, TransportError};
+
+/// What came of a plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Whether every play ended well on every node.
+    pub ok: bool,
+    /// Tasks that changed something, by node.
+    pub changed: BTreeMap<String, usize>,
+    /// The failed task's title, by node.
+    pub failed: BTreeMap<String, String>,
+}
+
+/// How far a play is, over all of its nodes.
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    remaining: usize,
+    failed: bool,
+}
+
+/// One play on one node.
+struct Cell {
+    play: String,
+    node: String,
+    changes: Vec<Change>,
+    rolling: bool,
+    /// The plays that must have ended.
+    after: Vec<watch::Receiver<Progress>>,
+    /// In a rolling play, the node before this one: whether it ended well, once it has.
+    before: Option<watch::Receiver<Option<bool>>>,
+    transport: Option<Transport>,
+    pushed: watch::Receiver<Pushed>,
+    /// Turns true when anything failed on this node.
+    node_failed: Arc<AtomicBool>,
+    run: Run,
+}
+
+/// What came of one cell.
+struct Ended {
+    outcome: PlayOutcome,
+    changed: usize,
+    failed: Option<String>,
+}
+
+/// Carries out `plan`. A node that is in the plan but not connected counts as failed.
+pub async fn apply(plan: Plan, connections: &Connections, run: &Run) -> Applied {
+    let mut pushes = JoinSet::new();
+    let mut stores: BTreeMap<String, watch::Receiver<Pushed>> = BTreeMap::new();
+    for (node, transport) in connections {
+        let (sender, receiver) = watch::channel(Pushed::default());
+        stores.insert(node.clone(), receiver);
+        let blobs = blobs_for(&plan, node);
+        if !blobs.is_empty() {
+            let (node, transport, run) = (node.clone(), transport.clone(), run.clone());
+            pushes.spawn(async move {
+                let Ok(_permit) = run.forks.clone().acquire_owned().await else { return };
+                push(&node, &transport, blobs, &sender, &run).await;
+            });
+        }
+    }
+    let mut cells = JoinSet::new();
+    let mut plays: Vec<watch::Receiver<Progress>> = Vec::new();
+    let failed_nodes: BTreeMap<String, Arc<AtomicBool>> = plan
+        .plays
+        .iter()
+        .flat_map(|play| &play.nodes)
+        .map(|on| (on.node.clone(), Arc::new(AtomicBool::new(!connections.contains_key(&on.node)))))
+        .collect();
+    for play in plan.plays {
+        let after = play.after.iter().map(|&index| plays[index].clone()).collect::<Vec<_>>();
+        plays.push(start_play(play, &after, connections, &stores, &failed_nodes, run, &mut cells));
+    }
+    let mut applied = Applied { ok: true, ..Applied::default() };
+    while let Some(joined) = cells.join_next().await {
+        // A cell that panicked is a bug of ours; the run must still end, and not end well.
+        let Ok((node, ended)) = joined else {
+            applied.ok = false;
+            continue;
+        };
+        applied.ok &= ended.outcome == PlayOutcome::Done;
+        *applied.changed.entry(node.clone()).or_default() += ended.changed;
+        if let Some(task) = ended.failed {
+            applied.failed.entry(node).or_insert(task);
+        }
+    }
+    if run.is_cancelled() {
+        pushes.shutdown().await;
+    }
+    while pushes.join_next().await.is_some() {}
+    applied
+}
+
+/// Starts the cells of one play and gives back how far it is.
+fn start_play(
+    play: PlannedPlay,
+    after: &[watch::Receiver<Progress>],
+    connections: &Connections,
+    stores: &BTreeMap<String, watch::Receiver<Pushed>>,
+    failed_nodes: &BTreeMap<String, Arc<AtomicBool>>,
+    run: &Run,
+    cells: &mut JoinSet<(String, Ended)>,
+) -> watch::Receiver<Progress> {
+    let (progress, watched) = watch::channel(Progress { remaining: play.nodes.len(), failed: false });
+    let progress = Arc::new(progress);
+    if play.nodes.is_empty() {
+        // A play for nobody still passes on that what it comes after has failed or is not over yet.
+        let after = after.to_vec();
+        progress.send_modify(|state| state.remaining = 1);
+        cells.spawn(async move {
+            let well = ended_well(after).await;
+            progress.send_modify(|state| *state = Progress { remaining: 0, failed: !well });
+            (String::new(), Ended { outcome: PlayOutcome::Done, changed: 0, failed: None })
+        });
+        return watched;
+    }
+    let mut before: Option<watch::Receiver<Option<bool>>> = None;
+    for on in play.nodes {
+        let (done, after_me) = watch::channel(None);
+        let (_, no_push) = watch::channel(Pushed::default());
+        let cell = Cell {
+            play: play.name.clone(),
+            node: on.node.clone(),
+            changes: on.changes,
+            rolling: play.strategy == Strategy::Rolling,
+            after: after.to_vec(),
+            before: before.take(),
+            transport: connections.get(&on.node).cloned(),
+            pushed: stores.get(&on.node).cloned().unwrap_or(no_push),
+            node_failed: Arc::clone(&failed_nodes[&on.node]),
+            run: run.clone(),
+        };
+        if cell.rolling {
+            before = Some(after_me);
+        }
+        let progress = Arc::clone(&progress);
+        cells.spawn(async move {
+            let node = cell.node.clone();
+            let ended = cell.go().await;
+            let well = ended.outcome == PlayOutcome::Done;
+            done.send_replace(Some(well));
+            progress.send_modify(|state| {
+                state.remaining -= 1;
+                state.failed |= !well;
+            });
+            (node, ended)
+        });
+    }
+    watched
+}
+
+/// Waits for plays to end; whether all of them ended well.
+async fn ended_well(plays: Vec<watch::Receiver<Progress>>) -> bool {
+    let mut well = true;
+    for mut play in plays {
+        match play.wait_for(|progress| progress.remaining == 0).await {
+            Ok(progress) => well &= !progress.failed,
+            Err(_) => well = false,
+        }
+    }
+    well
+}
+
+/// What must be pushed to a node, in the order in which plays want it.
+fn blobs_for(plan: &Plan, node: &str) -> Vec<Blob> {
+    let mut blobs: Vec<Blob> = Vec::new();
+    for on in plan.plays.iter().flat_map(|play| &play.nodes).filter(|on| on.node == node) {
+        for blob in on.changes.iter().flat_map(|change| &change.actions.blobs) {
+            if !blobs.contains(blob) {
+                blobs.push(blob.clone());
+            }
+        }
+    }
+    blobs
+}
+
+impl Cell {
+    async fn go(mut self) -> Ended {
+        let skipped = Ended { outcome: PlayOutcome::Skipped, changed: 0, failed: None };
+        let mut well = ended_well(std::mem::take(&mut self.after)).await;
+        if let Some(mut before) = self.before.take() {
+            well &= matches!(before.wait_for(Option::is_some).await.as_deref(), Ok(Some(true)));
+        }
+        if !well || self.node_failed.load(Ordering::Acquire) || self.run.is_cancelled() {
+            return self.skip(skipped);
+        }
+        if self.changes.is_empty() {
+            return Ended { outcome: PlayOutcome::Done, changed: 0, failed: None };
+        }
+        let Some(transport) = self.transport.take() else { return self.skip(skipped) };
+        if !self.blobs_arrived().await {
+            self.node_failed.store(true, Ordering::Release);
+            return Ended { outcome: PlayOutcome::Failed, changed: 0, failed: Some("push binaries".to_owned()) };
+        }
+        let Ok(_permit) = self.run.forks.clone().acquire_owned().await else { return self.skip(skipped) };
+        let started = Instant::now();
+        let (play, node) = (self.play.clone(), self.node.clone());
+        self.run.events.emit(Event::PlayStarted { play, node, tasks: self.changes.len() });
+        let ended = self.carry_out(&transport).await;
+        if ended.outcome == PlayOutcome::Failed {
+            self.node_failed.store(true, Ordering::Release);
+        }
+        self.tell_end(ended.outcome, started);
+        ended
+    }
+
+    fn skip(&self, ended: Ended) -> Ended {
+        self.tell_end(PlayOutcome::Skipped, Instant::now());
+        ended
+    }
+
+    fn tell_end(&self, outcome: PlayOutcome, started: Instant) {
+        let (play, node) = (self.play.clone(), self.node.clone());
+        self.run.events.emit(Event::PlayEnded { play, node, outcome, took: started.elapsed() });
+    }
+
+    /// Waits until the node's blob store has all that this play needs, or gets no more.
+    async fn blobs_arrived(&mut self) -> bool {
+        let needed: Vec<&str> =
+            self.changes.iter().flat_map(|change| &change.actions.blobs).map(|blob| blob.sha256.as_str()).collect();
+        let all = |state: &Pushed| needed.iter().all(|sha| state.blobs.contains(*sha));
+        match self.pushed.wait_for(|state| state.error.is_some() || all(state)).await {
+            Ok(state) => all(&state),
+            Err(_) => all(&self.pushed.borrow()),
+        }
+    }
+
+    async fn carry_out(&self, transport: &Transport) -> Ended {
+        let stream = match stream(&self.changes) {
+            Ok(stream) => stream,
+            Err(error) => return self.transport_failed("pack the play's files", &plain("pack", error)),
+        };
+        let (lines, heard) = mpsc::unbounded_channel();
+        let exec = Exec::new(command(), patience(&self.changes)).stdin(Stdin::Bytes(stream)).lines(lines);
+        let (output, heard) = tokio::join!(transport.exec(exec), self.listen(heard));
+        if let Some(task) = heard.failed {
+            return Ended { outcome: PlayOutcome::Failed, changed: heard.changed, failed: Some(task) };
+        }
+        let doing = heard.doing.map_or("begin", |number| self.changes[number].title.as_str());
+        match output {
+            Err(error) => Ended { changed: heard.changed, ..self.transport_failed(doing, &error) },
+            Ok(_) if heard.ended => Ended { outcome: PlayOutcome::Done, changed: heard.changed, failed: None },
+            Ok(output) => {
+                let said = String::from_utf8_lossy(&output.stderr);
+                let error = plain("run the play's script", format!("exit code {}: {}", output.code, said.trim()));
+                Ended { changed: heard.changed, ..self.transport_failed(doing, &error) }
+            }
+        }
+    }
+
+    fn transport_failed(&self, task: &str, error: &TransportError) -> Ended {
+        self.run.events.emit(Event::TaskFailed(failure(&self.node, &self.play, task, error)));
+        Ended { outcome: PlayOutcome::Failed, changed: 0, failed: Some(task.to_owned()) }
+    }
+
+    /// Turns what the script says into events.
+    async fn listen(&self, mut lines: mpsc::UnboundedReceiver<String>) -> Heard {
+        let mut heard = Heard::default();
+        let mut began = Instant::now();
+        let (mut output, mut journal) = (Vec::new(), Vec::new());
+        while let Some(line) = lines.recv().await {
+            let Some(line) = Line::parse(&line) else { continue };
+            match line {
+                Line::Start(number) if number < self.changes.len() => {
+                    began = Instant::now();
+                    heard.doing = Some(number);
+                    self.run.events.emit(Event::TaskStarted {
+                        play: self.play.clone(),
+                        node: self.node.clone(),
+                        task: self.changes[number].title.clone(),
+                    });
+                }
+                Line::Done(number) | Line::Same(number) if number < self.changes.len() => {
+                    let changed = matches!(line, Line::Done(_));
+                    heard.changed += usize::from(changed);
+                    self.run.events.emit(Event::TaskEnded {
+                        play: self.play.clone(),
+                        node: self.node.clone(),
+                        task: self.changes[number].title.clone(),
+                        changed,
+                        took: began.elapsed(),
+                    });
+                }
+                Line::Fail(number, code) if number < self.changes.len() => {
+                    let change = &self.changes[number];
+                    heard.failed = Some(change.title.clone());
+                    self.run.events.emit(Event::TaskFailed(Failure {
+                        node: self.node.clone(),
+                        play: self.play.clone(),
+                        task: change.title.clone(),
+                        command: Some(change.shell.clone()),
+                        code: Some(code),
+                        reason: change.why.clone(),
+                        stderr: std::mem::take(&mut output),
+                        journal: std::mem::take(&mut journal),
+                        help: None,
+                    }));
+                }
+                Line::Output(text) => output.push(text),
+                Line::Journal(text) => journal.push(text),
+                Line::End => heard.ended = true,
+                Line::Start(_) | Line::Done(_) | Line::Same(_) | Line::Fail(..) => {}
+            }
+        }
+        heard
+    }
+}
+
+/// What a script has said.
+#[derive(Default)]
+struct Heard {
+    doing: Option<usize>,
+    changed: usize,
+    failed: Option<String>,
+    ended: bool,
+}
+
+fn plain(what: &str, why: impl ToString) -> TransportError {
+    TransportError { what: what.to_owned(), why: why.to_string(), help: None }
+}

@@ -1,0 +1,72 @@
+//! The lock that keeps two runs on one lab apart.
+//!
+//! It is an advisory lock on a file in the lab directory: the kernel lets go of it when labctl ends, however it ends,
+//! so a lock is never stuck.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::lab::LabDirectory;
+
+/// Holds the lock until it is dropped.
+#[derive(Debug)]
+pub struct Lock(#[allow(dead_code, reason = "the open file is the lock")] File);
+
+/// Why a lock could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another run has it.
+    #[error("another labctl is working on this lab{}", .0.as_deref().map(|who| format!(" ({who})")).unwrap_or_default())]
+    Held(Option<String>),
+    /// The lab directory cannot be written.
+    #[error("{path}: {why}")]
+    Io {
+        /// The lock file.
+        path: std::path::PathBuf,
+        /// What the system says.
+        why: io::Error,
+    },
+}
+
+/// Takes the lab's lock, without waiting. `doing` is what the other side is told.
+///
+/// # Errors
+/// When another run has it, or the lab directory cannot be written.
+pub fn take(lab: &LabDirectory, doing: &str) -> Result<Lock, LockError> {
+    let path = lab.lock();
+    let io = |why| LockError::Io { path: path.clone(), why };
+    lab.make_folder(lab.root()).map_err(io)?;
+    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(io)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut who = String::new();
+            let _ = file.read_to_string(&mut who);
+            return Err(LockError::Held(Some(who.trim().to_owned()).filter(|who| !who.is_empty())));
+        }
+        Err(errno) => return Err(io(errno.into())),
+    }
+    file.set_len(0).map_err(io)?;
+    file.rewind().map_err(io)?;
+    writeln!(file, "labctl {doing}, process {}", std::process::id()).map_err(io)?;
+    Ok(Lock(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_run_is_told_who_has_the_lock_and_gets_it_afterwards() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let lab = LabDirectory::new(folder.path().join("lab"));
+        let first = take(&lab, "up").expect("nobody has it");
+        let error = take(&lab, "down").expect_err("the first run has it");
+        assert!(error.to_string().contains("labctl up, process "), "{error}");
+        drop(first);
+        take(&lab, "down").expect("it was given back");
+    }
+}

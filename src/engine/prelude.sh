@@ -1,0 +1,99 @@
+# labctl: one play on one node. $1 is a folder of this run: this script, its payloads, its output.
+LC_ALL=C
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export LC_ALL PATH
+umask 022
+here=$1
+payload=$here/payload
+state=/var/lib/labctl
+signature='%F|%a|%U:%G|%s|%i|%.9Y|%.9Z|%n'
+
+# The node record: one line for each thing that labctl made here, written before it is made, so that a teardown
+# knows of it even when the run was cut off in between.
+made() {
+  grep -qxF -- "$*" "$state/record" 2>/dev/null || printf '%s\n' "$*" >> "$state/record"
+}
+made_sysctl() { # key, value found
+  grep -q "^sysctl $1 " "$state/record" 2>/dev/null || printf 'sysctl %s %s\n' "$1" "$2" >> "$state/record"
+}
+claim() { # a file that is about to be written: ours, or somebody's whose copy is kept
+  case $1 in "$state"/*) return ;; esac
+  grep -qxF -e "file $1" -e "replaced $1" "$state/record" 2>/dev/null && return
+  if [ -e "$1" ] || [ -L "$1" ]; then
+    mkdir -p "$state/originals${1%/*}"
+    cp -a -- "$1" "$state/originals$1"
+    made "replaced $1"
+  else
+    made "file $1"
+  fi
+}
+folders() { # a folder and those above it, where missing
+  [ -n "$1" ] && [ ! -d "$1" ] || return 0
+  folders "${1%/*}"
+  made "directory $1"
+  mkdir -p -- "$1"
+}
+folder() { # mode, owner, path
+  folders "$3"
+  chmod "$1" "$3"
+  chown "$2" "$3"
+}
+# Notes a file's hash with its stat signature, so that the next probe need not read it again.
+remember() { # sha256, path
+  printf '%s\t%s\n' "$1" "$(stat -c "$signature" -- "$2")" >> "$state/known"
+}
+# Files appear whole or not at all: a temporary name in the same folder, checked, then renamed.
+put() { # mode, owner, sha256, source, path
+  folders "${5%/*}"
+  claim "$5"
+  temporary=${5%/*}/.labctl-$$-${5##*/}
+  install -m "$1" -o "${2%:*}" -g "${2#*:}" -- "$4" "$temporary"
+  if [ "$(sha256sum < "$temporary")" != "$3  -" ]; then
+    rm -f -- "$temporary"
+    echo "$5: what arrived has another checksum than what was sent"
+    return 1
+  fi
+  mv -f -- "$temporary" "$5"
+  remember "$3" "$5"
+}
+# A blob of the store, in its place: a hard link costs nothing; another file system gets a copy.
+link() { # mode, owner, sha256, path
+  folders "${4%/*}"
+  claim "$4"
+  temporary=${4%/*}/.labctl-$$-${4##*/}
+  rm -f -- "$temporary"
+  ln -- "$state/blobs/$3" "$temporary" 2>/dev/null || cp -- "$state/blobs/$3" "$temporary"
+  chmod "$1" "$temporary"
+  chown "$2" "$temporary"
+  mv -f -- "$temporary" "$4"
+  remember "$3" "$4"
+  remember "$3" "$state/blobs/$3"
+}
+note_file() { # source, path
+  folders "${2%/*}"
+  claim "$2"
+  cp -- "$1" "$2.new"
+  mv -f -- "$2.new" "$2"
+}
+note() { # text, path
+  printf '%s\n' "$1" > "$here/note"
+  note_file "$here/note" "$2"
+}
+# Said by a task that found nothing to change.
+same() { : > "$here/same"; }
+
+# Runs one task and says how it went, in lines that only this function writes: a task's own output goes to a file.
+run() { # number, unit whose journal explains a failure
+  printf '@start %s\n' "$1"
+  rm -f "$here/same"
+  ( set -e; "task_$1" ) > "$here/output" 2>&1 < /dev/null
+  code=$?
+  if [ "$code" -eq 0 ]; then
+    if [ -e "$here/same" ]; then printf '@same %s\n' "$1"; else printf '@done %s\n' "$1"; fi
+    return
+  fi
+  tail -n 20 "$here/output" | sed 's/^/@output /'
+  [ -z "$2" ] || journalctl -u "$2" -n 15 --no-pager -o short-iso 2>/dev/null | sed 's/^/@journal /'
+  printf '@fail %s %s\n' "$1" "$code"
+  exit 0
+}

@@ -1,0 +1,108 @@
+//! The one script of an apply, and the one stream that carries it: pure text and bytes, no I/O.
+//!
+//! A play's changes on a node become a tar stream that holds a shell script and the small files it puts in place. The
+//! script says how each task went in lines that begin with `@`; [`Line`] reads them back.
+
+use std::io;
+use std::time::Duration;
+
+use crate::module::{STATE_FOLDER, quote};
+use crate::plan::Change;
+
+const PRELUDE: &str = include_str!("prelude.sh");
+
+/// What the node runs, with the tar stream as its input. It must hold no secret: everyone on the node can see it.
+pub fn command() -> String {
+    format!(
+        "umask 077; mkdir -p {STATE_FOLDER}/runs && here=$(mktemp -d {STATE_FOLDER}/runs/XXXXXXXX) && \
+         trap 'rm -rf \"$here\"' EXIT && tar -xf - -C \"$here\" && sh \"$here/script\" \"$here\""
+    )
+}
+
+/// The script that applies `changes` in order and stops at the first that fails.
+pub fn script(changes: &[Change]) -> String {
+    let mut text = PRELUDE.to_owned();
+    for (number, change) in changes.iter().enumerate() {
+        text.push_str(&format!("\n# {}: {}\ntask_{number}() {{\n", one_line(&change.title), one_line(&change.why)));
+        text.push_str(&change.actions.script);
+        text.push_str("}\n");
+        let unit = change.actions.unit.as_deref().unwrap_or_default();
+        text.push_str(&format!("run {number} {}\n", quote(unit)));
+    }
+    text.push_str("printf '@end\\n'\n");
+    text
+}
+
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r'], " ")
+}
+
+/// The stream that [`command`] reads: the script and every payload, as tar.
+///
+/// # Errors
+/// As the tar format has them: a payload's name that does not fit.
+pub fn stream(changes: &[Change]) -> io::Result<Vec<u8>> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut add = |name: &str, bytes: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o600);
+        header.set_cksum();
+        archive.append_data(&mut header, name, bytes)
+    };
+    add("script", script(changes).as_bytes())?;
+    // There is always a payload folder: tasks put their scratch files there.
+    add("payload/.keep", b"")?;
+    let mut sent = std::collections::BTreeSet::new();
+    for (name, bytes) in changes.iter().flat_map(|change| &change.actions.payloads) {
+        if sent.insert(name) {
+            add(&format!("payload/{name}"), bytes)?;
+        }
+    }
+    archive.into_inner()
+}
+
+/// How long the script may take: what its tasks ask for, and five minutes for everything else.
+pub fn patience(changes: &[Change]) -> Duration {
+    changes.iter().map(|change| change.actions.patience).sum::<Duration>() + Duration::from_secs(300)
+}
+
+/// A line that the script says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line {
+    /// A task begins.
+    Start(usize),
+    /// It changed something.
+    Done(usize),
+    /// It found nothing to change.
+    Same(usize),
+    /// It failed with this exit code.
+    Fail(usize, i32),
+    /// A line of the failed task's output.
+    Output(String),
+    /// A line of the journal of the failed task's unit.
+    Journal(String),
+    /// All tasks are done.
+    End,
+}
+
+impl Line {
+    /// Reads one line; `None` for what is none of the script's.
+    pub fn parse(line: &str) -> Option<Self> {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let number = || rest.split(' ').next().and_then(|n| n.parse().ok());
+        match word {
+            "@start" => number().map(Line::Start),
+            "@done" => number().map(Line::Done),
+            "@same" => number().map(Line::Same),
+            "@fail" => {
+                let (task, code) = rest.split_once(' ')?;
+                Some(Line::Fail(task.parse().ok()?, code.parse().ok()?))
+            }
+            "@output" => Some(Line::Output(rest.to_owned())),
+            "@journal" => Some(Line::Journal(rest.to_owned())),
+            "@end" => Some(Line::End),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! `command`: a command, with a check that says when it is not needed.
+
+use super::{Actions, Facts, Question, State, quote};
+
+/// A shell command that is run unless its check passes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// What to run, for `sh`.
+    pub run: String,
+    /// The check, for `sh`: exit code 0 says that there is nothing to do. It must change nothing.
+    pub unless: String,
+}
+
+impl State for Command {
+    fn probe(&self) -> Vec<Question> {
+        vec![Question::Check(self.unless.clone())]
+    }
+
+    fn diff(&self, facts: &Facts) -> Option<String> {
+        (facts.checks.get(&self.unless) != Some(&true)).then(|| "its check does not pass".to_owned())
+    }
+
+    fn actions(&self, _: &Facts) -> Actions {
+        let run = self.run.trim_end();
+        Actions::script(format!("if sh -c {} >/dev/null 2>&1; then same; else\n{run}\nfi\n", quote(&self.unless)))
+    }
+
+    fn shell(&self) -> String {
+        let (run, unless) = (self.run.trim(), self.unless.trim());
+        if run.contains('\n') { format!("# unless: {unless}\n{run}") } else { format!("{unless} || {run}") }
+    }
+
+    fn title(&self) -> String {
+        let first = self.run.trim().lines().next().unwrap_or_default();
+        match first.char_indices().nth(60) {
+            Some((end, _)) => format!("{}…", &first[..end]),
+            None => first.to_owned(),
+        }
+    }
+
+    fn settle(&self, facts: &mut Facts) {
+        facts.checks.insert(self.unless.clone(), true);
+    }
+}

@@ -1,0 +1,186 @@
+//! `file`, `template` and `binary`: a file with content, mode and owner.
+//!
+//! Small content travels inside the apply's own stream. Large content (binaries, image archives) goes ahead of it into
+//! the node's blob store, named by its SHA-256, and is linked into place: the same bytes are never sent twice.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{Actions, Facts, Question, STATE_FOLDER, State, directory::attributes_differ, probe::PathFact, quote};
+
+/// A file on a node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct File {
+    /// Absolute path.
+    pub path: String,
+    /// Octal permissions without leading zeros, as stat prints them: `644`.
+    pub mode: String,
+    /// `user:group`.
+    pub owner: String,
+    /// Where the content comes from.
+    pub content: Content,
+    /// Whether the content must never be shown.
+    pub sensitive: bool,
+    /// What the content is called in the playbook: `template etcd.service`, `pki/ca.crt`, `kubelet 1.34.2`.
+    pub origin: String,
+}
+
+/// The content of a file.
+#[derive(Clone, PartialEq)]
+pub enum Content {
+    /// Bytes that labctl holds in memory.
+    Inline {
+        /// The bytes.
+        bytes: Arc<[u8]>,
+        /// Their SHA-256, lower-case hex.
+        sha256: String,
+    },
+    /// A file of the bundle.
+    Blob(Blob),
+}
+
+/// A large file that is kept on nodes under its checksum.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Blob {
+    /// SHA-256, lower-case hex.
+    pub sha256: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// Where it lies on the workstation.
+    pub source: PathBuf,
+    /// Its name in the bundle.
+    pub name: String,
+}
+
+impl Content {
+    /// Content from memory; the hash is worked out here.
+    pub fn inline(bytes: impl Into<Arc<[u8]>>) -> Self {
+        use sha2::Digest as _;
+        let bytes = bytes.into();
+        let sha256 = hex::encode(sha2::Sha256::digest(&bytes));
+        Content::Inline { bytes, sha256 }
+    }
+
+    /// The SHA-256, lower-case hex.
+    pub fn sha256(&self) -> &str {
+        match self {
+            Content::Inline { sha256, .. } => sha256,
+            Content::Blob(blob) => &blob.sha256,
+        }
+    }
+}
+
+impl fmt::Debug for Content {
+    // Content may be a private key: what is debug-printed may end in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Content::Inline { bytes, sha256 } => write!(f, "Inline({} bytes, sha256 {sha256})", bytes.len()),
+            Content::Blob(blob) => blob.fmt(f),
+        }
+    }
+}
+
+impl Blob {
+    /// Where it lies on a node.
+    pub fn path(&self) -> String {
+        format!("{STATE_FOLDER}/blobs/{}", self.sha256)
+    }
+
+    /// The question whether a node has it.
+    pub fn question(&self) -> Question {
+        Question::Path(self.path())
+    }
+
+    /// Whether the node has it, whole.
+    pub fn is_there(&self, facts: &Facts) -> bool {
+        facts.paths.get(&self.path()).is_some_and(|found| found.sha256.as_deref() == Some(&*self.sha256))
+    }
+
+    /// The same as a list: what must be pushed before an action that uses this blob.
+    pub fn missing(&self, facts: &Facts) -> Vec<Blob> {
+        if self.is_there(facts) { Vec::new() } else { vec![self.clone()] }
+    }
+
+    /// Tells the facts that the node has it now.
+    pub fn settle(&self, facts: &mut Facts) {
+        let fact = PathFact {
+            kind: "regular file".to_owned(),
+            mode: "600".to_owned(),
+            owner: "root:root".to_owned(),
+            size: self.size,
+            sha256: Some(self.sha256.clone()),
+        };
+        facts.paths.insert(self.path(), fact);
+    }
+}
+
+impl State for File {
+    fn probe(&self) -> Vec<Question> {
+        let mut questions = vec![Question::Path(self.path.clone())];
+        if let Content::Blob(blob) = &self.content {
+            questions.push(blob.question());
+        }
+        questions
+    }
+
+    fn diff(&self, facts: &Facts) -> Option<String> {
+        let Some(found) = facts.paths.get(&self.path) else { return Some("missing".to_owned()) };
+        if !found.kind.starts_with("regular") {
+            return Some(format!("is a {}, not a file", found.kind));
+        }
+        if found.sha256.as_deref() != Some(self.content.sha256()) {
+            return Some("content differs".to_owned());
+        }
+        attributes_differ(found, &self.mode, &self.owner)
+    }
+
+    fn actions(&self, facts: &Facts) -> Actions {
+        let (mode, owner, path, sha256) = (&self.mode, &self.owner, quote(&self.path), self.content.sha256());
+        match &self.content {
+            Content::Inline { bytes, .. } => Actions {
+                script: format!("put {mode} {owner} {sha256} \"$payload/{sha256}\" {path}\n"),
+                payloads: vec![(sha256.to_owned(), bytes.to_vec())],
+                ..Actions::default()
+            },
+            Content::Blob(blob) => Actions {
+                script: format!("link {mode} {owner} {sha256} {path}\n"),
+                blobs: blob.missing(facts),
+                ..Actions::default()
+            },
+        }
+    }
+
+    fn shell(&self) -> String {
+        let (user, group) = self.owner.split_once(':').unwrap_or((&self.owner, &self.owner));
+        let (mode, path) = (&self.mode, quote(&self.path));
+        match &self.content {
+            Content::Inline { bytes, .. } if !self.sensitive => match std::str::from_utf8(bytes) {
+                Ok(text) => {
+                    let end = if text.ends_with('\n') { "" } else { "\n" };
+                    format!("install -m {mode} -o {user} -g {group} /dev/stdin {path} <<'EOF'\n{text}{end}EOF")
+                }
+                Err(_) => format!("install -m {mode} -o {user} -g {group} {} {path}", quote(&self.origin)),
+            },
+            _ => format!("install -m {mode} -o {user} -g {group} {} {path}", quote(&self.origin)),
+        }
+    }
+
+    fn title(&self) -> String {
+        self.path.clone()
+    }
+
+    fn settle(&self, facts: &mut Facts) {
+        let fact = PathFact {
+            kind: "regular file".to_owned(),
+            mode: self.mode.clone(),
+            owner: self.owner.clone(),
+            size: 0,
+            sha256: Some(self.content.sha256().to_owned()),
+        };
+        facts.paths.insert(self.path.clone(), fact);
+        if let Content::Blob(blob) = &self.content {
+            blob.settle(facts);
+        }
+    }
+}

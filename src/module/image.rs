@@ -1,0 +1,66 @@
+//! `image`: a container image of the bundle, imported into containerd's `k8s.io` namespace, where the kubelet looks.
+
+use super::{Actions, Facts, Question, STATE_FOLDER, State, file::Blob, quote};
+
+/// A container image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// The reference that pods name.
+    pub reference: String,
+    /// The archive that holds it.
+    pub archive: Blob,
+}
+
+impl Image {
+    /// Where labctl notes which archive an image came from: the same reference may come from another archive later.
+    fn record(&self) -> String {
+        let name: String =
+            self.reference.chars().map(|c| if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { '_' }).collect();
+        format!("{STATE_FOLDER}/images/{name}")
+    }
+}
+
+impl State for Image {
+    fn probe(&self) -> Vec<Question> {
+        vec![Question::Images, Question::Text(self.record()), self.archive.question()]
+    }
+
+    fn diff(&self, facts: &Facts) -> Option<String> {
+        if !facts.images.contains(&self.reference) {
+            return Some("not imported".to_owned());
+        }
+        match facts.texts.get(&self.record()) {
+            Some(sha256) if sha256.trim_end() == self.archive.sha256 => None,
+            _ => Some("imported from another archive".to_owned()),
+        }
+    }
+
+    fn actions(&self, facts: &Facts) -> Actions {
+        let record = self.record();
+        Actions {
+            script: format!(
+                "ctr -n k8s.io images import {0}\nnote {1} {2}\n",
+                quote(&self.archive.path()),
+                quote(&self.archive.sha256),
+                quote(&record)
+            ),
+            blobs: self.archive.missing(facts),
+            unit: Some("containerd.service".to_owned()),
+            ..Actions::default()
+        }
+    }
+
+    fn shell(&self) -> String {
+        format!("ctr -n k8s.io images import {}", quote(&self.archive.name))
+    }
+
+    fn title(&self) -> String {
+        format!("image {}", self.reference)
+    }
+
+    fn settle(&self, facts: &mut Facts) {
+        facts.images.insert(self.reference.clone());
+        facts.texts.insert(self.record(), format!("{}\n", self.archive.sha256));
+        self.archive.settle(facts);
+    }
+}

@@ -1,0 +1,60 @@
+//! `kernel_module`: a kernel module, now and after a reboot.
+//!
+//! What counts is what the module provides: a kernel may have it built in, and then there is nothing to load.
+
+use super::{Actions, Facts, Question, State, quote};
+
+/// A kernel module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelModule {
+    /// Its name: `br_netfilter`.
+    pub name: String,
+    /// A path that exists when the kernel can do what the module is for.
+    pub provides: String,
+}
+
+impl KernelModule {
+    fn persistent(&self) -> String {
+        format!("/etc/modules-load.d/labctl-{}.conf", self.name)
+    }
+
+    /// Passes when the kernel has it: built in, or loaded now and at every boot.
+    fn check(&self) -> String {
+        format!(
+            "[ -e {} ] && {{ [ ! -e /sys/module/{}/initstate ] || [ -e {} ]; }}",
+            quote(&self.provides),
+            self.name,
+            quote(&self.persistent())
+        )
+    }
+}
+
+impl State for KernelModule {
+    fn probe(&self) -> Vec<Question> {
+        vec![Question::Check(self.check())]
+    }
+
+    fn diff(&self, facts: &Facts) -> Option<String> {
+        (facts.checks.get(&self.check()) != Some(&true)).then(|| "not loaded, or a reboot would lose it".to_owned())
+    }
+
+    fn actions(&self, _: &Facts) -> Actions {
+        Actions::script(format!(
+            "note {name} {file}\nmodprobe {name}\n",
+            name = quote(&self.name),
+            file = quote(&self.persistent())
+        ))
+    }
+
+    fn shell(&self) -> String {
+        format!("modprobe {0} && echo {0} > {1}", quote(&self.name), quote(&self.persistent()))
+    }
+
+    fn title(&self) -> String {
+        format!("kernel module {}", self.name)
+    }
+
+    fn settle(&self, facts: &mut Facts) {
+        facts.checks.insert(self.check(), true);
+    }
+}

@@ -1,0 +1,83 @@
+//! `kubectl_apply`: objects in the cluster, applied with kubectl on a controller.
+//!
+//! kubectl on a node needs no way from the workstation to the API, and is what a person would type. What was applied
+//! stays on the controller, written after the apply has succeeded: a file with another hash means "apply again".
+
+use super::{Actions, Facts, Question, State, file::Content, probe::PathFact, quote};
+
+/// Objects in the cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KubectlApply {
+    /// The manifest's file name: `coredns.yaml`.
+    pub name: String,
+    /// The manifest.
+    pub manifest: Content,
+}
+
+/// kubectl as labctl uses it on a controller: the node's own API server, not the way through the load balancer.
+pub const KUBECTL: &str = "kubectl --kubeconfig=/etc/kubernetes/admin.conf --server=https://127.0.0.1:6443";
+
+impl KubectlApply {
+    fn path(&self) -> String {
+        format!("/etc/kubernetes/addons/{}", self.name)
+    }
+
+    /// Passes when every object of the applied manifest exists.
+    fn check(&self) -> String {
+        format!("{KUBECTL} get -f {} -o name", quote(&self.path()))
+    }
+}
+
+impl State for KubectlApply {
+    fn probe(&self) -> Vec<Question> {
+        vec![Question::Path(self.path()), Question::Check(self.check())]
+    }
+
+    fn diff(&self, facts: &Facts) -> Option<String> {
+        match facts.paths.get(&self.path()) {
+            None => return Some("not applied yet".to_owned()),
+            Some(found) if found.sha256.as_deref() != Some(self.manifest.sha256()) => {
+                return Some("the manifest changed".to_owned());
+            }
+            Some(_) => {}
+        }
+        (facts.checks.get(&self.check()) != Some(&true)).then(|| "objects are missing in the cluster".to_owned())
+    }
+
+    fn actions(&self, _: &Facts) -> Actions {
+        let sha256 = self.manifest.sha256();
+        let payloads = match &self.manifest {
+            Content::Inline { bytes, .. } => vec![(sha256.to_owned(), bytes.to_vec())],
+            Content::Blob(_) => Vec::new(),
+        };
+        Actions {
+            script: format!(
+                "{KUBECTL} apply -f \"$payload/{sha256}\"\nput 644 root:root {sha256} \"$payload/{sha256}\" {}\n",
+                quote(&self.path())
+            ),
+            payloads,
+            unit: Some("kube-apiserver.service".to_owned()),
+            ..Actions::default()
+        }
+    }
+
+    fn shell(&self) -> String {
+        format!("{KUBECTL} apply -f {}", quote(&self.path()))
+    }
+
+    fn title(&self) -> String {
+        format!("kubectl apply {}", self.name)
+    }
+
+    fn settle(&self, facts: &mut Facts) {
+        let fact = PathFact {
+            kind: "regular file".to_owned(),
+            mode: "644".to_owned(),
+            owner: "root:root".to_owned(),
+            size: 0,
+            sha256: Some(self.manifest.sha256().to_owned()),
+        };
+        facts.paths.insert(self.path(), fact);
+        facts.checks.insert(self.check(), true);
+    }
+}

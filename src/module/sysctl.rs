@@ -1,0 +1,75 @@
+//! `sysctl`: a kernel setting, now and after a reboot.
+
+use super::{Actions, Facts, Question, State, quote};
+
+/// A kernel setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sysctl {
+    /// Its name: `net.ipv4.ip_forward`.
+    pub key: String,
+    /// Its value as text.
+    pub value: String,
+}
+
+impl Sysctl {
+    fn live(&self) -> String {
+        format!("/proc/sys/{}", self.key.replace('.', "/"))
+    }
+
+    /// A file of its own for each key, so that taking one away never touches another.
+    fn persistent(&self) -> String {
+        format!("/etc/sysctl.d/90-labctl-{}.conf", self.key)
+    }
+
+    fn line(&self) -> String {
+        format!("{} = {}", self.key, self.value)
+    }
+}
+
+impl State for Sysctl {
+    fn probe(&self) -> Vec<Question> {
+        vec![Question::Text(self.live()), Question::Text(self.persistent())]
+    }
+
+    fn diff(&self, facts: &Facts) -> Option<String> {
+        let Some(live) = facts.texts.get(&self.live()) else { return Some("not known to the kernel yet".to_owned()) };
+        if live.trim_end() != self.value {
+            return Some(format!("{} should be {}", live.trim_end(), self.value));
+        }
+        match facts.texts.get(&self.persistent()) {
+            Some(text) if text.trim_end() == self.line() => None,
+            _ => Some("a reboot would lose it".to_owned()),
+        }
+    }
+
+    fn actions(&self, _: &Facts) -> Actions {
+        let (live, persistent) = (self.live(), self.persistent());
+        Actions::script(format!(
+            "made_sysctl {key} \"$(cat {live})\"\nnote {line} {file}\nprintf '%s\\n' {value} > {live}\n",
+            key = quote(&self.key),
+            live = quote(&live),
+            line = quote(&self.line()),
+            file = quote(&persistent),
+            value = quote(&self.value)
+        ))
+    }
+
+    fn shell(&self) -> String {
+        let assignment = format!("{}={}", self.key, self.value);
+        format!(
+            "sysctl -w {} && echo {} > {}",
+            quote(&assignment),
+            quote(&self.line()),
+            quote(&self.persistent())
+        )
+    }
+
+    fn title(&self) -> String {
+        format!("sysctl {}", self.key)
+    }
+
+    fn settle(&self, facts: &mut Facts) {
+        facts.texts.insert(self.live(), format!("{}\n", self.value));
+        facts.texts.insert(self.persistent(), format!("{}\n", self.line()));
+    }
+}

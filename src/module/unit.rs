@@ -1,0 +1,165 @@
+//! `unit`: a systemd unit, enabled and started, that runs what its files say.
+//!
+//! A unit is restarted only when something that it uses changed. "Changed" must hold across interrupted runs: a file
+//! may have been written by a run that was killed before the restart. So each start notes, on the node, the hashes of
+//! everything the unit uses, and the diff compares that note with what is desired, not with what this run did.
+
+use super::{Actions, Facts, Question, State, probe::UnitFact, probe::unit_record, quote};
+
+/// A systemd unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// With its suffix: `etcd.service`.
+    pub name: String,
+    /// Whether it should run.
+    pub started: bool,
+    /// Whether it should start at boot.
+    pub enabled: bool,
+    /// What to do when something that it uses changed.
+    pub on_change: OnChange,
+    /// What it uses: files with their desired hashes, sorted by path.
+    pub uses: Vec<Used>,
+}
+
+/// What to do with a running unit when something that it uses changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnChange {
+    /// Stop and start it.
+    #[default]
+    Restart,
+    /// Tell it to read its files again.
+    Reload,
+}
+
+/// A file that a unit uses.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Used {
+    /// Absolute path on the node.
+    pub path: String,
+    /// The desired content's SHA-256.
+    pub sha256: String,
+}
+
+impl Unit {
+    /// What the note on the node says once the unit runs as desired: `sha256sum`'s own format, so that a person can
+    /// check it with `sha256sum -c`.
+    fn fingerprint(&self) -> String {
+        self.uses.iter().map(|used| format!("{}  {}\n", used.sha256, used.path)).collect()
+    }
+
+    /// Why the running unit must take up something new, if it must.
+    fn outdated(&self, facts: &Facts) -> Option<String> {
+        let verb = match self.on_change {
+            OnChange::Restart => "restart",
+            OnChange::Reload => "reload",
+        };
+        let desired = self.fingerprint();
+        let Some(noted) = facts.texts.get(&unit_record(&self.name)) else {
+            return Some(format!("{verb}: it was not started by labctl"));
+        };
+        if *noted == desired {
+            return None;
+        }
+        let changed: Vec<&str> = self
+            .uses
+            .iter()
+            .filter(|used| !noted.contains(&format!("{}  {}\n", used.sha256, used.path)))
+            .map(|used| used.path.as_str())
+            .collect();
+        Some(match changed.as_slice() {
+            [] => format!("{verb}: something that it used is gone"),
+            [one] => format!("{verb}: {one} changed"),
+            [one, rest @ ..] => format!("{verb}: {one} and {} more changed", rest.len()),
+        })
+    }
+}
+
+impl State for Unit {
+    fn probe(&self) -> Vec<Question> {
+        vec![Question::Unit(self.name.clone()), Question::Text(unit_record(&self.name))]
+    }
+
+    fn diff(&self, facts: &Facts) -> Option<String> {
+        let missing = UnitFact::default();
+        let found = facts.units.get(&self.name).unwrap_or(&missing);
+        let runs = found.active == "active";
+        match (self.started, runs) {
+            (true, false) if found.active.is_empty() => return Some("start".to_owned()),
+            (true, false) => return Some(format!("start: it is {}", found.active)),
+            (false, true) => return Some("stop".to_owned()),
+            _ => {}
+        }
+        if self.started
+            && let Some(why) = self.outdated(facts)
+        {
+            return Some(why);
+        }
+        match (self.enabled, found.file.as_str()) {
+            (true, "enabled") => {}
+            (true, _) => return Some("enable".to_owned()),
+            (false, "enabled") => return Some("disable".to_owned()),
+            (false, _) => {}
+        }
+        found.stale.then(|| "systemd has not read its unit file again".to_owned())
+    }
+
+    fn actions(&self, facts: &Facts) -> Actions {
+        let name = quote(&self.name);
+        let mut script = format!(
+            "if [ \"$(systemctl show -p NeedDaemonReload --value {name})\" = yes ]; then systemctl daemon-reload; fi\n"
+        );
+        if self.enabled {
+            script.push_str(&format!("made unit {name}\nsystemctl is-enabled --quiet {name} 2>/dev/null || systemctl enable --quiet {name}\n"));
+        } else {
+            script.push_str(&format!("systemctl disable --quiet {name} 2>/dev/null || :\n"));
+        }
+        let record = unit_record(&self.name);
+        let mut payloads = Vec::new();
+        if self.started {
+            let running = facts.units.get(&self.name).is_some_and(|unit| unit.active == "active");
+            if !running || self.outdated(facts).is_some() {
+                let verb = match self.on_change {
+                    OnChange::Restart => "restart",
+                    OnChange::Reload => "reload-or-restart",
+                };
+                // A unit that crashed too often refuses to start until its failures are forgotten.
+                script.push_str(&format!("systemctl reset-failed {name} 2>/dev/null || :\nsystemctl {verb} {name}\n"));
+                let payload = format!("fingerprint-{}", self.name);
+                script.push_str(&format!("note_file \"$payload/{payload}\" {}\n", quote(&record)));
+                payloads.push((payload, self.fingerprint().into_bytes()));
+            }
+        } else {
+            script.push_str(&format!("systemctl stop {name}\nrm -f {}\n", quote(&record)));
+        }
+        Actions { script, payloads, unit: Some(self.name.clone()), ..Actions::default() }
+    }
+
+    fn shell(&self) -> String {
+        let name = quote(&self.name);
+        match (self.enabled, self.started) {
+            (true, true) => format!("systemctl daemon-reload && systemctl enable {name} && systemctl restart {name}"),
+            (true, false) => format!("systemctl enable {name} && systemctl stop {name}"),
+            (false, true) => format!("systemctl daemon-reload && systemctl restart {name}"),
+            (false, false) => format!("systemctl disable --now {name}"),
+        }
+    }
+
+    fn title(&self) -> String {
+        format!("unit {}", self.name)
+    }
+
+    fn settle(&self, facts: &mut Facts) {
+        let fact = UnitFact {
+            active: if self.started { "active" } else { "inactive" }.to_owned(),
+            file: if self.enabled { "enabled" } else { "disabled" }.to_owned(),
+            stale: false,
+        };
+        facts.units.insert(self.name.clone(), fact);
+        if self.started {
+            facts.texts.insert(unit_record(&self.name), self.fingerprint());
+        } else {
+            facts.texts.remove(&unit_record(&self.name));
+        }
+    }
+}

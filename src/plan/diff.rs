@@ -1,0 +1,53 @@
+//! From what is desired and what was found to a plan.
+
+use std::collections::BTreeMap;
+
+use super::{Change, DesiredPlay, DesiredTask, Plan, PlannedNode, PlannedPlay};
+use crate::module::{Facts, State};
+
+/// Holds what is desired against what was found. A node without facts is a node about which nothing is known, and
+/// everything on it differs.
+pub fn plan(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Plan {
+    let nothing = Facts::default();
+    let mut plays: Vec<PlannedPlay> = Vec::with_capacity(desired.len());
+    // Whether a play, or one that it comes after, changes anything anywhere.
+    let mut stirred: Vec<bool> = Vec::with_capacity(desired.len());
+    for play in desired {
+        let before = play.after.iter().any(|&earlier| stirred[earlier]);
+        let nodes: Vec<PlannedNode> = play
+            .nodes
+            .iter()
+            .map(|on| node(&on.node, &on.tasks, facts.get(&on.node).unwrap_or(&nothing), before))
+            .collect();
+        stirred.push(before || nodes.iter().any(|node| node.changes.iter().any(|change| change.found)));
+        plays.push(PlannedPlay { name: play.name.clone(), after: play.after.clone(), strategy: play.strategy, nodes });
+    }
+    Plan { plays }
+}
+
+/// One node's part of one play. `stirred`: something that the play comes after changes.
+fn node(name: &str, tasks: &[DesiredTask], facts: &Facts, stirred: bool) -> PlannedNode {
+    let mut changes: Vec<Change> = Vec::new();
+    let mut unchanged = 0;
+    for task in tasks {
+        let difference = task.desired.diff(facts);
+        let again = || stirred || changes.iter().any(|change| change.found);
+        let (why, found) = match difference {
+            Some(why) => (why, true),
+            // A check that passed before its surroundings changed proves nothing about afterwards.
+            None if task.desired.judged_at_run_time() && again() => ("judged again when its turn comes".to_owned(), false),
+            None => {
+                unchanged += 1;
+                continue;
+            }
+        };
+        changes.push(Change {
+            title: task.title.clone(),
+            why,
+            found,
+            actions: task.desired.actions(facts),
+            shell: task.desired.shell(),
+        });
+    }
+    PlannedNode { node: name.to_owned(), changes, unchanged }
+}

@@ -1,0 +1,423 @@
+//! From a playbook and a cluster to what is desired on each node: strings rendered, content looked up, loops unrolled,
+//! and every unit told the hashes of what it uses.
+
+use std::collections::BTreeMap;
+
+use super::{DesiredNode, DesiredPlay, DesiredTask};
+use crate::bundle::Bundle;
+use crate::cluster::{Cluster, Node, Role};
+use crate::module::file::{Blob, Content, File};
+use crate::module::unit::{Unit, Used};
+use crate::module::{self, Desired, State};
+use crate::pki::store::Pki;
+use crate::playbook::{Each, Module, Play, Playbook, Task, UnitState};
+use crate::render::{Context, Renderer, context::Artefacts};
+
+/// What tasks can name: everything that is neither in the playbook nor in the inventory.
+pub struct Materials<'a> {
+    /// The lab.
+    pub cluster: &'a Cluster,
+    /// Its certificates and keys.
+    pub pki: &'a Pki,
+    /// Its kubeconfigs by name.
+    pub kubeconfigs: &'a BTreeMap<String, Vec<u8>>,
+    /// The files it is built from.
+    pub bundle: &'a Bundle,
+    /// The templates.
+    pub renderer: &'a Renderer,
+    /// What templates know of bundle and PKI.
+    pub artefacts: &'a Artefacts,
+}
+
+/// A task that cannot be worked out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("play {play}, task {task}{}: {what}", on(node))]
+pub struct ExpandError {
+    /// The play.
+    pub play: String,
+    /// The task, by title or by number.
+    pub task: String,
+    /// The node, when it only concerns one.
+    pub node: String,
+    /// What is wrong.
+    pub what: String,
+}
+
+fn on(node: &str) -> String {
+    if node.is_empty() { String::new() } else { format!(" on {node}") }
+}
+
+/// Works out every play for every node.
+///
+/// # Errors
+/// For the first task that names something that does not exist, renders to something that is no path, CIDR or
+/// address, or contradicts another task.
+pub fn expand(playbook: &Playbook, materials: &Materials<'_>) -> Result<Vec<DesiredPlay>, ExpandError> {
+    let mut plays: Vec<DesiredPlay> = Vec::with_capacity(playbook.plays.len());
+    for play in &playbook.plays {
+        let after = play
+            .after
+            .iter()
+            .filter_map(|name| playbook.plays.iter().position(|earlier| earlier.name == *name))
+            .collect();
+        let hosts: Vec<&Node> = materials.cluster.nodes.iter().filter(|node| is_for(play, node)).collect();
+        let mut nodes = Vec::with_capacity(hosts.len());
+        for (index, node) in hosts.iter().enumerate() {
+            let expansion = Expansion { play, node, materials, first: index == 0 };
+            nodes.push(DesiredNode { node: node.name.clone(), tasks: expansion.tasks()? });
+        }
+        nodes.retain(|on| !on.tasks.is_empty());
+        plays.push(DesiredPlay {
+            name: play.name.clone(),
+            why: play.why.clone(),
+            after,
+            strategy: play.strategy,
+            nodes,
+        });
+    }
+    refuse_contradictions(&plays)?;
+    tell_units_what_they_use(&mut plays)?;
+    Ok(plays)
+}
+
+fn is_for(play: &Play, node: &Node) -> bool {
+    play.hosts.role().is_none_or(|role| node.has(role))
+}
+
+/// One play on one node.
+struct Expansion<'a> {
+    play: &'a Play,
+    node: &'a Node,
+    materials: &'a Materials<'a>,
+    first: bool,
+}
+
+impl Expansion<'_> {
+    fn error(&self, task: impl ToString, what: impl ToString) -> ExpandError {
+        ExpandError {
+            play: self.play.name.clone(),
+            task: task.to_string(),
+            node: self.node.name.clone(),
+            what: what.to_string(),
+        }
+    }
+
+    fn context(&self, peer: Option<&Node>) -> Context {
+        Context::new(self.materials.cluster, self.node, peer, self.materials.artefacts)
+    }
+
+    fn holds(&self, condition: Option<&String>, task: &str, context: &Context) -> Result<bool, ExpandError> {
+        match condition {
+            Some(condition) => {
+                self.materials.renderer.condition(condition, context).map_err(|e| self.error(task, e))
+            }
+            None => Ok(true),
+        }
+    }
+
+    fn tasks(&self) -> Result<Vec<DesiredTask>, ExpandError> {
+        let mut tasks = Vec::new();
+        if !self.holds(self.play.when.as_ref(), "when", &self.context(None))? {
+            return Ok(tasks);
+        }
+        for (index, task) in self.play.tasks.iter().enumerate() {
+            if task.once && !self.first {
+                continue;
+            }
+            let place = task.name.clone().unwrap_or_else(|| format!("{}", index + 1));
+            for peer in self.peers(task.each) {
+                let context = self.context(peer);
+                if !self.holds(task.when.as_ref(), &place, &context)? {
+                    continue;
+                }
+                let desired = self.desired(task, &place, &context)?;
+                let title = match &task.name {
+                    Some(name) => self.text(name, &place, &context)?,
+                    None => desired.title(),
+                };
+                tasks.push(DesiredTask { title, why: task.why.clone(), desired });
+            }
+        }
+        Ok(tasks)
+    }
+
+    /// The nodes that a task is repeated for; once without a peer when it is not repeated.
+    fn peers(&self, each: Option<Each>) -> Vec<Option<&Node>> {
+        let Some(each) = each else { return vec![None] };
+        let wanted = |node: &&Node| match each {
+            Each::Nodes => true,
+            Each::Controllers => node.has(Role::Controller),
+            Each::Workers => node.has(Role::Worker),
+            Each::Peers => node.name != self.node.name,
+            Each::PeerWorkers => node.name != self.node.name && node.has(Role::Worker),
+        };
+        self.materials.cluster.nodes.iter().filter(wanted).map(Some).collect()
+    }
+
+    fn text(&self, text: &str, place: &str, context: &Context) -> Result<String, ExpandError> {
+        if !text.contains('{') {
+            return Ok(text.to_owned());
+        }
+        self.materials.renderer.text(text, context).map_err(|e| self.error(place, e))
+    }
+
+    fn path(&self, text: &str, place: &str, context: &Context) -> Result<String, ExpandError> {
+        let path = self.text(text, place, context)?;
+        if path.starts_with('/') && !path.contains(['\n', '\0', '|']) {
+            return Ok(path);
+        }
+        Err(self.error(place, format!("`{path}` is not an absolute path")))
+    }
+
+    fn mode(&self, mode: Option<&String>, default: &str, place: &str) -> Result<String, ExpandError> {
+        let text = mode.map_or(default, String::as_str);
+        let digits = text.trim_start_matches('0');
+        if (1..=4).contains(&digits.len()) && digits.bytes().all(|b| (b'0'..=b'7').contains(&b)) {
+            return Ok(digits.to_owned());
+        }
+        Err(self.error(place, format!("mode `{text}` is not octal like \"0644\"")))
+    }
+
+    fn owner(&self, owner: Option<&String>, place: &str) -> Result<String, ExpandError> {
+        let text = owner.map_or("root:root", String::as_str);
+        match text.split_once(':') {
+            Some((user, group)) if !user.is_empty() && !group.is_empty() => Ok(text.to_owned()),
+            _ => Err(self.error(place, format!("owner `{text}` is not like \"root:root\""))),
+        }
+    }
+
+    fn blob(&self, name: &str, place: &str) -> Result<(Blob, Option<String>), ExpandError> {
+        let file = self.materials.bundle.file(name).map_err(|e| self.error(place, e))?;
+        let blob = Blob {
+            sha256: file.sha256.clone(),
+            size: file.size,
+            source: file.path.clone(),
+            name: name.to_owned(),
+        };
+        Ok((blob, file.image.clone()))
+    }
+
+    /// The content that `pki/NAME` or `kubeconfig/NAME` stands for, and whether it holds a private key.
+    fn artefact(&self, name: &str, place: &str) -> Result<(Content, bool), ExpandError> {
+        let missing = || self.error(place, format!("there is no `{name}` in this lab"));
+        match name.split_once('/') {
+            Some(("pki", file)) => {
+                let bytes = self.materials.pki.get(file).ok_or_else(missing)?;
+                Ok((Content::inline(bytes), !file.ends_with(".crt") && !file.ends_with(".pub")))
+            }
+            Some(("kubeconfig", file)) => {
+                let bytes = self.materials.kubeconfigs.get(file).ok_or_else(missing)?;
+                Ok((Content::inline(bytes.as_slice()), true))
+            }
+            _ => Err(self.error(place, format!("`{name}` is neither pki/NAME nor kubeconfig/NAME"))),
+        }
+    }
+
+    fn desired(&self, task: &Task, place: &str, context: &Context) -> Result<Desired, ExpandError> {
+        let text = |text: &String| self.text(text, place, context);
+        let path = |text: &String| self.path(text, place, context);
+        Ok(match &task.module {
+            Module::Directory(args) => Desired::Directory(module::directory::Directory {
+                path: path(&args.path)?,
+                mode: self.mode(args.mode.as_ref(), "755", place)?,
+                owner: self.owner(args.owner.as_ref(), place)?,
+            }),
+            Module::File(args) => {
+                let (content, sensitive, origin) = match (&args.from, &args.content) {
+                    (Some(from), None) => {
+                        let from = text(from)?;
+                        let (content, sensitive) = self.artefact(&from, place)?;
+                        (content, sensitive, from)
+                    }
+                    (None, Some(content)) => {
+                        (Content::inline(text(content)?.into_bytes()), false, "playbook".to_owned())
+                    }
+                    _ => return Err(self.error(place, "a file has either `from` or `content`")),
+                };
+                Desired::File(File {
+                    path: path(&args.to)?,
+                    mode: self.mode(args.mode.as_ref(), "644", place)?,
+                    owner: self.owner(args.owner.as_ref(), place)?,
+                    content,
+                    sensitive,
+                    origin,
+                })
+            }
+            Module::Template(args) => {
+                let from = text(&args.from)?;
+                let rendered = self.materials.renderer.render(&from, context).map_err(|e| self.error(place, e))?;
+                Desired::File(File {
+                    path: path(&args.to)?,
+                    mode: self.mode(args.mode.as_ref(), "644", place)?,
+                    owner: self.owner(args.owner.as_ref(), place)?,
+                    content: Content::inline(rendered.into_bytes()),
+                    sensitive: args.sensitive,
+                    origin: format!("templates/{from}.tera"),
+                })
+            }
+            Module::Binary(args) => {
+                let (blob, _) = self.blob(&text(&args.from)?, place)?;
+                Desired::File(File {
+                    path: path(&args.to)?,
+                    mode: self.mode(args.mode.as_ref(), "755", place)?,
+                    owner: "root:root".to_owned(),
+                    origin: format!("bundle/{}", blob.name),
+                    content: Content::Blob(blob),
+                    sensitive: false,
+                })
+            }
+            Module::Image(args) => {
+                let (archive, reference) = self.blob(&text(&args.from)?, place)?;
+                let reference = reference
+                    .ok_or_else(|| self.error(place, format!("`{}` is no image in the bundle", archive.name)))?;
+                Desired::Image(module::image::Image { reference, archive })
+            }
+            Module::Unit(args) => Desired::Unit(Unit {
+                name: text(&args.name)?,
+                started: args.state == UnitState::Started,
+                enabled: args.enabled.unwrap_or(args.state == UnitState::Started),
+                on_change: args.on_change,
+                // Paths only, for now; hashes come once every file of the node is known.
+                uses: args
+                    .uses
+                    .iter()
+                    .map(|used| Ok(Used { path: path(used)?, sha256: String::new() }))
+                    .collect::<Result<_, ExpandError>>()?,
+            }),
+            Module::Command(args) => {
+                Desired::Command(module::command::Command { run: text(&args.run)?, unless: text(&args.unless)? })
+            }
+            Module::Sysctl(args) => {
+                Desired::Sysctl(module::sysctl::Sysctl { key: text(&args.key)?, value: text(&args.value)? })
+            }
+            Module::KernelModule(args) => Desired::KernelModule(module::kernel_module::KernelModule {
+                name: text(&args.name)?,
+                provides: path(&args.provides)?,
+            }),
+            Module::Package(args) => Desired::Package(module::package::Package {
+                names: args
+                    .names
+                    .iter()
+                    .map(|name| {
+                        let name = text(name)?;
+                        Ok(match name.split_once('=') {
+                            Some((name, proof)) => module::package::Wanted {
+                                name: name.to_owned(),
+                                proof: Some(proof.to_owned()),
+                            },
+                            None => module::package::Wanted { name, proof: None },
+                        })
+                    })
+                    .collect::<Result<_, ExpandError>>()?,
+            }),
+            Module::Route(args) => {
+                let (to, via) = (text(&args.to)?, text(&args.via)?);
+                Desired::Route(module::route::Route {
+                    to: to.parse().map_err(|_| self.error(place, format!("`{to}` is not a CIDR")))?,
+                    via: via.parse().map_err(|_| self.error(place, format!("`{via}` is not an address")))?,
+                })
+            }
+            Module::HostsEntry(args) => {
+                let address = text(&args.address)?;
+                Desired::HostsEntry(module::hosts_entry::HostsEntry {
+                    address: address
+                        .parse()
+                        .map_err(|_| self.error(place, format!("`{address}` is not an address")))?,
+                    name: text(&args.name)?,
+                })
+            }
+            Module::KubectlApply(args) => {
+                let from = text(&args.from)?;
+                let manifest = self.materials.renderer.render(&from, context).map_err(|e| self.error(place, e))?;
+                Desired::KubectlApply(module::kubectl_apply::KubectlApply {
+                    name: from,
+                    manifest: Content::inline(manifest.into_bytes()),
+                })
+            }
+            Module::Wait(args) => Desired::Wait(module::wait::Wait {
+                what: text(&args.what)?,
+                until: text(&args.until)?,
+                timeout: args.timeout,
+                unit: args.unit.as_ref().map(text).transpose()?,
+            }),
+        })
+    }
+}
+
+/// The files desired on each node, by path.
+type Files = BTreeMap<String, BTreeMap<String, String>>;
+
+fn refuse_contradictions(plays: &[DesiredPlay]) -> Result<(), ExpandError> {
+    let mut seen: BTreeMap<(&str, &str), (&str, &File)> = BTreeMap::new();
+    for play in plays {
+        for on in &play.nodes {
+            for task in &on.tasks {
+                let Desired::File(file) = &task.desired else { continue };
+                if let Some((other, earlier)) = seen.insert((&on.node, &file.path), (&play.name, file))
+                    && (earlier.content.sha256() != file.content.sha256() || earlier.mode != file.mode)
+                {
+                    return Err(ExpandError {
+                        play: play.name.clone(),
+                        task: task.title.clone(),
+                        node: on.node.clone(),
+                        what: format!("play {other} wants another {}", file.path),
+                    });
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Replaces the paths in every unit's `uses` by the files that lie there, with their hashes.
+fn tell_units_what_they_use(plays: &mut [DesiredPlay]) -> Result<(), ExpandError> {
+    let mut files: Files = BTreeMap::new();
+    for on in plays.iter().flat_map(|play| &play.nodes) {
+        let of_node = files.entry(on.node.clone()).or_default();
+        for task in &on.tasks {
+            if let Desired::File(file) = &task.desired {
+                of_node.insert(file.path.clone(), file.content.sha256().to_owned());
+            }
+        }
+    }
+    for play in plays {
+        for on in &mut play.nodes {
+            let of_node = &files[&on.node];
+            for task in &mut on.tasks {
+                let Desired::Unit(unit) = &mut task.desired else { continue };
+                unit.uses = used_by(unit, of_node).map_err(|what| ExpandError {
+                    play: play.name.clone(),
+                    task: task.title.clone(),
+                    node: on.node.clone(),
+                    what,
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn used_by(unit: &Unit, files: &BTreeMap<String, String>) -> Result<Vec<Used>, String> {
+    let used = |(path, sha256): (&String, &String)| Used { path: path.clone(), sha256: sha256.clone() };
+    let below = |folder: &str| {
+        let folder = folder.to_owned();
+        files.iter().filter(move |(path, _)| path.starts_with(&folder)).map(used)
+    };
+    let own = format!("/etc/systemd/system/{}", unit.name);
+    let mut all: Vec<Used> = files.get_key_value(&own).map(used).into_iter().collect();
+    all.extend(below(&format!("{own}.d/")));
+    for wanted in &unit.uses {
+        let before = all.len();
+        if wanted.path.ends_with('/') {
+            all.extend(below(&wanted.path));
+        } else {
+            all.extend(files.get_key_value(&wanted.path).map(used));
+        }
+        if all.len() == before {
+            return Err(format!("{} uses {}, which no task makes", unit.name, wanted.path));
+        }
+    }
+    all.sort();
+    all.dedup();
+    Ok(all)
+}

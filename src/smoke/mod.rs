@@ -1,0 +1,182 @@
+//! The smoke test: what a person would try on a fresh cluster, each check named, timed, passed or failed with a reason.
+//!
+//! The checks are data ([`checks`]): a sentence and the shell text that proves it, run on the first controller with
+//! the kubectl and the etcdctl that are there. They work in a namespace of their own, which is gone afterwards.
+
+pub mod run;
+
+use std::time::Duration;
+
+use crate::cluster::{Cluster, Role};
+use crate::module::quote;
+
+/// The namespace that everything happens in.
+pub const NAMESPACE: &str = "labctl-smoke";
+
+/// One check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What is checked, as a sentence.
+    pub name: String,
+    /// Shell text for the first controller; exit code 0 says that it holds.
+    pub script: String,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// Whether nothing after it can be judged when it fails.
+    pub essential: bool,
+}
+
+/// What every check's shell text can use.
+fn preamble() -> String {
+    format!(
+        r#"set -eu
+export KUBECONFIG=/etc/kubernetes/admin.conf
+PATH=/usr/local/bin:$PATH
+ns={NAMESPACE}
+k() {{ kubectl -n "$ns" "$@"; }}
+pods() {{ k get pods -l app=web -o "jsonpath={{range .items[*]}}{{.metadata.name}} {{.status.podIP}} {{.spec.nodeName}}{{'\n'}}{{end}}"; }}
+fetch() {{ k exec "$1" -- wget -q -T 5 -O - "$2"; }} # pod, URL
+fail() {{ echo "$*" >&2; exit 1; }}
+"#
+    )
+}
+
+/// Removes whatever an earlier smoke test has left behind.
+pub fn clean_up() -> String {
+    format!(
+        "{}kubectl delete namespace \"$ns\" --ignore-not-found --wait=true --timeout=90s >/dev/null\n",
+        preamble()
+    )
+}
+
+/// Creates what the checks look at. `manifest` is the rendered template `smoke.yaml`.
+pub fn set_up(manifest: &str) -> String {
+    format!("{}kubectl apply -f - <<'LABCTL_EOF' >/dev/null\n{manifest}\nLABCTL_EOF\n", preamble())
+}
+
+/// Every check for this lab, in order.
+pub fn checks(cluster: &Cluster) -> Vec<Check> {
+    let workers: Vec<_> = cluster.with_role(Role::Worker).collect();
+    let count = workers.len();
+    let addresses: Vec<String> = workers.iter().map(|node| node.address.to_string()).collect();
+    let dns_name = format!("kubernetes.default.svc.{}", cluster.domain);
+    let check = |name: &str, script: String| Check {
+        name: name.to_owned(),
+        script: preamble() + &script,
+        timeout: Duration::from_secs(60),
+        essential: false,
+    };
+    vec![
+        check("every worker is Ready", format!(
+            "ready=$(kubectl get nodes -o \"jsonpath={{range .items[*]}}{{.status.conditions[?(@.type=='Ready')].status}}{{'\\n'}}{{end}}\" | grep -c True || :)\n\
+             [ \"$ready\" = {count} ] || fail \"$ready of {count} workers are Ready: $(kubectl get nodes --no-headers)\"\n"
+        )),
+        check("a Secret is encrypted in etcd", ETCD_SECRET.to_owned()),
+        Check {
+            timeout: Duration::from_secs(180),
+            essential: true,
+            ..check("a Deployment spreads over the workers", format!(
+                "k rollout status deployment/web --timeout=150s >/dev/null || {{ k get pods -o wide >&2; k get events --sort-by=.lastTimestamp | tail -n 5 >&2; exit 1; }}\n\
+                 used=$(pods | cut -d' ' -f3 | sort -u | grep -c .)\n\
+                 [ \"$used\" = {count} ] || fail \"its pods run on $used of {count} workers\"\n"
+            ))
+        },
+        check("every pod reaches every pod", ALL_PODS.to_owned()),
+        check("a ClusterIP answers", CLUSTER_IP.to_owned()),
+        check("a NodePort answers on every worker", format!(
+            "port=$(k get service web-nodeport -o 'jsonpath={{.spec.ports[0].nodePort}}')\n\
+             pods | while read -r pod _; do for node in {}; do\n  \
+             fetch \"$pod\" \"http://$node:$port/\" >/dev/null </dev/null || fail \"no answer from $node:$port to $pod\"\ndone; done\n",
+            addresses.join(" ")
+        )),
+        check("DNS resolves kubernetes from a pod", format!(
+            "pods | while read -r pod _; do\n  \
+             answer=$(k exec \"$pod\" -- nslookup {dns_name} </dev/null 2>&1) || fail \"$pod: $answer\"\n  \
+             case $answer in *{service}*) ;; *) fail \"$pod got another answer: $answer\" ;; esac\ndone\n",
+            service = cluster.network.kubernetes_service
+        )),
+        check("kubectl logs shows a pod's output", LOGS.to_owned()),
+        check("kubectl exec runs a command in a pod", EXEC.to_owned()),
+        check("kubectl port-forward reaches a pod", PORT_FORWARD.to_owned()),
+    ]
+}
+
+const ETCD_SECRET: &str = r#"raw=$(etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/kubernetes/pki/etcd/ca.crt \
+  --cert=/etc/kubernetes/pki/etcd/healthcheck-client.crt --key=/etc/kubernetes/pki/etcd/healthcheck-client.key \
+  get "/registry/secrets/$ns/smoke" --print-value-only | tr -d '\0' | head -c 40)
+case $raw in k8s:enc:*) ;; *) fail "the raw value in etcd does not begin with k8s:enc:" ;; esac
+value=$(k get secret smoke -o 'jsonpath={.data.word}' | base64 -d)
+[ "$value" = in-the-clear ] || fail "the API gives back another value than was stored"
+"#;
+
+const ALL_PODS: &str = r#"pods > /dev/null
+pods | while read -r from _; do pods | while read -r to address node; do
+  answer=$(fetch "$from" "http://$address:8080/" </dev/null) || fail "$from cannot reach $to ($address on $node)"
+  [ "$answer" = "$to" ] || fail "$from asked $to and got an answer from $answer"
+done || exit 1; done
+"#;
+
+const CLUSTER_IP: &str = r#"address=$(k get service web -o 'jsonpath={.spec.clusterIP}')
+pods | while read -r pod _; do
+  for try in 1 2 3 4; do fetch "$pod" "http://$address/" >/dev/null </dev/null || fail "no answer from $address to $pod"; done
+done
+"#;
+
+const LOGS: &str = r#"pods | while read -r pod _; do
+  k logs "$pod" | grep -q "serving as $pod" || fail "the log of $pod lacks what it printed: $(k logs "$pod" | tail -n 1)"
+done
+"#;
+
+const EXEC: &str = r#"pods | while read -r pod _; do
+  name=$(k exec "$pod" -- hostname </dev/null)
+  [ "$name" = "$pod" ] || fail "hostname in $pod says $name"
+done
+"#;
+
+// bash only for its /dev/tcp: a minimal node has no HTTP client.
+const PORT_FORWARD: &str = r#"pod=$(pods | head -n 1 | cut -d' ' -f1)
+log=$(mktemp)
+k port-forward --address 127.0.0.1 "pod/$pod" :8080 > "$log" 2>&1 &
+forward=$!
+trap 'kill $forward 2>/dev/null; rm -f "$log"' EXIT
+until grep -q '^Forwarding' "$log"; do kill -0 $forward 2>/dev/null || fail "$(cat "$log")"; sleep 0.1; done
+port=$(sed -n 's/^Forwarding from 127.0.0.1:\([0-9]*\) .*/\1/p' "$log" | head -n 1)
+answer=$(bash -c 'exec 3<>/dev/tcp/127.0.0.1/'"$port"'; printf "GET / HTTP/1.0\r\n\r\n" >&3; cat <&3' | tail -n 1)
+[ "$answer" = "$pod" ] || fail "asked $pod and got: $answer"
+"#;
+
+/// The two halves of the last check: the API stays up through the load balancer when a controller stops.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failover {
+    /// The sentence.
+    pub name: String,
+    /// The controller whose control plane is stopped for a moment.
+    pub victim: String,
+    /// For the victim: stop.
+    pub stop: String,
+    /// For the first controller: the API must answer every time, through the endpoint.
+    pub watch: String,
+    /// For the victim: start again, and wait until it is well.
+    pub start: String,
+}
+
+/// The last check, where there is a load balancer with more than one controller behind it.
+pub fn failover(cluster: &Cluster) -> Option<Failover> {
+    let controllers: Vec<_> = cluster.with_role(Role::Controller).collect();
+    cluster.api.loadbalancer.as_ref()?;
+    let victim = controllers.last().filter(|_| controllers.len() > 1)?;
+    // With two members etcd tolerates no loss, so only the API server can be stopped there.
+    let units = if controllers.len() > 2 { "kube-apiserver etcd" } else { "kube-apiserver" };
+    Some(Failover {
+        name: format!("the API answers through the load balancer while {} is stopped", quote(&victim.name)),
+        victim: victim.name.clone(),
+        stop: format!("systemctl stop {units}"),
+        watch: format!(
+            "{}for try in 1 2 3 4 5 6 7 8 9 10; do\n  kubectl --request-timeout=10s get --raw=/readyz >/dev/null || fail \"call $try of 10 failed\"\ndone\n",
+            preamble()
+        ),
+        start: format!(
+            "systemctl start {units} && until kubectl --kubeconfig=/etc/kubernetes/admin.conf --server=https://127.0.0.1:6443 get --raw=/readyz >/dev/null 2>&1; do sleep 0.2; done"
+        ),
+    })
+}
