@@ -48,6 +48,11 @@ pub enum Event {
         #[serde(rename = "ms", serialize_with = "millis")]
         took: Duration,
     },
+    /// A node is being dialled.
+    NodeConnecting {
+        /// The node.
+        node: String,
+    },
     /// A node's SSH connection stands.
     NodeConnected {
         /// The node.
@@ -143,6 +148,8 @@ pub enum Event {
         /// The sentence.
         message: String,
     },
+    /// The user asked to stop: what runs may end, nothing new begins.
+    Cancelling,
     /// A run is over.
     RunEnded(RunSummary),
 }

@@ -1,5 +1,6 @@
 //! labctl: declarative provisioning of real Kubernetes labs. (Architecture to be drawn here.)
 pub mod bundle;
+pub mod cli;
 pub mod cluster;
 pub mod commands;
 pub mod engine;

@@ -1,1 +1,320 @@
-//! stub
+//! Everything that labctl says: it drains the events of a run into displays and logs, and it alone prints.
+//!
+//!     events ── run ──┬── Terminal   a person watches: permanent lines, and a live picture below them
+//!                     ├── Plain      a pipe or a file: one line a noteworthy event
+//!                     ├── Json       a program: one event a line on the standard output
+//!                     └── RunLog     the lab directory: every event, always
+//!
+//! What was asked for (a plan, a table, a rendered file) goes to the standard output, what is told on the way to the
+//! standard error. A reader that went away is no reason to fail: what cannot be said is left unsaid.
+
+mod failure;
+mod json;
+mod log;
+mod plain;
+mod plan;
+mod record;
+mod stream;
+mod summary;
+mod terminal;
+mod text;
+mod thin;
+mod view;
+
+#[cfg(test)]
+mod stories;
+#[cfg(test)]
+mod tests;
+
+use std::error::Error;
+use std::fmt::Display;
+use std::io::{self, BufRead, IsTerminal};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+use self::json::Json;
+pub use self::log::RunLog;
+use self::plain::Plain;
+pub use self::record::{PlayTimes, RunReport};
+use self::stream::Stream;
+use self::terminal::Terminal;
+use crate::event::{Event, Stamped};
+
+/// Twelve pictures a second: smooth to the eye, and slow enough to read.
+const TICK: Duration = Duration::from_millis(80);
+
+/// Who reads the standard output.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// A person.
+    #[default]
+    Text,
+    /// A program: one JSON object a line.
+    Json,
+}
+
+/// What a person answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Go on.
+    Yes,
+    /// Do not.
+    No,
+    /// Nobody is there to answer: the standard input is not a terminal.
+    Nobody,
+}
+
+/// Says things, in the way that suits who listens.
+#[derive(Debug, Clone)]
+pub struct Reporter {
+    output: Output,
+    verbose: bool,
+    out: Stream,
+    err: Stream,
+}
+
+impl Reporter {
+    /// A reporter for this process's standard streams.
+    pub fn new(output: Output, verbose: bool) -> Self {
+        Self { output, verbose, out: Stream::stdout(), err: Stream::stderr() }
+    }
+
+    /// Starts [`Reporter::run`] as a task of its own. Await it after the last [`crate::event::Events`] is dropped.
+    pub fn spawn(&self, events: UnboundedReceiver<Stamped>, log: Option<RunLog>) -> JoinHandle<RunReport> {
+        let reporter = self.clone();
+        tokio::spawn(async move { reporter.run(events, log).await })
+    }
+
+    /// Tells of every event until all senders are gone, and hands back what the run came to.
+    pub async fn run(&self, events: UnboundedReceiver<Stamped>, log: Option<RunLog>) -> RunReport {
+        let mut sinks = vec![match self.output {
+            Output::Json => Sink::Json(Json::new(self.out.clone())),
+            Output::Text if self.err.terminal => {
+                Sink::Terminal(Box::new(Terminal::stderr(self.err.paint, self.verbose)))
+            }
+            Output::Text => Sink::Plain(Plain::new(self.err.clone(), self.verbose)),
+        }];
+        let path = log.as_ref().map(|log| log.path().to_path_buf());
+        sinks.extend(log.map(Sink::Log));
+        let mut report = drain(events, sinks).await;
+        report.log = path;
+        report
+    }
+
+    /// Prints the closing part of a run. `next` are the commands that make sense from here.
+    pub fn close(&self, report: &RunReport, next: &[String]) {
+        if self.output == Output::Json {
+            return;
+        }
+        let (out, err) = (self.out.paint, self.err.paint);
+        let mut lines = summary::tables(report, self.out.width(), self.verbose, out);
+        if report.ok() {
+            // After live lines that vanish, the verdict alone needs no blank line above it.
+            if !lines.is_empty() {
+                lines.push(String::new());
+            }
+            lines.push(summary::verdict(report, out));
+            lines.extend(summary::next(next, out));
+            say(&self.out, &lines);
+            return;
+        }
+        say(&self.out, &lines);
+        let log = report.summary.as_ref().and_then(|summary| summary.log.as_deref()).or(report.log.as_deref());
+        let mut lines = vec![String::new()];
+        lines.extend(failure::blocks(&report.failures, log, err));
+        lines.push(summary::verdict(report, err));
+        lines.extend(summary::next(next, err));
+        say(&self.err, &lines);
+    }
+
+    /// Prints the plan in full, as `labctl plan` does instead of a closing part.
+    pub fn plan(&self, report: &RunReport, next: &[String]) {
+        if self.output == Output::Json {
+            return;
+        }
+        let paint = self.out.paint;
+        let mut lines = plan::list(&report.planned, paint);
+        if !lines.is_empty() {
+            lines.push(String::new());
+        }
+        let counts = plan::counts(&report.planned, report.unchanged);
+        lines.push(format!("{} {counts}.", paint.strong("Plan:")));
+        if report.failures.is_empty() {
+            lines.extend(summary::next(next, paint));
+        }
+        say(&self.out, &lines);
+        if !report.failures.is_empty() {
+            let mut lines = vec![String::new()];
+            lines.extend(failure::blocks(&report.failures, report.log.as_deref(), self.err.paint));
+            say(&self.err, &lines);
+        }
+    }
+
+    /// Prints all problems of `subject` (an inventory, a playbook). Of each, the first line is the problem itself
+    /// (`file:line:column: what`), and those below it help.
+    pub fn problems<P: Display>(&self, subject: &str, problems: &[P]) {
+        let paint = self.err.paint;
+        let mut lines = Vec::new();
+        for problem in problems {
+            let text = problem.to_string();
+            let mut parts = text.lines();
+            lines.push(format!("{} {}", paint.bad("error:"), parts.next().unwrap_or_default()));
+            lines.extend(parts.map(|line| self.detail(line)));
+        }
+        let number = text::count(problems.len(), "problem");
+        lines.push(String::new());
+        lines.push(format!("{} in {subject}; nothing was done", paint.strong(&number)));
+        say(&self.err, &lines);
+    }
+
+    /// Prints an error that ended a command, with everything that caused it and, when known, what to do.
+    pub fn error(&self, error: &dyn Error, help: Option<&str>) {
+        let paint = self.err.paint;
+        let mut lines: Vec<String> = Vec::new();
+        for (index, line) in error.to_string().lines().enumerate() {
+            lines.push(if index == 0 { format!("{} {line}", paint.bad("error:")) } else { self.detail(line) });
+        }
+        let mut cause = error.source();
+        while let Some(deeper) = cause {
+            lines.push(format!("  {} {deeper}", paint.faint("because:")));
+            cause = deeper.source();
+        }
+        lines.extend(help.iter().flat_map(|help| help.lines()).enumerate().map(|(index, line)| {
+            if index == 0 { self.detail(&format!("help: {line}")) } else { self.detail(&format!("      {line}")) }
+        }));
+        say(&self.err, &lines);
+    }
+
+    /// Prints something that a person should know and that stops nothing; outside of a run, where it is an event.
+    pub fn warning(&self, message: &str) {
+        say(&self.err, &[format!("{} {message}", self.err.paint.warn("warning:"))]);
+    }
+
+    /// Prints a sentence on the way, for who follows; not a result.
+    pub fn note(&self, message: &str) {
+        say(&self.err, &[message.to_string()]);
+    }
+
+    /// Prints what a command was asked for, as it is, onto the standard output.
+    ///
+    /// # Errors
+    /// When it cannot be written, except for a reader that had enough (`labctl explain | head`).
+    pub fn print(&self, text: &str) -> io::Result<()> {
+        match self.out.write(text) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Asks before something that cannot be taken back; the default is no.
+    ///
+    /// # Errors
+    /// When the answer cannot be read.
+    pub fn confirm(&self, question: &str) -> io::Result<Answer> {
+        if !io::stdin().is_terminal() {
+            return Ok(Answer::Nobody);
+        }
+        self.err.write(&format!("{} {question} [y/N] ", self.err.paint.active("?")))?;
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer)?;
+        let yes = matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
+        Ok(if yes { Answer::Yes } else { Answer::No })
+    }
+
+    /// A line below an error: indented, with `help:` standing out.
+    fn detail(&self, line: &str) -> String {
+        match line.trim_start().strip_prefix("help:") {
+            Some(help) => format!("  {}{help}", self.err.paint.active("help:")),
+            None => format!("  {line}"),
+        }
+    }
+}
+
+/// Prints lines; a stream that is gone is none of the run's business.
+fn say(stream: &Stream, lines: &[String]) {
+    if lines.is_empty() {
+        return;
+    }
+    let mut text = lines.join("\n");
+    text.push('\n');
+    let _ = stream.write(&text);
+}
+
+/// Where events end up.
+enum Sink {
+    Terminal(Box<Terminal>),
+    Plain(Plain),
+    Json(Json),
+    Log(RunLog),
+}
+
+impl Sink {
+    fn event(&mut self, stamped: &Stamped) -> io::Result<()> {
+        match self {
+            Self::Terminal(terminal) => {
+                terminal.event(stamped);
+                Ok(())
+            }
+            Self::Plain(plain) => plain.event(stamped),
+            Self::Json(json) => json.event(stamped),
+            Self::Log(log) => log.event(stamped),
+        }
+    }
+
+    fn tick(&mut self, now: SystemTime) {
+        if let Self::Terminal(terminal) = self {
+            terminal.tick(now);
+        }
+    }
+
+    /// What is lost when it fails.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Terminal(_) | Self::Plain(_) | Self::Json(_) => "the output",
+            Self::Log(_) => "the run log",
+        }
+    }
+}
+
+/// Feeds events to sinks until the last sender is gone.
+async fn drain(mut events: UnboundedReceiver<Stamped>, mut sinks: Vec<Sink>) -> RunReport {
+    let mut report = RunReport::default();
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            event = events.recv() => {
+                let Some(stamped) = event else { break };
+                report.note(&stamped);
+                tell(&mut sinks, &stamped);
+            }
+            _ = ticks.tick() => sinks.iter_mut().for_each(|sink| sink.tick(SystemTime::now())),
+        }
+    }
+    if let Some(Sink::Terminal(terminal)) = sinks.first_mut() {
+        terminal.end();
+    }
+    report
+}
+
+/// Feeds one event to every sink. A sink that fails is told of once and left out from then on: a full disk must not
+/// stop a lab from being built.
+fn tell(sinks: &mut Vec<Sink>, stamped: &Stamped) {
+    let mut lost = Vec::new();
+    sinks.retain_mut(|sink| match sink.event(stamped) {
+        Ok(()) => true,
+        Err(error) => {
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                lost.push(format!("{} ends here: {error}", sink.name()));
+            }
+            false
+        }
+    });
+    for message in lost {
+        let event = Event::Warning { node: None, message };
+        tell(sinks, &Stamped { time: stamped.time, event });
+    }
+}

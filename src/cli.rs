@@ -1,0 +1,443 @@
+//! The command line: definitions only. What a verb does lies in `commands`, what it prints in `report`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::report::Output;
+
+const ABOUT: &str = "Real Kubernetes labs over SSH: the cluster you would have built by hand, in about a minute";
+
+const LONG_ABOUT: &str = "\
+labctl turns machines into a Kubernetes lab: plain upstream binaries and systemd units, nothing hidden.
+
+An inventory says which nodes there are and what each of them is. `labctl up` compares them with it and changes what
+differs: the first time that is everything, after that it is what you changed. With no machines of your own, an
+inventory with `local:` has the nodes made on this one.
+
+Every step is data: `labctl plan` shows what would be done, `labctl explain` shows why, and the shell commands that
+each step stands for.";
+
+const AFTER_HELP: &str = "\
+Examples:
+  labctl up                      bring up the lab of ./inventory.yaml
+  labctl plan prod.yaml          show what `up` would change, and change nothing
+  labctl explain --play etcd     what the play does, why, and how to do it by hand
+  labctl ssh worker-0            a shell on a node
+  labctl down                    remove the lab and leave nothing behind
+
+Exit codes:
+  0    done; for `plan`: nothing to do
+  1    failed
+  2    bad usage, or a bad inventory or playbook: nothing was done
+  3    `plan` found changes
+  130  stopped by Ctrl-C: the first lets running tasks end, the second stops at once
+
+Every option can also be set in the environment, as LABCTL_ and its name: LABCTL_OUTPUT=json.";
+
+/// Everything that can be typed after `labctl`.
+#[derive(Debug, Parser)]
+#[command(name = "labctl", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER_HELP)]
+#[command(subcommand_required = true, arg_required_else_help = true, max_term_width = 100)]
+pub struct Cli {
+    /// Options that every verb has.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Options that every verb has.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Write for a person, or one JSON event a line for a program
+    ///
+    /// With `json`, events go to the standard output and everything else to the standard error.
+    #[arg(long, global = true, value_enum, default_value_t, env = "LABCTL_OUTPUT", hide_env_values = true)]
+    pub output: Output,
+
+    /// Work on these nodes only
+    #[arg(long, global = true, value_name = "NODE,..", value_delimiter = ',')]
+    #[arg(env = "LABCTL_LIMIT", hide_env_values = true)]
+    pub limit: Vec<String>,
+
+    /// Work on so many nodes at a time
+    #[arg(long, global = true, value_name = "N", default_value = "32", env = "LABCTL_FORKS", hide_env_values = true)]
+    pub forks: NonZeroUsize,
+
+    /// Answer every question with yes
+    #[arg(long, short, global = true, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
+    #[arg(env = "LABCTL_YES", hide_env_values = true)]
+    pub yes: bool,
+
+    /// Tell also what was as desired already, and every single change
+    #[arg(long, short, global = true, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
+    #[arg(env = "LABCTL_VERBOSE", hide_env_values = true)]
+    pub verbose: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Bring the lab to what the inventory says
+    #[command(long_about = "\
+Bring the lab to what the inventory says.
+
+The first run, a run after a failure, after a change of the inventory or with a new node: all the same command. It may
+be stopped at any moment and run again. Nodes that are as described cost one round trip and are left alone.")]
+    Up(Converge),
+    /// Show what `up` would change, and change nothing
+    #[command(long_about = "\
+Show what `up` would change, and change nothing: + is made, ~ is altered, - is removed.
+
+Exits with 0 when there is nothing to do and with 3 when there are changes.")]
+    Plan(Converge),
+    /// Remove the lab from its nodes and leave nothing behind
+    #[command(long_about = "\
+Remove the lab from its nodes and leave nothing behind.
+
+What is removed is what the record on each node says that labctl made there; nothing else is touched. Local nodes are
+removed themselves.")]
+    Down(Down),
+    /// Check that the lab works, from the outside in
+    Smoke(Lab),
+    /// Check the inventory and say all that is wrong with it; opens no connection
+    Validate(Lab),
+    /// Print the files that would be put on the nodes
+    #[command(after_help = "\
+Examples:
+  labctl render --limit controller-0
+  labctl render --limit worker-0 --file kubelet.service
+  labctl render --to out/        one folder a node, laid out as on the node")]
+    Render(Render),
+    /// Tell what is done, why, and the commands to do it by hand
+    #[command(after_help = "\
+Examples:
+  labctl explain                                 the whole runbook
+  labctl explain --play etcd                     one play
+  labctl explain --limit worker-0 > worker-0.md  all that one node goes through")]
+    Explain(Explain),
+    /// Draw the plays and what each of them comes after
+    Graph(Graph),
+    /// Run any playbook
+    Play(Play),
+    /// Open a shell on a node, or run a command there
+    #[command(after_help = "\
+Examples:
+  labctl ssh controller-0
+  labctl ssh prod.yaml worker-1 -- journalctl -u kubelet -n 50")]
+    Ssh(Ssh),
+    /// Print a kubeconfig for the lab, or merge it into yours
+    #[command(after_help = "\
+Examples:
+  labctl kubeconfig > lab.conf
+  labctl kubeconfig --merge
+  labctl kubeconfig --user jane --group developers > jane.conf")]
+    Kubeconfig(Kubeconfig),
+    /// Fetch, list or check the releases that a lab is built from
+    #[command(subcommand)]
+    Bundle(Bundle),
+    /// Look at the standard playbooks, or write them out to change them
+    #[command(subcommand)]
+    Playbook(Playbook),
+    /// Print the completions of a shell
+    #[command(after_help = "\
+Example:
+  labctl completions bash > ~/.local/share/bash-completion/completions/labctl")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// The lab to work on.
+#[derive(Debug, Clone, Args)]
+pub struct Lab {
+    /// The inventory
+    #[arg(value_name = "INVENTORY", default_value = "inventory.yaml", env = "LABCTL_INVENTORY")]
+    #[arg(hide_env_values = true)]
+    pub inventory: PathBuf,
+}
+
+/// Where playbooks and templates come from, when not from labctl itself.
+#[derive(Debug, Clone, Args)]
+pub struct Sources {
+    /// Use the playbooks in this folder in place of those compiled in
+    #[arg(long, value_name = "DIR", env = "LABCTL_PLAYBOOKS", hide_env_values = true)]
+    pub playbooks: Option<PathBuf>,
+
+    /// Use the templates in this folder in place of those compiled in
+    #[arg(long, value_name = "DIR", env = "LABCTL_TEMPLATES", hide_env_values = true)]
+    pub templates: Option<PathBuf>,
+}
+
+/// `up` and `plan`.
+#[derive(Debug, Args)]
+pub struct Converge {
+    /// The lab.
+    #[command(flatten)]
+    pub lab: Lab,
+    /// Its playbooks.
+    #[command(flatten)]
+    pub sources: Sources,
+}
+
+/// `down`.
+#[derive(Debug, Args)]
+pub struct Down {
+    /// The lab.
+    #[command(flatten)]
+    pub lab: Lab,
+    /// Its playbooks.
+    #[command(flatten)]
+    pub sources: Sources,
+
+    /// Empty local nodes, but keep them
+    #[arg(long, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
+    #[arg(env = "LABCTL_KEEP_NODES", hide_env_values = true)]
+    pub keep_nodes: bool,
+}
+
+/// `render`.
+#[derive(Debug, Args)]
+pub struct Render {
+    /// The lab.
+    #[command(flatten)]
+    pub lab: Lab,
+    /// Its playbooks.
+    #[command(flatten)]
+    pub sources: Sources,
+
+    /// Only this file, by its template's name or its path on the node
+    #[arg(long, value_name = "NAME")]
+    pub file: Option<String>,
+
+    /// Write the files into this folder instead of printing them
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
+}
+
+/// `explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// The lab.
+    #[command(flatten)]
+    pub lab: Lab,
+    /// Its playbooks.
+    #[command(flatten)]
+    pub sources: Sources,
+
+    /// Only these plays
+    #[arg(long, value_name = "PLAY,..", value_delimiter = ',')]
+    pub play: Vec<String>,
+}
+
+/// `graph`.
+#[derive(Debug, Args)]
+pub struct Graph {
+    /// The lab.
+    #[command(flatten)]
+    pub lab: Lab,
+    /// Its playbooks.
+    #[command(flatten)]
+    pub sources: Sources,
+
+    /// The language of the drawing
+    #[arg(long, value_enum, default_value_t)]
+    pub format: GraphFormat,
+}
+
+/// A language that graphs are written in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// Mermaid, which code hosts draw in Markdown.
+    #[default]
+    Mermaid,
+    /// Graphviz.
+    Dot,
+}
+
+/// `play`.
+#[derive(Debug, Args)]
+pub struct Play {
+    /// The playbook: a file, or the name of a standard playbook
+    pub playbook: String,
+    /// The lab.
+    #[command(flatten)]
+    pub lab: Lab,
+    /// Its playbooks.
+    #[command(flatten)]
+    pub sources: Sources,
+}
+
+/// `ssh`.
+#[derive(Debug, Args)]
+#[command(override_usage = "labctl ssh [OPTIONS] [INVENTORY] <NODE> [-- <COMMAND>...]")]
+pub struct Ssh {
+    /// The node, after the inventory when that is not ./inventory.yaml
+    #[arg(value_names = ["INVENTORY", "NODE"], num_args = 1..=2, required = true)]
+    target: Vec<String>,
+
+    /// The inventory, when it is not given before the node
+    #[arg(long = "inventory", value_name = "INVENTORY", default_value = "inventory.yaml", hide = true)]
+    #[arg(env = "LABCTL_INVENTORY", hide_env_values = true)]
+    default_inventory: PathBuf,
+
+    /// The command to run; a login shell when left out
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+impl Ssh {
+    /// The node to go to.
+    pub fn node(&self) -> &str {
+        self.target.last().map_or("", String::as_str)
+    }
+
+    /// The lab that it belongs to. The inventory stands before the node and may be left out all the same.
+    pub fn lab(&self) -> Lab {
+        let inventory = match self.target.as_slice() {
+            [inventory, _node] => inventory.into(),
+            _ => self.default_inventory.clone(),
+        };
+        Lab { inventory }
+    }
+}
+
+/// `kubeconfig`.
+#[derive(Debug, Args)]
+pub struct Kubeconfig {
+    /// The lab.
+    #[command(flatten)]
+    pub lab: Lab,
+
+    /// For this user, with a certificate of its own, instead of the administrator
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+
+    /// A group that the user is in; may be given several times
+    #[arg(long, value_name = "NAME", requires = "user")]
+    pub group: Vec<String>,
+
+    /// Add it to ~/.kube/config and leave everything else in there as it is
+    #[arg(long)]
+    pub merge: bool,
+}
+
+/// `bundle`.
+#[derive(Debug, Subcommand)]
+pub enum Bundle {
+    /// Download the releases for the inventory's version, check them, and write bundle.lock
+    Pull(BundleFolder),
+    /// List what is in the bundle
+    List(BundleFolder),
+    /// Check every file of the bundle against bundle.lock
+    Verify(BundleFolder),
+}
+
+/// The bundle to work on.
+#[derive(Debug, Args)]
+pub struct BundleFolder {
+    /// The lab.
+    #[command(flatten)]
+    pub lab: Lab,
+
+    /// The bundle's folder, in place of the inventory's
+    #[arg(long, value_name = "DIR", env = "LABCTL_BUNDLE", hide_env_values = true)]
+    pub bundle: Option<PathBuf>,
+}
+
+/// `playbook`.
+#[derive(Debug, Subcommand)]
+pub enum Playbook {
+    /// List the standard playbooks
+    List,
+    /// Print a standard playbook
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Write the standard playbooks and templates into a folder
+    #[command(after_help = "\
+Example:
+  labctl playbook export mine/
+  labctl up --playbooks mine/playbooks --templates mine/templates")]
+    Export {
+        /// The folder; files that are there already are kept, unless --force is given
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+        /// Write over files that are there already
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parse(line: &str) -> Cli {
+        Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_inventory_may_be_left_out() {
+        let Verb::Up(up) = parse("labctl up").verb else { panic!("not up") };
+        assert_eq!(up.lab.inventory, Path::new("inventory.yaml"));
+        let Verb::Play(play) = parse("labctl play mine.yaml prod.yaml").verb else { panic!("not play") };
+        assert_eq!((play.playbook.as_str(), play.lab.inventory.as_path()), ("mine.yaml", Path::new("prod.yaml")));
+    }
+
+    #[test]
+    fn global_options_stand_anywhere() {
+        for line in ["labctl --limit a,b --forks 4 -v up", "labctl up --limit a,b --forks 4 -v"] {
+            let global = parse(line).global;
+            assert_eq!((global.limit, global.forks.get(), global.verbose), (vec!["a".into(), "b".into()], 4, true));
+        }
+        assert_eq!(parse("labctl plan --output json").global.output, Output::Json);
+    }
+
+    #[test]
+    fn ssh_takes_an_inventory_before_the_node() {
+        let Verb::Ssh(ssh) = parse("labctl ssh worker-0").verb else { panic!("not ssh") };
+        assert_eq!((ssh.node(), ssh.lab().inventory.as_path()), ("worker-0", Path::new("inventory.yaml")));
+        assert!(ssh.command.is_empty());
+        let Verb::Ssh(ssh) = parse("labctl ssh prod.yaml worker-0 -- uname -r").verb else { panic!("not ssh") };
+        assert_eq!((ssh.node(), ssh.lab().inventory.as_path()), ("worker-0", Path::new("prod.yaml")));
+        assert_eq!(ssh.command, ["uname", "-r"]);
+    }
+
+    #[test]
+    fn bad_usage_exits_with_two() {
+        for line in ["labctl up --forks 0", "labctl fly", "labctl ssh", "labctl kubeconfig --group dev"] {
+            let error = Cli::try_parse_from(line.split(' ')).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+        let help = Cli::try_parse_from(["labctl", "--help"]).expect_err("help");
+        assert_eq!((help.kind(), help.exit_code()), (ErrorKind::DisplayHelp, 0));
+    }
+
+    #[test]
+    fn every_global_option_has_a_twin_in_the_environment() {
+        let command = Cli::command();
+        for option in command.get_arguments().filter(|option| option.is_global_set()) {
+            let twin = format!("LABCTL_{}", option.get_id().as_str().to_uppercase());
+            assert_eq!(option.get_env().and_then(|name| name.to_str()), Some(twin.as_str()));
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! A failed task, told so that a person can go on from it: where, what was run, what came back, what to do.
+
+use std::path::Path;
+
+use super::stream::Paint;
+use super::text::{clean, pad};
+use crate::event::Failure;
+
+/// So many are shown in full; the rest would push the first ones off the screen.
+const IN_FULL: usize = 5;
+const LABEL: usize = 8;
+
+/// One line, for the moment when it happens.
+pub(super) fn line(failure: &Failure) -> String {
+    format!("{}: {}", place(failure), cause(failure))
+}
+
+/// All failures of a run in full, nodes that failed in the same way together.
+pub(super) fn blocks(failures: &[Failure], log: Option<&Path>, paint: Paint) -> Vec<String> {
+    let groups = alike(failures);
+    let mut lines = Vec::new();
+    for group in groups.iter().take(IN_FULL) {
+        lines.extend(block(group, paint));
+        lines.push(String::new());
+    }
+    for group in groups.iter().skip(IN_FULL) {
+        lines.push(format!("{} {}", paint.bad("✗"), line(group[0])));
+    }
+    if groups.len() > IN_FULL {
+        lines.push(String::new());
+    }
+    if let Some(log) = log.filter(|_| !failures.is_empty()) {
+        lines.push(format!("The full log of the run is {}", log.display()));
+    }
+    lines
+}
+
+/// Failures that differ in nothing but the node, together and in the order of the first of each.
+fn alike(failures: &[Failure]) -> Vec<Vec<&Failure>> {
+    let mut groups: Vec<Vec<&Failure>> = Vec::new();
+    for failure in failures {
+        let same = |other: &Failure| {
+            let key = |f: &Failure| (f.play.clone(), f.task.clone(), f.command.clone(), f.code, f.reason.clone());
+            key(other) == key(failure) && other.stderr == failure.stderr && other.journal == failure.journal
+        };
+        match groups.iter_mut().find(|group| same(group[0])) {
+            Some(group) => group.push(failure),
+            None => groups.push(vec![failure]),
+        }
+    }
+    groups
+}
+
+fn block(group: &[&Failure], paint: Paint) -> Vec<String> {
+    let failure = group[0];
+    let nodes: Vec<&str> = group.iter().map(|failure| failure.node.as_str()).collect();
+    let mut lines = vec![format!("{} {}", paint.bad("✗"), paint.strong(&nodes.join(", ")))];
+    let mut field = |name: &str, text: &str| lines.push(format!("  {}  {text}", paint.faint(&pad(name, LABEL))));
+
+    if !failure.play.is_empty() {
+        field("play", &clean(&failure.play));
+    }
+    field("task", &clean(&failure.task));
+    for (index, reason) in failure.reason.lines().enumerate() {
+        field(if index == 0 { "reason" } else { "" }, &clean(reason));
+    }
+    if let Some(command) = &failure.command {
+        for (index, line) in command.lines().enumerate() {
+            field(if index == 0 { "command" } else { "" }, &clean(line));
+        }
+    }
+    if let Some(code) = failure.code {
+        field("exit", &code.to_string());
+    }
+    for (name, output) in [("stderr", &failure.stderr), ("journal", &failure.journal)] {
+        for (index, line) in output.iter().enumerate() {
+            field(if index == 0 { name } else { "" }, &format!("{} {}", paint.faint("│"), clean(line)));
+        }
+    }
+    if let Some(help) = &failure.help {
+        for (index, line) in help.lines().enumerate() {
+            field(if index == 0 { "help" } else { "" }, &paint.active(&clean(line)));
+        }
+    }
+    lines
+}
+
+/// `worker-1 kubelet: unit kubelet`, or `worker-1: connecting` before any play.
+fn place(failure: &Failure) -> String {
+    let task = clean(&failure.task);
+    if failure.play.is_empty() {
+        format!("{}: {task}", failure.node)
+    } else {
+        format!("{} {}: {task}", failure.node, failure.play)
+    }
+}
+
+/// The shortest account of why.
+fn cause(failure: &Failure) -> String {
+    let reason = failure.reason.lines().next().map(clean).unwrap_or_default();
+    match failure.code {
+        _ if !reason.is_empty() => reason,
+        Some(code) => format!("exit code {code}"),
+        None => "failed".to_string(),
+    }
+}

@@ -1,0 +1,34 @@
+//! `--output json`: one event a line on the standard output, for programs.
+
+use std::io;
+use std::time::Duration;
+
+use super::stream::Stream;
+use super::thin::Thin;
+use crate::event::Stamped;
+
+/// Writes events as JSON lines.
+#[derive(Debug)]
+pub(super) struct Json {
+    stream: Stream,
+    thin: Thin,
+}
+
+impl Json {
+    /// Onto `stream`, progress at most once a second.
+    pub fn new(stream: Stream) -> Self {
+        Self { stream, thin: Thin::new(Duration::from_secs(1)) }
+    }
+
+    /// Tells of one event.
+    pub fn event(&mut self, stamped: &Stamped) -> io::Result<()> {
+        if self.thin.passes(stamped) { self.stream.write(&line(stamped)?) } else { Ok(()) }
+    }
+}
+
+/// One event as a line of JSON.
+pub(super) fn line(stamped: &Stamped) -> io::Result<String> {
+    let mut line = serde_json::to_string(stamped)?;
+    line.push('\n');
+    Ok(line)
+}

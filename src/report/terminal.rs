@@ -1,0 +1,131 @@
+//! The live display: permanent lines above, and below them what every node does right now.
+//!
+//! The whole picture is one indicatif bar with a message of many lines, so that a frame appears at once or not at all.
+//! The cursor is never hidden, so there is nothing to restore: not after Ctrl-C, not after a panic.
+
+use std::time::SystemTime;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::record::Census;
+use super::stream::Paint;
+use super::text::{clean, pad, took};
+use super::view::View;
+use super::{failure, plan};
+use crate::event::{Event, Stamped};
+
+/// Twice the tick: indicatif must never drop a frame, as the next one may be the last.
+const HERTZ: u8 = 20;
+/// The names of steps line up.
+const NAME: usize = 14;
+
+/// Rows and columns of the terminal, asked again at each frame: windows are resized.
+type Size = Box<dyn Fn() -> (u16, u16) + Send>;
+
+/// Draws a run on a terminal.
+pub(super) struct Terminal {
+    bar: ProgressBar,
+    size: Size,
+    view: View,
+    census: Census,
+    paint: Paint,
+    verbose: bool,
+    drawn: Vec<String>,
+}
+
+impl Terminal {
+    /// On the terminal behind the standard error.
+    pub fn stderr(paint: Paint, verbose: bool) -> Self {
+        let size = || console::Term::stderr().size();
+        Self::new(ProgressDrawTarget::stderr_with_hz(HERTZ), Box::new(size), paint, verbose)
+    }
+
+    /// On any terminal that indicatif can draw on.
+    pub fn new(target: ProgressDrawTarget, size: Size, paint: Paint, verbose: bool) -> Self {
+        let style = ProgressStyle::with_template("{msg}").expect("a template without mistakes");
+        let bar = ProgressBar::with_draw_target(None, target).with_style(style);
+        Self { bar, size, view: View::default(), census: Census::default(), paint, verbose, drawn: Vec::new() }
+    }
+
+    /// Takes in one event; prints its permanent line when it has one.
+    pub fn event(&mut self, stamped: &Stamped) {
+        self.view.note(stamped);
+        let mut lines = self.lines(&stamped.event);
+        if let Some(counted) = self.census.note(stamped) {
+            lines.push(self.step("nodes", &counted.sentence(), &took(counted.took), true));
+        }
+        if !lines.is_empty() {
+            // Not cut: they are never drawn again, and a warning's end may be what matters.
+            self.bar.println(lines.join("\n"));
+        }
+    }
+
+    /// Draws the picture of this moment, if it is not the one that is there already.
+    pub fn tick(&mut self, now: SystemTime) {
+        let (rows, columns) = (self.size)();
+        let frame = self.view.frame(now, columns.into(), rows.into(), self.paint);
+        if frame != self.drawn {
+            self.bar.set_message(frame.join("\n"));
+            self.drawn = frame;
+        }
+    }
+
+    /// Takes the picture away; the permanent lines stay.
+    pub fn end(&mut self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn lines(&self, event: &Event) -> Vec<String> {
+        let paint = self.paint;
+        match event {
+            Event::StepEnded { step, detail, changed, took: time } => {
+                vec![self.step(step, &clean(detail), &took(*time), *changed)]
+            }
+            Event::Planned { changes, unchanged } => {
+                let mut lines = if self.verbose { plan::list(changes, paint) } else { Vec::new() };
+                lines.push(self.step("plan", &plan::counts(changes, *unchanged), "", !changes.is_empty()));
+                lines
+            }
+            Event::TaskEnded { play, node, task, changed, took: time } if self.verbose => {
+                let text = format!("{node}  {play} {} {}", paint.faint("›"), clean(task));
+                let mark = if *changed { paint.good("✓") } else { paint.faint("✓") };
+                vec![format!("{mark} {text}  {}", paint.faint(&took(*time)))]
+            }
+            Event::TaskFailed(failed) => vec![format!("{} {}", paint.bad("✗"), failure::line(failed))],
+            Event::Check { name, failure, took: time } => check(name, failure.as_deref(), &took(*time), paint),
+            Event::Warning { node, message } => {
+                let node = node.as_ref().map(|node| format!("{node}: ")).unwrap_or_default();
+                vec![format!("{} {node}{}", paint.warn("!"), clean(message))]
+            }
+            Event::Cancelling => {
+                vec![format!(
+                    "{} stopping: what runs may end, nothing new begins; Ctrl-C again stops at once",
+                    paint.warn("!")
+                )]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn step(&self, name: &str, detail: &str, time: &str, changed: bool) -> String {
+        let paint = self.paint;
+        let mark = if changed { paint.good("✓") } else { paint.faint("✓") };
+        let time = if time.is_empty() { String::new() } else { format!("  {}", paint.faint(time)) };
+        let detail = if changed { detail.to_string() } else { paint.faint(detail) };
+        format!("{mark} {}  {detail}{time}", pad(name, NAME))
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// One check of a smoke test: what it was, and why it did not pass.
+fn check(name: &str, failure: Option<&str>, time: &str, paint: Paint) -> Vec<String> {
+    let mark = if failure.is_none() { paint.good("✓") } else { paint.bad("✗") };
+    let mut lines = vec![format!("{mark} {}  {}", clean(name), paint.faint(time))];
+    lines.extend(failure.iter().flat_map(|text| text.lines()).map(|line| format!("    {}", clean(line))));
+    lines
+}
