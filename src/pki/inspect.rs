@@ -319,3 +319,165 @@ fn wrong_time(spec: &CertSpec, certificate: &Certificate, ca: &Certificate, now:
     let next_end = now.saturating_add(Duration::days(spec.days.into())).min(ca.not_after);
     (soon && next_end > certificate.not_after).then(|| Why::EndsSoon(certificate.not_after.date()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::pki::fixture;
+    use crate::pki::issue::{Authority, Pair, new_ca, public_key};
+    use crate::pki::spec::{CA, specs};
+
+    struct Lab {
+        specs: Vec<CertSpec>,
+        ca: Authority,
+    }
+
+    impl Lab {
+        fn new() -> Self {
+            let specs = specs(&fixture::cluster());
+            let ca_spec = specs.iter().find(|spec| spec.name == CA).expect("a CA");
+            let pair = new_ca(ca_spec, fixture::now()).expect("a CA is made");
+            let ca = Authority::load(ca_spec, &pair, Path::new("pki"), fixture::now()).expect("the CA is good");
+            Self { specs, ca }
+        }
+
+        fn spec(&self, name: &str) -> CertSpec {
+            self.specs.iter().find(|spec| spec.name == name).expect("a known certificate").clone()
+        }
+
+        fn issue(&self, spec: &CertSpec) -> Found {
+            found(&self.ca.issue(spec, fixture::now()).expect("it is issued"))
+        }
+
+        fn why(&self, spec: &CertSpec, found: &Found, at: OffsetDateTime) -> Option<Why> {
+            why_issue(spec, found, self.ca.certificate(), at)
+        }
+    }
+
+    fn found(pair: &Pair) -> Found {
+        Found {
+            certificate: Some(Certificate::from_pem(pair.certificate.as_bytes()).expect("a certificate")),
+            public_key: Some(public_key(&pair.key).expect("a key")),
+        }
+    }
+
+    #[test]
+    fn what_was_issued_to_a_spec_fits_it() {
+        let lab = Lab::new();
+        for spec in lab.specs.iter().filter(|spec| spec.issuer == Some(CA)) {
+            assert_eq!(lab.why(spec, &lab.issue(spec), fixture::now()), None, "{}", spec.name);
+        }
+    }
+
+    #[test]
+    fn half_a_pair_is_issued_again() {
+        let lab = Lab::new();
+        let spec = lab.spec("admin");
+        let whole = lab.issue(&spec);
+        let now = fixture::now();
+        let without_key = Found { public_key: None, ..whole.clone() };
+        let without_certificate = Found { certificate: None, ..whole.clone() };
+        let mixed = Found { public_key: lab.issue(&spec).public_key, ..whole };
+        assert_eq!(lab.why(&spec, &Found::default(), now), Some(Why::New));
+        assert_eq!(lab.why(&spec, &without_key, now), Some(Why::KeyMissing));
+        assert_eq!(lab.why(&spec, &without_certificate, now), Some(Why::CertificateMissing));
+        assert_eq!(lab.why(&spec, &mixed, now), Some(Why::KeyMismatch));
+    }
+
+    #[test]
+    fn a_certificate_of_another_ca_with_the_same_name_is_issued_again() {
+        let (lab, other) = (Lab::new(), Lab::new());
+        let spec = lab.spec("admin");
+        assert_eq!(lab.why(&spec, &other.issue(&spec), fixture::now()), Some(Why::OtherIssuer));
+    }
+
+    #[test]
+    fn every_difference_to_the_spec_is_named() {
+        let lab = Lab::new();
+        let now = fixture::now();
+        let spec = lab.spec("apiserver");
+        let good = lab.issue(&spec);
+
+        let mut renamed = spec.clone();
+        renamed.organization = Some("somebody".to_owned());
+        assert_eq!(lab.why(&renamed, &good, now), Some(Why::Subject("CN=kube-apiserver".to_owned())));
+
+        let mut moved = spec.clone();
+        moved.dns_names.push("lb-1".to_owned());
+        moved.ip_addresses.retain(|ip| ip.to_string() != "10.240.0.5");
+        let why = lab.why(&moved, &good, now).expect("names differ");
+        assert_eq!(why.to_string(), "names: add lb-1; drop 10.240.0.5");
+
+        let mut client = spec.clone();
+        client.usages.push(Usage::Client);
+        assert_eq!(lab.why(&client, &good, now), Some(Why::Usages));
+
+        let mut rsa = spec.clone();
+        rsa.algorithm = KeyAlgorithm::Rsa2048;
+        assert_eq!(lab.why(&rsa, &good, now), Some(Why::Algorithm));
+    }
+
+    #[test]
+    fn a_name_is_not_an_address() {
+        let lab = Lab::new();
+        let spec = lab.spec("nodes/worker-0/kubelet");
+        let mut as_text = spec.clone();
+        as_text.ip_addresses.clear();
+        as_text.dns_names.push("10.240.0.20".to_owned());
+        let why = lab.why(&spec, &lab.issue(&as_text), fixture::now());
+        let address = vec!["10.240.0.20".to_owned()];
+        assert_eq!(why, Some(Why::Names { missing: address.clone(), surplus: address }));
+    }
+
+    #[test]
+    fn time_runs_out_in_steps() {
+        let lab = Lab::new();
+        let spec = lab.spec("admin");
+        let year = lab.issue(&spec);
+        let after = |days| fixture::now() + Duration::days(days);
+        let end = after(365).date();
+        assert_eq!(lab.why(&spec, &year, after(-1)), Some(Why::NotYetValid(fixture::now().date())));
+        assert_eq!(lab.why(&spec, &year, after(334)), None);
+        assert_eq!(lab.why(&spec, &year, after(336)), Some(Why::EndsSoon(end)));
+        assert_eq!(lab.why(&spec, &year, after(366)), Some(Why::Expired(end)));
+    }
+
+    #[test]
+    fn a_short_life_is_renewed_in_its_last_tenth() {
+        let lab = Lab::new();
+        let mut spec = lab.spec("admin");
+        spec.days = 10;
+        let short = lab.issue(&spec);
+        assert_eq!(lab.why(&spec, &short, fixture::now() + Duration::days(8)), None);
+        let late = fixture::now() + Duration::hours(9 * 24 + 12);
+        assert!(matches!(lab.why(&spec, &short, late), Some(Why::EndsSoon(_))));
+    }
+
+    #[test]
+    fn a_certificate_that_ends_with_its_ca_is_not_issued_over_and_over() {
+        let lab = Lab::new();
+        let mut spec = lab.spec("admin");
+        spec.days = 5000;
+        let capped = lab.issue(&spec);
+        let certificate = capped.certificate.as_ref().expect("a certificate");
+        assert_eq!(certificate.not_after, lab.ca.certificate().not_after, "a leaf must not outlive its CA");
+        assert_eq!(lab.why(&spec, &capped, fixture::now() + Duration::days(3640)), None);
+    }
+
+    #[test]
+    fn what_is_not_a_certificate_is_said_to_be_none() {
+        let key = new_ca(&Lab::new().spec(CA), fixture::now()).expect("a CA").key;
+        let cases: [(&[u8], &str); 4] = [
+            (b"", "is not a PEM file"),
+            (b"-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n", "is not a PEM file"),
+            (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "holds no readable X.509 certificate"),
+            (key.as_bytes(), "holds a PEM block `PRIVATE KEY`"),
+        ];
+        for (file, expected) in cases {
+            let problem = Certificate::from_pem(file).expect_err("it is no certificate");
+            assert!(problem.starts_with(expected), "{problem}");
+        }
+    }
+}

@@ -130,3 +130,59 @@ fn quoted(text: &str) -> String {
     out.push('"');
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACCESS: Access<'_> = Access {
+        lab: "sandbox",
+        user: "system:kube-proxy",
+        server: "https://10.240.0.5:6443",
+        ca: b"the ca",
+        certificate: b"the certificate",
+        key: b"the key",
+    };
+
+    #[test]
+    fn a_kubeconfig_reads_as_people_know_it() {
+        assert_eq!(
+            kubeconfig(&ACCESS),
+            r#"apiVersion: v1
+kind: Config
+clusters:
+- name: "sandbox"
+  cluster:
+    server: "https://10.240.0.5:6443"
+    certificate-authority-data: dGhlIGNh
+users:
+- name: "system:kube-proxy"
+  user:
+    client-certificate-data: dGhlIGNlcnRpZmljYXRl
+    client-key-data: dGhlIGtleQ==
+contexts:
+- name: "system:kube-proxy@sandbox"
+  context:
+    cluster: "sandbox"
+    user: "system:kube-proxy"
+current-context: "system:kube-proxy@sandbox"
+"#
+        );
+    }
+
+    #[test]
+    fn a_name_cannot_break_out_of_its_quotes() {
+        assert_eq!(quoted("a\"b\\c\nd"), r#""a\"b\\c\u000ad""#);
+    }
+
+    #[test]
+    fn debug_does_not_show_the_key() {
+        assert_eq!(format!("{ACCESS:?}"), "Access(system:kube-proxy@sandbox at https://10.240.0.5:6443)");
+    }
+
+    #[test]
+    fn without_certificates_the_missing_one_is_named() {
+        let error = kubeconfigs(&crate::pki::fixture::cluster(), &Pki::default()).expect_err("nothing is there");
+        assert_eq!(error.to_string(), "ca.crt is not among this lab's certificates; issue them first");
+    }
+}

@@ -332,3 +332,61 @@ impl Files {
         PkiError::Unusable { path: self.folder.join(name), problem, remedy: remedy.to_owned() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pki::fixture;
+
+    fn lab() -> (tempfile::TempDir, LabDirectory) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let lab = LabDirectory::new(folder.path().join("lab"));
+        (folder, lab)
+    }
+
+    #[test]
+    fn a_save_interrupted_after_any_file_is_completed_by_the_next_run() {
+        let cluster = fixture::cluster();
+        let (_folder, whole) = lab();
+        let first = ensure(&cluster, &whole, fixture::now()).expect("issued");
+        for written in 0..=first.unsaved.len() {
+            let (_folder, lab) = lab();
+            let killed = Ensured { unsaved: first.unsaved[..written].to_vec(), ..first.clone() };
+            killed.save(&lab).expect("saved");
+            let second = ensure(&cluster, &lab, fixture::now())
+                .unwrap_or_else(|e| panic!("after {written} files ({:?}): {e}", first.unsaved[..written].last()));
+            second.save(&lab).expect("saved");
+            let third = ensure(&cluster, &lab, fixture::now()).expect("complete");
+            assert_eq!(third.issued, [], "after {written} files the lab did not settle");
+        }
+    }
+
+    #[test]
+    fn a_renewal_interrupted_between_key_and_certificate_is_completed_by_the_next_run() {
+        let cluster = fixture::cluster();
+        let (_folder, lab) = lab();
+        ensure(&cluster, &lab, fixture::now()).expect("issued").save(&lab).expect("saved");
+        let renewed = renew(&cluster, &lab, fixture::now(), |spec| spec.name == "admin").expect("renewed");
+        assert_eq!(renewed.unsaved, ["admin.key", "admin.crt"]);
+        let killed = Ensured { unsaved: vec!["admin.key".to_owned()], ..renewed };
+        killed.save(&lab).expect("saved");
+        let next = ensure(&cluster, &lab, fixture::now()).expect("recovers");
+        assert_eq!(next.issued, [Issued { name: "admin".to_owned(), why: Why::KeyMismatch }]);
+    }
+
+    #[test]
+    fn nothing_is_written_before_save() {
+        let (folder, lab) = lab();
+        ensure(&fixture::cluster(), &lab, fixture::now()).expect("issued");
+        assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 0);
+    }
+
+    #[test]
+    fn debug_names_files_and_shows_no_content() {
+        let (_folder, lab) = lab();
+        let ensured = ensure(&fixture::cluster(), &lab, fixture::now()).expect("issued");
+        let shown = format!("{ensured:?}");
+        let secret = ensured.pki.get(ENCRYPTION_KEY).and_then(|key| str::from_utf8(key).ok()).expect("a key");
+        assert!(shown.contains("admin.key") && !shown.contains("BEGIN") && !shown.contains(secret), "{shown}");
+    }
+}
