@@ -1,0 +1,483 @@
+//! Reads certificates back, and decides which of them have to be issued again, and why.
+//!
+//! The decision, [`why_issue`], is pure: what should be, what was found, the CA, and the moment go in; a reason or
+//! nothing comes out. [`Certificate`] is what a certificate says in the vocabulary of [`CertSpec`], so both can be
+//! compared field by field.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+
+use time::{Date, Duration, OffsetDateTime};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::{ExtendedKeyUsage, GeneralName};
+use x509_parser::oid_registry::{
+    OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_X509_COMMON_NAME, OID_X509_ORGANIZATION_NAME,
+};
+use x509_parser::pem::parse_x509_pem;
+use x509_parser::public_key::PublicKey;
+use x509_parser::x509::{SubjectPublicKeyInfo, X509Name};
+
+use super::spec::{CertSpec, Usage};
+use crate::cluster::KeyAlgorithm;
+
+/// The longest before its end that a certificate is issued again; one with a short life waits for its last tenth.
+pub const RENEW_BEFORE: Duration = Duration::days(30);
+
+/// What a certificate says.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Certificate {
+    der: Vec<u8>,
+    /// Attributes of the subject, each as `CN=admin`, in the certificate's order.
+    pub subject: Vec<String>,
+    /// DNS names of the subject alternative name.
+    pub dns_names: BTreeSet<String>,
+    /// Addresses of the subject alternative name.
+    pub ip_addresses: BTreeSet<IpAddr>,
+    /// Subject alternative names of kinds that labctl never issues, as text.
+    pub other_names: Vec<String>,
+    /// Extended key usages; `None` when there are usages that labctl never issues.
+    pub usages: Option<BTreeSet<Usage>>,
+    /// Whether it may sign other certificates: basic constraints say CA, and key usage, where given, allows it.
+    pub is_ca: bool,
+    /// Whether key usage, where given, allows signatures, and key encipherment too when the key is RSA.
+    pub fit_for_tls: bool,
+    /// Its key's algorithm; `None` for one that labctl never issues.
+    pub algorithm: Option<KeyAlgorithm>,
+    /// When it begins to be valid.
+    pub not_before: OffsetDateTime,
+    /// The last second in which it is valid.
+    pub not_after: OffsetDateTime,
+    /// Its public key: SubjectPublicKeyInfo, DER.
+    pub public_key: Vec<u8>,
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A certificate is no secret, but its bytes are noise.
+        write!(f, "Certificate({}, until {})", self.subject.join(", "), self.not_after)
+    }
+}
+
+impl Certificate {
+    /// Reads the first certificate of a PEM file.
+    ///
+    /// # Errors
+    /// What is wrong with the file, as a predicate: "is not a PEM certificate".
+    pub fn from_pem(pem: &[u8]) -> Result<Self, String> {
+        let (_, block) = parse_x509_pem(pem).map_err(|_| "is not a PEM file".to_owned())?;
+        if block.label != "CERTIFICATE" {
+            return Err(format!("holds a PEM block `{}` where a certificate should be", block.label));
+        }
+        Self::from_der(&block.contents)
+    }
+
+    fn from_der(der: &[u8]) -> Result<Self, String> {
+        let unreadable = |error: &dyn fmt::Display| format!("holds no readable X.509 certificate ({error})");
+        let (rest, parsed) = x509_parser::parse_x509_certificate(der).map_err(|e| unreadable(&e))?;
+        if !rest.is_empty() {
+            return Err(unreadable(&"bytes follow its end"));
+        }
+        let mut dns_names = BTreeSet::new();
+        let mut ip_addresses = BTreeSet::new();
+        let mut other_names = Vec::new();
+        if let Some(names) = parsed.subject_alternative_name().map_err(|e| unreadable(&e))? {
+            for name in &names.value.general_names {
+                match (name, address(name)) {
+                    (GeneralName::DNSName(dns), _) => {
+                        dns_names.insert((*dns).to_owned());
+                    }
+                    (_, Some(ip)) => {
+                        ip_addresses.insert(ip);
+                    }
+                    (other, None) => other_names.push(other.to_string()),
+                }
+            }
+        }
+        let extended = parsed.extended_key_usage().map_err(|e| unreadable(&e))?;
+        let key_usage = parsed.key_usage().map_err(|e| unreadable(&e))?;
+        let constraints = parsed.basic_constraints().map_err(|e| unreadable(&e))?;
+        let algorithm = algorithm(parsed.public_key());
+        Ok(Self {
+            der: der.to_vec(),
+            subject: attributes(parsed.subject()),
+            dns_names,
+            ip_addresses,
+            other_names,
+            usages: extended.map_or(Some(BTreeSet::new()), |found| usages(found.value)),
+            is_ca: constraints.is_some_and(|found| found.value.ca)
+                && key_usage.as_ref().is_none_or(|found| found.value.key_cert_sign()),
+            fit_for_tls: key_usage.as_ref().is_none_or(|found| {
+                let enciphers = algorithm != Some(KeyAlgorithm::Rsa2048) || found.value.key_encipherment();
+                found.value.digital_signature() && enciphers
+            }),
+            algorithm,
+            not_before: parsed.validity().not_before.to_datetime(),
+            not_after: parsed.validity().not_after.to_datetime(),
+            public_key: parsed.public_key().raw.to_vec(),
+        })
+    }
+
+    /// Whether `ca` issued this certificate: the names chain up, and the signature is the CA's.
+    pub fn is_signed_by(&self, ca: &Certificate) -> bool {
+        let parse = |der| x509_parser::parse_x509_certificate(der).map(|(_, parsed)| parsed);
+        let (Ok(leaf), Ok(ca)) = (parse(&self.der), parse(&ca.der)) else { return false };
+        chains(&leaf, &ca)
+    }
+
+    /// Whether the subject is exactly the one that `spec` asks for.
+    pub fn has_subject_of(&self, spec: &CertSpec) -> bool {
+        // The order of attributes says nothing to Kubernetes.
+        let found: BTreeSet<&str> = self.subject.iter().map(String::as_str).collect();
+        let wanted = wanted_subject(spec);
+        found.len() == self.subject.len() && found == wanted.iter().map(String::as_str).collect()
+    }
+}
+
+fn chains(leaf: &X509Certificate<'_>, ca: &X509Certificate<'_>) -> bool {
+    leaf.issuer().as_raw() == ca.subject().as_raw() && leaf.verify_signature(Some(ca.public_key())).is_ok()
+}
+
+fn address(name: &GeneralName<'_>) -> Option<IpAddr> {
+    let GeneralName::IPAddress(bytes) = name else { return None };
+    if let Ok(four) = <[u8; 4]>::try_from(*bytes) {
+        return Some(four.into());
+    }
+    <[u8; 16]>::try_from(*bytes).ok().map(IpAddr::from)
+}
+
+fn attributes(name: &X509Name<'_>) -> Vec<String> {
+    name.iter_attributes()
+        .map(|attribute| {
+            let key = if *attribute.attr_type() == OID_X509_COMMON_NAME {
+                "CN".to_owned()
+            } else if *attribute.attr_type() == OID_X509_ORGANIZATION_NAME {
+                "O".to_owned()
+            } else {
+                attribute.attr_type().to_id_string()
+            };
+            format!("{key}={}", attribute.as_str().unwrap_or("?"))
+        })
+        .collect()
+}
+
+fn wanted_subject(spec: &CertSpec) -> Vec<String> {
+    let organization = spec.organization.iter().map(|organization| format!("O={organization}"));
+    organization.chain([format!("CN={}", spec.common_name)]).collect()
+}
+
+/// `None` when there are usages beyond the two that labctl issues.
+fn usages(found: &ExtendedKeyUsage<'_>) -> Option<BTreeSet<Usage>> {
+    let beyond = found.any || found.code_signing || found.email_protection || found.time_stamping || found.ocsp_signing;
+    if beyond || !found.other.is_empty() {
+        return None;
+    }
+    let server = found.server_auth.then_some(Usage::Server);
+    let client = found.client_auth.then_some(Usage::Client);
+    Some(server.into_iter().chain(client).collect())
+}
+
+fn algorithm(key: &SubjectPublicKeyInfo<'_>) -> Option<KeyAlgorithm> {
+    if key.algorithm.algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY {
+        let curve = key.algorithm.parameters.as_ref()?.as_oid().ok()?;
+        return (curve == OID_EC_P256).then_some(KeyAlgorithm::EcdsaP256);
+    }
+    match key.parsed() {
+        Ok(PublicKey::RSA(rsa)) if rsa.key_size() == 2048 => Some(KeyAlgorithm::Rsa2048),
+        _ => None,
+    }
+}
+
+/// What the lab directory holds for one spec.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// The certificate, when its file is there.
+    pub certificate: Option<Certificate>,
+    /// The public half of the private key (SubjectPublicKeyInfo, DER), when its file is there.
+    pub public_key: Option<Vec<u8>>,
+}
+
+/// Why a certificate is issued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// There is neither certificate nor key: the first run, or a new node.
+    New,
+    /// The key is there, the certificate is not: an interrupted run.
+    CertificateMissing,
+    /// The certificate is there, the key is not.
+    KeyMissing,
+    /// Certificate and key are not two halves of one pair: an interrupted run.
+    KeyMismatch,
+    /// The public key file is not the public half of the private key.
+    NotThePublicHalf,
+    /// Another CA signed it.
+    OtherIssuer,
+    /// It is for someone else; holds the subject that was found.
+    Subject(String),
+    /// Its names and addresses are not those of the cluster.
+    Names {
+        /// What is to be added.
+        missing: Vec<String>,
+        /// What is to go.
+        surplus: Vec<String>,
+    },
+    /// It may be used for more, or for less, than it should.
+    Usages,
+    /// Its key is of another algorithm than the inventory asks for.
+    Algorithm,
+    /// It is not valid before this day.
+    NotYetValid(Date),
+    /// It was valid until this day.
+    Expired(Date),
+    /// It is valid until this day, which is near.
+    EndsSoon(Date),
+    /// Someone asked for a new one.
+    Renewal,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Why::New => f.write_str("new"),
+            Why::CertificateMissing => f.write_str("its certificate is missing"),
+            Why::KeyMissing => f.write_str("its key is missing"),
+            Why::KeyMismatch => f.write_str("certificate and key do not belong together"),
+            Why::NotThePublicHalf => f.write_str("is not the public half of the private key"),
+            Why::OtherIssuer => f.write_str("not signed by this lab's CA"),
+            Why::Subject(found) => write!(f, "was for {found}"),
+            Why::Names { missing, surplus } => {
+                let add = (!missing.is_empty()).then(|| format!("add {}", missing.join(", ")));
+                let drop = (!surplus.is_empty()).then(|| format!("drop {}", surplus.join(", ")));
+                let both: Vec<_> = add.into_iter().chain(drop).collect();
+                write!(f, "names: {}", both.join("; "))
+            }
+            Why::Usages => f.write_str("its usages differ"),
+            Why::Algorithm => f.write_str("its key has another algorithm"),
+            Why::NotYetValid(day) => write!(f, "not valid before {day}"),
+            Why::Expired(day) => write!(f, "expired on {day}"),
+            Why::EndsSoon(day) => write!(f, "ends on {day}"),
+            Why::Renewal => f.write_str("renewal was asked for"),
+        }
+    }
+}
+
+/// Why the certificate that `spec` describes has to be issued (again) at `now` by `ca`; `None` when it is good.
+///
+/// A certificate is issued again some time before it ends ([`RENEW_BEFORE`]), but only when that makes it last longer:
+/// in the last days of a CA it would not. A change of `days` alone is no reason; it counts from the next renewal.
+pub fn why_issue(spec: &CertSpec, found: &Found, ca: &Certificate, now: OffsetDateTime) -> Option<Why> {
+    let (certificate, public_key) = match (&found.certificate, &found.public_key) {
+        (None, None) => return Some(Why::New),
+        (None, Some(_)) => return Some(Why::CertificateMissing),
+        (Some(_), None) => return Some(Why::KeyMissing),
+        (Some(certificate), Some(public_key)) => (certificate, public_key),
+    };
+    if certificate.public_key != *public_key {
+        return Some(Why::KeyMismatch);
+    }
+    if !certificate.is_signed_by(ca) {
+        return Some(Why::OtherIssuer);
+    }
+    if !certificate.has_subject_of(spec) {
+        return Some(Why::Subject(certificate.subject.join(", ")));
+    }
+    names_differ(spec, certificate)
+        .or_else(|| {
+            let wanted: BTreeSet<Usage> = spec.usages.iter().copied().collect();
+            let same = certificate.usages.as_ref() == Some(&wanted) && certificate.fit_for_tls && !certificate.is_ca;
+            (!same).then_some(Why::Usages)
+        })
+        .or_else(|| (certificate.algorithm != Some(spec.algorithm)).then_some(Why::Algorithm))
+        .or_else(|| wrong_time(spec, certificate, ca, now))
+}
+
+fn names_differ(spec: &CertSpec, certificate: &Certificate) -> Option<Why> {
+    let wanted_dns: BTreeSet<String> = spec.dns_names.iter().cloned().collect();
+    let wanted_ip: BTreeSet<IpAddr> = spec.ip_addresses.iter().copied().collect();
+    let (found_dns, found_ip) = (&certificate.dns_names, &certificate.ip_addresses);
+    let text = IpAddr::to_string;
+    let missing: Vec<String> =
+        wanted_dns.difference(found_dns).cloned().chain(wanted_ip.difference(found_ip).map(text)).collect();
+    let surplus: Vec<String> = found_dns
+        .difference(&wanted_dns)
+        .cloned()
+        .chain(found_ip.difference(&wanted_ip).map(text))
+        .chain(certificate.other_names.iter().cloned())
+        .collect();
+    (!missing.is_empty() || !surplus.is_empty()).then_some(Why::Names { missing, surplus })
+}
+
+fn wrong_time(spec: &CertSpec, certificate: &Certificate, ca: &Certificate, now: OffsetDateTime) -> Option<Why> {
+    if now < certificate.not_before {
+        return Some(Why::NotYetValid(certificate.not_before.date()));
+    }
+    if now > certificate.not_after {
+        return Some(Why::Expired(certificate.not_after.date()));
+    }
+    let life = certificate.not_after - certificate.not_before;
+    let soon = certificate.not_after - now < RENEW_BEFORE.min(life / 10);
+    let next_end = now.saturating_add(Duration::days(spec.days.into())).min(ca.not_after);
+    (soon && next_end > certificate.not_after).then(|| Why::EndsSoon(certificate.not_after.date()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::pki::fixture;
+    use crate::pki::issue::{Authority, Pair, new_ca, public_key};
+    use crate::pki::spec::{CA, specs};
+
+    struct Lab {
+        specs: Vec<CertSpec>,
+        ca: Authority,
+    }
+
+    impl Lab {
+        fn new() -> Self {
+            let specs = specs(&fixture::cluster());
+            let ca_spec = specs.iter().find(|spec| spec.name == CA).expect("a CA");
+            let pair = new_ca(ca_spec, fixture::now()).expect("a CA is made");
+            let ca = Authority::load(ca_spec, &pair, Path::new("pki"), fixture::now()).expect("the CA is good");
+            Self { specs, ca }
+        }
+
+        fn spec(&self, name: &str) -> CertSpec {
+            self.specs.iter().find(|spec| spec.name == name).expect("a known certificate").clone()
+        }
+
+        fn issue(&self, spec: &CertSpec) -> Found {
+            found(&self.ca.issue(spec, fixture::now()).expect("it is issued"))
+        }
+
+        fn why(&self, spec: &CertSpec, found: &Found, at: OffsetDateTime) -> Option<Why> {
+            why_issue(spec, found, self.ca.certificate(), at)
+        }
+    }
+
+    fn found(pair: &Pair) -> Found {
+        Found {
+            certificate: Some(Certificate::from_pem(pair.certificate.as_bytes()).expect("a certificate")),
+            public_key: Some(public_key(&pair.key).expect("a key")),
+        }
+    }
+
+    #[test]
+    fn what_was_issued_to_a_spec_fits_it() {
+        let lab = Lab::new();
+        for spec in lab.specs.iter().filter(|spec| spec.issuer == Some(CA)) {
+            assert_eq!(lab.why(spec, &lab.issue(spec), fixture::now()), None, "{}", spec.name);
+        }
+    }
+
+    #[test]
+    fn half_a_pair_is_issued_again() {
+        let lab = Lab::new();
+        let spec = lab.spec("admin");
+        let whole = lab.issue(&spec);
+        let now = fixture::now();
+        let without_key = Found { public_key: None, ..whole.clone() };
+        let without_certificate = Found { certificate: None, ..whole.clone() };
+        let mixed = Found { public_key: lab.issue(&spec).public_key, ..whole };
+        assert_eq!(lab.why(&spec, &Found::default(), now), Some(Why::New));
+        assert_eq!(lab.why(&spec, &without_key, now), Some(Why::KeyMissing));
+        assert_eq!(lab.why(&spec, &without_certificate, now), Some(Why::CertificateMissing));
+        assert_eq!(lab.why(&spec, &mixed, now), Some(Why::KeyMismatch));
+    }
+
+    #[test]
+    fn a_certificate_of_another_ca_with_the_same_name_is_issued_again() {
+        let (lab, other) = (Lab::new(), Lab::new());
+        let spec = lab.spec("admin");
+        assert_eq!(lab.why(&spec, &other.issue(&spec), fixture::now()), Some(Why::OtherIssuer));
+    }
+
+    #[test]
+    fn every_difference_to_the_spec_is_named() {
+        let lab = Lab::new();
+        let now = fixture::now();
+        let spec = lab.spec("apiserver");
+        let good = lab.issue(&spec);
+
+        let mut renamed = spec.clone();
+        renamed.organization = Some("somebody".to_owned());
+        assert_eq!(lab.why(&renamed, &good, now), Some(Why::Subject("CN=kube-apiserver".to_owned())));
+
+        let mut moved = spec.clone();
+        moved.dns_names.push("lb-1".to_owned());
+        moved.ip_addresses.retain(|ip| ip.to_string() != "10.240.0.5");
+        let why = lab.why(&moved, &good, now).expect("names differ");
+        assert_eq!(why.to_string(), "names: add lb-1; drop 10.240.0.5");
+
+        let mut client = spec.clone();
+        client.usages.push(Usage::Client);
+        assert_eq!(lab.why(&client, &good, now), Some(Why::Usages));
+
+        let mut rsa = spec.clone();
+        rsa.algorithm = KeyAlgorithm::Rsa2048;
+        assert_eq!(lab.why(&rsa, &good, now), Some(Why::Algorithm));
+    }
+
+    #[test]
+    fn a_name_is_not_an_address() {
+        let lab = Lab::new();
+        let spec = lab.spec("nodes/worker-0/kubelet");
+        let mut as_text = spec.clone();
+        as_text.ip_addresses.clear();
+        as_text.dns_names.push("10.240.0.20".to_owned());
+        let why = lab.why(&spec, &lab.issue(&as_text), fixture::now());
+        let address = vec!["10.240.0.20".to_owned()];
+        assert_eq!(why, Some(Why::Names { missing: address.clone(), surplus: address }));
+    }
+
+    #[test]
+    fn time_runs_out_in_steps() {
+        let lab = Lab::new();
+        let spec = lab.spec("admin");
+        let year = lab.issue(&spec);
+        let after = |days| fixture::now() + Duration::days(days);
+        let end = after(365).date();
+        assert_eq!(lab.why(&spec, &year, after(-1)), Some(Why::NotYetValid(fixture::now().date())));
+        assert_eq!(lab.why(&spec, &year, after(334)), None);
+        assert_eq!(lab.why(&spec, &year, after(336)), Some(Why::EndsSoon(end)));
+        assert_eq!(lab.why(&spec, &year, after(366)), Some(Why::Expired(end)));
+    }
+
+    #[test]
+    fn a_short_life_is_renewed_in_its_last_tenth() {
+        let lab = Lab::new();
+        let mut spec = lab.spec("admin");
+        spec.days = 10;
+        let short = lab.issue(&spec);
+        assert_eq!(lab.why(&spec, &short, fixture::now() + Duration::days(8)), None);
+        let late = fixture::now() + Duration::hours(9 * 24 + 12);
+        assert!(matches!(lab.why(&spec, &short, late), Some(Why::EndsSoon(_))));
+    }
+
+    #[test]
+    fn a_certificate_that_ends_with_its_ca_is_not_issued_over_and_over() {
+        let lab = Lab::new();
+        let mut spec = lab.spec("admin");
+        spec.days = 5000;
+        let capped = lab.issue(&spec);
+        let certificate = capped.certificate.as_ref().expect("a certificate");
+        assert_eq!(certificate.not_after, lab.ca.certificate().not_after, "a leaf must not outlive its CA");
+        assert_eq!(lab.why(&spec, &capped, fixture::now() + Duration::days(3640)), None);
+    }
+
+    #[test]
+    fn what_is_not_a_certificate_is_said_to_be_none() {
+        let key = new_ca(&Lab::new().spec(CA), fixture::now()).expect("a CA").key;
+        let cases: [(&[u8], &str); 4] = [
+            (b"", "is not a PEM file"),
+            (b"-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n", "is not a PEM file"),
+            (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "holds no readable X.509 certificate"),
+            (key.as_bytes(), "holds a PEM block `PRIVATE KEY`"),
+        ];
+        for (file, expected) in cases {
+            let problem = Certificate::from_pem(file).expect_err("it is no certificate");
+            assert!(problem.starts_with(expected), "{problem}");
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Makes keys and signs certificates: the only file that names the certificate library.
+//!
+//! Everything here is random or depends on the moment, so it is kept apart from the decisions
+//! ([`inspect`](super::inspect)) and from the file system ([`store`](super::store)). Keys are PKCS#8 PEM, which every
+//! Kubernetes component and etcd read.
+
+use std::fmt;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use rand::TryRng as _;
+use rand::rngs::SysRng;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, PublicKeyData, SanType, SerialNumber,
+};
+use time::{Duration, OffsetDateTime};
+
+use super::PkiError;
+use super::inspect::Certificate;
+use super::spec::{CertSpec, Usage};
+use crate::cluster::KeyAlgorithm;
+
+/// How long before the moment of issue a certificate begins to be valid: nodes' clocks are never quite the same.
+const CLOCK_SKEW: Duration = Duration::minutes(5);
+/// Bytes of the key that encrypts Secrets in etcd: AES-256.
+const ENCRYPTION_KEY_BYTES: usize = 32;
+
+/// A certificate and its private key, both PEM.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// The certificate.
+    pub certificate: String,
+    /// The private key, PKCS#8.
+    pub key: String,
+}
+
+impl fmt::Debug for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pair").field("certificate", &self.certificate).field("key", &"[secret]").finish()
+    }
+}
+
+/// A CA that was checked, and can sign.
+pub struct Authority {
+    certificate: Certificate,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Authority").field(&self.certificate).finish()
+    }
+}
+
+impl Authority {
+    /// Takes up the CA that `spec` describes from its PEM files, after checking that it is one: the right subject, a CA
+    /// that may sign, valid at `now`, and a key that belongs to it.
+    ///
+    /// `folder` is where the files lie, for messages only.
+    ///
+    /// # Errors
+    /// [`PkiError::Unusable`] naming the file, what is wrong with it and what to do.
+    pub fn load(spec: &CertSpec, pair: &Pair, folder: &Path, now: OffsetDateTime) -> Result<Self, PkiError> {
+        const RESTORE: &str = "restore it from a backup of the lab directory, or run `labctl recover`";
+        const ROTATE: &str = "replace it with `labctl certs rotate-ca`";
+        let unusable = |file: String, problem: String, remedy: &str| PkiError::Unusable {
+            path: folder.join(file),
+            problem,
+            remedy: remedy.to_owned(),
+        };
+        let bad_certificate = |problem, remedy| unusable(spec.certificate_file(), problem, remedy);
+        let bad_key = |problem| unusable(spec.key_file(), problem, RESTORE);
+
+        let certificate =
+            Certificate::from_pem(pair.certificate.as_bytes()).map_err(|e| bad_certificate(e, RESTORE))?;
+        if !certificate.has_subject_of(spec) {
+            let problem = format!("is for `{}`, not for `CN={}`", certificate.subject.join(", "), spec.common_name);
+            return Err(bad_certificate(problem, RESTORE));
+        }
+        if !certificate.is_ca {
+            return Err(bad_certificate("is not a CA certificate that may sign others".to_owned(), RESTORE));
+        }
+        if now < certificate.not_before {
+            let problem = format!("is not valid before {}", certificate.not_before);
+            return Err(bad_certificate(problem, "check the clock of this machine"));
+        }
+        if now > certificate.not_after {
+            return Err(bad_certificate(format!("expired on {}", certificate.not_after.date()), ROTATE));
+        }
+        let key = read_key(&pair.key).map_err(bad_key)?;
+        if key.subject_public_key_info() != certificate.public_key {
+            return Err(bad_key(format!("does not belong to {}", spec.certificate_file())));
+        }
+        // Last: the library trusts what it reads.
+        let issuer = Issuer::from_ca_cert_pem(&pair.certificate, key)
+            .map_err(|e| bad_certificate(format!("cannot be used to sign: {e}"), RESTORE))?;
+        Ok(Self { certificate, issuer })
+    }
+
+    /// The CA's certificate.
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// Makes a new key and a certificate for it as `spec` says, valid from shortly before `now` for `spec.days` days,
+    /// but never longer than the CA itself.
+    ///
+    /// # Errors
+    /// [`PkiError::Issue`] when a name cannot stand in a certificate, or the key cannot be made.
+    pub fn issue(&self, spec: &CertSpec, now: OffsetDateTime) -> Result<Pair, PkiError> {
+        let failed = failed_to_issue(&spec.name);
+        let mut params = params(spec, now).map_err(&failed)?;
+        params.not_before = params.not_before.max(self.certificate.not_before);
+        params.not_after = params.not_after.min(self.certificate.not_after);
+        // Says "not a CA" in so many words, and brings the subject key identifier with it.
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        if spec.algorithm == KeyAlgorithm::Rsa2048 {
+            // TLS 1.2 with RSA key exchange encrypts to the certificate's key.
+            params.key_usages.push(KeyUsagePurpose::KeyEncipherment);
+        }
+        params.extended_key_usages = spec.usages.iter().copied().map(purpose).collect();
+        let key = new_key(spec.algorithm).map_err(&failed)?;
+        let certificate = params.signed_by(&key, &self.issuer).map_err(|e| failed(e.to_string()))?;
+        Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
+    }
+}
+
+/// Makes the CA that `spec` describes: a new key, and a certificate signed with it.
+///
+/// It may sign certificates and revocation lists, but no further CA: path length 0.
+///
+/// # Errors
+/// [`PkiError::Issue`] when a name cannot stand in a certificate, or the key cannot be made.
+pub fn new_ca(spec: &CertSpec, now: OffsetDateTime) -> Result<Pair, PkiError> {
+    let failed = failed_to_issue(&spec.name);
+    let mut params = params(spec, now).map_err(&failed)?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let key = new_key(spec.algorithm).map_err(&failed)?;
+    let certificate = params.self_signed(&key).map_err(|e| failed(e.to_string()))?;
+    Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
+}
+
+/// A new private key (PKCS#8 PEM) for signing service account tokens.
+///
+/// # Errors
+/// [`PkiError::Issue`] when the key cannot be made.
+pub fn service_account_key(algorithm: KeyAlgorithm) -> Result<String, PkiError> {
+    Ok(new_key(algorithm).map_err(failed_to_issue("sa"))?.serialize_pem())
+}
+
+/// A new key for encrypting Secrets in etcd: 32 random bytes, base64, without a line end, as the API server's
+/// `EncryptionConfiguration` takes it
+/// (<https://kubernetes.io/docs/tasks/administer-cluster/encrypt-data/>).
+///
+/// # Errors
+/// [`PkiError::Issue`] when the operating system has no randomness to give.
+pub fn encryption_key() -> Result<String, PkiError> {
+    Ok(BASE64.encode(random::<ENCRYPTION_KEY_BYTES>().map_err(failed_to_issue("encryption"))?))
+}
+
+/// Whether `text` is an encryption key as [`encryption_key`] makes them.
+pub fn is_encryption_key(text: &str) -> bool {
+    BASE64.decode(text).is_ok_and(|bytes| bytes.len() == ENCRYPTION_KEY_BYTES)
+}
+
+/// The public half of a private key in PEM: SubjectPublicKeyInfo, DER.
+///
+/// # Errors
+/// What is wrong with the key, as a predicate; never any part of it.
+pub fn public_key(key_pem: &str) -> Result<Vec<u8>, String> {
+    Ok(read_key(key_pem)?.subject_public_key_info())
+}
+
+/// The public half of a private key in PEM, as a PEM `PUBLIC KEY`: what `--service-account-key-file` takes.
+///
+/// # Errors
+/// What is wrong with the key, as a predicate; never any part of it.
+pub fn public_key_pem(key_pem: &str) -> Result<String, String> {
+    Ok(read_key(key_pem)?.public_key_pem())
+}
+
+fn read_key(pem: &str) -> Result<KeyPair, String> {
+    // The library's own words are left out: they could quote what they could not read.
+    KeyPair::from_pem(pem).map_err(|_| "holds no readable private key".to_owned())
+}
+
+fn new_key(algorithm: KeyAlgorithm) -> Result<KeyPair, String> {
+    KeyPair::generate_for(match algorithm {
+        KeyAlgorithm::EcdsaP256 => &PKCS_ECDSA_P256_SHA256,
+        KeyAlgorithm::Rsa2048 => &PKCS_RSA_SHA256,
+    })
+    .map_err(|e| format!("no key: {e}"))
+}
+
+/// What CAs and all others have in common: subject, names, serial number, validity.
+fn params(spec: &CertSpec, now: OffsetDateTime) -> Result<CertificateParams, String> {
+    let mut subject = DistinguishedName::new();
+    if let Some(organization) = &spec.organization {
+        subject.push(DnType::OrganizationName, organization.as_str());
+    }
+    subject.push(DnType::CommonName, spec.common_name.as_str());
+
+    let mut params = CertificateParams::default();
+    params.distinguished_name = subject;
+    for name in &spec.dns_names {
+        let name = name.as_str().try_into().map_err(|_| format!("`{name}` cannot be a DNS name in a certificate"))?;
+        params.subject_alt_names.push(SanType::DnsName(name));
+    }
+    params.subject_alt_names.extend(spec.ip_addresses.iter().copied().map(SanType::IpAddress));
+    params.serial_number = Some(SerialNumber::from_slice(&random::<16>()?));
+    // Whole seconds in UTC, the only thing that a certificate can say.
+    let now = OffsetDateTime::from_unix_timestamp(now.unix_timestamp()).map_err(|e| e.to_string())?;
+    let end = now.checked_add(Duration::days(spec.days.into()));
+    params.not_before = now.checked_sub(CLOCK_SKEW).ok_or("the clock of this machine is far off")?;
+    params.not_after = end.ok_or_else(|| format!("{} days from now are beyond the year 9999", spec.days))?;
+    Ok(params)
+}
+
+fn purpose(usage: Usage) -> ExtendedKeyUsagePurpose {
+    match usage {
+        Usage::Server => ExtendedKeyUsagePurpose::ServerAuth,
+        Usage::Client => ExtendedKeyUsagePurpose::ClientAuth,
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], String> {
+    let mut bytes = [0; N];
+    SysRng.try_fill_bytes(&mut bytes).map_err(|e| format!("no randomness: {e}"))?;
+    Ok(bytes)
+}
+
+fn failed_to_issue(name: &str) -> impl Fn(String) -> PkiError {
+    move |problem| PkiError::Issue { name: name.to_owned(), problem }
+}

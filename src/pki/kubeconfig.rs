@@ -1,0 +1,188 @@
+//! Renders kubeconfigs, with certificates and keys inside, so that each is one file that works anywhere.
+//!
+//! Pure, and the same bytes for the same input. The text is written here rather than by a serializer: it is short, its
+//! shape never varies, and a reader finds it in the order in which people know it
+//! (<https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/>).
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use super::PkiError;
+use super::spec::CA;
+use super::store::Pki;
+use crate::cluster::{Cluster, Role};
+
+/// The administrator's kubeconfig.
+pub const ADMIN: &str = "admin.conf";
+/// The controller-manager's kubeconfig.
+pub const CONTROLLER_MANAGER: &str = "controller-manager.conf";
+/// The scheduler's kubeconfig.
+pub const SCHEDULER: &str = "scheduler.conf";
+/// kube-proxy's kubeconfig.
+pub const KUBE_PROXY: &str = "kube-proxy.conf";
+
+/// What stands in a kubeconfig.
+#[derive(Clone, Copy)]
+pub struct Access<'a> {
+    /// The lab's name: the cluster's name in the file.
+    pub lab: &'a str,
+    /// The user's name in the file; by custom what its certificate says.
+    pub user: &'a str,
+    /// URL of the API server.
+    pub server: &'a str,
+    /// Certificate of the CA that signed the API server's, PEM.
+    pub ca: &'a [u8],
+    /// The user's certificate, PEM.
+    pub certificate: &'a [u8],
+    /// The user's private key, PEM.
+    pub key: &'a [u8],
+}
+
+impl fmt::Debug for Access<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Access({}@{} at {})", self.user, self.lab, self.server)
+    }
+}
+
+/// The text of a kubeconfig whose one context is `<user>@<lab>`.
+pub fn kubeconfig(access: &Access<'_>) -> String {
+    let lab = quoted(access.lab);
+    let user = quoted(access.user);
+    let context = quoted(&format!("{}@{}", access.user, access.lab));
+    format!(
+        "\
+apiVersion: v1
+kind: Config
+clusters:
+- name: {lab}
+  cluster:
+    server: {server}
+    certificate-authority-data: {ca}
+users:
+- name: {user}
+  user:
+    client-certificate-data: {certificate}
+    client-key-data: {key}
+contexts:
+- name: {context}
+  context:
+    cluster: {lab}
+    user: {user}
+current-context: {context}
+",
+        server = quoted(access.server),
+        ca = BASE64.encode(access.ca),
+        certificate = BASE64.encode(access.certificate),
+        key = BASE64.encode(access.key),
+    )
+}
+
+/// Every kubeconfig of the lab by file name: `admin.conf`, `controller-manager.conf`, `scheduler.conf`,
+/// `kube-proxy.conf`, and `nodes/<worker>/kubelet.conf` for each worker.
+///
+/// Controller-manager and scheduler talk to the API server beside them, so that a controller does not depend on the load
+/// balancer or on its peers; all others go through the endpoint.
+///
+/// # Errors
+/// [`PkiError::Absent`] when `pki` lacks a certificate of this cluster.
+pub fn kubeconfigs(cluster: &Cluster, pki: &Pki) -> Result<BTreeMap<String, Vec<u8>>, PkiError> {
+    let endpoint = cluster.api_url();
+    let beside = format!("https://127.0.0.1:{}", cluster.api.server_port);
+    let ca = pki.require(&format!("{CA}.crt"))?;
+    let mut files = BTreeMap::new();
+    let mut add = |file: &str, certificate: &str, user: &str, server: &str| {
+        let access = Access {
+            lab: &cluster.name,
+            user,
+            server,
+            ca,
+            certificate: pki.require(&format!("{certificate}.crt"))?,
+            key: pki.require(&format!("{certificate}.key"))?,
+        };
+        files.insert(file.to_owned(), kubeconfig(&access).into_bytes());
+        Ok::<(), PkiError>(())
+    };
+    add(ADMIN, "admin", "admin", &endpoint)?;
+    add(CONTROLLER_MANAGER, "controller-manager", "system:kube-controller-manager", &beside)?;
+    add(SCHEDULER, "scheduler", "system:kube-scheduler", &beside)?;
+    add(KUBE_PROXY, "kube-proxy", "system:kube-proxy", &endpoint)?;
+    for worker in cluster.with_role(Role::Worker) {
+        let own = format!("nodes/{}/kubelet", worker.name);
+        add(&format!("{own}.conf"), &own, &format!("system:node:{}", worker.name), &endpoint)?;
+    }
+    Ok(files)
+}
+
+/// A YAML double-quoted scalar: a lab called `1` or `on` must stay a string.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACCESS: Access<'_> = Access {
+        lab: "sandbox",
+        user: "system:kube-proxy",
+        server: "https://10.240.0.5:6443",
+        ca: b"the ca",
+        certificate: b"the certificate",
+        key: b"the key",
+    };
+
+    #[test]
+    fn a_kubeconfig_reads_as_people_know_it() {
+        assert_eq!(
+            kubeconfig(&ACCESS),
+            r#"apiVersion: v1
+kind: Config
+clusters:
+- name: "sandbox"
+  cluster:
+    server: "https://10.240.0.5:6443"
+    certificate-authority-data: dGhlIGNh
+users:
+- name: "system:kube-proxy"
+  user:
+    client-certificate-data: dGhlIGNlcnRpZmljYXRl
+    client-key-data: dGhlIGtleQ==
+contexts:
+- name: "system:kube-proxy@sandbox"
+  context:
+    cluster: "sandbox"
+    user: "system:kube-proxy"
+current-context: "system:kube-proxy@sandbox"
+"#
+        );
+    }
+
+    #[test]
+    fn a_name_cannot_break_out_of_its_quotes() {
+        assert_eq!(quoted("a\"b\\c\nd"), r#""a\"b\\c\u000ad""#);
+    }
+
+    #[test]
+    fn debug_does_not_show_the_key() {
+        assert_eq!(format!("{ACCESS:?}"), "Access(system:kube-proxy@sandbox at https://10.240.0.5:6443)");
+    }
+
+    #[test]
+    fn without_certificates_the_missing_one_is_named() {
+        let error = kubeconfigs(&crate::pki::fixture::cluster(), &Pki::default()).expect_err("nothing is there");
+        assert_eq!(error.to_string(), "ca.crt is not among this lab's certificates; issue them first");
+    }
+}

@@ -1,0 +1,340 @@
+//! Which certificates a cluster needs, and what must stand in each: identities, names, addresses, usages, life.
+//!
+//! Pure: a [`Cluster`] in, a list out. The layout is kubeadm's
+//! (<https://kubernetes.io/docs/setup/best-practices/certificates/>), the identities are the ones that the API server's
+//! own rules ask for: the Node authorizer knows a kubelet only as `system:node:NAME` in `system:nodes`
+//! (<https://kubernetes.io/docs/reference/access-authn-authz/node/>), and RBAC's default bindings name
+//! `system:kube-controller-manager`, `system:kube-scheduler`, `system:node-proxier` and `system:masters`
+//! (<https://kubernetes.io/docs/reference/access-authn-authz/rbac/>).
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::cluster::{Cluster, KeyAlgorithm, Node, Role};
+
+/// Name of the CA that clients, API servers and kubelets trust.
+pub const CA: &str = "ca";
+/// Name of the CA that etcd members and their clients trust; its own, so that no API client can reach etcd.
+pub const ETCD_CA: &str = "etcd/ca";
+/// Name of the CA behind the aggregation layer's proxy client; its own, because whoever it signs may claim any user.
+pub const FRONT_PROXY_CA: &str = "front-proxy-ca";
+
+/// What a certificate may be used for (extended key usage).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Usage {
+    /// TLS server authentication.
+    Server,
+    /// TLS client authentication.
+    Client,
+}
+
+/// One certificate that a cluster needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertSpec {
+    /// Path under the lab's pki folder, without extension: `apiserver`, `nodes/worker-0/kubelet`.
+    pub name: String,
+    /// Name of the CA that signs it; `None` for a CA, which signs itself.
+    pub issuer: Option<&'static str>,
+    /// Common name of the subject: the user name when a client shows it to the API server.
+    pub common_name: String,
+    /// Organization of the subject: the group when a client shows it to the API server.
+    pub organization: Option<String>,
+    /// DNS names of the subject alternative name, without duplicates.
+    pub dns_names: Vec<String>,
+    /// Addresses of the subject alternative name, without duplicates.
+    pub ip_addresses: Vec<IpAddr>,
+    /// Extended key usages, sorted; empty for a CA.
+    pub usages: Vec<Usage>,
+    /// What its key must be.
+    pub algorithm: KeyAlgorithm,
+    /// Its life, in days, unless its CA ends sooner.
+    pub days: u32,
+}
+
+impl CertSpec {
+    /// Whether this is a CA.
+    pub fn is_ca(&self) -> bool {
+        self.issuer.is_none()
+    }
+
+    /// File name of the certificate under the pki folder.
+    pub fn certificate_file(&self) -> String {
+        format!("{}.crt", self.name)
+    }
+
+    /// File name of the private key under the pki folder.
+    pub fn key_file(&self) -> String {
+        format!("{}.key", self.name)
+    }
+
+    fn ca(cluster: &Cluster, name: &str, common_name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            issuer: None,
+            common_name: common_name.to_owned(),
+            organization: None,
+            dns_names: Vec::new(),
+            ip_addresses: Vec::new(),
+            usages: Vec::new(),
+            algorithm: cluster.pki.algorithm,
+            days: cluster.pki.ca_days,
+        }
+    }
+
+    fn leaf(cluster: &Cluster, name: impl Into<String>, issuer: &'static str, common_name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            issuer: Some(issuer),
+            common_name: common_name.into(),
+            organization: None,
+            dns_names: Vec::new(),
+            ip_addresses: Vec::new(),
+            usages: vec![Usage::Client],
+            algorithm: cluster.pki.algorithm,
+            days: cluster.pki.leaf_days,
+        }
+    }
+
+    fn in_group(mut self, organization: &str) -> Self {
+        self.organization = Some(organization.to_owned());
+        self
+    }
+
+    fn for_usages(mut self, usages: &[Usage]) -> Self {
+        self.usages = usages.to_vec();
+        self
+    }
+
+    fn reached_at(mut self, names: AlternativeNames) -> Self {
+        self.dns_names = names.dns;
+        self.ip_addresses = names.ip;
+        self
+    }
+}
+
+/// Every certificate that `cluster` needs, in a stable order: the CAs, what all nodes share, then node by node.
+///
+/// A CA stands before everything that it signs.
+pub fn specs(cluster: &Cluster) -> Vec<CertSpec> {
+    let mut specs = vec![
+        CertSpec::ca(cluster, CA, "kubernetes"),
+        CertSpec::ca(cluster, ETCD_CA, "etcd-ca"),
+        CertSpec::ca(cluster, FRONT_PROXY_CA, "front-proxy-ca"),
+        CertSpec::leaf(cluster, "apiserver", CA, "kube-apiserver")
+            .for_usages(&[Usage::Server])
+            .reached_at(apiserver_names(cluster)),
+        CertSpec::leaf(cluster, "apiserver-kubelet-client", CA, "kube-apiserver-kubelet-client"),
+        CertSpec::leaf(cluster, "apiserver-etcd-client", ETCD_CA, "kube-apiserver-etcd-client"),
+        // kubeadm's name for the identity of etcdctl on a controller.
+        CertSpec::leaf(cluster, "etcd/healthcheck-client", ETCD_CA, "kube-etcd-healthcheck-client"),
+        CertSpec::leaf(cluster, "front-proxy-client", FRONT_PROXY_CA, "front-proxy-client"),
+        CertSpec::leaf(cluster, "controller-manager", CA, "system:kube-controller-manager"),
+        CertSpec::leaf(cluster, "scheduler", CA, "system:kube-scheduler"),
+        CertSpec::leaf(cluster, "kube-proxy", CA, "system:kube-proxy").in_group("system:node-proxier"),
+        CertSpec::leaf(cluster, "admin", CA, "admin").in_group("system:masters"),
+    ];
+    for node in &cluster.nodes {
+        if node.has(Role::Controller) {
+            specs.extend(["server", "peer"].map(|face| {
+                CertSpec::leaf(cluster, format!("nodes/{}/etcd/{face}", node.name), ETCD_CA, &node.name)
+                    // An etcd member is a client of itself (the gRPC gateway) and of its peers.
+                    .for_usages(&[Usage::Server, Usage::Client])
+                    .reached_at(etcd_names(node))
+            }));
+        }
+        if node.has(Role::Worker) {
+            specs.push(
+                CertSpec::leaf(
+                    cluster,
+                    format!("nodes/{}/kubelet", node.name),
+                    CA,
+                    format!("system:node:{}", node.name),
+                )
+                .in_group("system:nodes")
+                // Client of the API server, and server of logs, exec and metrics.
+                .for_usages(&[Usage::Server, Usage::Client])
+                .reached_at(kubelet_names(node)),
+            );
+        }
+    }
+    specs
+}
+
+/// Subject alternative names in the making: keeps the order, drops what is there already.
+#[derive(Default)]
+struct AlternativeNames {
+    dns: Vec<String>,
+    ip: Vec<IpAddr>,
+}
+
+impl AlternativeNames {
+    fn dns(&mut self, name: &str) {
+        if !self.dns.iter().any(|known| known == name) {
+            self.dns.push(name.to_owned());
+        }
+    }
+
+    fn ip(&mut self, address: impl Into<IpAddr>) {
+        let address = address.into();
+        if !self.ip.contains(&address) {
+            self.ip.push(address);
+        }
+    }
+
+    /// A host that may be written as a name or as an address.
+    fn host(&mut self, host: &str) {
+        match host.parse::<IpAddr>() {
+            Ok(address) => self.ip(address),
+            Err(_) => self.dns(host),
+        }
+    }
+
+    fn node(&mut self, node: &Node) {
+        self.dns(&node.name);
+        self.ip(node.address);
+    }
+
+    fn loopback(&mut self) {
+        self.dns("localhost");
+        self.ip(Ipv4Addr::LOCALHOST);
+    }
+}
+
+/// Everything that anyone may call an API server by: from pods, from nodes, through a load balancer, from itself.
+fn apiserver_names(cluster: &Cluster) -> AlternativeNames {
+    let mut names = AlternativeNames::default();
+    names.dns("kubernetes");
+    names.dns("kubernetes.default");
+    names.dns("kubernetes.default.svc");
+    names.dns(&format!("kubernetes.default.svc.{}", cluster.domain));
+    names.ip(cluster.network.kubernetes_service);
+    names.loopback();
+    for node in &cluster.nodes {
+        if node.has(Role::Controller) || node.has(Role::Loadbalancer) {
+            names.node(node);
+        }
+    }
+    names.host(&cluster.api.host);
+    names
+}
+
+fn etcd_names(node: &Node) -> AlternativeNames {
+    let mut names = AlternativeNames::default();
+    names.node(node);
+    names.loopback();
+    names
+}
+
+/// The address is what `kubectl logs` and `exec` fail without: API servers prefer it over the name.
+fn kubelet_names(node: &Node) -> AlternativeNames {
+    let mut names = AlternativeNames::default();
+    names.node(node);
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::pki::fixture;
+
+    fn spec<'a>(specs: &'a [CertSpec], name: &str) -> &'a CertSpec {
+        specs.iter().find(|spec| spec.name == name).unwrap_or_else(|| panic!("no certificate called {name}"))
+    }
+
+    #[test]
+    fn a_lab_has_every_certificate_once_and_each_ca_before_what_it_signs() {
+        let specs = specs(&fixture::cluster());
+        let names: Vec<_> = specs.iter().map(|spec| spec.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "ca",
+                "etcd/ca",
+                "front-proxy-ca",
+                "apiserver",
+                "apiserver-kubelet-client",
+                "apiserver-etcd-client",
+                "etcd/healthcheck-client",
+                "front-proxy-client",
+                "controller-manager",
+                "scheduler",
+                "kube-proxy",
+                "admin",
+                "nodes/controller-0/etcd/server",
+                "nodes/controller-0/etcd/peer",
+                "nodes/worker-0/kubelet",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_api_server_answers_to_every_name_it_has() {
+        let mut cluster = fixture::cluster();
+        cluster.domain = "lab.example".to_owned();
+        cluster.api.host = "api.example.org".to_owned();
+        let specs = specs(&cluster);
+        let apiserver = spec(&specs, "apiserver");
+        assert_eq!(
+            apiserver.dns_names,
+            [
+                "kubernetes",
+                "kubernetes.default",
+                "kubernetes.default.svc",
+                "kubernetes.default.svc.lab.example",
+                "localhost",
+                "lb-0",
+                "controller-0",
+                "api.example.org",
+            ]
+        );
+        let addresses: Vec<_> = apiserver.ip_addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(addresses, ["10.32.0.1", "127.0.0.1", "10.240.0.5", "10.240.0.10"]);
+    }
+
+    #[test]
+    fn an_endpoint_that_is_a_known_address_is_not_listed_twice() {
+        let specs = specs(&fixture::cluster());
+        for spec in &specs {
+            let names: BTreeSet<_> = spec.dns_names.iter().collect();
+            let addresses: BTreeSet<_> = spec.ip_addresses.iter().collect();
+            assert_eq!(names.len(), spec.dns_names.len(), "{}: a name stands twice", spec.name);
+            assert_eq!(addresses.len(), spec.ip_addresses.len(), "{}: an address stands twice", spec.name);
+        }
+    }
+
+    #[test]
+    fn a_kubelet_is_who_the_node_authorizer_knows() {
+        let specs = specs(&fixture::cluster());
+        let kubelet = spec(&specs, "nodes/worker-0/kubelet");
+        assert_eq!(kubelet.common_name, "system:node:worker-0");
+        assert_eq!(kubelet.organization.as_deref(), Some("system:nodes"));
+        assert_eq!(kubelet.dns_names, ["worker-0"]);
+        assert_eq!(kubelet.ip_addresses, [IpAddr::from([10, 240, 0, 20])]);
+        assert_eq!(kubelet.usages, [Usage::Server, Usage::Client]);
+    }
+
+    #[test]
+    fn one_node_with_all_roles_has_the_certificates_of_all_roles() {
+        let mut cluster = fixture::cluster();
+        cluster.nodes.retain(|node| node.name == "controller-0");
+        cluster.nodes[0].roles = vec![Role::Controller, Role::Worker, Role::Loadbalancer, Role::Client];
+        let specs = specs(&cluster);
+        for name in [
+            "nodes/controller-0/etcd/server",
+            "nodes/controller-0/etcd/peer",
+            "nodes/controller-0/kubelet",
+            "apiserver",
+        ] {
+            spec(&specs, name);
+        }
+    }
+
+    #[test]
+    fn only_etcds_own_ca_signs_for_etcd() {
+        for spec in specs(&fixture::cluster()).iter().filter(|spec| !spec.is_ca()) {
+            let about_etcd = spec.name.contains("etcd");
+            assert_eq!(spec.issuer == Some(ETCD_CA), about_etcd, "{}", spec.name);
+        }
+    }
+}
