@@ -1,0 +1,91 @@
+//! What templates and playbooks can refer to: the typed way into tera's variables.
+//!
+//! [`VARIABLES`] is the list of them with a sentence each; `labctl render` shows it, and a test holds it to what
+//! [`Context::new`] puts in.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::cluster::{Cluster, Node, Role};
+
+/// The variables of every template, in the order in which they are explained.
+pub const VARIABLES: &[(&str, &str)] = &[
+    ("cluster", "the whole lab: name, domain, network, api, pki, ..."),
+    ("minor", "the Kubernetes minor release as a number: 34 for 1.34.2"),
+    ("node", "the node that the file is for: name, address, roles, labels, pod_cidr"),
+    ("peer", "the other node, in a task that is repeated with `each:`"),
+    ("nodes", "every node of the lab"),
+    ("controllers", "the nodes with the role controller"),
+    ("workers", "the nodes with the role worker"),
+    ("loadbalancers", "the nodes with the role loadbalancer"),
+    ("clients", "the nodes with the role client"),
+    ("local", "whether labctl made the nodes on this machine, as containers"),
+    ("images", "references of the bundle's images by name: images.pause, images.coredns"),
+    ("versions", "versions of the bundle's files by name: versions.containerd"),
+    ("encryption_key", "the key that Secrets are encrypted with in etcd, base64"),
+];
+
+/// What comes from outside the cluster model: the bundle's images and versions, and the lab's secret key.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Artefacts {
+    /// Image references by short name: `pause` is `registry.k8s.io/pause:3.10`.
+    pub images: BTreeMap<String, String>,
+    /// Component versions, without a `v`, by the file's name in the bundle: `containerd` is `2.2.0`.
+    pub versions: BTreeMap<String, String>,
+    /// The key that Secrets are encrypted with in etcd: 32 random bytes in base64.
+    pub encryption_key: String,
+}
+
+impl fmt::Debug for Artefacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Artefacts")
+            .field("images", &self.images)
+            .field("versions", &self.versions)
+            .field("encryption_key", &"(secret)")
+            .finish()
+    }
+}
+
+/// The variables for one node, and for one of its peers where a task is repeated.
+#[derive(Clone)]
+pub struct Context {
+    variables: tera::Context,
+}
+
+impl Context {
+    /// What a file on `node` can be made of.
+    pub fn new(cluster: &Cluster, node: &Node, peer: Option<&Node>, artefacts: &Artefacts) -> Self {
+        let with_role = |role| cluster.with_role(role).collect::<Vec<_>>();
+        let mut variables = tera::Context::new();
+        variables.insert("cluster", cluster);
+        variables.insert("minor", &cluster.kubernetes.minor);
+        variables.insert("node", node);
+        // Absent, not null: a template that uses `peer` outside of `each:` is a mistake and must say so.
+        if let Some(peer) = peer {
+            variables.insert("peer", peer);
+        }
+        variables.insert("nodes", &cluster.nodes);
+        variables.insert("controllers", &with_role(Role::Controller));
+        variables.insert("workers", &with_role(Role::Worker));
+        variables.insert("loadbalancers", &with_role(Role::Loadbalancer));
+        variables.insert("clients", &with_role(Role::Client));
+        variables.insert("local", &cluster.local.is_some());
+        variables.insert("images", &artefacts.images);
+        variables.insert("versions", &artefacts.versions);
+        variables.insert("encryption_key", &artefacts.encryption_key);
+        Self { variables }
+    }
+
+    /// tera's own form, for the renderer alone.
+    pub(super) fn variables(&self) -> &tera::Context {
+        &self.variables
+    }
+}
+
+impl fmt::Debug for Context {
+    /// Names only: a value may be the encryption key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = VARIABLES.iter().map(|(name, _)| name).filter(|name| self.variables.contains_key(name));
+        f.debug_set().entries(names).finish()
+    }
+}

@@ -1,0 +1,138 @@
+//! Tests of the renderer with templates of their own; what the standard ones come to is in `tests/golden.rs`.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use super::*;
+use crate::cluster::{Api, Cluster, KeyAlgorithm, Network, Node, PkiPolicy, PodNetwork, ProxyMode, Role, Ssh, Version};
+
+#[test]
+fn a_file_of_the_same_name_takes_the_place_of_a_standard_template() {
+    let folder = folder(&[("etcd.service.tera", "mine, for {{ node.name }}\n"), ("extra.conf", "{{ minor }}")]);
+    let renderer = Renderer::new(Some(folder.path())).expect("parses");
+    assert_eq!(renderer.render("etcd.service", &context()).expect("renders"), "mine, for one\n");
+    assert_eq!(renderer.render("extra.conf", &context()).expect("renders"), "34");
+    assert!(renderer.render("kubelet.service", &context()).expect("renders").contains("[Service]"));
+}
+
+#[test]
+fn one_template_in_two_files_is_an_error() {
+    let folder = folder(&[("a.conf.tera", "1"), ("a.conf", "2")]);
+    let error = Renderer::new(Some(folder.path())).expect_err("two files").to_string();
+    assert!(error.contains("are both the template `a.conf`"), "{error}");
+}
+
+#[test]
+fn a_mistake_is_named_with_file_and_line() {
+    let folder = folder(&[("a.conf.tera", "fine\n{% if x %}\n{{ minor + }}\n{% endif %}\n")]);
+    let error = Renderer::new(Some(folder.path())).expect_err("a mistake").to_string();
+    assert!(error.starts_with(&format!("{}:3:", folder.path().join("a.conf.tera").display())), "{error}");
+    assert!(error.contains("^"), "{error}");
+}
+
+#[test]
+fn an_unknown_filter_is_named_with_file_and_line() {
+    let folder = folder(&[("a.conf.tera", "fine\n{{ minor | shout }}\n")]);
+    let error = Renderer::new(Some(folder.path())).expect_err("a mistake").to_string();
+    assert!(error.contains("unknown filter `shout`") && error.contains("a.conf:2:"), "{error}");
+}
+
+#[test]
+fn an_unknown_variable_is_an_error_with_its_line() {
+    let folder = folder(&[("a.conf.tera", "fine\n{% if local %}\n{% endif %}\n{{ node.nam }}\n")]);
+    let renderer = Renderer::new(Some(folder.path())).expect("parses");
+    let error = renderer.render("a.conf", &context()).expect_err("no such field").to_string();
+    assert!(error.contains("a.conf.tera:4:"), "{error}");
+    let error = renderer.text("x {{ peer.name }}", &context()).expect_err("no peer here").to_string();
+    assert!(error.starts_with("`x {{ peer.name }}`: "), "{error}");
+}
+
+#[test]
+fn an_unknown_template_suggests_a_known_one() {
+    let renderer = Renderer::new(None).expect("parses");
+    let error = renderer.render("etcd.servce", &context()).expect_err("no such template").to_string();
+    assert_eq!(error, "there is no template `etcd.servce`; did you mean `etcd.service`?");
+}
+
+#[test]
+fn conditions_are_true_or_false_and_nothing_else() {
+    let renderer = Renderer::new(None).expect("parses");
+    let condition = |text: &str| renderer.condition(text, &context());
+    assert!(condition("cluster.network.mode == 'routes' and 'worker' in node.roles").expect("a condition"));
+    assert!(!condition("local").expect("a condition"));
+    assert!(!condition("versions['image/coredns'] is defined").expect("a condition"));
+    let error = condition("node.name").expect_err("a name is no condition").to_string();
+    assert_eq!(error, "`node.name` is not a condition: it is `one`, where true or false is needed");
+    condition("cluster.netwrk.mode == 'routes'").expect_err("a typing mistake");
+    condition("lokal").expect_err("a typing mistake");
+}
+
+#[test]
+fn plain_text_stays_as_it_is() {
+    let renderer = Renderer::new(None).expect("parses");
+    assert_eq!(renderer.text("a } b & <c>", &context()).expect("renders"), "a } b & <c>");
+    assert_eq!(renderer.text("<{{ node.name }}>", &context()).expect("renders"), "<one>");
+}
+
+#[test]
+fn the_list_of_variables_is_complete() {
+    let with_peer = Context::new(&cluster(), &node(), Some(&node()), &Artefacts::default());
+    for (name, _) in context::VARIABLES {
+        assert!(with_peer.variables().contains_key(name), "`{name}` is explained and missing");
+    }
+    assert_eq!(format!("{with_peer:?}").matches('"').count(), 2 * context::VARIABLES.len());
+}
+
+#[test]
+fn debug_output_does_not_show_the_key() {
+    let artefacts = Artefacts { encryption_key: "c2VjcmV0".to_owned(), ..Artefacts::default() };
+    assert!(!format!("{artefacts:?}").contains("c2VjcmV0"));
+    assert!(!format!("{:?}", Context::new(&cluster(), &node(), None, &artefacts)).contains("c2VjcmV0"));
+}
+
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, text) in files {
+        fs::write(folder.path().join(name), text).expect("a file");
+    }
+    folder
+}
+
+fn context() -> Context {
+    Context::new(&cluster(), &node(), None, &Artefacts::default())
+}
+
+fn node() -> Node {
+    let address = Ipv4Addr::new(10, 0, 0, 1);
+    Node {
+        name: "one".to_owned(),
+        address,
+        roles: vec![Role::Worker],
+        labels: BTreeMap::new(),
+        pod_cidr: Some("10.200.0.0/24".parse().expect("a network")),
+        ssh: Ssh { host: address.to_string(), port: 22, user: "root".to_owned(), identity: None, jump: None },
+    }
+}
+
+fn cluster() -> Cluster {
+    Cluster {
+        name: "test".to_owned(),
+        kubernetes: Version { major: 1, minor: 34, patch: 0 },
+        domain: "cluster.local".to_owned(),
+        nodes: vec![node()],
+        network: Network {
+            pods: "10.200.0.0/16".parse().expect("a network"),
+            node_prefix: 24,
+            services: "10.32.0.0/24".parse().expect("a network"),
+            kubernetes_service: Ipv4Addr::new(10, 32, 0, 1),
+            dns_service: Ipv4Addr::new(10, 32, 0, 10),
+            mode: PodNetwork::Routes,
+            proxy: ProxyMode::Iptables,
+        },
+        api: Api { host: "10.0.0.1".to_owned(), port: 6443, loadbalancer: None, server_port: 6443 },
+        pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
+        bundle: None,
+        local: None,
+        lab_directory: "/labs/.labctl/test".into(),
+    }
+}
