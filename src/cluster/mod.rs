@@ -5,6 +5,7 @@
 //! an inventory, so a default or a derived value is worked out exactly once, here. The types are `Serialize` because
 //! templates see them: `{{ cluster.network.pods }}` is a field of this file.
 
+pub mod names;
 pub mod network;
 pub mod resolve;
 pub mod version;
