@@ -115,7 +115,7 @@ impl Positions {
             if matches!(event, Event::StreamEnd) {
                 break;
             }
-            walk.event(event, position(&span.start));
+            walk.event(event, position(&span.start), span.is_empty());
         }
         Ok(walk.found)
     }
@@ -187,13 +187,15 @@ enum Kind {
 }
 
 impl Walk {
-    fn event(&mut self, event: Event<'_>, at: Position) {
+    fn event(&mut self, event: Event<'_>, at: Position, is_empty: bool) {
         match event {
             Event::DocumentStart(_) => self.found.documents.push(at),
             // Values of a second document would mix with the first one's.
             _ if self.found.documents.len() > 1 => {}
             Event::Scalar(text, style, ..) => {
-                let plain = (style == ScalarStyle::Plain).then(|| text.to_string());
+                // A scalar that is not there at all comes as `~`.
+                let plain = if is_empty { Some(String::new()) } else { None };
+                let plain = plain.or_else(|| (style == ScalarStyle::Plain).then(|| text.to_string()));
                 self.node(at, Some(&text), plain);
             }
             Event::Alias(_) => {
