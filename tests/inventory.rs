@@ -82,7 +82,7 @@ fn the_sandbox_is_worked_out() {
     let (cluster, warnings) = shipped("sandbox");
     assert_eq!(
         said(&warnings),
-        "inventories/sandbox.yaml:41:54: warning: two controllers are two etcd members, which tolerate no loss: without \
+        "inventories/sandbox.yaml:36:56: warning: two controllers are two etcd members, which tolerate no loss: without \
          either of them the API stops\n  help: fine for a lab; one controller is as safe, and three tolerate the loss of one\n"
     );
     let here = std::env::current_dir().unwrap().canonicalize().unwrap();
@@ -189,6 +189,20 @@ fn without_a_load_balancer_the_first_controller_is_the_endpoint() {
     assert_eq!(cluster.api.loadbalancer, None);
     assert_eq!(cluster.lab_directory, Path::new("/labs/.labctl/lab"));
     assert_eq!((cluster.bundle, cluster.local), (None, None));
+}
+
+#[test]
+fn what_works_but_surprises_is_a_warning() {
+    let nodes = (0..3).map(|n| format!("  - {{ name: c-{n}, address: 192.0.2.{}, roles: [controller] }}\n", n + 1));
+    let (_, warnings) = worked_out(&format!("{HEAD}nodes:\n{}", nodes.collect::<String>())).expect("a lab");
+    let whats: Vec<&str> = warnings.iter().map(|warning| warning.what.as_str()).collect();
+    assert_eq!(
+        whats,
+        [
+            "no node is a worker: pods will have nowhere to run",
+            "several controllers and no load balancer: everything reaches the API at `c-0` alone",
+        ]
+    );
 }
 
 #[test]

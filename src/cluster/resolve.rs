@@ -2,7 +2,7 @@
 //!
 //! Pure: it reads an [`Inventory`] and nothing else. Nothing ends at the first mistake: a value that is wrong is
 //! reported and left out, and what does not depend on it is checked all the same, so that one look at the messages is
-//! enough to repair a file. One file a subject: [`networks`](self), nodes, login, endpoint.
+//! enough to repair a file. One file a subject: networks, nodes, login, endpoint.
 
 mod endpoint;
 mod login;

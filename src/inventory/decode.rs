@@ -20,6 +20,9 @@ const API: &[&str] = &["endpoint", "port"];
 const PKI: &[&str] = &["algorithm", "ca_days", "leaf_days"];
 const NODE: &[&str] = &["name", "address", "roles", "labels", "pod_cidr", "ssh"];
 
+/// Keys that cannot be left out where they belong.
+const REQUIRED: &[&str] = &["name", "kubernetes", "nodes", "address", "roles", "subnet"];
+
 /// The inventory that `tree` holds, with everything that is wrong with its shape.
 pub(super) fn decode(file: &FilePath, tree: &Tree, positions: &Positions) -> Inventory {
     let mut decoder = Decoder { positions, problems: Problems::new(file) };
@@ -46,6 +49,8 @@ struct Fields<'t> {
     entries: Vec<(&'t str, &'t Tree)>,
     path: Path,
     at: Position,
+    /// Known keys that an unknown one was probably meant to be.
+    suggested: Vec<&'static str>,
 }
 
 impl<'t> Fields<'t> {
@@ -179,23 +184,25 @@ impl Decoder<'_> {
     /// The entries of a mapping that may have the keys in `known` and no others.
     fn mapping<'t>(&mut self, tree: &'t Tree, path: &Path, known: &[&'static str]) -> Option<Fields<'t>> {
         let mut fields = self.any_mapping(tree, path)?;
-        let mut reported: Vec<&str> = Vec::new();
+        let mut unknown: Vec<&str> = Vec::new();
         fields.entries.retain(|(key, _)| {
             let is_known = known.contains(key);
-            if !is_known && !reported.contains(key) {
-                reported.push(key);
-                let help = match did_you_mean(key, known.iter().copied()) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("the keys here are {}", known.join(", ")),
-                };
-                self.problems.error(
-                    self.positions.key(&path.key(key)),
-                    format!("unknown key `{}`", path.key(key)),
-                    help,
-                );
+            if !is_known && !unknown.contains(key) {
+                unknown.push(key);
             }
             is_known
         });
+        for key in unknown {
+            let near = did_you_mean(key, known.iter().copied());
+            let near = near.and_then(|near| known.iter().copied().find(|known| *known == near));
+            let help = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("the keys here are {}", known.join(", ")),
+            };
+            fields.suggested.extend(near);
+            let path = path.key(key);
+            self.problems.error(self.positions.key(&path), format!("unknown key `{path}`"), help);
+        }
         Some(fields)
     }
 
@@ -206,13 +213,14 @@ impl Decoder<'_> {
             self.wrong_type(tree, path, "a mapping", "write `key: value` pairs, one a line and indented");
             return None;
         };
-        let mut fields = Fields { entries: Vec::new(), path: path.clone(), at };
+        let mut fields = Fields { entries: Vec::new(), path: path.clone(), at, suggested: Vec::new() };
         let mut merged = Vec::new();
         for (key, value) in written {
             match key {
                 Tree::Text(key) if key == "<<" => merged.push(value),
                 Tree::Text(key) => fields.entries.push((key, value)),
                 other => {
+                    let at = self.positions.key(&path.key(&other.as_key()));
                     let what = format!("a key must be text, not {}", other.describe(None));
                     self.problems.error(at, what, "put the key in quotes");
                 }
@@ -324,9 +332,9 @@ impl Decoder<'_> {
         }
     }
 
-    /// Reports a key that must be there and is not.
+    /// Reports a key that must be there and is not, unless it is there with a slip of the pen.
     fn require(&mut self, fields: &Fields<'_>, key: &str, example: &str) {
-        if fields.get(key).is_none() {
+        if fields.get(key).is_none() && !fields.suggested.contains(&key) {
             let whose =
                 if fields.path == Path::default() { "the inventory".to_owned() } else { format!("`{}`", fields.path) };
             self.problems.error(fields.at, format!("{whose} has no `{key}`"), format!("add one, such as `{example}`"));
@@ -337,6 +345,9 @@ impl Decoder<'_> {
         let at = self.positions.value(path);
         let whose = if *path == Path::default() { "the inventory".to_owned() } else { format!("`{path}`") };
         match tree {
+            Tree::Null if path.ends_in(REQUIRED) => {
+                self.problems.error(at, format!("{whose} is empty"), "give it a value")
+            }
             Tree::Null => self.problems.error(at, format!("{whose} is empty"), "give it a value, or leave the key out"),
             Tree::Tagged => {
                 self.problems.error(

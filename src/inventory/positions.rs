@@ -76,6 +76,11 @@ impl Path {
         self.with(Step::Index(index))
     }
 
+    /// Whether this leads to the value of one of `keys`.
+    pub fn ends_in(&self, keys: &[&str]) -> bool {
+        matches!(self.0.last(), Some(Step::Key(key)) if keys.contains(&key.as_str()))
+    }
+
     fn with(&self, step: Step) -> Self {
         let mut steps = Vec::with_capacity(self.0.len() + 1);
         steps.extend_from_slice(&self.0);

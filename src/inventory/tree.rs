@@ -44,6 +44,20 @@ impl Tree {
     }
 }
 
+impl Tree {
+    /// The step of a path that this value is as a key, as [`Positions`](super::positions::Positions) notes it.
+    pub(super) fn as_key(&self) -> String {
+        match self {
+            Tree::Null => "~".to_owned(),
+            Tree::Bool(value) => value.to_string(),
+            Tree::Integer(value) => value.to_string(),
+            Tree::Float(value) => value.to_string(),
+            Tree::Text(text) => text.clone(),
+            Tree::List(_) | Tree::Map(_) | Tree::Tagged => "?".to_owned(),
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Tree {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(TreeVisitor)

@@ -153,11 +153,14 @@ fn wrong(text: &str, address: Option<Ipv4Addr>, drafts: &[Draft<'_>], networks: 
         return Some((what, format!("write `endpoint: {host}` and `port: {port}`")));
     }
     if !text.contains('.') {
-        let names = drafts.iter().filter(|draft| draft.has(Role::Loadbalancer) || draft.has(Role::Controller));
+        let mut names = drafts.iter().filter(|draft| draft.has(Role::Loadbalancer) || draft.has(Role::Controller));
         let own = "a name of your own needs a dot, such as api.example.org";
-        let help = match did_you_mean(text, names.filter_map(|draft| draft.name)) {
+        let help = match did_you_mean(text, names.clone().filter_map(|draft| draft.name)) {
             Some(near) => format!("did you mean `{near}`? {own}"),
-            None => format!("name a load balancer node; {own}"),
+            None => match names.find(|draft| draft.has(Role::Loadbalancer)).and_then(|draft| draft.name) {
+                Some(name) => format!("the load balancer is `{name}`; {own}"),
+                None => format!("name a load balancer node; {own}"),
+            },
         };
         return Some((format!("`api.endpoint`: no node is called `{text}`"), help));
     }

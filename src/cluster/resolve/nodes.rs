@@ -202,27 +202,22 @@ impl<'i> Resolver<'i, '_> {
         if members == 0 {
             let help = "give one node `roles: [controller]`; it runs etcd and the API server";
             self.problems.error(at, "no node is a controller", help);
-        } else if members % 2 == 0 {
+        } else if members.is_multiple_of(2) {
             let last = controllers.last().and_then(|draft| draft.entry.roles.as_ref()).map_or(at, |roles| roles.at);
             let tolerated = (members - 1) / 2;
+            let (fewer, more) = (members - 1, members + 1);
             let (what, help) = if tolerated == 0 {
-                ("two controllers are two etcd members, which tolerate no loss: without either of them the API stops".into(), 
-                 "fine for a lab; one controller is as safe, and three tolerate the loss of one".to_owned())
+                let stops = "which tolerate no loss: without either of them the API stops";
+                let help = "fine for a lab; one controller is as safe, and three tolerate the loss of one";
+                (format!("two controllers are two etcd members, {stops}"), help.to_owned())
             } else {
-                (
-                    format!(
-                        "{members} controllers are {members} etcd members, which tolerate no more losses than {}",
-                        members - 1
-                    ),
-                    format!(
-                        "an odd number is better: {} tolerate the loss of {tolerated}, {} that of {}",
-                        members - 1,
-                        members + 1,
-                        tolerated + 1
-                    ),
-                )
+                let what = format!(
+                    "{members} controllers are {members} etcd members, which tolerate no more losses than {fewer}"
+                );
+                let help =
+                    format!("{fewer} tolerate the loss of {tolerated} as well, {more} that of {}", tolerated + 1);
+                (what, help)
             };
-            let what: String = what;
             self.problems.warning(last, what, help);
         }
         if !drafts.is_empty() && !drafts.iter().any(|draft| draft.has(Role::Worker)) {
