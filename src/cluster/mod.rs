@@ -5,17 +5,19 @@
 //! an inventory, so a default or a derived value is worked out exactly once, here. The types are `Serialize` because
 //! templates see them: `{{ cluster.network.pods }}` is a field of this file.
 
+pub mod names;
 pub mod network;
 pub mod resolve;
 pub mod version;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ipnet::Ipv4Net;
 use serde::Serialize;
 
+use crate::inventory::{Problem, load};
 pub use version::Version;
 
 /// What a node is for. A node may have several roles; a one-node lab has all of them.
@@ -184,6 +186,16 @@ pub struct LocalNodes {
     pub subnet: Ipv4Net,
     /// The bridge's own address on the host: the first of `subnet`.
     pub gateway: Ipv4Addr,
+}
+
+/// Reads the inventory at `path` and works the cluster out: the one way from a file to a lab, for every command. The
+/// problems beside the cluster are warnings.
+///
+/// # Errors
+/// Everything that is wrong with the file, in its order, each with its line and what would be right.
+pub fn open(path: &Path) -> Result<(Cluster, Vec<Problem>), Vec<Problem>> {
+    let inventory = load::load(path).map_err(|problem| vec![problem])?;
+    resolve::resolve(&inventory)
 }
 
 impl Cluster {

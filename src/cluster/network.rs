@@ -1,1 +1,299 @@
-//! stub
+//! CIDR arithmetic: which address is whose, and how the pod network is divided among the workers.
+//!
+//! Pure functions over numbers; every one of them is held by properties that thousands of networks are tried against.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+/// The longest prefix of one worker's part of the pod network: 13 pods, beside the bridge's own address.
+pub const LONGEST_NODE_PREFIX: u8 = 28;
+
+/// How much longer a worker's prefix may be than that of the pod network: Kubernetes keeps the parts in a bitmap of at
+/// most 2^16 (`clusterSubnetMaxDiff` in `pkg/controller/nodeipam/ipam/cidrset`).
+pub const LARGEST_NODE_PREFIX_DIFFERENCE: u8 = 16;
+
+/// The shortest prefix of a service network that the API server takes: 20 bits of addresses (its validation of
+/// `--service-cluster-ip-range`).
+pub const SHORTEST_SERVICE_PREFIX: u8 = 12;
+
+/// The longest prefix of a service network here: the DNS service has its tenth address, and others need some as well.
+pub const LONGEST_SERVICE_PREFIX: u8 = 28;
+
+/// The address number `n` of `net`, counted from 0, the network's own address. `None` when `net` ends before.
+pub fn nth_address(net: Ipv4Net, n: u32) -> Option<Ipv4Addr> {
+    let address = Ipv4Addr::from(u32::from(net.network()).checked_add(n)?);
+    net.contains(&address).then_some(address)
+}
+
+/// The first usable address of `net`: the `kubernetes` Service in the service network (the API server takes it
+/// for itself), the gateway in a network of local nodes.
+pub fn first_address(net: Ipv4Net) -> Option<Ipv4Addr> {
+    nth_address(net, 1)
+}
+
+/// The address of the `kube-dns` Service: the tenth of the service network, as kubeadm (`GetDNSIP`) and every guide
+/// have it.
+pub fn dns_service(services: Ipv4Net) -> Option<Ipv4Addr> {
+    nth_address(services, 10)
+}
+
+/// Whether two networks have an address in common.
+pub fn overlap(one: Ipv4Net, other: Ipv4Net) -> bool {
+    // Two CIDR blocks are apart or one holds the other.
+    one.contains(&other) || other.contains(&one)
+}
+
+/// The prefix length of one worker's part of `pods` when the inventory does not say: 24, as everywhere, or shorter parts
+/// of a pod network that has no room for four of those. `None` when `pods` is too small for any.
+///
+/// It does not depend on the number of workers: one more of them must not move the others.
+pub fn default_node_prefix(pods: Ipv4Net) -> Option<u8> {
+    let prefix = if pods.prefix_len() <= 22 { 24 } else { (pods.prefix_len() + 2).min(LONGEST_NODE_PREFIX) };
+    (prefix >= pods.prefix_len()).then_some(prefix.min(pods.prefix_len() + LARGEST_NODE_PREFIX_DIFFERENCE))
+}
+
+/// How many parts of `prefix` bits `pods` has.
+pub fn part_count(pods: Ipv4Net, prefix: u8) -> u64 {
+    match prefix.checked_sub(pods.prefix_len()) {
+        Some(bits) if prefix <= 32 => 1 << bits,
+        _ => 0,
+    }
+}
+
+/// The part number `index`, from 0, of `pods` when it is divided into parts of `prefix` bits.
+pub fn part(pods: Ipv4Net, prefix: u8, index: u64) -> Option<Ipv4Net> {
+    if index >= part_count(pods, prefix) {
+        return None;
+    }
+    let start = u64::from(u32::from(pods.network())) + (index << (32 - prefix));
+    Ipv4Net::new(Ipv4Addr::from(u32::try_from(start).ok()?), prefix).ok()
+}
+
+/// One worker that a part of the pod network is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted<'a> {
+    /// The worker's name.
+    pub name: &'a str,
+    /// The part that the inventory gives it, if it does.
+    pub given: Option<Ipv4Net>,
+}
+
+/// Gives every worker a part of `pods`, in the order of `workers`.
+///
+/// A Node object's podCIDR can never be changed, so a worker should keep its part while others come and go. Therefore
+/// the number that its name ends in counts before its place in the list: `worker-2` has part 2 of the network whether
+/// or not there still is a `worker-1`. Names without a number, or whose part is taken, have the first ones left over.
+///
+/// `None` for those that no part is left for, or whose given part lies outside of `pods` or on an earlier one.
+pub fn assign(pods: Ipv4Net, prefix: u8, workers: &[Wanted<'_>]) -> Vec<Option<Ipv4Net>> {
+    let mut parts = Parts { taken: Vec::new() };
+    let mut assigned: Vec<Option<Ipv4Net>> = vec![None; workers.len()];
+    for (worker, assigned) in workers.iter().zip(&mut assigned) {
+        *assigned = worker.given.filter(|given| pods.contains(given) && parts.take(*given));
+    }
+    for (worker, assigned) in workers.iter().zip(&mut assigned) {
+        if worker.given.is_none() {
+            let wanted = trailing_number(worker.name).and_then(|number| part(pods, prefix, number));
+            *assigned = wanted.filter(|part| parts.take(*part));
+        }
+    }
+    let mut left = (0..part_count(pods, prefix)).map_while(|index| part(pods, prefix, index));
+    for (worker, assigned) in workers.iter().zip(&mut assigned) {
+        if worker.given.is_none() && assigned.is_none() {
+            *assigned = left.find(|part| parts.take(*part));
+        }
+    }
+    assigned
+}
+
+/// The parts that are taken, sorted: so that many workers do not cost the square of their number.
+struct Parts {
+    taken: Vec<Ipv4Net>,
+}
+
+impl Parts {
+    /// Takes `part` if nothing of it is taken yet.
+    fn take(&mut self, part: Ipv4Net) -> bool {
+        // Parts that are apart are in the order of their first addresses: only the neighbours can overlap.
+        let place = self.taken.partition_point(|taken| taken.network() < part.network());
+        let before = place.checked_sub(1).and_then(|before| self.taken.get(before));
+        if [before, self.taken.get(place)].into_iter().flatten().any(|taken| overlap(*taken, part)) {
+            return false;
+        }
+        self.taken.insert(place, part);
+        true
+    }
+}
+
+fn trailing_number(name: &str) -> Option<u64> {
+    let digits = &name[name.trim_end_matches(|c: char| c.is_ascii_digit()).len()..];
+    digits.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn net(text: &str) -> Ipv4Net {
+        text.parse().unwrap()
+    }
+
+    fn names<'a>(names: &[&'a str]) -> Vec<Wanted<'a>> {
+        names.iter().map(|name| Wanted { name, given: None }).collect()
+    }
+
+    fn shown(parts: Vec<Option<Ipv4Net>>) -> Vec<String> {
+        parts.into_iter().map(|part| part.map_or("none".to_owned(), |part| part.to_string())).collect()
+    }
+
+    #[test]
+    fn the_service_network_has_its_well_known_addresses() {
+        let services = net("10.32.0.0/24");
+        assert_eq!(first_address(services), Some(Ipv4Addr::new(10, 32, 0, 1)));
+        assert_eq!(dns_service(services), Some(Ipv4Addr::new(10, 32, 0, 10)));
+        assert_eq!(dns_service(net("10.32.0.0/29")), None);
+        assert_eq!(nth_address(net("255.255.255.0/24"), u32::MAX), None);
+    }
+
+    #[test]
+    fn workers_have_the_parts_that_their_names_count() {
+        let pods = net("10.200.0.0/16");
+        let parts = assign(pods, 24, &names(&["worker-0", "worker-1", "gpu", "worker-4"]));
+        assert_eq!(shown(parts), ["10.200.0.0/24", "10.200.1.0/24", "10.200.2.0/24", "10.200.4.0/24"]);
+    }
+
+    #[test]
+    fn a_worker_keeps_its_part_when_another_goes() {
+        let pods = net("10.200.0.0/16");
+        let before = assign(pods, 24, &names(&["worker-0", "worker-1", "worker-2"]));
+        let after = assign(pods, 24, &names(&["worker-0", "worker-2"]));
+        assert_eq!([before[0], before[2]], after[..]);
+    }
+
+    #[test]
+    fn numbers_that_do_not_fit_take_what_is_left() {
+        let parts = assign(net("10.0.0.0/22"), 24, &names(&["a-7", "b-0", "c-0", "n99999999999999999999", "last"]));
+        assert_eq!(shown(parts), ["10.0.1.0/24", "10.0.0.0/24", "10.0.2.0/24", "10.0.3.0/24", "none"]);
+    }
+
+    #[test]
+    fn given_parts_come_first_and_must_be_apart() {
+        let given = |name, part| Wanted { name, given: Some(net(part)) };
+        let workers = [
+            Wanted { name: "worker-1", given: None },
+            given("a", "10.0.1.0/25"),
+            given("b", "10.0.1.0/24"),
+            given("c", "10.9.0.0/24"),
+        ];
+        assert_eq!(shown(assign(net("10.0.0.0/16"), 24, &workers)), ["10.0.0.0/24", "10.0.1.0/25", "none", "none"]);
+    }
+
+    #[test]
+    fn the_default_prefix_is_24_where_there_is_room() {
+        let default = |pods| default_node_prefix(net(pods));
+        assert_eq!(default("10.200.0.0/16"), Some(24));
+        assert_eq!(default("10.200.0.0/22"), Some(24));
+        assert_eq!(default("10.200.0.0/23"), Some(25));
+        assert_eq!(default("10.200.0.0/28"), Some(28));
+        assert_eq!(default("10.200.0.0/29"), None);
+        assert_eq!(default("0.0.0.0/4"), Some(20));
+    }
+
+    fn any_net(prefixes: std::ops::RangeInclusive<u8>) -> impl Strategy<Value = Ipv4Net> {
+        (any::<u32>(), prefixes).prop_map(|(bits, prefix)| Ipv4Net::new(Ipv4Addr::from(bits), prefix).unwrap().trunc())
+    }
+
+    /// Names as people give them, often with numbers, often colliding.
+    fn any_names() -> impl Strategy<Value = Vec<String>> {
+        prop::collection::vec("[ab]-?[0-9]{0,3}", 0..40)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+
+        #[test]
+        fn assigned_parts_are_apart_and_inside(
+            pods in any_net(4..=28), more in 0u8..=16, names in any_names(), given in prop::collection::vec(any_net(8..=28), 0..4)
+        ) {
+            let prefix = (pods.prefix_len() + more).min(28);
+            let mut workers: Vec<Wanted<'_>> = names.iter().map(|name| Wanted { name, given: None }).collect();
+            workers.extend(given.iter().map(|given| Wanted { name: "given", given: Some(*given) }));
+            let assigned = assign(pods, prefix, &workers);
+            prop_assert_eq!(assigned.len(), workers.len());
+            let parts: Vec<Ipv4Net> = assigned.iter().flatten().copied().collect();
+            for (number, part) in parts.iter().enumerate() {
+                prop_assert!(pods.contains(part), "{} is not in {}", part, pods);
+                for other in &parts[..number] {
+                    prop_assert!(!overlap(*part, *other), "{} overlaps {}", part, other);
+                }
+            }
+        }
+
+        #[test]
+        fn everyone_is_served_while_there_is_room(pods in any_net(4..=28), more in 0u8..=16, names in any_names()) {
+            let prefix = (pods.prefix_len() + more).min(28);
+            let workers: Vec<Wanted<'_>> = names.iter().map(|name| Wanted { name, given: None }).collect();
+            let served = assign(pods, prefix, &workers).iter().flatten().count() as u64;
+            prop_assert_eq!(served, part_count(pods, prefix).min(workers.len() as u64));
+        }
+
+        #[test]
+        fn numbered_workers_keep_their_parts_whoever_goes(
+            pods in any_net(8..=16), keep in prop::collection::vec(any::<bool>(), 1..30)
+        ) {
+            let all: Vec<String> = (0..keep.len()).map(|number| format!("worker-{number}")).collect();
+            let before = assign(pods, 24, &names(&all.iter().map(String::as_str).collect::<Vec<_>>()));
+            let kept: Vec<usize> = (0..keep.len()).filter(|number| keep[*number]).collect();
+            let left: Vec<&str> = kept.iter().map(|number| all[*number].as_str()).collect();
+            let after = assign(pods, 24, &names(&left));
+            for (number, part) in kept.iter().zip(after) {
+                prop_assert_eq!(before[*number], part);
+            }
+        }
+
+        #[test]
+        fn parts_tile_the_network(pods in any_net(0..=28), more in 0u8..=10) {
+            let prefix = (pods.prefix_len() + more).min(32);
+            let count = part_count(pods, prefix);
+            let parts: Vec<Ipv4Net> = (0..count).map_while(|index| part(pods, prefix, index)).collect();
+            prop_assert_eq!(parts.len() as u64, count);
+            prop_assert_eq!(parts[0].network(), pods.network());
+            prop_assert_eq!(parts[parts.len() - 1].broadcast(), pods.broadcast());
+            for pair in parts.windows(2) {
+                prop_assert_eq!(u32::from(pair[0].broadcast()) + 1, u32::from(pair[1].network()));
+            }
+            prop_assert_eq!(part(pods, prefix, count), None);
+        }
+
+        #[test]
+        fn overlap_means_a_common_address(one in any_net(0..=32), other in any_net(0..=32)) {
+            let common = one.network().max(other.network()) <= one.broadcast().min(other.broadcast());
+            prop_assert_eq!(overlap(one, other), common);
+            prop_assert_eq!(overlap(other, one), common);
+        }
+
+        #[test]
+        fn the_nth_address_is_inside_or_nothing(net in any_net(0..=32), n in any::<u32>()) {
+            match nth_address(net, n) {
+                Some(address) => {
+                    prop_assert!(net.contains(&address));
+                    prop_assert_eq!(u32::from(address) - u32::from(net.network()), n);
+                }
+                None => prop_assert!(u64::from(n) >= 1u64 << (32 - net.prefix_len())),
+            }
+        }
+
+        #[test]
+        fn the_default_prefix_is_one_that_kubernetes_takes(pods in any_net(1..=32)) {
+            if let Some(prefix) = default_node_prefix(pods) {
+                prop_assert!(prefix >= pods.prefix_len());
+                prop_assert!(prefix <= LONGEST_NODE_PREFIX);
+                prop_assert!(prefix - pods.prefix_len() <= LARGEST_NODE_PREFIX_DIFFERENCE);
+            } else {
+                prop_assert!(pods.prefix_len() > LONGEST_NODE_PREFIX);
+            }
+        }
+    }
+}

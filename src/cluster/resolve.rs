@@ -1,1 +1,190 @@
-//! stub
+//! From what an inventory says to the cluster it means: defaults filled in, everything derived, every rule checked.
+//!
+//! Pure: it reads an [`Inventory`] and nothing else. Nothing ends at the first mistake: a value that is wrong is
+//! reported and left out, and what does not depend on it is checked all the same, so that one look at the messages is
+//! enough to repair a file. One file a subject: networks, nodes, login, endpoint.
+
+mod endpoint;
+mod login;
+mod networks;
+mod nodes;
+
+use std::path::{Component, Path, PathBuf};
+
+use super::{Cluster, KeyAlgorithm, PkiPolicy, Version, names};
+use crate::inventory::{Inventory, Located, Position, Problem, Problems, did_you_mean};
+
+/// The cluster that `inventory` describes, and what its user should know about it (warnings only).
+///
+/// # Errors
+/// Everything that is wrong with the inventory, its shape included, in the order of the file; warnings stand among them.
+pub fn resolve(inventory: &Inventory) -> Result<(Cluster, Vec<Problem>), Vec<Problem>> {
+    let mut problems = Problems::new(&inventory.file);
+    problems.extend(inventory.problems.iter().cloned());
+    let cluster = Resolver { inventory, problems: &mut problems }.cluster();
+    if cluster.is_none() && !problems.has_errors() {
+        // Only an inventory that no file was read for lacks something without a problem that says so.
+        problems.error(Position::default(), "the inventory is incomplete", "it needs `name`, `kubernetes` and `nodes`");
+    }
+    match cluster {
+        Some(cluster) if !problems.has_errors() => Ok((cluster, problems.into_sorted())),
+        _ => Err(problems.into_sorted()),
+    }
+}
+
+/// The inventory that is resolved, and what was found wrong with it so far.
+struct Resolver<'i, 'p> {
+    inventory: &'i Inventory,
+    problems: &'p mut Problems,
+}
+
+impl Resolver<'_, '_> {
+    fn cluster(&mut self) -> Option<Cluster> {
+        let inventory = self.inventory;
+        let name = self.name();
+        let kubernetes = self.kubernetes();
+        let domain = self.domain();
+        let bundle = inventory.bundle.as_ref().map(|path| self.path(path, "bundle"));
+        let pki = self.pki();
+        let networks = self.networks(kubernetes);
+        let lab_directory = inventory.folder.join(".labctl").join(name.as_deref().unwrap_or_default());
+        let drafts = self.drafts(&networks);
+        let parts = self.pod_cidrs(&drafts, &networks);
+        let api = self.api(&drafts, &networks);
+        let logins = self.logins(&drafts, &lab_directory);
+        Some(Cluster {
+            name: name?,
+            kubernetes: kubernetes?,
+            domain,
+            nodes: drafts
+                .into_iter()
+                .zip(parts)
+                .zip(logins)
+                .map(|((draft, part), login)| draft.into_node(part, login?))
+                .collect::<Option<_>>()?,
+            network: networks.network?,
+            api: api?,
+            pki,
+            bundle: match bundle {
+                Some(path) => Some(path?),
+                None => None,
+            },
+            local: networks.local,
+            lab_directory,
+        })
+    }
+
+    fn name(&mut self) -> Option<String> {
+        let name = self.inventory.name.as_ref()?;
+        if let Err(wrong) = names::check_label(&name.value, names::LONGEST_LAB_NAME) {
+            self.problems.error(
+                name.at,
+                format!("the lab's name `{}` {wrong}", name.value),
+                format!(
+                    "at most {} lower-case letters, digits and hyphens, such as `sandbox`",
+                    names::LONGEST_LAB_NAME
+                ),
+            );
+            return None;
+        }
+        Some(name.value.clone())
+    }
+
+    fn kubernetes(&mut self) -> Option<Version> {
+        let text = self.inventory.kubernetes.as_ref()?;
+        let supported =
+            format!("versions 1.{}.x to 1.{}.x are supported", Version::OLDEST_MINOR, Version::NEWEST_MINOR);
+        match text.value.parse::<Version>() {
+            Ok(version) if version.is_supported() => Some(version),
+            Ok(version) => {
+                self.problems.error(text.at, format!("kubernetes {version} is not supported"), supported);
+                None
+            }
+            Err(wrong) => {
+                let help = match text.value.trim_start_matches('v').split('.').count() {
+                    2 => format!("name the patch release as well, such as \"{}.0\"; {supported}", text.value),
+                    _ => supported,
+                };
+                self.problems.error(text.at, wrong, help);
+                None
+            }
+        }
+    }
+
+    fn domain(&mut self) -> String {
+        let Some(domain) = &self.inventory.domain else { return "cluster.local".to_owned() };
+        if let Err(wrong) = names::check_domain(&domain.value) {
+            let what = format!("the cluster domain `{}` {wrong}", domain.value);
+            self.problems.error(domain.at, what, "a DNS name in lower case, such as `cluster.local`");
+        }
+        domain.value.clone()
+    }
+
+    fn pki(&mut self) -> PkiPolicy {
+        let pki = &self.inventory.pki;
+        let algorithms = [("ecdsa-p256", KeyAlgorithm::EcdsaP256), ("rsa-2048", KeyAlgorithm::Rsa2048)];
+        let policy = PkiPolicy {
+            algorithm: self
+                .choice(pki.algorithm.as_ref(), "pki.algorithm", &algorithms)
+                .unwrap_or(KeyAlgorithm::EcdsaP256),
+            ca_days: pki.ca_days.map_or(3650, |days| days.value),
+            leaf_days: pki.leaf_days.map_or(365, |days| days.value),
+        };
+        if let Some(at) = pki.leaf_days.map(|days| days.at).or(pki.ca_days.map(|days| days.at))
+            && policy.leaf_days > policy.ca_days
+        {
+            self.problems.error(
+                at,
+                format!("certificates of {} days would outlive their CA of {} days", policy.leaf_days, policy.ca_days),
+                "choose `leaf_days` no larger than `ca_days`",
+            );
+        }
+        policy
+    }
+
+    /// The one of `choices` that `text` names; `None` as well when nothing was said.
+    fn choice<T: Copy>(&mut self, text: Option<&Located<String>>, key: &str, choices: &[(&str, T)]) -> Option<T> {
+        let text = text?;
+        if let Some((_, choice)) = choices.iter().find(|(name, _)| *name == text.value) {
+            return Some(*choice);
+        }
+        let words: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        let help = match did_you_mean(&text.value, words.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("choose one of {}", words.join(", ")),
+        };
+        self.problems.error(text.at, format!("`{key}` cannot be `{}`", text.value), help);
+        None
+    }
+
+    /// The absolute path that `text` means: from the home directory after `~/`, else from the inventory's folder.
+    fn path(&mut self, text: &Located<String>, key: &str) -> Option<PathBuf> {
+        let written = text.value.as_str();
+        let wrong = match (written.strip_prefix("~/"), &self.inventory.home) {
+            (Some(rest), Some(home)) => return Some(normal(&home.join(rest))),
+            (Some(_), None) => ("is in a home directory that is not known", "set HOME, or write the whole path"),
+            (None, _) if written.is_empty() => ("is empty", "write a path, or leave the key out"),
+            (None, _) if written.starts_with('~') => {
+                ("is in another user's home directory", "write the whole path; `~/` is your own home directory")
+            }
+            (None, _) => return Some(normal(&self.inventory.folder.join(written))),
+        };
+        self.problems.error(text.at, format!("`{key}`: the path `{written}` {}", wrong.0), wrong.1);
+        None
+    }
+}
+
+/// `path` without `.` and `..`, worked out from its words alone.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                normal.pop();
+            }
+            part => normal.push(part),
+        }
+    }
+    normal
+}

@@ -1,0 +1,176 @@
+//! The endpoint: where clients reach the API servers, and on which port.
+
+use std::net::Ipv4Addr;
+
+use super::Resolver;
+use super::networks::Networks;
+use super::nodes::Draft;
+use crate::cluster::{Api, Role, names};
+use crate::inventory::{Located, did_you_mean};
+
+/// The port that every API server listens on.
+const SERVER_PORT: u16 = 6443;
+
+/// The port of a load balancer on a machine where an API server has 6443 already.
+const SHARED_PORT: u16 = 8443;
+
+/// What stands behind the endpoint.
+enum Target<'d, 'i> {
+    /// One of our load balancers.
+    Loadbalancer(&'d Draft<'i>),
+    /// One of our controllers, with nothing before it.
+    Controller(&'d Draft<'i>),
+    /// Something of the user's own, by its name or address.
+    Own(String),
+}
+
+impl Resolver<'_, '_> {
+    pub(super) fn api(&mut self, drafts: &[Draft<'_>], networks: &Networks) -> Option<Api> {
+        let target = match &self.inventory.api.endpoint {
+            Some(endpoint) => self.named(endpoint, drafts, networks)?,
+            None => self.default_target(drafts)?,
+        };
+        let port = self.port(&target, drafts)?;
+        let (host, loadbalancer) = match target {
+            Target::Loadbalancer(draft) => (draft.address?.to_string(), draft.name.map(str::to_owned)),
+            Target::Controller(draft) => (draft.address?.to_string(), None),
+            Target::Own(host) => (host, None),
+        };
+        Some(Api { host, port, loadbalancer, server_port: SERVER_PORT })
+    }
+
+    /// The first load balancer, else the first controller.
+    fn default_target<'d, 'i>(&mut self, drafts: &'d [Draft<'i>]) -> Option<Target<'d, 'i>> {
+        if let Some(loadbalancer) = drafts.iter().find(|draft| draft.has(Role::Loadbalancer)) {
+            return Some(Target::Loadbalancer(loadbalancer));
+        }
+        let mut controllers = drafts.iter().filter(|draft| draft.has(Role::Controller));
+        let first = controllers.next()?;
+        if controllers.next().is_some() && drafts.iter().all(|draft| draft.roles.is_some()) {
+            let name = first.name.unwrap_or("the first controller");
+            let at = self.inventory.nodes.as_ref().map(|nodes| nodes.at).unwrap_or_default();
+            let what =
+                format!("several controllers and no load balancer: everything reaches the API at `{name}` alone");
+            let help = "add a node with `roles: [loadbalancer]`, or set `api.endpoint` to a name of your own";
+            self.problems.warning(at, what, help);
+        }
+        Some(Target::Controller(first))
+    }
+
+    /// What `endpoint` names.
+    fn named<'d, 'i>(
+        &mut self,
+        endpoint: &Located<String>,
+        drafts: &'d [Draft<'i>],
+        networks: &Networks,
+    ) -> Option<Target<'d, 'i>> {
+        let text = endpoint.value.as_str();
+        let address = text.parse::<Ipv4Addr>().ok();
+        let is_it = |draft: &&Draft<'_>| draft.name == Some(text) || (address.is_some() && draft.address == address);
+        if let Some(draft) = drafts.iter().find(is_it) {
+            // What is wrong with its roles has been said.
+            draft.roles.as_ref()?;
+            if draft.has(Role::Loadbalancer) {
+                return Some(Target::Loadbalancer(draft));
+            }
+            if draft.has(Role::Controller) {
+                return Some(Target::Controller(draft));
+            }
+            let what =
+                format!("`api.endpoint` is the node `{}`, which is no load balancer", draft.name.unwrap_or(text));
+            let help = match drafts.iter().find(|draft| draft.has(Role::Loadbalancer)).and_then(|draft| draft.name) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => "name a node with the role loadbalancer or controller, or a name of your own".to_owned(),
+            };
+            self.problems.error(endpoint.at, what, help);
+            return None;
+        }
+        let (what, help) = match wrong(text, address, drafts, networks) {
+            None => return Some(Target::Own(text.to_owned())),
+            Some(wrong) => wrong,
+        };
+        self.problems.error(endpoint.at, what, help);
+        None
+    }
+
+    fn port(&mut self, target: &Target<'_, '_>, drafts: &[Draft<'_>]) -> Option<u16> {
+        let shared = drafts.iter().find(|draft| draft.has(Role::Loadbalancer) && draft.has(Role::Controller));
+        let shared_name = shared.map(|draft| draft.name.unwrap_or("the load balancer"));
+        let given = self.inventory.api.port;
+        if let Target::Controller(draft) = target {
+            let name = draft.name.unwrap_or("the controller");
+            if let Some(given) = given.filter(|given| given.value != SERVER_PORT) {
+                let what = format!(
+                    "`{name}` is a controller, and its API server listens on {SERVER_PORT}, not {}",
+                    given.value
+                );
+                let help = "leave `port` out; another port needs a load balancer as the endpoint";
+                self.problems.error(given.at, what, help);
+                return None;
+            }
+            if let (Some(shared), Some(endpoint)) = (shared_name, &self.inventory.api.endpoint) {
+                let what = format!("`api.endpoint` is the controller `{name}`, beside the load balancer `{shared}`");
+                self.problems.error(endpoint.at, what, format!("did you mean `{shared}`?"));
+                return None;
+            }
+            return Some(SERVER_PORT);
+        }
+        let default = if shared.is_some() { SHARED_PORT } else { SERVER_PORT };
+        if let (Some(shared), Some(given)) = (shared_name, given.filter(|given| given.value == SERVER_PORT)) {
+            let what = format!(
+                "`{shared}` cannot balance on port {SERVER_PORT}: it is a controller too, and its API server listens there"
+            );
+            self.problems.error(given.at, what, format!("leave `port` out for {SHARED_PORT}, or choose another"));
+            return None;
+        }
+        Some(given.map_or(default, |given| given.value))
+    }
+}
+
+/// Why `text` is no endpoint of the user's own, and what would be one.
+fn wrong(text: &str, address: Option<Ipv4Addr>, drafts: &[Draft<'_>], networks: &Networks) -> Option<(String, String)> {
+    if let Some(address) = address {
+        let inside = |net: Option<ipnet::Ipv4Net>| net.is_some_and(|net| net.contains(&address));
+        let key = if inside(networks.pods) {
+            "network.pods"
+        } else if inside(networks.services) {
+            "network.services"
+        } else {
+            return None;
+        };
+        let what =
+            format!("`api.endpoint` {address} is inside of `{key}`, which nothing outside of the cluster reaches");
+        return Some((what, "name a load balancer node, or an address in the network of the nodes".to_owned()));
+    }
+    if text.matches(':').count() > 1 {
+        return Some((
+            format!("`api.endpoint` {text}: IPv6 is not supported yet"),
+            "use a name or an IPv4 address".to_owned(),
+        ));
+    }
+    if let Some((host, port)) = text.rsplit_once(':') {
+        let what = format!("`api.endpoint` `{text}` has a port in it");
+        return Some((what, format!("write `endpoint: {host}` and `port: {port}`")));
+    }
+    if !text.contains('.') {
+        let mut names = drafts.iter().filter(|draft| draft.has(Role::Loadbalancer) || draft.has(Role::Controller));
+        let own = "a name of your own needs a dot, such as api.example.org";
+        let help = match did_you_mean(text, names.clone().filter_map(|draft| draft.name)) {
+            Some(near) => format!("did you mean `{near}`? {own}"),
+            None => match names.find(|draft| draft.has(Role::Loadbalancer)).and_then(|draft| draft.name) {
+                Some(name) => format!("the load balancer is `{name}`; {own}"),
+                None => format!("name a load balancer node; {own}"),
+            },
+        };
+        return Some((format!("`api.endpoint`: no node is called `{text}`"), help));
+    }
+    let wrong = if names::looks_like_an_address(text) {
+        "is no IPv4 address".to_owned()
+    } else {
+        names::check_domain(text).err()?
+    };
+    Some((
+        format!("`api.endpoint` `{text}` {wrong}"),
+        "a load balancer node, or a name or address of your own".to_owned(),
+    ))
+}

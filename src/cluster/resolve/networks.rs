@@ -1,0 +1,204 @@
+//! The pod network, the service network and the network of local nodes: read, in range, and apart from each other.
+
+use ipnet::Ipv4Net;
+
+use super::Resolver;
+use crate::cluster::{LocalNodes, Network, PodNetwork, ProxyMode, Version, network};
+use crate::inventory::{Located, Position};
+
+/// What the inventory says about networks; a part is `None` when it is wrong, or was not said.
+#[derive(Default)]
+pub(super) struct Networks {
+    /// The pod network and the service network, when both are right.
+    pub(super) network: Option<Network>,
+    /// The pod network alone.
+    pub(super) pods: Option<Ipv4Net>,
+    /// The service network alone.
+    pub(super) services: Option<Ipv4Net>,
+    /// Where nodes are when labctl makes them itself.
+    pub(super) local: Option<LocalNodes>,
+    /// Prefix length of one worker's part of the pod network.
+    pub(super) node_prefix: Option<u8>,
+    /// Where to say that the pod network is too small.
+    pub(super) pods_at: Option<Position>,
+}
+
+/// A network with the name of its key, and its place unless it is the default.
+#[derive(Clone, Copy)]
+struct Named {
+    key: &'static str,
+    net: Ipv4Net,
+    at: Option<Position>,
+}
+
+/// Networks that have a meaning of their own everywhere (RFC 6890), so that no lab can use them.
+const RESERVED: &[(&str, &str)] = &[
+    ("0.0.0.0/8", "no addresses of machines"),
+    ("127.0.0.0/8", "every machine's own loopback"),
+    ("169.254.0.0/16", "link-local"),
+    ("224.0.0.0/3", "multicast and reserved"),
+];
+
+impl Resolver<'_, '_> {
+    pub(super) fn networks(&mut self, kubernetes: Option<Version>) -> Networks {
+        let section = &self.inventory.network;
+        let pods = self.net(section.pods.as_ref(), "network.pods", "10.200.0.0/16");
+        let services = self.net(section.services.as_ref(), "network.services", "10.32.0.0/24");
+        let subnet = self.inventory.local.as_ref().and_then(|local| local.value.subnet.as_ref());
+        let subnet = subnet.and_then(|subnet| self.net(Some(subnet), "local.subnet", ""));
+        self.check_apart(&[pods, services, subnet]);
+
+        let services = services.filter(|services| self.check_services(services));
+        let node_prefix = pods.and_then(|pods| self.node_prefix(pods));
+        let modes = [("routes", PodNetwork::Routes), ("vxlan", PodNetwork::Vxlan), ("none", PodNetwork::None)];
+        let mode = self.choice(section.mode.as_ref(), "network.mode", &modes).unwrap_or(PodNetwork::Routes);
+        let proxy = self.proxy(kubernetes);
+        let network = || {
+            Some(Network {
+                pods: pods?.net,
+                node_prefix: node_prefix?,
+                services: services?.net,
+                kubernetes_service: network::first_address(services?.net)?,
+                dns_service: network::dns_service(services?.net)?,
+                mode,
+                proxy,
+            })
+        };
+        Networks {
+            network: network(),
+            pods: pods.map(|pods| pods.net),
+            services: services.map(|services| services.net),
+            local: subnet.and_then(|subnet| self.local(subnet)),
+            node_prefix,
+            pods_at: pods.and_then(|pods| pods.at).or(section.node_prefix.map(|prefix| prefix.at)),
+        }
+    }
+
+    /// The network that `text` names, or the default.
+    fn net(&mut self, text: Option<&Located<String>>, key: &'static str, default: &str) -> Option<Named> {
+        let Some(text) = text else {
+            return default.parse().ok().map(|net| Named { key, net, at: None });
+        };
+        let net = self.cidr(text, key)?;
+        let reserved = RESERVED
+            .iter()
+            .find(|(reserved, _)| reserved.parse::<Ipv4Net>().is_ok_and(|reserved| network::overlap(reserved, net)));
+        if let Some((reserved, meaning)) = reserved {
+            let what = format!("`{key}` {net} overlaps {reserved} ({meaning})");
+            self.problems.error(text.at, what, "use a private network, such as a part of 10.0.0.0/8");
+            return None;
+        }
+        Some(Named { key, net, at: Some(text.at) })
+    }
+
+    /// The CIDR that `text` is, as the value of `key`.
+    pub(super) fn cidr(&mut self, text: &Located<String>, key: &str) -> Option<Ipv4Net> {
+        let written = &text.value;
+        let (what, help) = match written.parse::<Ipv4Net>() {
+            Ok(net) if net == net.trunc() => return Some(net),
+            Ok(net) => (
+                format!("`{key}` {net} is an address inside of a network, not a network"),
+                format!("did you mean {}?", net.trunc()),
+            ),
+            Err(_) if written.contains(':') => {
+                (format!("`{key}` {written}: IPv6 is not supported yet"), "use an IPv4 network".to_owned())
+            }
+            Err(_) if written.parse::<std::net::Ipv4Addr>().is_ok() => {
+                (format!("`{key}` {written} has no prefix length"), format!("write a network, such as {written}/24"))
+            }
+            Err(_) => (
+                format!("`{key}` cannot be `{written}`"),
+                "write a network as address/prefix length, such as 10.240.0.0/24".to_owned(),
+            ),
+        };
+        self.problems.error(text.at, what, help);
+        None
+    }
+
+    fn check_apart(&mut self, nets: &[Option<Named>]) {
+        let nets: Vec<Named> = nets.iter().flatten().copied().collect();
+        for (number, one) in nets.iter().enumerate() {
+            for other in &nets[..number] {
+                if !network::overlap(one.net, other.net) {
+                    continue;
+                }
+                // Said at the one that was written last; a default has no place of its own.
+                let (said, other) = if one.at >= other.at { (one, other) } else { (other, one) };
+                let default = if other.at.is_none() { "the default of " } else { "" };
+                self.problems.error(
+                    said.at.unwrap_or_default(),
+                    format!("`{}` {} overlaps {default}`{}`, {}", said.key, said.net, other.key, other.net),
+                    "nodes, pods and services each need addresses of their own",
+                );
+            }
+        }
+    }
+
+    fn check_services(&mut self, services: &Named) -> bool {
+        let Named { key, net, at } = *services;
+        let (what, help) = if net.prefix_len() > network::LONGEST_SERVICE_PREFIX {
+            ("too small", format!("a /{} or larger; a /24 is usual", network::LONGEST_SERVICE_PREFIX))
+        } else if net.prefix_len() < network::SHORTEST_SERVICE_PREFIX {
+            ("too large", format!("the API server takes a /{} at most", network::SHORTEST_SERVICE_PREFIX))
+        } else {
+            return true;
+        };
+        self.problems.error(at.unwrap_or_default(), format!("`{key}` {net} is {what}"), help);
+        false
+    }
+
+    fn node_prefix(&mut self, pods: Named) -> Option<u8> {
+        let net = pods.net;
+        let Some(given) = self.inventory.network.node_prefix else {
+            let prefix = network::default_node_prefix(net);
+            if prefix.is_none() {
+                let help = format!("a /{} is room for one worker; a /16 is usual", network::LONGEST_NODE_PREFIX);
+                self.problems.error(pods.at.unwrap_or_default(), format!("`{}` {net} is too small", pods.key), help);
+            }
+            return prefix;
+        };
+        let prefix = given.value;
+        let most = network::LONGEST_NODE_PREFIX;
+        let largest = net.prefix_len() + network::LARGEST_NODE_PREFIX_DIFFERENCE;
+        let (what, help) = if prefix < net.prefix_len() {
+            (format!("is larger than all of the pod network {net}"), format!("from {} to {most}", net.prefix_len()))
+        } else if prefix > most {
+            ("has no room for pods".to_owned(), format!("{most} at most; 24 is usual"))
+        } else if prefix > largest {
+            (
+                format!("is too small a part of the pod network {net}"),
+                format!("Kubernetes takes {largest} at most here"),
+            )
+        } else {
+            return Some(prefix);
+        };
+        self.problems.error(given.at, format!("`network.node_prefix` {prefix} {what}"), help);
+        None
+    }
+
+    fn proxy(&mut self, kubernetes: Option<Version>) -> ProxyMode {
+        let text = self.inventory.network.proxy.as_ref();
+        let proxies = [("iptables", ProxyMode::Iptables), ("nftables", ProxyMode::Nftables)];
+        let proxy = self.choice(text, "network.proxy", &proxies).unwrap_or(ProxyMode::Iptables);
+        if let (ProxyMode::Nftables, Some(text), Some(version)) = (proxy, text, kubernetes)
+            && version.minor < 33
+        {
+            self.problems.error(
+                text.at,
+                format!("kube-proxy's nftables mode is ready from Kubernetes 1.33, and this lab has {version}"),
+                "use `proxy: iptables`, or a newer version",
+            );
+        }
+        proxy
+    }
+
+    fn local(&mut self, subnet: Named) -> Option<LocalNodes> {
+        // The network's own address, the gateway, one node, the broadcast address.
+        if subnet.net.prefix_len() > 30 {
+            let what = format!("`{}` {} is too small", subnet.key, subnet.net);
+            self.problems.error(subnet.at.unwrap_or_default(), what, "a /24 has room for 253 nodes");
+            return None;
+        }
+        Some(LocalNodes { subnet: subnet.net, gateway: network::first_address(subnet.net)? })
+    }
+}

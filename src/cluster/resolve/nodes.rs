@@ -1,0 +1,331 @@
+//! The nodes: their names, addresses, roles, labels, and the parts of the pod network that they get.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use super::Resolver;
+use super::networks::Networks;
+use crate::cluster::network::{self, Wanted};
+use crate::cluster::{Node, Role, Ssh, names};
+use crate::inventory::{Located, NodeEntry, Position, did_you_mean};
+
+const ROLES: [Role; 4] = [Role::Controller, Role::Worker, Role::Loadbalancer, Role::Client];
+
+/// Words of other tools and guides for what is a role here.
+const OTHER_WORDS: &[(&str, &str)] = &[
+    ("master", "controller"),
+    ("control-plane", "controller"),
+    ("controlplane", "controller"),
+    ("etcd", "controller"),
+    ("node", "worker"),
+    ("minion", "worker"),
+    ("lb", "loadbalancer"),
+    ("load-balancer", "loadbalancer"),
+    ("admin", "client"),
+];
+
+/// A node as far as it is right.
+pub(super) struct Draft<'i> {
+    /// What the inventory says.
+    pub(super) entry: &'i NodeEntry,
+    /// Its name, even when there is something wrong with that: messages need one.
+    pub(super) name: Option<&'i str>,
+    /// Its address.
+    pub(super) address: Option<Ipv4Addr>,
+    /// Its roles, sorted; `None` when one of them is wrong, so that nobody misses it.
+    pub(super) roles: Option<Vec<Role>>,
+    labels: BTreeMap<String, String>,
+}
+
+impl Draft<'_> {
+    /// Whether it has `role`, as far as is known.
+    pub(super) fn has(&self, role: Role) -> bool {
+        self.roles.as_ref().is_some_and(|roles| roles.contains(&role))
+    }
+
+    /// The node, if all of it is right.
+    pub(super) fn into_node(self, pod_cidr: Option<Ipv4Net>, ssh: Ssh) -> Option<Node> {
+        Some(Node {
+            name: self.name?.to_owned(),
+            address: self.address?,
+            roles: self.roles?,
+            labels: self.labels,
+            pod_cidr,
+            ssh,
+        })
+    }
+}
+
+impl<'i> Resolver<'i, '_> {
+    /// Every node of the inventory, in its order.
+    pub(super) fn drafts(&mut self, networks: &Networks) -> Vec<Draft<'i>> {
+        let Some(nodes) = &self.inventory.nodes else { return Vec::new() };
+        let mut drafts = Vec::new();
+        for entry in &nodes.value {
+            let roles = self.roles(entry);
+            drafts.push(Draft {
+                entry,
+                name: entry.name.as_ref().map(|name| self.node_name(name)),
+                address: entry.address.as_ref().and_then(|address| self.address(address, networks)),
+                labels: self.labels(entry, roles.as_deref()),
+                roles,
+            });
+        }
+        self.check_unique(&drafts);
+        self.check_roles(&drafts, nodes.at);
+        drafts
+    }
+
+    fn node_name(&mut self, name: &'i Located<String>) -> &'i str {
+        if let Err(wrong) = names::check_label(&name.value, 63) {
+            let what = format!("the node name `{}` {wrong}", name.value);
+            self.problems.error(name.at, what, "lower-case letters, digits and hyphens, such as `worker-0`");
+        } else if name.value == "localhost" {
+            let what = "a node cannot be called `localhost`: every machine is that to itself";
+            self.problems.error(name.at, what, "choose a name such as `node-0`");
+        }
+        &name.value
+    }
+
+    fn address(&mut self, text: &Located<String>, networks: &Networks) -> Option<Ipv4Addr> {
+        let written = &text.value;
+        let Ok(address) = written.parse::<Ipv4Addr>() else {
+            let (what, help) = if written.contains(':') {
+                (format!("the address {written}: IPv6 is not supported yet"), "use the node's IPv4 address")
+            } else if names::looks_like_an_address(written) {
+                (format!("`{written}` is no IPv4 address"), "write four numbers from 0 to 255, such as 10.240.0.10")
+            } else if written.contains('/') {
+                (format!("`{written}` is a network, not an address"), "leave the prefix length out")
+            } else {
+                let help =
+                    "certificates and routes need an address; a host name to log in at goes into `ssh: { host: ... }`";
+                (format!("`{written}` is no IPv4 address"), help)
+            };
+            self.problems.error(text.at, what, help);
+            return None;
+        };
+        if let Err((what, help)) = place(address, networks) {
+            self.problems.error(text.at, what, help);
+            return None;
+        }
+        Some(address)
+    }
+
+    fn roles(&mut self, entry: &NodeEntry) -> Option<Vec<Role>> {
+        let list = entry.roles.as_ref()?;
+        if list.value.is_empty() {
+            let help = format!("a node is for something: choose from {}", role_words().join(", "));
+            self.problems.error(list.at, "a node without roles", help);
+            return None;
+        }
+        let mut roles = Vec::new();
+        let mut all_known = true;
+        for text in &list.value {
+            match ROLES.into_iter().find(|role| role.to_string() == text.value) {
+                Some(role) if roles.contains(&role) => {
+                    self.problems.error(text.at, format!("the role `{role}` is given twice"), "once is enough");
+                }
+                Some(role) => roles.push(role),
+                None => {
+                    all_known = false;
+                    self.unknown_role(text);
+                }
+            }
+        }
+        roles.sort_unstable();
+        all_known.then_some(roles)
+    }
+
+    fn unknown_role(&mut self, text: &Located<String>) {
+        let word = text.value.to_lowercase();
+        let words = role_words();
+        let near = OTHER_WORDS.iter().find(|(other, _)| *other == word).map(|(_, role)| *role);
+        let near = near.or_else(|| did_you_mean(&word, words.iter().map(String::as_str)));
+        let help = match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("the roles are {}", words.join(", ")),
+        };
+        self.problems.error(text.at, format!("unknown role `{}`", text.value), help);
+    }
+
+    fn labels(&mut self, entry: &NodeEntry, roles: Option<&[Role]>) -> BTreeMap<String, String> {
+        let is_worker = roles.is_none_or(|roles| roles.contains(&Role::Worker));
+        if let (false, Some((key, _))) = (is_worker, entry.labels.first()) {
+            let what = "labels on a node that is no worker: it has no Node object to carry them";
+            self.problems.error(key.at, what, "remove them, or add `worker` to its roles");
+        }
+        for (key, value) in &entry.labels {
+            let help = "letters, digits, `-`, `_` and `.`, at most 63, maybe after a DNS name and `/`";
+            if let Err(wrong) = names::check_label_key(&key.value) {
+                self.problems.error(key.at, format!("the label `{}` {wrong}", key.value), help);
+            }
+            if let Err(wrong) = names::check_label_value(&value.value) {
+                let what = format!("the value `{}` of the label `{}` {wrong}", value.value, key.value);
+                self.problems.error(value.at, what, "letters, digits, `-`, `_` and `.`, at most 63, or nothing");
+            }
+        }
+        entry.labels.iter().map(|(key, value)| (key.value.clone(), value.value.clone())).collect()
+    }
+
+    fn check_unique(&mut self, drafts: &[Draft<'_>]) {
+        let mut names: HashMap<&str, Position> = HashMap::new();
+        let mut addresses: HashMap<Ipv4Addr, (&str, Position)> = HashMap::new();
+        for draft in drafts {
+            if let Some(name) = &draft.entry.name {
+                if let Some(first) = names.get(name.value.as_str()) {
+                    let what = format!("a second node is called `{}`; the first is in line {}", name.value, first.line);
+                    self.problems.error(name.at, what, "give each node a name of its own");
+                } else {
+                    names.insert(&name.value, name.at);
+                }
+            }
+            if let (Some(address), Some(text)) = (draft.address, &draft.entry.address) {
+                if let Some((other, first)) = addresses.get(&address) {
+                    let what = format!("{address} is already the address of `{other}` in line {}", first.line);
+                    self.problems.error(text.at, what, "one machine with several roles is one node with several roles");
+                } else {
+                    addresses.insert(address, (draft.name.unwrap_or("another node"), text.at));
+                }
+            }
+        }
+    }
+
+    fn check_roles(&mut self, drafts: &[Draft<'_>], at: Position) {
+        // A role that could not be read might be the one that is missing here.
+        if drafts.iter().any(|draft| draft.roles.is_none()) {
+            return;
+        }
+        let controllers: Vec<&Draft<'_>> = drafts.iter().filter(|draft| draft.has(Role::Controller)).collect();
+        let members = controllers.len();
+        if members == 0 {
+            let help = "give one node `roles: [controller]`; it runs etcd and the API server";
+            self.problems.error(at, "no node is a controller", help);
+        } else if members.is_multiple_of(2) {
+            let last = controllers.last().and_then(|draft| draft.entry.roles.as_ref()).map_or(at, |roles| roles.at);
+            let tolerated = (members - 1) / 2;
+            let (fewer, more) = (members - 1, members + 1);
+            let (what, help) = if tolerated == 0 {
+                let stops = "which tolerate no loss: without either of them the API stops";
+                let help = "fine for a lab; one controller is as safe, and three tolerate the loss of one";
+                (format!("two controllers are two etcd members, {stops}"), help.to_owned())
+            } else {
+                let what = format!(
+                    "{members} controllers are {members} etcd members, which tolerate no more losses than {fewer}"
+                );
+                let help =
+                    format!("{fewer} tolerate the loss of {tolerated} as well, {more} that of {}", tolerated + 1);
+                (what, help)
+            };
+            self.problems.warning(last, what, help);
+        }
+        if !drafts.is_empty() && !drafts.iter().any(|draft| draft.has(Role::Worker)) {
+            let what = "no node is a worker: pods will have nowhere to run";
+            self.problems.warning(at, what, "give one node `roles: [worker]`");
+        }
+    }
+
+    /// The part of the pod network of each of `drafts`; `None` for those that are no workers.
+    pub(super) fn pod_cidrs(&mut self, drafts: &[Draft<'_>], networks: &Networks) -> Vec<Option<Ipv4Net>> {
+        let mut wanted = Vec::new();
+        let mut given: Vec<(Ipv4Net, &str)> = Vec::new();
+        for draft in drafts {
+            let part =
+                draft.entry.pod_cidr.as_ref().and_then(|text| self.given_part(text, draft, networks, &mut given));
+            if draft.has(Role::Worker) {
+                wanted.push(Wanted { name: draft.name.unwrap_or_default(), given: part });
+            }
+        }
+        let (Some(pods), Some(prefix)) = (networks.pods, networks.node_prefix) else { return vec![None; drafts.len()] };
+        let assigned = network::assign(pods, prefix, &wanted);
+        if assigned.iter().zip(&wanted).any(|(part, worker)| part.is_none() && worker.given.is_none()) {
+            self.too_small(pods, prefix, wanted.len(), networks.pods_at);
+        }
+        let mut assigned = assigned.into_iter();
+        drafts.iter().map(|draft| if draft.has(Role::Worker) { assigned.next().flatten() } else { None }).collect()
+    }
+
+    /// The part that the inventory itself gives a worker, if that is right.
+    fn given_part<'d>(
+        &mut self,
+        text: &Located<String>,
+        draft: &Draft<'d>,
+        networks: &Networks,
+        given: &mut Vec<(Ipv4Net, &'d str)>,
+    ) -> Option<Ipv4Net> {
+        let part = self.cidr(text, "pod_cidr")?;
+        let taken = given.iter().find(|(other, _)| network::overlap(*other, part));
+        let (what, help) = if draft.roles.is_some() && !draft.has(Role::Worker) {
+            (
+                "is for pods, and this node is no worker".to_owned(),
+                "remove it, or add `worker` to the node's roles".into(),
+            )
+        } else if part.prefix_len() > network::LONGEST_NODE_PREFIX {
+            ("has no room for pods".to_owned(), format!("a /{} at least; a /24 is usual", network::LONGEST_NODE_PREFIX))
+        } else if let Some(pods) = networks.pods.filter(|pods| !pods.contains(&part)) {
+            (format!("is not in the pod network {pods}"), format!("choose a part of {pods}, or leave `pod_cidr` out"))
+        } else if let Some((other, name)) = taken {
+            (format!("overlaps that of `{name}`, {other}"), "each worker needs a part of its own".to_owned())
+        } else {
+            given.push((part, draft.name.unwrap_or("another node")));
+            return Some(part);
+        };
+        self.problems.error(text.at, format!("`pod_cidr` {part} {what}"), help);
+        None
+    }
+
+    fn too_small(&mut self, pods: Ipv4Net, prefix: u8, workers: usize, at: Option<Position>) {
+        let room = network::part_count(pods, prefix);
+        let fits =
+            (prefix..=network::LONGEST_NODE_PREFIX).find(|prefix| network::part_count(pods, *prefix) >= workers as u64);
+        let help = match fits {
+            Some(fits) if fits > prefix => format!("make `network.pods` larger, or set `network.node_prefix: {fits}`"),
+            _ => "make `network.pods` larger; a /16 has room for 256 workers".to_owned(),
+        };
+        let at = at.or(self.inventory.nodes.as_ref().map(|nodes| nodes.at)).unwrap_or_default();
+        let parts = if room == 1 { "one worker".to_owned() } else { format!("{room} workers") };
+        let what =
+            format!("the pod network {pods} has room for {parts} with a /{prefix} each, and there are {workers}");
+        self.problems.error(at, what, help);
+    }
+}
+
+/// Whether a node can be at `address`, given the networks around it.
+fn place(address: Ipv4Addr, networks: &Networks) -> Result<(), (String, &'static str)> {
+    if let Some(local) = &networks.local {
+        let subnet = local.subnet;
+        if !subnet.contains(&address) {
+            let help = "labctl makes this node: choose an address in `local.subnet`";
+            return Err((format!("{address} is not in `local.subnet` {subnet}"), help));
+        }
+        let taken = if address == local.gateway {
+            "this machine's own address on the bridge"
+        } else if address == subnet.network() {
+            "the network itself"
+        } else if address == subnet.broadcast() {
+            "the broadcast address"
+        } else {
+            return Ok(());
+        };
+        return Err((format!("{address} is {taken} in `local.subnet` {subnet}"), "choose another address in it"));
+    }
+    if address.is_loopback() || address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
+        return Err((
+            format!("{address} is no address that other nodes can reach"),
+            "use the node's address in its network",
+        ));
+    }
+    let inside = [("pods", networks.pods), ("services", networks.services)];
+    for (key, net) in inside.into_iter().filter_map(|(key, net)| Some((key, net?))) {
+        if net.contains(&address) {
+            let help = "nodes need addresses outside of both cluster networks: change those, under `network`";
+            return Err((format!("{address} is inside of `network.{key}` {net}"), help));
+        }
+    }
+    Ok(())
+}
+
+fn role_words() -> Vec<String> {
+    ROLES.iter().map(Role::to_string).collect()
+}

@@ -1,0 +1,365 @@
+//! From YAML values to the typed inventory: known keys, right types, nothing missing, nothing twice.
+//!
+//! Written by hand because a derived reader stops at the first mistake and knows no columns. Each value that is wrong
+//! becomes a [`Problem`](super::Problem) and is left out; the rest is read on.
+
+use std::path::Path as FilePath;
+
+use super::positions::{Path, Position, Positions};
+use super::problem::{Problems, did_you_mean};
+use super::tree::Tree;
+use super::{ApiSection, Inventory, LocalSection, Located, NetworkSection, NodeEntry, PkiSection, SshSection};
+
+const INVENTORY: &[&str] =
+    &["name", "kubernetes", "domain", "bundle", "local", "ssh", "network", "api", "pki", "nodes"];
+const LOCAL: &[&str] = &["subnet"];
+const SSH: &[&str] = &["user", "port", "identity", "jump"];
+const NODE_SSH: &[&str] = &["host", "user", "port", "identity", "jump"];
+const NETWORK: &[&str] = &["pods", "services", "node_prefix", "mode", "proxy"];
+const API: &[&str] = &["endpoint", "port"];
+const PKI: &[&str] = &["algorithm", "ca_days", "leaf_days"];
+const NODE: &[&str] = &["name", "address", "roles", "labels", "pod_cidr", "ssh"];
+
+/// Keys that cannot be left out where they belong.
+const REQUIRED: &[&str] = &["name", "kubernetes", "nodes", "address", "roles", "subnet"];
+
+/// The inventory that `tree` holds, with everything that is wrong with its shape.
+pub(super) fn decode(file: &FilePath, tree: &Tree, positions: &Positions) -> Inventory {
+    let mut decoder = Decoder { positions, problems: Problems::new(file) };
+    for duplicate in positions.duplicates() {
+        decoder.problems.error(
+            duplicate.again,
+            format!("`{}` is given twice; the first time in line {}", duplicate.path, duplicate.first.line),
+            "keep one of the two",
+        );
+    }
+    let mut inventory = decoder.inventory(tree);
+    inventory.file = file.to_path_buf();
+    inventory.problems = decoder.problems.into_sorted();
+    inventory
+}
+
+struct Decoder<'a> {
+    positions: &'a Positions,
+    problems: Problems,
+}
+
+/// The entries of one mapping, and the way to it.
+struct Fields<'t> {
+    entries: Vec<(&'t str, &'t Tree)>,
+    path: Path,
+    at: Position,
+    /// Known keys that an unknown one was probably meant to be.
+    suggested: Vec<&'static str>,
+}
+
+impl<'t> Fields<'t> {
+    fn get(&self, key: &str) -> Option<(&'t Tree, Path)> {
+        let (_, tree) = self.entries.iter().find(|(name, _)| *name == key)?;
+        Some((tree, self.path.key(key)))
+    }
+}
+
+impl Decoder<'_> {
+    fn inventory(&mut self, tree: &Tree) -> Inventory {
+        let Some(fields) = self.mapping(tree, &Path::default(), INVENTORY) else { return Inventory::default() };
+        self.require(&fields, "name", "name: sandbox");
+        self.require(&fields, "kubernetes", "kubernetes: \"1.34.2\"");
+        self.require(&fields, "nodes", "nodes: [{ name: node-0, address: 10.240.0.10, roles: [controller, worker] }]");
+        Inventory {
+            name: self.text(&fields, "name"),
+            kubernetes: self.version(&fields, "kubernetes"),
+            domain: self.text(&fields, "domain"),
+            bundle: self.text(&fields, "bundle"),
+            local: self.local(&fields),
+            ssh: self.ssh(&fields, SSH),
+            network: self.network(&fields),
+            api: self.api(&fields),
+            pki: self.pki(&fields),
+            nodes: self.nodes(&fields),
+            ..Inventory::default()
+        }
+    }
+
+    fn local(&mut self, fields: &Fields<'_>) -> Option<Located<LocalSection>> {
+        let fields = self.section(fields, "local", LOCAL)?;
+        self.require(&fields, "subnet", "subnet: 10.240.0.0/24");
+        let at = self.positions.key(&fields.path);
+        Some(Located::new(LocalSection { subnet: self.text(&fields, "subnet") }, at))
+    }
+
+    fn ssh(&mut self, fields: &Fields<'_>, known: &[&'static str]) -> SshSection {
+        let Some(fields) = self.section(fields, "ssh", known) else { return SshSection::default() };
+        SshSection {
+            host: if known.contains(&"host") { self.text(&fields, "host") } else { None },
+            port: self.integer(&fields, "port", 1, u16::MAX),
+            user: self.text(&fields, "user"),
+            identity: self.text(&fields, "identity"),
+            jump: self.text(&fields, "jump"),
+        }
+    }
+
+    fn network(&mut self, fields: &Fields<'_>) -> NetworkSection {
+        let Some(fields) = self.section(fields, "network", NETWORK) else { return NetworkSection::default() };
+        NetworkSection {
+            pods: self.text(&fields, "pods"),
+            services: self.text(&fields, "services"),
+            node_prefix: self.integer(&fields, "node_prefix", 1, 32),
+            mode: self.text(&fields, "mode"),
+            proxy: self.text(&fields, "proxy"),
+        }
+    }
+
+    fn api(&mut self, fields: &Fields<'_>) -> ApiSection {
+        let Some(fields) = self.section(fields, "api", API) else { return ApiSection::default() };
+        ApiSection { endpoint: self.text(&fields, "endpoint"), port: self.integer(&fields, "port", 1, u16::MAX) }
+    }
+
+    fn pki(&mut self, fields: &Fields<'_>) -> PkiSection {
+        let Some(fields) = self.section(fields, "pki", PKI) else { return PkiSection::default() };
+        PkiSection {
+            algorithm: self.text(&fields, "algorithm"),
+            // A hundred years: the dates of a certificate have four digits for the year.
+            ca_days: self.integer(&fields, "ca_days", 1, 36_500),
+            leaf_days: self.integer(&fields, "leaf_days", 1, 36_500),
+        }
+    }
+
+    fn nodes(&mut self, fields: &Fields<'_>) -> Option<Located<Vec<NodeEntry>>> {
+        let (elements, path) = self.list(fields, "nodes")?;
+        let at = self.positions.key(&path);
+        let nodes = elements.iter().enumerate().filter_map(|(index, tree)| self.node(tree, &path.index(index)));
+        Some(Located::new(nodes.collect(), at))
+    }
+
+    fn node(&mut self, tree: &Tree, path: &Path) -> Option<NodeEntry> {
+        let fields = self.mapping(tree, path, NODE)?;
+        self.require(&fields, "name", "name: worker-0");
+        self.require(&fields, "address", "address: 10.240.0.20");
+        self.require(&fields, "roles", "roles: [worker]");
+        Some(NodeEntry {
+            at: fields.at,
+            name: self.text(&fields, "name"),
+            address: self.text(&fields, "address"),
+            roles: self.roles(&fields),
+            labels: self.labels(&fields),
+            pod_cidr: self.text(&fields, "pod_cidr"),
+            ssh: self.ssh(&fields, NODE_SSH),
+        })
+    }
+
+    fn roles(&mut self, fields: &Fields<'_>) -> Option<Located<Vec<Located<String>>>> {
+        let (elements, path) = self.list(fields, "roles")?;
+        let at = self.positions.value(&path);
+        let mut roles = Vec::new();
+        for (index, tree) in elements.iter().enumerate() {
+            roles.extend(self.text_at(tree, &path.index(index)));
+        }
+        Some(Located::new(roles, at))
+    }
+
+    fn labels(&mut self, fields: &Fields<'_>) -> Vec<(Located<String>, Located<String>)> {
+        let Some((tree, path)) = fields.get("labels") else { return Vec::new() };
+        let Some(labels) = self.any_mapping(tree, &path) else { return Vec::new() };
+        let mut read = Vec::new();
+        for (key, tree) in &labels.entries {
+            let path = path.key(key);
+            let key = Located::new((*key).to_owned(), self.positions.key(&path));
+            // A label without a value is a label all the same, and YAML's way to write it.
+            let value = match tree {
+                Tree::Null => Some(Located::new(String::new(), key.at)),
+                tree => self.text_at(tree, &path),
+            };
+            read.extend(value.map(|value| (key, value)));
+        }
+        read
+    }
+
+    /// The section called `key`, when it is there and a mapping.
+    fn section<'t>(&mut self, fields: &Fields<'t>, key: &str, known: &[&'static str]) -> Option<Fields<'t>> {
+        let (tree, path) = fields.get(key)?;
+        self.mapping(tree, &path, known)
+    }
+
+    /// The entries of a mapping that may have the keys in `known` and no others.
+    fn mapping<'t>(&mut self, tree: &'t Tree, path: &Path, known: &[&'static str]) -> Option<Fields<'t>> {
+        let mut fields = self.any_mapping(tree, path)?;
+        let mut unknown: Vec<&str> = Vec::new();
+        fields.entries.retain(|(key, _)| {
+            let is_known = known.contains(key);
+            if !is_known && !unknown.contains(key) {
+                unknown.push(key);
+            }
+            is_known
+        });
+        for key in unknown {
+            let near = did_you_mean(key, known.iter().copied());
+            let near = near.and_then(|near| known.iter().copied().find(|known| *known == near));
+            let help = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("the keys here are {}", known.join(", ")),
+            };
+            fields.suggested.extend(near);
+            let path = path.key(key);
+            self.problems.error(self.positions.key(&path), format!("unknown key `{path}`"), help);
+        }
+        Some(fields)
+    }
+
+    /// The entries of a mapping with any keys that are text; what `<<` merges in comes after its own.
+    fn any_mapping<'t>(&mut self, tree: &'t Tree, path: &Path) -> Option<Fields<'t>> {
+        let at = self.positions.value(path);
+        let Tree::Map(written) = tree else {
+            self.wrong_type(tree, path, "a mapping", "write `key: value` pairs, one a line and indented");
+            return None;
+        };
+        let mut fields = Fields { entries: Vec::new(), path: path.clone(), at, suggested: Vec::new() };
+        let mut merged = Vec::new();
+        for (key, value) in written {
+            match key {
+                Tree::Text(key) if key == "<<" => merged.push(value),
+                Tree::Text(key) => fields.entries.push((key, value)),
+                other => {
+                    let at = self.positions.key(&path.key(&other.as_key()));
+                    let what = format!("a key must be text, not {}", other.describe(None));
+                    self.problems.error(at, what, "put the key in quotes");
+                }
+            }
+        }
+        for value in merged {
+            self.merge(&mut fields, value);
+        }
+        Some(fields)
+    }
+
+    /// Adds what a merge key brings, unless the mapping says it itself.
+    fn merge<'t>(&mut self, fields: &mut Fields<'t>, value: &'t Tree) {
+        let sources = match value {
+            Tree::List(sources) => sources.as_slice(),
+            source => std::slice::from_ref(source),
+        };
+        for source in sources {
+            let Tree::Map(entries) = source else {
+                let at = self.positions.key(&fields.path.key("<<"));
+                let what = format!("`<<` merges mappings, not {}", source.describe(None));
+                self.problems.error(at, what, "write `<<: *name`, where `&name` marks a mapping");
+                continue;
+            };
+            for (key, value) in entries {
+                match key {
+                    // A merged mapping may itself have been made by a merge.
+                    Tree::Text(key) if key == "<<" => self.merge(fields, value),
+                    Tree::Text(key) if !fields.entries.iter().any(|(known, _)| known == key) => {
+                        fields.entries.push((key, value));
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn list<'t>(&mut self, fields: &Fields<'t>, key: &str) -> Option<(&'t [Tree], Path)> {
+        let (tree, path) = fields.get(key)?;
+        if let Tree::List(elements) = tree {
+            return Some((elements, path));
+        }
+        let help = match tree {
+            Tree::Text(text) if text.len() < 40 => format!("write a list: {key}: [{text}]"),
+            _ => "write a list: one `- ` a line, or [in, brackets]".to_owned(),
+        };
+        self.wrong_type(tree, &path, "a list", &help);
+        None
+    }
+
+    fn text(&mut self, fields: &Fields<'_>, key: &str) -> Option<Located<String>> {
+        let (tree, path) = fields.get(key)?;
+        self.text_at(tree, &path)
+    }
+
+    fn text_at(&mut self, tree: &Tree, path: &Path) -> Option<Located<String>> {
+        if let Tree::Text(text) = tree {
+            return Some(Located::new(text.clone(), self.positions.value(path)));
+        }
+        let help = match (tree, self.positions.plain(path)) {
+            (Tree::Bool(_) | Tree::Integer(_) | Tree::Float(_), Some(plain)) => {
+                format!("put it in quotes: \"{plain}\"")
+            }
+            _ => "write a single value here".to_owned(),
+        };
+        self.wrong_type(tree, path, "text", &help);
+        None
+    }
+
+    /// Text that looks like a number until it has quotes: YAML reads 1.30 as 1.3.
+    fn version(&mut self, fields: &Fields<'_>, key: &str) -> Option<Located<String>> {
+        let (tree, path) = fields.get(key)?;
+        let (Tree::Float(_) | Tree::Integer(_), Some(plain)) = (tree, self.positions.plain(&path)) else {
+            return self.text_at(tree, &path);
+        };
+        let whole = if plain.contains('.') { format!("{plain}.0") } else { "1.34.2".to_owned() };
+        let help = format!("write the whole version, in quotes: {key}: \"{whole}\"");
+        self.wrong_type(tree, &path, "a version in quotes", &help);
+        None
+    }
+
+    fn integer<T: TryFrom<i128> + Into<i128>>(
+        &mut self,
+        fields: &Fields<'_>,
+        key: &str,
+        least: T,
+        most: T,
+    ) -> Option<Located<T>> {
+        let (tree, path) = fields.get(key)?;
+        let (least, most) = (least.into(), most.into());
+        let at = self.positions.value(&path);
+        match tree {
+            Tree::Integer(number) if (least..=most).contains(number) => {
+                T::try_from(*number).ok().map(|number| Located::new(number, at))
+            }
+            Tree::Integer(number) => {
+                let what = format!("`{path}` must be from {least} to {most}, not {number}");
+                self.problems.error(at, what, "choose a number in that range, or leave the key out for the default");
+                None
+            }
+            Tree::Text(text) if text.parse::<i128>().is_ok() => {
+                self.wrong_type(tree, &path, "a number", &format!("leave the quotes out: {key}: {text}"));
+                None
+            }
+            _ => {
+                self.wrong_type(tree, &path, "a whole number", &format!("write a number from {least} to {most}"));
+                None
+            }
+        }
+    }
+
+    /// Reports a key that must be there and is not, unless it is there with a slip of the pen.
+    fn require(&mut self, fields: &Fields<'_>, key: &str, example: &str) {
+        if fields.get(key).is_none() && !fields.suggested.contains(&key) {
+            let whose =
+                if fields.path == Path::default() { "the inventory".to_owned() } else { format!("`{}`", fields.path) };
+            self.problems.error(fields.at, format!("{whose} has no `{key}`"), format!("add one, such as `{example}`"));
+        }
+    }
+
+    fn wrong_type(&mut self, tree: &Tree, path: &Path, wanted: &str, help: &str) {
+        let at = self.positions.value(path);
+        let whose = if *path == Path::default() { "the inventory".to_owned() } else { format!("`{path}`") };
+        match tree {
+            Tree::Null if path.ends_in(REQUIRED) => {
+                self.problems.error(at, format!("{whose} is empty"), "give it a value")
+            }
+            Tree::Null => self.problems.error(at, format!("{whose} is empty"), "give it a value, or leave the key out"),
+            Tree::Tagged => {
+                self.problems.error(
+                    at,
+                    format!("{whose} has a tag"),
+                    "a tag (`!...`) means nothing here: leave it out",
+                );
+            }
+            _ => {
+                let found = tree.describe(self.positions.plain(path));
+                self.problems.error(at, format!("{whose} must be {wanted}, not {found}"), help);
+            }
+        }
+    }
+}

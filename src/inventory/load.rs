@@ -1,0 +1,234 @@
+//! Reads an inventory file. The only place of the inventory that knows which crate reads YAML.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use serde::de::Deserialize;
+
+use super::Inventory;
+use super::decode::decode;
+use super::positions::{Position, Positions};
+use super::problem::Problem;
+use super::tree::Tree;
+
+/// The longest file that is read, in bytes. Ten thousand nodes are 1 MB; a device or a disk image is no inventory.
+const LONGEST: u64 = 8 << 20;
+
+/// Reads the inventory at `path`.
+///
+/// # Errors
+/// When there is nothing to decode: the file cannot be read, is not UTF-8, is no YAML, or is empty. Mistakes in an
+/// inventory that can be read are in [`Inventory::problems`] instead, so that those of meaning can join them.
+pub fn load(path: &Path) -> Result<Inventory, Problem> {
+    let bytes = read(path).map_err(|error| unreadable(path, &error))?;
+    // The name of the file as it was typed stays in messages; paths in the inventory start at its real folder.
+    let folder = match path.parent() {
+        Some(parent) if parent != Path::new("") => fs::canonicalize(parent),
+        _ => std::env::current_dir(),
+    };
+    let folder = folder.map_err(|error| unreadable(path, &error))?;
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    Ok(Inventory { folder, home, ..parse(path, &bytes)? })
+}
+
+/// Reads an inventory from memory; `file` is what messages call it. Its folder and home directory are left empty.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(file: &Path, bytes: &[u8]) -> Result<Inventory, Problem> {
+    // Some editors begin a file with a byte order mark; no reader of YAML needs it.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let at = place_of(&bytes[..error.valid_up_to()]);
+        Problem::error(file, at, "not UTF-8 text", "save the file with UTF-8 as its encoding")
+    })?;
+    let tree = read_yaml(text);
+    // The reader of positions is asked only about what the first one took, or had no words for.
+    let positions = match &tree {
+        Err(error) if error.at.is_some() => return Err(not_yaml(file, text, error)),
+        _ => Positions::of(text)
+            .map_err(|error| not_yaml(file, text, &NotYaml { at: Some(error.at), what: error.what }))?,
+    };
+    if let [_, second, ..] = positions.documents() {
+        let what = "a second document begins here: an inventory is one document";
+        return Err(Problem::error(file, *second, what, "remove this `---`, or put each lab in a file of its own"));
+    }
+    match tree {
+        Ok(Tree::Null) => Err(empty(file)),
+        Ok(tree) => Ok(decode(file, &tree, &positions)),
+        Err(_) if positions.documents().is_empty() => Err(empty(file)),
+        Err(error) => Err(not_yaml(file, text, &error)),
+    }
+}
+
+/// What the reader of YAML found wrong, and where, when it knows.
+struct NotYaml {
+    at: Option<Position>,
+    what: String,
+}
+
+fn read_yaml(text: &str) -> Result<Tree, NotYaml> {
+    Tree::deserialize(serde_yaml::Deserializer::from_str(text)).map_err(|error| {
+        let at = error.location().map(|location| Position { line: location.line(), column: location.column() });
+        let mut what = error.to_string();
+        if let Some(Position { line, column }) = at {
+            // The place is said once, at the beginning of the message.
+            what = what.replacen(&format!(" at line {line} column {column}"), "", 1);
+        }
+        NotYaml { at, what }
+    })
+}
+
+fn not_yaml(file: &Path, text: &str, error: &NotYaml) -> Problem {
+    let at = error.at.unwrap_or(Position { line: 1, column: 1 });
+    let line = text.lines().nth(at.line.saturating_sub(1)).unwrap_or_default();
+    let indentation = &line[..line.len() - line.trim_start().len()];
+    let help = if indentation.contains('\t') {
+        "YAML is indented with spaces; this line begins with a tab"
+    } else if error.what.contains("mapping values are not allowed") {
+        "a value that has `: ` in it needs quotes; and every key of a mapping begins in the same column"
+    } else if error.what.contains("unknown anchor") {
+        "an alias `*name` stands for what `&name` marked earlier in the file; a text that begins with `*` needs quotes"
+    } else {
+        "look at this line and the one before: indentation, quotes, brackets"
+    };
+    Problem::error(file, at, format!("not valid YAML: {}", error.what), help)
+}
+
+fn empty(file: &Path) -> Problem {
+    Problem::error(file, Position::default(), "the inventory is empty", "`labctl init` writes one to begin with")
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    // Opening a pipe would wait for its other end.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(io::Error::other("longer than 8 MiB"));
+    }
+    Ok(bytes)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Problem {
+    let (what, help) = match error.kind() {
+        io::ErrorKind::NotFound => {
+            ("no such file".to_owned(), "name an inventory that exists, or write one with `labctl init`")
+        }
+        _ if path.is_dir() => {
+            ("a folder, not an inventory".to_owned(), "name the file in it, such as `inventory.yaml`")
+        }
+        _ => (format!("cannot be read: {error}"), "an inventory is a YAML file that you can read"),
+    };
+    Problem::error(path, Position::default(), what, help)
+}
+
+/// The place right after `bytes`, in a text that begins with them.
+fn place_of(bytes: &[u8]) -> Position {
+    let before = String::from_utf8_lossy(bytes);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    Position { line, column }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parsed(text: &str) -> Result<Inventory, String> {
+        parse(Path::new("lab.yaml"), text.as_bytes()).map_err(|problem| problem.to_string())
+    }
+
+    /// What `text` is refused with.
+    fn refusal(bytes: &[u8]) -> String {
+        parse(Path::new("lab.yaml"), bytes).expect_err("it should be refused").to_string()
+    }
+
+    #[test]
+    fn a_file_with_nothing_in_it_is_called_empty() {
+        for text in ["", "\n", "# soon\n", "---\n", "---\n# soon\n...\n", "null\n", "\u{feff}"] {
+            let refusal = refusal(text.as_bytes());
+            assert!(refusal.starts_with("lab.yaml: the inventory is empty\n"), "{text:?}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_yaml_names_its_place() {
+        let tab = refusal(b"name: a\nlocal:\n\tsubnet: 10.0.0.0/24\n");
+        assert!(tab.starts_with("lab.yaml:3:1: not valid YAML: "), "{tab}");
+        assert!(tab.ends_with("this line begins with a tab"), "{tab}");
+        let open = refusal(b"nodes: [a\n");
+        assert!(open.starts_with("lab.yaml:2:1: not valid YAML: "), "{open}");
+        let latin = refusal(b"name: a\n# caf\xe9\n");
+        assert!(latin.starts_with("lab.yaml:2:6: not UTF-8 text\n"), "{latin}");
+        let alias = refusal(b"name: *lab\n");
+        assert!(alias.starts_with("lab.yaml:1:7: not valid YAML: unknown anchor"), "{alias}");
+    }
+
+    #[test]
+    fn one_file_is_one_inventory() {
+        let refusal = refusal(b"name: a\n---\nname: b\n");
+        assert!(refusal.starts_with("lab.yaml:2:1: a second document begins here"), "{refusal}");
+        assert!(parsed("---\nname: a\n...\n").is_ok());
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_by_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |path: &Path| load(path).unwrap_err().what;
+        assert_eq!(refused(folder.path()), "a folder, not an inventory");
+        assert_eq!(refused(&folder.path().join("lab.yaml")), "no such file");
+        assert_eq!(refused(Path::new("/dev/zero")), "cannot be read: not a file");
+    }
+
+    #[test]
+    fn anchors_and_merges_work_as_in_other_yaml() {
+        let text = "ssh: &access { user: admin, port: 22 }\nnodes:\n  - { name: a, ssh: *access }\n  - name: b\n    \
+                    ssh: { <<: *access, port: 2222 }\n";
+        let nodes = parsed(text).unwrap().nodes.unwrap().value;
+        let access = |node: usize| {
+            let ssh = &nodes[node].ssh;
+            (ssh.user.clone().map(|user| user.value), ssh.port.map(|port| port.value))
+        };
+        assert_eq!(access(0), (Some("admin".to_owned()), Some(22)));
+        assert_eq!(access(1), (Some("admin".to_owned()), Some(2222)));
+    }
+
+    #[test]
+    fn deep_nesting_and_many_aliases_end_in_an_error() {
+        assert!(refusal("[".repeat(100_000).as_bytes()).contains("not valid YAML"));
+        let mut laughs = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+        for level in 1..12 {
+            let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
+            laughs.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
+        }
+        assert!(refusal(laughs.as_bytes()).contains("not valid YAML"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn no_bytes_make_the_loader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(Path::new("lab.yaml"), &bytes);
+        }
+
+        #[test]
+        fn no_yaml_like_text_makes_the_loader_panic(
+            parts in prop::collection::vec(
+                prop::sample::select(vec![
+                    "name", "nodes", "ssh", "address", ": ", ":", "\n", "\n  ", "- ", "? ", "{", "}", "[", "]", ", ", "&a ",
+                    "*a", "<<: ", "!t ", "|", ">-", "\"", "'", "# ", "---\n", "...\n", "%YAML 1.2\n", "\t", "~", "1.30",
+                    "10.0.0.1", "0x1f", "\\", "é", "\u{85}", "\u{2028}", "\r",
+                ]),
+                0..60,
+            )
+        ) {
+            let _ = parse(Path::new("lab.yaml"), parts.concat().as_bytes());
+        }
+    }
+}

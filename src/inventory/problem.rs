@@ -1,0 +1,163 @@
+//! What is wrong with an inventory, where, and what would be right.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::positions::Position;
+
+/// Whether a problem stops a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// No lab can be made from this.
+    Error,
+    /// It works, and the user should know what it means.
+    Warning,
+}
+
+/// One thing that is wrong with an inventory.
+///
+/// Displayed as `FILE:LINE:COL: what`, then an indented `help: ...`; a warning says `warning:` before what it is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// The file, as it was named on the command line.
+    pub file: PathBuf,
+    /// The line, from 1; 0 when the problem is the file itself and not a place in it.
+    pub line: usize,
+    /// The column in characters, from 1; 0 together with the line.
+    pub column: usize,
+    /// Whether it stops a run.
+    pub severity: Severity,
+    /// What is wrong.
+    pub what: String,
+    /// What would be right.
+    pub help: Option<String>,
+}
+
+impl Problem {
+    /// An error: `what` is wrong at `at` of `file`, and `help`, unless empty, is what would be right.
+    pub fn error(file: &Path, at: Position, what: impl Into<String>, help: impl Into<String>) -> Self {
+        let help = Some(help.into()).filter(|help| !help.is_empty());
+        let Position { line, column } = at;
+        Self { file: file.to_path_buf(), line, column, severity: Severity::Error, what: what.into(), help }
+    }
+
+    /// Whether it stops a run.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.file.display())?;
+        if self.line > 0 {
+            write!(f, "{}:{}:", self.line, self.column)?;
+        }
+        if self.severity == Severity::Warning {
+            f.write_str(" warning:")?;
+        }
+        write!(f, " {}", self.what)?;
+        match &self.help {
+            Some(help) => write!(f, "\n  help: {help}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// The problems of one file, gathered on the way through it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems {
+    file: PathBuf,
+    list: Vec<Problem>,
+}
+
+impl Problems {
+    /// No problem yet with `file`.
+    pub fn new(file: &Path) -> Self {
+        Self { file: file.to_path_buf(), list: Vec::new() }
+    }
+
+    /// Adds what was found before.
+    pub fn extend(&mut self, found: impl IntoIterator<Item = Problem>) {
+        self.list.extend(found);
+    }
+
+    /// Adds an error: `what` is wrong at `at`, and `help` is what would be right.
+    pub fn error(&mut self, at: Position, what: impl Into<String>, help: impl Into<String>) {
+        self.push(Severity::Error, at, what.into(), help.into());
+    }
+
+    /// Adds a warning about `what` at `at`; `help` is what would be better.
+    pub fn warning(&mut self, at: Position, what: impl Into<String>, help: impl Into<String>) {
+        self.push(Severity::Warning, at, what.into(), help.into());
+    }
+
+    /// Whether anything found stops a run.
+    pub fn has_errors(&self) -> bool {
+        self.list.iter().any(Problem::is_error)
+    }
+
+    /// Everything found, in the order of the file.
+    pub fn into_sorted(mut self) -> Vec<Problem> {
+        self.list.sort_by_key(|problem| (problem.line, problem.column));
+        self.list
+    }
+
+    fn push(&mut self, severity: Severity, at: Position, what: String, help: String) {
+        let problem = Problem::error(&self.file, at, what, help);
+        self.list.push(Problem { severity, ..problem });
+    }
+}
+
+/// The one of `known` that `word` was probably meant to be: at most a third of its letters differ.
+pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // A distance costs the product of the lengths; no known word is near a paragraph.
+    if word.len() > 100 {
+        return None;
+    }
+    let word = word.to_lowercase();
+    known
+        .into_iter()
+        .map(|candidate| (strsim::osa_distance(&word, &candidate.to_lowercase()), candidate))
+        .filter(|(distance, candidate)| *distance <= (candidate.chars().count() / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_reads_like_a_compilers() {
+        let mut problems = Problems::new(Path::new("lab.yaml"));
+        problems.warning(Position { line: 3, column: 5 }, "two members", "use three");
+        problems.error(Position { line: 1, column: 7 }, "bad name", "");
+        problems.error(Position::default(), "cannot be read", "is it there?");
+        assert!(problems.has_errors());
+        let shown: Vec<String> = problems.into_sorted().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            shown,
+            [
+                "lab.yaml: cannot be read\n  help: is it there?",
+                "lab.yaml:1:7: bad name",
+                "lab.yaml:3:5: warning: two members\n  help: use three"
+            ]
+        );
+    }
+
+    #[test]
+    fn near_words_are_offered_and_far_ones_are_not() {
+        let known = ["kubernetes", "network", "nodes", "name"];
+        assert_eq!(did_you_mean("kubernets", known), Some("kubernetes"));
+        assert_eq!(did_you_mean("Netwrok", known), Some("network"));
+        assert_eq!(did_you_mean("node", known), Some("nodes"));
+        assert_eq!(did_you_mean("controllers", known), None);
+        assert_eq!(did_you_mean(&"x".repeat(1_000_000), known), None);
+    }
+}
