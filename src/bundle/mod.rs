@@ -5,15 +5,15 @@
 //!
 //! A bundle is made in one way only, by [`pull`](pull::pull): the [releases](releases) table says what belongs to a
 //! Kubernetes version and where it is published, [`download`] brings it into a cache where nothing is downloaded twice,
-//! [`images`] does the same for container images, [`archive`] takes single programs out of release archives, and the
+//! [`images`] does the same for container images, [`place`] puts programs and images into the folder, and the
 //! [lock](lock) is written last, so a folder with a lock is a whole bundle.
 
-pub mod archive;
 pub mod download;
 pub mod error;
 pub mod http;
 pub mod images;
 pub mod lock;
+pub mod place;
 pub mod progress;
 pub mod pull;
 pub mod releases;

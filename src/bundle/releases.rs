@@ -3,8 +3,8 @@
 //! Pure: from a Kubernetes version and an architecture to addresses. The versions in [`components`]' table follow, for
 //! etcd, CoreDNS and pause, what kubeadm of the same minor release deploys (`cmd/kubeadm/app/constants/constants.go`
 //! in kubernetes/kubernetes); for containerd, the "Kubernetes support" table of its `RELEASES.md`; runc and the CNI
-//! plugins are not bound to a Kubernetes version, so they are the newest that all of those work with. Within a minor
-//! release of a component the newest patch is taken: etcd 3.5 before 3.5.21 may lose a member on upgrade to 3.6.
+//! plugins are not bound to a Kubernetes version, so there is one choice for all. Within a minor release of a component
+//! a late patch is taken, not the one that was new when Kubernetes' release was.
 
 use std::time::Duration;
 
