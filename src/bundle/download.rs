@@ -193,10 +193,7 @@ impl Transfer<'_> {
     async fn open(&self, append: bool) -> Result<File, BundleError> {
         let mut options = OpenOptions::new();
         options.create(true).write(true).append(append).truncate(!append);
-        options
-            .open(&self.part)
-            .await
-            .map_err(|error| BundleError::io(format!("open {}", self.part.display()), &error))
+        options.open(&self.part).await.map_err(|error| BundleError::io(format!("open {}", self.part.display()), &error))
     }
 
     async fn discard(&mut self) -> Result<(), BundleError> {

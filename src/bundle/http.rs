@@ -138,15 +138,10 @@ impl Http {
     ///
     /// # Errors
     /// The last attempt's cause, when patience is over.
-    pub async fn rest(
-        &self,
-        url: &str,
-        failed: u32,
-        why: String,
-        pause: Option<Duration>,
-    ) -> Result<(), BundleError> {
+    pub async fn rest(&self, url: &str, failed: u32, why: String, pause: Option<Duration>) -> Result<(), BundleError> {
         if failed >= self.patience.attempts {
-            let why = format!("{why} ({failed} attempts); check the network, or run this again: it goes on where it ended");
+            let why =
+                format!("{why} ({failed} attempts); check the network, or run this again: it goes on where it ended");
             return Err(BundleError::download(url, why));
         }
         let doubled = self.patience.pause.saturating_mul(2_u32.saturating_pow(failed.saturating_sub(1)));

@@ -304,9 +304,8 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_named_with_its_line() {
-        let text = complaint(&format!(
-            "  - {{ name: a, version: \"1\", path: bin/a, size: 1, sha256: {SHA}, mode: 4755 }}\n"
-        ));
+        let text =
+            complaint(&format!("  - {{ name: a, version: \"1\", path: bin/a, size: 1, sha256: {SHA}, mode: 4755 }}\n"));
         assert!(text.contains("mode") && text.contains("line 4"), "{text}");
     }
 }

@@ -86,9 +86,7 @@ impl Bundle {
     /// # Errors
     /// When the bundle has no such file.
     pub fn file(&self, name: &str) -> Result<&BundleFile, BundleError> {
-        self.files
-            .get(name)
-            .ok_or_else(|| BundleError::NoFile { folder: self.folder.clone(), name: name.to_owned() })
+        self.files.get(name).ok_or_else(|| BundleError::NoFile { folder: self.folder.clone(), name: name.to_owned() })
     }
 
     /// The names of files that are not there, or not with the size that the lock records, each with what is wrong.

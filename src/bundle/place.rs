@@ -157,12 +157,7 @@ impl Placer {
         Ok(Draft { draft, path, file, hash: Sha256::new(), size: 0, kept: false })
     }
 
-    fn keep(
-        &self,
-        mut draft: Draft,
-        target: &Target,
-        origin: Origin<'_>,
-    ) -> Result<(String, LockedFile), BundleError> {
+    fn keep(&self, mut draft: Draft, target: &Target, origin: Origin<'_>) -> Result<(String, LockedFile), BundleError> {
         let sha256 = hex::encode(std::mem::take(&mut draft.hash).finalize());
         if let Some(locked) = self.locked.get(&target.name).filter(|locked| **locked != sha256) {
             return Err(BundleError::LockDiffers {
