@@ -2,6 +2,8 @@
 
 #[path = "support/http_server.rs"]
 mod http_server;
+#[path = "support/releases.rs"]
+mod releases;
 
 use std::fs;
 use std::io::Write as _;
@@ -9,23 +11,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use http_server::{Reply, Server};
+use labctl::bundle::pull::for_cluster_from;
 use labctl::bundle::releases::Patience;
 use labctl::bundle::{Bundle, BundleError, Sources, pull, verify};
-use labctl::cluster::Version;
+use labctl::cluster::{Api, Cluster, KeyAlgorithm, Network, PkiPolicy, PodNetwork, ProxyMode, Version};
 use labctl::event::{Event, Events, Stamped};
-use sha2::{Digest, Sha256};
+use releases::{ETCD, KUBERNETES, MANIFEST, RUNC, layer_of, program, serve_etcd, serve_image, serve_releases, sha256};
 use tokio::sync::mpsc::UnboundedReceiver;
-
-const KUBERNETES: &str = "/release/v1.34.2/bin/linux/amd64";
-const ETCD: &str = "/etcd-io/etcd/releases/download/v3.6.6";
-const CONTAINERD: &str = "/containerd/containerd/releases/download/v2.1.5/containerd-2.1.5-linux-amd64.tar.gz";
-const RUNC: &str = "/opencontainers/runc/releases/download/v1.3.4";
-const CNI: &str = "/containernetworking/plugins/releases/download/v1.8.0/cni-plugins-linux-amd64-v1.8.0.tgz";
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
 /// A server with every official release of Kubernetes 1.34.2, a folder to pull into, and a cache.
 struct World {
@@ -42,7 +35,7 @@ impl World {
         serve_releases(&server);
         let patience = Patience {
             connect: Duration::from_secs(2),
-            stall: Duration::from_millis(300),
+            stall: Duration::from_millis(800),
             attempts: 3,
             pause: Duration::from_millis(10),
             parallel: 4,
@@ -82,111 +75,6 @@ impl World {
 
 fn version() -> Version {
     "1.34.2".parse().expect("a version")
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
-}
-
-/// A program's fake content: long enough to be cut.
-fn program(name: &str) -> Vec<u8> {
-    format!("#!/bin/sh\necho {name}\n").repeat(2000).into_bytes()
-}
-
-fn archive(prefix: &str, names: &[&str]) -> Vec<u8> {
-    let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
-    for name in names {
-        let content = program(name);
-        let mut header = tar::Header::new_gnu();
-        header.set_size(content.len() as u64);
-        header.set_mode(0o644);
-        let path = format!("{prefix}{name}");
-        header.as_gnu_mut().expect("a GNU header").name[..path.len()].copy_from_slice(path.as_bytes());
-        header.set_cksum();
-        archive.append(&header, content.as_slice()).expect("a tar entry");
-    }
-    archive.into_inner().and_then(GzEncoder::finish).expect("a tar.gz")
-}
-
-fn serve_releases(server: &Server) {
-    for name in ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"] {
-        server.file(&format!("{KUBERNETES}/{name}"), program(name));
-        server.file(&format!("{KUBERNETES}/{name}.sha256"), sha256(&program(name)));
-    }
-    serve_etcd(server, &["README.md", "etcd", "etcdctl", "etcdutl"]);
-    let containerd = archive("bin/", &["containerd", "containerd-stress", "containerd-shim-runc-v2", "ctr"]);
-    let sums = format!("{}  containerd-2.1.5-linux-amd64.tar.gz\n", sha256(&containerd));
-    server.file(CONTAINERD, containerd);
-    server.file(&format!("{CONTAINERD}.sha256sum"), sums);
-    let sums = format!("{}  runc.arm64\n{}  runc.amd64\n", sha256(b"other"), sha256(&program("runc")));
-    server.file(&format!("{RUNC}/runc.amd64"), program("runc"));
-    server.file(&format!("{RUNC}/runc.sha256sum"), sums);
-    let cni = archive("./", &["bandwidth", "bridge", "host-local", "loopback", "portmap"]);
-    let sums = format!("{}  cni-plugins-linux-amd64-v1.8.0.tgz\n", sha256(&cni));
-    server.file(CNI, cni);
-    server.file(&format!("{CNI}.sha256"), sums);
-    serve_image(server, "pause", "3.10.1", None);
-    serve_image(server, "coredns/coredns", "v1.12.1", None);
-    serve_image(server, "e2e-test-images/busybox", "1.36.1-1", None);
-}
-
-fn serve_etcd(server: &Server, members: &[&str]) -> Vec<u8> {
-    let etcd = archive("etcd-v3.6.6-linux-amd64/", members);
-    let sums = format!(
-        "{}  etcd-v3.6.6-darwin-amd64.zip\n{}  etcd-v3.6.6-linux-amd64.tar.gz\n",
-        sha256(b"other"),
-        sha256(&etcd)
-    );
-    server.file(&format!("{ETCD}/etcd-v3.6.6-linux-amd64.tar.gz"), etcd.clone());
-    server.file(&format!("{ETCD}/SHA256SUMS"), sums);
-    etcd
-}
-
-fn layer_of(repository: &str) -> Vec<u8> {
-    format!("layer of {repository} ").repeat(500).into_bytes()
-}
-
-/// An image for two platforms; with a `token`, for those who carry it.
-fn serve_image(server: &Server, repository: &str, tag: &str, token: Option<&'static str>) {
-    let base = format!("/v2/{repository}");
-    let layer = layer_of(repository);
-    let config = format!(r#"{{"architecture":"amd64","os":"linux","of":"{repository}"}}"#).into_bytes();
-    let blob = |bytes: &[u8]| format!(r#"{{"digest":"sha256:{}","size":{}}}"#, sha256(bytes), bytes.len());
-    // The same layer twice, as empty layers often are.
-    let manifest = format!(
-        r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{},"layers":[{},{}]}}"#,
-        blob(&config),
-        blob(&layer),
-        blob(&layer)
-    )
-    .into_bytes();
-    let index = format!(
-        r#"{{"schemaVersion":2,"manifests":[
-            {{"mediaType":"{MANIFEST}","digest":"sha256:{}","size":9,"platform":{{"architecture":"arm64","os":"linux"}}}},
-            {{"mediaType":"{MANIFEST}","digest":"sha256:{}","size":{},"platform":{{"architecture":"amd64","os":"linux"}}}}
-        ]}}"#,
-        sha256(b"other"),
-        sha256(&manifest),
-        manifest.len()
-    )
-    .into_bytes();
-    let files = [
-        (format!("{base}/manifests/{tag}"), index, INDEX),
-        (format!("{base}/manifests/sha256:{}", sha256(&manifest)), manifest, MANIFEST),
-        (format!("{base}/blobs/sha256:{}", sha256(&config)), config, "application/octet-stream"),
-        (format!("{base}/blobs/sha256:{}", sha256(&layer)), layer, "application/octet-stream"),
-    ];
-    let (realm, scope) = (format!("{}/token", server.url), format!("repository:{repository}:pull,push"));
-    for (path, body, media_type) in files {
-        let challenge = format!(r#"Bearer realm="{realm}",service="registry.test",scope="{scope}""#);
-        server.handle(&path, move |request, _| {
-            let carried = request.headers.get("authorization").map(String::as_str);
-            if token.is_some_and(|token| carried != Some(&format!("Bearer {token}"))) {
-                return Reply::status(401).header("WWW-Authenticate", challenge.clone());
-            }
-            Reply::file(request, &body).header("Content-Type", media_type)
-        });
-    }
 }
 
 #[tokio::test]
@@ -409,11 +297,6 @@ async fn a_missing_release_is_an_error_that_says_so() {
 async fn a_stalled_server_is_given_up() {
     let world = World::new().await;
     let path = format!("{KUBERNETES}/kubelet");
-    world.server.handle(&path, |request, _| Reply {
-        cut_after: Some(100),
-        stall: true,
-        ..Reply::file(request, &program("kubelet"))
-    });
     world.server.handle(&format!("{RUNC}/runc.sha256sum"), |_, before| {
         if before == 0 {
             Reply { cut_after: Some(0), stall: true, ..Reply::ok(b"x") }
@@ -421,7 +304,7 @@ async fn a_stalled_server_is_given_up() {
             Reply::ok(format!("{}  runc.amd64\n", sha256(&program("runc"))).as_bytes())
         }
     });
-    // It brings 100 bytes each time, so it is not given up by attempts in a row: make it a server that does not.
+    // Whoever stalls at the same byte every time brings nothing new.
     world.server.handle(&path, |_, _| Reply { cut_after: Some(100), stall: true, ..Reply::ok(&program("kubelet")) });
     let text = world.complaint().await;
     assert!(text.contains("kubelet: the server stalled"), "{text}");
@@ -596,4 +479,63 @@ async fn a_tampered_lock_is_refused() {
     fs::remove_file(&lock).expect("the lock");
     let text = Bundle::open(&world.folder()).expect_err("no lock").to_string();
     assert!(text.contains("has no bundle.lock"), "{text}");
+}
+
+#[tokio::test]
+async fn two_pulls_at_once_take_turns() {
+    let world = World::new().await;
+    let other = world.place.path().join("other");
+    let cache = world.cache();
+    let (first, second) =
+        tokio::join!(world.pull(), pull(version(), "amd64", &other, &cache, &world.sources, &world.events));
+    first.expect("the first pull");
+    second.expect("the second pull");
+    assert_eq!(world.gets(&format!("{KUBERNETES}/kubelet")), [None], "downloaded once");
+}
+
+#[tokio::test]
+async fn no_network_is_said_after_all_attempts() {
+    let mut world = World::new().await;
+    world.sources.kubernetes = "http://127.0.0.1:1".into();
+    let text = world.complaint().await;
+    assert!(text.contains("cannot connect") && text.contains("(3 attempts)"), "{text}");
+}
+
+#[tokio::test]
+async fn a_cluster_gets_its_folder_or_the_official_releases() {
+    let world = World::new().await;
+    let get = async |cluster: Cluster| {
+        for_cluster_from(&cluster, "amd64", &world.cache(), &world.sources, &world.events).await
+    };
+    let official = get(cluster("1.34.2", None)).await.expect("the official releases");
+    assert_eq!(official.folder, world.cache().join("bundles/official-1.34.2-amd64"));
+    world.server.take_requests();
+    assert_eq!(get(cluster("1.34.2", None)).await.as_ref(), Ok(&official));
+    assert_eq!(get(cluster("1.34.2", Some(&official))).await.as_ref(), Ok(&official));
+    assert!(world.server.take_requests().is_empty());
+    let error = get(cluster("1.33.1", Some(&official))).await.expect_err("another version");
+    assert!(error.to_string().contains("holds Kubernetes 1.34.2, but the lab wants 1.33.1"), "{error}");
+}
+
+fn cluster(kubernetes: &str, bundle: Option<&Bundle>) -> Cluster {
+    Cluster {
+        name: "sandbox".into(),
+        kubernetes: kubernetes.parse().expect("a version"),
+        domain: "cluster.local".into(),
+        nodes: Vec::new(),
+        network: Network {
+            pods: "10.200.0.0/16".parse().expect("a network"),
+            node_prefix: 24,
+            services: "10.32.0.0/24".parse().expect("a network"),
+            kubernetes_service: [10, 32, 0, 1].into(),
+            dns_service: [10, 32, 0, 10].into(),
+            mode: PodNetwork::Routes,
+            proxy: ProxyMode::Iptables,
+        },
+        api: Api { host: "10.240.0.5".into(), port: 6443, loadbalancer: None, server_port: 6443 },
+        pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
+        bundle: bundle.map(|bundle| bundle.folder.clone()),
+        local: None,
+        lab_directory: PathBuf::new(),
+    }
 }

@@ -113,7 +113,9 @@ impl Http {
         if !response.status().is_success() {
             return None;
         }
-        response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+        let length = response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()?;
+        // Some proxies answer HEAD with the length of the body that HEAD does not have.
+        Some(length).filter(|length| *length > 0)
     }
 
     /// Gets something small, with retries.
