@@ -1,0 +1,229 @@
+//! Downloads into a cache that is addressed by content: `<cache>/downloads/<sha256>`.
+//!
+//! What a file must be is known before it is asked for, so nothing is downloaded twice, a download that was cut is
+//! taken up where it ended (`<sha256>.part`), and a file appears in the cache only after its checksum was right.
+
+use std::path::{Path, PathBuf};
+
+use reqwest::header::CONTENT_RANGE;
+use reqwest::{Response, StatusCode};
+use tokio::fs::{self, File, OpenOptions};
+use tokio::io::AsyncWriteExt;
+
+use super::BundleError;
+use super::http::{Http, Trouble, trouble};
+use super::progress::Progress;
+use super::verify::sha256_of;
+
+/// A file to have in the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its address.
+    pub url: String,
+    /// Its SHA-256, lower-case hex.
+    pub sha256: String,
+    /// Its length, when somebody trustworthy told it.
+    pub size: Option<u64>,
+    /// What to call it in progress.
+    pub label: String,
+}
+
+/// The cache, and the way to fill it.
+#[derive(Debug)]
+pub struct Downloads {
+    http: Http,
+    folder: PathBuf,
+}
+
+/// One file on its way.
+struct Transfer<'a> {
+    wanted: &'a Wanted,
+    part: PathBuf,
+    progress: &'a Progress,
+    /// Bytes that progress was told of.
+    counted: u64,
+}
+
+impl Downloads {
+    /// The cache in `cache`, which is made when it is missing.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn new(http: Http, cache: &Path) -> Result<Self, BundleError> {
+        let folder = cache.join("downloads");
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| BundleError::io(format!("make the cache folder {}", folder.display()), &error))?;
+        Ok(Self { http, folder })
+    }
+
+    /// The client that downloads go through.
+    pub fn http(&self) -> &Http {
+        &self.http
+    }
+
+    /// Where a file of this content lies, or would lie, in the cache.
+    pub fn path_of(&self, sha256: &str) -> PathBuf {
+        self.folder.join(sha256)
+    }
+
+    /// Brings a file into the cache, unless it is there, and gives its path.
+    ///
+    /// # Errors
+    /// When the server does not have it, patience is over, the disk is full, or what came is not what was published.
+    pub async fn fetch(&self, wanted: &Wanted, progress: &Progress) -> Result<PathBuf, BundleError> {
+        let path = self.path_of(&wanted.sha256);
+        if self.is_good(&path, wanted).await? {
+            return Ok(path);
+        }
+        let part = self.folder.join(format!("{}.part", wanted.sha256));
+        let mut transfer = Transfer { wanted, part, progress, counted: 0 };
+        let (mut failed, mut farthest) = (0, transfer.length().await);
+        loop {
+            let from_start = transfer.length().await == 0;
+            match transfer.attempt(&self.http).await {
+                Ok(()) => {
+                    let got = hash(&transfer.part).await?;
+                    if got == wanted.sha256 {
+                        break;
+                    }
+                    transfer.discard().await?;
+                    // The old part may have been of another file; what came in one piece leaves no such excuse.
+                    if from_start {
+                        let (url, expected) = (wanted.url.clone(), wanted.sha256.clone());
+                        return Err(BundleError::Checksum { url, expected, got });
+                    }
+                }
+                Err(Trouble::Final(error)) => return Err(error),
+                Err(Trouble::Passing { why, pause }) => {
+                    // Only ground that was never reached before counts, or a server that cuts and starts over could
+                    // keep us for ever.
+                    let length = transfer.length().await;
+                    failed = if length > farthest { 1 } else { failed + 1 };
+                    farthest = farthest.max(length);
+                    self.http.rest(&wanted.url, failed, why, pause).await?;
+                }
+            }
+        }
+        fs::rename(&transfer.part, &path)
+            .await
+            .map_err(|error| BundleError::io(format!("move a download to {}", path.display()), &error))?;
+        progress.tell(&wanted.label);
+        Ok(path)
+    }
+
+    /// Whether the cache has the file. A cached file is hashed before it is believed, and a bad one deleted.
+    async fn is_good(&self, path: &Path, wanted: &Wanted) -> Result<bool, BundleError> {
+        if !fs::try_exists(path).await.unwrap_or(false) {
+            return Ok(false);
+        }
+        if hash(path).await? == wanted.sha256 {
+            return Ok(true);
+        }
+        fs::remove_file(path)
+            .await
+            .map_err(|error| BundleError::io(format!("delete the damaged {}", path.display()), &error))?;
+        Ok(false)
+    }
+}
+
+impl Transfer<'_> {
+    /// How much is there already.
+    async fn length(&self) -> u64 {
+        fs::metadata(&self.part).await.map_or(0, |found| found.len())
+    }
+
+    /// Asks for what is missing and writes it down as it comes.
+    async fn attempt(&mut self, http: &Http) -> Result<(), Trouble> {
+        let mut offset = self.length().await;
+        if self.wanted.size.is_some_and(|size| offset > size) {
+            self.discard().await.map_err(Trouble::Final)?;
+            offset = 0;
+        }
+        if offset > 0 && self.wanted.size == Some(offset) {
+            self.count_to(offset);
+            return Ok(());
+        }
+        let response = http.get(&self.wanted.url, offset).await?;
+        match response.status() {
+            StatusCode::RANGE_NOT_SATISFIABLE => {
+                // Nothing is left to send: either the part is the whole file, which its checksum will tell, or junk.
+                self.count_to(offset);
+                Ok(())
+            }
+            StatusCode::PARTIAL_CONTENT if begins_at(&response) == Some(offset) => {
+                self.count_to(offset);
+                let file = self.open(true).await.map_err(Trouble::Final)?;
+                self.receive(response, file).await
+            }
+            StatusCode::PARTIAL_CONTENT => {
+                self.discard().await.map_err(Trouble::Final)?;
+                let why = "the server sent another part than it was asked for".to_owned();
+                Err(Trouble::Passing { why, pause: None })
+            }
+            // The whole file, also where only its end was asked for: servers may ignore Range.
+            _ => {
+                self.count_to(0);
+                let file = self.open(false).await.map_err(Trouble::Final)?;
+                self.receive(response, file).await
+            }
+        }
+    }
+
+    async fn receive(&mut self, mut response: Response, mut file: File) -> Result<(), Trouble> {
+        let wrong = |error| Trouble::Final(BundleError::io(format!("write {}", self.part.display()), &error));
+        let ended = loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) => {
+                    file.write_all(&chunk).await.map_err(wrong)?;
+                    self.counted += chunk.len() as u64;
+                    self.progress.advance(chunk.len() as u64, &self.wanted.label);
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(trouble(&self.wanted.url, error)),
+            }
+        };
+        // Also what came before a cut is kept: the next attempt goes on from there.
+        file.flush().await.map_err(wrong)?;
+        if ended.is_ok() {
+            file.sync_all().await.map_err(wrong)?;
+        }
+        ended
+    }
+
+    async fn open(&self, append: bool) -> Result<File, BundleError> {
+        let mut options = OpenOptions::new();
+        options.create(true).write(true).append(append).truncate(!append);
+        options.open(&self.part).await.map_err(|error| BundleError::io(format!("open {}", self.part.display()), &error))
+    }
+
+    async fn discard(&mut self) -> Result<(), BundleError> {
+        self.count_to(0);
+        fs::remove_file(&self.part)
+            .await
+            .map_err(|error| BundleError::io(format!("delete {}", self.part.display()), &error))
+    }
+
+    /// Brings progress in line with what the part holds.
+    fn count_to(&mut self, length: u64) {
+        if length > self.counted {
+            self.progress.advance(length - self.counted, &self.wanted.label);
+        } else {
+            self.progress.retreat(self.counted - length);
+        }
+        self.counted = length;
+    }
+}
+
+async fn hash(path: &Path) -> Result<String, BundleError> {
+    let owned = path.to_owned();
+    tokio::task::spawn_blocking(move || sha256_of(&owned, |_| {}))
+        .await
+        .map_err(|error| BundleError::cut_short(format!("read {}", path.display()), &error))?
+        .map_err(|error| BundleError::io(format!("read {}", path.display()), &error))
+}
+
+/// Where a partial answer begins: `Content-Range: bytes 100-199/200`.
+fn begins_at(response: &Response) -> Option<u64> {
+    let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
+    range.strip_prefix("bytes ")?.split_once('-')?.0.trim().parse().ok()
+}

@@ -1,0 +1,306 @@
+//! Making a bundle of the official releases, or completing one.
+//!
+//! Checksums and manifests are fetched first: they are small, they tell how much there is to do, and a version that
+//! was never released comes out before a gigabyte is on its way. The lock is written last. A pull that is killed at
+//! any moment and run again goes on where it ended; a pull of what is complete asks no server anything.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::download::{Downloads, Wanted};
+use super::http::Http;
+use super::images::{self, Image};
+use super::lock::{self, Lock, LockedFile};
+use super::place::Placer;
+use super::progress::Progress;
+use super::releases::{self, Artefact, ImageRelease, Releases, Sources};
+use super::{Bundle, BundleError, STEP};
+use crate::cluster::{Cluster, Version};
+use crate::event::{Event, Events};
+
+/// Between two looks at whether another labctl has left the cache.
+const TURN: Duration = Duration::from_millis(200);
+
+/// An artefact whose published checksum is known.
+#[derive(Debug, Clone)]
+struct Checked {
+    artefact: Artefact,
+    wanted: Wanted,
+}
+
+/// What one pull works with; its parts run as tasks and share it.
+#[derive(Debug)]
+struct Pull {
+    sources: Sources,
+    architecture: String,
+    downloads: Downloads,
+    progress: Progress,
+    placer: Placer,
+}
+
+/// The bundle that a cluster is built from: the inventory's folder, or the official releases from the cache.
+///
+/// # Errors
+/// When the folder is no whole bundle of the cluster's version, or the releases cannot be pulled.
+pub async fn for_cluster(cluster: &Cluster, cache: &Path, events: &Events) -> Result<Bundle, BundleError> {
+    for_cluster_from(cluster, host_architecture(), cache, &Sources::official(), events).await
+}
+
+/// [`for_cluster`] for nodes of an architecture that is known, and from other sources.
+///
+/// # Errors
+/// As [`for_cluster`].
+pub async fn for_cluster_from(
+    cluster: &Cluster,
+    architecture: &str,
+    cache: &Path,
+    sources: &Sources,
+    events: &Events,
+) -> Result<Bundle, BundleError> {
+    let Some(folder) = &cluster.bundle else {
+        let name = format!("official-{}-{architecture}", cluster.kubernetes);
+        let folder = cache.join("bundles").join(name);
+        return pull(cluster.kubernetes, architecture, &folder, cache, sources, events).await;
+    };
+    let started = Instant::now();
+    events.emit(Event::StepStarted { step: STEP.into() });
+    let folder = folder.clone();
+    let bundle = blocking("open the bundle", move || Bundle::open(&folder)).await?;
+    if bundle.kubernetes != cluster.kubernetes {
+        let (folder, wanted) = (bundle.folder, cluster.kubernetes);
+        return Err(BundleError::OtherVersion { folder, bundle: bundle.kubernetes, wanted });
+    }
+    tell_end(&bundle, false, started, events);
+    Ok(bundle)
+}
+
+/// Downloads the official releases for `version` into `folder`, through the cache in `cache`.
+///
+/// A folder that is complete is left alone. What is missing in a bundle is fetched in the versions that its lock
+/// records, and must have the content that it records.
+///
+/// # Errors
+/// When labctl knows no releases, the folder holds another version's bundle, something cannot be downloaded or is not
+/// what was published, or the disk is full. What was downloaded so far stays in the cache.
+pub async fn pull(
+    version: Version,
+    architecture: &str,
+    folder: &Path,
+    cache: &Path,
+    sources: &Sources,
+    events: &Events,
+) -> Result<Bundle, BundleError> {
+    let started = Instant::now();
+    events.emit(Event::StepStarted { step: STEP.into() });
+    let folder = std::path::absolute(folder)
+        .map_err(|error| BundleError::io(format!("find the bundle folder {}", folder.display()), &error))?;
+    std::fs::create_dir_all(cache)
+        .map_err(|error| BundleError::io(format!("make the cache folder {}", cache.display()), &error))?;
+    let _turn = take_turn(cache, events).await?;
+
+    let mut components = releases::components(version).ok_or_else(|| BundleError::Unsupported {
+        version,
+        architecture: architecture.into(),
+        why: format!("labctl knows 1.{} to 1.{}", Version::OLDEST_MINOR, Version::NEWEST_MINOR),
+    })?;
+    let locked = lock::read(&folder)?;
+    if let Some(lock) = &locked {
+        fits(lock, &folder, version, architecture)?;
+        components = components.or_locked(lock);
+    }
+    let wanted = releases::releases(version, architecture, &components, sources)?;
+    let kept = present(&folder, locked.as_ref());
+    let missing = without(wanted, &kept);
+    if missing.artefacts.is_empty() && missing.images.is_empty() {
+        let bundle = Bundle::open(&folder)?;
+        tell_end(&bundle, false, started, events);
+        return Ok(bundle);
+    }
+
+    let pull = Arc::new(Pull {
+        sources: sources.clone(),
+        architecture: architecture.into(),
+        downloads: Downloads::new(Http::new(sources)?, cache)?,
+        progress: Progress::new(events),
+        placer: Placer::new(&folder, locked.as_ref()),
+    });
+    let mut files = locked.map(|lock| lock.files).unwrap_or_default();
+    files.extend(pull.run(missing).await?);
+    let lock = Lock { kubernetes: version, architecture: architecture.into(), files };
+    lock::write(&folder, &lock)?;
+    let bundle = Bundle::open(&folder)?;
+    tell_end(&bundle, true, started, events);
+    Ok(bundle)
+}
+
+/// This machine's architecture in Go's words: what its local nodes run, and the best guess for all others.
+pub fn host_architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+impl Pull {
+    /// Looks everything up, downloads it, and places it.
+    async fn run(self: &Arc<Self>, missing: Releases) -> Result<BTreeMap<String, LockedFile>, BundleError> {
+        let look_ups = missing.artefacts.into_iter().map(|artefact| self.clone().look_up(artefact));
+        let resolutions = missing.images.into_iter().map(|release| self.clone().resolve(release));
+        let limit = self.sources.patience.parallel;
+        let (artefacts, images) = tokio::try_join!(in_parallel(limit, look_ups), in_parallel(limit, resolutions))?;
+
+        let mut wanted: Vec<Wanted> = artefacts.iter().map(|checked| checked.wanted.clone()).collect();
+        wanted.extend(images.iter().flat_map(|(_, image)| image.wanted()));
+        // Images share layers; two tasks at one `.part` would spoil it.
+        wanted.sort_by(|a, b| a.sha256.cmp(&b.sha256));
+        wanted.dedup_by(|a, b| a.sha256 == b.sha256);
+        let new = wanted.iter().filter(|wanted| !self.downloads.path_of(&wanted.sha256).exists());
+        self.progress.expect(new.filter_map(|wanted| wanted.size).sum());
+        // The longest first: whatever is left at the end, is short.
+        wanted.sort_by_key(|wanted| std::cmp::Reverse(wanted.size));
+        in_parallel(limit, wanted.into_iter().map(|wanted| self.clone().fetch(wanted))).await?;
+
+        let artefacts = artefacts.into_iter().map(|checked| self.clone().place(checked));
+        let images = images.into_iter().map(|(release, image)| self.clone().place_image(release, image));
+        let (artefacts, images) = tokio::try_join!(in_parallel(limit, artefacts), in_parallel(limit, images))?;
+        Ok(artefacts.into_iter().flatten().chain(images).collect())
+    }
+
+    async fn look_up(self: Arc<Self>, artefact: Artefact) -> Result<Checked, BundleError> {
+        let http = self.downloads.http();
+        let published = http.small(&artefact.checksum_url, None).await?;
+        let text = String::from_utf8_lossy(&published.bytes);
+        let sha256 = artefact.checksum_in(&text).ok_or_else(|| {
+            let why = format!("there is no SHA-256 of {} in it; is this a mirror's error page?", artefact.file_name());
+            BundleError::download(&artefact.checksum_url, why)
+        })?;
+        let cached = self.downloads.path_of(&sha256).exists();
+        let size = if cached { None } else { http.size_of(&artefact.url).await };
+        let label = artefact.file_name().to_owned();
+        Ok(Checked { wanted: Wanted { url: artefact.url.clone(), sha256, size, label }, artefact })
+    }
+
+    async fn resolve(self: Arc<Self>, release: ImageRelease) -> Result<(ImageRelease, Image), BundleError> {
+        let image = images::resolve(self.downloads.http(), &self.sources, &release, &self.architecture).await?;
+        Ok((release, image))
+    }
+
+    async fn fetch(self: Arc<Self>, wanted: Wanted) -> Result<(), BundleError> {
+        self.downloads.fetch(&wanted, &self.progress).await.map(|_| ())
+    }
+
+    async fn place(self: Arc<Self>, checked: Checked) -> Result<Vec<(String, LockedFile)>, BundleError> {
+        blocking("place a program", move || {
+            let cached = self.downloads.path_of(&checked.wanted.sha256);
+            self.placer.artefact(&checked.artefact, &cached)
+        })
+        .await
+    }
+
+    async fn place_image(
+        self: Arc<Self>,
+        release: ImageRelease,
+        image: Image,
+    ) -> Result<(String, LockedFile), BundleError> {
+        blocking("write an image archive", move || {
+            let cached = |sha256: &str| self.downloads.path_of(sha256);
+            self.placer.image(&release, &image.url, |draft| image.write(draft, cached))
+        })
+        .await
+    }
+}
+
+/// Whether a lock that is there already is one that this pull may complete.
+fn fits(lock: &Lock, folder: &Path, version: Version, architecture: &str) -> Result<(), BundleError> {
+    let folder = folder.to_owned();
+    if lock.kubernetes != version {
+        return Err(BundleError::OtherVersion { folder, bundle: lock.kubernetes, wanted: version });
+    }
+    if lock.architecture != architecture {
+        let (bundle, wanted) = (lock.architecture.clone(), architecture.to_owned());
+        return Err(BundleError::OtherArchitecture { folder, bundle, wanted });
+    }
+    Ok(())
+}
+
+/// The names of the lock's files that are in the folder with the right size.
+fn present(folder: &Path, lock: Option<&Lock>) -> Vec<String> {
+    let Some(lock) = lock else { return Vec::new() };
+    let is_there = |file: &LockedFile| {
+        std::fs::metadata(folder.join(&file.path)).is_ok_and(|found| found.is_file() && found.len() == file.size)
+    };
+    lock.files.iter().filter(|(_, file)| is_there(file)).map(|(name, _)| name.clone()).collect()
+}
+
+/// What is left of `releases` when the files in `kept` need not be fetched.
+fn without(mut releases: Releases, kept: &[String]) -> Releases {
+    releases.artefacts.retain(|artefact| artefact.targets().iter().any(|target| !kept.contains(&target.name)));
+    releases.images.retain(|image| !kept.contains(&image.target.name));
+    releases
+}
+
+/// One pull at a time in a cache: two would write the same files. The lock goes with the process, however it ends.
+async fn take_turn(cache: &Path, events: &Events) -> Result<File, BundleError> {
+    let path: PathBuf = cache.join("lock");
+    let wrong = |error: &std::io::Error| BundleError::io(format!("lock the cache with {}", path.display()), error);
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(|error| wrong(&error))?;
+    let mut told = false;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(wrong(&error)),
+            Err(TryLockError::WouldBlock) if told => {}
+            Err(TryLockError::WouldBlock) => {
+                let message = format!("another labctl is downloading into {}; waiting for it", cache.display());
+                events.emit(Event::Warning { node: None, message });
+                told = true;
+            }
+        }
+        tokio::time::sleep(TURN).await;
+    }
+}
+
+/// Runs tasks, `limit` at a time; the first error ends them all.
+async fn in_parallel<T: Send + 'static>(
+    limit: usize,
+    tasks: impl Iterator<Item = impl Future<Output = Result<T, BundleError>> + Send + 'static>,
+) -> Result<Vec<T>, BundleError> {
+    let slots = Arc::new(Semaphore::new(limit.max(1)));
+    let mut running = JoinSet::new();
+    for task in tasks {
+        let slots = slots.clone();
+        running.spawn(async move {
+            let _slot = slots.acquire_owned().await;
+            task.await
+        });
+    }
+    let mut results = Vec::new();
+    while let Some(ended) = running.join_next().await {
+        results.push(ended.map_err(|error| BundleError::cut_short("pull the bundle", &error))??);
+    }
+    Ok(results)
+}
+
+/// Runs work that keeps a thread busy where it holds up nothing else.
+async fn blocking<T: Send + 'static>(
+    what: &str,
+    work: impl FnOnce() -> Result<T, BundleError> + Send + 'static,
+) -> Result<T, BundleError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| BundleError::cut_short(what, &error))?
+}
+
+fn tell_end(bundle: &Bundle, changed: bool, started: Instant, events: &Events) {
+    let what = if changed { "pulled" } else { "ready" };
+    let detail =
+        format!("Kubernetes {} for {}: {} files {what}", bundle.kubernetes, bundle.architecture, bundle.files.len());
+    events.emit(Event::StepEnded { step: STEP.into(), detail, changed, took: started.elapsed() });
+}

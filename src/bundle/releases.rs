@@ -1,0 +1,470 @@
+//! The official releases: which versions go together, where they are published, and where their checksums are.
+//!
+//! Pure: from a Kubernetes version and an architecture to addresses. The versions in [`components`]' table follow, for
+//! etcd, CoreDNS and pause, what kubeadm of the same minor release deploys (`cmd/kubeadm/app/constants/constants.go`
+//! in kubernetes/kubernetes); for containerd, the "Kubernetes support" table of its `RELEASES.md`; runc and the CNI
+//! plugins are not bound to a Kubernetes version, so there is one choice for all. Within a minor release of a component
+//! a late patch is taken, not the one that was new when Kubernetes' release was.
+
+use std::time::Duration;
+
+use super::BundleError;
+use super::lock::Lock;
+use crate::cluster::Version;
+
+/// The registry in image references, whatever mirror the bytes come from: the name that pods use.
+pub const IMAGE_REGISTRY: &str = "registry.k8s.io";
+
+/// Where releases are downloaded from, and how patiently. Mirrors have the same paths as the official hosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sources {
+    /// Kubernetes' own binaries: `https://dl.k8s.io`.
+    pub kubernetes: String,
+    /// etcd, containerd, runc and the CNI plugins: `https://github.com`.
+    pub github: String,
+    /// Container images: `https://registry.k8s.io`.
+    pub registry: String,
+    /// When to give up.
+    pub patience: Patience,
+}
+
+/// When a download is retried, and when it is given up. There is no limit on a download's whole time: a slow line is
+/// no error as long as bytes come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For a connection to stand.
+    pub connect: Duration,
+    /// For the next bytes to come.
+    pub stall: Duration,
+    /// Attempts in a row that bring nothing new.
+    pub attempts: u32,
+    /// The pause after the first failed attempt; it doubles with each.
+    pub pause: Duration,
+    /// Downloads at the same time.
+    pub parallel: usize,
+}
+
+/// The versions of everything in a bundle that is not Kubernetes itself, without a `v`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Components {
+    /// etcd, with etcdctl and etcdutl.
+    pub etcd: String,
+    /// containerd, with its shim and ctr.
+    pub containerd: String,
+    /// runc.
+    pub runc: String,
+    /// The reference CNI plugins.
+    pub cni: String,
+    /// The image that holds a pod's namespaces.
+    pub pause: String,
+    /// The cluster's DNS server.
+    pub coredns: String,
+    /// What smoke tests run.
+    pub busybox: String,
+}
+
+/// One file to download.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artefact {
+    /// Its address.
+    pub url: String,
+    /// The address of its published checksum.
+    pub checksum_url: String,
+    /// How the checksum is written there.
+    pub checksum_format: ChecksumFormat,
+    /// The component's version, without a `v`.
+    pub version: String,
+    /// What a bundle takes from it.
+    pub content: Content,
+}
+
+/// How a published checksum is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChecksumFormat {
+    /// The hex digits alone.
+    Bare,
+    /// Lines of `<hex>  <file name>`, one of them ours; possibly inside a signed message.
+    Listed,
+}
+
+/// What a bundle takes from an artefact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// The artefact is a program.
+    Program(Target),
+    /// The artefact is a tar.gz with programs in it.
+    Archive(Vec<Member>),
+}
+
+/// A program in an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its path in the archive, without a leading `./`.
+    pub path: String,
+    /// What it becomes.
+    pub target: Target,
+}
+
+/// A file of the bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Its name in the bundle.
+    pub name: String,
+    /// Its path in the bundle's folder.
+    pub path: String,
+}
+
+/// A container image to pull.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageRelease {
+    /// The file it becomes.
+    pub target: Target,
+    /// The repository in the registry: `coredns/coredns`.
+    pub repository: String,
+    /// The tag, as published: `v1.12.1`.
+    pub tag: String,
+    /// The version, without a `v`.
+    pub version: String,
+}
+
+/// Everything that is downloaded for a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Releases {
+    /// Binaries and archives.
+    pub artefacts: Vec<Artefact>,
+    /// Container images.
+    pub images: Vec<ImageRelease>,
+}
+
+/// One row of the table: from which minor release on, and what goes with it.
+struct Row {
+    from_minor: u16,
+    etcd: &'static str,
+    containerd: &'static str,
+    pause: &'static str,
+    coredns: &'static str,
+}
+
+/// Newest first; a row is good until the next newer one. etcd is 3.5 even where kubeadm had 3.4: its etcdutl is what
+/// backups are restored with, and every API server of the table speaks to it.
+#[rustfmt::skip]
+const TABLE: &[Row] = &[
+    Row { from_minor: 36, etcd: "3.6.6",  containerd: "2.2.1",  pause: "3.10.2", coredns: "1.14.2" },
+    Row { from_minor: 35, etcd: "3.6.6",  containerd: "2.2.1",  pause: "3.10.1", coredns: "1.13.1" },
+    Row { from_minor: 34, etcd: "3.6.6",  containerd: "2.1.5",  pause: "3.10.1", coredns: "1.12.1" },
+    Row { from_minor: 33, etcd: "3.5.24", containerd: "2.1.5",  pause: "3.10",   coredns: "1.12.0" },
+    Row { from_minor: 31, etcd: "3.5.24", containerd: "2.1.5",  pause: "3.10",   coredns: "1.11.3" },
+    Row { from_minor: 29, etcd: "3.5.24", containerd: "1.7.29", pause: "3.9",    coredns: "1.11.1" },
+    Row { from_minor: 27, etcd: "3.5.24", containerd: "1.7.29", pause: "3.9",    coredns: "1.10.1" },
+    Row { from_minor: 25, etcd: "3.5.24", containerd: "1.7.29", pause: "3.9",    coredns: "1.9.3" },
+    // The last kubelets that speak CRI v1alpha2, and an API server without discovery.k8s.io/v1 (1.20): containerd 1.7
+    // and CoreDNS 1.8 are the newest that still know those.
+    Row { from_minor: 20, etcd: "3.5.24", containerd: "1.7.29", pause: "3.9",    coredns: "1.8.6" },
+];
+
+const RUNC: &str = "1.3.4";
+const CNI: &str = "1.8.0";
+const BUSYBOX: &str = "1.36.1-1";
+
+const KUBERNETES_PROGRAMS: [&str; 6] =
+    ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"];
+const ETCD_PROGRAMS: [&str; 3] = ["etcd", "etcdctl", "etcdutl"];
+const CONTAINERD_PROGRAMS: [&str; 3] = ["containerd", "containerd-shim-runc-v2", "ctr"];
+const CNI_PLUGINS: [&str; 4] = ["bridge", "host-local", "loopback", "portmap"];
+
+impl Sources {
+    /// The projects' own hosts.
+    pub fn official() -> Self {
+        Self {
+            kubernetes: "https://dl.k8s.io".into(),
+            github: "https://github.com".into(),
+            registry: format!("https://{IMAGE_REGISTRY}"),
+            patience: Patience::default(),
+        }
+    }
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(20),
+            stall: Duration::from_secs(30),
+            attempts: 5,
+            pause: Duration::from_millis(500),
+            parallel: 4,
+        }
+    }
+}
+
+/// The versions that go with a Kubernetes version; `None` when labctl knows of none.
+pub fn components(kubernetes: Version) -> Option<Components> {
+    if !kubernetes.is_supported() {
+        return None;
+    }
+    let row = TABLE.iter().find(|row| kubernetes.minor >= row.from_minor)?;
+    Some(Components {
+        etcd: row.etcd.into(),
+        containerd: row.containerd.into(),
+        runc: RUNC.into(),
+        cni: CNI.into(),
+        pause: row.pause.into(),
+        coredns: row.coredns.into(),
+        busybox: BUSYBOX.into(),
+    })
+}
+
+impl Components {
+    /// These versions, except where `lock` has recorded others: a bundle is completed with what it was made of, also
+    /// by a labctl that would choose newer releases today.
+    pub fn or_locked(mut self, lock: &Lock) -> Self {
+        for (version, name) in [
+            (&mut self.etcd, "etcd"),
+            (&mut self.containerd, "containerd"),
+            (&mut self.runc, "runc"),
+            (&mut self.cni, "cni/bridge"),
+            (&mut self.pause, "image/pause"),
+            (&mut self.coredns, "image/coredns"),
+            (&mut self.busybox, "image/busybox"),
+        ] {
+            if let Some(file) = lock.files.get(name) {
+                version.clone_from(&file.version);
+            }
+        }
+        self
+    }
+}
+
+/// Where everything is published that a lab of `kubernetes` is built from.
+///
+/// # Errors
+/// When there are no releases for the architecture.
+pub fn releases(
+    kubernetes: Version,
+    architecture: &str,
+    components: &Components,
+    sources: &Sources,
+) -> Result<Releases, BundleError> {
+    if !matches!(architecture, "amd64" | "arm64") {
+        return Err(BundleError::Unsupported {
+            version: kubernetes,
+            architecture: architecture.into(),
+            why: "all components are published together for amd64 and arm64 only".into(),
+        });
+    }
+    let mut artefacts: Vec<_> =
+        KUBERNETES_PROGRAMS.iter().map(|name| kubernetes_program(kubernetes, architecture, name, sources)).collect();
+    artefacts.push(etcd(&components.etcd, architecture, sources));
+    artefacts.push(containerd(&components.containerd, architecture, sources));
+    artefacts.push(runc(&components.runc, architecture, sources));
+    artefacts.push(cni(&components.cni, architecture, sources));
+    let images = vec![
+        image("pause", "pause", &components.pause, ""),
+        image("coredns", "coredns/coredns", &components.coredns, "v"),
+        image("busybox", "e2e-test-images/busybox", &components.busybox, ""),
+    ];
+    Ok(Releases { artefacts, images })
+}
+
+impl Releases {
+    /// Every file of the bundle that these releases make.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        let images = self.images.iter().map(|image| &image.target);
+        self.artefacts.iter().flat_map(Artefact::targets).chain(images)
+    }
+}
+
+impl Artefact {
+    /// The files that this one becomes.
+    pub fn targets(&self) -> Vec<&Target> {
+        match &self.content {
+            Content::Program(target) => vec![target],
+            Content::Archive(members) => members.iter().map(|member| &member.target).collect(),
+        }
+    }
+
+    /// The last part of its address.
+    pub fn file_name(&self) -> &str {
+        self.url.rsplit('/').next().unwrap_or(&self.url)
+    }
+
+    /// Finds the artefact's checksum in what is published at its checksum's address.
+    pub fn checksum_in(&self, published: &str) -> Option<String> {
+        let hex = |word: &str| Some(word.to_ascii_lowercase()).filter(|word| super::lock::is_sha256(word));
+        match self.checksum_format {
+            ChecksumFormat::Bare => hex(published.split_whitespace().next()?),
+            ChecksumFormat::Listed => published.lines().find_map(|line| {
+                let mut words = line.split_whitespace();
+                let (sum, name) = (words.next()?, words.next()?);
+                // sha256sum marks binary mode with `*`; some lists name files as `./file`.
+                let name = name.trim_start_matches('*').trim_start_matches("./");
+                if name == self.file_name() { hex(sum) } else { None }
+            }),
+        }
+    }
+}
+
+impl ImageRelease {
+    /// The reference that pods use and that the archive is imported as.
+    pub fn reference(&self) -> String {
+        format!("{IMAGE_REGISTRY}/{}:{}", self.repository, self.tag)
+    }
+}
+
+fn program(name: &str) -> Target {
+    Target { name: name.into(), path: format!("bin/{name}") }
+}
+
+fn kubernetes_program(version: Version, architecture: &str, name: &str, sources: &Sources) -> Artefact {
+    let url = format!("{}/release/v{version}/bin/linux/{architecture}/{name}", sources.kubernetes);
+    Artefact {
+        checksum_url: format!("{url}.sha256"),
+        checksum_format: ChecksumFormat::Bare,
+        version: version.to_string(),
+        content: Content::Program(program(name)),
+        url,
+    }
+}
+
+fn etcd(version: &str, architecture: &str, sources: &Sources) -> Artefact {
+    let release = format!("{}/etcd-io/etcd/releases/download/v{version}", sources.github);
+    let folder = format!("etcd-v{version}-linux-{architecture}");
+    let members = ETCD_PROGRAMS.map(|name| Member { path: format!("{folder}/{name}"), target: program(name) });
+    Artefact {
+        url: format!("{release}/{folder}.tar.gz"),
+        checksum_url: format!("{release}/SHA256SUMS"),
+        checksum_format: ChecksumFormat::Listed,
+        version: version.into(),
+        content: Content::Archive(members.into()),
+    }
+}
+
+fn containerd(version: &str, architecture: &str, sources: &Sources) -> Artefact {
+    let release = format!("{}/containerd/containerd/releases/download/v{version}", sources.github);
+    let url = format!("{release}/containerd-{version}-linux-{architecture}.tar.gz");
+    let members = CONTAINERD_PROGRAMS.map(|name| Member { path: format!("bin/{name}"), target: program(name) });
+    Artefact {
+        checksum_url: format!("{url}.sha256sum"),
+        checksum_format: ChecksumFormat::Listed,
+        version: version.into(),
+        content: Content::Archive(members.into()),
+        url,
+    }
+}
+
+fn runc(version: &str, architecture: &str, sources: &Sources) -> Artefact {
+    let release = format!("{}/opencontainers/runc/releases/download/v{version}", sources.github);
+    Artefact {
+        url: format!("{release}/runc.{architecture}"),
+        checksum_url: format!("{release}/runc.sha256sum"),
+        checksum_format: ChecksumFormat::Listed,
+        version: version.into(),
+        content: Content::Program(program("runc")),
+    }
+}
+
+fn cni(version: &str, architecture: &str, sources: &Sources) -> Artefact {
+    let release = format!("{}/containernetworking/plugins/releases/download/v{version}", sources.github);
+    let url = format!("{release}/cni-plugins-linux-{architecture}-v{version}.tgz");
+    let members = CNI_PLUGINS.map(|name| {
+        let target = Target { name: format!("cni/{name}"), path: format!("cni/{name}") };
+        Member { path: name.into(), target }
+    });
+    Artefact {
+        checksum_url: format!("{url}.sha256"),
+        checksum_format: ChecksumFormat::Listed,
+        version: version.into(),
+        content: Content::Archive(members.into()),
+        url,
+    }
+}
+
+fn image(name: &str, repository: &str, version: &str, prefix: &str) -> ImageRelease {
+    ImageRelease {
+        target: Target { name: format!("image/{name}"), path: format!("images/{name}.tar") },
+        repository: repository.into(),
+        tag: format!("{prefix}{version}"),
+        version: version.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(version: &str, architecture: &str) -> Releases {
+        let version: Version = version.parse().expect("a version");
+        releases(version, architecture, &components(version).expect("supported"), &Sources::official())
+            .expect("releases")
+    }
+
+    #[test]
+    fn every_supported_minor_has_versions() {
+        for minor in Version::OLDEST_MINOR..=Version::NEWEST_MINOR {
+            assert!(components(Version { major: 1, minor, patch: 0 }).is_some(), "1.{minor}");
+        }
+        assert_eq!(components(Version { major: 1, minor: Version::NEWEST_MINOR + 1, patch: 0 }), None);
+        assert_eq!(components(Version { major: 1, minor: Version::OLDEST_MINOR - 1, patch: 0 }), None);
+    }
+
+    #[test]
+    fn addresses_are_the_official_ones() {
+        let urls: Vec<_> = of("1.34.2", "arm64").artefacts.into_iter().map(|a| (a.url, a.checksum_url)).collect();
+        let has = |url: &str, sum: &str| assert!(urls.contains(&(url.into(), sum.into())), "{url} in {urls:#?}");
+        has(
+            "https://dl.k8s.io/release/v1.34.2/bin/linux/arm64/kubelet",
+            "https://dl.k8s.io/release/v1.34.2/bin/linux/arm64/kubelet.sha256",
+        );
+        has(
+            "https://github.com/etcd-io/etcd/releases/download/v3.6.6/etcd-v3.6.6-linux-arm64.tar.gz",
+            "https://github.com/etcd-io/etcd/releases/download/v3.6.6/SHA256SUMS",
+        );
+        has(
+            "https://github.com/containerd/containerd/releases/download/v2.1.5/containerd-2.1.5-linux-arm64.tar.gz",
+            "https://github.com/containerd/containerd/releases/download/v2.1.5/containerd-2.1.5-linux-arm64.tar.gz.sha256sum",
+        );
+        has(
+            "https://github.com/opencontainers/runc/releases/download/v1.3.4/runc.arm64",
+            "https://github.com/opencontainers/runc/releases/download/v1.3.4/runc.sha256sum",
+        );
+        has(
+            "https://github.com/containernetworking/plugins/releases/download/v1.8.0/cni-plugins-linux-arm64-v1.8.0.tgz",
+            "https://github.com/containernetworking/plugins/releases/download/v1.8.0/cni-plugins-linux-arm64-v1.8.0.tgz.sha256",
+        );
+    }
+
+    #[test]
+    fn a_bundle_has_everything_a_lab_needs() {
+        let releases = of("1.28.15", "amd64");
+        let mut names: Vec<_> = releases.targets().map(|target| target.name.as_str()).collect();
+        names.sort_unstable();
+        let needed = "cni/bridge cni/host-local cni/loopback cni/portmap containerd containerd-shim-runc-v2 ctr etcd \
+                      etcdctl etcdutl image/busybox image/coredns image/pause kube-apiserver kube-controller-manager \
+                      kube-proxy kube-scheduler kubectl kubelet runc";
+        assert_eq!(names, needed.split_whitespace().collect::<Vec<_>>());
+        assert!(releases.images.iter().any(|i| i.reference() == "registry.k8s.io/coredns/coredns:v1.10.1"));
+    }
+
+    #[test]
+    fn checksums_are_found_in_every_published_form() {
+        let releases = of("1.34.2", "amd64");
+        let named = |part: &str| releases.artefacts.iter().find(|a| a.url.contains(part)).expect("an artefact");
+        let sum = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let other = "0".repeat(64);
+        assert_eq!(named("kubelet").checksum_in(&format!("{sum}\n")).as_deref(), Some(sum));
+        assert_eq!(named("kubelet").checksum_in("<html>not found</html>"), None);
+        let signed = format!(
+            "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{other}  runc.arm64\n{sum} *runc.amd64\n-----BEGIN \
+             PGP SIGNATURE-----\n"
+        );
+        assert_eq!(named("runc.amd64").checksum_in(&signed).as_deref(), Some(sum));
+        assert_eq!(named("etcd").checksum_in(&format!("{other}  etcd-v3.6.6-linux-amd64.zip\n")), None);
+    }
+
+    #[test]
+    fn unknown_architectures_are_refused() {
+        let version = "1.34.2".parse().expect("a version");
+        let components = components(version).expect("supported");
+        let error = releases(version, "riscv64", &components, &Sources::official()).expect_err("riscv64");
+        assert!(error.to_string().contains("amd64 and arm64"), "{error}");
+    }
+}
