@@ -3,6 +3,7 @@
 //! A [`Transport`] is one kept connection to one node. It knows nothing of tasks: it runs a command as root, feeds it
 //! a stream, and gives back what it printed and how it ended.
 
+mod collect;
 pub mod shell;
 pub mod ssh;
 

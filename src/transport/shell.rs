@@ -1,16 +1,147 @@
 //! A shell on this machine, behind the same face as a node: what tests run the very same scripts with.
-use super::{Exec, Output, Traffic, TransportError};
+//!
+//! It behaves as an SSH session does in everything a caller can see: standard input is fed while output is drained, a
+//! command may end without reading its input, and what takes too long is killed with all that it started.
 
-/// stub
-#[derive(Debug, Clone)]
-pub struct Shell;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{ChildStdin, Command};
+use tokio::time::timeout;
+
+use super::collect::{Collector, shown, timed_out};
+use super::{Exec, Output, Stdin, Traffic, TransportError};
+
+/// How much of a command's input or output is moved at once, in bytes.
+const CHUNK: usize = 64 * 1024;
+
+/// Runs commands with `sh -c` on this machine, as the user that labctl runs as.
+#[derive(Debug, Clone, Default)]
+pub struct Shell {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    prefix: Vec<String>,
+    traffic: Traffic,
+}
+
 impl Shell {
-    /// stub
-    pub async fn exec(&self, _exec: Exec) -> Result<Output, TransportError> {
-        Ok(Output::default())
+    /// A plain `sh -c`.
+    pub fn new() -> Self {
+        Self::default()
     }
-    /// stub
+
+    /// `sh -c` behind a command of its own, such as `unshare --mount` or `env PATH=...`: its words come first.
+    pub fn with_prefix(prefix: Vec<String>) -> Self {
+        Self { inner: Arc::new(Inner { prefix, traffic: Traffic::default() }) }
+    }
+
+    /// Runs a command to its end.
+    ///
+    /// # Errors
+    /// When the shell cannot be started, the stream to send cannot be read, or the time is over.
+    pub async fn exec(&self, exec: Exec) -> Result<Output, TransportError> {
+        let Exec { command, stdin, lines, timeout: limit } = exec;
+        let what = format!("run `{}` on this machine", shown(&command));
+        let failed = |why: String| TransportError { what: what.clone(), why, help: None };
+
+        let mut words = self.inner.prefix.iter().map(String::as_str).chain(["sh", "-c", &command]);
+        let program = words.next().unwrap_or("sh");
+        let mut child = Command::new(program)
+            .args(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // A group of its own, so that giving up reaches everything that the command started.
+            .process_group(0)
+            .spawn()
+            .map_err(|error| failed(format!("cannot start {program}: {error}")))?;
+        let mut group = Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw));
+        let (Some(input), Some(mut stdout), Some(mut stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(failed("its pipes are missing".into()));
+        };
+
+        let mut collector = Collector::new(lines);
+        let mut status = None;
+        let run = async {
+            let feed = feed(input, stdin, &self.inner.traffic);
+            tokio::pin!(feed);
+            let (mut feeding, mut out_open, mut err_open) = (true, true, true);
+            let (mut out, mut err) = (Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK));
+            while out_open || err_open || status.is_none() {
+                tokio::select! {
+                    fed = &mut feed, if feeding => { feeding = false; fed?; }
+                    count = read(&mut stdout, &mut out), if out_open => {
+                        out_open = count? > 0;
+                        collector.stdout(&out);
+                    }
+                    count = read(&mut stderr, &mut err), if err_open => {
+                        err_open = count? > 0;
+                        collector.stderr(&err);
+                    }
+                    ended = child.wait(), if status.is_none() => status = Some(ended?),
+                }
+            }
+            Ok::<(), io::Error>(())
+        };
+        match timeout(limit, run).await {
+            Err(_) => Err(timed_out(what, limit, status.is_some())),
+            Ok(Err(error)) => Err(failed(error.to_string())),
+            Ok(Ok(())) => {
+                group.0 = None;
+                let code = status.and_then(|status| status.code().or(status.signal().map(|signal| 128 + signal)));
+                Ok(collector.finish(code.unwrap_or(255)))
+            }
+        }
+    }
+
+    /// What the commands have cost so far.
     pub fn traffic(&self) -> &Traffic {
-        unreachable!()
+        &self.inner.traffic
     }
+}
+
+/// The process group of a running command, killed when the command is given up.
+struct Group(Option<rustix::process::Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            // It may have ended on its own in the meantime.
+            let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+async fn read(from: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> io::Result<usize> {
+    buffer.clear();
+    from.read_buf(buffer).await
+}
+
+/// Writes all of `stdin`, then closes the pipe. A command that stops reading is no error.
+async fn feed(mut input: ChildStdin, stdin: Stdin, traffic: &Traffic) -> io::Result<()> {
+    let idle = Arc::new(AtomicU64::new(0));
+    let (mut stream, counter): (Box<dyn AsyncRead + Send + Unpin>, _) = match stdin {
+        Stdin::Empty => return Ok(()),
+        Stdin::Bytes(bytes) => (Box::new(io::Cursor::new(bytes)), idle),
+        Stdin::Stream(stream, counter) => (stream, counter),
+    };
+    let mut buffer = Vec::with_capacity(CHUNK);
+    while read(&mut stream, &mut buffer).await? > 0 {
+        if input.write_all(&buffer).await.is_err() {
+            return Ok(());
+        }
+        let count = buffer.len() as u64;
+        counter.fetch_add(count, Ordering::Relaxed);
+        traffic.bytes_sent.fetch_add(count, Ordering::Relaxed);
+    }
+    Ok(())
 }
