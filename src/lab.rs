@@ -8,6 +8,17 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+/// Where labctl keeps what can be had again: releases, the base image of local nodes.
+///
+/// `LABCTL_CACHE`, or `labctl` in the user's cache folder.
+pub fn cache_directory() -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("LABCTL_CACHE").unwrap_or_else(|| {
+        let home = || set("HOME").unwrap_or_else(|| PathBuf::from("/var/cache"));
+        set("XDG_CACHE_HOME").unwrap_or_else(|| home().join(".cache")).join("labctl")
+    })
+}
+
 /// One lab's folder on the workstation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabDirectory {

@@ -1,1 +1,424 @@
-//! stub
+//! Local nodes: machines that labctl makes on this one, with systemd-nspawn, when a lab has no others.
+//!
+//! A node is an overlay over one base image, a network namespace on the lab's bridge, and a process tree with systemd as
+//! its first process. Whatever talks to nodes over SSH cannot tell it from a machine that someone installed by hand.
+//! Everything about a node lies in its folder of the lab directory and carries the lab's own names on the host, so that
+//! a run that was killed halfway is continued by the next [`up`] and cleared away by [`down`].
+
+mod base;
+mod cgroup;
+mod error;
+mod keys;
+mod mounts;
+mod names;
+mod network;
+mod node;
+mod preflight;
+mod program;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{sleep, timeout};
+
+use crate::cluster::{Cluster, LocalNodes, Node};
+use crate::event::{Event, Events};
+use crate::lab::LabDirectory;
+pub use error::LocalError;
+use names::Names;
+use node::{NodeFolder, Record, Start};
+
+/// The step's name in events.
+const STEP: &str = "local nodes";
+/// How long a node may take to boot until its sshd answers. Many nodes on a small machine share its processors.
+const BOOT_LIMIT: Duration = Duration::from_secs(90);
+/// How long one attempt to reach a node's sshd may take.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(1);
+/// How long to wait before the next attempt.
+const ATTEMPT_PAUSE: Duration = Duration::from_millis(15);
+/// About how many inotify instances one busy node holds; the kernel counts all nodes' as root's.
+const INOTIFY_INSTANCES: u64 = 16;
+
+/// What [`up`] did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Up {
+    /// Nodes that were started, in the inventory's order.
+    pub started: Vec<String>,
+    /// Nodes that ran already and were left alone.
+    pub running: Vec<String>,
+}
+
+/// What [`down`] did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Down {
+    /// Nodes that were removed, sorted.
+    pub removed: Vec<String>,
+}
+
+/// One local node as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalNode {
+    /// Its name.
+    pub name: String,
+    /// The address it was last started with.
+    pub address: Option<Ipv4Addr>,
+    /// The process of systemd-nspawn, when it runs.
+    pub pid: Option<u32>,
+    /// Whether its sshd has answered since its last boot.
+    pub ready: bool,
+}
+
+/// Makes and starts every node of `cluster` that does not run, and returns when all of them answer on SSH.
+///
+/// Nodes that run are left alone; with all of them running this costs a few file reads and no process. A node that was
+/// killed is started again with its data.
+///
+/// # Errors
+/// When this machine lacks something, the network clashes with what is there, or a node does not come up. Nodes that
+/// did come up stay.
+pub async fn up(cluster: &Cluster, lab: &LabDirectory, cache: &Path, events: &Events) -> Result<Up, LocalError> {
+    start(cluster, lab, cache, events, |_| true).await
+}
+
+/// As [`up`], for the nodes that `wanted` picks.
+///
+/// # Errors
+/// As [`up`].
+pub async fn start(
+    cluster: &Cluster,
+    lab: &LabDirectory,
+    cache: &Path,
+    events: &Events,
+    wanted: impl Fn(&Node) -> bool,
+) -> Result<Up, LocalError> {
+    let begun = Instant::now();
+    let local = cluster.local.as_ref().ok_or_else(|| LocalError::NotLocal { lab: cluster.name.clone() })?;
+    let nodes: Vec<&Node> = cluster.nodes.iter().filter(|node| wanted(node)).collect();
+    check_addresses(local, &nodes)?;
+    preflight::check()?;
+    events.emit(Event::StepStarted { step: STEP.into() });
+    lab.make_folder(&lab.local_nodes()).map_err(LocalError::io("make", &lab.local_nodes()))?;
+    let lab_names = Names::of(lab);
+    let folders: Vec<NodeFolder> = nodes.iter().map(|node| folder(lab, &lab_names, &node.name)).collect();
+
+    let mut outcome = Up::default();
+    let mut stopped = Vec::new();
+    for (node, folder) in nodes.iter().zip(&folders) {
+        if folder.pid().is_some() {
+            check_not_moved(local, node, folder)?;
+            outcome.running.push(node.name.clone());
+        } else {
+            outcome.started.push(node.name.clone());
+            stopped.push((*node).clone());
+        }
+    }
+    let network_stands =
+        || network::has_bridge(&lab_names) && nodes.iter().all(|n| network::has_node(&lab_names, &n.name));
+    if !stopped.is_empty() || !network_stands() {
+        let work = Work { lab: lab.clone(), names: lab_names.clone(), local: local.clone(), cache: cache.to_owned() };
+        work.start(nodes.iter().map(|node| (*node).clone()).collect(), stopped, events).await?;
+    }
+    wait_for_all(&nodes, &folders, events).await?;
+    let hosts = nodes.iter().zip(&folders).map(|(n, f)| Ok((n.address, keys::read_public(&f.host_key())?)));
+    keys::remember(lab, &hosts.collect::<Result<Vec<_>, LocalError>>()?)?;
+
+    let detail = match outcome.started.len() {
+        0 => format!("{} running", count(nodes.len())),
+        started => format!("{} running, {started} started", count(nodes.len())),
+    };
+    let changed = !outcome.started.is_empty();
+    events.emit(Event::StepEnded { step: STEP.into(), detail, changed, took: begun.elapsed() });
+    Ok(outcome)
+}
+
+/// Ends and removes every local node of the lab with all that was made for it on this machine.
+///
+/// Works from what it finds, not from the inventory: nodes that are no longer in it go too, and so does what a killed
+/// run left. The base image stays in the cache.
+///
+/// # Errors
+/// When something would not go away; what could be removed is removed.
+pub async fn down(lab: &LabDirectory, events: &Events) -> Result<Down, LocalError> {
+    let begun = Instant::now();
+    events.emit(Event::StepStarted { step: STEP.into() });
+    let lab_names = Names::of(lab);
+    let names: Vec<String> = found(lab);
+    let removed = remove_folders(lab, &lab_names, &names).await?;
+    let owned = (lab.clone(), lab_names);
+    let swept = blocking("remove the lab's network", move || sweep(&owned.0, &owned.1)).await?;
+    let detail = if removed.is_empty() { "none there".to_owned() } else { format!("{} removed", count(removed.len())) };
+    let changed = swept || !removed.is_empty();
+    events.emit(Event::StepEnded { step: STEP.into(), detail, changed, took: begun.elapsed() });
+    Ok(Down { removed })
+}
+
+/// Ends and removes the named nodes; names without a node are passed over. The lab's bridge stays.
+///
+/// # Errors
+/// When something of a node would not go away.
+pub async fn remove(lab: &LabDirectory, names: &[String]) -> Result<Down, LocalError> {
+    let there: BTreeSet<String> = found(lab).into_iter().collect();
+    let names: Vec<String> = names.iter().filter(|name| there.contains(*name)).cloned().collect();
+    Ok(Down { removed: remove_folders(lab, &Names::of(lab), &names).await? })
+}
+
+/// Ends a node as a power failure does, and waits until nothing of it runs. Its data stays for the next [`up`].
+///
+/// # Errors
+/// When there is no such node, or it would not end.
+pub async fn kill(lab: &LabDirectory, node: &str) -> Result<(), LocalError> {
+    if !found(lab).iter().any(|name| name == node) {
+        return Err(LocalError::Unknown { node: node.to_owned(), folder: lab.local_nodes() });
+    }
+    let folder = folder(lab, &Names::of(lab), node);
+    blocking("end a node", move || folder.kill()).await
+}
+
+/// Every local node that the lab has on this machine, by name, whether it runs or not.
+pub fn nodes(lab: &LabDirectory) -> Vec<LocalNode> {
+    let names = Names::of(lab);
+    let state = |name: String| {
+        let folder = folder(lab, &names, &name);
+        let pid = folder.pid().and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok());
+        let address = folder.record().map(|record| record.address);
+        LocalNode { name, address, pid, ready: pid.is_some() && folder.ready().exists() }
+    };
+    found(lab).into_iter().map(state).collect()
+}
+
+/// The host's end of a node's network link: `tc netem` on it is a slow network, `ip link set down` a cut one.
+pub fn link_name(lab: &LabDirectory, node: &str) -> String {
+    Names::of(lab).link(node)
+}
+
+/// The name of a node's network namespace, for `ip netns exec`.
+pub fn namespace_name(lab: &LabDirectory, node: &str) -> String {
+    Names::of(lab).machine(node)
+}
+
+/// What starting nodes needs, owned, so that threads can have it.
+struct Work {
+    lab: LabDirectory,
+    names: Names,
+    local: LocalNodes,
+    cache: PathBuf,
+}
+
+impl Work {
+    /// Brings the network to `all` nodes and starts those that are `stopped`.
+    async fn start(self, all: Vec<Node>, stopped: Vec<Node>, events: &Events) -> Result<(), LocalError> {
+        let work = Arc::new(self);
+        let shared = Arc::clone(&work);
+        let network_first = blocking("make the network of the local nodes", move || {
+            network::ensure(&shared.names, &shared.local, &all.iter().collect::<Vec<_>>())
+        });
+        // Before the image: a clash is known at once, and must not cost a minute first.
+        network_first.await?;
+        if stopped.is_empty() {
+            return Ok(());
+        }
+        warn_of_few_watches(stopped.len(), events);
+        let (shared, told) = (Arc::clone(&work), events.clone());
+        let image = blocking("build the base image", move || base::ensure(&shared.cache, &told)).await?;
+        let shared = Arc::clone(&work);
+        let first = stopped[0].clone();
+        let authorized = Arc::new(blocking("make labctl's SSH key", move || shared.authorized(&first)).await?);
+        let mut starting = JoinSet::new();
+        for node in stopped {
+            let (work, image, authorized) = (Arc::clone(&work), image.clone(), Arc::clone(&authorized));
+            let folder = folder(&work.lab, &work.names, &node.name);
+            if folder.record().is_some_and(|record| !record.base.is_dir()) {
+                let message = "the base image that this node was made from is gone; it starts over the current one";
+                events.emit(Event::Warning { node: Some(node.name.clone()), message: message.into() });
+            }
+            starting.spawn_blocking(move || {
+                folder.start(&Start { node: &node, local: &work.local, base: &image, authorized: &authorized })
+            });
+        }
+        joined("start a node", starting).await
+    }
+
+    /// The public keys that may log in: the lab's own, and the one that the inventory names when its public half is there.
+    fn authorized(&self, node: &Node) -> Result<Vec<String>, LocalError> {
+        let identity = self.lab.ssh_identity();
+        let folder = identity.parent().unwrap_or(self.lab.root());
+        self.lab.make_folder(folder).map_err(LocalError::io("make", folder))?;
+        keys::ensure(&identity, "labctl")?;
+        let mut keys = vec![keys::read_public(&identity)?];
+        if let Some(other) = node.ssh.identity.as_ref().filter(|path| **path != identity) {
+            keys.extend(keys::read_public(other).ok());
+        }
+        Ok(keys)
+    }
+}
+
+/// Waits until the sshd of every node has answered since its last boot.
+async fn wait_for_all(nodes: &[&Node], folders: &[NodeFolder], events: &Events) -> Result<(), LocalError> {
+    let mut waiting = JoinSet::new();
+    for (node, folder) in nodes.iter().zip(folders) {
+        if !folder.ready().exists() {
+            let (folder, address, name) = (folder.clone(), node.address, node.name.clone());
+            waiting.spawn(async move { answers(&folder, address).await.map(|()| name) });
+        }
+    }
+    let mut done = nodes.len() - waiting.len();
+    while let Some(result) = waiting.join_next().await {
+        let detail = result.map_err(|_| LocalError::Interrupted { doing: "wait for a node".into() })??;
+        done += 1;
+        let (step, total) = (STEP.to_owned(), nodes.len() as u64);
+        events.emit(Event::StepProgress { step, done: done as u64, total, detail });
+    }
+    Ok(())
+}
+
+/// Waits until a node's sshd greets.
+async fn answers(folder: &NodeFolder, address: Ipv4Addr) -> Result<(), LocalError> {
+    let until = Instant::now() + BOOT_LIMIT;
+    loop {
+        if greets(SocketAddr::from((address, 22))).await {
+            let ready = folder.ready();
+            return fs::write(&ready, "").map_err(LocalError::io("write", &ready));
+        }
+        if let Some(status) = folder.ended() {
+            return Err(folder.boot_error(format!("systemd-nspawn ended with status {status}")));
+        }
+        if Instant::now() > until {
+            let reason = format!("no sshd answered at {address} within {} s", BOOT_LIMIT.as_secs());
+            return Err(folder.boot_error(reason));
+        }
+        sleep(ATTEMPT_PAUSE).await;
+    }
+}
+
+/// Whether an SSH server greets at `address`: an open port alone may be a server that is about to be killed.
+async fn greets(address: SocketAddr) -> bool {
+    let greeting = async {
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        let mut start = [0; 4];
+        stream.read_exact(&mut start).await.ok()?;
+        (&start == b"SSH-").then_some(())
+    };
+    timeout(ATTEMPT_LIMIT, greeting).await.is_ok_and(|found| found.is_some())
+}
+
+/// Removes nodes at the same time; all of them are tried before the first error is returned.
+async fn remove_folders(lab: &LabDirectory, names: &Names, nodes: &[String]) -> Result<Vec<String>, LocalError> {
+    let folders: Vec<NodeFolder> = nodes.iter().map(|node| folder(lab, names, node)).collect();
+    let addresses: Vec<Ipv4Addr> = folders.iter().filter_map(NodeFolder::record).map(|record| record.address).collect();
+    let mut removing = JoinSet::new();
+    for folder in folders {
+        removing.spawn_blocking(move || folder.remove());
+    }
+    joined("remove a node", removing).await?;
+    keys::forget(lab, &addresses)?;
+    Ok(nodes.to_vec())
+}
+
+/// Removes what is left of a lab without nodes: what a killed run made and did not record, the bridge, the login key.
+fn sweep(lab: &LabDirectory, names: &Names) -> Result<bool, LocalError> {
+    let mut found = network::has_bridge(names);
+    let prefix = names.machine_prefix();
+    let cgroups = cgroup::find(&cgroup::hierarchies()?, &prefix);
+    found |= !cgroups.is_empty();
+    cgroup::end(&cgroups).map_err(|left| LocalError::Stuck {
+        node: left.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        what: format!("processes stay in {}", left.display()),
+    })?;
+    for machine in network::machines(&prefix) {
+        found = true;
+        network::remove_node(&names.link(machine.trim_start_matches(&prefix)), &machine)?;
+    }
+    network::remove_bridge(names)?;
+    mounts::remove_folder(&names.root().join("nodes"))?;
+    if let Some(keys) = lab.ssh_identity().parent().filter(|keys| keys.starts_with(lab.root())) {
+        mounts::remove_folder(keys)?;
+    }
+    Ok(found)
+}
+
+/// The names of all nodes that have a folder, sorted.
+fn found(lab: &LabDirectory) -> Vec<String> {
+    let entries = fs::read_dir(lab.local_nodes()).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let names: BTreeSet<String> = folders.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.into_iter().collect()
+}
+
+/// A node's folder by its real path: the kernel names mounts and processes by it.
+fn folder(lab: &LabDirectory, names: &Names, node: &str) -> NodeFolder {
+    let nodes = lab.local_nodes();
+    let nodes = nodes.strip_prefix(lab.root()).map_or(nodes.clone(), |below| names.root().join(below));
+    NodeFolder::new(names, &nodes, node)
+}
+
+fn check_addresses(local: &LocalNodes, nodes: &[&Node]) -> Result<(), LocalError> {
+    for node in nodes {
+        let (address, subnet) = (node.address, local.subnet);
+        let reason = if !subnet.contains(&address) {
+            "it is outside of the local subnet"
+        } else if address == local.gateway {
+            "the bridge has it"
+        } else if address == subnet.network() || address == subnet.broadcast() {
+            "it names the subnet itself"
+        } else {
+            continue;
+        };
+        return Err(LocalError::Address { node: node.name.clone(), address, subnet, reason: reason.into() });
+    }
+    Ok(())
+}
+
+/// A running node cannot be given another address under its feet.
+fn check_not_moved(local: &LocalNodes, node: &Node, folder: &NodeFolder) -> Result<(), LocalError> {
+    let Some(Record { address, subnet, .. }) = folder.record() else { return Ok(()) };
+    if (address, subnet) == (node.address, local.subnet) {
+        return Ok(());
+    }
+    let (was, now) = (format!("{address} in {subnet}"), format!("{} in {}", node.address, local.subnet));
+    Err(LocalError::Moved { node: node.name.clone(), was, now })
+}
+
+/// "too many open files" in a node's log says nothing about what there are too few of.
+fn warn_of_few_watches(nodes: usize, events: &Events) {
+    let path = "/proc/sys/fs/inotify/max_user_instances";
+    let limit: u64 = fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(u64::MAX);
+    let wanted = nodes as u64 * INOTIFY_INSTANCES;
+    if limit < wanted {
+        let message = format!(
+            "this machine allows root {limit} inotify instances, few for {}; when units fail with \"too many open \
+             files\", run `sysctl fs.inotify.max_user_instances={}`",
+            count(nodes),
+            wanted.next_power_of_two().max(512)
+        );
+        events.emit(Event::Warning { node: None, message });
+    }
+}
+
+fn count(nodes: usize) -> String {
+    if nodes == 1 { "1 node".to_owned() } else { format!("{nodes} nodes") }
+}
+
+/// Runs blocking work off the runtime's threads.
+async fn blocking<T: Send + 'static>(
+    doing: &str,
+    work: impl FnOnce() -> Result<T, LocalError> + Send + 'static,
+) -> Result<T, LocalError> {
+    spawn_blocking(work).await.map_err(|_| LocalError::Interrupted { doing: doing.to_owned() })?
+}
+
+/// Waits for all tasks; the first error is returned when all have ended.
+async fn joined(doing: &str, mut tasks: JoinSet<Result<(), LocalError>>) -> Result<(), LocalError> {
+    let mut outcome = Ok(());
+    while let Some(result) = tasks.join_next().await {
+        let result = result.unwrap_or_else(|_| Err(LocalError::Interrupted { doing: doing.to_owned() }));
+        outcome = outcome.and(result);
+    }
+    outcome
+}

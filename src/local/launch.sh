@@ -1,0 +1,50 @@
+# Runs one local node: boots it, boots it again when it asks for that, ends when it ends.
+#
+#     launch.sh FOLDER LAYOUT COMMAND...
+#
+# FOLDER/cgroups lists the node's cgroup in every hierarchy, one a line. LAYOUT is `legacy`, `unified`, or `scope`
+# (unified, and systemd has put this shell into a scope of its own). COMMAND is systemd-nspawn with its arguments.
+# FOLDER/pid always holds the process id of systemd-nspawn itself: ending that is a power failure.
+set -u
+folder=$1
+layout=$2
+shift 2
+
+if [ "$layout" = scope ]; then
+    sed -n 's,^0::,/sys/fs/cgroup,p' /proc/self/cgroup >"$folder/cgroups"
+fi
+
+# A version 2 cgroup that hands controllers on may hold no process itself: this shell and each boot get their own below.
+if [ "$layout" != legacy ]; then
+    read -r cgroup <"$folder/cgroups"
+    mkdir -p "$cgroup/launcher" && echo 0 >"$cgroup/launcher/cgroup.procs" || exit 1
+    for controller in $(cat "$cgroup/cgroup.controllers"); do
+        echo "+$controller" >"$cgroup/cgroup.subtree_control" || :
+    done
+fi
+
+while :; do
+    rm -f "$folder/ready"
+    sh -c '
+        folder=$1
+        layout=$2
+        shift 2
+        while read -r cgroup; do
+            if [ "$layout" != legacy ]; then
+                cgroup=$cgroup/machine
+                mkdir -p "$cgroup" || exit 1
+            fi
+            echo 0 >"$cgroup/cgroup.procs" || exit 1
+        done <"$folder/cgroups"
+        echo $$ >"$folder/pid.new" && mv "$folder/pid.new" "$folder/pid" || exit 1
+        exec "$@"
+    ' boot "$folder" "$layout" "$@"
+    status=$?
+    # A booting machine expects to find no cgroups of its last life.
+    while read -r cgroup; do
+        find "$cgroup" -mindepth 1 -depth -type d -exec rmdir {} + 2>/dev/null
+    done <"$folder/cgroups"
+    # systemd-nspawn that was told to keep to its cgroup leaves a reboot to whoever started it, and says so with 133.
+    [ "$status" -eq 133 ] || break
+done
+echo "$status" >"$folder/ended"

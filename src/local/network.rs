@@ -1,0 +1,233 @@
+//! The lab's network on this machine: a bridge that holds the gateway's address, a network namespace and a link a node.
+//!
+//! Traffic between nodes crosses the bridge only; nothing leaves this machine and nothing is translated.
+
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use ipnet::Ipv4Net;
+
+use super::error::LocalError;
+use super::names::Names;
+use super::{mounts, program};
+use crate::cluster::{LocalNodes, Node};
+
+/// Where named network namespaces live.
+const NAMESPACES: &str = "/run/netns";
+
+/// The path of a machine's network namespace.
+pub(super) fn namespace(machine: &str) -> PathBuf {
+    Path::new(NAMESPACES).join(machine)
+}
+
+/// Whether the lab's bridge is there.
+pub(super) fn has_bridge(names: &Names) -> bool {
+    device(names.bridge()).exists()
+}
+
+/// Whether a node's namespace and link are there, and the link is on the bridge.
+pub(super) fn has_node(names: &Names, node: &str) -> bool {
+    let master = fs::read_link(device(&names.link(node)).join("master")).ok();
+    let joined = master.is_some_and(|path| path.file_name().is_some_and(|name| name == names.bridge()));
+    joined && mounts::is_mounted(&namespace(&names.machine(node))).unwrap_or(false)
+}
+
+/// Makes what is missing of the bridge and of `nodes`' namespaces and links. Blocks.
+pub(super) fn ensure(names: &Names, local: &LocalNodes, nodes: &[&Node]) -> Result<(), LocalError> {
+    let bridge = names.bridge();
+    let mut commands = Vec::new();
+    if !has_bridge(names) {
+        check_free(local.subnet)?;
+        let mac = names.bridge_hardware_address();
+        commands.push(format!("link add {bridge} address {mac} type bridge stp_state 0 forward_delay 0"));
+    }
+    commands.push(format!("addr replace {}/{} dev {bridge}", local.gateway, local.subnet.prefix_len()));
+    commands.push(format!("link set {bridge} up"));
+    let missing: Vec<_> = nodes.iter().filter(|node| !has_node(names, &node.name)).collect();
+    for node in &missing {
+        let (machine, link) = (names.machine(&node.name), names.link(&node.name));
+        if !mounts::is_mounted(&namespace(&machine))? {
+            // After a restart of the host the name may be left, without the namespace.
+            remove_file(&namespace(&machine))?;
+            commands.push(format!("netns add {machine}"));
+        }
+        if !device(&link).exists() {
+            let mac = names.node_hardware_address(&node.name);
+            commands.push(format!("link add {link} type veth peer name eth0 address {mac} netns {machine}"));
+        }
+        commands.push(format!("link set {link} master {bridge} up"));
+    }
+    batch("make the network of the local nodes", &[], &commands)?;
+    for node in &missing {
+        let machine = names.machine(&node.name);
+        let commands = [
+            "link set lo up".to_owned(),
+            format!("addr replace {}/{} dev eth0", node.address, local.subnet.prefix_len()),
+            "link set eth0 up".to_owned(),
+            format!("route replace default via {}", local.gateway),
+        ];
+        batch(&format!("give node {} its address", node.name), &["-n", &machine], &commands)?;
+    }
+    if missing.is_empty() { Ok(()) } else { let_bridged_traffic_pass(bridge) }
+}
+
+/// Removes a node's link and namespace; fine when they are not there. Blocks.
+pub(super) fn remove_node(link: &str, machine: &str) -> Result<(), LocalError> {
+    if device(link).exists() {
+        let result = batch("remove a node's link", &[], &[format!("link delete {link}")]);
+        // It goes by itself when the namespace with its other end does, which may be right now.
+        if device(link).exists() {
+            result?;
+        }
+    }
+    let namespace = namespace(machine);
+    mounts::unmount_below(&namespace)?;
+    remove_file(&namespace)
+}
+
+/// Removes the bridge and what is still on it; fine when it is not there. Blocks.
+pub(super) fn remove_bridge(names: &Names) -> Result<(), LocalError> {
+    let bridge = names.bridge();
+    if !has_bridge(names) {
+        return Ok(());
+    }
+    let ports = fs::read_dir(device(bridge).join("brif")).into_iter().flatten().flatten();
+    let mut commands: Vec<_> =
+        ports.map(|port| format!("link delete {}", port.file_name().to_string_lossy())).collect();
+    commands.push(format!("link delete {bridge}"));
+    batch("remove the lab's bridge", &["-force"], &commands).or_else(|error| match has_bridge(names) {
+        true => Err(error),
+        false => Ok(()),
+    })?;
+    for rule in forward_rules().iter().filter(|rule| rule.contains(&format!("-i {bridge} "))) {
+        let rule = rule.replacen("-A ", "-D ", 1);
+        program::run(
+            "remove the bridge's firewall rule",
+            program::command("iptables").args(rule.split_whitespace()),
+            "",
+        )?;
+    }
+    Ok(())
+}
+
+/// The machines of a lab that still have a network namespace.
+pub(super) fn machines(prefix: &str) -> Vec<String> {
+    let entries = fs::read_dir(NAMESPACES).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.starts_with(prefix))
+        .collect()
+}
+
+/// A firewall of the host that forwards nothing (Docker installs one) sees bridged packets too where br_netfilter is
+/// loaded. The rule goes with the bridge.
+fn let_bridged_traffic_pass(bridge: &str) -> Result<(), LocalError> {
+    let seen = fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables").unwrap_or_default();
+    if seen.trim() != "1" {
+        return Ok(());
+    }
+    let rules = forward_rules();
+    let open = rules.iter().all(|rule| rule == "-P FORWARD ACCEPT");
+    if open || rules.iter().any(|rule| rule.contains(&format!("-i {bridge} "))) {
+        return Ok(());
+    }
+    let rule = ["-I", "FORWARD", "-i", bridge, "-o", bridge, "-j", "ACCEPT"];
+    program::run("let traffic between nodes pass the firewall", program::command("iptables").args(rule), "").map(drop)
+}
+
+/// The host's rules for forwarded packets; none where there is no iptables.
+fn forward_rules() -> Vec<String> {
+    if program::find("iptables").is_none() {
+        return Vec::new();
+    }
+    let listed = program::run("list firewall rules", program::command("iptables").args(["-S", "FORWARD"]), "");
+    listed.unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+fn batch(doing: &str, options: &[&str], commands: &[String]) -> Result<(), LocalError> {
+    let mut input = commands.join("\n");
+    input.push('\n');
+    program::run(doing, program::command("ip").args(options).args(["-batch", "-"]), &input).map(drop)
+}
+
+fn device(name: &str) -> PathBuf {
+    Path::new("/sys/class/net").join(name)
+}
+
+fn remove_file(path: &Path) -> Result<(), LocalError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LocalError::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a subnet that this machine already uses. Called before the lab's own bridge is there.
+fn check_free(subnet: Ipv4Net) -> Result<(), LocalError> {
+    let read = |path: &str| fs::read_to_string(path).map_err(LocalError::io("read", Path::new(path)));
+    match clash(subnet, &read("/proc/net/route")?, &read("/proc/net/fib_trie")?) {
+        Some(with) => Err(LocalError::Clash { subnet, with }),
+        None => Ok(()),
+    }
+}
+
+/// What of the host's routes and addresses `subnet` clashes with.
+///
+/// A wider route through a gateway (a company's 10.0.0.0/8) is no clash: the lab's own is nearer and wins.
+fn clash(subnet: Ipv4Net, routes: &str, trie: &str) -> Option<String> {
+    let route = routes.lines().skip(1).find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let number =
+            |index: usize| u32::from_str_radix(fields.get(index)?, 16).ok().map(|n| Ipv4Addr::from(n.swap_bytes()));
+        let (device, to, gateway, mask) = (fields.first()?, number(1)?, number(2)?, number(7)?);
+        let net = Ipv4Net::with_netmask(to, mask).ok()?;
+        let direct = gateway.is_unspecified() && net.prefix_len() > 0;
+        let clashes = subnet.contains(&net) || (direct && net.contains(&subnet));
+        clashes.then(|| format!("the route to {net} on {device}"))
+    });
+    route.or_else(|| {
+        let mut address = None;
+        for line in trie.lines().map(str::trim) {
+            if let Some(found) = line.strip_prefix("|-- ") {
+                address = found.parse::<Ipv4Addr>().ok();
+            } else if line == "/32 host LOCAL"
+                && let Some(found) = address.filter(|found| subnet.contains(found))
+            {
+                return Some(format!("this machine's address {found}"));
+            }
+        }
+        None
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROUTES: &str = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\n\
+        eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\n\
+        tun0\t0000000A\t010200C0\t0003\t0\t0\t0\t000000FF\n\
+        lab1\t0000F00A\t00000000\t0001\t0\t0\t0\t00FFFFFF\n\
+        eth1\t000010AC\t00000000\t0001\t0\t0\t0\t0000F0FF\n";
+    const TRIE: &str = "Local:\n  |-- 10.250.3.4\n    /32 host LOCAL\n  |-- 10.251.0.255\n    /32 link BROADCAST\n";
+
+    fn clash_of(subnet: &str) -> Option<String> {
+        clash(subnet.parse().expect("a subnet"), ROUTES, TRIE)
+    }
+
+    #[test]
+    fn a_subnet_in_use_is_refused() {
+        assert_eq!(clash_of("10.240.0.0/24").as_deref(), Some("the route to 10.240.0.0/24 on lab1"));
+        assert_eq!(clash_of("10.240.0.0/16").as_deref(), Some("the route to 10.240.0.0/24 on lab1"));
+        assert_eq!(clash_of("172.16.9.0/24").as_deref(), Some("the route to 172.16.0.0/12 on eth1"));
+        assert_eq!(clash_of("10.250.0.0/16").as_deref(), Some("this machine's address 10.250.3.4"));
+    }
+
+    #[test]
+    fn a_wider_route_through_a_gateway_is_no_clash() {
+        assert_eq!(clash_of("10.241.0.0/24"), None);
+        assert_eq!(clash_of("192.168.7.0/24"), None);
+        assert_eq!(clash_of("10.251.0.0/24"), None);
+    }
+}
