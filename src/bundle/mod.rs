@@ -63,7 +63,7 @@ pub struct BundleFile {
 impl Bundle {
     /// Opens the bundle in `folder`: reads its lock and checks that every file is there with the size recorded.
     ///
-    /// Nothing is hashed, so this is cheap enough for every run; [`verify`] is the thorough check.
+    /// Nothing is hashed, so this is cheap enough for every run; [`verify()`] is the thorough check.
     ///
     /// # Errors
     /// When there is no lock, when it says something it must not, or when files are missing or cut short: all of them
