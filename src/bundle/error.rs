@@ -120,8 +120,8 @@ pub enum BundleError {
     },
     /// A download differs from what an earlier pull recorded.
     #[error(
-        "pull `{name}` again: bundle.lock records SHA-256 {locked}, but {origin} has {got} now; the release was changed \
-         after it was published: find out why, and delete {} only if you accept the new one", lock.display()
+        "pull `{name}` again: bundle.lock records SHA-256 {locked}, but {origin} has {got} now; the release or \
+         the lock was changed since: find out why, and delete {} only if you accept the new one", lock.display()
     )]
     LockDiffers {
         /// The file's name in the bundle.

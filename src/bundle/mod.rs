@@ -3,10 +3,10 @@
 //! `bundle.lock` names every file with its version, size and SHA-256. Everything to the right of this module speaks of
 //! a bundle's files by name (`kubelet`, `cni/bridge`, `image/coredns`) and never by path.
 //!
-//! A bundle is made in one way only, by [`pull`](pull::pull): the [releases](releases) table says what belongs to a
+//! A bundle is made in one way only, by [`pull`](pull::pull): the [releases] table says what belongs to a
 //! Kubernetes version and where it is published, [`download`] brings it into a cache where nothing is downloaded twice,
 //! [`images`] does the same for container images, [`place`] puts programs and images into the folder, and the
-//! [lock](lock) is written last, so a folder with a lock is a whole bundle.
+//! [lock] is written last, so a folder with a lock is a whole bundle.
 
 pub mod download;
 pub mod error;
@@ -63,7 +63,7 @@ pub struct BundleFile {
 impl Bundle {
     /// Opens the bundle in `folder`: reads its lock and checks that every file is there with the size recorded.
     ///
-    /// Nothing is hashed, so this is cheap enough for every run; [`verify`] is the thorough check.
+    /// Nothing is hashed, so this is cheap enough for every run; [`verify()`] is the thorough check.
     ///
     /// # Errors
     /// When there is no lock, when it says something it must not, or when files are missing or cut short: all of them
