@@ -36,7 +36,7 @@ Exit codes:
   3    `plan` found changes
   130  stopped by Ctrl-C: the first lets running tasks end, the second stops at once
 
-Every option can also be set in the environment, as LABCTL_ and its name: LABCTL_OUTPUT=json.";
+Global options can also be set in the environment, as LABCTL_ and their name: LABCTL_OUTPUT=json.";
 
 /// Everything that can be typed after `labctl`.
 #[derive(Debug, Parser)]
@@ -132,12 +132,10 @@ Examples:
   labctl ssh controller-0
   labctl ssh prod.yaml worker-1 -- journalctl -u kubelet -n 50")]
     Ssh(Ssh),
-    /// Print a kubeconfig for the lab, or merge it into yours
+    /// Print the administrator's kubeconfig
     #[command(after_help = "\
-Examples:
-  labctl kubeconfig > lab.conf
-  labctl kubeconfig --merge
-  labctl kubeconfig --user jane --group developers > jane.conf")]
+Example:
+  labctl kubeconfig > lab.conf")]
     Kubeconfig(Kubeconfig),
     /// Fetch, list or check the releases that a lab is built from
     #[command(subcommand)]
@@ -315,18 +313,6 @@ pub struct Kubeconfig {
     /// The lab.
     #[command(flatten)]
     pub lab: Lab,
-
-    /// For this user, with a certificate of its own, instead of the administrator
-    #[arg(long, value_name = "NAME")]
-    pub user: Option<String>,
-
-    /// A group that the user is in; may be given several times
-    #[arg(long, value_name = "NAME", requires = "user")]
-    pub group: Vec<String>,
-
-    /// Add it to ~/.kube/config and leave everything else in there as it is
-    #[arg(long)]
-    pub merge: bool,
 }
 
 /// `bundle`.
@@ -424,7 +410,7 @@ mod tests {
 
     #[test]
     fn bad_usage_exits_with_two() {
-        for line in ["labctl up --forks 0", "labctl fly", "labctl ssh", "labctl kubeconfig --group dev"] {
+        for line in ["labctl up --forks 0", "labctl fly", "labctl ssh"] {
             let error = Cli::try_parse_from(line.split(' ')).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");
         }

@@ -14,4 +14,5 @@ pub mod plan;
 pub mod playbook;
 pub mod render;
 pub mod report;
+pub mod smoke;
 pub mod transport;

@@ -61,6 +61,11 @@ pub struct BundleFile {
 }
 
 impl Bundle {
+    /// A bundle with nothing in it, for playbooks that install nothing.
+    pub fn empty(kubernetes: Version) -> Self {
+        Self { folder: PathBuf::new(), kubernetes, architecture: String::new(), files: BTreeMap::new() }
+    }
+
     /// Opens the bundle in `folder`: reads its lock and checks that every file is there with the size recorded.
     ///
     /// Nothing is hashed, so this is cheap enough for every run; [`verify()`] is the thorough check.

@@ -65,8 +65,7 @@ pub async fn for_cluster_from(
     events: &Events,
 ) -> Result<Bundle, BundleError> {
     let Some(folder) = &cluster.bundle else {
-        let name = format!("official-{}-{architecture}", cluster.kubernetes);
-        let folder = cache.join("bundles").join(name);
+        let folder = official_folder(cache, cluster.kubernetes, architecture);
         return pull(cluster.kubernetes, architecture, &folder, cache, sources, events).await;
     };
     let started = Instant::now();
@@ -138,6 +137,11 @@ pub async fn pull(
     let bundle = Bundle::open(&folder)?;
     tell_end(&bundle, true, started, events);
     Ok(bundle)
+}
+
+/// Where the official releases of a version are put together.
+pub fn official_folder(cache: &Path, version: Version, architecture: &str) -> PathBuf {
+    cache.join("bundles").join(format!("official-{version}-{architecture}"))
 }
 
 /// This machine's architecture in Go's words: what its local nodes run, and the best guess for all others.

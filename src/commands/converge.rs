@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Instant;
 
 use super::session::{
-    self, Outcome, Workshop, bundle, exit_of, lab_of, limited, open, under_lock, workshop_in_memory, workshop_kept,
+    Outcome, Workshop, bundle, exit_of, lab_of, limited, open, under_lock, workshop_in_memory, workshop_kept,
 };
 use super::{Exit, Stop};
 use crate::cli::{Converge, Global, Play};
@@ -79,9 +78,11 @@ pub async fn plan(args: &Converge, global: &Global, reporter: &Reporter) -> Resu
         let bundle = bundle(&cluster, &events).await?;
         let workshop = workshop_in_memory(&cluster, bundle, &args.sources)?;
         let desired = select(workshop.expand(&playbook, &cluster)?, &nodes);
-        // Local nodes that do not run yet have nothing on them: everything would be made.
+        // Local nodes that do not run yet are made by `up`; on a new one everything would have to be done.
+        let running = crate::local::nodes(&lab_of(&cluster));
+        let runs = |node: &Node| running.iter().any(|local| local.name == node.name && local.pid.is_some());
         let reachable: Vec<&Node> =
-            if crate::local::is_up(&cluster, &lab_of(&cluster)) { nodes.clone() } else { Vec::new() };
+            nodes.iter().copied().filter(|node| cluster.local.is_none() || runs(node)).collect();
         let (plan, _, reached) = make_plan(&cluster, &reachable, &desired, &run).await;
         Ok::<_, Stop>((plan, reached == reachable.len()))
     }

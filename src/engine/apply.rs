@@ -240,9 +240,12 @@ impl Cell {
             self.changes.iter().flat_map(|change| &change.actions.blobs).map(|blob| blob.sha256.as_str()).collect();
         let all = |state: &Pushed| needed.iter().all(|sha| state.blobs.contains(*sha));
         match self.pushed.wait_for(|state| state.error.is_some() || all(state)).await {
-            Ok(state) => all(&state),
-            Err(_) => all(&self.pushed.borrow()),
+            Ok(state) => return all(&state),
+            // Whoever pushed is done and gone: what has arrived is all there will be.
+            Err(_) => {}
         }
+        let state = self.pushed.borrow();
+        all(&state)
     }
 
     async fn carry_out(&self, transport: &Transport) -> Ended {

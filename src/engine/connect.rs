@@ -1,18 +1,15 @@
 //! Connects to all nodes at the same time, as far as `--forks` allows.
 
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::task::JoinSet;
 
 use super::{Connections, Run};
 use crate::cluster::{Cluster, Node};
 use crate::event::Event;
+use crate::lab::LabDirectory;
 use crate::transport::Transport;
 use crate::transport::ssh::{Session, Target};
-
-/// How long one node may take to answer and to let labctl in.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connects to `nodes`. A node that cannot be reached is told of and is not in the result.
 pub async fn connect(cluster: &Cluster, nodes: &[&Node], run: &Run) -> Connections {
@@ -22,6 +19,7 @@ pub async fn connect(cluster: &Cluster, nodes: &[&Node], run: &Run) -> Connectio
         let run = run.clone();
         dialling.spawn(async move {
             let Ok(_permit) = run.forks.clone().acquire_owned().await else { return None };
+            run.events.emit(Event::NodeConnecting { node: target.node.clone() });
             let started = Instant::now();
             match Session::connect(&target).await {
                 Ok(session) => {
@@ -44,13 +42,11 @@ pub async fn connect(cluster: &Cluster, nodes: &[&Node], run: &Run) -> Connectio
 
 /// How to reach a node. The lab's own list of host keys comes first; local nodes are in no other.
 pub fn target(cluster: &Cluster, node: &Node) -> Target {
-    let lab = crate::lab::LabDirectory::new(&cluster.lab_directory);
-    let mut known_hosts = vec![lab.known_hosts()];
-    if cluster.local.is_none()
-        && let Some(home) = std::env::home_dir()
-    {
-        known_hosts.push(home.join(".ssh/known_hosts"));
-        known_hosts.push(PathBuf::from("/etc/ssh/ssh_known_hosts"));
+    let lab = LabDirectory::new(&cluster.lab_directory);
+    let mut target = Target::new(&node.name, node.ssh.clone(), lab.known_hosts());
+    if cluster.local.is_some() {
+        // An address of a lab may have been another machine's once; only the keys that labctl made itself count.
+        target.known_hosts.truncate(1);
     }
-    Target { ssh: node.ssh.clone(), node: node.name.clone(), known_hosts, connect_timeout: CONNECT_TIMEOUT }
+    target
 }

@@ -21,5 +21,6 @@ pub const TEMPLATES: &[(&str, &str)] = &[
     ("labctl-pod-network.service", include_str!("../../templates/labctl-pod-network.service.tera")),
     ("nginx.conf", include_str!("../../templates/nginx.conf.tera")),
     ("nginx.service.conf", include_str!("../../templates/nginx.service.conf.tera")),
+    ("smoke.yaml", include_str!("../../templates/smoke.yaml.tera")),
     ("scheduler.yaml", include_str!("../../templates/scheduler.yaml.tera")),
 ];

@@ -1,0 +1,62 @@
+//! `down`: takes the lab off its nodes; local nodes go with it.
+
+use super::converge::converge;
+use super::session::{Outcome, exit_of, lab_of, open, under_lock, workshop_in_memory};
+use super::{Exit, Stop};
+use crate::bundle::Bundle;
+use crate::cli::{Down, Global};
+use crate::cluster::Cluster;
+use crate::engine::Run;
+use crate::playbook::standard;
+use crate::report::{Answer, Reporter};
+
+/// Removes the lab.
+pub async fn down(args: &Down, global: &Global, reporter: &Reporter) -> Result<Exit, Stop> {
+    let cluster = open(&args.lab.inventory, reporter)?;
+    if !global.yes {
+        let question = format!("Remove the lab {} and everything in it?", cluster.name);
+        match reporter.confirm(&question).map_err(Stop::failed)? {
+            Answer::Yes => {}
+            Answer::No => return Ok(Exit::Cancelled),
+            Answer::Nobody => {
+                return Err(Stop::bad("nobody is there to answer whether the lab may be removed").help("say --yes"));
+            }
+        }
+    }
+    let remove_nodes = cluster.local.is_some() && !args.keep_nodes;
+    let report = under_lock("down", &cluster, global, reporter, |working| async {
+        let (run, events) = (working.run, working.events);
+        if !remove_nodes {
+            return empty(&cluster, args, global, &run).await;
+        }
+        crate::local::down(&lab_of(&cluster), &events).await.map_err(Stop::failed)?;
+        Ok(Outcome { ok: true, ..Outcome::default() })
+    })
+    .await?;
+    let next = if report.ok() { Vec::new() } else { vec![format!("labctl down {}", args.lab.inventory.display())] };
+    reporter.close(&report, &next);
+    if report.ok() && remove_nodes {
+        remove_lab_directory(&cluster)?;
+    }
+    Ok(exit_of(&report))
+}
+
+/// Takes the lab off nodes that stay.
+async fn empty(cluster: &Cluster, args: &Down, global: &Global, run: &Run) -> Result<Outcome, Stop> {
+    let playbook = standard::find("down", args.sources.playbooks.as_deref()).map_err(Stop::bad)?;
+    // A teardown installs nothing, so it needs no bundle.
+    let workshop = workshop_in_memory(cluster, Bundle::empty(cluster.kubernetes), &args.sources)?;
+    converge(cluster, &workshop, &playbook, global, run).await
+}
+
+/// Local nodes are gone for good, and so are their keys and certificates.
+fn remove_lab_directory(cluster: &Cluster) -> Result<(), Stop> {
+    let root = &cluster.lab_directory;
+    let error = |e: std::io::Error| Stop::failed(format!("remove {}: {e}", root.display()));
+    std::fs::remove_dir_all(root).map_err(error)?;
+    // `.labctl` itself, when this was the last lab in it.
+    if let Some(parent) = root.parent() {
+        let _ = std::fs::remove_dir(parent);
+    }
+    Ok(())
+}
