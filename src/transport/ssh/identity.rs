@@ -1,7 +1,7 @@
 //! Logs in with a key: the identity file that the inventory names, else the agent's keys, else the usual files.
 //!
-//! A server counts every key that it is shown and hangs up after a few (`MaxAuthTries`, 6 by default), so only a few are
-//! shown, and what became of each is told when none is accepted.
+//! A server counts every key that it is shown and hangs up after a few (`MaxAuthTries`, 6 by default), so only a few
+//! are shown, and what became of each is told when none is accepted.
 
 use std::fs;
 use std::io;

@@ -43,7 +43,8 @@ const WINDOW: u32 = 16 * 1024 * 1024;
 /// The largest packet to receive, in bytes: the most that russh can take.
 const PACKET: u32 = 65535;
 
-/// Commands at once on one connection. sshd allows 10 (`MaxSessions`); the rest is for the user's own `ssh`.
+/// Commands at once on one connection. sshd allows 10 (`MaxSessions`), and may still be clearing up after one that has
+/// ended.
 const PLACES: usize = 8;
 
 /// How long a farewell may take.
