@@ -62,7 +62,8 @@ impl Shell {
             .process_group(0)
             .spawn()
             .map_err(|error| failed(format!("cannot start {program}: {error}")))?;
-        let mut group = Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw));
+        let mut group =
+            Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw));
         let (Some(input), Some(mut stdout), Some(mut stderr)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
@@ -144,4 +145,48 @@ async fn feed(mut input: ChildStdin, stdin: Stdin, traffic: &Traffic) -> io::Res
         traffic.bytes_sent.fetch_add(count, Ordering::Relaxed);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn it_behaves_as_a_session_does() {
+        let shell = Shell::new();
+        let output = shell.exec(Exec::new("echo out; echo err >&2; exit 7", LONG)).await.expect("an end");
+        assert_eq!(output, Output { code: 7, stdout: b"out\n".into(), stderr: b"err\n".into() });
+        assert_eq!(shell.exec(Exec::new("kill -9 $$", LONG)).await.expect("an end").code, 128 + 9);
+
+        let endless = Stdin::Stream(Box::new(tokio::io::repeat(7)), Arc::default());
+        let output = shell.exec(Exec::new("exit 3", LONG).stdin(endless)).await.expect("an end");
+        assert_eq!(output.code, 3, "a command may leave its input unread");
+
+        let echoed = shell.exec(Exec::new("cat", LONG).stdin(Stdin::Bytes(vec![1; 3_000_000]))).await.expect("an end");
+        assert_eq!(echoed.stdout.len(), 3_000_000);
+        assert!(shell.traffic().bytes_sent.load(Ordering::Relaxed) >= 3_000_000);
+    }
+
+    #[tokio::test]
+    async fn a_prefix_comes_first_and_must_exist() {
+        let shell = Shell::with_prefix(vec!["env".into(), "GREETING=it's".into()]);
+        let output = shell.exec(Exec::new("printf %s \"$GREETING\"", LONG)).await.expect("an end");
+        assert_eq!(output.stdout, b"it's");
+        let error = Shell::with_prefix(vec!["/no/such".into()]).exec(Exec::new("true", LONG)).await.expect_err("none");
+        assert!(error.why.contains("cannot start /no/such"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_takes_too_long_is_ended_with_all_that_it_started() {
+        let shell = Shell::new();
+        let limit = Duration::from_millis(300);
+        let error = shell.exec(Exec::new("sleep 1000 | cat", limit)).await.expect_err("too long");
+        assert!(error.why.contains("0.3 s") && error.what.contains("sleep 1000 | cat"), "{error}");
+        let error = shell.exec(Exec::new("sleep 1000 & exit 0", limit)).await.expect_err("its output stays open");
+        assert!(error.why.contains("output was still open"), "{error}");
+    }
 }

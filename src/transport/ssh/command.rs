@@ -181,7 +181,8 @@ impl Drop for Abandon {
     fn drop(&mut self) {
         let (Some(writer), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) else { return };
         runtime.spawn(async move {
-            // sshd passes signals on since OpenSSH 7.9, to all that the command started.
+            // sshd passes signals on since OpenSSH 7.9, but not in sessions of root; a command that goes on there ends
+            // when it next prints something.
             let _ = writer.signal(Sig::TERM).await;
             let _ = writer.close().await;
         });

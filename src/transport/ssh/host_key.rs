@@ -1,8 +1,9 @@
-//! Decides whether a machine is the one it claims to be, from known_hosts files in OpenSSH's format (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT").
+//! Decides whether a machine is the one it claims to be, from known_hosts files in OpenSSH's format (sshd(8),
+//! "SSH_KNOWN_HOSTS FILE FORMAT").
 //!
-//! Strict: a host that no file knows is refused, and so is one that shows another key than the recorded one, of whatever
-//! type. russh's own helper is not used: it takes an unreadable file for an empty one, knows no patterns or markers, and
-//! answers "unknown" when a known host comes with a key of another type.
+//! Strict: a host that no file knows is refused, and so is one that shows another key than the recorded one, of
+//! whatever type. russh's own helper is not used: it takes an unreadable file for an empty one, knows no patterns or
+//! markers, and answers "unknown" when a known host comes with a key of another type.
 
 use std::fs;
 use std::io::{self, Write};
@@ -170,7 +171,11 @@ impl Recorded {
                 if self.authority {
                     why.push_str(" (only a certificate authority, which labctl does not support)");
                 }
-                Err(TransportError { what, why: format!("{why}; it shows {}", print(presented)), help: Some(self.how_to_record()) })
+                Err(TransportError {
+                    what,
+                    why: format!("{why}; it shows {}", print(presented)),
+                    help: Some(self.how_to_record()),
+                })
             }
             Verdict::Changed(entry) => Err(TransportError {
                 what,

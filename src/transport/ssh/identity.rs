@@ -1,7 +1,7 @@
 //! Logs in with a key: the identity file that the inventory names, else the agent's keys, else the usual files.
 //!
-//! A server counts every key that it is shown and hangs up after a few (`MaxAuthTries`, 6 by default), so only a few are
-//! shown, and what became of each is told when none is accepted.
+//! A server counts every key that it is shown and hangs up after a few (`MaxAuthTries`, 6 by default), so only a few
+//! are shown, and what became of each is told when none is accepted.
 
 use std::fs;
 use std::io;
@@ -55,7 +55,7 @@ enum Stop {
 
 /// A private key file, opened.
 enum Opened {
-    Key(PrivateKey),
+    Key(Box<PrivateKey>),
     /// Locked with a passphrase; the public half can be read in OpenSSH's own format.
     Locked(Option<PublicKey>),
 }
@@ -77,7 +77,11 @@ pub(super) async fn authenticate(handle: &mut Handle<Client>, login: &Login<'_>)
     };
     let told = if attempts.told.is_empty() { "there was no key to try".to_owned() } else { attempts.told.join("; ") };
     let help = match login.identity {
-        Some(file) => format!("the public key belongs in ~{}/.ssh/authorized_keys there: ssh-copy-id -i {}", login.user, file.display()),
+        Some(file) => format!(
+            "the public key belongs in ~{}/.ssh/authorized_keys there: ssh-copy-id -i {}",
+            login.user,
+            file.display()
+        ),
         None => "name the key in the inventory (ssh.identity), or load it into the agent: ssh-add FILE".to_owned(),
     };
     Err(failed(login, format!("{why}: {told}"), Some(help)))
@@ -104,7 +108,8 @@ impl Attempts<'_> {
                 match held {
                     Some((mut agent, identity)) => Ok(self.show_agent_key(&mut agent, identity).await),
                     None => {
-                        let mut why = format!("the identity {name} is locked with a passphrase, and the agent does not hold it");
+                        let mut why =
+                            format!("the identity {name} is locked with a passphrase, and the agent does not hold it");
                         if let Some(told) = self.told.first() {
                             why.push_str(&format!(" ({told})"));
                         }
@@ -177,9 +182,9 @@ impl Attempts<'_> {
         }
     }
 
-    async fn show_file(&mut self, file: &Path, key: PrivateKey) -> Option<Stop> {
+    async fn show_file(&mut self, file: &Path, key: Box<PrivateKey>) -> Option<Stop> {
         let hash = if key.algorithm().is_rsa() { self.rsa_hash().await } else { None };
-        let key = PrivateKeyWithHashAlg::new(Arc::new(key), hash);
+        let key = PrivateKeyWithHashAlg::new(Arc::from(key), hash);
         self.shown += 1;
         let answer = self.handle.authenticate_publickey(self.login.user, key).await;
         self.judge(&file.display().to_string(), answer.map_err(|error| describe(&error)))
@@ -220,7 +225,7 @@ impl Attempts<'_> {
         match answer {
             Ok(AuthResult::Success) => Some(Stop::Accepted),
             Ok(AuthResult::Failure { partial_success: true, remaining_methods }) => {
-                let wanted: Vec<String> = remaining_methods.iter().map(|method| String::from(method)).collect();
+                let wanted: Vec<String> = remaining_methods.iter().map(String::from).collect();
                 self.told.push(format!("{name}: accepted"));
                 Some(Stop::Because(format!("the server wants more than a key ({})", wanted.join(", "))))
             }
@@ -232,7 +237,7 @@ impl Attempts<'_> {
                 if remaining_methods.contains(&MethodKind::PublicKey) {
                     return None;
                 }
-                let offered: Vec<String> = remaining_methods.iter().map(|method| String::from(method)).collect();
+                let offered: Vec<String> = remaining_methods.iter().map(String::from).collect();
                 Some(Stop::Because(format!("the server takes no keys, only {}", offered.join(", "))))
             }
             Err(error) => {
@@ -247,7 +252,7 @@ impl Attempts<'_> {
 fn open(file: &Path) -> io::Result<Opened> {
     let text = fs::read_to_string(file)?;
     match decode_secret_key(&text, None) {
-        Ok(key) => Ok(Opened::Key(key)),
+        Ok(key) => Ok(Opened::Key(Box::new(key))),
         Err(russh::keys::Error::KeyIsEncrypted) => {
             Ok(Opened::Locked(PrivateKey::from_openssh(&text).ok().map(|key| key.public_key().clone())))
         }

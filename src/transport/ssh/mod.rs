@@ -43,7 +43,8 @@ const WINDOW: u32 = 16 * 1024 * 1024;
 /// The largest packet to receive, in bytes: the most that russh can take.
 const PACKET: u32 = 65535;
 
-/// Commands at once on one connection. sshd allows 10 (`MaxSessions`); the rest is for the user's own `ssh`.
+/// Commands at once on one connection. sshd allows 10 (`MaxSessions`), and may still be clearing up after one that has
+/// ended.
 const PLACES: usize = 8;
 
 /// How long a farewell may take.
@@ -111,7 +112,10 @@ struct Inner {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("node", &self.inner.node).field("user", &self.inner.user).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("node", &self.inner.node)
+            .field("user", &self.inner.user)
+            .finish_non_exhaustive()
     }
 }
 
@@ -123,7 +127,8 @@ impl Session {
     /// accepted, or the jump host does not forward. Each says what to do about it.
     pub async fn connect(target: &Target) -> Result<Self, TransportError> {
         let ssh = &target.ssh;
-        let mut hop = Hop { target, host: &ssh.host, port: ssh.port, user: &ssh.user, place: address(&ssh.host, ssh.port) };
+        let mut hop =
+            Hop { target, host: &ssh.host, port: ssh.port, user: &ssh.user, place: address(&ssh.host, ssh.port) };
         let (jump, connected) = match &ssh.jump {
             None => (None, hop.direct().await?),
             Some(through) => {
@@ -237,7 +242,8 @@ impl Hop<'_> {
                 return Err(self.failed(format!("{place} does not forward connections"), help));
             }
             Ok(Err(russh::Error::ChannelOpenFailure(_))) => {
-                let help = "the address is looked up and connected to from the jump host: is it right, and is sshd running?";
+                let help =
+                    "the address is looked up and connected to from the jump host: is it right, and is sshd running?";
                 return Err(self.failed(format!("{place} cannot reach it"), help));
             }
             Ok(Err(error)) => return Err(self.failed(describe(&error), "is the jump host all right?")),
@@ -266,7 +272,8 @@ impl Hop<'_> {
                 return Err(self.failed(format!("the SSH handshake failed: {}", describe(&error)), help));
             }
             Err(_) => {
-                let help = "something listens there but does not answer as an SSH server in time: is the machine overloaded?";
+                let help =
+                    "something listens there but does not answer as an SSH server in time: is the machine overloaded?";
                 return Err(self.failed(format!("the SSH handshake was not done within {}", self.limit()), help));
             }
         };
@@ -412,4 +419,3 @@ fn lowered(text: &str) -> String {
         None => String::new(),
     }
 }
-

@@ -35,14 +35,13 @@ pub(super) fn stream(channel: russh::Channel<Msg>) -> impl AsyncRead + AsyncWrit
         };
         let receive = async {
             while let Some(message) = reader.wait().await {
-                match message {
-                    ChannelMsg::Data { data } => {
-                        if arrived.send(data).is_err() {
-                            break;
-                        }
-                    }
+                let data = match message {
+                    ChannelMsg::Data { data } => data,
                     ChannelMsg::Eof | ChannelMsg::Close => break,
-                    _ => {}
+                    _ => continue,
+                };
+                if arrived.send(data).is_err() {
+                    break;
                 }
             }
         };

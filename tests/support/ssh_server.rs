@@ -1,0 +1,335 @@
+//! An SSH server inside the test process: real protocol, real `sh`, and any answer that a test wants to see handled.
+//!
+//! A server costs a listener and a task, so a test may start as many as it likes. Commands run as the user of the test,
+//! unless the test answers them itself.
+
+use std::collections::HashMap;
+use std::net::{Shutdown, SocketAddr};
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use russh::keys::{Algorithm, PrivateKey, PublicKey};
+use russh::server::{Auth, ChannelOpenHandle, Config, Handle, Handler, Msg, Session, VerifiedPublicKey, run_stream};
+use russh::{Channel, ChannelId, ChannelMsg, ChannelOpenFailure, Sig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What a server is like.
+#[derive(Clone)]
+pub struct Options {
+    /// Its host keys.
+    pub host_keys: Vec<PrivateKey>,
+    /// The keys that may log in.
+    pub accepts: Vec<PublicKey>,
+    /// Whether it forwards connections, as a jump host does.
+    pub forwards: bool,
+    /// Sessions at once on one connection; sshd has 10.
+    pub max_sessions: usize,
+    /// Put before `PATH` of the commands that it runs.
+    pub path: Option<String>,
+    /// Answers a command in place of a shell, when it returns something.
+    pub answer: Option<Arc<Answering>>,
+}
+
+/// Answers a command line, or leaves it to a shell.
+pub type Answering = dyn Fn(&str) -> Option<Answer> + Send + Sync;
+
+/// An answer that no shell gives.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// This output and exit code; with `status_first` the code is sent before the output.
+    Said { stdout: String, stderr: String, code: u32, status_first: bool },
+    /// Some output, then the link is cut without a word.
+    CutAfter(String),
+    /// The command is refused.
+    Refused,
+}
+
+/// A running server; it ends when dropped.
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Every command line that it was asked to run.
+    pub commands: Arc<Mutex<Vec<String>>>,
+    /// The most sessions that were open at once on one connection.
+    pub most_sessions: Arc<AtomicUsize>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// A new key.
+pub fn key(algorithm: Algorithm) -> PrivateKey {
+    PrivateKey::random(&mut rand::rng(), algorithm).expect("a new key")
+}
+
+impl Options {
+    /// A server with this host key that lets this key in.
+    pub fn new(host_key: &PrivateKey, login: &PrivateKey) -> Self {
+        Self {
+            host_keys: vec![host_key.clone()],
+            accepts: vec![login.public_key().clone()],
+            forwards: false,
+            max_sessions: 10,
+            path: None,
+            answer: None,
+        }
+    }
+
+    /// The same, with answers of the test's own.
+    pub fn answering(mut self, answer: impl Fn(&str) -> Option<Answer> + Send + Sync + 'static) -> Self {
+        self.answer = Some(Arc::new(answer));
+        self
+    }
+
+    /// Starts it on a free port of the loopback interface.
+    pub async fn start(self) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("its address");
+        let config = Arc::new(Config {
+            keys: self.host_keys.clone(),
+            auth_rejection_time: Duration::ZERO,
+            window_size: 16 * 1024 * 1024,
+            maximum_packet_size: 65535,
+            nodelay: true,
+            ..Config::default()
+        });
+        let commands = Arc::new(Mutex::new(Vec::new()));
+        let most_sessions = Arc::new(AtomicUsize::new(0));
+        let (log, most) = (commands.clone(), most_sessions.clone());
+        let task = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((socket, _)) = listener.accept().await {
+                socket.set_nodelay(true).expect("a socket");
+                let socket = socket.into_std().expect("a socket");
+                let link = Arc::new(socket.try_clone().expect("a file descriptor"));
+                let socket = TcpStream::from_std(socket).expect("a socket");
+                let connection = Connection {
+                    options: self.clone(),
+                    channels: HashMap::new(),
+                    open: Arc::new(AtomicUsize::new(0)),
+                    most: most.clone(),
+                    commands: log.clone(),
+                    link: link.clone(),
+                };
+                let config = config.clone();
+                connections.spawn(async move {
+                    let _end = CutOnDrop(link);
+                    if let Ok(session) = run_stream(config, socket, connection).await {
+                        let _ = session.await;
+                    }
+                });
+            }
+        });
+        Server { address, commands, most_sessions, task }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct CutOnDrop(Arc<std::net::TcpStream>);
+
+impl Drop for CutOnDrop {
+    fn drop(&mut self) {
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
+struct Connection {
+    options: Options,
+    channels: HashMap<ChannelId, Channel<Msg>>,
+    open: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+    commands: Arc<Mutex<Vec<String>>>,
+    link: Arc<std::net::TcpStream>,
+}
+
+impl Handler for Connection {
+    type Error = russh::Error;
+
+    async fn auth_publickey(&mut self, _user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
+        let known = self.options.accepts.iter().any(|accepted| accepted.key_data() == key.public_key.key_data());
+        Ok(if known { Auth::Accept } else { Auth::reject() })
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        let open = self.open.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(open, Ordering::SeqCst);
+        if open > self.options.max_sessions {
+            self.open.fetch_sub(1, Ordering::SeqCst);
+            reply.reject(ChannelOpenFailure::ConnectFailed).await;
+        } else {
+            self.channels.insert(channel.id(), channel);
+            reply.accept().await;
+        }
+        Ok(())
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        host: &str,
+        port: u32,
+        _originator: &str,
+        _originator_port: u32,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        if !self.options.forwards {
+            reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+            return Ok(());
+        }
+        match TcpStream::connect((host, u16::try_from(port).unwrap_or(0))).await {
+            Err(_) => reply.reject(ChannelOpenFailure::ConnectFailed).await,
+            Ok(mut socket) => {
+                reply.accept().await;
+                tokio::spawn(async move {
+                    let _ = tokio::io::copy_bidirectional(&mut channel.into_stream(), &mut socket).await;
+                });
+            }
+        }
+        Ok(())
+    }
+
+    async fn exec_request(&mut self, id: ChannelId, line: &[u8], session: &mut Session) -> Result<(), russh::Error> {
+        let line = String::from_utf8_lossy(line).into_owned();
+        self.commands.lock().expect("a lock").push(line.clone());
+        let Some(channel) = self.channels.remove(&id) else { return session.channel_failure(id) };
+        let answer = self.options.answer.as_ref().and_then(|answer| answer(&line));
+        if matches!(answer, Some(Answer::Refused)) {
+            self.open.fetch_sub(1, Ordering::SeqCst);
+            return session.channel_failure(id);
+        }
+        session.channel_success(id)?;
+        let (handle, open) = (session.handle(), self.open.clone());
+        let (path, link) = (self.options.path.clone(), self.link.clone());
+        tokio::spawn(async move {
+            match answer {
+                Some(answer) => say(answer, id, &handle, &link).await,
+                None => run(channel, &line, path, &handle).await,
+            }
+            open.fetch_sub(1, Ordering::SeqCst);
+            let _ = handle.close(id).await;
+        });
+        Ok(())
+    }
+}
+
+async fn say(answer: Answer, id: ChannelId, handle: &Handle, link: &std::net::TcpStream) {
+    match answer {
+        Answer::Refused => {}
+        Answer::CutAfter(stdout) => {
+            let _ = handle.data(id, stdout.into_bytes()).await;
+            let _ = link.shutdown(Shutdown::Both);
+        }
+        Answer::Said { stdout, stderr, code, status_first } => {
+            if status_first {
+                let _ = handle.exit_status_request(id, code).await;
+            }
+            let _ = handle.data(id, stdout.into_bytes()).await;
+            let _ = handle.extended_data(id, 1, stderr.into_bytes()).await;
+            if !status_first {
+                let _ = handle.exit_status_request(id, code).await;
+            }
+            let _ = handle.eof(id).await;
+        }
+    }
+}
+
+/// The processes of a command, killed when its channel ends before they do.
+struct Group(Option<rustix::process::Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// Runs `line` in a real shell between the channel and real pipes.
+async fn run(channel: Channel<Msg>, line: &str, path: Option<String>, handle: &Handle) {
+    let id = channel.id();
+    let mut command = tokio::process::Command::new("sh");
+    command.args(["-c", line]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    if let Some(path) = path {
+        command.env("PATH", format!("{path}:{}", std::env::var("PATH").unwrap_or_default()));
+    }
+    let mut child = command.spawn().expect("a shell");
+    let leader = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+    let mut group = Group(leader);
+    let mut input = child.stdin.take();
+    let (mut stdout, mut stderr) = (child.stdout.take().expect("a pipe"), child.stderr.take().expect("a pipe"));
+    let (mut reader, writer) = channel.split();
+
+    // Unbounded, so that a command which does not read stalls nothing but itself.
+    let (queue, mut queued) = tokio::sync::mpsc::unbounded_channel();
+    let closed = async move {
+        while let Some(message) = reader.wait().await {
+            match message {
+                ChannelMsg::Data { data } => drop(queue.send(Some(data))),
+                ChannelMsg::Eof => drop(queue.send(None)),
+                ChannelMsg::Close => return,
+                _ => {}
+            }
+        }
+    };
+    let feed = async move {
+        while let Some(Some(data)) = queued.recv().await {
+            let Some(pipe) = input.as_mut() else { break };
+            if pipe.write_all(&data).await.is_err() {
+                break;
+            }
+        }
+        drop(input);
+        std::future::pending::<()>().await;
+    };
+    let out = async {
+        let mut buffer = vec![0; 32 * 1024];
+        while let Ok(count) = stdout.read(&mut buffer).await {
+            if count == 0 || writer.data_bytes(buffer[..count].to_vec()).await.is_err() {
+                break;
+            }
+        }
+    };
+    let err = async {
+        let mut buffer = vec![0; 32 * 1024];
+        while let Ok(count) = stderr.read(&mut buffer).await {
+            if count == 0 || writer.extended_data_bytes(1, buffer[..count].to_vec()).await.is_err() {
+                break;
+            }
+        }
+    };
+    let ended = async {
+        let (_, _, status) = tokio::join!(out, err, child.wait());
+        status.expect("a status")
+    };
+    tokio::select! {
+        () = closed => {}
+        () = feed => {}
+        status = ended => {
+            group.0 = None;
+            match status.signal() {
+                Some(signal) => {
+                    let name = match signal { 9 => Sig::KILL, 15 => Sig::TERM, other => Sig::Custom(other.to_string()) };
+                    let _ = handle.exit_signal_request(id, name, false, String::new(), String::new()).await;
+                }
+                None => {
+                    let code = u32::try_from(status.code().unwrap_or(255)).unwrap_or(255);
+                    let _ = handle.exit_status_request(id, code).await;
+                }
+            }
+            let _ = handle.eof(id).await;
+        }
+    }
+}
