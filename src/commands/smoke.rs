@@ -11,14 +11,15 @@ use crate::smoke;
 /// Runs the smoke test on the lab.
 pub async fn smoke(lab: &Lab, global: &Global, reporter: &Reporter) -> Result<Exit, Stop> {
     let cluster = open(&lab.inventory, reporter)?;
-    let report = under_lock("smoke", &cluster, global, reporter, |working| async {
+    let cluster = &cluster;
+    let report = under_lock("smoke", cluster, global, reporter, |working| async move {
         let sources = Sources { playbooks: None, templates: None };
-        let workshop = workshop_in_memory(&cluster, bundle(&cluster, &working.events).await?, &sources)?;
+        let workshop = workshop_in_memory(cluster, bundle(cluster, &working.events).await?, &sources)?;
         let controllers: Vec<_> = cluster.with_role(Role::Controller).collect();
         let first = controllers.first().ok_or_else(|| Stop::bad("the lab has no controller"))?;
-        let manifest = workshop.render("smoke.yaml", &cluster, first)?;
-        let connections = connect(&cluster, &controllers, &working.run).await;
-        let ok = smoke::run::run(&cluster, &manifest, &connections, &working.events).await;
+        let manifest = workshop.render("smoke.yaml", cluster, first)?;
+        let connections = connect(cluster, &controllers, &working.run).await;
+        let ok = smoke::run::run(cluster, &manifest, &connections, &working.events).await;
         Ok(Outcome { ok, connections, ..Outcome::default() })
     })
     .await?;
