@@ -29,7 +29,7 @@ pub fn single() -> Cluster {
     lab("single", vec![node], "10.240.0.10", 7443)
 }
 
-/// Three controllers, two load balancers' worth of trouble saved by one, three workers: machines that were there before.
+/// Three controllers, a load balancer and three workers: machines that were there before, joined by a VXLAN.
 pub fn ha() -> Cluster {
     let nodes = vec![
         node("lb-0", 5, &[Role::Loadbalancer]),
