@@ -128,6 +128,10 @@ impl Lab {
             let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
             let line = String::from_utf8_lossy(&line).replace('\0', " ");
             let cgroups = fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
+            // Without a command line it has ended, and waits for the host's own first process to take notice.
+            if line.is_empty() {
+                continue;
+            }
             if line.contains(&root) || cgroups.contains(&bridge) {
                 traces.push(format!("process {} {line}", entry.path().display()));
             }
