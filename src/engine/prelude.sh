@@ -65,7 +65,8 @@ link() { # mode, owner, sha256, path
   ln -- "$state/blobs/$3" "$temporary" 2>/dev/null || cp -- "$state/blobs/$3" "$temporary"
   chmod "$1" "$temporary"
   chown "$2" "$temporary"
-  mv -f -- "$temporary" "$4"
+  # Two names of one file cannot be renamed over each other: then the link is there already.
+  if [ "$temporary" -ef "$4" ]; then rm -f -- "$temporary"; else mv -f -- "$temporary" "$4"; fi
   remember "$3" "$4"
   remember "$3" "$state/blobs/$3"
 }
