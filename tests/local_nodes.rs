@@ -172,7 +172,10 @@ impl Drop for Lab {
             runtime.expect("a runtime").block_on(local::down(&directory, &events)).map(drop)
         };
         // Its own thread: the test's runtime is still there.
-        let _ = std::thread::spawn(down).join();
+        let result = std::thread::spawn(down).join().expect("down does not panic");
+        if !std::thread::panicking() {
+            result.expect("the lab goes down");
+        }
     }
 }
 

@@ -1,23 +1,35 @@
 # Runs one local node: boots it, boots it again when it asks for that, ends when it ends.
 #
-#     launch.sh FOLDER LAYOUT COMMAND...
+#     launch.sh enter|run FOLDER LAYOUT COMMAND...
 #
 # FOLDER/cgroups lists the node's cgroup in every hierarchy, one a line. LAYOUT is `legacy`, `unified`, or `scope`
 # (unified, and systemd has put this shell into a scope of its own). COMMAND is systemd-nspawn with its arguments.
 # FOLDER/pid always holds the process id of systemd-nspawn itself: ending that is a power failure.
 set -u
-folder=$1
-layout=$2
-shift 2
+phase=$1
+folder=$2
+layout=$3
+shift 3
 
-if [ "$layout" = scope ]; then
-    sed -n 's,^0::,/sys/fs/cgroup,p' /proc/self/cgroup >"$folder/cgroups"
+# First the node's cgroups are entered, then labctl is let go: from that moment on, whoever ends the node's cgroups ends
+# everything of the node. The second half is a session of its own, which outlives labctl and its terminal.
+if [ "$phase" = enter ]; then
+    if [ "$layout" = scope ]; then
+        sed -n 's,^0::,/sys/fs/cgroup,p' /proc/self/cgroup >"$folder/cgroups"
+    fi
+    while read -r cgroup; do
+        # A version 2 cgroup that hands controllers on may hold no process itself: each half gets one below.
+        if [ "$layout" != legacy ]; then
+            cgroup=$cgroup/launcher
+            mkdir -p "$cgroup" || exit 1
+        fi
+        echo 0 >"$cgroup/cgroup.procs" || exit 1
+    done <"$folder/cgroups"
+    exec setsid --fork sh "$folder/launch.sh" run "$folder" "$layout" "$@"
 fi
 
-# A version 2 cgroup that hands controllers on may hold no process itself: this shell and each boot get their own below.
 if [ "$layout" != legacy ]; then
     read -r cgroup <"$folder/cgroups"
-    mkdir -p "$cgroup/launcher" && echo 0 >"$cgroup/launcher/cgroup.procs" || exit 1
     for controller in $(cat "$cgroup/cgroup.controllers"); do
         echo "+$controller" >"$cgroup/cgroup.subtree_control" || :
     done

@@ -150,9 +150,11 @@ pub async fn down(lab: &LabDirectory, events: &Events) -> Result<Down, LocalErro
     events.emit(Event::StepStarted { step: STEP.into() });
     let lab_names = Names::of(lab);
     let names: Vec<String> = found(lab);
-    let removed = remove_folders(lab, &lab_names, &names).await?;
+    let removed = remove_folders(lab, &lab_names, &names).await;
+    // Also when a node would not go: the more is gone, the less there is to look at by hand.
     let owned = (lab.clone(), lab_names);
-    let swept = blocking("remove the lab's network", move || sweep(&owned.0, &owned.1)).await?;
+    let swept = blocking("remove the lab's network", move || sweep(&owned.0, &owned.1)).await;
+    let (removed, swept) = (removed?, swept?);
     let detail = if removed.is_empty() { "none there".to_owned() } else { format!("{} removed", count(removed.len())) };
     let changed = swept || !removed.is_empty();
     events.emit(Event::StepEnded { step: STEP.into(), detail, changed, took: begun.elapsed() });

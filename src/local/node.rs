@@ -244,29 +244,26 @@ impl NodeFolder {
         let console = self.console();
         let log = File::create(&console).map_err(LocalError::io("open", &console))?;
         let errors = log.try_clone().map_err(LocalError::io("open", &console))?;
-        // A session of its own: the node survives labctl and its terminal, and Ctrl-C does not reach it.
-        let mut command = program::command("setsid");
-        command.arg("--fork").args(self.launch_arguments(layout, scope));
+        let (program, arguments) = self.launch_command(layout, scope);
+        let mut command = program::command(program);
+        command.args(arguments).current_dir("/").stdout(log).stderr(errors);
         command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "yes");
         command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", if layout == Layout::Unified { "yes" } else { "no" });
-        let started = command.current_dir("/").stdout(log).stderr(errors).status();
-        match started {
+        match command.status() {
             Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(self.boot_error(format!("setsid ended with {status}"))),
-            Err(error) => Err(self.boot_error(format!("setsid could not be started: {error}"))),
+            Ok(status) => Err(self.boot_error(format!("its launcher ended with {status}"))),
+            Err(error) => Err(self.boot_error(format!("its launcher could not be started: {error}"))),
         }
     }
 
-    fn launch_arguments(&self, layout: Layout, scope: bool) -> Vec<String> {
+    /// The program that starts the node, and its arguments.
+    fn launch_command(&self, layout: Layout, scope: bool) -> (&'static str, Vec<String>) {
         let machine = self.machine();
         let mut arguments = Vec::new();
         if scope {
-            let unit = format!("--unit={machine}");
-            arguments.extend(
-                ["systemd-run", "--quiet", "--scope", "--collect", "--property=Delegate=yes"].map(String::from),
-            );
-            arguments.push(unit);
+            arguments.extend(["--quiet", "--scope", "--collect", "--property=Delegate=yes"].map(String::from));
+            arguments.extend([format!("--unit={machine}"), "sh".into()]);
         }
         let layout = match (layout, scope) {
             (Layout::Legacy, _) => "legacy",
@@ -274,7 +271,7 @@ impl NodeFolder {
             (Layout::Unified, true) => "scope",
         };
         let path = |name: &str| self.path.join(name).display().to_string();
-        arguments.extend(["sh".into(), path("launch.sh"), self.path.display().to_string(), layout.into()]);
+        arguments.extend([path("launch.sh"), "enter".into(), self.path.display().to_string(), layout.into()]);
         // A colon separates the two sides of a bind mount.
         let bind = |name: &str, to: &str| format!("--bind={}:{to}", path(name).replace(':', "\\:"));
         arguments.extend([
@@ -293,7 +290,7 @@ impl NodeFolder {
             "--resolv-conf=off".into(),
             "--timezone=off".into(),
             "--link-journal=no".into(),
-            "--console=passive".into(),
+            "--console=read-only".into(),
             // Image layers are overlays, and an overlay cannot lie over another.
             bind("containerd", "/var/lib/containerd"),
             bind("kubelet", "/var/lib/kubelet"),
@@ -305,7 +302,7 @@ impl NodeFolder {
         if Path::new("/lib/modules").is_dir() {
             arguments.push("--bind-ro=/lib/modules".into());
         }
-        arguments
+        (if scope { "systemd-run" } else { "sh" }, arguments)
     }
 }
 
@@ -400,12 +397,11 @@ mod tests {
     #[test]
     fn the_launcher_goes_through_systemd_only_where_it_must() {
         let node = folder(Path::new("/labs/a:b"));
-        let plain = node.launch_arguments(Layout::Legacy, false);
-        assert_eq!(plain[0], "sh");
-        assert_eq!(plain[3], "legacy");
+        let (program, plain) = node.launch_command(Layout::Legacy, false);
+        assert_eq!((program, plain[1].as_str(), plain[3].as_str()), ("sh", "enter", "legacy"));
         assert!(plain.contains(&"--bind=/labs/a\\:b/nodes/a/containerd:/var/lib/containerd".to_owned()));
-        let scoped = node.launch_arguments(Layout::Unified, true);
-        assert_eq!(scoped[0], "systemd-run");
+        let (program, scoped) = node.launch_command(Layout::Unified, true);
+        assert_eq!(program, "systemd-run");
         assert!(scoped.contains(&format!("--unit={}", node.machine())));
         assert!(scoped.contains(&"scope".to_owned()));
     }
