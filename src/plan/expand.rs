@@ -369,34 +369,48 @@ fn refuse_contradictions(plays: &[DesiredPlay]) -> Result<(), ExpandError> {
     Ok(())
 }
 
-/// Replaces the paths in every unit's `uses` by the files that lie there, with their hashes.
+/// Replaces the paths in every unit's `uses` by the files that lie there, with their hashes. A unit that several tasks
+/// name uses what all of them say: otherwise each would restart it for the other's sake, for ever.
 fn tell_units_what_they_use(plays: &mut [DesiredPlay]) -> Result<(), ExpandError> {
     let mut files: Files = BTreeMap::new();
-    for on in plays.iter().flat_map(|play| &play.nodes) {
-        let of_node = files.entry(on.node.clone()).or_default();
-        for task in &on.tasks {
-            if let Desired::File(file) = &task.desired {
-                of_node.insert(file.path.clone(), file.content.sha256().to_owned());
-            }
+    for (on, task) in tasks(plays) {
+        if let Desired::File(file) = &task.desired {
+            let sha256 = file.content.sha256().to_owned();
+            files.entry(on.node.clone()).or_default().insert(file.path.clone(), sha256);
         }
     }
-    for play in plays {
-        for on in &mut play.nodes {
-            let of_node = &files[&on.node];
-            for task in &mut on.tasks {
-                let Desired::Unit(unit) = &mut task.desired else { continue };
-                unit.uses = used_by(unit, of_node).map_err(|what| ExpandError {
-                    play: play.name.clone(),
-                    task: task.title.clone(),
-                    node: on.node.clone(),
-                    what,
-                })?;
-            }
+    let none = BTreeMap::new();
+    let mut uses: BTreeMap<(String, String), Vec<Used>> = BTreeMap::new();
+    for play in &*plays {
+        for (on, task) in tasks(std::slice::from_ref(play)) {
+            let Desired::Unit(unit) = &task.desired else { continue };
+            let found = used_by(unit, files.get(&on.node).unwrap_or(&none)).map_err(|what| ExpandError {
+                play: play.name.clone(),
+                task: task.title.clone(),
+                node: on.node.clone(),
+                what,
+            })?;
+            uses.entry((on.node.clone(), unit.name.clone())).or_default().extend(found);
+        }
+    }
+    for all in uses.values_mut() {
+        all.sort();
+        all.dedup();
+    }
+    for on in plays.iter_mut().flat_map(|play| &mut play.nodes) {
+        for task in &mut on.tasks {
+            let Desired::Unit(unit) = &mut task.desired else { continue };
+            unit.uses = uses.get(&(on.node.clone(), unit.name.clone())).cloned().unwrap_or_default();
         }
     }
     Ok(())
 }
 
+fn tasks(plays: &[DesiredPlay]) -> impl Iterator<Item = (&DesiredNode, &DesiredTask)> {
+    plays.iter().flat_map(|play| &play.nodes).flat_map(|on| on.tasks.iter().map(move |task| (on, task)))
+}
+
+/// The unit's own file with its drop-ins, and what its task names.
 fn used_by(unit: &Unit, files: &BTreeMap<String, String>) -> Result<Vec<Used>, String> {
     let used = |(path, sha256): (&String, &String)| Used { path: path.clone(), sha256: sha256.clone() };
     let below = |folder: &str| {
@@ -417,7 +431,5 @@ fn used_by(unit: &Unit, files: &BTreeMap<String, String>) -> Result<Vec<Used>, S
             return Err(format!("{} uses {}, which no task makes", unit.name, wanted.path));
         }
     }
-    all.sort();
-    all.dedup();
     Ok(all)
 }

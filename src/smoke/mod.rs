@@ -37,6 +37,15 @@ k() {{ kubectl -n "$ns" "$@"; }}
 pods() {{ k get pods -l app=web -o "jsonpath={{range .items[*]}}{{.metadata.name}} {{.status.podIP}} {{.spec.nodeName}}{{'\n'}}{{end}}"; }}
 fetch() {{ k exec "$1" -- wget -q -T 5 -O - "$2"; }} # pod, URL
 fail() {{ echo "$*" >&2; exit 1; }}
+# A Service's rules follow its creation after a moment, and a first packet that came too early is not sent elsewhere
+# later: so new connections are tried until one is answered.
+answers() {{ # pod, URL
+  for try in 1 2 3 4 5 6; do
+    k exec "$1" -- wget -q -T 2 -O - "$2" >/dev/null 2>&1 </dev/null && return
+    sleep 0.5
+  done
+  fetch "$1" "$2" >/dev/null </dev/null || fail "no answer from $2 to $1"
+}}
 "#
     )
 }
@@ -86,7 +95,7 @@ pub fn checks(cluster: &Cluster) -> Vec<Check> {
         check("a NodePort answers on every worker", format!(
             "port=$(k get service web-nodeport -o 'jsonpath={{.spec.ports[0].nodePort}}')\n\
              pods | while read -r pod _; do for node in {}; do\n  \
-             fetch \"$pod\" \"http://$node:$port/\" >/dev/null </dev/null || fail \"no answer from $node:$port to $pod\"\ndone; done\n",
+             answers \"$pod\" \"http://$node:$port/\"\ndone; done\n",
             addresses.join(" ")
         )),
         check("DNS resolves kubernetes from a pod", format!(
@@ -118,7 +127,9 @@ done || exit 1; done
 
 const CLUSTER_IP: &str = r#"address=$(k get service web -o 'jsonpath={.spec.clusterIP}')
 pods | while read -r pod _; do
-  for try in 1 2 3 4; do fetch "$pod" "http://$address/" >/dev/null </dev/null || fail "no answer from $address to $pod"; done
+  answers "$pod" "http://$address/"
+  # Once its rules are there, every connection is answered, whichever pod it is sent to.
+  for again in 1 2 3 4; do fetch "$pod" "http://$address/" >/dev/null </dev/null || fail "no answer from $address to $pod"; done
 done
 "#;
 
