@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Change, DesiredPlay, DesiredTask, Plan, PlannedNode, PlannedPlay};
-use crate::module::{Facts, State};
+use crate::module::{Desired, Facts, State};
 
 /// Holds what is desired against what was found. A node without facts is a node about which nothing is known, and
 /// everything on it differs.
@@ -23,6 +23,12 @@ pub fn plan(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Plan {
         plays.push(PlannedPlay { name: play.name.clone(), after: play.after.clone(), strategy: play.strategy, nodes });
     }
     Plan { plays }
+}
+
+/// Whether a task is about a unit that runs now.
+fn runs(task: &DesiredTask, facts: &Facts) -> bool {
+    let Desired::Unit(unit) = &task.desired else { return false };
+    facts.units.get(&unit.name).is_some_and(|found| found.active == "active")
 }
 
 /// One node's part of one play. `stirred`: something that the play comes after changes.
@@ -49,5 +55,5 @@ fn node(name: &str, tasks: &[DesiredTask], facts: &Facts, stirred: bool) -> Plan
             shell: task.desired.shell(),
         });
     }
-    PlannedNode { node: name.to_owned(), changes, unchanged }
+    PlannedNode { node: name.to_owned(), changes, unchanged, fresh: !tasks.iter().any(|task| runs(task, facts)) }
 }
