@@ -182,4 +182,3 @@ fn relative(path: &Path) -> String {
     let here = std::env::current_dir().ok();
     here.as_deref().and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path).display().to_string()
 }
-

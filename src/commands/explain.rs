@@ -16,7 +16,9 @@ pub async fn explain(args: &Explain, global: &Global, reporter: &Reporter) -> Re
     let nodes = limited(&cluster, &global.limit)?;
     if let Some(unknown) = args.play.iter().find(|name| plays.iter().all(|play| play.name != **name)) {
         let known: Vec<&str> = plays.iter().map(|play| play.name.as_str()).collect();
-        return Err(Stop::bad(format!("there is no play {unknown}")).help(format!("the plays are {}", known.join(", "))));
+        return Err(
+            Stop::bad(format!("there is no play {unknown}")).help(format!("the plays are {}", known.join(", ")))
+        );
     }
     let mut text = String::new();
     for play in plays.iter().filter(|play| args.play.is_empty() || args.play.contains(&play.name)) {
@@ -27,7 +29,11 @@ pub async fn explain(args: &Explain, global: &Global, reporter: &Reporter) -> Re
         for on in play.nodes.iter().filter(|on| nodes.iter().any(|node| node.name == on.node)) {
             text.push_str(&format!("## on {}\n\n", on.node));
             for task in &on.tasks {
-                text.push_str(&format!("{}{}\n\n", task.title, task.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default()));
+                text.push_str(&format!(
+                    "{}{}\n\n",
+                    task.title,
+                    task.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default()
+                ));
                 for line in task.desired.shell().lines() {
                     text.push_str(&format!("    {line}\n"));
                 }

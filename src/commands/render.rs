@@ -24,12 +24,20 @@ pub async fn render(args: &Render, global: &Global, reporter: &Reporter) -> Resu
         for task in tasks_of(&desired, &node.name) {
             let Desired::File(file) = &task.desired else { continue };
             let Content::Inline { bytes, .. } = &file.content else { continue };
-            let wanted = args.file.as_ref().is_none_or(|name| file.path == *name || file.origin.ends_with(&format!("/{name}.tera")));
+            let wanted = args
+                .file
+                .as_ref()
+                .is_none_or(|name| file.path == *name || file.origin.ends_with(&format!("/{name}.tera")));
             if !wanted || file.sensitive {
                 continue;
             }
             let Some(folder) = &args.to else {
-                text.push_str(&format!("# {}: {}\n{}\n", node.name, file.path, String::from_utf8_lossy(bytes).trim_end()));
+                text.push_str(&format!(
+                    "# {}: {}\n{}\n",
+                    node.name,
+                    file.path,
+                    String::from_utf8_lossy(bytes).trim_end()
+                ));
                 text.push('\n');
                 continue;
             };

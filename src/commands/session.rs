@@ -78,9 +78,10 @@ impl Workshop {
         let kubeconfigs = kubeconfigs(cluster, &pki).map_err(Stop::failed)?;
         let encryption_key = pki.require(store::ENCRYPTION_KEY).map_err(Stop::failed)?;
         let encryption_key = String::from_utf8_lossy(encryption_key).trim().to_owned();
-        let images = bundle.files.iter().filter_map(|(name, file)| {
-            Some((name.strip_prefix("image/")?.to_owned(), file.image.clone()?))
-        });
+        let images = bundle
+            .files
+            .iter()
+            .filter_map(|(name, file)| Some((name.strip_prefix("image/")?.to_owned(), file.image.clone()?)));
         let versions = bundle.files.iter().map(|(name, file)| (name.clone(), file.version.clone()));
         let artefacts = Artefacts { images: images.collect(), versions: versions.collect(), encryption_key };
         Ok(Self { pki, kubeconfigs, bundle, renderer, artefacts })
@@ -221,13 +222,7 @@ async fn listen_for_ctrl_c(cancel: watch::Sender<bool>, events: Events) {
     }
 }
 
-fn summary(
-    nodes: &[&Node],
-    outcome: &Outcome,
-    cancelled: bool,
-    took: Duration,
-    log: std::path::PathBuf,
-) -> RunSummary {
+fn summary(nodes: &[&Node], outcome: &Outcome, cancelled: bool, took: Duration, log: std::path::PathBuf) -> RunSummary {
     use std::sync::atomic::Ordering::Relaxed;
     let rows = nodes.iter().map(|node| {
         let traffic = outcome.connections.get(&node.name).map(|connection| connection.traffic());

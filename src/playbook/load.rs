@@ -78,7 +78,8 @@ mod tests {
     fn a_task_has_exactly_one_module() {
         let none = plays("- name: a\n  hosts: all\n  tasks:\n  - name: x\n").unwrap_err();
         assert!(none.to_string().contains("no module"), "{none}");
-        let two = plays("- name: a\n  hosts: all\n  tasks:\n  - image: { from: a }\n    directory: { path: /x }\n").unwrap_err();
+        let two = plays("- name: a\n  hosts: all\n  tasks:\n  - image: { from: a }\n    directory: { path: /x }\n")
+            .unwrap_err();
         assert!(two.to_string().contains("two modules"), "{two}");
     }
 

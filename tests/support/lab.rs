@@ -29,6 +29,11 @@ pub struct Run {
 impl Lab {
     /// The shipped inventory `name`, with the bundle that `make bundle` has put beside the sources.
     pub fn new(name: &'static str) -> Self {
+        Self::changed(name, &[])
+    }
+
+    /// A shipped inventory with some of its text replaced.
+    pub fn changed(name: &'static str, replaced: &[(&str, &str)]) -> Self {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let sources = Path::new(env!("CARGO_MANIFEST_DIR"));
         let bundle = sources.join("bundle").canonicalize().expect("there is a bundle: run `make bundle`");
@@ -37,13 +42,22 @@ impl Lab {
         assert!(text.contains("bundle: ../bundle"), "{name}.yaml names the bundle beside the sources");
         let text = text.replace("bundle: ../bundle", &format!("bundle: {}", bundle.display()));
         // Other networks than the shipped ones, so that a lab from `make demo` may run beside.
-        let text = text.replace("10.24", "10.23");
+        let mut text = text.replace("10.24", "10.23");
+        for (old, new) in replaced {
+            assert!(text.contains(old), "{name}.yaml has `{old}`");
+            text = text.replace(old, new);
+        }
         fs::write(folder.path().join("inventory.yaml"), text).expect("an inventory");
         Self { name, folder, _turn: turn }
     }
 
     pub fn directory(&self) -> PathBuf {
         self.folder.path().join(".labctl").join(self.name)
+    }
+
+    /// The lab's folder, with the inventory in it.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// labctl, in the lab's folder.
@@ -68,9 +82,9 @@ impl Lab {
         run
     }
 
-    /// Starts `up` and kills it, as a power failure of the workstation would, at the first event that `moment` picks.
-    /// Whether it came to that: a lab may be done before.
-    pub fn up_killed_at(&self, moment: impl Fn(&Value) -> bool) -> bool {
+    /// Starts `up` and kills it, as a power failure of the workstation would, at the first event that is one of
+    /// `moments`. Which one it was; `None` when the run got through.
+    pub fn up_killed_at_first(&self, moments: &[(&str, fn(&Value) -> bool)]) -> Option<usize> {
         let mut child = self
             .labctl(&["up", "--output", "json"])
             .stdout(Stdio::piped())
@@ -78,17 +92,17 @@ impl Lab {
             .spawn()
             .expect("labctl starts");
         let events = BufReader::new(child.stdout.take().expect("its output"));
-        let mut reached = false;
         for line in events.lines() {
             let event: Value = serde_json::from_str(&line.expect("a line")).expect("an event");
-            if moment(&event) {
-                reached = true;
-                break;
+            if let Some(index) = moments.iter().position(|(_, moment)| moment(&event)) {
+                child.kill().expect("it runs");
+                child.wait().expect("it ends");
+                return Some(index);
             }
         }
-        child.kill().expect("it runs");
-        child.wait().expect("it ends");
-        reached
+        let ended = child.wait().expect("it ends");
+        assert!(ended.success(), "the run that was not killed ended with {ended}");
+        None
     }
 
     /// Runs a command on a node over SSH; its standard output.
@@ -105,6 +119,17 @@ impl Lab {
             .env("KUBECONFIG", self.directory().join("admin.conf"))
             .output()
             .expect("kubectl starts")
+    }
+
+    /// Whether a condition comes true within two minutes.
+    pub fn within_two_minutes(&self, condition: impl Fn() -> bool) -> bool {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(120);
+        while std::time::Instant::now() < end {
+            if condition() {
+                return true;
+            }
+        }
+        false
     }
 
     /// The process of a node.
