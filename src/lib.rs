@@ -1,4 +1,109 @@
-//! labctl: declarative provisioning of real Kubernetes labs. (Architecture to be drawn here.)
+//! labctl turns machines into a Kubernetes lab: an inventory says what is to be, and a run makes the difference.
+//!
+//! This page is the map. It says which way data moves, what each room is for, how a run goes, and what lies where.
+//!
+//! # One way
+//!
+//! ```text
+//!  inventory ──> cluster ──> playbook ──> plan ──> engine ──> transport ──> the nodes
+//!                   │                      ^         │
+//!                   │     module: the      │         └──> event ──> report ──> a person, a program, a log
+//!                   │     vocabulary of    │
+//!                   │     desired states   │
+//!                   ├──> pki ──────────────┤
+//!                   ├──> bundle ───────────┤
+//!                   ├──> render ───────────┘
+//!                   │
+//!                   └──> local: nodes on this machine, made before the engine dials them
+//!
+//!  lab: what lies where on the workstation          smoke: does the lab work, asked through the engine's connections
+//!  cli: what can be typed ──> commands: one file a verb, the only place that wires all of these together
+//! ```
+//!
+//! Data moves from left to right, and a room knows only rooms that stand before it. Nothing is passed back: what the
+//! right side has to say, it says as an event. `tests/architecture.rs` holds every arrow, in a table that gives each
+//! room its reasons.
+//!
+//! # The rooms
+//!
+//! | room | what it is for |
+//! |---|---|
+//! | [`inventory`] | reads the YAML strictly and remembers the line and column of every word of it |
+//! | [`lab`] | knows where each thing lies in the lab directory, and writes there so that files appear whole and private |
+//! | [`cluster`] | works out every address, network, name and version once, and reports all problems at once |
+//! | [`event`] | is the contract between a run and its report: everything worth telling, as data |
+//! | [`module`] | has one file for each kind of task: what to ask a node, what differs, what to send, and the same by hand |
+//! | [`pki`] | says which certificates a lab needs, issues what is missing, and keeps it |
+//! | [`bundle`] | opens the folder of binaries and images that a lab is built from, or makes it of official releases |
+//! | [`render`] | turns a template and what is known of a node into the text of a file |
+//! | [`playbook`] | is the typed vocabulary of the runbook, and reads it from YAML |
+//! | [`plan`] | works out what is desired on each node, and holds it against what was found there |
+//! | [`transport`] | keeps one connection to one node, and carries commands and bytes over it |
+//! | [`local`] | makes, starts and removes nodes on this machine |
+//! | [`engine`] | connects, probes, pushes and applies: many nodes at a time, in the order that the plays ask for |
+//! | [`smoke`] | tries what a person would try on a fresh cluster, each check with its verdict |
+//! | [`report`] | tells a person, a program and the run log what happens |
+//! | [`cli`] | defines verbs and options, and nothing else |
+//! | [`commands`] | puts the rooms together, one file a verb |
+//!
+//! # The rules
+//!
+//! - **The middle is pure.** From a cluster and facts to changes there is no I/O, no clock and no randomness: `cluster`,
+//!   `module`, `plan`, the playbook's vocabulary and the certificates' specifications are functions. That is why they
+//!   can be tried with thousands of inputs, and why `plan` and `up` cannot disagree: they share one diff.
+//! - **Only `transport` and `local` touch machines.** One exception is wanted: `labctl ssh` becomes the `ssh` program.
+//! - **Only `report` prints.** Everything else emits events or returns what it has to say.
+//! - **A library that may be replaced one day is named in one place**: rcgen in `pki/issue`, tera in `render`, russh in
+//!   `transport/ssh`, indicatif and console in `report`, reqwest in `bundle`, and the YAML reader in `inventory/load`,
+//!   `playbook/load` and `bundle/lock`.
+//! - **An error says what, where, why and what to do**, and what is wrong with an inventory or a playbook is said before
+//!   any connection is opened.
+//! - **Secrets are never in an argument list, an environment, a log or an event.** They travel as the standard input of
+//!   a command, and lie in files of mode 0600.
+//!
+//! # How `up` goes
+//!
+//! 1. [`inventory::load`] reads the file, and [`cluster::resolve`] works the lab out of it. A mistake ends here, with
+//!    exit code 2, and all mistakes are named together.
+//! 2. [`engine::lock`] takes the lab's lock; a run log is begun beside it. From here on everything is an event.
+//! 3. [`local`] makes and starts the nodes that the inventory wants on this machine and that do not run.
+//! 4. [`bundle`] is opened, or completed from the official releases when the inventory names no folder.
+//! 5. [`pki`] holds the lab directory against what the cluster needs, issues the difference and saves it.
+//! 6. [`plan::expand`] works out what every play wants of every node: conditions decided, templates rendered, contents
+//!    hashed. A mistake in any template ends the run here, before a node was asked anything.
+//! 7. [`engine::connect`] dials all nodes, and [`engine::probe`] asks each of them, in one round trip, everything that
+//!    the plays want to know.
+//! 8. [`plan::preflight`] refuses nodes that cannot work (a clock that is wrong, a program that is missing), and
+//!    [`plan::diff`] makes the plan. It is complete before anything changes; `labctl plan` ends here.
+//! 9. [`engine::apply`] carries it out. Large files are pushed into the nodes' blob stores from the first moment. Each
+//!    play on each node is one stream with its small files and one script; it begins when the plays that it comes after
+//!    have ended and its large files have arrived. Tasks that can only be judged then (waits, commands, manifests) are
+//!    judged then.
+//! 10. [`report`] closes with a table of the nodes, a timeline of the plays, and what to type next.
+//!
+//! A lab in which nothing differs costs step 7 only: one round trip a node. A run that was cut off anywhere is finished
+//! by the same command, because every step looks at what is there and not at what an earlier run meant to do.
+//!
+//! `down` is the same engine with another playbook, which undoes each node's record; local nodes are removed whole.
+//!
+//! # What lies where
+//!
+//! On a node, the paths that people know from kubeadm and from guides:
+//!
+//! | path | what |
+//! |---|---|
+//! | `/usr/local/bin` | the binaries, as hard links into the blob store |
+//! | `/etc/kubernetes/pki`, `/etc/kubernetes/*.conf` | certificates and keys under kubeadm's names; kubeconfigs |
+//! | `/etc/systemd/system` | one unit a program |
+//! | `/var/lib/etcd`, `/etc/etcd` | etcd's data; how its cluster was founded |
+//! | `/var/lib/kubelet`, `/var/lib/kube-proxy`, `/etc/containerd` | configuration and state of the workers' programs |
+//! | `/etc/cni/net.d`, `/opt/cni/bin` | the pod network's configuration and plugins |
+//! | `/var/lib/labctl` | labctl's own: the node record, copies of files that it replaced, the blob store |
+//!
+//! On the workstation, the lab directory `.labctl/<name>/` beside the inventory ([`lab::LabDirectory`]): `pki/`,
+//! `admin.conf`, `known_hosts`, `lock`, `runs/`, and for local nodes `ssh/` and `nodes/`. What can be had again, releases
+//! and the local nodes' base image, lies in the cache ([`lab::cache_directory`]).
+
 pub mod bundle;
 pub mod cli;
 pub mod cluster;

@@ -365,8 +365,8 @@ fn a_lost_ca_or_secret_is_never_replaced_silently() {
             lab.refuses(&cluster),
             format!(
                 "pki/{name} is missing, but {evidence} is there: this lab already runs with the lost one, and a new one \
-                 would not fit; restore it from a backup of the lab directory, or run `labctl recover` to fetch it from \
-                 a controller"
+                 would not fit; restore it from a backup of the lab directory, or fetch it from a \
+                 controller's /etc/kubernetes/pki"
             )
         );
     }
@@ -376,7 +376,7 @@ fn a_lost_ca_or_secret_is_never_replaced_silently() {
 fn a_spoilt_file_is_named_with_what_is_wrong_and_what_to_do() {
     let cluster = cluster();
     let again = |name: &str| format!("delete {name}.crt and {name}.key there to have both issued again");
-    let restore = "restore it from a backup of the lab directory, or run `labctl recover`".to_owned();
+    let restore = "restore it from a backup of the lab directory".to_owned();
     let not_pem: &[u8] = b"garbage";
     for (name, content, problem, remedy) in [
         ("admin.crt", not_pem, "is not a PEM file", again("admin")),
@@ -397,7 +397,7 @@ fn a_spoilt_file_is_named_with_what_is_wrong_and_what_to_do() {
 #[test]
 fn what_does_not_belong_in_a_cas_place_is_refused() {
     let cluster = cluster();
-    let restore = "restore it from a backup of the lab directory, or run `labctl recover`";
+    let restore = "restore it from a backup of the lab directory";
     let other = Lab::with_certificates_for(&cluster);
     let lab = Lab::with_certificates_for(&cluster);
     let put = |from: &Lab, source: &str, target: &str| {
@@ -450,7 +450,7 @@ fn an_expired_ca_is_refused_and_an_expired_certificate_is_not() {
     assert_eq!(replaced.issued.len(), leaves(&cluster).len());
     assert_eq!(replaced.issued[0].why.to_string(), "expired on 2026-06-01");
     let refused = later(3651).expect_err("the CA has expired").to_string();
-    assert!(refused.ends_with("ca.crt expired on 2035-05-30; replace it with `labctl certs rotate-ca`"), "{refused}");
+    assert!(refused.ends_with("ca.crt expired on 2035-05-30; a new CA is a new lab: `labctl down`, then `labctl up`"), "{refused}");
 }
 
 #[test]

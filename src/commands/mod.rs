@@ -1,4 +1,4 @@
-//! The verbs, one file each: wiring, no logic. What a verb needs in common lies in [`session`].
+//! The verbs, one file each: wiring, no logic. What a verb needs in common lies in `session`.
 
 mod bundle;
 mod converge;

@@ -22,7 +22,7 @@ use crate::plan::expand::{Materials, expand};
 use crate::playbook::Playbook;
 use crate::render::Renderer;
 use crate::render::context::Artefacts;
-use crate::report::{Reporter, RunLog, RunReport};
+use crate::report::{self, Reporter, RunLog, RunReport};
 
 /// Reads and resolves the inventory; says all that is wrong with it.
 pub fn open(path: &Path, reporter: &Reporter) -> Result<Cluster, Stop> {
@@ -217,7 +217,7 @@ async fn listen_for_ctrl_c(cancel: watch::Sender<bool>, events: Events) {
     events.emit(Event::Cancelling);
     if tokio::signal::ctrl_c().await.is_ok() {
         // What nodes were doing goes on or is cut off; running the same command again finishes it.
-        let _ = console::Term::stderr().show_cursor();
+        report::restore_terminal();
         std::process::exit(130);
     }
 }

@@ -97,7 +97,7 @@ fn not_yaml(file: &Path, text: &str, error: &NotYaml) -> Problem {
 }
 
 fn empty(file: &Path) -> Problem {
-    Problem::error(file, Position::default(), "the inventory is empty", "`labctl init` writes one to begin with")
+    Problem::error(file, Position::default(), "the inventory is empty", "begin with `name`, `kubernetes` and `nodes`")
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -116,7 +116,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 fn unreadable(path: &Path, error: &io::Error) -> Problem {
     let (what, help) = match error.kind() {
         io::ErrorKind::NotFound => {
-            ("no such file".to_owned(), "name an inventory that exists, or write one with `labctl init`")
+            ("no such file".to_owned(), "name an inventory that exists, or begin with a copy of inventories/kthw.yaml")
         }
         _ if path.is_dir() => {
             ("a folder, not an inventory".to_owned(), "name the file in it, such as `inventory.yaml`")

@@ -57,7 +57,7 @@ pub enum LocalError {
         now: String,
     },
     /// The lab has no such local node.
-    #[error("there is no local node {node} in {}; `labctl status` lists the ones there are", folder.display())]
+    #[error("there is no local node {node} in {}", folder.display())]
     Unknown {
         /// The name that was asked for.
         node: String,

@@ -63,8 +63,8 @@ impl Authority {
     /// # Errors
     /// [`PkiError::Unusable`] naming the file, what is wrong with it and what to do.
     pub fn load(spec: &CertSpec, pair: &Pair, folder: &Path, now: OffsetDateTime) -> Result<Self, PkiError> {
-        const RESTORE: &str = "restore it from a backup of the lab directory, or run `labctl recover`";
-        const ROTATE: &str = "replace it with `labctl certs rotate-ca`";
+        const RESTORE: &str = "restore it from a backup of the lab directory";
+        const OVER: &str = "a new CA is a new lab: `labctl down`, then `labctl up`";
         let unusable = |file: String, problem: String, remedy: &str| PkiError::Unusable {
             path: folder.join(file),
             problem,
@@ -87,7 +87,7 @@ impl Authority {
             return Err(bad_certificate(problem, "check the clock of this machine"));
         }
         if now > certificate.not_after {
-            return Err(bad_certificate(format!("expired on {}", certificate.not_after.date()), ROTATE));
+            return Err(bad_certificate(format!("expired on {}", certificate.not_after.date()), OVER));
         }
         let key = read_key(&pair.key).map_err(bad_key)?;
         if key.subject_public_key_info() != certificate.public_key {

@@ -56,7 +56,7 @@ pub enum PkiError {
     /// Something that cannot be made a second time is gone: a new one would not fit what was made with the old.
     #[error(
         "{} is missing, but {evidence} is there: this lab already runs with the lost one, and a new one would not fit; \
-         restore it from a backup of the lab directory, or run `labctl recover` to fetch it from a controller",
+         restore it from a backup of the lab directory, or fetch it from a controller's /etc/kubernetes/pki",
         path.display()
     )]
     Lost {

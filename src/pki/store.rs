@@ -175,7 +175,7 @@ fn ensure_secrets(
 ) -> Result<(), PkiError> {
     // Secrets are saved first of all, so a certificate on disk proves that they once were there.
     let evidence = || specs.iter().filter(|spec| !spec.is_ca()).find_map(|spec| files.trace_of(spec));
-    let restore = "restore it from a backup of the lab directory, or run `labctl recover`";
+    let restore = "restore it from a backup of the lab directory";
 
     match files.text(ENCRYPTION_KEY, restore)? {
         Some(text) if issue::is_encryption_key(text.trim()) => {
@@ -224,7 +224,7 @@ fn ensure_ca(
     now: OffsetDateTime,
 ) -> Result<Authority, PkiError> {
     let (certificate, key) = (spec.certificate_file(), spec.key_file());
-    let restore = "restore it from a backup of the lab directory, or run `labctl recover`";
+    let restore = "restore it from a backup of the lab directory";
     let pair = match (files.text(&certificate, restore)?, files.text(&key, restore)?) {
         (Some(certificate), Some(key)) => Pair { certificate: certificate.to_owned(), key: key.to_owned() },
         // A run never leaves a certificate without its key, so this one's key was lost, not never made.

@@ -127,21 +127,34 @@ pub struct Task {
 
 /// The modules, with their arguments as the YAML has them.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs, reason = "the arguments' own types carry the meaning")]
 pub enum Module {
+    /// `directory`.
     Directory(DirectoryArgs),
+    /// `file`.
     File(FileArgs),
+    /// `template`.
     Template(TemplateArgs),
+    /// `binary`.
     Binary(BinaryArgs),
+    /// `image`.
     Image(ImageArgs),
+    /// `unit`.
     Unit(UnitArgs),
+    /// `command`.
     Command(CommandArgs),
+    /// `sysctl`.
     Sysctl(SysctlArgs),
+    /// `kernel_module`.
     KernelModule(KernelModuleArgs),
+    /// `package`.
     Package(PackageArgs),
+    /// `route`.
     Route(RouteArgs),
+    /// `hosts_entry`.
     HostsEntry(HostsEntryArgs),
+    /// `kubectl_apply`.
     KubectlApply(KubectlApplyArgs),
+    /// `wait`.
     Wait(WaitArgs),
 }
 

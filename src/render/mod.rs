@@ -5,7 +5,7 @@
 //! mistake in any template ends a run before it has touched a node. A variable that does not exist is an error, never
 //! an empty string. Nothing is escaped for HTML: what is written is units and YAML.
 //!
-//! A line that holds nothing but a tag (`{% if .. %}`, `{# .. #}`) leaves no trace in the file; see [`lines`].
+//! A line that holds nothing but a tag (`{% if .. %}`, `{# .. #}`) leaves no trace in the file; see `lines`.
 
 pub mod context;
 mod filters;

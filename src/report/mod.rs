@@ -1,9 +1,11 @@
 //! Everything that labctl says: it drains the events of a run into displays and logs, and it alone prints.
 //!
-//!     events ── run ──┬── Terminal   a person watches: permanent lines, and a live picture below them
-//!                     ├── Plain      a pipe or a file: one line a noteworthy event
-//!                     ├── Json       a program: one event a line on the standard output
-//!                     └── RunLog     the lab directory: every event, always
+//! ```text
+//! events ── run ──┬── Terminal   a person watches: permanent lines, and a live picture below them
+//!                 ├── Plain      a pipe or a file: one line a noteworthy event
+//!                 ├── Json       a program: one event a line on the standard output
+//!                 └── RunLog     the lab directory: every event, always
+//! ```
 //!
 //! What was asked for (a plan, a table, a rendered file) goes to the standard output, what is told on the way to the
 //! standard error. A reader that went away is no reason to fail: what cannot be said is left unsaid.
@@ -231,6 +233,11 @@ impl Reporter {
             None => format!("  {line}"),
         }
     }
+}
+
+/// Gives the terminal back what a live display took from it, for a process that is about to end without closing.
+pub fn restore_terminal() {
+    let _ = console::Term::stderr().show_cursor();
 }
 
 /// Prints lines; a stream that is gone is none of the run's business.
