@@ -21,7 +21,11 @@ const ROOMS: &[Room] = &[
     room("module", &[], "it is the vocabulary of desired states, which knows neither labs nor playbooks"),
     room("cluster", &["inventory", "lab"], "everything is worked out from the inventory, once, and from nothing else"),
     room("pki", &["cluster", "lab"], "certificates follow from the cluster alone, and are kept in the lab directory"),
-    room("bundle", &["cluster", "event"], "a bundle is made for a version; it must not know what is done with its files"),
+    room(
+        "bundle",
+        &["cluster", "event"],
+        "a bundle is made for a version; it must not know what is done with its files",
+    ),
     room("render", &["cluster"], "a file is made of a template and the cluster, so that a render is the same anywhere"),
     room("playbook", &["cluster", "module"], "it is the vocabulary of the YAML: roles and modules, still unrendered"),
     room(
@@ -46,8 +50,21 @@ const ROOMS: &[Room] = &[
     room(
         "commands",
         &[
-            "bundle", "cli", "cluster", "engine", "event", "inventory", "lab", "local", "module", "pki", "plan",
-            "playbook", "render", "report", "smoke",
+            "bundle",
+            "cli",
+            "cluster",
+            "engine",
+            "event",
+            "inventory",
+            "lab",
+            "local",
+            "module",
+            "pki",
+            "plan",
+            "playbook",
+            "render",
+            "report",
+            "smoke",
         ],
         "it wires rooms together; a connection or a byte on the wire is the engine's work",
     ),
@@ -81,12 +98,27 @@ const MAY_TOUCH: &[&str] = &[
 
 /// The pure middle: functions of what they are given.
 const PURE: &[&str] = &[
-    "cluster/", "module/", "plan/", "playbook/mod.rs", "pki/spec.rs", "pki/inspect.rs", "pki/kubeconfig.rs",
+    "cluster/",
+    "module/",
+    "plan/",
+    "playbook/mod.rs",
+    "pki/spec.rs",
+    "pki/inspect.rs",
+    "pki/kubeconfig.rs",
     "bundle/releases.rs",
 ];
 /// What a function of its arguments alone has no use for.
-const IMPURE: &[&str] =
-    &["std::fs", "std::env", "std::process", "tokio", "rand", "SystemTime::now", "Instant::now", "now_utc", "std::net::Tcp"];
+const IMPURE: &[&str] = &[
+    "std::fs",
+    "std::env",
+    "std::process",
+    "tokio",
+    "rand",
+    "SystemTime::now",
+    "Instant::now",
+    "now_utc",
+    "std::net::Tcp",
+];
 
 /// Longer than this, a file is more than one thing.
 const LONGEST_FILE: usize = 600;
@@ -248,7 +280,8 @@ fn no_file_is_longer_than_one_can_read() {
     let mut long = Vec::new();
     for folder in ["src", "tests", "playbooks", "templates", "inventories"] {
         for path in files_below(&root().join(folder)) {
-            let ours = path.extension().is_some_and(|it| ["rs", "yaml", "tera", "sh", "md", "go"].iter().any(|e| it == *e));
+            let ours =
+                path.extension().is_some_and(|it| ["rs", "yaml", "tera", "sh", "md", "go"].iter().any(|e| it == *e));
             let lines = if ours { fs::read_to_string(&path).map_or(0, |text| text.lines().count()) } else { 0 };
             if lines > LONGEST_FILE {
                 long.push(format!("{} has {lines} lines", path.display()));
@@ -269,7 +302,10 @@ fn the_scan_sees_what_a_compiler_would() {
     assert_eq!(found("use super::super::report::Reporter;"), ["report"]);
     assert_eq!(found("mod tests { use super::super::Run; } use super::super::cli;"), ["engine", "cli"]);
     assert_eq!(found("pub(crate) fn f() {} pub(in crate::engine) fn g() {}"), ["engine"]);
-    assert_eq!(found("// crate::report\n/* crate::cli /* x */ */ let s = \"crate::cli\"; let r = r#\"crate::\"cli\"#;"), [""; 0]);
+    assert_eq!(
+        found("// crate::report\n/* crate::cli /* x */ */ let s = \"crate::cli\"; let r = r#\"crate::\"cli\"#;"),
+        [""; 0]
+    );
     assert_eq!(found("fn f<'a>(x: &'a str) -> char { '\"' } use crate::lab;"), ["lab"]);
 }
 
@@ -327,7 +363,8 @@ fn sources() -> impl Iterator<Item = Source> {
         }
         let code = blanked(&text);
         // Unit tests stand at the end of their file.
-        let shipped = code.split_once("#[cfg(test)]\nmod tests {").map_or(code.as_str(), |(shipped, _)| shipped).to_owned();
+        let shipped =
+            code.split_once("#[cfg(test)]\nmod tests {").map_or(code.as_str(), |(shipped, _)| shipped).to_owned();
         Source { path, text, code, shipped, modules }
     })
 }
@@ -388,9 +425,8 @@ fn literal_end(chars: &[char], at: usize) -> Option<usize> {
         }
         'r' if !in_word || chars[at - 1] == 'b' => {
             let hashes = chars[at + 1..].iter().take_while(|c| **c == '#').count();
-            let closes = |rest: &[char]| {
-                rest[0] == '"' && rest.len() > hashes && rest[1..=hashes].iter().all(|c| *c == '#')
-            };
+            let closes =
+                |rest: &[char]| rest[0] == '"' && rest.len() > hashes && rest[1..=hashes].iter().all(|c| *c == '#');
             (next(1 + hashes) == '"').then(|| find(chars, at + 2 + hashes, closes) + 1 + hashes)
         }
         '"' => Some(closing(chars, at, '"')),
