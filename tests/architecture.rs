@@ -1,7 +1,7 @@
 //! Holds the drawing in `src/lib.rs`: who may import whom, which library is named where, and what no file may do.
 //!
-//! The sources are read as text, with comments and strings blanked out, and every path that begins with `crate`,
-//! `super` or `self` is followed to the top-level module that it ends in. That is coarser than a compiler and enough:
+//! The sources are read as text, with comments and strings blanked out, and every path that begins with `crate`
+//! or `super` is followed to the top-level module that it ends in. That is coarser than a compiler and enough:
 //! a path that is written in no file is not used either.
 
 use std::collections::BTreeSet;
@@ -183,69 +183,31 @@ fn the_drawing_and_the_table_have_every_top_level_module() {
 
 #[test]
 fn a_library_is_named_where_it_belongs_and_nowhere_else() {
-    let mut broken = String::new();
-    for source in sources() {
-        for (library, places) in LIBRARIES {
-            let foreign = !source.is_in(places);
-            for line in source.lines_with(&format!("{library}::")).filter(|_| foreign) {
-                let place = source.place();
-                let _ = writeln!(broken, "{place}:{line}: only {} may name {library}", places.join(", "));
-            }
-        }
+    for (library, places) in LIBRARIES {
+        let instead = format!("only {} may name it", places.join(", "));
+        refuse(&[&format!("{library}::")], |source| !source.is_in(places), &instead);
     }
-    assert!(broken.is_empty(), "\n{broken}");
 }
 
 #[test]
 fn only_transport_and_local_touch_machines() {
-    let mut broken = String::new();
-    for source in sources().filter(|source| !source.is_in(MAY_TOUCH)) {
-        for word in TOUCHING {
-            for line in source.lines_with(word) {
-                let _ = writeln!(broken, "{}:{line}: {word} belongs in transport or local", source.place());
-            }
-        }
-    }
-    assert!(broken.is_empty(), "\n{broken}");
+    refuse(TOUCHING, |source| !source.is_in(MAY_TOUCH), "that is for transport or local to do");
 }
 
 #[test]
 fn the_middle_is_pure() {
-    let mut broken = String::new();
-    for source in sources().filter(|source| source.is_in(PURE)) {
-        for word in IMPURE {
-            for line in source.lines_with(word) {
-                let _ = writeln!(broken, "{}:{line}: {word}; let the caller pass in what it is for", source.place());
-            }
-        }
-    }
-    assert!(broken.is_empty(), "\n{broken}");
+    refuse(IMPURE, |source| source.is_in(PURE), "let the caller pass in what it is for");
 }
 
 #[test]
 fn only_the_report_prints() {
-    let mut broken = String::new();
-    for source in sources().filter(|source| !source.is_in(&["report/"])) {
-        for word in ["println!", "print!", "eprintln!", "eprint!", "stdout()", "stderr()"] {
-            for line in source.lines_with(word) {
-                let _ = writeln!(broken, "{}:{line}: {word}; emit an event, or return it", source.place());
-            }
-        }
-    }
-    assert!(broken.is_empty(), "\n{broken}");
+    let printing = ["println!", "print!", "eprintln!", "eprint!", "stdout()", "stderr()"];
+    refuse(&printing, |source| !source.is_in(&["report/"]), "emit an event, or return it");
 }
 
 #[test]
 fn nothing_unfinished_is_left_in_the_sources() {
-    let mut broken = String::new();
-    for source in sources() {
-        for word in ["todo!", "dbg!", "unimplemented!"] {
-            for line in source.lines_with(word) {
-                let _ = writeln!(broken, "{}:{line}: {word}", source.place());
-            }
-        }
-    }
-    assert!(broken.is_empty(), "\n{broken}");
+    refuse(&["todo!", "dbg!", "unimplemented!"], |_| true, "finish it, or leave it out");
 }
 
 #[test]
@@ -307,6 +269,19 @@ fn the_scan_sees_what_a_compiler_would() {
         [""; 0]
     );
     assert_eq!(found("fn f<'a>(x: &'a str) -> char { '\"' } use crate::lab;"), ["lab"]);
+}
+
+/// Fails, naming every place, when one of `words` stands in a source file that `concerns` picks.
+fn refuse(words: &[&str], concerns: impl Fn(&Source) -> bool, instead: &str) {
+    let mut broken = String::new();
+    for source in sources().filter(concerns) {
+        for word in words {
+            for line in source.lines_with(word) {
+                let _ = writeln!(broken, "{}:{line}: {word}: {instead}", source.place());
+            }
+        }
+    }
+    assert!(broken.is_empty(), "\n{broken}");
 }
 
 /// A source file of the crate.
