@@ -14,6 +14,7 @@ use crate::cli::{Global, Sources};
 use crate::cluster::{self, Cluster, Node, Role};
 use crate::engine::apply::Applied;
 use crate::engine::{Connections, Run, lock};
+use crate::inventory::{Problem, did_you_mean};
 use crate::event::{Event, Events, NodeSummary, RunSummary};
 use crate::lab::{LabDirectory, cache_directory};
 use crate::pki::{kubeconfig::kubeconfigs, store};
@@ -29,15 +30,22 @@ pub fn open(path: &Path, reporter: &Reporter) -> Result<Cluster, Stop> {
     let subject = path.display().to_string();
     match cluster::open(path) {
         Ok((cluster, warnings)) => {
-            for warning in warnings {
-                reporter.warning(&warning.to_string());
-            }
+            warn(reporter, &warnings);
             Ok(cluster)
         }
         Err(problems) => {
-            reporter.problems(&subject, &problems);
+            let (errors, warnings): (Vec<Problem>, Vec<Problem>) = problems.into_iter().partition(Problem::is_error);
+            warn(reporter, &warnings);
+            reporter.problems(&subject, &errors);
             Err(Stop::silent(Exit::Bad))
         }
+    }
+}
+
+/// Tells of what works and deserves a look, with its place in the inventory and what would be better.
+fn warn(reporter: &Reporter, warnings: &[Problem]) {
+    for warning in warnings {
+        reporter.warning(&format!("{warning:#}"));
     }
 }
 
@@ -48,12 +56,27 @@ pub fn lab_of(cluster: &Cluster) -> LabDirectory {
 
 /// The nodes that `--limit` leaves, in the inventory's order.
 pub fn limited<'a>(cluster: &'a Cluster, limit: &[String]) -> Result<Vec<&'a Node>, Stop> {
-    if let Some(unknown) = limit.iter().find(|name| cluster.node(name).is_none()) {
-        let known: Vec<&str> = cluster.nodes.iter().map(|node| node.name.as_str()).collect();
-        return Err(Stop::bad(format!("--limit names {unknown}, which is no node of this lab"))
-            .help(format!("the nodes are {}", known.join(", "))));
+    for name in limit {
+        node(cluster, name)?;
     }
     Ok(cluster.nodes.iter().filter(|node| limit.is_empty() || limit.contains(&node.name)).collect())
+}
+
+/// The node called `name`.
+pub fn node<'a>(cluster: &'a Cluster, name: &str) -> Result<&'a Node, Stop> {
+    known(name, "node", "of this lab", cluster.nodes.iter().map(|node| node.name.as_str()))?;
+    cluster.node(name).ok_or_else(|| Stop::silent(Exit::Bad))
+}
+
+/// Refuses a name that is none of `all`; `what` is what has such names, and `whose` are they.
+pub fn known<'a>(name: &str, what: &str, whose: &str, all: impl Iterator<Item = &'a str>) -> Result<(), Stop> {
+    let all: Vec<&str> = all.collect();
+    if all.contains(&name) {
+        return Ok(());
+    }
+    let meant = did_you_mean(name, all.iter().copied()).map(|meant| format!("did you mean {meant}? ")).unwrap_or_default();
+    let help = format!("{meant}the {what}s are {}", all.join(", "));
+    Err(Stop::bad(format!("`{name}` is no {what} {whose}")).help(help))
 }
 
 /// Prints to the standard output. A reader that went away has seen what it wanted.
@@ -117,26 +140,44 @@ pub fn workshop_in_memory(cluster: &Cluster, bundle: Bundle, sources: &Sources) 
     Workshop::new(ensured.pki, bundle, sources, cluster)
 }
 
-/// Certificates ensured and kept, as a step of a run.
-pub fn workshop_kept(cluster: &Cluster, bundle: Bundle, sources: &Sources, events: &Events) -> Result<Workshop, Stop> {
+/// What the playbook desires, from certificates that are ensured and kept, as a step of a run. A playbook or template
+/// with a mistake is refused before anything is kept.
+pub fn desired_kept(
+    cluster: &Cluster,
+    playbook: &Playbook,
+    bundle: Bundle,
+    sources: &Sources,
+    events: &Events,
+) -> Result<Vec<DesiredPlay>, Stop> {
     let (step, started) = ("certificates".to_owned(), Instant::now());
     events.emit(Event::StepStarted { step: step.clone() });
     let lab = lab_of(cluster);
     let ensured = store::ensure(cluster, &lab, now()).map_err(Stop::failed)?;
+    let workshop = Workshop::new(ensured.pki.clone(), bundle, sources, cluster)?;
+    let desired = workshop.expand(playbook, cluster)?;
     ensured.save(&lab).map_err(Stop::failed)?;
     let issued = ensured.issued.len();
-    let workshop = Workshop::new(ensured.pki, bundle, sources, cluster)?;
     if let Some(admin) = workshop.admin_conf() {
         lab.write_private(&lab.admin_conf(), admin).map_err(Stop::failed)?;
     }
     let detail = if issued == 0 { "all valid".to_owned() } else { format!("{issued} issued") };
     events.emit(Event::StepEnded { step, detail, changed: issued > 0, took: started.elapsed() });
-    Ok(workshop)
+    Ok(desired)
 }
 
 /// The bundle, opened; downloaded first when the inventory names none.
 pub async fn bundle(cluster: &Cluster, events: &Events) -> Result<Bundle, Stop> {
     crate::bundle::pull::for_cluster(cluster, &cache_directory(), events).await.map_err(Stop::failed)
+}
+
+/// The bundle for a reader of the runbook: what would be fetched, where it is not there yet.
+pub fn outlook(cluster: &Cluster, reporter: &Reporter) -> Result<Bundle, Stop> {
+    let (bundle, there) = crate::bundle::outlook(cluster, &cache_directory()).map_err(Stop::failed)?;
+    if !there {
+        let folder = bundle.folder.display();
+        reporter.note(&format!("there is no bundle in {folder} yet; these are the releases that a pull would fetch"));
+    }
+    Ok(bundle)
 }
 
 fn now() -> time::OffsetDateTime {
@@ -181,9 +222,12 @@ where
 {
     let nodes = limited(cluster, &global.limit)?;
     let lab = lab_of(cluster);
-    let _lock = lock::take(&lab, verb)
-        .map_err(|error| Stop::failed(error).help("wait for it to end; a lock never outlives its run"))?;
-    let log = RunLog::create(&lab.runs(), SystemTime::now()).map_err(Stop::failed)?;
+    let _lock = lock::take(&lab, verb).map_err(|error| {
+        let help = error.help();
+        Stop::failed(error).help(help)
+    })?;
+    let log = RunLog::create(&lab.runs(), SystemTime::now())
+        .map_err(|error| Stop::failed(format!("cannot write the run log in {}: {error}", lab.runs().display())))?;
     let log_path = log.path().to_path_buf();
     let (events, receiver) = Events::channel();
     let telling = reporter.spawn(receiver, Some(log));
