@@ -18,7 +18,15 @@ pub async fn bundle(verb: &Verb, _global: &Global, reporter: &Reporter) -> Resul
         Verb::Pull(_) => {
             let (events, receiver) = Events::channel();
             let telling = reporter.spawn(receiver, None);
-            let pulled = pull::pull(cluster.kubernetes, pull::host_architecture(), &folder, &cache, &Sources::official(), &events).await;
+            let pulled = pull::pull(
+                cluster.kubernetes,
+                pull::host_architecture(),
+                &folder,
+                &cache,
+                &Sources::official(),
+                &events,
+            )
+            .await;
             drop(events);
             telling.await.map_err(Stop::failed)?;
             pulled.map_err(Stop::failed)?;

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::session::{
-    Outcome, bundle, desired_kept, exit_of, lab_of, limited, open, under_lock, workshop_in_memory,
-};
+use super::session::{Outcome, bundle, desired_kept, exit_of, lab_of, limited, open, under_lock, workshop_in_memory};
 use super::{Exit, Stop};
 use crate::cli::{Converge, Global, Play};
 use crate::cluster::{Cluster, Node};
@@ -182,4 +180,3 @@ fn relative(path: &Path) -> String {
     let here = std::env::current_dir().ok();
     here.as_deref().and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path).display().to_string()
 }
-

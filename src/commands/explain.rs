@@ -24,8 +24,11 @@ pub fn explain(args: &Explain, global: &Global, reporter: &Reporter) -> Result<E
 pub fn graph(args: &Graph, reporter: &Reporter) -> Result<Exit, Stop> {
     open(&args.lab.inventory, reporter)?;
     let playbook = standard::find("up", args.sources.playbooks.as_deref()).map_err(Stop::bad)?;
-    print(reporter, &match args.format {
-        GraphFormat::Mermaid => graph::mermaid(&playbook),
-        GraphFormat::Dot => graph::dot(&playbook),
-    })
+    print(
+        reporter,
+        &match args.format {
+            GraphFormat::Mermaid => graph::mermaid(&playbook),
+            GraphFormat::Dot => graph::dot(&playbook),
+        },
+    )
 }

@@ -11,7 +11,7 @@ pub fn kubeconfig(args: &Kubeconfig, reporter: &Reporter) -> Result<Exit, Stop> 
     let path = lab_of(&cluster).admin_conf();
     let text = std::fs::read_to_string(&path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
-            Stop::failed(format!("the lab {} has no kubeconfig yet: there is no {}", cluster.name, path.display()))
+            Stop::failed(format!("lab {} has no kubeconfig yet: there is no {}", cluster.name, path.display()))
                 .help(format!("`labctl up {}` makes the lab, and it", args.lab.inventory.display()))
         }
         _ => Stop::failed(format!("cannot read {}: {error}", path.display()))

@@ -29,7 +29,8 @@ pub fn render(args: &Render, global: &Global, reporter: &Reporter) -> Result<Exi
                 Some(folder) => text.push_str(&write(&folder.join(&node.name), &file.path, bytes)?),
                 None => {
                     let content = String::from_utf8_lossy(bytes);
-                    text.push_str(&format!("# {}: {}\n{}\n\n", node.name, file.path, content.trim_end()));
+                    let gap = if text.is_empty() { "" } else { "\n" };
+                    text.push_str(&format!("{gap}# {}: {}\n{}\n", node.name, file.path, content.trim_end()));
                 }
             }
         }
@@ -38,7 +39,8 @@ pub fn render(args: &Render, global: &Global, reporter: &Reporter) -> Result<Exi
         (Some(name), true, 0) => Err(Stop::bad(format!("no file of these nodes is called {name}"))
             .help("name it by its path on the node, its file name or its template; `labctl render` prints them all")),
         (Some(name), true, _) => {
-            Err(Stop::bad(format!("{name} holds a secret and is never shown")).help("look at it on a node: `labctl ssh`"))
+            Err(Stop::bad(format!("{name} holds a secret and is never shown"))
+                .help("look at it on a node: `labctl ssh`"))
         }
         (_, _, 0) => print(reporter, &text),
         _ => {

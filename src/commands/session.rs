@@ -14,8 +14,8 @@ use crate::cli::{Global, Sources};
 use crate::cluster::{self, Cluster, Node, Role};
 use crate::engine::apply::Applied;
 use crate::engine::{Connections, Run, lock};
-use crate::inventory::{Problem, did_you_mean};
 use crate::event::{Event, Events, NodeSummary, RunSummary};
+use crate::inventory::{Problem, did_you_mean};
 use crate::lab::{LabDirectory, cache_directory};
 use crate::pki::{kubeconfig::kubeconfigs, store};
 use crate::plan::DesiredPlay;
@@ -74,7 +74,8 @@ pub fn known<'a>(name: &str, what: &str, whose: &str, all: impl Iterator<Item = 
     if all.contains(&name) {
         return Ok(());
     }
-    let meant = did_you_mean(name, all.iter().copied()).map(|meant| format!("did you mean {meant}? ")).unwrap_or_default();
+    let meant =
+        did_you_mean(name, all.iter().copied()).map(|meant| format!("did you mean {meant}? ")).unwrap_or_default();
     let help = format!("{meant}the {what}s are {}", all.join(", "));
     Err(Stop::bad(format!("`{name}` is no {what} {whose}")).help(help))
 }
@@ -101,9 +102,10 @@ impl Workshop {
         let kubeconfigs = kubeconfigs(cluster, &pki).map_err(Stop::failed)?;
         let encryption_key = pki.require(store::ENCRYPTION_KEY).map_err(Stop::failed)?;
         let encryption_key = String::from_utf8_lossy(encryption_key).trim().to_owned();
-        let images = bundle.files.iter().filter_map(|(name, file)| {
-            Some((name.strip_prefix("image/")?.to_owned(), file.image.clone()?))
-        });
+        let images = bundle
+            .files
+            .iter()
+            .filter_map(|(name, file)| Some((name.strip_prefix("image/")?.to_owned(), file.image.clone()?)));
         let versions = bundle.files.iter().map(|(name, file)| (name.clone(), file.version.clone()));
         let artefacts = Artefacts { images: images.collect(), versions: versions.collect(), encryption_key };
         Ok(Self { pki, kubeconfigs, bundle, renderer, artefacts })
@@ -265,13 +267,7 @@ async fn listen_for_ctrl_c(cancel: watch::Sender<bool>, events: Events) {
     }
 }
 
-fn summary(
-    nodes: &[&Node],
-    outcome: &Outcome,
-    cancelled: bool,
-    took: Duration,
-    log: std::path::PathBuf,
-) -> RunSummary {
+fn summary(nodes: &[&Node], outcome: &Outcome, cancelled: bool, took: Duration, log: std::path::PathBuf) -> RunSummary {
     use std::sync::atomic::Ordering::Relaxed;
     let rows = nodes.iter().map(|node| {
         let traffic = outcome.connections.get(&node.name).map(|connection| connection.traffic());
@@ -296,5 +292,85 @@ pub fn exit_of(report: &RunReport) -> Exit {
         (true, _) => Exit::Cancelled,
         (false, true) => Exit::Done,
         (false, false) => Exit::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn cluster() -> (tempfile::TempDir, Cluster) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("inventory.yaml");
+        let node = |name: &str, last: u8, role: &str| {
+            format!("  - {{ name: {name}, address: 192.0.2.{last}, roles: [{role}] }}\n")
+        };
+        let nodes =
+            [node("worker-1", 3, "worker"), node("controller-0", 1, "controller"), node("worker-0", 2, "worker")];
+        fs::write(&path, format!("name: t\nkubernetes: \"1.34.4\"\nnodes:\n{}", nodes.concat())).expect("a file");
+        let (cluster, _) = cluster::open(&path).expect("an inventory without mistakes");
+        (folder, cluster)
+    }
+
+    fn limit(cluster: &Cluster, names: &[&str]) -> Result<Vec<String>, Stop> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        limited(cluster, &names).map(|nodes| nodes.iter().map(|node| node.name.clone()).collect())
+    }
+
+    #[test]
+    fn a_limit_keeps_the_inventorys_order() {
+        let (_folder, cluster) = cluster();
+        assert_eq!(limit(&cluster, &[]).expect("all"), ["worker-1", "controller-0", "worker-0"]);
+        assert_eq!(limit(&cluster, &["worker-0", "worker-1", "worker-0"]).expect("two"), ["worker-1", "worker-0"]);
+    }
+
+    #[test]
+    fn a_limit_to_no_node_is_refused_with_the_nearest() {
+        let (_folder, cluster) = cluster();
+        let stop = limit(&cluster, &["worker-0", "controler-0"]).expect_err("there is no such node");
+        assert_eq!(stop.exit, Exit::Bad);
+        assert_eq!(stop.error.expect("an error").to_string(), "`controler-0` is no node of this lab");
+        let help = "did you mean controller-0? the nodes are worker-1, controller-0, worker-0";
+        assert_eq!(stop.help.as_deref(), Some(help));
+        // `--limit ""` and a comma too many are no way to say "all".
+        assert!(limit(&cluster, &[""]).is_err());
+    }
+
+    fn report(ok: bool, cancelled: bool) -> RunReport {
+        let (_folder, cluster) = cluster();
+        let nodes: Vec<&Node> = cluster.nodes.iter().collect();
+        let mut outcome = Outcome { ok, ..Outcome::default() };
+        outcome.applied.changed.insert("worker-0".to_owned(), 3);
+        outcome.unchanged.insert("worker-0".to_owned(), 4);
+        outcome.applied.failed.insert("worker-1".to_owned(), "etcd".to_owned());
+        let summary = summary(&nodes, &outcome, cancelled, Duration::from_secs(1), "run.jsonl".into());
+        RunReport { summary: Some(summary), ..RunReport::default() }
+    }
+
+    #[test]
+    fn the_exit_says_how_a_run_ended() {
+        assert_eq!(exit_of(&report(true, false)), Exit::Done);
+        assert_eq!(exit_of(&report(false, false)), Exit::Failed);
+        assert_eq!(exit_of(&report(true, true)), Exit::Cancelled);
+        assert_eq!(exit_of(&report(false, true)), Exit::Cancelled);
+        // A run that never came to its end is no success.
+        assert_eq!(exit_of(&RunReport::default()), Exit::Failed);
+    }
+
+    #[test]
+    fn the_closing_table_has_a_row_for_every_node() {
+        let summary = report(true, true).summary.expect("a summary");
+        assert!(!summary.ok, "what was stopped is not done");
+        let row = |node: &NodeSummary| (node.node.clone(), node.changed, node.unchanged, node.failed.clone());
+        let rows: Vec<_> = summary.nodes.iter().map(row).collect();
+        let expected = [
+            ("worker-1".to_owned(), 0, 0, Some("etcd".to_owned())),
+            ("controller-0".to_owned(), 0, 0, None),
+            ("worker-0".to_owned(), 3, 4, None),
+        ];
+        assert_eq!(rows, expected);
+        assert_eq!((summary.nodes[0].roles.as_str(), summary.nodes[0].address.as_str()), ("worker", "192.0.2.3"));
     }
 }

@@ -33,5 +33,6 @@ pub fn ssh(args: &Ssh, reporter: &Reporter) -> Result<Exit, Stop> {
     }
     ssh.arg("-l").arg(&target.ssh.user).arg(&target.ssh.host).args(&args.command);
     let error = ssh.exec();
-    Err(Stop::failed(format!("cannot start ssh: {error}")).help("install the OpenSSH client: apt-get install openssh-client"))
+    Err(Stop::failed(format!("cannot start ssh: {error}"))
+        .help("install the OpenSSH client: apt-get install openssh-client"))
 }

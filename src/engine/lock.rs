@@ -36,7 +36,9 @@ impl LockError {
     pub fn help(&self) -> &'static str {
         match self {
             Self::Held(_) => "wait for it to end; a lock never outlives its run",
-            Self::Io { .. } => "the lab directory lies beside the inventory; run labctl as the user who may write there",
+            Self::Io { .. } => {
+                "the lab directory lies beside the inventory; run labctl as the user who may write there"
+            }
         }
     }
 }
@@ -49,7 +51,8 @@ pub fn take(lab: &LabDirectory, doing: &str) -> Result<Lock, LockError> {
     let path = lab.lock();
     let io = |why| LockError::Io { path: path.clone(), why };
     lab.make_folder(lab.root()).map_err(io)?;
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(io)?;
+    let mut file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(io)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => {

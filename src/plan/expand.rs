@@ -108,9 +108,7 @@ impl Expansion<'_> {
 
     fn holds(&self, condition: Option<&String>, task: &str, context: &Context) -> Result<bool, ExpandError> {
         match condition {
-            Some(condition) => {
-                self.materials.renderer.condition(condition, context).map_err(|e| self.error(task, e))
-            }
+            Some(condition) => self.materials.renderer.condition(condition, context).map_err(|e| self.error(task, e)),
             None => Ok(true),
         }
     }
@@ -165,7 +163,8 @@ impl Expansion<'_> {
 
     fn shown(&self, text: String, place: &str) -> Result<String, ExpandError> {
         if self.is_secret(&text) {
-            let what = "this would show the lab's encryption key; only a file may hold it: use `template`, or `content`";
+            let what =
+                "this would show the lab's encryption key; only a file may hold it: use `template`, or `content`";
             return Err(self.error(place, what));
         }
         Ok(text)
@@ -204,12 +203,8 @@ impl Expansion<'_> {
 
     fn blob(&self, name: &str, place: &str) -> Result<(Blob, Option<String>), ExpandError> {
         let file = self.materials.bundle.file(name).map_err(|e| self.error(place, e))?;
-        let blob = Blob {
-            sha256: file.sha256.clone(),
-            size: file.size,
-            source: file.path.clone(),
-            name: name.to_owned(),
-        };
+        let blob =
+            Blob { sha256: file.sha256.clone(), size: file.size, source: file.path.clone(), name: name.to_owned() };
         Ok((blob, file.image.clone()))
     }
 
@@ -320,10 +315,9 @@ impl Expansion<'_> {
                     .map(|name| {
                         let name = text(name)?;
                         Ok(match name.split_once('=') {
-                            Some((name, proof)) => module::package::Wanted {
-                                name: name.to_owned(),
-                                proof: Some(proof.to_owned()),
-                            },
+                            Some((name, proof)) => {
+                                module::package::Wanted { name: name.to_owned(), proof: Some(proof.to_owned()) }
+                            }
                             None => module::package::Wanted { name, proof: None },
                         })
                     })

@@ -23,8 +23,7 @@ pub fn explain(plays: &[DesiredPlay], nodes: &[&str], wanted: impl Fn(&DesiredPl
 }
 
 fn explain_play(play: &DesiredPlay, plays: &[DesiredPlay], nodes: &[&str]) -> String {
-    let hosts: Vec<&str> =
-        play.nodes.iter().map(|on| on.node.as_str()).filter(|host| nodes.contains(host)).collect();
+    let hosts: Vec<&str> = play.nodes.iter().map(|on| on.node.as_str()).filter(|host| nodes.contains(host)).collect();
     if hosts.is_empty() && !play.nodes.is_empty() {
         return String::new();
     }

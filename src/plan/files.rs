@@ -36,9 +36,7 @@ pub fn files_of<'a>(plays: &'a [DesiredPlay], node: &'a str) -> Vec<PlacedFile<'
 
 fn placed(task: &DesiredTask) -> Option<PlacedFile<'_>> {
     let (path, origin, content, secret) = match &task.desired {
-        Desired::File(file) => {
-            (Cow::from(&file.path), Cow::from(&file.origin), &file.content, file.sensitive)
-        }
+        Desired::File(file) => (Cow::from(&file.path), Cow::from(&file.origin), &file.content, file.sensitive),
         Desired::KubectlApply(apply) => {
             (apply.path().into(), format!("templates/{}.tera", apply.name).into(), &apply.manifest, false)
         }
@@ -55,7 +53,8 @@ mod tests {
     #[test]
     fn a_file_answers_to_its_path_its_name_and_its_template() {
         let path = "/etc/containerd/config.toml";
-        let file = PlacedFile { path: path.into(), origin: "templates/containerd-config.toml.tera".into(), bytes: None };
+        let file =
+            PlacedFile { path: path.into(), origin: "templates/containerd-config.toml.tera".into(), bytes: None };
         for name in [path, "config.toml", "containerd-config.toml", "containerd-config.toml.tera"] {
             assert!(file.is_called(name), "{name}");
         }

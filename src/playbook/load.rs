@@ -48,7 +48,9 @@ pub fn read(path: &Path) -> Result<Playbook, PlaybookError> {
     let file = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| {
         let what = match error.kind() {
-            io::ErrorKind::NotFound => "no such file; a playbook is a YAML file, or one that `labctl playbook list` names".to_owned(),
+            io::ErrorKind::NotFound => {
+                "no such file; a playbook is a YAML file, or one that `labctl playbook list` names".to_owned()
+            }
             _ if path.is_dir() => "a folder, not a playbook; name the file in it".to_owned(),
             _ => format!("cannot be read: {error}"),
         };
@@ -66,7 +68,11 @@ fn check_order(playbook: &Playbook) -> Result<(), String> {
         for after in &play.after {
             if !all.contains(after.as_str()) {
                 let known = above.iter().copied().collect::<Vec<_>>().join(", ");
-                let known = if known.is_empty() { "this is the first play".to_owned() } else { format!("the plays above it are {known}") };
+                let known = if known.is_empty() {
+                    "this is the first play".to_owned()
+                } else {
+                    format!("the plays above it are {known}")
+                };
                 return Err(format!("play `{}` comes after `{after}`, which does not exist; {known}", play.name));
             }
             if !above.contains(after.as_str()) {
@@ -104,7 +110,8 @@ mod tests {
     fn a_task_has_exactly_one_module() {
         let none = plays("- name: a\n  hosts: all\n  tasks:\n  - name: x\n").unwrap_err();
         assert!(none.to_string().contains("no module"), "{none}");
-        let two = plays("- name: a\n  hosts: all\n  tasks:\n  - image: { from: a }\n    directory: { path: /x }\n").unwrap_err();
+        let two = plays("- name: a\n  hosts: all\n  tasks:\n  - image: { from: a }\n    directory: { path: /x }\n")
+            .unwrap_err();
         assert!(two.to_string().contains("two modules"), "{two}");
     }
 
@@ -113,9 +120,15 @@ mod tests {
         let below = plays("- { name: a, hosts: all, after: [b], tasks: [] }\n- { name: b, hosts: all, tasks: [] }\n");
         assert_eq!(below.unwrap_err().to_string(), "test.yaml: play `a` comes after `b`: move it below that play");
         let nowhere = plays("- { name: a, hosts: all, after: [z], tasks: [] }\n");
-        assert_eq!(nowhere.unwrap_err().to_string(), "test.yaml: play `a` comes after `z`, which does not exist; this is the first play");
+        assert_eq!(
+            nowhere.unwrap_err().to_string(),
+            "test.yaml: play `a` comes after `z`, which does not exist; this is the first play"
+        );
         let itself = plays("- { name: a, hosts: all, after: [a], tasks: [] }\n");
-        assert_eq!(itself.unwrap_err().to_string(), "test.yaml: play `a` comes after itself; take `a` out of its `after`");
+        assert_eq!(
+            itself.unwrap_err().to_string(),
+            "test.yaml: play `a` comes after itself; take `a` out of its `after`"
+        );
         let twice = plays("- { name: a, hosts: all, tasks: [] }\n- { name: a, hosts: all, tasks: [] }\n");
         assert_eq!(twice.unwrap_err().to_string(), "test.yaml: two plays are called `a`; rename one of them");
     }
