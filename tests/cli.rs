@@ -44,6 +44,7 @@ fn every_story_is_told_as_written() {
     stories.env("INVENTORIES", shipped().display().to_string());
     stories.env("PORT", stranger.address.port().to_string());
     stories.insert_var("[PORT]", stranger.address.port().to_string()).expect("a name");
+    stories.insert_var("[HOME]", tools.folder.path().join("home").display().to_string()).expect("a name");
     stories.insert_var("[INVENTORIES]", shipped().display().to_string()).expect("a name");
     // A program that is not registered is passed over in silence, and its story with it.
     stories.register_bin("sh", Path::new("/bin/sh"));

@@ -88,7 +88,8 @@ pub async fn plan(args: &Converge, global: &Global, reporter: &Reporter) -> Resu
         reporter.close(&report, &[]);
         return Ok(Exit::Failed);
     }
-    reporter.plan(&report, &[format!("labctl up {}", args.lab.inventory.display())]);
+    let next = if plan.is_empty() { Vec::new() } else { vec![format!("labctl up {}", args.lab.inventory.display())] };
+    reporter.plan(&report, &next);
     Ok(if plan.is_empty() { Exit::Done } else { Exit::Changes })
 }
 
@@ -116,6 +117,9 @@ pub async fn converge(
     let desired = select(desired, &nodes);
     let (plan, connections, reached) = make_plan(cluster, &nodes, &desired, run).await;
     let mut outcome = Outcome { ok: reached == nodes.len(), connections, ..Outcome::default() };
+    for node in nodes.iter().filter(|node| !outcome.connections.contains_key(&node.name)) {
+        outcome.applied.failed.insert(node.name.clone(), "connect".to_owned());
+    }
     if reached == 0 {
         return Ok(outcome);
     }
@@ -123,11 +127,10 @@ pub async fn converge(
         *outcome.unchanged.entry(on.node.clone()).or_default() += on.unchanged;
     }
     if !plan.is_empty() {
-        outcome.applied = apply(plan, &outcome.connections, run).await;
-        outcome.ok &= outcome.applied.ok;
-    }
-    for node in nodes.iter().filter(|node| !outcome.connections.contains_key(&node.name)) {
-        outcome.applied.failed.entry(node.name.clone()).or_insert_with(|| "connect".to_owned());
+        let mut applied = apply(plan, &outcome.connections, run).await;
+        outcome.ok &= applied.ok;
+        applied.failed.append(&mut outcome.applied.failed);
+        outcome.applied = applied;
     }
     Ok(outcome)
 }
@@ -152,7 +155,12 @@ async fn make_plan(
     refuse_obstacles(&facts, &mut connections, run);
     connections.retain(|node, _| facts.contains_key(node));
     let plan = plan::diff::plan(desired, &facts);
-    run.events.emit(Event::Planned { changes: plan.changes(), unchanged: plan.unchanged() });
+    // What a node that could not be reached needs, nobody knows; one that does not exist yet needs everything.
+    let unknown = |name: &str| nodes.iter().any(|node| node.name == name) && !facts.contains_key(name);
+    let changes: Vec<_> = plan.changes().into_iter().filter(|change| !unknown(&change.node)).collect();
+    if nodes.is_empty() || !connections.is_empty() {
+        run.events.emit(Event::Planned { changes, unchanged: plan.unchanged() });
+    }
     let reached = connections.len();
     (plan, connections, reached)
 }

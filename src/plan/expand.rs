@@ -31,16 +31,20 @@ pub struct Materials<'a> {
 
 /// A task that cannot be worked out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("play {play}, task {task}{}: {what}", on(node))]
+#[error("play {play}{}{}: {what}", of(task), on(node))]
 pub struct ExpandError {
     /// The play.
     pub play: String,
-    /// The task, by title or by number.
+    /// The task, by title or by number; empty when it is the play itself.
     pub task: String,
     /// The node, when it only concerns one.
     pub node: String,
     /// What is wrong.
     pub what: String,
+}
+
+fn of(task: &str) -> String {
+    if task.is_empty() { String::new() } else { format!(", task {task}") }
 }
 
 fn on(node: &str) -> String {
@@ -115,7 +119,7 @@ impl Expansion<'_> {
 
     fn tasks(&self) -> Result<Vec<DesiredTask>, ExpandError> {
         let mut tasks = Vec::new();
-        if !self.holds(self.play.when.as_ref(), "when", &self.context(None))? {
+        if !self.holds(self.play.when.as_ref(), "", &self.context(None))? {
             return Ok(tasks);
         }
         for (index, task) in self.play.tasks.iter().enumerate() {
