@@ -346,7 +346,9 @@ mod tests {
         outcome.unchanged.insert("worker-0".to_owned(), 4);
         outcome.applied.failed.insert("worker-1".to_owned(), "etcd".to_owned());
         let summary = summary(&nodes, &outcome, cancelled, Duration::from_secs(1), "run.jsonl".into());
-        RunReport { summary: Some(summary), ..RunReport::default() }
+        let mut report = RunReport::default();
+        report.summary = Some(summary);
+        report
     }
 
     #[test]

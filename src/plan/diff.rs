@@ -35,9 +35,7 @@ fn node(name: &str, tasks: &[DesiredTask], facts: &Facts, stirred: bool) -> Plan
         let (why, found) = match difference {
             Some(why) => (why, true),
             // A check that passed before its surroundings changed proves nothing about afterwards.
-            None if task.desired.judged_at_run_time() && again() => {
-                ("judged again when its turn comes".to_owned(), false)
-            }
+            None if task.desired.judged_at_run_time() && again() => ("judged again when its turn comes".to_owned(), false),
             None => {
                 unchanged += 1;
                 continue;
