@@ -1,7 +1,7 @@
 //! Carries out a plan: every play on every node when its turn has come.
 //!
 //! Each play on each node is a cell of its own. A cell begins when the plays that its play comes after have ended on
-//! all of their nodes, when (in a rolling play) the node before it is done, and when its large files have arrived. A
+//! all of their nodes, when (in a rolling play) the nodes before it are done, and when its large files have arrived. A
 //! failure ends its node's part in the run; plays that come after the failed play are skipped, all others go on.
 
 use std::collections::BTreeMap;
@@ -44,11 +44,10 @@ struct Cell {
     play: String,
     node: String,
     changes: Vec<Change>,
-    rolling: bool,
     /// The plays that must have ended.
     after: Vec<watch::Receiver<Progress>>,
-    /// In a rolling play, the node before this one: whether it ended well, once it has.
-    before: Option<watch::Receiver<Option<bool>>>,
+    /// In a rolling play, the nodes before this one: whether they ended well, once they have.
+    before: Vec<watch::Receiver<Option<bool>>>,
     transport: Option<Transport>,
     pushed: watch::Receiver<Pushed>,
     /// Turns true when anything failed on this node.
@@ -134,24 +133,28 @@ fn start_play(
         });
         return watched;
     }
-    let mut before: Option<watch::Receiver<Option<bool>>> = None;
-    for on in play.nodes {
+    let rolling = play.strategy == Strategy::Rolling;
+    // The nodes on which nothing runs yet go first and together; each other one waits for all before it.
+    let (mut nodes, running): (Vec<_>, Vec<_>) = play.nodes.into_iter().partition(|on| !rolling || on.fresh);
+    let together = nodes.len();
+    nodes.extend(running);
+    let mut ahead: Vec<watch::Receiver<Option<bool>>> = Vec::new();
+    for (index, on) in nodes.into_iter().enumerate() {
         let (done, after_me) = watch::channel(None);
         let (_, no_push) = watch::channel(Pushed::default());
         let cell = Cell {
             play: play.name.clone(),
             node: on.node.clone(),
             changes: on.changes,
-            rolling: play.strategy == Strategy::Rolling,
             after: after.to_vec(),
-            before: before.take(),
+            before: if index < together { Vec::new() } else { ahead.clone() },
             transport: connections.get(&on.node).cloned(),
             pushed: stores.get(&on.node).cloned().unwrap_or(no_push),
             node_failed: Arc::clone(&failed_nodes[&on.node]),
             run: run.clone(),
         };
-        if cell.rolling {
-            before = Some(after_me);
+        if rolling {
+            ahead.push(after_me);
         }
         let progress = Arc::clone(&progress);
         cells.spawn(async move {
@@ -198,7 +201,7 @@ impl Cell {
     async fn go(mut self) -> Ended {
         let skipped = Ended { outcome: PlayOutcome::Skipped, changed: 0, failed: None };
         let mut well = ended_well(std::mem::take(&mut self.after)).await;
-        if let Some(mut before) = self.before.take() {
+        for mut before in std::mem::take(&mut self.before) {
             well &= matches!(before.wait_for(Option::is_some).await.as_deref(), Ok(Some(true)));
         }
         if !well || self.node_failed.load(Ordering::Acquire) || self.run.is_cancelled() {
@@ -239,11 +242,10 @@ impl Cell {
         let needed: Vec<&str> =
             self.changes.iter().flat_map(|change| &change.actions.blobs).map(|blob| blob.sha256.as_str()).collect();
         let all = |state: &Pushed| needed.iter().all(|sha| state.blobs.contains(*sha));
-        match self.pushed.wait_for(|state| state.error.is_some() || all(state)).await {
-            Ok(state) => return all(&state),
-            // Whoever pushed is done and gone: what has arrived is all there will be.
-            Err(_) => {}
+        if let Ok(state) = self.pushed.wait_for(|state| state.error.is_some() || all(state)).await {
+            return all(&state);
         }
+        // Whoever pushed is done and gone: what has arrived is all there will be.
         let state = self.pushed.borrow();
         all(&state)
     }

@@ -4,6 +4,7 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export LC_ALL PATH
 umask 022
 here=$1
+# shellcheck disable=SC2034 # for the tasks
 payload=$here/payload
 state=/var/lib/labctl
 signature='%F|%a|%U:%G|%s|%i|%.9Y|%.9Z|%n'
@@ -66,7 +67,11 @@ link() { # mode, owner, sha256, path
   chmod "$1" "$temporary"
   chown "$2" "$temporary"
   # Two names of one file cannot be renamed over each other: then the link is there already.
-  if [ "$temporary" -ef "$4" ]; then rm -f -- "$temporary"; else mv -f -- "$temporary" "$4"; fi
+  if [ "$(stat -L -c %d:%i -- "$temporary" "$4" 2>/dev/null | uniq | wc -l)" = 1 ] && [ -e "$4" ]; then
+    rm -f -- "$temporary"
+  else
+    mv -f -- "$temporary" "$4"
+  fi
   remember "$3" "$4"
   remember "$3" "$state/blobs/$3"
 }

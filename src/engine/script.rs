@@ -13,9 +13,10 @@ const PRELUDE: &str = include_str!("prelude.sh");
 
 /// What the node runs, with the tar stream as its input. It must hold no secret: everyone on the node can see it.
 pub fn command() -> String {
+    // Folders that are empty afterwards go too: after a teardown that is all that is left of labctl.
     format!(
         "umask 077; mkdir -p {STATE_FOLDER}/runs && here=$(mktemp -d {STATE_FOLDER}/runs/XXXXXXXX) && \
-         trap 'rm -rf \"$here\"' EXIT && tar -xf - -C \"$here\" && sh \"$here/script\" \"$here\""
+         trap 'rm -rf \"$here\"; rmdir {STATE_FOLDER}/runs {STATE_FOLDER} 2>/dev/null' EXIT && tar -xf - -C \"$here\" && sh \"$here/script\" \"$here\""
     )
 }
 

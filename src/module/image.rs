@@ -14,8 +14,11 @@ pub struct Image {
 impl Image {
     /// Where labctl notes which archive an image came from: the same reference may come from another archive later.
     fn record(&self) -> String {
-        let name: String =
-            self.reference.chars().map(|c| if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { '_' }).collect();
+        let name: String = self
+            .reference
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { '_' })
+            .collect();
         format!("{STATE_FOLDER}/images/{name}")
     }
 }

@@ -110,7 +110,9 @@ impl State for Unit {
             "if [ \"$(systemctl show -p NeedDaemonReload --value {name})\" = yes ]; then systemctl daemon-reload; fi\n"
         );
         if self.enabled {
-            script.push_str(&format!("made unit {name}\nsystemctl is-enabled --quiet {name} 2>/dev/null || systemctl enable --quiet {name}\n"));
+            script.push_str(&format!(
+                "made unit {name}\nsystemctl is-enabled --quiet {name} 2>/dev/null || systemctl enable --quiet {name}\n"
+            ));
         } else {
             script.push_str(&format!("systemctl disable --quiet {name} 2>/dev/null || :\n"));
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Change, DesiredPlay, DesiredTask, Plan, PlannedNode, PlannedPlay};
-use crate::module::{Facts, State};
+use crate::module::{Desired, Facts, State};
 
 /// Holds what is desired against what was found. A node without facts is a node about which nothing is known, and
 /// everything on it differs.
@@ -25,6 +25,12 @@ pub fn plan(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Plan {
     Plan { plays }
 }
 
+/// Whether a task is about a unit that runs now.
+fn runs(task: &DesiredTask, facts: &Facts) -> bool {
+    let Desired::Unit(unit) = &task.desired else { return false };
+    facts.units.get(&unit.name).is_some_and(|found| found.active == "active")
+}
+
 /// One node's part of one play. `stirred`: something that the play comes after changes.
 fn node(name: &str, tasks: &[DesiredTask], facts: &Facts, stirred: bool) -> PlannedNode {
     let mut changes: Vec<Change> = Vec::new();
@@ -35,7 +41,9 @@ fn node(name: &str, tasks: &[DesiredTask], facts: &Facts, stirred: bool) -> Plan
         let (why, found) = match difference {
             Some(why) => (why, true),
             // A check that passed before its surroundings changed proves nothing about afterwards.
-            None if task.desired.judged_at_run_time() && again() => ("judged again when its turn comes".to_owned(), false),
+            None if task.desired.judged_at_run_time() && again() => {
+                ("judged again when its turn comes".to_owned(), false)
+            }
             None => {
                 unchanged += 1;
                 continue;
@@ -49,5 +57,5 @@ fn node(name: &str, tasks: &[DesiredTask], facts: &Facts, stirred: bool) -> Plan
             shell: task.desired.shell(),
         });
     }
-    PlannedNode { node: name.to_owned(), changes, unchanged }
+    PlannedNode { node: name.to_owned(), changes, unchanged, fresh: !tasks.iter().any(|task| runs(task, facts)) }
 }

@@ -79,6 +79,9 @@ pub struct PlannedNode {
     pub changes: Vec<Change>,
     /// Tasks that are as desired.
     pub unchanged: usize,
+    /// Whether none of the play's units runs on the node: then nothing can be interrupted there, and a rolling play
+    /// need not take it on its own.
+    pub fresh: bool,
 }
 
 /// The difference between desired and found, for one task on one node.

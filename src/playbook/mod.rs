@@ -100,7 +100,9 @@ pub enum Strategy {
     /// All at the same time.
     #[default]
     Parallel,
-    /// One node at a time, each done (its waits included) before the next begins.
+    /// One node at a time, each done (its waits included) before the next begins. Nodes on which none of the play's
+    /// units runs yet come first and together: there is nothing to interrupt on them, and the first members of an etcd
+    /// cluster become ready together or not at all.
     Rolling,
 }
 

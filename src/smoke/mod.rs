@@ -52,10 +52,7 @@ answers() {{ # pod, URL
 
 /// Removes whatever an earlier smoke test has left behind.
 pub fn clean_up() -> String {
-    format!(
-        "{}kubectl delete namespace \"$ns\" --ignore-not-found --wait=true --timeout=90s >/dev/null\n",
-        preamble()
-    )
+    format!("{}kubectl delete namespace \"$ns\" --ignore-not-found --wait=true --timeout=90s >/dev/null\n", preamble())
 }
 
 /// Creates what the checks look at. `manifest` is the rendered template `smoke.yaml`.
@@ -76,34 +73,46 @@ pub fn checks(cluster: &Cluster) -> Vec<Check> {
         essential: false,
     };
     vec![
-        check("every worker is Ready", format!(
-            "ready=$(kubectl get nodes -o \"jsonpath={{range .items[*]}}{{.status.conditions[?(@.type=='Ready')].status}}{{'\\n'}}{{end}}\" | grep -c True || :)\n\
+        check(
+            "every worker is Ready",
+            format!(
+                "ready=$(kubectl get nodes -o \"jsonpath={{range .items[*]}}{{.status.conditions[?(@.type=='Ready')].status}}{{'\\n'}}{{end}}\" | grep -c True || :)\n\
              [ \"$ready\" = {count} ] || fail \"$ready of {count} workers are Ready: $(kubectl get nodes --no-headers)\"\n"
-        )),
+            ),
+        ),
         check("a Secret is encrypted in etcd", ETCD_SECRET.to_owned()),
         Check {
             timeout: Duration::from_secs(180),
             essential: true,
-            ..check("a Deployment spreads over the workers", format!(
-                "k rollout status deployment/web --timeout=150s >/dev/null || {{ k get pods -o wide >&2; k get events --sort-by=.lastTimestamp | tail -n 5 >&2; exit 1; }}\n\
+            ..check(
+                "a Deployment spreads over the workers",
+                format!(
+                    "k rollout status deployment/web --timeout=150s >/dev/null || {{ k get pods -o wide >&2; k get events --sort-by=.lastTimestamp | tail -n 5 >&2; exit 1; }}\n\
                  used=$(pods | cut -d' ' -f3 | sort -u | grep -c .)\n\
                  [ \"$used\" = {count} ] || fail \"its pods run on $used of {count} workers\"\n"
-            ))
+                ),
+            )
         },
         check("every pod reaches every pod", ALL_PODS.to_owned()),
         check("a ClusterIP answers", CLUSTER_IP.to_owned()),
-        check("a NodePort answers on every worker", format!(
-            "port=$(k get service web-nodeport -o 'jsonpath={{.spec.ports[0].nodePort}}')\n\
+        check(
+            "a NodePort answers on every worker",
+            format!(
+                "port=$(k get service web-nodeport -o 'jsonpath={{.spec.ports[0].nodePort}}')\n\
              pods | while read -r pod _; do for node in {}; do\n  \
              answers \"$pod\" \"http://$node:$port/\"\ndone; done\n",
-            addresses.join(" ")
-        )),
-        check("DNS resolves kubernetes from a pod", format!(
-            "pods | while read -r pod _; do\n  \
+                addresses.join(" ")
+            ),
+        ),
+        check(
+            "DNS resolves kubernetes from a pod",
+            format!(
+                "pods | while read -r pod _; do\n  \
              answer=$(k exec \"$pod\" -- nslookup {dns_name} </dev/null 2>&1) || fail \"$pod: $answer\"\n  \
              case $answer in *{service}*) ;; *) fail \"$pod got another answer: $answer\" ;; esac\ndone\n",
-            service = cluster.network.kubernetes_service
-        )),
+                service = cluster.network.kubernetes_service
+            ),
+        ),
         check("kubectl logs shows a pod's output", LOGS.to_owned()),
         check("kubectl exec runs a command in a pod", EXEC.to_owned()),
         check("kubectl port-forward reaches a pod", PORT_FORWARD.to_owned()),

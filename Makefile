@@ -1,0 +1,51 @@
+# What a clone needs: everything else is labctl's own business. Runs as root on Debian or Ubuntu.
+
+CARGO ?= cargo
+LAB   ?= inventories/sandbox.yaml
+
+.PHONY: help demo down test test-all check unit lab prerequisites bundle bench deny golden clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: prerequisites ## Build labctl, get a bundle, and bring up the sandbox: six local nodes
+	$(CARGO) build --release --locked
+	$(MAKE) bundle LABCTL="$$($(CARGO) metadata --format-version 1 --no-deps | sed -E 's/.*"target_directory":"([^"]*)".*/\1/')/release/labctl"
+	$$($(CARGO) metadata --format-version 1 --no-deps | sed -E 's/.*"target_directory":"([^"]*)".*/\1/')/release/labctl up $(LAB)
+
+test: prerequisites check bundle unit lab ## Run every test, the real labs included
+
+test-all: test bench deny ## The tests, the benchmark and the check of the dependency tree
+
+check: ## Formatting and lints
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --quiet
+	shellcheck -s sh src/engine/prelude.sh tests/prerequisites tests/get-bundle benches/sandbox
+	shellcheck tests/bundle/build
+
+unit: ## All tests but the real labs
+	$(CARGO) test --locked --lib --bins $$(ls tests/*.rs | sed -E 's,tests/(.*)\.rs,--test \1,' | grep -v -x -e '--test lab')
+
+lab: bundle ## The real labs: systemd nodes, etcd, Kubernetes
+	$(CARGO) test --locked --test lab -- --nocapture
+
+prerequisites: ## Install what is missing on this machine
+	tests/prerequisites
+
+bundle: ## A bundle in ./bundle: the one that is there, else pulled, else built from source
+	LABCTL="$(LABCTL)" tests/get-bundle
+
+bench: bundle ## How long a lab takes, from the runs' own timelines
+	$(CARGO) build --release --locked
+	benches/sandbox
+
+deny: ## Licences, advisories and sources of all dependencies
+	command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	cargo deny check
+
+golden: ## Write all expected outputs anew, to be reviewed as a diff
+	LABCTL_UPDATE_GOLDEN=1 $(CARGO) test --locked --test golden --test inventory
+
+clean: ## Remove what was built here; caches stay
+	$(CARGO) clean

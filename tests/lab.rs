@@ -1,0 +1,262 @@
+//! The whole thing, for real: labs of real systemd nodes, real etcd, real Kubernetes, worked on with the real program.
+//!
+//! These stories need root, the programs that `make prerequisites` installs, and the bundle that `make bundle` makes.
+
+#[path = "support/lab.rs"]
+mod lab;
+
+use std::path::Path;
+use std::process::Command;
+
+use lab::{Lab, said};
+use serde_json::Value;
+
+/// A second `up` on a lab that is as desired: nothing changes, nothing restarts, one round trip a node.
+fn is_settled(lab: &Lab) {
+    let before = lab.start_times();
+    let again = lab.must(&["up"]);
+    assert_eq!(again.changed(), 0, "{}", again.story());
+    assert_eq!(again.all("task_ended").count(), 0, "no task is even begun:\n{}", again.story());
+    for row in again.summary()["nodes"].as_array().expect("rows") {
+        assert_eq!(row["round_trips"], 1, "{row}");
+    }
+    assert_eq!(lab.start_times(), before, "no unit was restarted");
+    assert_eq!(lab.run(&["plan"]).code, Some(0), "there is nothing to plan either");
+}
+
+fn passes_smoke(lab: &Lab, checks: usize) {
+    let smoke = lab.must(&["smoke"]);
+    assert_eq!(smoke.all("check").count(), checks, "every check was made:\n{}", smoke.story());
+    assert!(smoke.all("check").all(|check| check["failure"].is_null()), "{}", smoke.story());
+}
+
+fn goes_without_a_trace(lab: &Lab) {
+    assert_ne!(lab.traces(), Vec::<String>::new(), "a lab that is up can be seen");
+    lab.must(&["down", "--yes"]);
+    assert_eq!(lab.traces(), Vec::<String>::new(), "a lab that is down cannot");
+}
+
+/// Every certificate of the lab directory, judged by another implementation.
+fn openssl_accepts_all_certificates(lab: &Lab) {
+    let pki = lab.directory().join("pki");
+    let mut judged = 0;
+    for certificate in said("find", &[&pki.display().to_string(), "-name", "*.crt"]).lines() {
+        let relative = Path::new(certificate).strip_prefix(&pki).expect("below pki").display().to_string();
+        let ca = if relative.contains("etcd/") || relative.contains("etcd-client") {
+            "etcd/ca.crt"
+        } else if relative.starts_with("front-proxy") {
+            "front-proxy-ca.crt"
+        } else {
+            "ca.crt"
+        };
+        let verdict = said("openssl", &["verify", "-CAfile", &pki.join(ca).display().to_string(), certificate]);
+        assert!(verdict.ends_with(": OK\n"), "{relative} against {ca}: {verdict}");
+        judged += 1;
+    }
+    assert!(judged >= 15, "only {judged} certificates were found");
+    let names = said(
+        "openssl",
+        &["x509", "-noout", "-ext", "subjectAltName", "-in", &pki.join("apiserver.crt").display().to_string()],
+    );
+    for name in ["10.32.0.1", "127.0.0.1", "DNS:kubernetes.default.svc.cluster.local", "DNS:localhost"] {
+        assert!(names.contains(name), "{name} is missing in {names}");
+    }
+}
+
+#[test]
+fn the_sandbox_comes_up_settles_and_goes() {
+    let lab = Lab::new("sandbox");
+    let first = lab.must(&["up"]);
+    assert!(first.changed() > 200, "a bare lab takes many changes, not {}", first.changed());
+
+    let nodes = lab.kubectl("get nodes --no-headers");
+    let nodes = String::from_utf8_lossy(&nodes.stdout).into_owned();
+    let ready: Vec<&str> = nodes.lines().filter(|line| line.contains(" Ready ")).collect();
+    assert_eq!(ready.len(), 2, "both workers are Ready, seen through the load balancer:\n{nodes}");
+    assert!(nodes.contains("v1.34."), "they say their version:\n{nodes}");
+
+    openssl_accepts_all_certificates(&lab);
+    is_settled(&lab);
+    passes_smoke(&lab, 13);
+    is_settled(&lab);
+    goes_without_a_trace(&lab);
+}
+
+#[test]
+fn one_node_can_be_a_whole_lab_and_be_emptied_and_filled_again() {
+    let lab = Lab::new("single");
+    lab.must(&["up"]);
+    passes_smoke(&lab, 12);
+    is_settled(&lab);
+
+    // The node stays, the lab goes: nothing of it runs, and what it wrote is gone.
+    lab.must(&["down", "--yes", "--keep-nodes"]);
+    let left = lab.on(
+        "node-0",
+        "ls -d /var/lib/labctl /etc/kubernetes /var/lib/etcd /usr/local/bin/kubelet /etc/systemd/system/etcd.service \
+         /etc/cni/net.d/10-labctl.conflist 2>/dev/null; \
+         systemctl list-units --plain --no-legend 'kube*' etcd.service containerd.service; \
+         pgrep -l 'kube|etcd|containerd' 2>/dev/null; ip -o link show cni0 2>/dev/null; grep labctl /etc/hosts; \
+         ip route show 10.200.0.0/16; iptables-save | grep -E 'KUBE|LABCTL|CNI'; true",
+    );
+    assert_eq!(left, "", "nothing of the lab is left on its node");
+
+    lab.must(&["up"]);
+    passes_smoke(&lab, 12);
+    goes_without_a_trace(&lab);
+}
+
+#[test]
+fn three_controllers_survive_the_loss_of_one() {
+    let lab = Lab::new("ha");
+    lab.must(&["up"]);
+    is_settled(&lab);
+
+    // Pulling the plug on a controller: its processes are gone in the middle of whatever they did.
+    let pid = lab.pid("controller-1");
+    let killed = Command::new("kill").args(["-KILL", &pid.to_string()]).status().expect("kill");
+    assert!(killed.success());
+    for call in 1..=40 {
+        let answer = lab.kubectl("--request-timeout=20s get --raw=/readyz");
+        assert!(answer.status.success(), "call {call} failed: {}", String::from_utf8_lossy(&answer.stderr));
+    }
+
+    // `up` starts it again, and what runs there after its boot is what should run there.
+    lab.must(&["up"]);
+    for controller in ["controller-0", "controller-1", "controller-2"] {
+        let ready = "kubectl --kubeconfig /etc/kubernetes/admin.conf --server https://127.0.0.1:6443 get --raw=/readyz";
+        assert_eq!(lab.on(controller, ready), "ok", "{controller}");
+    }
+    let members = lab.on(
+        "controller-1",
+        "etcdctl --endpoints https://127.0.0.1:2379 --cacert /etc/kubernetes/pki/etcd/ca.crt \
+         --cert /etc/kubernetes/pki/etcd/healthcheck-client.crt --key /etc/kubernetes/pki/etcd/healthcheck-client.key \
+         endpoint health --cluster",
+    );
+    assert_eq!(members.matches("is healthy").count(), 3, "{members}");
+    passes_smoke(&lab, 13);
+    is_settled(&lab);
+    goes_without_a_trace(&lab);
+}
+
+#[test]
+fn a_lab_can_be_built_with_the_other_choices() {
+    let lab = Lab::changed(
+        "sandbox",
+        &[
+            ("mode: routes ", "proxy: nftables\n  mode: vxlan "),
+            ("network:\n", "pki: { algorithm: rsa-2048 }\n\nnetwork:\n"),
+            ("  - { name: controller-1,", "  # - { name: controller-1,"),
+        ],
+    );
+    lab.must(&["up"]);
+    let key = said(
+        "openssl",
+        &["x509", "-noout", "-text", "-in", &lab.directory().join("pki/apiserver.crt").display().to_string()],
+    );
+    assert!(key.contains("Public-Key: (2048 bit)"), "{key}");
+    assert!(lab.on("worker-0", "nft list tables").contains("kube-proxy"), "kube-proxy programs nftables");
+    assert!(lab.on("worker-0", "ip -d link show type vxlan").contains("vxlan id"), "there is a VXLAN device");
+    passes_smoke(&lab, 12);
+    is_settled(&lab);
+
+    // A machine that is booted again comes back by itself as it was: units, routes, settings, rules.
+    lab.on("worker-0", "systemctl reboot");
+    let settled = lab.within_two_minutes(|| lab.run(&["plan"]).code == Some(0));
+    assert!(settled, "after a reboot nothing should differ: {}", lab.run(&["plan"]).story());
+    passes_smoke(&lab, 12);
+    goes_without_a_trace(&lab);
+}
+
+#[test]
+fn a_user_with_sudo_on_a_machine_that_exists_already_is_enough() {
+    let lab = Lab::new("single");
+    lab.must(&["up"]);
+    lab.must(&["down", "--yes", "--keep-nodes"]);
+    // From here on the node is somebody's machine: labctl did not make it, and logs in as a user who may use sudo.
+    lab.on(
+        "node-0",
+        "useradd --create-home --shell /bin/sh dev && echo 'dev ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/dev && \
+         install -d -m 700 -o dev /home/dev/.ssh && install -m 600 -o dev /root/.ssh/authorized_keys /home/dev/.ssh/",
+    );
+    let identity = lab.directory().join("ssh/id_ed25519");
+    let inventory = format!(
+        "name: own\nkubernetes: \"1.34.4\"\nbundle: {}\nssh: {{ user: dev, identity: {} }}\nnodes:\n  \
+         - {{ name: node-0, address: 10.231.0.10, roles: [controller, worker] }}\n",
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("bundle").canonicalize().expect("a bundle").display(),
+        identity.display()
+    );
+    let write = |name: &str, text: &str| std::fs::write(lab.folder().join(name), text).expect(name);
+    write("own.yaml", &inventory);
+    write(
+        "mine.yaml",
+        "name: mine\nplays:\n  - name: greet\n    hosts: all\n    tasks:\n      \
+         - file: { content: 'hello from {{ node.name }}', to: /etc/greeting, mode: '0600' }\n      \
+         - binary: { from: kubectl, to: /usr/local/bin/kubectl }\n",
+    );
+
+    // A host key that nobody vouched for is refused, and nothing is done.
+    let unknown = lab.run(&["play", "mine.yaml", "own.yaml"]);
+    assert_eq!(unknown.code, Some(1), "{}", unknown.story());
+    assert!(unknown.story().contains("host key"), "{}", unknown.story());
+
+    let own = lab.folder().join(".labctl/own");
+    std::fs::copy(lab.directory().join("known_hosts"), own.join("known_hosts")).expect("known hosts");
+    let first = lab.must(&["play", "mine.yaml", "own.yaml"]);
+    assert_eq!(first.changed(), 2, "{}", first.story());
+    let wrote =
+        lab.on("node-0", "stat -c '%a %U' /etc/greeting; cat /etc/greeting; /usr/local/bin/kubectl version --client");
+    assert!(wrote.starts_with("600 root\nhello from node-0\nClient Version: v1.34"), "{wrote}");
+    let again = lab.must(&["play", "mine.yaml", "own.yaml"]);
+    assert_eq!(again.changed(), 0, "{}", again.story());
+
+    // Without sudo there is one clear error.
+    lab.on("node-0", "rm /etc/sudoers.d/dev");
+    let refused = lab.run(&["play", "mine.yaml", "own.yaml"]);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.story().contains("sudo"), "{}", refused.story());
+    lab.must(&["down", "--yes"]);
+}
+
+#[test]
+fn up_can_be_killed_at_any_moment_and_run_again() {
+    let lab = Lab::new("sandbox");
+    // Each run is killed at the first of these moments at which no run was killed before, until one gets through.
+    let mut moments: Vec<(&str, fn(&Value) -> bool)> = vec![
+        ("before the nodes are made", |event| event["event"] == "step_started"),
+        ("when certificates are being issued", |e| e["event"] == "step_started" && e["step"] == "certificates"),
+        ("when nodes are being probed", |event| event["event"] == "node_connected"),
+        ("as soon as a plan is made", |event| event["event"] == "planned"),
+        ("in the middle of the push", |e| e["event"] == "pushing" && e["sent"].as_u64() > Some(50_000_000)),
+        ("when etcd's binary is in place", |event| ended("controller-binaries", event)),
+        ("while etcd starts", |event| started("etcd", event)),
+        ("while images are imported", |event| ended("containerd", event)),
+        ("while the API servers start", |event| started("kube-apiserver", event)),
+        ("while the load balancer starts", |event| started("loadbalancer", event)),
+        ("while the scheduler starts", |event| started("kube-scheduler", event)),
+        ("while the kubelets start", |event| started("kubelet", event)),
+        ("while DNS is applied", |event| started("coredns", event)),
+        ("when all is applied but not ready", |event| started("ready", event)),
+    ];
+    let mut reached = Vec::new();
+    while let Some(index) = lab.up_killed_at_first(&moments) {
+        reached.push(moments.remove(index).0);
+    }
+    // Some pass together: what a script on a node has begun, it finishes without labctl.
+    assert!(reached.len() >= 7, "killed only {reached:?}");
+    is_settled(&lab);
+    for node in lab.nodes() {
+        let left = "find / -xdev -name '.labctl-*' -o -xdev -path '/var/lib/labctl/blobs/.incoming-*'";
+        assert_eq!(lab.on(&node, left), "", "half-written files on {node}");
+    }
+    passes_smoke(&lab, 13);
+    goes_without_a_trace(&lab);
+}
+
+fn started(play: &str, event: &Value) -> bool {
+    event["event"] == "play_started" && event["play"] == play
+}
+
+fn ended(play: &str, event: &Value) -> bool {
+    event["event"] == "task_ended" && event["play"] == play
+}

@@ -1,0 +1,232 @@
+//! A real lab for a test: one of the shipped inventories in a folder of its own, worked on with the real program.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard};
+
+use serde_json::Value;
+
+/// One lab at a time: they share this machine's two or four processors.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// A lab that is taken down when the test ends, however it ends.
+pub struct Lab {
+    pub name: &'static str,
+    folder: tempfile::TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// A run of a verb that reports events.
+pub struct Run {
+    pub code: Option<i32>,
+    pub events: Vec<Value>,
+    pub stderr: String,
+}
+
+impl Lab {
+    /// The shipped inventory `name`, with the bundle that `make bundle` has put beside the sources.
+    pub fn new(name: &'static str) -> Self {
+        Self::changed(name, &[])
+    }
+
+    /// A shipped inventory with some of its text replaced.
+    pub fn changed(name: &'static str, replaced: &[(&str, &str)]) -> Self {
+        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let bundle = sources.join("bundle").canonicalize().expect("there is a bundle: run `make bundle`");
+        let folder = tempfile::Builder::new().prefix("lab-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let text = fs::read_to_string(sources.join(format!("inventories/{name}.yaml"))).expect("a shipped inventory");
+        assert!(text.contains("bundle: ../bundle"), "{name}.yaml names the bundle beside the sources");
+        let text = text.replace("bundle: ../bundle", &format!("bundle: {}", bundle.display()));
+        // Other networks than the shipped ones, so that a lab from `make demo` may run beside.
+        let mut text = text.replace("10.24", "10.23");
+        for (old, new) in replaced {
+            assert!(text.contains(old), "{name}.yaml has `{old}`");
+            text = text.replace(old, new);
+        }
+        fs::write(folder.path().join("inventory.yaml"), text).expect("an inventory");
+        Self { name, folder, _turn: turn }
+    }
+
+    pub fn directory(&self) -> PathBuf {
+        self.folder.path().join(".labctl").join(self.name)
+    }
+
+    /// The lab's folder, with the inventory in it.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// labctl, in the lab's folder.
+    pub fn labctl(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_labctl"));
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a verb to its end and gathers its events.
+    pub fn run(&self, verb: &[&str]) -> Run {
+        let output = self.labctl(verb).args(["--output", "json"]).output().expect("labctl starts");
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        let events = stdout.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+        Run { code: output.status.code(), events, stderr: String::from_utf8_lossy(&output.stderr).into_owned() }
+    }
+
+    /// Runs a verb that must succeed.
+    pub fn must(&self, verb: &[&str]) -> Run {
+        let run = self.run(verb);
+        assert_eq!(run.code, Some(0), "labctl {verb:?} on {}:\n{}", self.name, run.story());
+        run
+    }
+
+    /// Starts `up` and kills it, as a power failure of the workstation would, at the first event that is one of
+    /// `moments`. Which one it was; `None` when the run got through.
+    pub fn up_killed_at_first(&self, moments: &[(&str, fn(&Value) -> bool)]) -> Option<usize> {
+        let mut child = self
+            .labctl(&["up", "--output", "json"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("labctl starts");
+        let events = BufReader::new(child.stdout.take().expect("its output"));
+        for line in events.lines() {
+            let event: Value = serde_json::from_str(&line.expect("a line")).expect("an event");
+            if let Some(index) = moments.iter().position(|(_, moment)| moment(&event)) {
+                child.kill().expect("it runs");
+                child.wait().expect("it ends");
+                return Some(index);
+            }
+        }
+        let ended = child.wait().expect("it ends");
+        assert!(ended.success(), "the run that was not killed ended with {ended}");
+        None
+    }
+
+    /// Runs a command on a node over SSH; its standard output.
+    pub fn on(&self, node: &str, command: &str) -> String {
+        let output = self.labctl(&["ssh", "inventory.yaml", node, "--", command]).output().expect("ssh starts");
+        assert!(output.status.success(), "{node}: {command}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// kubectl on this machine with the lab's kubeconfig, through the lab's endpoint.
+    pub fn kubectl(&self, arguments: &str) -> Output {
+        Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("bundle/bin/kubectl"))
+            .args(arguments.split(' '))
+            .env("KUBECONFIG", self.directory().join("admin.conf"))
+            .output()
+            .expect("kubectl starts")
+    }
+
+    /// Whether a condition comes true within two minutes.
+    pub fn within_two_minutes(&self, condition: impl Fn() -> bool) -> bool {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(120);
+        while std::time::Instant::now() < end {
+            if condition() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The process of a node.
+    pub fn pid(&self, node: &str) -> i32 {
+        let text = fs::read_to_string(self.directory().join("nodes").join(node).join("pid")).expect("a pid file");
+        text.trim().parse().expect("a pid")
+    }
+
+    /// The names of the lab's nodes.
+    pub fn nodes(&self) -> Vec<String> {
+        let folder = fs::read_dir(self.directory().join("nodes")).expect("there are nodes");
+        let mut names: Vec<String> = folder
+            .map(|entry| entry.expect("an entry"))
+            .filter(|entry| entry.path().join("pid").exists())
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// When each of labctl's units was last started, by node and unit.
+    pub fn start_times(&self) -> BTreeMap<String, String> {
+        let units = "etcd kube-apiserver kube-controller-manager kube-scheduler nginx containerd kubelet kube-proxy \
+                     labctl-pod-network";
+        let show = format!("systemctl show -p Id -p ActiveState -p ActiveEnterTimestampMonotonic -p MainPID {units}");
+        self.nodes().into_iter().map(|node| (node.clone(), self.on(&node, &show))).collect()
+    }
+
+    /// Traces of this lab on this machine: what `down` must not leave.
+    pub fn traces(&self) -> Vec<String> {
+        let folder = self.folder.path().canonicalize().expect("the test's folder").display().to_string();
+        let prefix = self.machine_prefix();
+        let mut traces = Vec::new();
+        for process in fs::read_dir("/proc").expect("proc").flatten() {
+            let command = fs::read(process.path().join("cmdline")).unwrap_or_default();
+            let command = String::from_utf8_lossy(&command).replace('\0', " ");
+            if command.contains(&folder) || command.contains(&prefix) {
+                traces.push(format!("process {command}"));
+            }
+        }
+        let lines = |kind: &str, text: String| -> Vec<String> {
+            text.lines()
+                .filter(|line| line.contains(&folder) || line.contains(&prefix))
+                .map(|line| format!("{kind} {line}"))
+                .collect()
+        };
+        traces.extend(lines("mount", fs::read_to_string("/proc/self/mountinfo").expect("mounts")));
+        traces.extend(lines("link", said("ip", &["-o", "link"])));
+        traces.extend(lines("namespace", said("ip", &["netns", "list"])));
+        traces.extend(lines("cgroup", said("find", &["/sys/fs/cgroup", "-type", "d", "-name", "lab*"])));
+        let left = fs::read_dir(self.folder.path()).expect("the test's folder").flatten();
+        traces.extend(left.filter(|e| e.file_name() != "inventory.yaml").map(|e| format!("folder {:?}", e.path())));
+        traces
+    }
+
+    /// What the names of links, namespaces and machines of this lab begin with, once it has been up.
+    pub fn machine_prefix(&self) -> String {
+        let lab = labctl::lab::LabDirectory::new(
+            self.folder.path().canonicalize().expect("a folder").join(".labctl").join(self.name),
+        );
+        let whole = labctl::local::namespace_name(&lab, "x");
+        whole.trim_end_matches("-x").to_owned()
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let _ = self.labctl(&["down", "--yes"]).output();
+    }
+}
+
+impl Run {
+    /// Every event of a kind.
+    pub fn all<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+        self.events.iter().filter(move |event| event["event"] == kind)
+    }
+
+    /// The last event of the run.
+    pub fn summary(&self) -> &Value {
+        self.all("run_ended").next().expect("the run ended by itself")
+    }
+
+    /// Tasks that changed something, over all nodes.
+    pub fn changed(&self) -> u64 {
+        self.summary()["nodes"].as_array().expect("rows").iter().map(|row| row["changed"].as_u64().unwrap_or(0)).sum()
+    }
+
+    /// What a person needs to see why a run was not as expected.
+    pub fn story(&self) -> String {
+        let told = ["task_failed", "check", "warning", "planned", "run_ended"];
+        let events = self.events.iter().filter(|event| told.iter().any(|kind| event["event"] == *kind));
+        format!("{}\n{}", self.stderr, events.map(Value::to_string).collect::<Vec<_>>().join("\n"))
+    }
+}
+
+/// What a program of this machine prints.
+pub fn said(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap_or_else(|e| panic!("{program}: {e}"));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
