@@ -14,11 +14,11 @@ const ABOUT: &str = "Real Kubernetes labs over SSH: the cluster you would have b
 const LONG_ABOUT: &str = "\
 labctl turns machines into a Kubernetes lab: plain upstream binaries and systemd units, nothing hidden.
 
-An inventory says which nodes there are and what each of them is. `labctl up` compares them with it and changes what
-differs: the first time that is everything, after that it is what you changed. With no machines of your own, an
-inventory with `local:` has the nodes made on this one.
+An inventory says which nodes there are and what each of them is. `labctl up` compares them with it and changes \
+what differs: the first time that is everything, after that it is what you changed. With no machines of your own, \
+an inventory with `local:` has the nodes made on this one.
 
-Every step is data: `labctl plan` shows what would be done, `labctl explain` shows why, and the shell commands that
+Every step is data: `labctl plan` shows what would be done, `labctl explain` shows why, and the shell commands that \
 each step stands for.";
 
 const AFTER_HELP: &str = "\
@@ -67,7 +67,8 @@ pub struct Global {
     pub limit: Vec<String>,
 
     /// Work on so many nodes at a time
-    #[arg(long, global = true, value_name = "N", default_value = "32", env = "LABCTL_FORKS", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "N", default_value = "32", value_parser = at_least_one)]
+    #[arg(env = "LABCTL_FORKS", hide_env_values = true)]
     pub forks: NonZeroUsize,
 
     /// Answer every question with yes
@@ -81,6 +82,11 @@ pub struct Global {
     pub verbose: bool,
 }
 
+/// clap's own words for a zero are about types.
+fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "a whole number from 1 on is needed".to_owned())
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
@@ -88,8 +94,8 @@ pub enum Verb {
     #[command(long_about = "\
 Bring the lab to what the inventory says.
 
-The first run, a run after a failure, after a change of the inventory or with a new node: all the same command. It may
-be stopped at any moment and run again. Nodes that are as described cost one round trip and are left alone.")]
+The first run, a run after a failure, after a change of the inventory or with a new node: all the same command. It \
+may be stopped at any moment and run again. Nodes that are as described cost one round trip and are left alone.")]
     Up(Converge),
     /// Show what `up` would change, and change nothing
     #[command(long_about = "\
@@ -101,8 +107,8 @@ Exits with 0 when there is nothing to do and with 3 when there are changes.")]
     #[command(long_about = "\
 Remove the lab from its nodes and leave nothing behind.
 
-What is removed is what the record on each node says that labctl made there; nothing else is touched. Local nodes are
-removed themselves.")]
+What is removed is what the record on each node says that labctl made there; nothing else is touched. Local nodes \
+are removed themselves, and with them the lab directory.")]
     Down(Down),
     /// Check that the lab works, from the outside in
     Smoke(Lab),

@@ -13,6 +13,7 @@ pub mod error;
 pub mod http;
 pub mod images;
 pub mod lock;
+pub mod outlook;
 pub mod place;
 pub mod progress;
 pub mod pull;
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 use crate::cluster::Version;
 
 pub use error::BundleError;
+pub use outlook::outlook;
 pub use pull::{for_cluster, pull};
 pub use releases::Sources;
 pub use verify::verify;
@@ -92,6 +94,28 @@ impl Bundle {
     /// When the bundle has no such file.
     pub fn file(&self, name: &str) -> Result<&BundleFile, BundleError> {
         self.files.get(name).ok_or_else(|| BundleError::NoFile { folder: self.folder.clone(), name: name.to_owned() })
+    }
+
+    /// The bundle as a table for a reader.
+    pub fn table(&self) -> String {
+        let width = |cell: fn(&str, &BundleFile) -> usize| self.files.iter().map(|(name, file)| cell(name, file)).max();
+        let name_width = width(|name, _| name.len()).unwrap_or(0);
+        let version_width = width(|_, file| file.version.len()).unwrap_or(0);
+        let mut text = String::new();
+        for (name, file) in &self.files {
+            let (version, megabytes) = (&file.version, file.size as f64 / 1e6);
+            let short = file.sha256.get(..12).unwrap_or_default();
+            let image = file.image.as_ref().map(|image| format!("  {image}")).unwrap_or_default();
+            let line = format!("{name:<name_width$}  {version:<version_width$}  {megabytes:>6.1} MB  {short}{image}\n");
+            text.push_str(&line);
+        }
+        let megabytes = self.files.values().map(|file| file.size).sum::<u64>() as f64 / 1e6;
+        let (number, folder) = (self.files.len(), self.folder.display());
+        let (version, architecture) = (self.kubernetes, &self.architecture);
+        text.push_str(&format!(
+            "\n{number} files, {megabytes:.1} MB: Kubernetes {version} for {architecture} in {folder}\n"
+        ));
+        text
     }
 
     /// The names of files that are not there, or not with the size that the lock records, each with what is wrong.

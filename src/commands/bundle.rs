@@ -34,12 +34,7 @@ pub async fn bundle(verb: &Verb, _global: &Global, reporter: &Reporter) -> Resul
         }
         Verb::List(_) => {
             let bundle = Bundle::open(&folder).map_err(Stop::failed)?;
-            let mut text = String::new();
-            for (name, file) in &bundle.files {
-                let megabytes = file.size as f64 / 1e6;
-                text.push_str(&format!("{name:<28} {:<10} {megabytes:>8.1} MB  {}\n", file.version, file.sha256));
-            }
-            print(reporter, &text)
+            print(reporter, &bundle.table())
         }
         Verb::Verify(_) => {
             let bundle = Bundle::open(&folder).map_err(Stop::failed)?;

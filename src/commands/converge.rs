@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::session::{
-    Outcome, Workshop, bundle, exit_of, lab_of, limited, open, under_lock, workshop_in_memory, workshop_kept,
-};
+use super::session::{Outcome, bundle, desired_kept, exit_of, lab_of, limited, open, under_lock, workshop_in_memory};
 use super::{Exit, Stop};
 use crate::cli::{Converge, Global, Play};
 use crate::cluster::{Cluster, Node};
@@ -14,19 +12,20 @@ use crate::event::{Event, Events, Failure};
 use crate::lab::cache_directory;
 use crate::module::Facts;
 use crate::plan::{self, DesiredPlay, Plan, preflight};
-use crate::playbook::{Playbook, load, standard};
+use crate::playbook::standard;
 use crate::report::Reporter;
 
 /// Brings the lab to what the inventory says.
 pub async fn up(args: &Converge, global: &Global, reporter: &Reporter) -> Result<Exit, Stop> {
     let cluster = open(&args.lab.inventory, reporter)?;
     let playbook = standard::find("up", args.sources.playbooks.as_deref()).map_err(Stop::bad)?;
+    fit_for_local_nodes(&cluster)?;
     let report = under_lock("up", &cluster, global, reporter, |working| async {
         let (run, events) = (working.run, working.events);
-        start_local_nodes(&cluster, &events).await?;
         let bundle = bundle(&cluster, &events).await?;
-        let workshop = workshop_kept(&cluster, bundle, &args.sources, &events)?;
-        converge(&cluster, &workshop, &playbook, global, &run).await
+        let desired = desired_kept(&cluster, &playbook, bundle, &args.sources, &events)?;
+        start_local_nodes(&cluster, &events).await?;
+        converge(&cluster, desired, global, &run).await
     })
     .await?;
     let inventory = args.lab.inventory.display();
@@ -43,17 +42,12 @@ pub async fn up(args: &Converge, global: &Global, reporter: &Reporter) -> Result
 /// Runs any playbook.
 pub async fn play(args: &Play, global: &Global, reporter: &Reporter) -> Result<Exit, Stop> {
     let cluster = open(&args.lab.inventory, reporter)?;
-    let file = Path::new(&args.playbook);
-    let playbook = if file.extension().is_some() {
-        load::read(file).map_err(Stop::bad)?
-    } else {
-        standard::find(&args.playbook, args.sources.playbooks.as_deref()).map_err(Stop::bad)?
-    };
+    let playbook = standard::named(&args.playbook, args.sources.playbooks.as_deref()).map_err(Stop::bad)?;
     let report = under_lock(&format!("play {}", playbook.name), &cluster, global, reporter, |working| async {
         let (run, events) = (working.run, working.events);
         let bundle = bundle(&cluster, &events).await?;
-        let workshop = workshop_kept(&cluster, bundle, &args.sources, &events)?;
-        converge(&cluster, &workshop, &playbook, global, &run).await
+        let desired = desired_kept(&cluster, &playbook, bundle, &args.sources, &events)?;
+        converge(&cluster, desired, global, &run).await
     })
     .await?;
     reporter.close(&report, &[]);
@@ -94,8 +88,14 @@ pub async fn plan(args: &Converge, global: &Global, reporter: &Reporter) -> Resu
         reporter.close(&report, &[]);
         return Ok(Exit::Failed);
     }
-    reporter.plan(&report, &[format!("labctl up {}", args.lab.inventory.display())]);
+    let next = if plan.is_empty() { Vec::new() } else { vec![format!("labctl up {}", args.lab.inventory.display())] };
+    reporter.plan(&report, &next);
     Ok(if plan.is_empty() { Exit::Done } else { Exit::Changes })
+}
+
+/// Whether this machine can hold local nodes, where the inventory asks for them: said before anything is written.
+fn fit_for_local_nodes(cluster: &Cluster) -> Result<(), Stop> {
+    if cluster.local.is_some() { crate::local::check_machine().map_err(Stop::failed) } else { Ok(()) }
 }
 
 /// Makes local nodes where the inventory asks for them.
@@ -109,15 +109,17 @@ pub async fn start_local_nodes(cluster: &Cluster, events: &Events) -> Result<(),
 /// Connects, probes, plans and applies.
 pub async fn converge(
     cluster: &Cluster,
-    workshop: &Workshop,
-    playbook: &Playbook,
+    desired: Vec<DesiredPlay>,
     global: &Global,
     run: &Run,
 ) -> Result<Outcome, Stop> {
     let nodes = limited(cluster, &global.limit)?;
-    let desired = select(workshop.expand(playbook, cluster)?, &nodes);
+    let desired = select(desired, &nodes);
     let (plan, connections, reached) = make_plan(cluster, &nodes, &desired, run).await;
     let mut outcome = Outcome { ok: reached == nodes.len(), connections, ..Outcome::default() };
+    for node in nodes.iter().filter(|node| !outcome.connections.contains_key(&node.name)) {
+        outcome.applied.failed.insert(node.name.clone(), "connect".to_owned());
+    }
     if reached == 0 {
         return Ok(outcome);
     }
@@ -125,11 +127,10 @@ pub async fn converge(
         *outcome.unchanged.entry(on.node.clone()).or_default() += on.unchanged;
     }
     if !plan.is_empty() {
-        outcome.applied = apply(plan, &outcome.connections, run).await;
-        outcome.ok &= outcome.applied.ok;
-    }
-    for node in nodes.iter().filter(|node| !outcome.connections.contains_key(&node.name)) {
-        outcome.applied.failed.entry(node.name.clone()).or_insert_with(|| "connect".to_owned());
+        let mut applied = apply(plan, &outcome.connections, run).await;
+        outcome.ok &= applied.ok;
+        applied.failed.append(&mut outcome.applied.failed);
+        outcome.applied = applied;
     }
     Ok(outcome)
 }
@@ -154,7 +155,12 @@ async fn make_plan(
     refuse_obstacles(&facts, &mut connections, run);
     connections.retain(|node, _| facts.contains_key(node));
     let plan = plan::diff::plan(desired, &facts);
-    run.events.emit(Event::Planned { changes: plan.changes(), unchanged: plan.unchanged() });
+    // What a node that could not be reached needs, nobody knows; one that does not exist yet needs everything.
+    let unknown = |name: &str| nodes.iter().any(|node| node.name == name) && !facts.contains_key(name);
+    let changes: Vec<_> = plan.changes().into_iter().filter(|change| !unknown(&change.node)).collect();
+    if nodes.is_empty() || !connections.is_empty() {
+        run.events.emit(Event::Planned { changes, unchanged: plan.unchanged() });
+    }
     let reached = connections.len();
     (plan, connections, reached)
 }

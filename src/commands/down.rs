@@ -1,7 +1,7 @@
 //! `down`: takes the lab off its nodes; local nodes go with it.
 
 use super::converge::converge;
-use super::session::{Outcome, exit_of, lab_of, open, under_lock, workshop_in_memory};
+use super::session::{Outcome, exit_of, lab_of, limited, open, under_lock, workshop_in_memory};
 use super::{Exit, Stop};
 use crate::bundle::Bundle;
 use crate::cli::{Down, Global};
@@ -13,17 +13,23 @@ use crate::report::{Answer, Reporter};
 /// Removes the lab.
 pub async fn down(args: &Down, global: &Global, reporter: &Reporter) -> Result<Exit, Stop> {
     let cluster = open(&args.lab.inventory, reporter)?;
+    limited(&cluster, &global.limit)?;
+    let remove_nodes = cluster.local.is_some() && !args.keep_nodes;
+    if remove_nodes && !global.limit.is_empty() {
+        return Err(Stop::bad("local nodes are removed together, so --limit does not go with `down`")
+            .help("leave out --limit, or add --keep-nodes to empty some nodes and keep them"));
+    }
     if !global.yes {
         let question = format!("Remove the lab {} and everything in it?", cluster.name);
         match reporter.confirm(&question).map_err(Stop::failed)? {
             Answer::Yes => {}
             Answer::No => return Ok(Exit::Cancelled),
             Answer::Nobody => {
-                return Err(Stop::bad("nobody is there to answer whether the lab may be removed").help("say --yes"));
+                return Err(Stop::bad("nobody is there to answer whether the lab may be removed: this is no terminal")
+                    .help("add --yes to remove it without being asked"));
             }
         }
     }
-    let remove_nodes = cluster.local.is_some() && !args.keep_nodes;
     let report = under_lock("down", &cluster, global, reporter, |working| async {
         let (run, events) = (working.run, working.events);
         if !remove_nodes {
@@ -46,7 +52,7 @@ async fn empty(cluster: &Cluster, args: &Down, global: &Global, run: &Run) -> Re
     let playbook = standard::find("down", args.sources.playbooks.as_deref()).map_err(Stop::bad)?;
     // A teardown installs nothing, so it needs no bundle.
     let workshop = workshop_in_memory(cluster, Bundle::empty(cluster.kubernetes), &args.sources)?;
-    converge(cluster, &workshop, &playbook, global, run).await
+    converge(cluster, workshop.expand(&playbook, cluster)?, global, run).await
 }
 
 /// Local nodes are gone for good, and so are their keys and certificates.

@@ -9,9 +9,13 @@ use crate::report::Reporter;
 pub fn kubeconfig(args: &Kubeconfig, reporter: &Reporter) -> Result<Exit, Stop> {
     let cluster = open(&args.lab.inventory, reporter)?;
     let path = lab_of(&cluster).admin_conf();
-    let text = std::fs::read_to_string(&path).map_err(|error| {
-        Stop::failed(format!("{}: {error}", path.display()))
-            .help(format!("labctl up {} makes it", args.lab.inventory.display()))
+    let text = std::fs::read_to_string(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            Stop::failed(format!("lab {} has no kubeconfig yet: there is no {}", cluster.name, path.display()))
+                .help(format!("`labctl up {}` makes the lab, and it", args.lab.inventory.display()))
+        }
+        _ => Stop::failed(format!("cannot read {}: {error}", path.display()))
+            .help("run labctl as the user who brought the lab up"),
     })?;
     print(reporter, &text)
 }

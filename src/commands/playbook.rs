@@ -16,15 +16,11 @@ pub fn playbook(verb: &Verb, reporter: &Reporter) -> Result<Exit, Stop> {
             let mut text = String::new();
             for (name, _) in STANDARD {
                 let playbook = standard::find(name, None).map_err(Stop::bad)?;
-                let why = playbook.why.split_whitespace().collect::<Vec<_>>().join(" ");
-                text.push_str(&format!("{name:<8} {:>3} plays  {why}\n", playbook.plays.len()));
+                text.push_str(&format!("{name:<6} {:>3} plays  {}\n", playbook.plays.len(), playbook.summary()));
             }
             print(reporter, &text)
         }
-        Verb::Show { name } => match STANDARD.iter().find(|(known, _)| known == name) {
-            Some((_, text)) => print(reporter, text),
-            None => Err(Stop::bad(standard::find(name, None).err().map_or_else(String::new, |e| e.to_string()))),
-        },
+        Verb::Show { name } => print(reporter, standard::text(name).map_err(Stop::bad)?),
         Verb::Export { folder, force } => {
             let playbooks = STANDARD.iter().map(|(name, text)| (format!("playbooks/{name}.yaml"), *text));
             let templates =
@@ -36,7 +32,10 @@ pub fn playbook(verb: &Verb, reporter: &Reporter) -> Result<Exit, Stop> {
                     said.push_str(&format!("kept     {}\n", path.display()));
                     continue;
                 }
-                let error = |e: std::io::Error| Stop::failed(format!("{}: {e}", path.display()));
+                let error = |e: std::io::Error| {
+                    let error = Stop::failed(format!("cannot write {}: {e}", path.display()));
+                    error.help("name a folder that you can write to")
+                };
                 fs::create_dir_all(path.parent().unwrap_or(folder)).map_err(error)?;
                 fs::write(&path, text).map_err(error)?;
                 said.push_str(&format!("written  {}\n", path.display()));

@@ -15,6 +15,7 @@ use crate::cluster::{self, Cluster, Node, Role};
 use crate::engine::apply::Applied;
 use crate::engine::{Connections, Run, lock};
 use crate::event::{Event, Events, NodeSummary, RunSummary};
+use crate::inventory::{Problem, did_you_mean};
 use crate::lab::{LabDirectory, cache_directory};
 use crate::pki::{kubeconfig::kubeconfigs, store};
 use crate::plan::DesiredPlay;
@@ -29,15 +30,22 @@ pub fn open(path: &Path, reporter: &Reporter) -> Result<Cluster, Stop> {
     let subject = path.display().to_string();
     match cluster::open(path) {
         Ok((cluster, warnings)) => {
-            for warning in warnings {
-                reporter.warning(&warning.to_string());
-            }
+            warn(reporter, &warnings);
             Ok(cluster)
         }
         Err(problems) => {
-            reporter.problems(&subject, &problems);
+            let (errors, warnings): (Vec<Problem>, Vec<Problem>) = problems.into_iter().partition(Problem::is_error);
+            warn(reporter, &warnings);
+            reporter.problems(&subject, &errors);
             Err(Stop::silent(Exit::Bad))
         }
+    }
+}
+
+/// Tells of what works and deserves a look, with its place in the inventory and what would be better.
+fn warn(reporter: &Reporter, warnings: &[Problem]) {
+    for warning in warnings {
+        reporter.warning(&format!("{warning:#}"));
     }
 }
 
@@ -48,12 +56,28 @@ pub fn lab_of(cluster: &Cluster) -> LabDirectory {
 
 /// The nodes that `--limit` leaves, in the inventory's order.
 pub fn limited<'a>(cluster: &'a Cluster, limit: &[String]) -> Result<Vec<&'a Node>, Stop> {
-    if let Some(unknown) = limit.iter().find(|name| cluster.node(name).is_none()) {
-        let known: Vec<&str> = cluster.nodes.iter().map(|node| node.name.as_str()).collect();
-        return Err(Stop::bad(format!("--limit names {unknown}, which is no node of this lab"))
-            .help(format!("the nodes are {}", known.join(", "))));
+    for name in limit {
+        node(cluster, name)?;
     }
     Ok(cluster.nodes.iter().filter(|node| limit.is_empty() || limit.contains(&node.name)).collect())
+}
+
+/// The node called `name`.
+pub fn node<'a>(cluster: &'a Cluster, name: &str) -> Result<&'a Node, Stop> {
+    known(name, "node", "of this lab", cluster.nodes.iter().map(|node| node.name.as_str()))?;
+    cluster.node(name).ok_or_else(|| Stop::silent(Exit::Bad))
+}
+
+/// Refuses a name that is none of `all`; `what` is what has such names, and `whose` are they.
+pub fn known<'a>(name: &str, what: &str, whose: &str, all: impl Iterator<Item = &'a str>) -> Result<(), Stop> {
+    let all: Vec<&str> = all.collect();
+    if all.contains(&name) {
+        return Ok(());
+    }
+    let meant =
+        did_you_mean(name, all.iter().copied()).map(|meant| format!("did you mean {meant}? ")).unwrap_or_default();
+    let help = format!("{meant}the {what}s are {}", all.join(", "));
+    Err(Stop::bad(format!("`{name}` is no {what} {whose}")).help(help))
 }
 
 /// Prints to the standard output. A reader that went away has seen what it wanted.
@@ -118,26 +142,44 @@ pub fn workshop_in_memory(cluster: &Cluster, bundle: Bundle, sources: &Sources) 
     Workshop::new(ensured.pki, bundle, sources, cluster)
 }
 
-/// Certificates ensured and kept, as a step of a run.
-pub fn workshop_kept(cluster: &Cluster, bundle: Bundle, sources: &Sources, events: &Events) -> Result<Workshop, Stop> {
+/// What the playbook desires, from certificates that are ensured and kept, as a step of a run. A playbook or template
+/// with a mistake is refused before anything is kept.
+pub fn desired_kept(
+    cluster: &Cluster,
+    playbook: &Playbook,
+    bundle: Bundle,
+    sources: &Sources,
+    events: &Events,
+) -> Result<Vec<DesiredPlay>, Stop> {
     let (step, started) = ("certificates".to_owned(), Instant::now());
     events.emit(Event::StepStarted { step: step.clone() });
     let lab = lab_of(cluster);
     let ensured = store::ensure(cluster, &lab, now()).map_err(Stop::failed)?;
+    let workshop = Workshop::new(ensured.pki.clone(), bundle, sources, cluster)?;
+    let desired = workshop.expand(playbook, cluster)?;
     ensured.save(&lab).map_err(Stop::failed)?;
     let issued = ensured.issued.len();
-    let workshop = Workshop::new(ensured.pki, bundle, sources, cluster)?;
     if let Some(admin) = workshop.admin_conf() {
         lab.write_private(&lab.admin_conf(), admin).map_err(Stop::failed)?;
     }
     let detail = if issued == 0 { "all valid".to_owned() } else { format!("{issued} issued") };
     events.emit(Event::StepEnded { step, detail, changed: issued > 0, took: started.elapsed() });
-    Ok(workshop)
+    Ok(desired)
 }
 
 /// The bundle, opened; downloaded first when the inventory names none.
 pub async fn bundle(cluster: &Cluster, events: &Events) -> Result<Bundle, Stop> {
     crate::bundle::pull::for_cluster(cluster, &cache_directory(), events).await.map_err(Stop::failed)
+}
+
+/// The bundle for a reader of the runbook: what would be fetched, where it is not there yet.
+pub fn outlook(cluster: &Cluster, reporter: &Reporter) -> Result<Bundle, Stop> {
+    let (bundle, there) = crate::bundle::outlook(cluster, &cache_directory()).map_err(Stop::failed)?;
+    if !there {
+        let folder = bundle.folder.display();
+        reporter.note(&format!("there is no bundle in {folder} yet; these are the releases that a pull would fetch"));
+    }
+    Ok(bundle)
 }
 
 fn now() -> time::OffsetDateTime {
@@ -182,9 +224,12 @@ where
 {
     let nodes = limited(cluster, &global.limit)?;
     let lab = lab_of(cluster);
-    let _lock = lock::take(&lab, verb)
-        .map_err(|error| Stop::failed(error).help("wait for it to end; a lock never outlives its run"))?;
-    let log = RunLog::create(&lab.runs(), SystemTime::now()).map_err(Stop::failed)?;
+    let _lock = lock::take(&lab, verb).map_err(|error| {
+        let help = error.help();
+        Stop::failed(error).help(help)
+    })?;
+    let log = RunLog::create(&lab.runs(), SystemTime::now())
+        .map_err(|error| Stop::failed(format!("cannot write the run log in {}: {error}", lab.runs().display())))?;
     let log_path = log.path().to_path_buf();
     let (events, receiver) = Events::channel();
     let telling = reporter.spawn(receiver, Some(log));
@@ -247,5 +292,87 @@ pub fn exit_of(report: &RunReport) -> Exit {
         (true, _) => Exit::Cancelled,
         (false, true) => Exit::Done,
         (false, false) => Exit::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn cluster() -> (tempfile::TempDir, Cluster) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("inventory.yaml");
+        let node = |name: &str, last: u8, role: &str| {
+            format!("  - {{ name: {name}, address: 192.0.2.{last}, roles: [{role}] }}\n")
+        };
+        let nodes =
+            [node("worker-1", 3, "worker"), node("controller-0", 1, "controller"), node("worker-0", 2, "worker")];
+        fs::write(&path, format!("name: t\nkubernetes: \"1.34.4\"\nnodes:\n{}", nodes.concat())).expect("a file");
+        let (cluster, _) = cluster::open(&path).expect("an inventory without mistakes");
+        (folder, cluster)
+    }
+
+    fn limit(cluster: &Cluster, names: &[&str]) -> Result<Vec<String>, Stop> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        limited(cluster, &names).map(|nodes| nodes.iter().map(|node| node.name.clone()).collect())
+    }
+
+    #[test]
+    fn a_limit_keeps_the_inventorys_order() {
+        let (_folder, cluster) = cluster();
+        assert_eq!(limit(&cluster, &[]).expect("all"), ["worker-1", "controller-0", "worker-0"]);
+        assert_eq!(limit(&cluster, &["worker-0", "worker-1", "worker-0"]).expect("two"), ["worker-1", "worker-0"]);
+    }
+
+    #[test]
+    fn a_limit_to_no_node_is_refused_with_the_nearest() {
+        let (_folder, cluster) = cluster();
+        let stop = limit(&cluster, &["worker-0", "controler-0"]).expect_err("there is no such node");
+        assert_eq!(stop.exit, Exit::Bad);
+        assert_eq!(stop.error.expect("an error").to_string(), "`controler-0` is no node of this lab");
+        let help = "did you mean controller-0? the nodes are worker-1, controller-0, worker-0";
+        assert_eq!(stop.help.as_deref(), Some(help));
+        // `--limit ""` and a comma too many are no way to say "all".
+        assert!(limit(&cluster, &[""]).is_err());
+    }
+
+    fn report(ok: bool, cancelled: bool) -> RunReport {
+        let (_folder, cluster) = cluster();
+        let nodes: Vec<&Node> = cluster.nodes.iter().collect();
+        let mut outcome = Outcome { ok, ..Outcome::default() };
+        outcome.applied.changed.insert("worker-0".to_owned(), 3);
+        outcome.unchanged.insert("worker-0".to_owned(), 4);
+        outcome.applied.failed.insert("worker-1".to_owned(), "etcd".to_owned());
+        let summary = summary(&nodes, &outcome, cancelled, Duration::from_secs(1), "run.jsonl".into());
+        let mut report = RunReport::default();
+        report.summary = Some(summary);
+        report
+    }
+
+    #[test]
+    fn the_exit_says_how_a_run_ended() {
+        assert_eq!(exit_of(&report(true, false)), Exit::Done);
+        assert_eq!(exit_of(&report(false, false)), Exit::Failed);
+        assert_eq!(exit_of(&report(true, true)), Exit::Cancelled);
+        assert_eq!(exit_of(&report(false, true)), Exit::Cancelled);
+        // A run that never came to its end is no success.
+        assert_eq!(exit_of(&RunReport::default()), Exit::Failed);
+    }
+
+    #[test]
+    fn the_closing_table_has_a_row_for_every_node() {
+        let summary = report(true, true).summary.expect("a summary");
+        assert!(!summary.ok, "what was stopped is not done");
+        let row = |node: &NodeSummary| (node.node.clone(), node.changed, node.unchanged, node.failed.clone());
+        let rows: Vec<_> = summary.nodes.iter().map(row).collect();
+        let expected = [
+            ("worker-1".to_owned(), 0, 0, Some("etcd".to_owned())),
+            ("controller-0".to_owned(), 0, 0, None),
+            ("worker-0".to_owned(), 3, 4, None),
+        ];
+        assert_eq!(rows, expected);
+        assert_eq!((summary.nodes[0].roles.as_str(), summary.nodes[0].address.as_str()), ("worker", "192.0.2.3"));
     }
 }

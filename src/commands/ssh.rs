@@ -3,7 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use super::session::open;
+use super::session::{lab_of, node, open};
 use super::{Exit, Stop};
 use crate::cli::Ssh;
 use crate::engine::connect::target;
@@ -13,13 +13,16 @@ use crate::report::Reporter;
 pub fn ssh(args: &Ssh, reporter: &Reporter) -> Result<Exit, Stop> {
     let lab = args.lab();
     let cluster = open(&lab.inventory, reporter)?;
-    let node = cluster.node(args.node()).ok_or_else(|| {
-        let known: Vec<&str> = cluster.nodes.iter().map(|node| node.name.as_str()).collect();
-        Stop::bad(format!("{} is no node of this lab", args.node())).help(format!("the nodes are {}", known.join(", ")))
-    })?;
+    let node = node(&cluster, args.node())?;
+    let runs = |local: &crate::local::LocalNode| local.name == node.name && local.pid.is_some();
+    if cluster.local.is_some() && !crate::local::nodes(&lab_of(&cluster)).iter().any(runs) {
+        return Err(Stop::failed(format!("the local node {} does not run", node.name))
+            .help(format!("`labctl up {}` starts it", lab.inventory.display())));
+    }
     let target = target(&cluster, node);
     let mut ssh = Command::new("ssh");
-    let known_hosts: Vec<String> = target.known_hosts.iter().map(|path| path.display().to_string()).collect();
+    // ssh splits the list at blanks, which a folder's name may have.
+    let known_hosts: Vec<String> = target.known_hosts.iter().map(|path| format!("\"{}\"", path.display())).collect();
     ssh.arg("-o").arg(format!("UserKnownHostsFile={}", known_hosts.join(" ")));
     ssh.arg("-p").arg(target.ssh.port.to_string());
     if let Some(identity) = &target.ssh.identity {

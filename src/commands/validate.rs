@@ -9,15 +9,16 @@ use crate::report::Reporter;
 /// Says all that is wrong with the inventory, or what lab it describes.
 pub fn validate(lab: &Lab, reporter: &Reporter) -> Result<Exit, Stop> {
     let cluster = open(&lab.inventory, reporter)?;
-    let count = |role| cluster.with_role(role).count();
+    let count = |number: usize, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
+    let with = |role: Role| count(cluster.with_role(role).count(), &role.to_string());
     let text = format!(
-        "{}: lab {}, Kubernetes {}: {} nodes ({} controllers, {} workers), API at {}\n",
+        "{}: lab {}, Kubernetes {}: {} ({}, {}), API at {}\n",
         lab.inventory.display(),
         cluster.name,
         cluster.kubernetes,
-        cluster.nodes.len(),
-        count(Role::Controller),
-        count(Role::Worker),
+        count(cluster.nodes.len(), "node"),
+        with(Role::Controller),
+        with(Role::Worker),
         cluster.api_url()
     );
     print(reporter, &text)

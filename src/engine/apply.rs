@@ -242,11 +242,10 @@ impl Cell {
         let needed: Vec<&str> =
             self.changes.iter().flat_map(|change| &change.actions.blobs).map(|blob| blob.sha256.as_str()).collect();
         let all = |state: &Pushed| needed.iter().all(|sha| state.blobs.contains(*sha));
-        match self.pushed.wait_for(|state| state.error.is_some() || all(state)).await {
-            Ok(state) => return all(&state),
-            // Whoever pushed is done and gone: what has arrived is all there will be.
-            Err(_) => {}
+        if let Ok(state) = self.pushed.wait_for(|state| state.error.is_some() || all(state)).await {
+            return all(&state);
         }
+        // Whoever pushed is done and gone: what has arrived is all there will be.
         let state = self.pushed.borrow();
         all(&state)
     }

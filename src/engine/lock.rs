@@ -22,13 +22,25 @@ pub enum LockError {
     #[error("another labctl is working on this lab{}", .0.as_deref().map(|who| format!(" ({who})")).unwrap_or_default())]
     Held(Option<String>),
     /// The lab directory cannot be written.
-    #[error("{path}: {why}")]
+    #[error("cannot write {path}: {why}")]
     Io {
         /// The lock file.
         path: std::path::PathBuf,
         /// What the system says.
         why: io::Error,
     },
+}
+
+impl LockError {
+    /// What to do about it.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Held(_) => "wait for it to end; a lock never outlives its run",
+            Self::Io { .. } => {
+                "the lab directory lies beside the inventory; run labctl as the user who may write there"
+            }
+        }
+    }
 }
 
 /// Takes the lab's lock, without waiting. `doing` is what the other side is told.

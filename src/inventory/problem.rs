@@ -19,7 +19,8 @@ pub enum Severity {
 
 /// One thing that is wrong with an inventory.
 ///
-/// Displayed as `FILE:LINE:COL: what`, then an indented `help: ...`; a warning says `warning:` before what it is about.
+/// Displayed as `FILE:LINE:COL: what`, then an indented `help: ...`; a warning says `warning:` before what it is about,
+/// unless it is written with `{:#}`, for who has said so already.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The file, as it was named on the command line.
@@ -56,7 +57,7 @@ impl fmt::Display for Problem {
         if self.line > 0 {
             write!(f, "{}:{}:", self.line, self.column)?;
         }
-        if self.severity == Severity::Warning {
+        if self.severity == Severity::Warning && !f.alternate() {
             f.write_str(" warning:")?;
         }
         write!(f, " {}", self.what)?;
@@ -140,6 +141,7 @@ mod tests {
         problems.error(Position { line: 1, column: 7 }, "bad name", "");
         problems.error(Position::default(), "cannot be read", "is it there?");
         assert!(problems.has_errors());
+        assert_eq!(format!("{:#}", problems.list[0]), "lab.yaml:3:5: two members\n  help: use three");
         let shown: Vec<String> = problems.into_sorted().iter().map(ToString::to_string).collect();
         assert_eq!(
             shown,

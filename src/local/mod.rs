@@ -75,6 +75,14 @@ pub struct LocalNode {
     pub ready: bool,
 }
 
+/// Checks whether this machine can hold local nodes.
+///
+/// # Errors
+/// [`LocalError::Unfit`] with everything that it lacks.
+pub fn check_machine() -> Result<(), LocalError> {
+    preflight::check()
+}
+
 /// Makes and starts every node of `cluster` that does not run, and returns when all of them answer on SSH.
 ///
 /// Nodes that run are left alone; with all of them running this costs a few file reads and no process. A node that was

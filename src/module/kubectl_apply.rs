@@ -18,7 +18,8 @@ pub struct KubectlApply {
 pub const KUBECTL: &str = "kubectl --kubeconfig=/etc/kubernetes/admin.conf --server=https://127.0.0.1:6443";
 
 impl KubectlApply {
-    fn path(&self) -> String {
+    /// Where the manifest is kept on the controller.
+    pub fn path(&self) -> String {
         format!("/etc/kubernetes/addons/{}", self.name)
     }
 

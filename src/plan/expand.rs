@@ -31,16 +31,20 @@ pub struct Materials<'a> {
 
 /// A task that cannot be worked out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("play {play}, task {task}{}: {what}", on(node))]
+#[error("play {play}{}{}: {what}", of(task), on(node))]
 pub struct ExpandError {
     /// The play.
     pub play: String,
-    /// The task, by title or by number.
+    /// The task, by title or by number; empty when it is the play itself.
     pub task: String,
     /// The node, when it only concerns one.
     pub node: String,
     /// What is wrong.
     pub what: String,
+}
+
+fn of(task: &str) -> String {
+    if task.is_empty() { String::new() } else { format!(", task {task}") }
 }
 
 fn on(node: &str) -> String {
@@ -115,14 +119,14 @@ impl Expansion<'_> {
 
     fn tasks(&self) -> Result<Vec<DesiredTask>, ExpandError> {
         let mut tasks = Vec::new();
-        if !self.holds(self.play.when.as_ref(), "when", &self.context(None))? {
+        if !self.holds(self.play.when.as_ref(), "", &self.context(None))? {
             return Ok(tasks);
         }
         for (index, task) in self.play.tasks.iter().enumerate() {
             if task.once && !self.first {
                 continue;
             }
-            let place = task.name.clone().unwrap_or_else(|| format!("{}", index + 1));
+            let place = task.name.clone().unwrap_or_else(|| format!("{} ({})", index + 1, task.module.kind()));
             for peer in self.peers(task.each) {
                 let context = self.context(peer);
                 if !self.holds(task.when.as_ref(), &place, &context)? {
@@ -152,11 +156,28 @@ impl Expansion<'_> {
         self.materials.cluster.nodes.iter().filter(wanted).map(Some).collect()
     }
 
+    /// A text that may end in a command line, a title or a log, so it must not hold a secret.
     fn text(&self, text: &str, place: &str, context: &Context) -> Result<String, ExpandError> {
         if !text.contains('{') {
             return Ok(text.to_owned());
         }
-        self.materials.renderer.text(text, context).map_err(|e| self.error(place, e))
+        let text = self.materials.renderer.text(text, context).map_err(|e| self.error(place, e))?;
+        self.shown(text, place)
+    }
+
+    fn shown(&self, text: String, place: &str) -> Result<String, ExpandError> {
+        if self.is_secret(&text) {
+            let what =
+                "this would show the lab's encryption key; only a file may hold it: use `template`, or `content`";
+            return Err(self.error(place, what));
+        }
+        Ok(text)
+    }
+
+    /// Whether a text gives a secret of the lab away, whoever wrote the playbook and whatever it says about it.
+    fn is_secret(&self, text: &str) -> bool {
+        let key = &self.materials.artefacts.encryption_key;
+        text.contains("PRIVATE KEY-----") || (!key.is_empty() && text.contains(key.as_str()))
     }
 
     fn path(&self, text: &str, place: &str, context: &Context) -> Result<String, ExpandError> {
@@ -224,7 +245,10 @@ impl Expansion<'_> {
                         (content, sensitive, from)
                     }
                     (None, Some(content)) => {
-                        (Content::inline(text(content)?.into_bytes()), false, "playbook".to_owned())
+                        let content = self.materials.renderer.text(content, context);
+                        let content = content.map_err(|e| self.error(place, e))?;
+                        let sensitive = self.is_secret(&content);
+                        (Content::inline(content.into_bytes()), sensitive, "playbook".to_owned())
                     }
                     _ => return Err(self.error(place, "a file has either `from` or `content`")),
                 };
@@ -244,8 +268,8 @@ impl Expansion<'_> {
                     path: path(&args.to)?,
                     mode: self.mode(args.mode.as_ref(), "644", place)?,
                     owner: self.owner(args.owner.as_ref(), place)?,
+                    sensitive: args.sensitive || self.is_secret(&rendered),
                     content: Content::inline(rendered.into_bytes()),
-                    sensitive: args.sensitive,
                     origin: format!("templates/{from}.tera"),
                 })
             }
@@ -322,6 +346,7 @@ impl Expansion<'_> {
             Module::KubectlApply(args) => {
                 let from = text(&args.from)?;
                 let manifest = self.materials.renderer.render(&from, context).map_err(|e| self.error(place, e))?;
+                let manifest = self.shown(manifest, place)?;
                 Desired::KubectlApply(module::kubectl_apply::KubectlApply {
                     name: from,
                     manifest: Content::inline(manifest.into_bytes()),
@@ -353,13 +378,24 @@ fn refuse_contradictions(plays: &[DesiredPlay]) -> Result<(), ExpandError> {
                         play: play.name.clone(),
                         task: task.title.clone(),
                         node: on.node.clone(),
-                        what: format!("play {other} wants another {}", file.path),
+                        what: contradiction(other, earlier, play, file),
                     });
                 }
             }
         }
     }
     Ok(())
+}
+
+fn contradiction(other: &str, earlier: &File, play: &DesiredPlay, file: &File) -> String {
+    let path = &file.path;
+    let place = if other == play.name { "earlier in this play".to_owned() } else { format!("in play {other}") };
+    let differs = if earlier.content.sha256() == file.content.sha256() {
+        format!("mode {} here and mode {} {place}", file.mode, earlier.mode)
+    } else {
+        format!("another content here ({}) than {place} ({})", file.origin, earlier.origin)
+    };
+    format!("{path} has {differs}; a path can only have one: change or remove one of the two tasks")
 }
 
 /// Replaces the paths in every unit's `uses` by the files that lie there, with their hashes. A unit that several tasks
@@ -421,7 +457,8 @@ fn used_by(unit: &Unit, files: &BTreeMap<String, String>) -> Result<Vec<Used>, S
             all.extend(files.get_key_value(&wanted.path).map(used));
         }
         if all.len() == before {
-            return Err(format!("{} uses {}, which no task makes", unit.name, wanted.path));
+            let (unit, path) = (&unit.name, &wanted.path);
+            return Err(format!("{unit} uses {path}, which no task makes; add that task, or take it out of `uses`"));
         }
     }
     Ok(all)

@@ -5,6 +5,8 @@
 
 pub mod diff;
 pub mod expand;
+pub mod explain;
+pub mod files;
 pub mod preflight;
 
 use std::collections::BTreeSet;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use super::Playbook;
@@ -11,9 +12,9 @@ use super::Playbook;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}: {what}")]
 pub struct PlaybookError {
-    /// The file's name, or the standard playbook's.
+    /// The file's name, or the standard playbook's; with `:LINE:COLUMN` where that is known.
     pub file: String,
-    /// What is wrong, with line and column when the YAML itself is.
+    /// What is wrong, and what would be right.
     pub what: String,
 }
 
@@ -22,10 +23,21 @@ pub struct PlaybookError {
 /// # Errors
 /// When it is no YAML, not of a playbook's shape, or its plays are not in any order.
 pub fn parse(file: &str, text: &str) -> Result<Playbook, PlaybookError> {
-    let error = |what: String| PlaybookError { file: file.to_owned(), what };
-    let playbook: Playbook = serde_yaml::from_str(text).map_err(|e| error(e.to_string()))?;
-    check_order(&playbook).map_err(error)?;
+    let playbook: Playbook = serde_yaml::from_str(text).map_err(|error| not_a_playbook(file, &error))?;
+    check_order(&playbook).map_err(|what| PlaybookError { file: file.to_owned(), what })?;
     Ok(playbook)
+}
+
+/// serde's error in our words: the place first, and said once.
+fn not_a_playbook(file: &str, error: &serde_yaml::Error) -> PlaybookError {
+    let said = error.to_string();
+    match error.location().map(|at| (at.line(), at.column())) {
+        Some((line, column)) => PlaybookError {
+            file: format!("{file}:{line}:{column}"),
+            what: said.replacen(&format!(" at line {line} column {column}"), "", 1),
+        },
+        None => PlaybookError { file: file.to_owned(), what: said },
+    }
 }
 
 /// Reads a playbook's file.
@@ -34,7 +46,16 @@ pub fn parse(file: &str, text: &str) -> Result<Playbook, PlaybookError> {
 /// When it cannot be read, and as [`parse`].
 pub fn read(path: &Path) -> Result<Playbook, PlaybookError> {
     let file = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|e| PlaybookError { file: file.clone(), what: e.to_string() })?;
+    let text = fs::read_to_string(path).map_err(|error| {
+        let what = match error.kind() {
+            io::ErrorKind::NotFound => {
+                "no such file; a playbook is a YAML file, or one that `labctl playbook list` names".to_owned()
+            }
+            _ if path.is_dir() => "a folder, not a playbook; name the file in it".to_owned(),
+            _ => format!("cannot be read: {error}"),
+        };
+        PlaybookError { file: file.clone(), what }
+    })?;
     parse(&file, &text)
 }
 
@@ -46,14 +67,25 @@ fn check_order(playbook: &Playbook) -> Result<(), String> {
     for play in &playbook.plays {
         for after in &play.after {
             if !all.contains(after.as_str()) {
-                return Err(format!("play `{}` comes after `{after}`, which does not exist", play.name));
+                let known = above.iter().copied().collect::<Vec<_>>().join(", ");
+                let known = if known.is_empty() {
+                    "this is the first play".to_owned()
+                } else {
+                    format!("the plays above it are {known}")
+                };
+                return Err(format!("play `{}` comes after `{after}`, which does not exist; {known}", play.name));
             }
             if !above.contains(after.as_str()) {
-                return Err(format!("play `{}` comes after `{after}`: move it below that play", play.name));
+                let name = &play.name;
+                return Err(if after == name {
+                    format!("play `{name}` comes after itself; take `{name}` out of its `after`")
+                } else {
+                    format!("play `{name}` comes after `{after}`: move it below that play")
+                });
             }
         }
         if !above.insert(&play.name) {
-            return Err(format!("two plays are called `{}`", play.name));
+            return Err(format!("two plays are called `{}`; rename one of them", play.name));
         }
     }
     Ok(())
@@ -71,7 +103,7 @@ mod tests {
     fn an_unknown_key_names_its_line() {
         let error = plays("- name: a\n  hosts: all\n  tasks:\n  - file: { form: pki/ca.crt, to: /x }\n").unwrap_err();
         assert!(error.to_string().contains("unknown field `form`"), "{error}");
-        assert!(error.to_string().contains("line 6"), "{error}");
+        assert!(error.to_string().starts_with("test.yaml:6:13: plays[0]"), "{error}");
     }
 
     #[test]
@@ -88,8 +120,16 @@ mod tests {
         let below = plays("- { name: a, hosts: all, after: [b], tasks: [] }\n- { name: b, hosts: all, tasks: [] }\n");
         assert_eq!(below.unwrap_err().to_string(), "test.yaml: play `a` comes after `b`: move it below that play");
         let nowhere = plays("- { name: a, hosts: all, after: [z], tasks: [] }\n");
-        assert_eq!(nowhere.unwrap_err().to_string(), "test.yaml: play `a` comes after `z`, which does not exist");
+        assert_eq!(
+            nowhere.unwrap_err().to_string(),
+            "test.yaml: play `a` comes after `z`, which does not exist; this is the first play"
+        );
+        let itself = plays("- { name: a, hosts: all, after: [a], tasks: [] }\n");
+        assert_eq!(
+            itself.unwrap_err().to_string(),
+            "test.yaml: play `a` comes after itself; take `a` out of its `after`"
+        );
         let twice = plays("- { name: a, hosts: all, tasks: [] }\n- { name: a, hosts: all, tasks: [] }\n");
-        assert_eq!(twice.unwrap_err().to_string(), "test.yaml: two plays are called `a`");
+        assert_eq!(twice.unwrap_err().to_string(), "test.yaml: two plays are called `a`; rename one of them");
     }
 }

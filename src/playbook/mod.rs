@@ -3,6 +3,7 @@
 //! This module is the typed vocabulary of the YAML; [`load`] reads it, and [`standard`] holds the playbooks that are
 //! compiled in. Strings are still templates here: what a task means for one node is worked out by the plan.
 
+pub mod graph;
 pub mod load;
 pub mod standard;
 
@@ -24,6 +25,19 @@ pub struct Playbook {
     pub why: String,
     /// The plays.
     pub plays: Vec<Play>,
+}
+
+impl Playbook {
+    /// The first sentence of what it is for.
+    pub fn summary(&self) -> String {
+        let why = one_line(&self.why);
+        why.split_once(". ").map(|(first, _)| format!("{first}.")).unwrap_or(why)
+    }
+}
+
+/// A text that YAML folded over several lines, on one.
+pub fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Tasks for the nodes of one role, with the plays it comes after.
@@ -156,6 +170,28 @@ pub enum Module {
     KubectlApply(KubectlApplyArgs),
     /// `wait`.
     Wait(WaitArgs),
+}
+
+impl Module {
+    /// Its key in the YAML.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Module::Directory(_) => "directory",
+            Module::File(_) => "file",
+            Module::Template(_) => "template",
+            Module::Binary(_) => "binary",
+            Module::Image(_) => "image",
+            Module::Unit(_) => "unit",
+            Module::Command(_) => "command",
+            Module::Sysctl(_) => "sysctl",
+            Module::KernelModule(_) => "kernel_module",
+            Module::Package(_) => "package",
+            Module::Route(_) => "route",
+            Module::HostsEntry(_) => "hosts_entry",
+            Module::KubectlApply(_) => "kubectl_apply",
+            Module::Wait(_) => "wait",
+        }
+    }
 }
 
 /// `directory`: a folder with mode and owner.

@@ -166,9 +166,12 @@ impl Reporter {
             lines.push(format!("{} {}", paint.bad("error:"), parts.next().unwrap_or_default()));
             lines.extend(parts.map(|line| self.detail(line)));
         }
-        let number = text::count(problems.len(), "problem");
-        lines.push(String::new());
-        lines.push(format!("{} in {subject}; nothing was done", paint.strong(&number)));
+        // Of one problem all is said; several need a count, since the first ones may have left the screen.
+        if problems.len() > 1 {
+            let number = text::count(problems.len(), "problem");
+            lines.push(String::new());
+            lines.push(format!("{} in {subject}; nothing was done", paint.strong(&number)));
+        }
         say(&self.err, &lines);
     }
 
@@ -176,12 +179,18 @@ impl Reporter {
     pub fn error(&self, error: &dyn Error, help: Option<&str>) {
         let paint = self.err.paint;
         let mut lines: Vec<String> = Vec::new();
-        for (index, line) in error.to_string().lines().enumerate() {
+        let mut said = error.to_string();
+        for (index, line) in said.lines().enumerate() {
             lines.push(if index == 0 { format!("{} {line}", paint.bad("error:")) } else { self.detail(line) });
         }
         let mut cause = error.source();
         while let Some(deeper) = cause {
-            lines.push(format!("  {} {deeper}", paint.faint("because:")));
+            let deeper_text = deeper.to_string();
+            // Most of our errors say their cause themselves.
+            if !said.contains(&deeper_text) {
+                lines.push(format!("  {} {deeper_text}", paint.faint("because:")));
+                said.push_str(&deeper_text);
+            }
             cause = deeper.source();
         }
         lines.extend(help.iter().flat_map(|help| help.lines()).enumerate().map(|(index, line)| {
@@ -192,7 +201,11 @@ impl Reporter {
 
     /// Prints something that a person should know and that stops nothing; outside of a run, where it is an event.
     pub fn warning(&self, message: &str) {
-        say(&self.err, &[format!("{} {message}", self.err.paint.warn("warning:"))]);
+        let mut parts = message.lines();
+        let first = parts.next().unwrap_or_default();
+        let mut lines = vec![format!("{} {first}", self.err.paint.warn("warning:"))];
+        lines.extend(parts.map(|line| self.detail(line)));
+        say(&self.err, &lines);
     }
 
     /// Prints a sentence on the way, for who follows; not a result.
@@ -230,7 +243,7 @@ impl Reporter {
     fn detail(&self, line: &str) -> String {
         match line.trim_start().strip_prefix("help:") {
             Some(help) => format!("  {}{help}", self.err.paint.active("help:")),
-            None => format!("  {line}"),
+            None => format!("  {line}").trim_end().to_owned(),
         }
     }
 }

@@ -1,0 +1,126 @@
+//! The runbook for a reader, as Markdown: what is done, why, and the same by hand.
+//!
+//! Nodes of one role get almost the same tasks. A task that is the same on several nodes is told once, with the nodes
+//! that it is for when these are not all of the play's.
+
+use std::fmt::Write as _;
+
+use super::{DesiredPlay, DesiredTask};
+use crate::module::State;
+use crate::playbook::{Strategy, one_line};
+
+/// Explains those of `plays` that `wanted` picks, for `nodes`. Plays that are only for other nodes are left out.
+pub fn explain(plays: &[DesiredPlay], nodes: &[&str], wanted: impl Fn(&DesiredPlay) -> bool) -> String {
+    let mut text = String::new();
+    for play in plays.iter().filter(|play| wanted(play)) {
+        let explained = explain_play(play, plays, nodes);
+        if !text.is_empty() && !explained.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&explained);
+    }
+    text
+}
+
+fn explain_play(play: &DesiredPlay, plays: &[DesiredPlay], nodes: &[&str]) -> String {
+    let hosts: Vec<&str> = play.nodes.iter().map(|on| on.node.as_str()).filter(|host| nodes.contains(host)).collect();
+    if hosts.is_empty() && !play.nodes.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("# {}\n\n", play.name);
+    if !play.why.is_empty() {
+        let _ = writeln!(text, "{}\n", one_line(&play.why));
+    }
+    let after: Vec<&str> = play.after.iter().map(|&earlier| plays[earlier].name.as_str()).collect();
+    let after = if after.is_empty() { "nothing: it begins at once".to_owned() } else { after.join(", ") };
+    let _ = writeln!(text, "- after: {after}");
+    let on = if hosts.is_empty() { "no node of this lab".to_owned() } else { hosts.join(", ") };
+    let rolling = if play.strategy == Strategy::Rolling && hosts.len() > 1 { ", one after the other" } else { "" };
+    let _ = writeln!(text, "- on: {on}{rolling}");
+    for told in merged(play, &hosts) {
+        let place = if told.nodes == hosts { String::new() } else { format!(" (on {})", told.nodes.join(", ")) };
+        let _ = writeln!(text, "\n## {}{place}\n", told.task.title);
+        if let Some(why) = &told.task.why {
+            let _ = writeln!(text, "{}\n", one_line(why));
+        }
+        for line in told.shell.lines() {
+            text.push_str(format!("    {line}").trim_end());
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// A task with the nodes that it is the same on.
+struct Told<'a> {
+    task: &'a DesiredTask,
+    shell: String,
+    nodes: Vec<&'a str>,
+}
+
+/// The tasks of all nodes in one list, each node's in its own order.
+fn merged<'a>(play: &'a DesiredPlay, hosts: &[&str]) -> Vec<Told<'a>> {
+    let mut all: Vec<Told<'a>> = Vec::new();
+    for on in play.nodes.iter().filter(|on| hosts.contains(&on.node.as_str())) {
+        let mut place = 0;
+        for task in &on.tasks {
+            let shell = task.desired.shell();
+            let same = |told: &Told| told.task.title == task.title && told.task.why == task.why && told.shell == shell;
+            match all[place..].iter().position(same) {
+                Some(index) => {
+                    all[place + index].nodes.push(&on.node);
+                    place += index + 1;
+                }
+                None => {
+                    // Beside the same task of the other nodes, where it only differs in what it says.
+                    let like = |told: &Told| told.task.title == task.title;
+                    place = all[place..].iter().rposition(like).map_or(place, |index| place + index + 1);
+                    all.insert(place, Told { task, shell, nodes: vec![&on.node] });
+                    place += 1;
+                }
+            }
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::module::{Desired, sysctl::Sysctl};
+    use crate::plan::DesiredNode;
+
+    fn task(key: &str, value: &str) -> DesiredTask {
+        let desired = Desired::Sysctl(Sysctl { key: key.to_owned(), value: value.to_owned() });
+        DesiredTask { title: key.to_owned(), why: None, desired }
+    }
+
+    fn play(nodes: &[(&str, &[(&str, &str)])]) -> DesiredPlay {
+        let nodes = nodes.iter().map(|(node, tasks)| DesiredNode {
+            node: (*node).to_owned(),
+            tasks: tasks.iter().map(|(key, value)| task(key, value)).collect(),
+        });
+        let (name, why) = ("settings".to_owned(), "So that it\n  works.".to_owned());
+        DesiredPlay { name, why, after: Vec::new(), strategy: Strategy::Rolling, nodes: nodes.collect() }
+    }
+
+    fn headings(text: &str) -> Vec<&str> {
+        text.lines().filter(|line| line.starts_with("## ")).collect()
+    }
+
+    #[test]
+    fn a_task_of_several_nodes_is_told_once_and_in_every_nodes_order() {
+        let play = play(&[
+            ("a", &[("x", "1"), ("y", "1"), ("z", "1")]),
+            ("b", &[("x", "1"), ("y", "2"), ("z", "1")]),
+            ("c", &[("w", "1"), ("z", "1")]),
+        ]);
+        let text = explain(std::slice::from_ref(&play), &["a", "b", "c"], |_| true);
+        assert!(text.starts_with("# settings\n\nSo that it works.\n\n- after: nothing"), "{text}");
+        assert!(text.contains("- on: a, b, c, one after the other\n"), "{text}");
+        assert_eq!(headings(&text), ["## w (on c)", "## x (on a, b)", "## y (on a)", "## y (on b)", "## z"]);
+        let one = explain(&[play], &["b"], |_| true);
+        assert_eq!(headings(&one), ["## x", "## y", "## z"]);
+        assert!(one.contains("- on: b\n"), "{one}");
+    }
+}

@@ -1,0 +1,72 @@
+//! The plays of a playbook as a graph, in the languages that graphs are drawn from.
+
+use std::fmt::Write as _;
+
+use super::{Hosts, Play, Playbook};
+
+/// In Mermaid's language, which code hosts draw in Markdown.
+pub fn mermaid(playbook: &Playbook) -> String {
+    let mut text = String::from("graph LR\n");
+    for (index, play) in playbook.plays.iter().enumerate() {
+        // Play names are the user's own: quoted they may be anything, while an id may not be `end`, for one.
+        let _ = writeln!(text, "  p{index}[\"{}<br/>{}\"]", quoted(&play.name, "#quot;"), play.hosts);
+    }
+    for (index, play) in playbook.plays.iter().enumerate() {
+        for earlier in earlier(playbook, play) {
+            let _ = writeln!(text, "  p{earlier} --> p{index}");
+        }
+    }
+    text
+}
+
+/// In Graphviz' language.
+pub fn dot(playbook: &Playbook) -> String {
+    let mut text = String::from("digraph plays {\n  rankdir=LR\n  node [shape=box]\n");
+    for play in &playbook.plays {
+        let name = quoted(&play.name, "\\\"");
+        let _ = writeln!(text, "  \"{name}\" [label=\"{name}\\n{}\"]", play.hosts);
+    }
+    for play in &playbook.plays {
+        for earlier in earlier(playbook, play) {
+            let earlier = quoted(&playbook.plays[earlier].name, "\\\"");
+            let _ = writeln!(text, "  \"{earlier}\" -> \"{}\"", quoted(&play.name, "\\\""));
+        }
+    }
+    text.push_str("}\n");
+    text
+}
+
+/// The plays that `play` comes after, as indices.
+fn earlier<'a>(playbook: &'a Playbook, play: &'a Play) -> impl Iterator<Item = usize> + 'a {
+    let index = |name: &String| playbook.plays.iter().position(|other| other.name == *name);
+    play.after.iter().filter_map(index)
+}
+
+fn quoted(name: &str, quote: &str) -> String {
+    name.replace('\\', "/").replace('"', quote).replace(['\n', '\r'], " ")
+}
+
+impl std::fmt::Display for Hosts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.role() {
+            Some(role) => role.fmt(f),
+            None => f.write_str("all"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::playbook::load::parse;
+
+    #[test]
+    fn names_of_plays_cannot_break_the_drawing() {
+        let text = "name: x\nplays:\n- { name: 'end', hosts: all, tasks: [] }\n\
+                    - { name: 'a \"b\"', hosts: worker, after: [end], tasks: [] }\n";
+        let playbook = parse("x.yaml", text).expect("a playbook");
+        let expected = "graph LR\n  p0[\"end<br/>all\"]\n  p1[\"a #quot;b#quot;<br/>worker\"]\n  p0 --> p1\n";
+        assert_eq!(mermaid(&playbook), expected);
+        assert!(dot(&playbook).contains(r#"  "end" -> "a \"b\"""#), "{}", dot(&playbook));
+    }
+}
