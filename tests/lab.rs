@@ -206,7 +206,7 @@ fn a_user_with_sudo_on_a_machine_that_exists_already_is_enough() {
     assert_eq!(first.changed(), 2, "{}", first.story());
     let wrote =
         lab.on("node-0", "stat -c '%a %U' /etc/greeting; cat /etc/greeting; /usr/local/bin/kubectl version --client");
-    assert!(wrote.starts_with("600 root\nhello from node-0\nClient Version: v1.34"), "{wrote}");
+    assert!(wrote.starts_with("600 root\nhello from node-0Client Version: v1.34"), "{wrote}");
     let again = lab.must(&["play", "mine.yaml", "own.yaml"]);
     assert_eq!(again.changed(), 0, "{}", again.story());
 
