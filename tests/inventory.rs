@@ -126,12 +126,23 @@ fn the_sandbox_is_worked_out() {
 
 #[test]
 fn the_other_shipped_inventories_raise_no_question() {
-    for name in ["single", "ha", "kthw"] {
+    for name in ["single", "ha"] {
         let (cluster, warnings) = shipped(name);
         assert_eq!(said(&warnings), "", "{name}");
         assert_eq!(cluster.name, name);
         assert_eq!(cluster.kubernetes.to_string(), "1.34.4");
     }
+}
+
+#[test]
+fn the_same_lab_on_machines_that_exist_already_is_the_sandbox_elsewhere() {
+    let ((own, warnings), (sandbox, _)) = (shipped("kthw"), shipped("sandbox"));
+    assert!(said(&warnings).contains("two etcd members"), "{}", said(&warnings));
+    assert!(own.local.is_none() && own.bundle.is_none());
+    let shape = |cluster: &Cluster| -> Vec<_> {
+        cluster.nodes.iter().map(|node| (node.name.clone(), node.roles.clone(), node.pod_cidr)).collect()
+    };
+    assert_eq!(shape(&own), shape(&sandbox));
 }
 
 #[test]

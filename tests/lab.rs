@@ -8,7 +8,7 @@ mod lab;
 use std::path::Path;
 use std::process::Command;
 
-use lab::{Lab, said};
+use lab::{Lab, Moment, said};
 use serde_json::Value;
 
 /// A second `up` on a lab that is as desired: nothing changes, nothing restarts, one round trip a node.
@@ -222,7 +222,7 @@ fn a_user_with_sudo_on_a_machine_that_exists_already_is_enough() {
 fn up_can_be_killed_at_any_moment_and_run_again() {
     let lab = Lab::new("sandbox");
     // Each run is killed at the first of these moments at which no run was killed before, until one gets through.
-    let mut moments: Vec<(&str, fn(&Value) -> bool)> = vec![
+    let mut moments: Vec<Moment> = vec![
         ("before the nodes are made", |event| event["event"] == "step_started"),
         ("when certificates are being issued", |e| e["event"] == "step_started" && e["step"] == "certificates"),
         ("when nodes are being probed", |event| event["event"] == "node_connected"),

@@ -19,6 +19,9 @@ pub struct Lab {
     _turn: MutexGuard<'static, ()>,
 }
 
+/// A moment of a run: what it is called, and how its event is recognised.
+pub type Moment = (&'static str, fn(&Value) -> bool);
+
 /// A run of a verb that reports events.
 pub struct Run {
     pub code: Option<i32>,
@@ -84,7 +87,7 @@ impl Lab {
 
     /// Starts `up` and kills it, as a power failure of the workstation would, at the first event that is one of
     /// `moments`. Which one it was; `None` when the run got through.
-    pub fn up_killed_at_first(&self, moments: &[(&str, fn(&Value) -> bool)]) -> Option<usize> {
+    pub fn up_killed_at_first(&self, moments: &[Moment]) -> Option<usize> {
         let mut child = self
             .labctl(&["up", "--output", "json"])
             .stdout(Stdio::piped())
