@@ -13,8 +13,12 @@ const PRELUDE: &str = include_str!("prelude.sh");
 
 /// What the node runs, with the tar stream as its input. It must hold no secret: everyone on the node can see it.
 pub fn command() -> String {
+    // A run that was killed could not remove its folder, and there may be keys in it: the next run does. A folder is
+    // named after the process that will remove it, because other plays of this run have theirs beside it.
     format!(
-        "umask 077; mkdir -p {STATE_FOLDER}/runs && here=$(mktemp -d {STATE_FOLDER}/runs/XXXXXXXX) && \
+        "umask 077; mkdir -p {STATE_FOLDER}/runs; for old in {STATE_FOLDER}/runs/*; do pid=${{old##*/}}; \
+         kill -0 \"${{pid%.*}}\" 2>/dev/null || rm -rf \"$old\"; done; \
+         here=$(mktemp -d {STATE_FOLDER}/runs/$$.XXXXXXXX) && \
          trap 'rm -rf \"$here\"' EXIT && tar -xf - -C \"$here\" && sh \"$here/script\" \"$here\""
     )
 }
