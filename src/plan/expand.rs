@@ -43,6 +43,12 @@ pub struct ExpandError {
     pub what: String,
 }
 
+/// Whether `text` is the name of a user or group. A number is not: a probe answers with names, and would never agree.
+fn is_name(text: &str) -> bool {
+    let part = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && text.chars().all(part)
+}
+
 fn on(node: &str) -> String {
     if node.is_empty() { String::new() } else { format!(" on {node}") }
 }
@@ -163,10 +169,23 @@ impl Expansion<'_> {
 
     fn path(&self, text: &str, place: &str, context: &Context) -> Result<String, ExpandError> {
         let path = self.text(text, place, context)?;
-        if path.starts_with('/') && !path.contains(['\n', '\0', '|']) {
-            return Ok(path);
+        if !path.starts_with('/') {
+            return Err(self.error(place, format!("`{path}` is not an absolute path")));
         }
-        Err(self.error(place, format!("`{path}` is not an absolute path")))
+        // The probe's answers are lines of fields: tabs and `|` stand between them.
+        if path.contains(|c: char| c.is_control() || c == '|') {
+            return Err(self.error(place, format!("path {path:?} holds a character that labctl cannot ask about")));
+        }
+        Ok(path)
+    }
+
+    /// The path of a file, as distinct from a folder.
+    fn file_path(&self, text: &str, place: &str, context: &Context) -> Result<String, ExpandError> {
+        let path = self.path(text, place, context)?;
+        if path.ends_with('/') {
+            return Err(self.error(place, format!("`{path}` is a folder, where a file is needed")));
+        }
+        Ok(path)
     }
 
     fn mode(&self, mode: Option<&String>, default: &str, place: &str) -> Result<String, ExpandError> {
@@ -181,7 +200,7 @@ impl Expansion<'_> {
     fn owner(&self, owner: Option<&String>, place: &str) -> Result<String, ExpandError> {
         let text = owner.map_or("root:root", String::as_str);
         match text.split_once(':') {
-            Some((user, group)) if !user.is_empty() && !group.is_empty() => Ok(text.to_owned()),
+            Some((user, group)) if is_name(user) && is_name(group) => Ok(text.to_owned()),
             _ => Err(self.error(place, format!("owner `{text}` is not like \"root:root\""))),
         }
     }
@@ -216,6 +235,7 @@ impl Expansion<'_> {
     fn desired(&self, task: &Task, place: &str, context: &Context) -> Result<Desired, ExpandError> {
         let text = |text: &String| self.text(text, place, context);
         let path = |text: &String| self.path(text, place, context);
+        let file_path = |text: &String| self.file_path(text, place, context);
         Ok(match &task.module {
             Module::Directory(args) => Desired::Directory(module::directory::Directory {
                 path: path(&args.path)?,
@@ -235,7 +255,7 @@ impl Expansion<'_> {
                     _ => return Err(self.error(place, "a file has either `from` or `content`")),
                 };
                 Desired::File(File {
-                    path: path(&args.to)?,
+                    path: file_path(&args.to)?,
                     mode: self.mode(args.mode.as_ref(), "644", place)?,
                     owner: self.owner(args.owner.as_ref(), place)?,
                     content,
@@ -247,7 +267,7 @@ impl Expansion<'_> {
                 let from = text(&args.from)?;
                 let rendered = self.materials.renderer.render(&from, context).map_err(|e| self.error(place, e))?;
                 Desired::File(File {
-                    path: path(&args.to)?,
+                    path: file_path(&args.to)?,
                     mode: self.mode(args.mode.as_ref(), "644", place)?,
                     owner: self.owner(args.owner.as_ref(), place)?,
                     content: Content::inline(rendered.into_bytes()),
@@ -258,7 +278,7 @@ impl Expansion<'_> {
             Module::Binary(args) => {
                 let (blob, _) = self.blob(&text(&args.from)?, place)?;
                 Desired::File(File {
-                    path: path(&args.to)?,
+                    path: file_path(&args.to)?,
                     mode: self.mode(args.mode.as_ref(), "755", place)?,
                     owner: "root:root".to_owned(),
                     origin: format!("bundle/{}", blob.name),
@@ -347,20 +367,44 @@ impl Expansion<'_> {
 /// The files desired on each node, by path.
 type Files = BTreeMap<String, BTreeMap<String, String>>;
 
+/// The thing on a node that a task is about, and the state it wants it in; `None` where two tasks cannot contradict each
+/// other. Two states of one thing would undo each other, run after run.
+fn subject(desired: &Desired) -> Option<(String, String)> {
+    Some(match desired {
+        Desired::File(it) => {
+            (it.path.clone(), format!("file {} {} {}", it.content.sha256(), it.mode, it.owner))
+        }
+        Desired::Directory(it) => {
+            (it.path.trim_end_matches('/').to_owned(), format!("folder {} {}", it.mode, it.owner))
+        }
+        Desired::Unit(it) => (it.name.clone(), format!("{} {}", it.started, it.enabled)),
+        Desired::Sysctl(it) => (it.key.clone(), it.value.clone()),
+        Desired::Route(it) => (format!("route to {}", it.to.trunc()), it.via.to_string()),
+        Desired::HostsEntry(it) => (format!("address of {}", it.name), it.address.to_string()),
+        Desired::Image(_)
+        | Desired::Command(_)
+        | Desired::KernelModule(_)
+        | Desired::Package(_)
+        | Desired::KubectlApply(_)
+        | Desired::Wait(_) => return None,
+    })
+}
+
 fn refuse_contradictions(plays: &[DesiredPlay]) -> Result<(), ExpandError> {
-    let mut seen: BTreeMap<(&str, &str), (&str, &File)> = BTreeMap::new();
+    let mut seen: BTreeMap<(&str, String), (&str, String)> = BTreeMap::new();
     for play in plays {
         for on in &play.nodes {
             for task in &on.tasks {
-                let Desired::File(file) = &task.desired else { continue };
-                if let Some((other, earlier)) = seen.insert((&on.node, &file.path), (&play.name, file))
-                    && (earlier.content.sha256() != file.content.sha256() || earlier.mode != file.mode)
+                let Some((thing, state)) = subject(&task.desired) else { continue };
+                let this = (play.name.as_str(), state);
+                if let Some((other, earlier)) = seen.insert((&on.node, thing.clone()), this.clone())
+                    && earlier != this.1
                 {
                     return Err(ExpandError {
                         play: play.name.clone(),
                         task: task.title.clone(),
                         node: on.node.clone(),
-                        what: format!("play {other} wants another {}", file.path),
+                        what: format!("play {other} wants another {thing}"),
                     });
                 }
             }
