@@ -97,8 +97,7 @@ async fn a_rolling_play_takes_one_node_at_a_time_and_stops_at_the_first_that_fai
     rolling.strategy = Strategy::Rolling;
     let (applied, events) = carry_out(Plan { plays: vec![rolling.clone()] }, &nodes, 10).await;
     assert!(applied.ok);
-    let expected =
-        ["roll a begins", "roll a Done", "roll b begins", "roll b Done", "roll c begins", "roll c Done"];
+    let expected = ["roll a begins", "roll a Done", "roll b begins", "roll b Done", "roll c begins", "roll c Done"];
     assert_eq!(story(&events), expected);
     machines[1].sh("touch /broken");
     let (applied, events) = carry_out(Plan { plays: vec![rolling] }, &nodes, 10).await;
@@ -206,7 +205,11 @@ async fn never_more_nodes_at_a_time_than_forks() {
     assert!(applied.ok);
     let (mut now, mut most) = (0_usize, 0);
     for line in story(&events) {
-        if line.ends_with("begins") { now += 1 } else { now -= 1 }
+        if line.ends_with("begins") {
+            now += 1
+        } else {
+            now -= 1
+        }
         most = most.max(now);
     }
     assert_eq!(most, 2, "{:#?}", story(&events));
@@ -251,10 +254,7 @@ async fn a_full_disk_fails_the_push_says_so_and_leaves_room_again() {
     let (machine, workstation) = (Machine::new(), tempfile::tempdir().expect("a folder"));
     machine.sh("mkdir -p /var/lib/labctl && mount -t tmpfs -o size=1m tmpfs /var/lib/labctl");
     let (binaries, _) = large(workstation.path(), 5_000_000);
-    let plays = vec![
-        binaries,
-        play("dependent", &[0], &["a"], &[task("t", "true")]),
-    ];
+    let plays = vec![binaries, play("dependent", &[0], &["a"], &[task("t", "true")])];
     let nodes = [("a", machine.transport())];
     let work = carry_out(Plan { plays }, &nodes, 10);
     let (applied, events) = tokio::time::timeout(Duration::from_secs(60), work).await.expect("an end");

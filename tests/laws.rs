@@ -9,7 +9,9 @@ use labctl::module::file::{Blob, Content, File};
 use labctl::module::probe::{PathFact, UnitFact, parse, unit_record};
 use labctl::module::unit::{OnChange, Unit, Used};
 use labctl::module::{Desired, Facts, Question, State, quote};
-use labctl::module::{command, directory, hosts_entry, image, kernel_module, kubectl_apply, package, route, sysctl, wait};
+use labctl::module::{
+    command, directory, hosts_entry, image, kernel_module, kubectl_apply, package, route, sysctl, wait,
+};
 use labctl::plan::{DesiredNode, DesiredPlay, DesiredTask, diff::plan};
 use labctl::playbook::Strategy as PlayStrategy;
 use proptest::collection::{btree_map, vec};
@@ -36,7 +38,11 @@ fn desired() -> impl Strategy<Value = Desired> {
     let wanted = ("[ab]", proptest::option::of(path())).prop_map(|(name, proof)| package::Wanted { name, proof });
     let address = any::<u32>().prop_map(std::net::Ipv4Addr::from);
     prop_oneof![
-        attributes.clone().prop_map(|(path, mode, owner)| Desired::Directory(directory::Directory { path, mode, owner })),
+        attributes.clone().prop_map(|(path, mode, owner)| Desired::Directory(directory::Directory {
+            path,
+            mode,
+            owner
+        })),
         (attributes, content(), any::<bool>()).prop_map(|((path, mode, owner), content, sensitive)| {
             Desired::File(File { path, mode, owner, content, sensitive, origin: "x".into() })
         }),
@@ -72,9 +78,8 @@ fn desired() -> impl Strategy<Value = Desired> {
 /// Facts that know something about the very names that tasks use.
 fn facts() -> impl Strategy<Value = Facts> {
     let kind = prop_oneof![Just("regular file"), Just("regular empty file"), Just("directory"), Just("symbolic link")];
-    let fact = (kind, "[67]00", "(root|daemon):root", proptest::option::of("[0-9a-f]{2}")).prop_map(
-        |(kind, mode, owner, sha256)| PathFact { kind: kind.to_owned(), mode, owner, size: 0, sha256 },
-    );
+    let fact = (kind, "[67]00", "(root|daemon):root", proptest::option::of("[0-9a-f]{2}"))
+        .prop_map(|(kind, mode, owner, sha256)| PathFact { kind: kind.to_owned(), mode, owner, size: 0, sha256 });
     let unit = ("(|active|failed|inactive)", "(|enabled|disabled|static)", any::<bool>());
     let unit = unit.prop_map(|(active, file, stale)| UnitFact { active, file, stale });
     let text_path = prop_oneof![
@@ -89,7 +94,14 @@ fn facts() -> impl Strategy<Value = Facts> {
         btree_map("(default|[0-9]\\.0\\.0\\.0/8)", "[a-z0-9. ]{0,20}", 0..3),
         btree_map("[a-c ']{1,3}", any::<bool>(), 0..4),
     )
-        .prop_map(|(paths, texts, units, routes, checks)| Facts { paths, texts, units, routes, checks, ..Facts::default() })
+        .prop_map(|(paths, texts, units, routes, checks)| Facts {
+            paths,
+            texts,
+            units,
+            routes,
+            checks,
+            ..Facts::default()
+        })
 }
 
 fn questions() -> BTreeSet<Question> {

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use labctl::event::Event;
+use labctl::module::Desired;
 use labctl::module::command::Command;
 use labctl::module::directory::Directory;
 use labctl::module::file::{Blob, Content, File};
@@ -18,7 +19,6 @@ use labctl::module::kernel_module::KernelModule;
 use labctl::module::route::Route;
 use labctl::module::sysctl::Sysctl;
 use labctl::module::wait::Wait;
-use labctl::module::Desired;
 use machine::Machine;
 
 fn folder(path: &str, mode: &str) -> Desired {
@@ -114,7 +114,11 @@ async fn files_settle_with_content_mode_and_any_name() {
     ];
     assert_eq!(machine.settles(&desired).await.found.len(), desired.len());
     assert_eq!(machine.sh("cat /etc/plain; stat -c %a /etc/secret /etc/setuid"), "hello\n600\n4755");
-    assert_eq!(machine.sh("cd /etc && find . -name '*labctl*' ! -name '*.conf' | head"), "", "no temporary file is left");
+    assert_eq!(
+        machine.sh("cd /etc && find . -name '*labctl*' ! -name '*.conf' | head"),
+        "",
+        "no temporary file is left"
+    );
     assert!(machine.record().contains(&"directory /etc/deep/er".to_owned()), "{:?}", machine.record());
     assert_eq!(machine.sh("ls /var/lib/labctl/runs"), "", "a run leaves no folder of its own");
     machine.sh("rm /var/lib/labctl/known");
@@ -178,7 +182,10 @@ async fn a_binary_is_pushed_once_and_linked_into_place() {
     let desired = [file("/usr/local/bin/tool", "755", content.clone())];
     machine.settles(&desired).await;
     let stored = format!("/var/lib/labctl/blobs/{sha}");
-    assert_eq!(machine.sh(&format!("[ {stored} -ef /usr/local/bin/tool ] && sha256sum < {stored}")), format!("{sha}  -"));
+    assert_eq!(
+        machine.sh(&format!("[ {stored} -ef /usr/local/bin/tool ] && sha256sum < {stored}")),
+        format!("{sha}  -")
+    );
 
     machine.sh("rm /usr/local/bin/tool");
     let again = machine.settles(&desired).await;
@@ -245,7 +252,10 @@ async fn a_run_that_is_killed_in_the_middle_is_finished_by_the_next() {
     let killed = machine.converge(&desired).await;
     assert!(!killed.applied.ok && machine.sh("ls /armed") == "/armed", "{:#?}", killed.events);
     let hidden = "cd /etc/cni/net.d && ls -A | grep -v '^[12]0-.*conflist$' || :";
-    assert!(!machine.sh(hidden).ends_with("conflist"), "no reader of the folder takes the leftover for a configuration");
+    assert!(
+        !machine.sh(hidden).ends_with("conflist"),
+        "no reader of the folder takes the leftover for a configuration"
+    );
     machine.settles(&desired).await;
     assert_eq!(machine.sh("cat /etc/cni/net.d/*; ls /done"), "onetwo/done");
     assert_eq!(machine.sh(hidden), "", "the leftover is gone");
@@ -282,7 +292,10 @@ async fn kernel_settings_hold_now_and_after_a_reboot() {
     let desired = [sysctl("net.ipv4.ip_forward", "1"), sysctl("net.ipv4.ip_local_port_range", "20000 60000")];
     let before = machine.sh("cat /proc/sys/net/ipv4/ip_forward");
     machine.settles(&desired).await;
-    assert_eq!(machine.sh("cat /proc/sys/net/ipv4/ip_forward /etc/sysctl.d/90-labctl-net.ipv4.ip_forward.conf"), "1\nnet.ipv4.ip_forward = 1");
+    assert_eq!(
+        machine.sh("cat /proc/sys/net/ipv4/ip_forward /etc/sysctl.d/90-labctl-net.ipv4.ip_forward.conf"),
+        "1\nnet.ipv4.ip_forward = 1"
+    );
     assert!(machine.record().contains(&format!("sysctl net.ipv4.ip_forward {before}")), "{:?}", machine.record());
     machine.sh("rm /etc/sysctl.d/90-labctl-net.ipv4.ip_forward.conf");
     assert_eq!(why(&machine.settles(&desired).await.found), "a reboot would lose it");
@@ -305,7 +318,8 @@ async fn routes_are_set_and_set_right() {
     let machine = Machine::new();
     machine.sh("ip link add left type veth peer name right && ip addr add 10.240.0.10/24 dev left");
     machine.sh("ip link set left up && ip link set right up");
-    let desired = [route("10.200.1.0/24", "10.240.0.21"), route("10.9.9.9/32", "10.240.0.22"), route("0.0.0.0/0", "10.240.0.1")];
+    let desired =
+        [route("10.200.1.0/24", "10.240.0.21"), route("10.9.9.9/32", "10.240.0.22"), route("0.0.0.0/0", "10.240.0.1")];
     machine.settles(&desired).await;
     machine.sh("ip route replace 10.200.1.0/24 via 10.240.0.99");
     assert_eq!(why(&machine.settles(&desired).await.found), "is `10.200.1.0/24 via 10.240.0.99 dev left`");

@@ -45,7 +45,8 @@ impl Workshop {
         let mut bundle = Bundle::empty(cluster.kubernetes);
         bundle.files = names_in_the_bundle().into_iter().map(|name| (name.clone(), file(&name))).collect();
         let renderer = Renderer::new(None).expect("templates");
-        let encryption_key = String::from_utf8(pki.require(store::ENCRYPTION_KEY).expect("a key").to_vec()).expect("text");
+        let encryption_key =
+            String::from_utf8(pki.require(store::ENCRYPTION_KEY).expect("a key").to_vec()).expect("text");
         let artefacts = Artefacts { encryption_key: encryption_key.trim().to_owned(), ..labs::artefacts() };
         Self { cluster, pki, kubeconfigs, bundle, renderer, artefacts }
     }
@@ -99,7 +100,8 @@ fn tasks_are_repeated_for_peers_and_left_out_where_a_condition_is_false() {
     assert_eq!(workshop.titles(once), ["controller-0: /once/", "controller-0: /both/", "controller-1: /both/"]);
     let when = "- name: p\n  hosts: all\n  tasks:\n  - { directory: { path: '/{{ node.name }}' }, when: \"'client' in node.roles\" }\n";
     assert_eq!(workshop.titles(when), ["client-0: /client-0/"]);
-    let never = "- name: p\n  hosts: all\n  when: \"cluster.network.mode == 'none'\"\n  tasks: [{ directory: { path: /x } }]\n";
+    let never =
+        "- name: p\n  hosts: all\n  when: \"cluster.network.mode == 'none'\"\n  tasks: [{ directory: { path: /x } }]\n";
     assert_eq!(workshop.titles(never), [""; 0]);
     let each = "- name: p\n  hosts: client\n  tasks:\n  - { directory: { path: '/{{ peer.name }}' }, each: controllers, name: 'for {{ peer.name }}' }\n";
     assert_eq!(workshop.titles(each), ["client-0: for controller-0", "client-0: for controller-1"]);
@@ -167,8 +169,16 @@ fn two_tasks_that_want_the_same_thing_otherwise_are_refused() {
         ("{ directory: { path: /f } }", "{ directory: { path: /f, mode: '700' } }", "/f"),
         ("{ unit: { name: a.service, state: started } }", "{ unit: { name: a.service, state: stopped } }", "a.service"),
         ("{ sysctl: { key: a.b, value: '1' } }", "{ sysctl: { key: a.b, value: '2' } }", "a.b"),
-        ("{ route: { to: 10.1.0.0/16, via: 10.0.0.1 } }", "{ route: { to: 10.1.2.3/16, via: 10.0.0.2 } }", "route to 10.1.0.0/16"),
-        ("{ hosts_entry: { name: n, address: 10.0.0.1 } }", "{ hosts_entry: { name: n, address: 10.0.0.2 } }", "address of n"),
+        (
+            "{ route: { to: 10.1.0.0/16, via: 10.0.0.1 } }",
+            "{ route: { to: 10.1.2.3/16, via: 10.0.0.2 } }",
+            "route to 10.1.0.0/16",
+        ),
+        (
+            "{ hosts_entry: { name: n, address: 10.0.0.1 } }",
+            "{ hosts_entry: { name: n, address: 10.0.0.2 } }",
+            "address of n",
+        ),
     ] {
         let error = workshop.refused(&format!("{one}, {other}"));
         assert!(error.ends_with(&format!("on lb-0: play p wants another {thing}")), "{one} and {other}: {error}");
@@ -208,7 +218,8 @@ fn a_unit_uses_its_files_drop_ins_and_folders_and_all_that_any_task_names() {
 #[test]
 fn the_standard_playbooks_expand_for_every_lab_settle_and_show_no_secret() {
     let mut labs = vec![labs::sandbox(), labs::single(), labs::ha()];
-    for inventory in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("inventories")).expect("inventories") {
+    for inventory in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("inventories")).expect("inventories")
+    {
         let path = inventory.expect("an entry").path();
         labs.push(labctl::cluster::open(&path).unwrap_or_else(|problems| panic!("{}: {problems:?}", path.display())).0);
     }

@@ -171,7 +171,10 @@ impl Converged {
 
 /// The tasks that failed.
 pub fn failures(events: &[Event]) -> Vec<&Failure> {
-    events.iter().filter_map(|event| if let Event::TaskFailed(failure) = event { Some(failure) } else { None }).collect()
+    events
+        .iter()
+        .filter_map(|event| if let Event::TaskFailed(failure) = event { Some(failure) } else { None })
+        .collect()
 }
 
 /// A play that wants the same of each of its nodes.
