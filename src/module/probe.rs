@@ -94,7 +94,8 @@ pub fn script(questions: &BTreeSet<Question>) -> String {
         TOOLS.join(" ")
     ));
     // Checks may take a moment each (a kubectl, an etcdctl), so they run at the same time as all the rest.
-    let checks: Vec<&String> = questions.iter().filter_map(|q| if let Question::Check(c) = q { Some(c) } else { None }).collect();
+    let checks: Vec<&String> =
+        questions.iter().filter_map(|q| if let Question::Check(c) = q { Some(c) } else { None }).collect();
     for (i, check) in checks.iter().enumerate() {
         text.push_str(&format!("timeout 5 sh -c {} >/dev/null 2>&1 </dev/null & c{i}=$!\n", quote(check)));
     }
@@ -165,7 +166,8 @@ pub fn parse(questions: &BTreeSet<Question>, output: &str) -> Result<Facts, Prob
     let mut signatures: Vec<&str> = Vec::new();
     let mut unit = (String::new(), UnitFact::default());
     let mut whole = false;
-    let checks: Vec<&String> = questions.iter().filter_map(|q| if let Question::Check(c) = q { Some(c) } else { None }).collect();
+    let checks: Vec<&String> =
+        questions.iter().filter_map(|q| if let Question::Check(c) = q { Some(c) } else { None }).collect();
     for line in output.lines() {
         let (kind, rest) = line.split_once('\t').unwrap_or((line, ""));
         match kind {

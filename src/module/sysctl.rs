@@ -57,12 +57,7 @@ impl State for Sysctl {
 
     fn shell(&self) -> String {
         let assignment = format!("{}={}", self.key, self.value);
-        format!(
-            "sysctl -w {} && echo {} > {}",
-            quote(&assignment),
-            quote(&self.line()),
-            quote(&self.persistent())
-        )
+        format!("sysctl -w {} && echo {} > {}", quote(&assignment), quote(&self.line()), quote(&self.persistent()))
     }
 
     fn title(&self) -> String {

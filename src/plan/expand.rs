@@ -114,9 +114,7 @@ impl Expansion<'_> {
 
     fn holds(&self, condition: Option<&String>, task: &str, context: &Context) -> Result<bool, ExpandError> {
         match condition {
-            Some(condition) => {
-                self.materials.renderer.condition(condition, context).map_err(|e| self.error(task, e))
-            }
+            Some(condition) => self.materials.renderer.condition(condition, context).map_err(|e| self.error(task, e)),
             None => Ok(true),
         }
     }
@@ -207,12 +205,8 @@ impl Expansion<'_> {
 
     fn blob(&self, name: &str, place: &str) -> Result<(Blob, Option<String>), ExpandError> {
         let file = self.materials.bundle.file(name).map_err(|e| self.error(place, e))?;
-        let blob = Blob {
-            sha256: file.sha256.clone(),
-            size: file.size,
-            source: file.path.clone(),
-            name: name.to_owned(),
-        };
+        let blob =
+            Blob { sha256: file.sha256.clone(), size: file.size, source: file.path.clone(), name: name.to_owned() };
         Ok((blob, file.image.clone()))
     }
 
@@ -321,10 +315,9 @@ impl Expansion<'_> {
                     .map(|name| {
                         let name = text(name)?;
                         Ok(match name.split_once('=') {
-                            Some((name, proof)) => module::package::Wanted {
-                                name: name.to_owned(),
-                                proof: Some(proof.to_owned()),
-                            },
+                            Some((name, proof)) => {
+                                module::package::Wanted { name: name.to_owned(), proof: Some(proof.to_owned()) }
+                            }
                             None => module::package::Wanted { name, proof: None },
                         })
                     })
@@ -371,9 +364,7 @@ type Files = BTreeMap<String, BTreeMap<String, String>>;
 /// other. Two states of one thing would undo each other, run after run.
 fn subject(desired: &Desired) -> Option<(String, String)> {
     Some(match desired {
-        Desired::File(it) => {
-            (it.path.clone(), format!("file {} {} {}", it.content.sha256(), it.mode, it.owner))
-        }
+        Desired::File(it) => (it.path.clone(), format!("file {} {} {}", it.content.sha256(), it.mode, it.owner)),
         Desired::Directory(it) => {
             (it.path.trim_end_matches('/').to_owned(), format!("folder {} {}", it.mode, it.owner))
         }
