@@ -213,9 +213,14 @@ impl Cell {
         let Some(transport) = self.transport.take() else { return self.skip(skipped) };
         if !self.blobs_arrived().await {
             self.node_failed.store(true, Ordering::Release);
+            self.tell_end(PlayOutcome::Failed, Instant::now());
             return Ended { outcome: PlayOutcome::Failed, changed: 0, failed: Some("push binaries".to_owned()) };
         }
         let Ok(_permit) = self.run.forks.clone().acquire_owned().await else { return self.skip(skipped) };
+        // While it waited for its files and its turn, the user or another play of this node may have said stop.
+        if self.node_failed.load(Ordering::Acquire) || self.run.is_cancelled() {
+            return self.skip(skipped);
+        }
         let started = Instant::now();
         let (play, node) = (self.play.clone(), self.node.clone());
         self.run.events.emit(Event::PlayStarted { play, node, tasks: self.changes.len() });

@@ -30,56 +30,76 @@ claim() { # a file that is about to be written: ours, or somebody's whose copy i
 }
 folders() { # a folder and those above it, where missing
   [ -n "$1" ] && [ ! -d "$1" ] || return 0
+  if [ -e "$1" ] || [ -L "$1" ]; then
+    # Not ours, so it must not get into the record either: a teardown would remove it.
+    echo "$1 is there and is not a folder"
+    return 1
+  fi
   folders "${1%/*}"
   made "directory $1"
   mkdir -p -- "$1"
 }
 folder() { # mode, owner, path
   folders "$3"
-  chmod "$1" "$3"
   chown "$2" "$3"
+  # With fewer digits chmod would leave a folder's set-group-ID bit as it is.
+  chmod "00$1" "$3"
 }
 # Notes a file's hash with its stat signature, so that the next probe need not read it again.
 remember() { # sha256, path
   printf '%s\t%s\n' "$1" "$(stat -c "$signature" -- "$2")" >> "$state/known"
 }
-# Files appear whole or not at all: a temporary name in the same folder, checked, then renamed.
+# Files appear whole or not at all: a temporary name in the same folder, checked, then renamed. The name ends in
+# something that no program looks for: CNI reads every *.conflist of its folder, also the hidden ones.
+begin() { # path; sets $temporary
+  if [ -d "$1" ] && [ ! -L "$1" ]; then
+    echo "$1 is a folder, and a file is wanted there"
+    return 1
+  fi
+  folders "${1%/*}"
+  claim "$1"
+  temporary=${1%/*}/.${1##*/}.labctl-
+  # What a killed run left. Another play of this run may be at the same file.
+  for old in "$temporary"*; do
+    kill -0 "${old##*-}" 2>/dev/null || rm -f -- "$old"
+  done
+  temporary=$temporary$$
+}
 put() { # mode, owner, sha256, source, path
-  folders "${5%/*}"
-  claim "$5"
-  temporary=${5%/*}/.labctl-$$-${5##*/}
+  begin "$5"
   install -m "$1" -o "${2%:*}" -g "${2#*:}" -- "$4" "$temporary"
   if [ "$(sha256sum < "$temporary")" != "$3  -" ]; then
     rm -f -- "$temporary"
     echo "$5: what arrived has another checksum than what was sent"
     return 1
   fi
-  mv -f -- "$temporary" "$5"
+  mv -fT -- "$temporary" "$5"
   remember "$3" "$5"
 }
 # A blob of the store, in its place: a hard link costs nothing; another file system gets a copy.
 link() { # mode, owner, sha256, path
-  folders "${4%/*}"
-  claim "$4"
-  temporary=${4%/*}/.labctl-$$-${4##*/}
-  rm -f -- "$temporary"
-  ln -- "$state/blobs/$3" "$temporary" 2>/dev/null || cp -- "$state/blobs/$3" "$temporary"
-  chmod "$1" "$temporary"
+  begin "$4"
+  blob=$state/blobs/$3
+  # All names of a file share its mode and owner, so where others have it otherwise this one has to be a copy.
+  case $(stat -c '%h %a %U:%G' -- "$blob") in
+    "1 "* | *" $1 $2") ln -- "$blob" "$temporary" 2>/dev/null || cp -- "$blob" "$temporary" ;;
+    *) cp -- "$blob" "$temporary" ;;
+  esac
   chown "$2" "$temporary"
+  chmod "$1" "$temporary"
   # Two names of one file cannot be renamed over each other: then the link is there already.
   if [ "$(stat -L -c %d:%i -- "$temporary" "$4" 2>/dev/null | uniq | wc -l)" = 1 ] && [ -e "$4" ]; then
     rm -f -- "$temporary"
   else
-    mv -f -- "$temporary" "$4"
+    mv -fT -- "$temporary" "$4"
   fi
   remember "$3" "$4"
-  remember "$3" "$state/blobs/$3"
+  remember "$3" "$blob"
 }
 note_file() { # source, path
-  folders "${2%/*}"
-  claim "$2"
-  cp -- "$1" "$2.new"
-  mv -f -- "$2.new" "$2"
+  begin "$2"
+  cp -- "$1" "$temporary"
+  mv -fT -- "$temporary" "$2"
 }
 note() { # text, path
   printf '%s\n' "$1" > "$here/note"

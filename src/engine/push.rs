@@ -38,10 +38,10 @@ fn receiver() -> String {
 store={STATE_FOLDER}/blobs
 mkdir -p $store && rm -f $store/.incoming-* || exit 1
 while read -r sha size; do
-  head -c "$size" > $store/.incoming-$sha || exit 1
+  head -c "$size" > $store/.incoming-$sha || {{ rm -f $store/.incoming-$sha; exit 1; }}
   ( [ "$(sha256sum < $store/.incoming-$sha)" = "$sha  -" ] && mv -f $store/.incoming-$sha $store/$sha \
     && printf '%s\t%s\n' "$sha" "$(LC_ALL=C stat -c '{SIGNATURE}' $store/$sha)" >> {KNOWN_FILE} \
-    && echo "@blob $sha" || echo "@bad $sha" ) &
+    && echo "@blob $sha" || {{ rm -f $store/.incoming-$sha; echo "@bad $sha"; }} ) &
 done
 wait
 "#
@@ -49,7 +49,10 @@ wait
 }
 
 /// Pushes `blobs` to a node, in order, telling `pushed` as each arrives. Does not return before all is done or lost.
-pub async fn push(node: &str, transport: &Transport, blobs: Vec<Blob>, pushed: &watch::Sender<Pushed>, run: &Run) {
+pub async fn push(node: &str, transport: &Transport, mut blobs: Vec<Blob>, pushed: &watch::Sender<Pushed>, run: &Run) {
+    // The same bytes may have two names in a bundle; sent twice, the second copy would write into the first.
+    let mut seen = BTreeSet::new();
+    blobs.retain(|blob| seen.insert(blob.sha256.clone()));
     let total: u64 = blobs.iter().map(|blob| blob.size).sum();
     let sent = Arc::new(AtomicU64::new(0));
     let (reader, writer) = tokio::io::duplex(1 << 20);

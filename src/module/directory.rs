@@ -13,13 +13,20 @@ pub struct Directory {
     pub owner: String,
 }
 
+impl Directory {
+    /// What the node is asked about: where the path leads, because a folder may lie on another disk behind a link.
+    fn inside(&self) -> String {
+        format!("{}/.", self.path)
+    }
+}
+
 impl State for Directory {
     fn probe(&self) -> Vec<Question> {
-        vec![Question::Path(self.path.clone())]
+        vec![Question::Path(self.inside())]
     }
 
     fn diff(&self, facts: &Facts) -> Option<String> {
-        let Some(found) = facts.paths.get(&self.path) else { return Some("missing".to_owned()) };
+        let Some(found) = facts.paths.get(&self.inside()) else { return Some("missing".to_owned()) };
         if found.kind != "directory" {
             return Some(format!("is a {}, not a directory", found.kind));
         }
@@ -46,7 +53,7 @@ impl State for Directory {
             owner: self.owner.clone(),
             ..PathFact::default()
         };
-        facts.paths.insert(self.path.clone(), fact);
+        facts.paths.insert(self.inside(), fact);
     }
 }
 

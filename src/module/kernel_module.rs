@@ -21,9 +21,10 @@ impl KernelModule {
     /// Passes when the kernel has it: built in, or loaded now and at every boot.
     fn check(&self) -> String {
         format!(
-            "[ -e {} ] && {{ [ ! -e /sys/module/{}/initstate ] || [ -e {} ]; }}",
+            "[ -e {} ] && {{ [ ! -e {} ] || [ -e {} ]; }}",
             quote(&self.provides),
-            self.name,
+            // The kernel knows no dashes in its modules' names; modprobe takes either.
+            quote(&format!("/sys/module/{}/initstate", self.name.replace('-', "_"))),
             quote(&self.persistent())
         )
     }

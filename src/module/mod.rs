@@ -23,6 +23,7 @@ pub mod sysctl;
 pub mod unit;
 pub mod wait;
 
+use std::fmt;
 use std::time::Duration;
 
 pub use self::quote::quote;
@@ -61,7 +62,7 @@ pub enum Desired {
 }
 
 /// What an action needs beside its text.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Actions {
     /// Lines of POSIX shell, run under `set -e`; they may call the functions of the apply script's prelude
     /// (`put`, `link`, `made`, ...) and name a payload as `"$payload/NAME"`.
@@ -74,6 +75,21 @@ pub struct Actions {
     pub unit: Option<String>,
     /// How long the action may take, beyond the usual.
     pub patience: Duration,
+}
+
+impl fmt::Debug for Actions {
+    // A payload may be a private key: what is debug-printed may end in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let payloads: Vec<(&str, usize)> =
+            self.payloads.iter().map(|(name, bytes)| (name.as_str(), bytes.len())).collect();
+        f.debug_struct("Actions")
+            .field("script", &self.script)
+            .field("payloads", &payloads)
+            .field("blobs", &self.blobs)
+            .field("unit", &self.unit)
+            .field("patience", &self.patience)
+            .finish()
+    }
 }
 
 impl Actions {

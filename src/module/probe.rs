@@ -125,9 +125,14 @@ pub fn script(questions: &BTreeSet<Question>) -> String {
     if !paths.is_empty() {
         text.push_str(&format!(
             r#"known=$(cat {KNOWN_FILE} 2>/dev/null)
+end='
+'
 stat -c '{SIGNATURE}' --{paths} 2>/dev/null | while IFS= read -r line; do
   printf 'path\t%s\n' "$line"
-  case $line in "regular "*) case $known in *"	$line"*) ;; *) printf 'hash\t'; sha256sum -- "/${{line#*|/}}" ;; esac ;; esac
+  case $line in "regular "*) case $known$end in
+    *"	$line$end"*) ;;
+    *) path=/${{line#*|/}} sum=$(sha256sum < "$path") && printf 'hash\t%s  %s\n' "${{sum%% *}}" "$path" ;;
+  esac ;; esac
 done
 printf '%s\n' "$known" | sed 's/^/known\t/'
 "#

@@ -16,9 +16,13 @@ pub struct Route {
 }
 
 impl Route {
-    /// The destination as `ip route` prints it: a host without its prefix length.
+    /// The destination as `ip route` prints it: a host without its prefix length, everything as `default`.
     fn destination(&self) -> String {
-        if self.to.prefix_len() == 32 { self.to.addr().to_string() } else { self.to.trunc().to_string() }
+        match self.to.prefix_len() {
+            0 => "default".to_owned(),
+            32 => self.to.addr().to_string(),
+            _ => self.to.trunc().to_string(),
+        }
     }
 }
 

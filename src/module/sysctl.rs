@@ -33,7 +33,8 @@ impl State for Sysctl {
 
     fn diff(&self, facts: &Facts) -> Option<String> {
         let Some(live) = facts.texts.get(&self.live()) else { return Some("not known to the kernel yet".to_owned()) };
-        if live.trim_end() != self.value {
+        // The kernel puts tabs between the numbers of a range, people put spaces.
+        if !live.split_whitespace().eq(self.value.split_whitespace()) {
             return Some(format!("{} should be {}", live.trim_end(), self.value));
         }
         match facts.texts.get(&self.persistent()) {
@@ -45,7 +46,7 @@ impl State for Sysctl {
     fn actions(&self, _: &Facts) -> Actions {
         let (live, persistent) = (self.live(), self.persistent());
         Actions::script(format!(
-            "made_sysctl {key} \"$(cat {live})\"\nnote {line} {file}\nprintf '%s\\n' {value} > {live}\n",
+            "found=$(cat {live})\nmade_sysctl {key} \"$found\"\nnote {line} {file}\nprintf '%s\\n' {value} > {live}\n",
             key = quote(&self.key),
             live = quote(&live),
             line = quote(&self.line()),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::coherence::{refuse_contradictions, tell_units_what_they_use};
 use super::{DesiredNode, DesiredPlay, DesiredTask};
 use crate::bundle::Bundle;
 use crate::cluster::{Cluster, Node, Role};
@@ -45,6 +46,12 @@ pub struct ExpandError {
 
 fn of(task: &str) -> String {
     if task.is_empty() { String::new() } else { format!(", task {task}") }
+}
+
+/// Whether `text` is the name of a user or group. A number is not: a probe answers with names, and would never agree.
+fn is_name(text: &str) -> bool {
+    let part = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && text.chars().all(part)
 }
 
 fn on(node: &str) -> String {
@@ -182,10 +189,23 @@ impl Expansion<'_> {
 
     fn path(&self, text: &str, place: &str, context: &Context) -> Result<String, ExpandError> {
         let path = self.text(text, place, context)?;
-        if path.starts_with('/') && !path.contains(['\n', '\0', '|']) {
-            return Ok(path);
+        if !path.starts_with('/') {
+            return Err(self.error(place, format!("`{path}` is not an absolute path")));
         }
-        Err(self.error(place, format!("`{path}` is not an absolute path")))
+        // The probe's answers are lines of fields: tabs and `|` stand between them.
+        if path.contains(|c: char| c.is_control() || c == '|') {
+            return Err(self.error(place, format!("path {path:?} holds a character that labctl cannot ask about")));
+        }
+        Ok(path)
+    }
+
+    /// The path of a file, as distinct from a folder.
+    fn file_path(&self, text: &str, place: &str, context: &Context) -> Result<String, ExpandError> {
+        let path = self.path(text, place, context)?;
+        if path.ends_with('/') {
+            return Err(self.error(place, format!("`{path}` is a folder, where a file is needed")));
+        }
+        Ok(path)
     }
 
     fn mode(&self, mode: Option<&String>, default: &str, place: &str) -> Result<String, ExpandError> {
@@ -200,7 +220,7 @@ impl Expansion<'_> {
     fn owner(&self, owner: Option<&String>, place: &str) -> Result<String, ExpandError> {
         let text = owner.map_or("root:root", String::as_str);
         match text.split_once(':') {
-            Some((user, group)) if !user.is_empty() && !group.is_empty() => Ok(text.to_owned()),
+            Some((user, group)) if is_name(user) && is_name(group) => Ok(text.to_owned()),
             _ => Err(self.error(place, format!("owner `{text}` is not like \"root:root\""))),
         }
     }
@@ -231,6 +251,7 @@ impl Expansion<'_> {
     fn desired(&self, task: &Task, place: &str, context: &Context) -> Result<Desired, ExpandError> {
         let text = |text: &String| self.text(text, place, context);
         let path = |text: &String| self.path(text, place, context);
+        let file_path = |text: &String| self.file_path(text, place, context);
         Ok(match &task.module {
             Module::Directory(args) => Desired::Directory(module::directory::Directory {
                 path: path(&args.path)?,
@@ -253,7 +274,7 @@ impl Expansion<'_> {
                     _ => return Err(self.error(place, "a file has either `from` or `content`")),
                 };
                 Desired::File(File {
-                    path: path(&args.to)?,
+                    path: file_path(&args.to)?,
                     mode: self.mode(args.mode.as_ref(), "644", place)?,
                     owner: self.owner(args.owner.as_ref(), place)?,
                     content,
@@ -265,7 +286,7 @@ impl Expansion<'_> {
                 let from = text(&args.from)?;
                 let rendered = self.materials.renderer.render(&from, context).map_err(|e| self.error(place, e))?;
                 Desired::File(File {
-                    path: path(&args.to)?,
+                    path: file_path(&args.to)?,
                     mode: self.mode(args.mode.as_ref(), "644", place)?,
                     owner: self.owner(args.owner.as_ref(), place)?,
                     sensitive: args.sensitive || self.is_secret(&rendered),
@@ -276,7 +297,7 @@ impl Expansion<'_> {
             Module::Binary(args) => {
                 let (blob, _) = self.blob(&text(&args.from)?, place)?;
                 Desired::File(File {
-                    path: path(&args.to)?,
+                    path: file_path(&args.to)?,
                     mode: self.mode(args.mode.as_ref(), "755", place)?,
                     owner: "root:root".to_owned(),
                     origin: format!("bundle/{}", blob.name),
@@ -360,106 +381,4 @@ impl Expansion<'_> {
             }),
         })
     }
-}
-
-/// The files desired on each node, by path.
-type Files = BTreeMap<String, BTreeMap<String, String>>;
-
-fn refuse_contradictions(plays: &[DesiredPlay]) -> Result<(), ExpandError> {
-    let mut seen: BTreeMap<(&str, &str), (&str, &File)> = BTreeMap::new();
-    for play in plays {
-        for on in &play.nodes {
-            for task in &on.tasks {
-                let Desired::File(file) = &task.desired else { continue };
-                if let Some((other, earlier)) = seen.insert((&on.node, &file.path), (&play.name, file))
-                    && (earlier.content.sha256() != file.content.sha256() || earlier.mode != file.mode)
-                {
-                    return Err(ExpandError {
-                        play: play.name.clone(),
-                        task: task.title.clone(),
-                        node: on.node.clone(),
-                        what: contradiction(other, earlier, play, file),
-                    });
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-fn contradiction(other: &str, earlier: &File, play: &DesiredPlay, file: &File) -> String {
-    let path = &file.path;
-    let place = if other == play.name { "earlier in this play".to_owned() } else { format!("in play {other}") };
-    let differs = if earlier.content.sha256() == file.content.sha256() {
-        format!("mode {} here and mode {} {place}", file.mode, earlier.mode)
-    } else {
-        format!("another content here ({}) than {place} ({})", file.origin, earlier.origin)
-    };
-    format!("{path} has {differs}; a path can only have one: change or remove one of the two tasks")
-}
-
-/// Replaces the paths in every unit's `uses` by the files that lie there, with their hashes. A unit that several tasks
-/// name uses what all of them say: otherwise each would restart it for the other's sake, for ever.
-fn tell_units_what_they_use(plays: &mut [DesiredPlay]) -> Result<(), ExpandError> {
-    let mut files: Files = BTreeMap::new();
-    for (on, task) in tasks(plays) {
-        if let Desired::File(file) = &task.desired {
-            let sha256 = file.content.sha256().to_owned();
-            files.entry(on.node.clone()).or_default().insert(file.path.clone(), sha256);
-        }
-    }
-    let none = BTreeMap::new();
-    let mut uses: BTreeMap<(String, String), Vec<Used>> = BTreeMap::new();
-    for play in &*plays {
-        for (on, task) in tasks(std::slice::from_ref(play)) {
-            let Desired::Unit(unit) = &task.desired else { continue };
-            let found = used_by(unit, files.get(&on.node).unwrap_or(&none)).map_err(|what| ExpandError {
-                play: play.name.clone(),
-                task: task.title.clone(),
-                node: on.node.clone(),
-                what,
-            })?;
-            uses.entry((on.node.clone(), unit.name.clone())).or_default().extend(found);
-        }
-    }
-    for all in uses.values_mut() {
-        all.sort();
-        all.dedup();
-    }
-    for on in plays.iter_mut().flat_map(|play| &mut play.nodes) {
-        for task in &mut on.tasks {
-            let Desired::Unit(unit) = &mut task.desired else { continue };
-            unit.uses = uses.get(&(on.node.clone(), unit.name.clone())).cloned().unwrap_or_default();
-        }
-    }
-    Ok(())
-}
-
-fn tasks(plays: &[DesiredPlay]) -> impl Iterator<Item = (&DesiredNode, &DesiredTask)> {
-    plays.iter().flat_map(|play| &play.nodes).flat_map(|on| on.tasks.iter().map(move |task| (on, task)))
-}
-
-/// The unit's own file with its drop-ins, and what its task names.
-fn used_by(unit: &Unit, files: &BTreeMap<String, String>) -> Result<Vec<Used>, String> {
-    let used = |(path, sha256): (&String, &String)| Used { path: path.clone(), sha256: sha256.clone() };
-    let below = |folder: &str| {
-        let folder = folder.to_owned();
-        files.iter().filter(move |(path, _)| path.starts_with(&folder)).map(used)
-    };
-    let own = format!("/etc/systemd/system/{}", unit.name);
-    let mut all: Vec<Used> = files.get_key_value(&own).map(used).into_iter().collect();
-    all.extend(below(&format!("{own}.d/")));
-    for wanted in &unit.uses {
-        let before = all.len();
-        if wanted.path.ends_with('/') {
-            all.extend(below(&wanted.path));
-        } else {
-            all.extend(files.get_key_value(&wanted.path).map(used));
-        }
-        if all.len() == before {
-            let (unit, path) = (&unit.name, &wanted.path);
-            return Err(format!("{unit} uses {path}, which no task makes; add that task, or take it out of `uses`"));
-        }
-    }
-    Ok(all)
 }

@@ -3,6 +3,7 @@
 //! Two pure steps lead to a plan. [`expand`] turns a playbook and a cluster into what is desired on each node, and
 //! [`diff`] holds that against the facts that the nodes' probes found. Neither has I/O, a clock or randomness.
 
+mod coherence;
 pub mod diff;
 pub mod expand;
 pub mod explain;

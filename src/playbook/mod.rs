@@ -385,10 +385,15 @@ fn duration<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
     let bad = || serde::de::Error::custom(format!("`{text}` is not a time like 60s or 2m"));
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?);
     let number: u64 = number.parse().map_err(|_| bad())?;
-    match unit {
-        "s" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(number * 60)),
-        _ => Err(bad()),
+    let seconds = match unit {
+        "s" => Some(number),
+        "m" => number.checked_mul(60),
+        _ => return Err(bad()),
+    };
+    // Nobody waits longer than a day, and sums of such times stay far from any limit.
+    match seconds.filter(|seconds| *seconds <= 24 * 60 * 60) {
+        Some(seconds) => Ok(Duration::from_secs(seconds)),
+        None => Err(serde::de::Error::custom(format!("`{text}` is longer than a day"))),
     }
 }
 

@@ -1,0 +1,174 @@
+//! Laws of the pure middle, held to thousands of made-up cases: plans settle, quoting survives, probes never panic.
+
+#![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use labctl::module::file::{Blob, Content, File};
+use labctl::module::probe::{PathFact, UnitFact, parse, unit_record};
+use labctl::module::unit::{OnChange, Unit, Used};
+use labctl::module::{Desired, Facts, Question, State, quote};
+use labctl::module::{
+    command, directory, hosts_entry, image, kernel_module, kubectl_apply, package, route, sysctl, wait,
+};
+use labctl::plan::{DesiredNode, DesiredPlay, DesiredTask, diff::plan};
+use labctl::playbook::Strategy as PlayStrategy;
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+
+/// Few names, so that tasks and facts meet.
+fn path() -> impl Strategy<Value = String> + Clone {
+    "/[ab]{1,2}"
+}
+
+fn content() -> impl Strategy<Value = Content> {
+    let blob = "[ab]".prop_map(|name| {
+        let sha256 = Content::inline(name.as_bytes()).sha256().to_owned();
+        Content::Blob(Blob { sha256, size: 1, source: "/x".into(), name })
+    });
+    prop_oneof![vec(any::<u8>(), 0..4).prop_map(Content::inline), blob]
+}
+
+fn desired() -> impl Strategy<Value = Desired> {
+    let (mode, owner, check) = ("[67]00", "(root|daemon):root", "[a-c ']{1,3}");
+    let attributes = (path(), mode, owner);
+    let used = ("/[ab]", "[01]{2}").prop_map(|(path, sha256)| Used { path, sha256 });
+    let unit = ("[ab]\\.service", any::<bool>(), any::<bool>(), any::<bool>(), vec(used, 0..3));
+    let wanted = ("[ab]", proptest::option::of(path())).prop_map(|(name, proof)| package::Wanted { name, proof });
+    let address = any::<u32>().prop_map(std::net::Ipv4Addr::from);
+    prop_oneof![
+        attributes.clone().prop_map(|(path, mode, owner)| Desired::Directory(directory::Directory {
+            path,
+            mode,
+            owner
+        })),
+        (attributes, content(), any::<bool>()).prop_map(|((path, mode, owner), content, sensitive)| {
+            Desired::File(File { path, mode, owner, content, sensitive, origin: "x".into() })
+        }),
+        ("[ab]/[ab]:1", "[ab]").prop_map(|(reference, name)| {
+            let sha256 = name.repeat(64);
+            Desired::Image(image::Image { reference, archive: Blob { sha256, size: 1, source: "/x".into(), name } })
+        }),
+        unit.prop_map(|(name, started, enabled, reload, uses)| {
+            let on_change = if reload { OnChange::Reload } else { OnChange::Restart };
+            Desired::Unit(Unit { name, started, enabled, on_change, uses })
+        }),
+        (check, check).prop_map(|(run, unless)| Desired::Command(command::Command { run, unless })),
+        ("[ab]\\.[ab]", "[0-9]( [0-9])?").prop_map(|(key, value)| Desired::Sysctl(sysctl::Sysctl { key, value })),
+        ("[ab-]{2}", path())
+            .prop_map(|(name, provides)| Desired::KernelModule(kernel_module::KernelModule { name, provides })),
+        vec(wanted, 1..3).prop_map(|names| Desired::Package(package::Package { names })),
+        (address.clone(), 0..=32_u8, address.clone()).prop_map(|(to, length, via)| {
+            let to = ipnet::Ipv4Net::new(to, length).expect("a network");
+            Desired::Route(route::Route { to, via })
+        }),
+        (address, "[ab]{1,2}(\\.[ab])?")
+            .prop_map(|(address, name)| Desired::HostsEntry(hosts_entry::HostsEntry { address, name })),
+        ("[ab]", vec(any::<u8>(), 0..4)).prop_map(|(name, manifest)| {
+            Desired::KubectlApply(kubectl_apply::KubectlApply { name, manifest: Content::inline(manifest) })
+        }),
+        (check, 0..100_u64).prop_map(|(until, seconds)| {
+            let (what, timeout) = ("it".into(), Duration::from_secs(seconds));
+            Desired::Wait(wait::Wait { what, until, timeout, unit: None })
+        }),
+    ]
+}
+
+/// Facts that know something about the very names that tasks use.
+fn facts() -> impl Strategy<Value = Facts> {
+    let kind = prop_oneof![Just("regular file"), Just("regular empty file"), Just("directory"), Just("symbolic link")];
+    let fact = (kind, "[67]00", "(root|daemon):root", proptest::option::of("[0-9a-f]{2}"))
+        .prop_map(|(kind, mode, owner, sha256)| PathFact { kind: kind.to_owned(), mode, owner, size: 0, sha256 });
+    let unit = ("(|active|failed|inactive)", "(|enabled|disabled|static)", any::<bool>());
+    let unit = unit.prop_map(|(active, file, stale)| UnitFact { active, file, stale });
+    let text_path = prop_oneof![
+        Just("/etc/hosts".to_owned()),
+        "/proc/sys/[ab]/[ab]",
+        "[ab]\\.service".prop_map(|unit| unit_record(&unit)),
+    ];
+    (
+        btree_map("/[ab]{1,2}(/\\.)?", fact, 0..6),
+        btree_map(text_path, "([0-9.]{1,3} [ab] # labctl\n|[ab\t ]{0,4}\n){0,3}", 0..4),
+        btree_map("[ab]\\.service", unit, 0..3),
+        btree_map("(default|[0-9]\\.0\\.0\\.0/8)", "[a-z0-9. ]{0,20}", 0..3),
+        btree_map("[a-c ']{1,3}", any::<bool>(), 0..4),
+    )
+        .prop_map(|(paths, texts, units, routes, checks)| Facts {
+            paths,
+            texts,
+            units,
+            routes,
+            checks,
+            ..Facts::default()
+        })
+}
+
+fn questions() -> BTreeSet<Question> {
+    let check = Question::Check("true".into());
+    BTreeSet::from([check, Question::Path("/a".into()), Question::Routes, Question::Unit("a.service".into())])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn after_its_own_actions_no_task_finds_anything_to_do(desired in desired(), mut facts in facts()) {
+        desired.settle(&mut facts);
+        prop_assert_eq!(desired.diff(&facts), None);
+        let once = facts.clone();
+        desired.settle(&mut facts);
+        prop_assert_eq!(facts, once, "settling twice is settling once");
+    }
+
+    #[test]
+    fn a_plan_holds_exactly_the_tasks_that_differ_and_settles_to_nothing(desired in vec(desired(), 0..5), mut facts in facts()) {
+        let tasks = desired.iter().map(|it| DesiredTask { title: it.title(), why: None, desired: it.clone() }).collect();
+        let nodes = vec![DesiredNode { node: "n".into(), tasks }];
+        let (name, why, after, strategy) = ("p".into(), String::new(), vec![], PlayStrategy::Parallel);
+        let plays = [DesiredPlay { name, why, after, strategy, nodes }];
+        let first = plan(&plays, &BTreeMap::from([("n".into(), facts.clone())]));
+        let differing = desired.iter().filter(|it| it.diff(&facts).is_some()).count();
+        prop_assert_eq!(first.changes().len(), differing);
+        for it in &desired {
+            it.settle(&mut facts);
+        }
+        // A later task may have undone an earlier one: such playbooks are refused before they come here.
+        if desired.iter().all(|it| it.diff(&facts).is_none()) {
+            prop_assert!(plan(&plays, &BTreeMap::from([("n".into(), facts)])).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_node_about_which_nothing_is_known_needs_every_task(desired in desired()) {
+        let stays_away = matches!(&desired, Desired::Unit(unit) if !unit.started && !unit.enabled);
+        prop_assert_eq!(desired.diff(&Facts::default()).is_none(), stays_away);
+    }
+
+    #[test]
+    fn a_probe_reads_anything_without_panic(output in "(clock|missing|path|hash|known|text|route|image|unit|check|end|\\PC){0,3}[\t\n |=\\PC]{0,40}") {
+        let _ = parse(&questions(), &output);
+    }
+
+    #[test]
+    fn what_ends_before_its_end_is_refused(lines in vec("(clock\t1|path\t/a|route\tx|unit\tId=a|check\t0\t0|unit\t)", 0..6), cut in 0..4_usize) {
+        let mut whole = lines.join("\n") + "\nend\n";
+        prop_assert!(parse(&questions(), &whole).is_ok());
+        whole.truncate(whole.len() - 2 - cut.min(whole.len() - 2));
+        prop_assert!(parse(&questions(), &whole).is_err(), "{whole:?}");
+    }
+}
+
+proptest! {
+    // Each case starts a shell with a hundred words.
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn quoted_words_reach_a_real_shell_unchanged(words in vec("[^\\x00]{0,12}", 100)) {
+        let quoted: Vec<_> = words.iter().map(|word| quote(word)).collect();
+        let script = format!("for word in {}; do printf '%s\\0' \"$word\"; done", quoted.join(" "));
+        let output = std::process::Command::new("sh").arg("-c").arg(&script).output().expect("sh runs");
+        let expected: String = words.iter().map(|word| format!("{word}\0")).collect();
+        prop_assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+    }
+}

@@ -1,0 +1,387 @@
+//! Modules against a real shell: what a probe finds, what a plan changes, and that nothing is left to do afterwards.
+
+#![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
+
+#[allow(dead_code, reason = "each test binary uses a part of it")]
+#[path = "support/machine.rs"]
+mod machine;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use labctl::event::Event;
+use labctl::module::Desired;
+use labctl::module::command::Command;
+use labctl::module::directory::Directory;
+use labctl::module::file::{Blob, Content, File};
+use labctl::module::hosts_entry::HostsEntry;
+use labctl::module::kernel_module::KernelModule;
+use labctl::module::route::Route;
+use labctl::module::sysctl::Sysctl;
+use labctl::module::wait::Wait;
+use machine::Machine;
+
+fn folder(path: &str, mode: &str) -> Desired {
+    Desired::Directory(Directory { path: path.into(), mode: mode.into(), owner: "root:root".into() })
+}
+
+fn file(path: &str, mode: &str, content: Content) -> Desired {
+    let (path, mode, owner) = (path.into(), mode.into(), "root:root".into());
+    Desired::File(File { path, mode, owner, content, sensitive: false, origin: "test".into() })
+}
+
+fn text(path: &str, text: &str) -> Desired {
+    file(path, "644", Content::inline(text.as_bytes()))
+}
+
+/// A large file on the workstation.
+fn blob(workstation: &Path, name: &str, bytes: &[u8]) -> Content {
+    let source = workstation.join(name);
+    std::fs::write(&source, bytes).expect("a file");
+    let sha256 = Content::inline(bytes).sha256().to_owned();
+    Content::Blob(Blob { sha256, size: bytes.len() as u64, source, name: name.into() })
+}
+
+fn command(run: &str, unless: &str) -> Desired {
+    Desired::Command(Command { run: run.into(), unless: unless.into() })
+}
+
+fn sysctl(key: &str, value: &str) -> Desired {
+    Desired::Sysctl(Sysctl { key: key.into(), value: value.into() })
+}
+
+fn hosts_entry(name: &str, last: u8) -> Desired {
+    Desired::HostsEntry(HostsEntry { address: [10, 240, 0, last].into(), name: name.into() })
+}
+
+fn route(to: &str, via: &str) -> Desired {
+    Desired::Route(Route { to: to.parse().expect("a network"), via: via.parse().expect("an address") })
+}
+
+fn wait(until: &str, seconds: u64) -> Desired {
+    let (what, timeout) = ("it".into(), Duration::from_secs(seconds));
+    Desired::Wait(Wait { what, until: until.into(), timeout, unit: None })
+}
+
+/// Why the one change of a plan is one.
+fn why(found: &[(String, String)]) -> &str {
+    let [(_, why)] = found else { panic!("one change: {found:?}") };
+    why
+}
+
+#[tokio::test]
+async fn a_folder_comes_with_those_above_it_and_gets_its_mode_back() {
+    let machine = Machine::new();
+    let desired = [folder("/etc/kubernetes/pki/etcd", "700")];
+    assert_eq!(why(&machine.settles(&desired).await.found), "missing");
+    assert_eq!(machine.sh("stat -c %a /etc/kubernetes /etc/kubernetes/pki/etcd"), "755\n700");
+    let made = ["directory /etc/kubernetes", "directory /etc/kubernetes/pki", "directory /etc/kubernetes/pki/etcd"];
+    assert_eq!(machine.record(), made, "the record has every folder, the outer ones first");
+    machine.sh("chmod 2755 /etc/kubernetes/pki/etcd; chown 1:1 /etc/kubernetes/pki/etcd");
+    assert_eq!(why(&machine.settles(&desired).await.found), "mode 2755 should be 700");
+}
+
+#[tokio::test]
+async fn a_folder_that_lies_on_another_disk_behind_a_link_is_a_folder() {
+    let machine = Machine::new();
+    machine.sh("mkdir -m 700 /srv/etcd && ln -s /srv/etcd /var/lib/etcd");
+    machine.settles(&[folder("/var/lib/etcd", "755")]).await;
+    assert_eq!(machine.sh("stat -c '%F %a' /var/lib/etcd /srv/etcd"), "symbolic link 777\ndirectory 755");
+}
+
+#[tokio::test]
+async fn somebodys_file_where_a_folder_should_be_is_left_alone_and_not_called_ours() {
+    let machine = Machine::new();
+    machine.sh("echo mine > /etc/kubernetes");
+    let converged = machine.converge(&[folder("/etc/kubernetes/pki", "755")]).await;
+    assert_eq!(converged.failure().stderr, ["/etc/kubernetes is there and is not a folder"]);
+    assert_eq!(machine.sh("cat /etc/kubernetes; cat /var/lib/labctl/record 2>&1 || :").lines().next(), Some("mine"));
+    assert!(!machine.sh("cat /var/lib/labctl/record 2>/dev/null || :").contains("/etc/kubernetes"));
+}
+
+#[tokio::test]
+async fn files_settle_with_content_mode_and_any_name() {
+    let machine = Machine::new();
+    let desired = [
+        text("/etc/plain", "hello\n"),
+        text("/etc/empty", ""),
+        text("/etc/deep/er/file", "no newline at the end"),
+        text("/etc/it's a $(file) `name` \"here\"", "x"),
+        text("/etc/systemd/system/dev-disk\\x2dlabel.mount", "a backslash, as systemd escapes names"),
+        text("/etc/-n", "a dash"),
+        file("/etc/secret", "600", Content::inline(&[0, 255, 10, 13][..])),
+        file("/etc/setuid", "4755", Content::inline(&b"#!/bin/sh\n"[..])),
+    ];
+    assert_eq!(machine.settles(&desired).await.found.len(), desired.len());
+    assert_eq!(machine.sh("cat /etc/plain; stat -c %a /etc/secret /etc/setuid"), "hello\n600\n4755");
+    assert_eq!(
+        machine.sh("cd /etc && find . -name '*labctl*' ! -name '*.conf' | head"),
+        "",
+        "no temporary file is left"
+    );
+    assert!(machine.record().contains(&"directory /etc/deep/er".to_owned()), "{:?}", machine.record());
+    assert_eq!(machine.sh("ls /var/lib/labctl/runs"), "", "a run leaves no folder of its own");
+    machine.sh("rm /var/lib/labctl/known");
+    assert_eq!(machine.differences(&desired).await, [], "nor does anything differ when all of it is hashed");
+}
+
+#[tokio::test]
+async fn a_file_that_was_edited_or_chmodded_or_swapped_is_noticed_and_repaired() {
+    let machine = Machine::new();
+    let desired = [text("/etc/file", "right")];
+    machine.settles(&desired).await;
+    for (damage, noticed) in [
+        ("printf wrong > /etc/file", "content differs"),
+        // The same length, and the modification time put back.
+        ("touch -r /etc/file /t; printf write > /etc/file; touch -r /t /etc/file", "content differs"),
+        ("chmod 600 /etc/file", "mode 600 should be 644"),
+        ("chown 1:1 /etc/file", "owner daemon:daemon should be root:root"),
+        ("rm /etc/file", "missing"),
+        ("rm /etc/file; ln -s /etc/hostname /etc/file", "is a symbolic link, not a file"),
+        ("rm /etc/file; mkdir /srv/x; ln -s /srv/x /etc/file", "is a symbolic link, not a file"),
+    ] {
+        machine.sh(damage);
+        assert_eq!(why(&machine.settles(&desired).await.found), noticed, "after `{damage}`");
+    }
+    assert_eq!(machine.sh("ls /srv/x"), "", "what a link of somebody points at stays as it is");
+    machine.sh("touch /etc/file");
+    assert_eq!(machine.differences(&desired).await, [], "a new time stamp alone changes nothing");
+}
+
+#[tokio::test]
+async fn a_folder_where_a_file_should_be_is_refused_and_kept() {
+    let machine = Machine::new();
+    machine.sh("mkdir /etc/file && echo mine > /etc/file/mine");
+    let converged = machine.converge(&[text("/etc/file", "ours")]).await;
+    assert_eq!(converged.failure().stderr, ["/etc/file is a folder, and a file is wanted there"]);
+    assert_eq!(machine.sh("ls -A /etc/file; cat /etc/file/mine"), "mine\nmine");
+}
+
+#[tokio::test]
+async fn the_second_probe_hashes_nothing() {
+    let (machine, workstation) = (Machine::new(), tempfile::tempdir().expect("a folder"));
+    let tool = blob(workstation.path(), "tool", &[7; 300_000]);
+    let desired =
+        [text("/etc/a", "a"), text("/etc/ab", "b"), file("/usr/local/bin/tool", "755", tool), text("/etc/empty", "")];
+    machine.settles(&desired).await;
+    machine.shim("sha256sum", "echo \"$@\" >> /hashed; exec /usr/bin/sha256sum \"$@\"");
+    machine.sh(": > /hashed");
+    assert_eq!(machine.differences(&desired).await, []);
+    assert_eq!(machine.sh("cat /hashed"), "", "nothing was touched, so nothing is read");
+    machine.sh("touch /etc/a");
+    assert_eq!(machine.differences(&desired).await, []);
+    assert_eq!(machine.sh("wc -l < /hashed"), "1", "what was touched is read again, and only that");
+}
+
+#[tokio::test]
+async fn a_binary_is_pushed_once_and_linked_into_place() {
+    let (machine, workstation) = (Machine::new(), tempfile::tempdir().expect("a folder"));
+    let bytes: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[(n % 3) as usize]).collect();
+    let content = blob(workstation.path(), "tool", &bytes);
+    let sha = content.sha256().to_owned();
+    let desired = [file("/usr/local/bin/tool", "755", content.clone())];
+    machine.settles(&desired).await;
+    let stored = format!("/var/lib/labctl/blobs/{sha}");
+    assert_eq!(
+        machine.sh(&format!("[ {stored} -ef /usr/local/bin/tool ] && sha256sum < {stored}")),
+        format!("{sha}  -")
+    );
+
+    machine.sh("rm /usr/local/bin/tool");
+    let again = machine.settles(&desired).await;
+    assert!(!again.events.iter().any(|event| matches!(event, Event::Pushing { .. })), "the node has it already");
+    machine.sh("chmod 700 /usr/local/bin/tool");
+    assert_eq!(why(&machine.settles(&desired).await.found), "mode 700 should be 755");
+
+    // The same bytes under another mode must not pull the first one along.
+    let both = [desired[0].clone(), file("/opt/tool", "700", content.clone()), file("/opt/third", "755", content)];
+    machine.settles(&both).await;
+    assert_eq!(machine.sh("stat -c %a /usr/local/bin/tool /opt/tool /opt/third"), "755\n700\n755");
+}
+
+#[tokio::test]
+async fn a_binary_that_was_changed_in_place_is_repaired_though_its_blob_changed_with_it() {
+    let (machine, workstation) = (Machine::new(), tempfile::tempdir().expect("a folder"));
+    let content = blob(workstation.path(), "tool", &[1; 100_000]);
+    let desired = [file("/usr/local/bin/tool", "755", content)];
+    machine.settles(&desired).await;
+    machine.sh("printf x | dd of=/usr/local/bin/tool conv=notrunc status=none");
+    let repaired = machine.settles(&desired).await;
+    assert_eq!(why(&repaired.found), "content differs");
+    assert!(repaired.events.iter().any(|event| matches!(event, Event::Pushing { .. })), "its blob is no good either");
+}
+
+#[tokio::test]
+async fn what_was_there_before_is_kept_and_the_record_tells() {
+    let machine = Machine::new();
+    machine.sh("mkdir /etc/app; echo theirs > /etc/app/a; chmod 640 /etc/app/a; ln -s a /etc/app/link");
+    let desired = [text("/etc/app/a", "ours"), text("/etc/app/link", "ours"), text("/etc/app/new", "ours")];
+    machine.settles(&desired).await;
+    assert_eq!(machine.record(), ["replaced /etc/app/a", "replaced /etc/app/link", "file /etc/app/new"]);
+    let originals = "cd /var/lib/labctl/originals/etc/app && cat a && stat -c %a a && readlink link";
+    assert_eq!(machine.sh(originals), "theirs\n640\na");
+    machine.settles(&[text("/etc/app/a", "ours, newer")]).await;
+    assert_eq!(machine.sh(originals), "theirs\n640\na", "the first original is the one that comes back");
+    assert_eq!(machine.record().len(), 3);
+}
+
+#[tokio::test]
+async fn files_appear_whole_or_not_at_all() {
+    let machine = Machine::new();
+    machine.sh("echo old > /etc/file");
+    // A disk that tears what is written: the copy is shorter than what was sent.
+    machine.shim("install", "/usr/bin/install \"$@\"; for last; do :; done; printf torn > \"$last\"");
+    let converged = machine.converge(&[text("/etc/file", "new and whole")]).await;
+    assert_eq!(
+        converged.failure().stderr,
+        ["/etc/file: what arrived has another checksum than what was sent"],
+        "{:?}",
+        converged.failure()
+    );
+    assert_eq!(machine.sh("cat /etc/file; find /etc -name '*.labctl-*'"), "old");
+}
+
+#[tokio::test]
+async fn a_run_that_is_killed_in_the_middle_is_finished_by_the_next() {
+    let machine = Machine::new();
+    let before = [text("/etc/cni/net.d/10-a.conflist", "one"), hosts_entry("worker-0", 20)];
+    let killer = [text("/etc/cni/net.d/20-b.conflist", "two"), command("touch /done", "[ -e /done ]")];
+    let desired = [&before[..], &killer[..]].concat();
+    // Killed between writing the second file's temporary copy and renaming it.
+    machine.shim("mv", "case $* in *20-b*) [ -e /armed ] || { : > /armed; kill -9 0; };; esac; exec /bin/mv \"$@\"");
+    let killed = machine.converge(&desired).await;
+    assert!(!killed.applied.ok && machine.sh("ls /armed") == "/armed", "{:#?}", killed.events);
+    let hidden = "cd /etc/cni/net.d && ls -A | grep -v '^[12]0-.*conflist$' || :";
+    assert!(
+        !machine.sh(hidden).ends_with("conflist"),
+        "no reader of the folder takes the leftover for a configuration"
+    );
+    machine.settles(&desired).await;
+    assert_eq!(machine.sh("cat /etc/cni/net.d/*; ls /done"), "onetwo/done");
+    assert_eq!(machine.sh(hidden), "", "the leftover is gone");
+    assert_eq!(machine.sh("ls -A /var/lib/labctl/runs"), "", "so are the files that were sent, keys among them");
+    let record = machine.record();
+    let unique: std::collections::BTreeSet<_> = record.iter().collect();
+    assert_eq!(unique.len(), record.len(), "everything is recorded once: {record:?}");
+}
+
+#[tokio::test]
+async fn a_push_that_is_cut_off_leaves_no_half_blob() {
+    use labctl::engine::push::{Pushed, push};
+    let (machine, workstation) = (Machine::new(), tempfile::tempdir().expect("a folder"));
+    let Content::Blob(whole) = blob(workstation.path(), "whole", &[1; 50_000]) else { unreachable!() };
+    let Content::Blob(cut) = blob(workstation.path(), "cut", &[2; 50_000]) else { unreachable!() };
+    // What arrives ends before the blob does.
+    machine.shim("head", "/usr/bin/head \"$@\" | /usr/bin/head -c 40000");
+    let (sender, pushed) = tokio::sync::watch::channel(Pushed::default());
+    let (run, _told) = machine::run(1);
+    push("node", &machine.transport(), vec![whole.clone(), cut.clone()], &sender, &run).await;
+    let state = pushed.borrow().clone();
+    assert!(state.blobs.is_empty(), "{state:?}");
+    assert!(state.error.expect("an error").why.contains("did not arrive whole"));
+    assert_eq!(machine.sh("ls -A /var/lib/labctl/blobs"), "");
+    machine.sh("rm /usr/local/sbin/head; : > /var/lib/labctl/blobs/.incoming-old");
+    push("node", &machine.transport(), vec![whole, cut], &sender, &run).await;
+    assert_eq!(pushed.borrow().blobs.len(), 2, "{:?}", pushed.borrow().error);
+    assert_eq!(machine.sh("ls -A /var/lib/labctl/blobs | wc -l"), "2");
+}
+
+#[tokio::test]
+async fn kernel_settings_hold_now_and_after_a_reboot() {
+    let machine = Machine::new();
+    let desired = [sysctl("net.ipv4.ip_forward", "1"), sysctl("net.ipv4.ip_local_port_range", "20000 60000")];
+    let before = machine.sh("cat /proc/sys/net/ipv4/ip_forward");
+    machine.settles(&desired).await;
+    assert_eq!(
+        machine.sh("cat /proc/sys/net/ipv4/ip_forward /etc/sysctl.d/90-labctl-net.ipv4.ip_forward.conf"),
+        "1\nnet.ipv4.ip_forward = 1"
+    );
+    assert!(machine.record().contains(&format!("sysctl net.ipv4.ip_forward {before}")), "{:?}", machine.record());
+    machine.sh("rm /etc/sysctl.d/90-labctl-net.ipv4.ip_forward.conf");
+    assert_eq!(why(&machine.settles(&desired).await.found), "a reboot would lose it");
+    machine.sh("echo 0 > /proc/sys/net/ipv4/ip_forward");
+    assert_eq!(why(&machine.settles(&desired).await.found), "0 should be 1");
+    let originals = machine.record().iter().filter(|line| line.starts_with("sysctl net.ipv4.ip_forward")).count();
+    assert_eq!(originals, 1, "the value that comes back is the first that was found: {:?}", machine.record());
+}
+
+#[tokio::test]
+async fn a_kernel_setting_that_does_not_exist_fails_and_is_not_recorded() {
+    let machine = Machine::new();
+    let converged = machine.converge(&[sysctl("net.ipv4.no_such_key", "1")]).await;
+    assert!(converged.failure().stderr.join("\n").contains("no_such_key"), "{:?}", converged.failure());
+    assert!(!machine.sh("cat /var/lib/labctl/record 2>/dev/null || :").contains("sysctl "));
+}
+
+#[tokio::test]
+async fn routes_are_set_and_set_right() {
+    let machine = Machine::new();
+    machine.sh("ip link add left type veth peer name right && ip addr add 10.240.0.10/24 dev left");
+    machine.sh("ip link set left up && ip link set right up");
+    let desired =
+        [route("10.200.1.0/24", "10.240.0.21"), route("10.9.9.9/32", "10.240.0.22"), route("0.0.0.0/0", "10.240.0.1")];
+    machine.settles(&desired).await;
+    machine.sh("ip route replace 10.200.1.0/24 via 10.240.0.99");
+    assert_eq!(why(&machine.settles(&desired).await.found), "is `10.200.1.0/24 via 10.240.0.99 dev left`");
+    assert!(machine.record().contains(&"route 10.200.1.0/24".to_owned()));
+}
+
+#[tokio::test]
+async fn names_in_hosts_are_ours_only_where_they_are_marked() {
+    let machine = Machine::new();
+    machine.sh("printf '127.0.0.1 localhost\\n10.0.0.9 worker-0\\n10.240.0.7 xworker-0 # labctl' > /etc/hosts");
+    let desired = [hosts_entry("worker-0", 20), hosts_entry("a.b", 1), hosts_entry("axb", 2)];
+    machine.settles(&desired).await;
+    machine.settles(&[hosts_entry("worker-0", 21)]).await;
+    let lines = "127.0.0.1 localhost\n10.0.0.9 worker-0\n10.240.0.7 xworker-0 # labctl\n10.240.0.1 a.b # labctl\n10.240.0.2 axb # labctl\n10.240.0.21 worker-0 # labctl";
+    assert_eq!(machine.sh("cat /etc/hosts"), lines);
+    machine.sh("rm /etc/hosts");
+    machine.settles(&desired).await;
+}
+
+#[tokio::test]
+async fn a_command_runs_only_when_its_check_says_so() {
+    let machine = Machine::new();
+    let desired = [command("echo once >> /log\ntouch '/it'\\''s done'", "[ -e \"/it's done\" ]")];
+    let first = machine.settles(&desired).await;
+    assert_eq!(first.applied.changed["node"], 1);
+    assert_eq!(machine.converge(&desired).await.found, []);
+    assert_eq!(machine.sh("cat /log"), "once");
+
+    let failed = machine.converge(&[command("echo before\nfalse\necho never", "false")]).await;
+    assert_eq!((failed.failure().code, &failed.failure().stderr[..]), (Some(1), &["before".to_owned()][..]));
+    let left = machine.converge(&[command("echo bye; exit 0", "false"), command("touch /after", "false")]).await;
+    assert!(left.applied.ok, "a command's own exit ends only itself");
+    assert_eq!(machine.sh("ls /after"), "/after");
+}
+
+#[tokio::test]
+async fn a_wait_ends_when_its_condition_comes_true() {
+    let machine = Machine::new();
+    // Comes true at its third look.
+    let until = "echo x >> /looks; [ $(wc -l < /looks) -ge 3 ]";
+    machine.sh(": > /looks");
+    let converged = machine.converge(&[wait(until, 60)]).await;
+    assert!(converged.applied.ok, "{:?}", converged.failures());
+    assert_eq!(converged.applied.changed["node"], 0, "waiting changes nothing");
+}
+
+#[tokio::test]
+async fn a_wait_that_is_in_vain_says_what_its_check_said_last() {
+    let (machine, began) = (Machine::new(), Instant::now());
+    let converged = machine.converge(&[wait("echo 'etcd: no leader' >&2; false", 1)]).await;
+    assert_eq!(converged.failure().stderr, ["etcd: no leader", "not so within 1 s"]);
+    assert_eq!((converged.failure().reason.as_str(), converged.failure().code), ("not yet so", Some(1)));
+    assert!(began.elapsed() < Duration::from_secs(30));
+}
+
+#[tokio::test]
+async fn a_kernel_that_has_it_built_in_needs_no_module() {
+    let machine = Machine::new();
+    let built_in = Desired::KernelModule(KernelModule { name: "no-such-module".into(), provides: "/proc/sys".into() });
+    assert_eq!(machine.differences(&[built_in]).await, []);
+    machine.shim("modprobe", "echo \"$@\" >> /loaded; : > /provided");
+    let desired = [Desired::KernelModule(KernelModule { name: "br_test".into(), provides: "/provided".into() })];
+    machine.settles(&desired).await;
+    assert_eq!(machine.sh("cat /loaded /etc/modules-load.d/labctl-br_test.conf"), "br_test\nbr_test");
+}

@@ -1,0 +1,263 @@
+//! From playbooks to what is desired on each node, with every way in which a playbook can be wrong.
+
+#![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
+
+#[allow(dead_code, reason = "each test binary uses a part of it")]
+#[path = "support/labs.rs"]
+mod labs;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use labctl::bundle::{Bundle, BundleFile};
+use labctl::cluster::Cluster;
+use labctl::lab::LabDirectory;
+use labctl::module::{Desired, Facts, State};
+use labctl::pki::{kubeconfig::kubeconfigs, store};
+use labctl::plan::expand::{Materials, expand};
+use labctl::plan::{self, DesiredPlay};
+use labctl::playbook::{load, standard};
+use labctl::render::{Artefacts, Renderer};
+
+/// Everything that plans are made from, without a workstation.
+struct Workshop {
+    cluster: Cluster,
+    pki: store::Pki,
+    kubeconfigs: BTreeMap<String, Vec<u8>>,
+    bundle: Bundle,
+    renderer: Renderer,
+    artefacts: Artefacts,
+}
+
+impl Workshop {
+    fn new(cluster: Cluster) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let now = time::OffsetDateTime::now_utc();
+        let pki = store::ensure(&cluster, &LabDirectory::new(folder.path()), now).expect("certificates").pki;
+        let kubeconfigs = kubeconfigs(&cluster, &pki).expect("kubeconfigs");
+        let file = |name: &str| BundleFile {
+            version: "1.2.3".into(),
+            path: format!("/bundle/{name}").into(),
+            size: 1,
+            sha256: labctl::module::file::Content::inline(name.as_bytes()).sha256().to_owned(),
+            image: name.strip_prefix("image/").map(|name| format!("registry.example/{name}:1.2.3")),
+        };
+        let mut bundle = Bundle::empty(cluster.kubernetes);
+        bundle.files = names_in_the_bundle().into_iter().map(|name| (name.clone(), file(&name))).collect();
+        let renderer = Renderer::new(None).expect("templates");
+        let encryption_key =
+            String::from_utf8(pki.require(store::ENCRYPTION_KEY).expect("a key").to_vec()).expect("text");
+        let artefacts = Artefacts { encryption_key: encryption_key.trim().to_owned(), ..labs::artefacts() };
+        Self { cluster, pki, kubeconfigs, bundle, renderer, artefacts }
+    }
+
+    /// What a playbook with these plays desires, or why it is refused.
+    fn plays(&self, text: &str) -> Result<Vec<DesiredPlay>, String> {
+        let playbook = load::parse("test.yaml", &format!("name: test\nplays:\n{text}")).expect("a playbook");
+        self.expand(&playbook)
+    }
+
+    fn expand(&self, playbook: &labctl::playbook::Playbook) -> Result<Vec<DesiredPlay>, String> {
+        let Self { cluster, pki, kubeconfigs, bundle, renderer, artefacts } = self;
+        let materials = Materials { cluster, pki, kubeconfigs, bundle, renderer, artefacts };
+        expand(playbook, &materials).map_err(|error| error.to_string())
+    }
+
+    /// The titles of one play's tasks, `node: title` each.
+    fn titles(&self, text: &str) -> Vec<String> {
+        let plays = self.plays(text).expect("a plan");
+        let on = plays[0].nodes.iter();
+        on.flat_map(|on| on.tasks.iter().map(|task| format!("{}: {}", on.node, task.title))).collect()
+    }
+
+    /// Why a play for the load balancer with these tasks is refused.
+    fn refused(&self, tasks: &str) -> String {
+        self.plays(&format!("- {{ name: p, hosts: loadbalancer, tasks: [{tasks}] }}")).expect_err("refused")
+    }
+}
+
+/// Every name that the standard playbooks take from a bundle.
+fn names_in_the_bundle() -> BTreeSet<String> {
+    use labctl::playbook::Module;
+    let books = standard::STANDARD.iter().map(|(name, _)| standard::find(name, None).expect("a playbook"));
+    let tasks = books.flat_map(|book| book.plays).flat_map(|play| play.tasks);
+    tasks
+        .filter_map(|task| match task.module {
+            Module::Binary(args) => Some(args.from),
+            Module::Image(args) => Some(args.from),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn tasks_are_repeated_for_peers_and_left_out_where_a_condition_is_false() {
+    let workshop = Workshop::new(labs::sandbox());
+    let routes = "- name: p\n  hosts: worker\n  tasks:\n  - { route: { to: '{{ peer.pod_cidr }}', via: '{{ peer.address }}' }, each: peer-workers }\n";
+    let expected = ["worker-0: route 10.200.1.0/24 via 10.240.0.21", "worker-1: route 10.200.0.0/24 via 10.240.0.20"];
+    assert_eq!(workshop.titles(routes), expected);
+    let once = "- name: p\n  hosts: controller\n  tasks:\n  - { directory: { path: /once }, once: true }\n  - { directory: { path: /both } }\n";
+    assert_eq!(workshop.titles(once), ["controller-0: /once/", "controller-0: /both/", "controller-1: /both/"]);
+    let when = "- name: p\n  hosts: all\n  tasks:\n  - { directory: { path: '/{{ node.name }}' }, when: \"'client' in node.roles\" }\n";
+    assert_eq!(workshop.titles(when), ["client-0: /client-0/"]);
+    let never =
+        "- name: p\n  hosts: all\n  when: \"cluster.network.mode == 'none'\"\n  tasks: [{ directory: { path: /x } }]\n";
+    assert_eq!(workshop.titles(never), [""; 0]);
+    let each = "- name: p\n  hosts: client\n  tasks:\n  - { directory: { path: '/{{ peer.name }}' }, each: controllers, name: 'for {{ peer.name }}' }\n";
+    assert_eq!(workshop.titles(each), ["client-0: for controller-0", "client-0: for controller-1"]);
+}
+
+#[test]
+fn what_cannot_be_worked_out_names_play_task_and_node() {
+    let workshop = Workshop::new(labs::sandbox());
+    for (tasks, why) in [
+        ("{ directory: { path: '/{{ nothing }}' } }", "nothing"),
+        ("{ directory: { path: '/{{ peer.name }}' } }", "peer"),
+        ("{ directory: { path: relative } }", "`relative` is not an absolute path"),
+        ("{ directory: { path: \"/a\\tb\" } }", "\"/a\\tb\" holds a character"),
+        ("{ directory: { path: '/a|b' } }", "\"/a|b\" holds a character"),
+        ("{ directory: { path: /a, mode: '0788' } }", "mode `0788` is not octal"),
+        ("{ directory: { path: /a, mode: '00000' } }", "mode `00000` is not octal"),
+        ("{ directory: { path: /a, owner: root } }", "owner `root` is not like \"root:root\""),
+        ("{ directory: { path: /a, owner: '0:0' } }", "owner `0:0` is not like \"root:root\""),
+        ("{ directory: { path: /a, owner: 'root:$(id)' } }", "is not like \"root:root\""),
+        ("{ file: { content: x, to: /a/ } }", "`/a/` is a folder, where a file is needed"),
+        ("{ file: { to: /a } }", "either `from` or `content`"),
+        ("{ file: { from: pki/ca.crt, content: x, to: /a } }", "either `from` or `content`"),
+        ("{ file: { from: pki/nobody.crt, to: /a } }", "there is no `pki/nobody.crt` in this lab"),
+        ("{ file: { from: kubeconfig/nobody, to: /a } }", "there is no `kubeconfig/nobody` in this lab"),
+        ("{ file: { from: other/x, to: /a } }", "neither pki/NAME nor kubeconfig/NAME"),
+        ("{ template: { from: etcd.servise, to: /a } }", "did you mean `etcd.service`?"),
+        ("{ binary: { from: nothing, to: /a } }", "nothing"),
+        ("{ image: { from: etcd } }", "`etcd` is no image in the bundle"),
+        ("{ route: { to: here, via: 10.0.0.1 } }", "`here` is not a CIDR"),
+        ("{ route: { to: 10.0.0.0/8, via: there } }", "`there` is not an address"),
+        ("{ hosts_entry: { name: a, address: there } }", "`there` is not an address"),
+        ("{ directory: { path: /a }, when: node.name }", "is not a condition"),
+    ] {
+        let error = workshop.refused(tasks);
+        assert!(error.starts_with("play p, task ") && error.contains(" on lb-0: "), "{tasks}: {error}");
+        assert!(error.contains(why), "{tasks}: {error}");
+    }
+}
+
+#[test]
+fn modes_and_owners_become_what_stat_prints() {
+    let workshop = Workshop::new(labs::sandbox());
+    let plays = workshop
+        .plays("- name: p\n  hosts: client\n  tasks:\n  - { directory: { path: /a, mode: '02755', owner: 'www-data:_ssh' } }\n  - { directory: { path: /b } }\n")
+        .expect("a plan");
+    let found: Vec<_> = plays[0].nodes[0]
+        .tasks
+        .iter()
+        .map(|task| match &task.desired {
+            Desired::Directory(it) => (it.mode.as_str(), it.owner.as_str()),
+            other => panic!("a folder: {other:?}"),
+        })
+        .collect();
+    assert_eq!(found, [("2755", "www-data:_ssh"), ("755", "root:root")]);
+}
+
+#[test]
+fn two_tasks_that_want_the_same_thing_otherwise_are_refused() {
+    let workshop = Workshop::new(labs::sandbox());
+    for (one, other, thing) in [
+        ("{ file: { content: a, to: /f } }", "{ file: { content: b, to: /f } }", "/f"),
+        ("{ file: { content: a, to: /f } }", "{ file: { content: a, to: /f, mode: '600' } }", "/f"),
+        ("{ file: { content: a, to: /f } }", "{ file: { content: a, to: /f, owner: 'a:a' } }", "/f"),
+        ("{ file: { content: a, to: /f } }", "{ directory: { path: /f/ } }", "/f"),
+        ("{ directory: { path: /f } }", "{ directory: { path: /f, mode: '700' } }", "/f"),
+        ("{ unit: { name: a.service, state: started } }", "{ unit: { name: a.service, state: stopped } }", "a.service"),
+        ("{ sysctl: { key: a.b, value: '1' } }", "{ sysctl: { key: a.b, value: '2' } }", "a.b"),
+        (
+            "{ route: { to: 10.1.0.0/16, via: 10.0.0.1 } }",
+            "{ route: { to: 10.1.2.3/16, via: 10.0.0.2 } }",
+            "route to 10.1.0.0/16",
+        ),
+        (
+            "{ hosts_entry: { name: n, address: 10.0.0.1 } }",
+            "{ hosts_entry: { name: n, address: 10.0.0.2 } }",
+            "address of n",
+        ),
+    ] {
+        let error = workshop.refused(&format!("{one}, {other}"));
+        assert!(error.ends_with(&format!("on lb-0: play p wants another {thing}")), "{one} and {other}: {error}");
+        let twice = format!("- {{ name: p, hosts: loadbalancer, tasks: [{one}, {one}] }}");
+        assert!(workshop.plays(&twice).is_ok(), "the same twice is no contradiction: {one}");
+    }
+}
+
+#[test]
+fn a_unit_uses_its_files_drop_ins_and_folders_and_all_that_any_task_names() {
+    let workshop = Workshop::new(labs::sandbox());
+    let plays = workshop
+        .plays(
+            "- name: files\n  hosts: client\n  tasks:\n\
+             \x20 - { file: { content: a, to: /etc/systemd/system/a.service } }\n\
+             \x20 - { file: { content: b, to: /etc/systemd/system/a.service.d/b.conf } }\n\
+             \x20 - { file: { content: c, to: /etc/a/c } }\n  - { file: { content: d, to: /etc/a/d } }\n\
+             \x20 - { file: { content: e, to: /etc/ab } }\n  - { unit: { name: a.service, state: started, uses: [/etc/a/] } }\n\
+             - name: more\n  hosts: client\n  tasks:\n\
+             \x20 - { unit: { name: a.service, state: started, uses: [/etc/ab, /etc/a/c] } }\n",
+        )
+        .expect("a plan");
+    let expected =
+        ["/etc/a/c", "/etc/a/d", "/etc/ab", "/etc/systemd/system/a.service", "/etc/systemd/system/a.service.d/b.conf"];
+    let mut units = 0;
+    for task in plan::tasks_of(&plays, "client-0") {
+        let Desired::Unit(unit) = &task.desired else { continue };
+        units += 1;
+        assert_eq!(unit.uses.iter().map(|used| used.path.as_str()).collect::<Vec<_>>(), expected);
+        assert!(unit.uses.iter().all(|used| used.sha256.len() == 64), "{unit:?}");
+    }
+    assert_eq!(units, 2);
+    let missing = workshop.refused("{ unit: { name: a.service, state: started, uses: [/etc/nothing] } }");
+    assert!(missing.ends_with("a.service uses /etc/nothing, which no task makes"), "{missing}");
+}
+
+#[test]
+fn the_standard_playbooks_expand_for_every_lab_settle_and_show_no_secret() {
+    let mut labs = vec![labs::sandbox(), labs::single(), labs::ha()];
+    for inventory in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("inventories")).expect("inventories")
+    {
+        let path = inventory.expect("an entry").path();
+        labs.push(labctl::cluster::open(&path).unwrap_or_else(|problems| panic!("{}: {problems:?}", path.display())).0);
+    }
+    assert!(labs.len() >= 7, "three of the tests' own, four that are shipped");
+    for cluster in labs {
+        let workshop = Workshop::new(cluster);
+        let secrets = secrets(&workshop);
+        for (name, _) in standard::STANDARD {
+            let playbook = standard::find(name, None).expect("a playbook");
+            let desired = workshop.expand(&playbook).unwrap_or_else(|e| panic!("{}: {e}", workshop.cluster.name));
+            let plan = plan::diff::plan(&desired, &BTreeMap::new());
+            assert!(!plan.is_empty(), "{name} does something to a new {}", workshop.cluster.name);
+            let shown = format!("{plan:?} {desired:?} {:?}", plan.changes());
+            for secret in &secrets {
+                assert!(!shown.contains(secret), "{name} for {} shows {secret}", workshop.cluster.name);
+            }
+            let mut facts: BTreeMap<String, Facts> = BTreeMap::new();
+            for on in desired.iter().flat_map(|play| &play.nodes) {
+                on.tasks.iter().for_each(|task| task.desired.settle(facts.entry(on.node.clone()).or_default()));
+            }
+            let left = plan::diff::plan(&desired, &facts);
+            assert!(left.is_empty(), "{name} for {} finds itself done: {:?}", workshop.cluster.name, left.changes());
+        }
+    }
+}
+
+/// Lines out of private keys, tokens and kubeconfigs, in every form in which they could be shown.
+fn secrets(workshop: &Workshop) -> Vec<String> {
+    let keys = workshop.pki.names().filter(|name| name.ends_with(".key"));
+    let mut all: Vec<Vec<u8>> = keys.filter_map(|name| workshop.pki.get(name)).map(<[u8]>::to_vec).collect();
+    all.extend(workshop.kubeconfigs.values().cloned());
+    let mut shown = vec![workshop.artefacts.encryption_key.clone()];
+    for bytes in all {
+        let text = String::from_utf8(bytes).expect("text");
+        let line = text.lines().rev().find(|line| line.len() > 20 && !line.starts_with("---")).expect("a line");
+        // As text, and as Rust prints a list of bytes.
+        shown.push(line.trim().to_owned());
+        shown.push(format!("{:?}", &line.trim().as_bytes()[..20]).trim_matches(['[', ']']).to_owned());
+    }
+    shown
+}
