@@ -3,6 +3,10 @@
 CARGO ?= cargo
 LAB   ?= inventories/sandbox.yaml
 
+# Where cargo puts what it builds: CARGO_TARGET_DIR, when that is set.
+TARGET         = $(or $(CARGO_TARGET_DIR),target)
+LABCTL_RELEASE = $(TARGET)/release/labctl
+
 .PHONY: help demo down test test-all check unit lab prerequisites bundle bench deny golden clean
 
 help: ## Show this list
@@ -10,8 +14,11 @@ help: ## Show this list
 
 demo: prerequisites ## Build labctl, get a bundle, and bring up the sandbox: six local nodes
 	$(CARGO) build --release --locked
-	$(MAKE) bundle LABCTL="$$($(CARGO) metadata --format-version 1 --no-deps | sed -E 's/.*"target_directory":"([^"]*)".*/\1/')/release/labctl"
-	$$($(CARGO) metadata --format-version 1 --no-deps | sed -E 's/.*"target_directory":"([^"]*)".*/\1/')/release/labctl up $(LAB)
+	$(MAKE) --no-print-directory bundle LABCTL="$(LABCTL_RELEASE)"
+	$(LABCTL_RELEASE) up $(LAB)
+
+down: ## Remove the demo's lab
+	$(LABCTL_RELEASE) down --yes $(LAB)
 
 test: prerequisites check bundle unit lab ## Run every test, the real labs included
 

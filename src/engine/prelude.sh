@@ -59,9 +59,10 @@ begin() { # path; sets $temporary
   folders "${1%/*}"
   claim "$1"
   temporary=${1%/*}/.${1##*/}.labctl-
-  # What a killed run left. Another play of this run may be at the same file.
+  # What a killed run left. Another play of this run may be at the same file. A process that has ended but was not
+  # waited for yet still takes signals, but has no program any more.
   for old in "$temporary"*; do
-    kill -0 "${old##*-}" 2>/dev/null || rm -f -- "$old"
+    [ -e "/proc/${old##*-}/exe" ] || rm -f -- "$old"
   done
   temporary=$temporary$$
 }

@@ -18,7 +18,7 @@ pub fn command() -> String {
     // are empty afterwards go too: after a teardown that is all that is left of labctl.
     format!(
         "umask 077; mkdir -p {STATE_FOLDER}/runs; for old in {STATE_FOLDER}/runs/*; do pid=${{old##*/}}; \
-         kill -0 \"${{pid%.*}}\" 2>/dev/null || rm -rf \"$old\"; done; \
+         [ -e \"/proc/${{pid%.*}}/exe\" ] || rm -rf \"$old\"; done; \
          here=$(mktemp -d {STATE_FOLDER}/runs/$$.XXXXXXXX) && \
          trap 'rm -rf \"$here\"; rmdir {STATE_FOLDER}/runs {STATE_FOLDER} 2>/dev/null' EXIT && \
          tar -xf - -C \"$here\" && sh \"$here/script\" \"$here\""
