@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::session::{Outcome, bundle, desired_kept, exit_of, lab_of, limited, open, under_lock, workshop_in_memory};
+use super::session::{Outcome, exit_of, lab_of, limited, open, under_lock};
+use super::workshop::{bundle, desired_kept, workshop_in_memory};
 use super::{Exit, Stop};
 use crate::cli::{Converge, Global, Play};
 use crate::cluster::{Cluster, Node};

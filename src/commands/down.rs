@@ -1,7 +1,8 @@
 //! `down`: takes the lab off its nodes; local nodes go with it.
 
 use super::converge::converge;
-use super::session::{Outcome, exit_of, lab_of, limited, open, under_lock, workshop_in_memory};
+use super::session::{Outcome, exit_of, lab_of, limited, open, under_lock};
+use super::workshop::workshop_in_memory;
 use super::{Exit, Stop};
 use crate::bundle::Bundle;
 use crate::cli::{Down, Global};

@@ -1,6 +1,7 @@
 //! `explain` and `graph`: the runbook for a reader: what is done, why, and the same by hand.
 
-use super::session::{known, limited, open, outlook, print, workshop_in_memory};
+use super::session::{known, limited, open, print};
+use super::workshop::{outlook, workshop_in_memory};
 use super::{Exit, Stop};
 use crate::cli::{Explain, Global, Graph, GraphFormat};
 use crate::plan::explain::explain as explained;

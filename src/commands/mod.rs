@@ -11,6 +11,7 @@ mod session;
 mod smoke;
 mod ssh;
 mod validate;
+mod workshop;
 
 use std::process::ExitCode;
 

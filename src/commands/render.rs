@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::session::{limited, open, outlook, print, workshop_in_memory};
+use super::session::{limited, open, print};
+use super::workshop::{outlook, workshop_in_memory};
 use super::{Exit, Stop};
 use crate::cli::{Global, Render};
 use crate::plan::files::{PlacedFile, files_of};

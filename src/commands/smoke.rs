@@ -1,6 +1,7 @@
 //! `smoke`: tries what a person would try on a fresh cluster.
 
-use super::session::{Outcome, bundle, exit_of, open, under_lock, workshop_in_memory};
+use super::session::{Outcome, exit_of, open, under_lock};
+use super::workshop::{bundle, workshop_in_memory};
 use super::{Exit, Stop};
 use crate::cli::{Global, Lab, Sources};
 use crate::cluster::Role;

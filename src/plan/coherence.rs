@@ -3,8 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::expand::ExpandError;
-use super::{DesiredNode, DesiredPlay, DesiredTask};
+use super::{DesiredNode, DesiredPlay, DesiredTask, ExpandError};
 use crate::module::Desired;
 use crate::module::unit::{Unit, Used};
 

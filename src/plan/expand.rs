@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::coherence::{refuse_contradictions, tell_units_what_they_use};
-use super::{DesiredNode, DesiredPlay, DesiredTask};
+use super::{DesiredNode, DesiredPlay, DesiredTask, ExpandError};
 use crate::bundle::Bundle;
 use crate::cluster::{Cluster, Node, Role};
 use crate::module::file::{Blob, Content, File};
@@ -30,32 +30,10 @@ pub struct Materials<'a> {
     pub artefacts: &'a Artefacts,
 }
 
-/// A task that cannot be worked out.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("play {play}{}{}: {what}", of(task), on(node))]
-pub struct ExpandError {
-    /// The play.
-    pub play: String,
-    /// The task, by title or by number; empty when it is the play itself.
-    pub task: String,
-    /// The node, when it only concerns one.
-    pub node: String,
-    /// What is wrong.
-    pub what: String,
-}
-
-fn of(task: &str) -> String {
-    if task.is_empty() { String::new() } else { format!(", task {task}") }
-}
-
 /// Whether `text` is the name of a user or group. A number is not: a probe answers with names, and would never agree.
 fn is_name(text: &str) -> bool {
     let part = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && text.chars().all(part)
-}
-
-fn on(node: &str) -> String {
-    if node.is_empty() { String::new() } else { format!(" on {node}") }
 }
 
 /// Works out every play for every node.

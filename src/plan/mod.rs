@@ -51,6 +51,28 @@ pub struct DesiredTask {
     pub desired: Desired,
 }
 
+/// A task that cannot be worked out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("play {play}{}{}: {what}", of(task), on(node))]
+pub struct ExpandError {
+    /// The play.
+    pub play: String,
+    /// The task, by title or by number; empty when it is the play itself.
+    pub task: String,
+    /// The node, when it only concerns one.
+    pub node: String,
+    /// What is wrong.
+    pub what: String,
+}
+
+fn of(task: &str) -> String {
+    if task.is_empty() { String::new() } else { format!(", task {task}") }
+}
+
+fn on(node: &str) -> String {
+    if node.is_empty() { String::new() } else { format!(" on {node}") }
+}
+
 /// All the changes that a run would make.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Plan {

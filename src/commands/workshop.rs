@@ -1,0 +1,119 @@
+//! What plans are made from: the bundle, the certificates and the templates of a lab, put together.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::Stop;
+use super::session::lab_of;
+use crate::bundle::Bundle;
+use crate::cli::Sources;
+use crate::cluster::{Cluster, Node};
+use crate::event::{Event, Events};
+use crate::lab::cache_directory;
+use crate::pki::{kubeconfig::kubeconfigs, store};
+use crate::plan::DesiredPlay;
+use crate::plan::expand::{Materials, expand};
+use crate::playbook::Playbook;
+use crate::render::Renderer;
+use crate::render::context::Artefacts;
+use crate::report::Reporter;
+
+/// What plans are made from, owned.
+pub struct Workshop {
+    pki: store::Pki,
+    kubeconfigs: BTreeMap<String, Vec<u8>>,
+    bundle: Bundle,
+    renderer: Renderer,
+    artefacts: Artefacts,
+}
+
+impl Workshop {
+    /// Puts together what is there already. Nothing is written.
+    pub fn new(pki: store::Pki, bundle: Bundle, sources: &Sources, cluster: &Cluster) -> Result<Self, Stop> {
+        let renderer = Renderer::new(sources.templates.as_deref()).map_err(Stop::bad)?;
+        let kubeconfigs = kubeconfigs(cluster, &pki).map_err(Stop::failed)?;
+        let encryption_key = pki.require(store::ENCRYPTION_KEY).map_err(Stop::failed)?;
+        let encryption_key = String::from_utf8_lossy(encryption_key).trim().to_owned();
+        let images = bundle
+            .files
+            .iter()
+            .filter_map(|(name, file)| Some((name.strip_prefix("image/")?.to_owned(), file.image.clone()?)));
+        let versions = bundle.files.iter().map(|(name, file)| (name.clone(), file.version.clone()));
+        let artefacts = Artefacts { images: images.collect(), versions: versions.collect(), encryption_key };
+        Ok(Self { pki, kubeconfigs, bundle, renderer, artefacts })
+    }
+
+    /// What the playbook desires, worked out for every node.
+    pub fn expand(&self, playbook: &Playbook, cluster: &Cluster) -> Result<Vec<DesiredPlay>, Stop> {
+        let materials = Materials {
+            cluster,
+            pki: &self.pki,
+            kubeconfigs: &self.kubeconfigs,
+            bundle: &self.bundle,
+            renderer: &self.renderer,
+            artefacts: &self.artefacts,
+        };
+        expand(playbook, &materials).map_err(Stop::bad)
+    }
+
+    /// A template rendered for one node.
+    pub fn render(&self, template: &str, cluster: &Cluster, node: &Node) -> Result<String, Stop> {
+        let context = crate::render::Context::new(cluster, node, None, &self.artefacts);
+        self.renderer.render(template, &context).map_err(Stop::bad)
+    }
+
+    /// The administrator's kubeconfig.
+    pub fn admin_conf(&self) -> Option<&[u8]> {
+        self.kubeconfigs.get("admin.conf").map(Vec::as_slice)
+    }
+}
+
+/// Certificates as they are in the lab directory, with what is missing issued in memory only.
+pub fn workshop_in_memory(cluster: &Cluster, bundle: Bundle, sources: &Sources) -> Result<Workshop, Stop> {
+    let ensured = store::ensure(cluster, &lab_of(cluster), now()).map_err(Stop::failed)?;
+    Workshop::new(ensured.pki, bundle, sources, cluster)
+}
+
+/// What the playbook desires, from certificates that are ensured and kept, as a step of a run. A playbook or template
+/// with a mistake is refused before anything is kept.
+pub fn desired_kept(
+    cluster: &Cluster,
+    playbook: &Playbook,
+    bundle: Bundle,
+    sources: &Sources,
+    events: &Events,
+) -> Result<Vec<DesiredPlay>, Stop> {
+    let (step, started) = ("certificates".to_owned(), Instant::now());
+    events.emit(Event::StepStarted { step: step.clone() });
+    let lab = lab_of(cluster);
+    let ensured = store::ensure(cluster, &lab, now()).map_err(Stop::failed)?;
+    let workshop = Workshop::new(ensured.pki.clone(), bundle, sources, cluster)?;
+    let desired = workshop.expand(playbook, cluster)?;
+    ensured.save(&lab).map_err(Stop::failed)?;
+    let issued = ensured.issued.len();
+    if let Some(admin) = workshop.admin_conf() {
+        lab.write_private(&lab.admin_conf(), admin).map_err(Stop::failed)?;
+    }
+    let detail = if issued == 0 { "all valid".to_owned() } else { format!("{issued} issued") };
+    events.emit(Event::StepEnded { step, detail, changed: issued > 0, took: started.elapsed() });
+    Ok(desired)
+}
+
+/// The bundle, opened; downloaded first when the inventory names none.
+pub async fn bundle(cluster: &Cluster, events: &Events) -> Result<Bundle, Stop> {
+    crate::bundle::pull::for_cluster(cluster, &cache_directory(), events).await.map_err(Stop::failed)
+}
+
+/// The bundle for a reader of the runbook: what would be fetched, where it is not there yet.
+pub fn outlook(cluster: &Cluster, reporter: &Reporter) -> Result<Bundle, Stop> {
+    let (bundle, there) = crate::bundle::outlook(cluster, &cache_directory()).map_err(Stop::failed)?;
+    if !there {
+        let folder = bundle.folder.display();
+        reporter.note(&format!("there is no bundle in {folder} yet; these are the releases that a pull would fetch"));
+    }
+    Ok(bundle)
+}
+
+fn now() -> time::OffsetDateTime {
+    time::OffsetDateTime::now_utc()
+}
