@@ -182,7 +182,7 @@ fn a_user_with_sudo_on_a_machine_that_exists_already_is_enough() {
     let identity = lab.directory().join("ssh/id_ed25519");
     let inventory = format!(
         "name: own\nkubernetes: \"1.34.4\"\nbundle: {}\nssh: {{ user: dev, identity: {} }}\nnodes:\n  \
-         - {{ name: node-0, address: 10.231.0.10, roles: [controller, worker] }}\n",
+         - {{ name: node-0, address: 10.231.0.10, roles: [controller] }}\n",
         Path::new(env!("CARGO_MANIFEST_DIR")).join("bundle").canonicalize().expect("a bundle").display(),
         identity.display()
     );
@@ -210,6 +210,31 @@ fn a_user_with_sudo_on_a_machine_that_exists_already_is_enough() {
     let again = lab.must(&["play", "mine.yaml", "own.yaml"]);
     assert_eq!(again.changed(), 0, "{}", again.story());
 
+    // A whole control plane, the same way, on a machine on which somebody has an nginx and a kubeconfig of their own.
+    let before = "systemctl is-enabled nginx; systemctl is-active nginx; cat /etc/nginx/nginx.conf; cat /root/.kube/config; \
+                  cat /etc/hosts; ls /etc /usr/local/bin /etc/systemd/system /var/lib; ip route; cat /proc/sys/net/ipv4/ip_forward";
+    lab.on(
+        "node-0",
+        "systemctl enable --quiet --now nginx && mkdir -p /root/.kube && echo theirs > /root/.kube/config && \
+         rm -rf /etc/greeting /usr/local/bin/kubectl /var/lib/labctl",
+    );
+    let theirs = lab.on("node-0", before);
+    let up = lab.must(&["up", "own.yaml"]);
+    assert!(up.changed() > 50, "{}", up.story());
+    assert_eq!(lab.must(&["up", "own.yaml"]).changed(), 0);
+    let ready = "kubectl --kubeconfig /etc/kubernetes/admin.conf get --raw=/readyz; cat /root/.kube/config";
+    assert_eq!(lab.on("node-0", ready), "oktheirs", "the API answers, and their kubeconfig is still theirs");
+    // Another controller in the inventory would found a second etcd beside the first: refused before anything is done.
+    let grown =
+        inventory.replace("nodes:\n", "nodes:\n  - { name: more, address: 10.231.0.11, roles: [controller] }\n");
+    write("own.yaml", &grown);
+    let refused = lab.run(&["up", "own.yaml", "--limit", "node-0"]);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.story().contains("labctl cannot change the members of an etcd"), "{}", refused.story());
+    write("own.yaml", &inventory);
+    lab.must(&["down", "own.yaml", "--yes"]);
+    assert_eq!(lab.on("node-0", before), theirs, "what was theirs is as it was, and nothing of ours is left");
+
     // Without sudo there is one clear error.
     lab.on("node-0", "rm /etc/sudoers.d/dev");
     let refused = lab.run(&["play", "mine.yaml", "own.yaml"]);
@@ -221,6 +246,12 @@ fn a_user_with_sudo_on_a_machine_that_exists_already_is_enough() {
 #[test]
 fn up_can_be_killed_at_any_moment_and_run_again() {
     let lab = Lab::new("sandbox");
+    // Asked to stop, it lets what runs end and says so.
+    let stopped = lab.up_stopped_at(|event| event["event"] == "pushing");
+    assert_eq!(stopped.code, Some(130), "{}", stopped.story());
+    assert_eq!(stopped.summary()["cancelled"], true, "{}", stopped.story());
+    assert!(!stopped.events.iter().any(|event| started("etcd", event)), "nothing new is begun");
+
     // Each run is killed at the first of these moments at which no run was killed before, until one gets through.
     let mut moments: Vec<Moment> = vec![
         ("before the nodes are made", |event| event["event"] == "step_started"),

@@ -55,7 +55,8 @@ pub async fn play(args: &Play, global: &Global, reporter: &Reporter) -> Result<E
     Ok(exit_of(&report))
 }
 
-/// Shows what `up` would change. Writes nothing anywhere: not on a node, not in the lab directory.
+/// Shows what `up` would change. Writes nothing on any node and nothing in the lab directory; a bundle that is not
+/// there yet is downloaded into the cache.
 pub async fn plan(args: &Converge, global: &Global, reporter: &Reporter) -> Result<Exit, Stop> {
     let cluster = open(&args.lab.inventory, reporter)?;
     let playbook = standard::find("up", args.sources.playbooks.as_deref()).map_err(Stop::bad)?;
@@ -153,7 +154,7 @@ async fn make_plan(
 ) -> (Plan, Connections, usize) {
     let mut connections = connect(cluster, nodes, run).await;
     let facts = probe(&connections, |node| plan::questions(desired, node), run).await;
-    refuse_obstacles(&facts, &mut connections, run);
+    refuse_obstacles(desired, &facts, &mut connections, run);
     connections.retain(|node, _| facts.contains_key(node));
     let plan = plan::diff::plan(desired, &facts);
     // What a node that could not be reached needs, nobody knows; one that does not exist yet needs everything.
@@ -167,8 +168,13 @@ async fn make_plan(
 }
 
 /// Tells of what stands in the way on a node, and leaves that node alone.
-fn refuse_obstacles(facts: &BTreeMap<String, Facts>, connections: &mut Connections, run: &Run) {
-    for obstacle in preflight::obstacles(facts) {
+fn refuse_obstacles(
+    desired: &[DesiredPlay],
+    facts: &BTreeMap<String, Facts>,
+    connections: &mut Connections,
+    run: &Run,
+) {
+    for obstacle in preflight::obstacles(desired, facts) {
         connections.remove(&obstacle.node);
         run.events.emit(Event::TaskFailed(Failure {
             node: obstacle.node,

@@ -2,9 +2,8 @@
 
 use super::converge::converge;
 use super::session::{Outcome, exit_of, lab_of, limited, open, under_lock};
-use super::workshop::workshop_in_memory;
+use super::workshop::bare_workshop;
 use super::{Exit, Stop};
-use crate::bundle::Bundle;
 use crate::cli::{Down, Global};
 use crate::cluster::Cluster;
 use crate::engine::Run;
@@ -51,8 +50,7 @@ pub async fn down(args: &Down, global: &Global, reporter: &Reporter) -> Result<E
 /// Takes the lab off nodes that stay.
 async fn empty(cluster: &Cluster, args: &Down, global: &Global, run: &Run) -> Result<Outcome, Stop> {
     let playbook = standard::find("down", args.sources.playbooks.as_deref()).map_err(Stop::bad)?;
-    // A teardown installs nothing, so it needs no bundle.
-    let workshop = workshop_in_memory(cluster, Bundle::empty(cluster.kubernetes), &args.sources)?;
+    let workshop = bare_workshop(cluster, &args.sources)?;
     converge(cluster, workshop.expand(&playbook, cluster)?, global, run).await
 }
 

@@ -68,6 +68,18 @@ impl Workshop {
     }
 }
 
+/// Templates alone, for a playbook that installs nothing: it works without a bundle, and when certificates are lost.
+pub fn bare_workshop(cluster: &Cluster, sources: &Sources) -> Result<Workshop, Stop> {
+    let renderer = Renderer::new(sources.templates.as_deref()).map_err(Stop::bad)?;
+    Ok(Workshop {
+        pki: store::Pki::default(),
+        kubeconfigs: BTreeMap::new(),
+        bundle: Bundle::empty(cluster.kubernetes),
+        renderer,
+        artefacts: Artefacts::default(),
+    })
+}
+
 /// Certificates as they are in the lab directory, with what is missing issued in memory only.
 pub fn workshop_in_memory(cluster: &Cluster, bundle: Bundle, sources: &Sources) -> Result<Workshop, Stop> {
     let ensured = store::ensure(cluster, &lab_of(cluster), now()).map_err(Stop::failed)?;

@@ -46,6 +46,8 @@ struct Cell {
     changes: Vec<Change>,
     /// The plays that must have ended.
     after: Vec<watch::Receiver<Progress>>,
+    /// Whether the node starts together with others that it may have to wait for.
+    together: bool,
     /// In a rolling play, the nodes before this one: whether they ended well, once they have.
     before: Vec<watch::Receiver<Option<bool>>>,
     transport: Option<Transport>,
@@ -147,6 +149,7 @@ fn start_play(
             node: on.node.clone(),
             changes: on.changes,
             after: after.to_vec(),
+            together: rolling && index < together,
             before: if index < together { Vec::new() } else { ahead.clone() },
             transport: connections.get(&on.node).cloned(),
             pushed: stores.get(&on.node).cloned().unwrap_or(no_push),
@@ -211,12 +214,25 @@ impl Cell {
             return Ended { outcome: PlayOutcome::Done, changed: 0, failed: None };
         }
         let Some(transport) = self.transport.take() else { return self.skip(skipped) };
-        if !self.blobs_arrived().await {
+        let mut cancelled = self.run.cancelled.clone();
+        let arrived = tokio::select! {
+            arrived = self.blobs_arrived() => arrived,
+            // A push is no running task: nobody who asked to stop wants to see it to its end.
+            Ok(_) = cancelled.wait_for(|stop| *stop) => return self.skip(skipped),
+        };
+        if !arrived {
             self.node_failed.store(true, Ordering::Release);
             self.tell_end(PlayOutcome::Failed, Instant::now());
             return Ended { outcome: PlayOutcome::Failed, changed: 0, failed: Some("push binaries".to_owned()) };
         }
-        let Ok(_permit) = self.run.forks.clone().acquire_owned().await else { return self.skip(skipped) };
+        // Nodes that start together wait for each other: with a permit each, few forks would make that wait for ever.
+        let _permit = match self.together {
+            true => None,
+            false => match self.run.forks.clone().acquire_owned().await {
+                Ok(permit) => Some(permit),
+                Err(_) => return self.skip(skipped),
+            },
+        };
         // While it waited for its files and its turn, the user or another play of this node may have said stop.
         if self.node_failed.load(Ordering::Acquire) || self.run.is_cancelled() {
             return self.skip(skipped);

@@ -7,7 +7,6 @@ here=$1
 # shellcheck disable=SC2034 # for the tasks
 payload=$here/payload
 state=/var/lib/labctl
-signature='%F|%a|%U:%G|%s|%i|%.9Y|%.9Z|%n'
 
 # The node record: one line for each thing that labctl made here, written before it is made, so that a teardown
 # knows of it even when the run was cut off in between.
@@ -16,6 +15,10 @@ made() {
 }
 made_sysctl() { # key, value found
   grep -q "^sysctl $1 " "$state/record" 2>/dev/null || printf 'sysctl %s %s\n' "$1" "$2" >> "$state/record"
+}
+made_unit() { # its name; with how it was before, because it may have been somebody's
+  grep -q "^unit $1 " "$state/record" 2>/dev/null ||
+    printf 'unit %s %s %s\n' "$1" "$(systemctl is-enabled "$1" 2>/dev/null || :)" "$(systemctl is-active "$1" || :)" >> "$state/record"
 }
 claim() { # a file that is about to be written: ours, or somebody's whose copy is kept
   case $1 in "$state"/*) return ;; esac
@@ -47,6 +50,7 @@ folder() { # mode, owner, path
 }
 # Notes a file's hash with its stat signature, so that the next probe need not read it again.
 remember() { # sha256, path
+  # shellcheck disable=SC2154 # `signature` stands above this text: the stat format that probes use
   printf '%s\t%s\n' "$1" "$(stat -c "$signature" -- "$2")" >> "$state/known"
 }
 # Files appear whole or not at all: a temporary name in the same folder, checked, then renamed. The name ends in

@@ -6,6 +6,7 @@
 use std::io;
 use std::time::Duration;
 
+use crate::module::probe::SIGNATURE;
 use crate::module::{STATE_FOLDER, quote};
 use crate::plan::Change;
 
@@ -15,19 +16,19 @@ const PRELUDE: &str = include_str!("prelude.sh");
 pub fn command() -> String {
     // A run that was killed could not remove its folder, and there may be keys in it: the next run does. A folder is
     // named after the process that will remove it, because other plays of this run have theirs beside it. Folders that
-    // are empty afterwards go too: after a teardown that is all that is left of labctl.
+    // are empty afterwards go too, once the record has: after a teardown they are all that is left of labctl.
     format!(
-        "umask 077; mkdir -p {STATE_FOLDER}/runs; for old in {STATE_FOLDER}/runs/*; do pid=${{old##*/}}; \
+        "umask 077; mkdir -p {STATE_FOLDER}/runs; : >> {STATE_FOLDER}/record; for old in {STATE_FOLDER}/runs/*; do pid=${{old##*/}}; \
          [ -e \"/proc/${{pid%.*}}/exe\" ] || rm -rf \"$old\"; done; \
          here=$(mktemp -d {STATE_FOLDER}/runs/$$.XXXXXXXX) && \
-         trap 'rm -rf \"$here\"; rmdir {STATE_FOLDER}/runs {STATE_FOLDER} 2>/dev/null' EXIT && \
+         trap 'rm -rf \"$here\"; [ -e {STATE_FOLDER}/record ] || rmdir {STATE_FOLDER}/runs {STATE_FOLDER} 2>/dev/null' EXIT && \
          tar -xf - -C \"$here\" && sh \"$here/script\" \"$here\""
     )
 }
 
 /// The script that applies `changes` in order and stops at the first that fails.
 pub fn script(changes: &[Change]) -> String {
-    let mut text = PRELUDE.to_owned();
+    let mut text = format!("signature='{SIGNATURE}'\n{PRELUDE}");
     for (number, change) in changes.iter().enumerate() {
         text.push_str(&format!("\n# {}: {}\ntask_{number}() {{\n", one_line(&change.title), one_line(&change.why)));
         text.push_str(&change.actions.script);
@@ -35,8 +36,11 @@ pub fn script(changes: &[Change]) -> String {
         let unit = change.actions.unit.as_deref().unwrap_or_default();
         text.push_str(&format!("run {number} {}\n", quote(unit)));
     }
-    // Notes of stat signatures only grow; when there are very many, the next probe reads the files instead.
-    text.push_str("[ \"$(wc -l < \"$state/known\" 2>/dev/null || echo 0)\" -lt 5000 ] || rm -f \"$state/known\"\n");
+    // Notes of stat signatures only grow, and the newest are the ones that hold.
+    text.push_str(
+        "if [ \"$(wc -l < \"$state/known\" 2>/dev/null || echo 0)\" -gt 5000 ]; then\n  \
+         tail -n 1000 \"$state/known\" > \"$here/known\" && cp \"$here/known\" \"$state/known\"\nfi\n",
+    );
     text.push_str("printf '@end\\n'\n");
     text
 }

@@ -53,8 +53,10 @@ impl State for KubectlApply {
         };
         Actions {
             script: format!(
-                "{KUBECTL} apply -f \"$payload/{sha256}\"\nput 644 root:root {sha256} \"$payload/{sha256}\" {}\n",
-                quote(&self.path())
+                "{KUBECTL} apply -f \"$payload/{sha256}\" > \"$payload/applied\"\ncat \"$payload/applied\"\n\
+                 if cmp -s \"$payload/{sha256}\" {path} && ! grep -qv ' unchanged$' \"$payload/applied\"; then same; fi\n\
+                 put 644 root:root {sha256} \"$payload/{sha256}\" {path}\n",
+                path = quote(&self.path())
             ),
             payloads,
             unit: Some("kube-apiserver.service".to_owned()),

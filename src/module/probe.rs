@@ -97,7 +97,7 @@ pub fn script(questions: &BTreeSet<Question>) -> String {
     let checks: Vec<&String> =
         questions.iter().filter_map(|q| if let Question::Check(c) = q { Some(c) } else { None }).collect();
     for (i, check) in checks.iter().enumerate() {
-        text.push_str(&format!("timeout 5 sh -c {} >/dev/null 2>&1 </dev/null & c{i}=$!\n", quote(check)));
+        text.push_str(&format!("timeout 10 sh -c {} >/dev/null 2>&1 </dev/null & c{i}=$!\n", quote(check)));
     }
     let mut paths = String::new();
     let mut units = String::new();

@@ -96,7 +96,8 @@ impl State for Unit {
             return Some(why);
         }
         match (self.enabled, found.file.as_str()) {
-            (true, "enabled") => {}
+            // What has no [Install] section is started by others, and cannot be enabled.
+            (true, "enabled" | "static" | "generated" | "alias" | "indirect") => {}
             (true, _) => return Some("enable".to_owned()),
             (false, "enabled") => return Some("disable".to_owned()),
             (false, _) => {}
@@ -111,7 +112,7 @@ impl State for Unit {
         );
         if self.enabled {
             script.push_str(&format!(
-                "made unit {name}\nsystemctl is-enabled --quiet {name} 2>/dev/null || systemctl enable --quiet {name}\n"
+                "made_unit {name}\nsystemctl is-enabled --quiet {name} 2>/dev/null || systemctl enable --quiet {name}\n"
             ));
         } else {
             script.push_str(&format!("systemctl disable --quiet {name} 2>/dev/null || :\n"));

@@ -24,7 +24,7 @@ use crate::cluster::KeyAlgorithm;
 
 /// How long before the moment of issue a certificate begins to be valid: nodes' clocks are never quite the same.
 const CLOCK_SKEW: Duration = Duration::minutes(5);
-/// Bytes of the key that encrypts Secrets in etcd: AES-256.
+/// Bytes of the key that encrypts Secrets in etcd, for any of the providers that take 32 bytes (secretbox, aescbc).
 const ENCRYPTION_KEY_BYTES: usize = 32;
 
 /// A certificate and its private key, both PEM.

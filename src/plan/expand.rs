@@ -186,6 +186,15 @@ impl Expansion<'_> {
         Ok(path)
     }
 
+    /// systemd answers with whole names, and would never know a shortened one again.
+    fn unit_name(&self, name: String, place: &str) -> Result<String, ExpandError> {
+        const KINDS: [&str; 6] = [".service", ".socket", ".timer", ".mount", ".path", ".target"];
+        if KINDS.iter().any(|kind| name.len() > kind.len() && name.ends_with(kind)) {
+            return Ok(name);
+        }
+        Err(self.error(place, format!("unit `{name}` lacks its kind; write `{name}.service`")))
+    }
+
     fn mode(&self, mode: Option<&String>, default: &str, place: &str) -> Result<String, ExpandError> {
         let text = mode.map_or(default, String::as_str);
         let digits = text.trim_start_matches('0');
@@ -290,7 +299,7 @@ impl Expansion<'_> {
                 Desired::Image(module::image::Image { reference, archive })
             }
             Module::Unit(args) => Desired::Unit(Unit {
-                name: text(&args.name)?,
+                name: self.unit_name(text(&args.name)?, place)?,
                 started: args.state == UnitState::Started,
                 enabled: args.enabled.unwrap_or(args.state == UnitState::Started),
                 on_change: args.on_change,

@@ -153,7 +153,7 @@ impl Plan {
 
 /// Everything that a plan wants to know about one node.
 pub fn questions(plays: &[DesiredPlay], node: &str) -> BTreeSet<Question> {
-    tasks_of(plays, node).flat_map(|task| task.desired.probe()).collect()
+    tasks_of(plays, node).flat_map(|task| task.desired.probe()).chain(preflight::questions()).collect()
 }
 
 /// Every task for one node, in the playbook's order.

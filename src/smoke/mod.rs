@@ -8,6 +8,7 @@ pub mod run;
 use std::time::Duration;
 
 use crate::cluster::{Cluster, Role};
+use crate::module::kubectl_apply::KUBECTL;
 use crate::module::quote;
 
 /// The namespace that everything happens in.
@@ -196,7 +197,8 @@ pub fn failover(cluster: &Cluster) -> Option<Failover> {
             preamble()
         ),
         start: format!(
-            "systemctl start {units} && until kubectl --kubeconfig=/etc/kubernetes/admin.conf --server=https://127.0.0.1:6443 get --raw=/readyz >/dev/null 2>&1; do sleep 0.2; done"
+            "systemctl start {units} && timeout 100 sh -c {}",
+            quote(&format!("until {KUBECTL} get --raw=/readyz >/dev/null 2>&1; do sleep 0.2; done"))
         ),
     })
 }

@@ -108,6 +108,24 @@ impl Lab {
         None
     }
 
+    /// Starts `up`, asks it to stop as Ctrl-C does at the first event that `moment` picks, and lets it end.
+    pub fn up_stopped_at(&self, moment: fn(&Value) -> bool) -> Run {
+        let mut command = self.labctl(&["up", "--output", "json"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("labctl starts");
+        let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let mut asked = false;
+        let mut events: Vec<Value> = Vec::new();
+        for line in lines {
+            let event = serde_json::from_str(&line.expect("a line")).expect("an event");
+            if !asked && moment(&event) {
+                said("kill", &["-INT", &child.id().to_string()]);
+                asked = true;
+            }
+            events.push(event);
+        }
+        Run { code: child.wait().expect("it ends").code(), events, stderr: String::new() }
+    }
+
     /// Runs a command on a node over SSH; its standard output.
     pub fn on(&self, node: &str, command: &str) -> String {
         let output = self.labctl(&["ssh", "inventory.yaml", node, "--", command]).output().expect("ssh starts");
