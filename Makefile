@@ -16,6 +16,8 @@ demo: prerequisites ## Build labctl, get a bundle, and bring up the sandbox: six
 	$(CARGO) build --release --locked
 	$(MAKE) --no-print-directory bundle LABCTL="$(LABCTL_RELEASE)"
 	$(LABCTL_RELEASE) up $(LAB)
+	@echo
+	@echo "labctl is $(LABCTL_RELEASE), kubectl is bundle/bin/kubectl; \`make down\` removes the lab."
 
 down: ## Remove the demo's lab
 	$(LABCTL_RELEASE) down --yes $(LAB)
