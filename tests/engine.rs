@@ -158,31 +158,34 @@ async fn a_connection_that_is_lost_in_the_middle_names_the_task_that_ran() {
     assert_eq!((applied.ok, applied.changed["a"]), (false, 1));
 }
 
-/// Applies and asks to stop when the first task of the run begins.
+/// Applies and asks to stop when the first task of the run begins; /stopped says on the machine that it was asked.
 async fn stopped_at_the_first_task(plan: Plan, machine: &Machine, forks: usize) -> (Applied, Vec<Event>) {
     let (events, mut told) = Events::channel();
     let (stop, cancelled) = tokio::sync::watch::channel(false);
     let run = Run::new(events, forks, cancelled);
     let connections = [("a".to_owned(), machine.transport())].into();
-    let watching = tokio::spawn(async move {
+    let applying = async move {
+        let applied = apply(plan, &connections, &run).await;
+        drop(run);
+        applied
+    };
+    let watching = async {
         let mut all = Vec::new();
         while let Some(stamped) = told.recv().await {
-            if matches!(stamped.event, Event::TaskStarted { .. }) {
-                stop.send_replace(true);
+            if matches!(stamped.event, Event::TaskStarted { .. }) && !stop.send_replace(true) {
+                machine.sh("touch /stopped");
             }
             all.push(stamped.event);
         }
         all
-    });
-    let applied = apply(plan, &connections, &run).await;
-    drop(run);
-    (applied, watching.await.expect("the events"))
+    };
+    tokio::join!(applying, watching)
 }
 
 #[tokio::test]
 async fn what_runs_may_end_after_a_cancel_and_nothing_new_begins() {
     let machine = Machine::new();
-    let tasks = [task("begun", "sleep 0.3"), task("belongs to it", "touch /ended")];
+    let tasks = [task("begun", "until [ -e /stopped ]; do sleep 0.02; done"), task("belongs to it", "touch /ended")];
     let plays = vec![
         play("begun", &[], &["a"], &tasks),
         play("queued", &[], &["a"], &[task("t", "touch /queued")]),
@@ -200,6 +203,7 @@ async fn never_more_nodes_at_a_time_than_forks() {
     let machines: Vec<Machine> = (0..5).map(|_| Machine::new()).collect();
     let names = ["a", "b", "c", "d", "e"];
     let nodes: Vec<_> = names.iter().zip(&machines).map(|(name, machine)| (*name, machine.transport())).collect();
+    // Long enough that one play is still there when the next could begin.
     let plays = vec![play("p", &[], &names, &[task("t", "sleep 0.1")])];
     let (applied, events) = carry_out(Plan { plays }, &nodes, 2).await;
     assert!(applied.ok);
