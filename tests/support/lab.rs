@@ -187,8 +187,10 @@ impl Lab {
         for process in fs::read_dir("/proc").expect("proc").flatten() {
             let command = fs::read(process.path().join("cmdline")).unwrap_or_default();
             let command = String::from_utf8_lossy(&command).replace('\0', " ");
-            if command.contains(&folder) || command.contains(&prefix) {
-                traces.push(format!("process {command}"));
+            // What runs inside of a node does not say so on its command line, but the node's file system is its root.
+            let mounts = fs::read_to_string(process.path().join("mountinfo")).unwrap_or_default();
+            if command.contains(&folder) || command.contains(&prefix) || mounts.contains(&folder) {
+                traces.push(format!("{}: {command}", process.path().display()));
             }
         }
         let lines = |kind: &str, text: String| -> Vec<String> {
