@@ -275,8 +275,8 @@ async fn a_push_that_is_cut_off_leaves_no_half_blob() {
     let (machine, workstation) = (Machine::new(), tempfile::tempdir().expect("a folder"));
     let Content::Blob(whole) = blob(workstation.path(), "whole", &[1; 50_000]) else { unreachable!() };
     let Content::Blob(cut) = blob(workstation.path(), "cut", &[2; 50_000]) else { unreachable!() };
-    // What arrives ends before the blob does.
-    machine.shim("head", "/usr/bin/head \"$@\" | /usr/bin/head -c 40000");
+    // What arrives ends before the blob does. All of it is read first: what is left unread would be taken for a line.
+    machine.shim("head", "/usr/bin/head \"$@\" > /arrived; /usr/bin/head -c 40000 /arrived");
     let (sender, pushed) = tokio::sync::watch::channel(Pushed::default());
     let (run, _told) = machine::run(1);
     push("node", &machine.transport(), vec![whole.clone(), cut.clone()], &sender, &run).await;
