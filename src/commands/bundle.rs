@@ -3,13 +3,13 @@
 use super::session::{open, print};
 use super::{Exit, Stop};
 use crate::bundle::{Bundle, pull, releases::Sources, verify};
-use crate::cli::{Bundle as Verb, BundleFolder, Global};
+use crate::cli::{Bundle as Verb, BundleFolder};
 use crate::event::Events;
 use crate::lab::cache_directory;
 use crate::report::Reporter;
 
 /// Runs one of the verbs.
-pub async fn bundle(verb: &Verb, _global: &Global, reporter: &Reporter) -> Result<Exit, Stop> {
+pub async fn bundle(verb: &Verb, reporter: &Reporter) -> Result<Exit, Stop> {
     let (Verb::Pull(args) | Verb::List(args) | Verb::Verify(args)) = verb;
     let cluster = open(&args.lab.inventory, reporter)?;
     let cache = cache_directory();

@@ -112,7 +112,7 @@ async fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<Exit, Stop> {
         Verb::Graph(args) => explain::graph(args, reporter),
         Verb::Ssh(args) => ssh::ssh(args, reporter),
         Verb::Kubeconfig(args) => kubeconfig::kubeconfig(args, reporter),
-        Verb::Bundle(verb) => bundle::bundle(verb, global, reporter).await,
+        Verb::Bundle(verb) => bundle::bundle(verb, reporter).await,
         Verb::Playbook(verb) => playbook::playbook(verb, reporter),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
