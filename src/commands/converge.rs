@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::session::{Outcome, exit_of, lab_of, limited, open, under_lock};
+use super::session::{Outcome, Working, exit_of, lab_of, limited, open, under_lock};
 use super::workshop::{bundle, desired_kept, workshop_in_memory};
 use super::{Exit, Stop};
-use crate::cli::{Converge, Global, Play};
+use crate::cli::{Converge, Global, Play, Sources};
 use crate::cluster::{Cluster, Node};
 use crate::engine::{Connections, Run, apply::apply, connect::connect, probe::probe};
 use crate::event::{Event, Events, Failure};
 use crate::lab::cache_directory;
 use crate::module::Facts;
 use crate::plan::{self, DesiredPlay, Plan, preflight};
-use crate::playbook::standard;
+use crate::playbook::{Playbook, standard};
 use crate::report::Reporter;
 
 /// Brings the lab to what the inventory says.
@@ -21,12 +21,8 @@ pub async fn up(args: &Converge, global: &Global, reporter: &Reporter) -> Result
     let cluster = open(&args.lab.inventory, reporter)?;
     let playbook = standard::find("up", args.sources.playbooks.as_deref()).map_err(Stop::bad)?;
     fit_for_local_nodes(&cluster)?;
-    let report = under_lock("up", &cluster, global, reporter, |working| async {
-        let (run, events) = (working.run, working.events);
-        let bundle = bundle(&cluster, &events).await?;
-        let desired = desired_kept(&cluster, &playbook, bundle, &args.sources, &events)?;
-        start_local_nodes(&cluster, &events).await?;
-        converge(&cluster, desired, global, &run).await
+    let report = under_lock("up", &cluster, global, reporter, |working| {
+        bring_up(&cluster, &playbook, &args.sources, global, working)
     })
     .await?;
     let inventory = args.lab.inventory.display();
@@ -38,6 +34,20 @@ pub async fn up(args: &Converge, global: &Global, reporter: &Reporter) -> Result
     };
     reporter.close(&report, &next);
     Ok(exit_of(&report))
+}
+
+/// The whole of `up` inside of a run, for every verb that ends with a lab that is as its inventory says.
+pub async fn bring_up(
+    cluster: &Cluster,
+    playbook: &Playbook,
+    sources: &Sources,
+    global: &Global,
+    working: Working,
+) -> Result<Outcome, Stop> {
+    let bundle = bundle(cluster, &working.events).await?;
+    let desired = desired_kept(cluster, playbook, bundle, sources, &working.events)?;
+    start_local_nodes(cluster, &working.events).await?;
+    converge(cluster, desired, global, &working.run).await
 }
 
 /// Runs any playbook.

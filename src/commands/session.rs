@@ -80,6 +80,7 @@ pub fn print(reporter: &Reporter, text: &str) -> Result<Exit, Stop> {
 }
 
 /// What a verb's own work is given.
+#[derive(Clone)]
 pub struct Working {
     /// The run: events, forks, and whether to stop.
     pub run: Run,
