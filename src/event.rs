@@ -5,7 +5,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One thing that happened in a run.
 #[derive(Debug, Clone, Serialize)]
@@ -93,6 +93,8 @@ pub enum Event {
         node: String,
         /// Tasks to be applied.
         tasks: usize,
+        /// What it had to wait for last.
+        awaited: Awaited,
     },
     /// A task begins.
     TaskStarted {
@@ -190,8 +192,25 @@ pub struct Failure {
     pub help: Option<String>,
 }
 
+/// What a play on a node had to wait for last before it could begin. Followed back from the end of a run, these are its
+/// critical path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "for", content = "name", rename_all = "snake_case")]
+pub enum Awaited {
+    /// Nothing but the plan.
+    Plan,
+    /// A play that it comes after, to end on all of that play's nodes.
+    Play(String),
+    /// A node that its rolling play takes before this one.
+    Node(String),
+    /// Its large files, to arrive in the node's blob store.
+    Push,
+    /// A place among the nodes that are worked on at a time.
+    Turn,
+}
+
 /// How a play ended on one node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PlayOutcome {
     /// All of its tasks are as desired now.

@@ -16,6 +16,7 @@
 //!                   │
 //!                   └──> local: nodes on this machine, made before the engine dials them
 //!
+//!  timeline: where a run's time went, read from its log ──> report
 //!  lab: what lies where on the workstation          smoke: does the lab work, asked through the engine's connections
 //!  cli: what can be typed ──> commands: one file a verb, the only place that wires all of these together
 //! ```
@@ -42,6 +43,7 @@
 //! | [`local`] | makes, starts and removes nodes on this machine |
 //! | [`engine`] | connects, probes, pushes and applies: many nodes at a time, in the order that the plays ask for |
 //! | [`smoke`] | tries what a person would try on a fresh cluster, each check with its verdict |
+//! | [`timeline`] | reads a run's log back as bars, and finds the critical path among them |
 //! | [`report`] | tells a person, a program and the run log what happens |
 //! | [`cli`] | defines verbs and options, and nothing else |
 //! | [`commands`] | puts the rooms together, one file a verb |
@@ -120,4 +122,5 @@ pub mod playbook;
 pub mod render;
 pub mod report;
 pub mod smoke;
+pub mod timeline;
 pub mod transport;

@@ -45,7 +45,8 @@ const ROOMS: &[Room] = &[
         &["cluster", "engine", "event", "module", "transport"],
         "it looks at a lab from the outside in, so it must not know how the lab was made",
     ),
-    room("report", &["event"], "it tells what happened, from events alone, and decides nothing"),
+    room("timeline", &["event"], "it reads what a run has told; how it is drawn is the report's business"),
+    room("report", &["event", "timeline"], "it tells what happened, from events alone, and decides nothing"),
     room("cli", &["report"], "it defines what can be typed; what a verb does lies in `commands`"),
     room(
         "commands",
@@ -65,6 +66,7 @@ const ROOMS: &[Room] = &[
             "render",
             "report",
             "smoke",
+            "timeline",
         ],
         "it wires rooms together; a connection or a byte on the wire is the engine's work",
     ),
@@ -106,6 +108,7 @@ const PURE: &[&str] = &[
     "pki/inspect.rs",
     "pki/kubeconfig.rs",
     "bundle/releases.rs",
+    "timeline/",
 ];
 /// What a function of its arguments alone has no use for.
 const IMPURE: &[&str] = &[

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use labctl::engine::Run;
 use labctl::engine::apply::{Applied, apply};
-use labctl::event::{Event, Events, PlayOutcome};
+use labctl::event::{Awaited, Event, Events, PlayOutcome};
 use labctl::module::Actions;
 use labctl::module::file::{Blob, Content};
 use labctl::plan::{Change, Plan, PlannedNode, PlannedPlay};
@@ -103,6 +103,32 @@ async fn a_rolling_play_takes_one_node_at_a_time_and_stops_at_the_first_that_fai
     let (applied, events) = carry_out(Plan { plays: vec![rolling] }, &nodes, 10).await;
     assert!(!applied.ok);
     assert_eq!(story(&events), ["roll a begins", "roll a Done", "roll b begins", "roll b Failed", "roll c Skipped"]);
+}
+
+#[tokio::test]
+async fn a_play_says_what_it_waited_for_last() {
+    let (a, b) = (Machine::new(), Machine::new());
+    let mut roll = play("roll", &[0], &["a", "b"], &[task("t", "true")]);
+    roll.strategy = Strategy::Rolling;
+    let plays = vec![
+        play("first", &[], &["a"], &[task("t", "true")]),
+        roll,
+        play("last", &[0, 1], &["b"], &[task("t", "true")]),
+    ];
+    let (applied, events) = carry_out(Plan { plays }, &[("a", a.transport()), ("b", b.transport())], 10).await;
+    assert!(applied.ok, "{events:#?}");
+    let waited = |event: &Event| match event {
+        Event::PlayStarted { play, node, awaited, .. } => Some((format!("{play} {node}"), awaited.clone())),
+        _ => None,
+    };
+    let waited: Vec<_> = events.iter().filter_map(waited).collect();
+    let expected = [
+        ("first a", Awaited::Plan),
+        ("roll a", Awaited::Play("first".into())),
+        ("roll b", Awaited::Node("a".into())),
+        ("last b", Awaited::Play("roll".into())),
+    ];
+    assert_eq!(waited, expected.map(|(place, awaited)| (place.to_owned(), awaited)));
 }
 
 #[tokio::test]

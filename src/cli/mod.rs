@@ -1,5 +1,7 @@
 //! The command line: definitions only. What a verb does lies in `commands`, what it prints in `report`.
 
+mod timeline;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -8,6 +10,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::report::Output;
+pub use timeline::Timeline;
 
 const ABOUT: &str = "Real Kubernetes labs over SSH: the cluster you would have built by hand, in about a minute";
 
@@ -138,6 +141,20 @@ Examples:
   labctl ssh controller-0
   labctl ssh prod.yaml worker-1 -- journalctl -u kubelet -n 50")]
     Ssh(Ssh),
+    /// Show where the time of a run went
+    #[command(
+        long_about = "\
+Show where the time of a run went: a chart of what every node did when, from the run's log.
+
+Marked are the bars on the critical path: the run could not have ended without them, each waiting for the one before \
+it. Making anything else faster makes the run no shorter.",
+        after_help = "\
+Examples:
+  labctl timeline                                 the last run of ./inventory.yaml's lab
+  labctl timeline prod.yaml 2026-11-21T10-12-03Z  one of those that --list shows
+  labctl timeline --html run.html                 the same as a page to keep or to send"
+    )]
+    Timeline(Timeline),
     /// Print the administrator's kubeconfig
     #[command(after_help = "\
 Example:

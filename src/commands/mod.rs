@@ -10,6 +10,7 @@ mod render;
 mod session;
 mod smoke;
 mod ssh;
+mod timeline;
 mod validate;
 mod workshop;
 
@@ -111,6 +112,7 @@ async fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<Exit, Stop> {
         Verb::Explain(args) => explain::explain(args, global, reporter),
         Verb::Graph(args) => explain::graph(args, reporter),
         Verb::Ssh(args) => ssh::ssh(args, reporter),
+        Verb::Timeline(args) => timeline::timeline(args, reporter),
         Verb::Kubeconfig(args) => kubeconfig::kubeconfig(args, reporter),
         Verb::Bundle(verb) => bundle::bundle(verb, reporter).await,
         Verb::Playbook(verb) => playbook::playbook(verb, reporter),

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::push::{Pushed, push};
 use super::script::{Line, command, patience, stream};
 use super::{Connections, Run, failure};
-use crate::event::{Event, Failure, PlayOutcome};
+use crate::event::{Awaited, Event, Failure, PlayOutcome};
 use crate::module::file::Blob;
 use crate::plan::{Change, Plan, PlannedPlay};
 use crate::playbook::Strategy;
@@ -39,17 +39,20 @@ struct Progress {
     failed: bool,
 }
 
+/// A play that others come after: its name, and how far it is.
+type Earlier = (String, watch::Receiver<Progress>);
+
 /// One play on one node.
 struct Cell {
     play: String,
     node: String,
     changes: Vec<Change>,
     /// The plays that must have ended.
-    after: Vec<watch::Receiver<Progress>>,
+    after: Vec<Earlier>,
     /// Whether the node starts together with others that it may have to wait for.
     together: bool,
     /// In a rolling play, the nodes before this one: whether they ended well, once they have.
-    before: Vec<watch::Receiver<Option<bool>>>,
+    before: Vec<(String, watch::Receiver<Option<bool>>)>,
     transport: Option<Transport>,
     pushed: watch::Receiver<Pushed>,
     /// Turns true when anything failed on this node.
@@ -81,7 +84,7 @@ pub async fn apply(plan: Plan, connections: &Connections, run: &Run) -> Applied 
         }
     }
     let mut cells = JoinSet::new();
-    let mut plays: Vec<watch::Receiver<Progress>> = Vec::new();
+    let mut plays: Vec<Earlier> = Vec::new();
     let failed_nodes: BTreeMap<String, Arc<AtomicBool>> = plan
         .plays
         .iter()
@@ -90,7 +93,8 @@ pub async fn apply(plan: Plan, connections: &Connections, run: &Run) -> Applied 
         .collect();
     for play in plan.plays {
         let after = play.after.iter().map(|&index| plays[index].clone()).collect::<Vec<_>>();
-        plays.push(start_play(play, &after, connections, &stores, &failed_nodes, run, &mut cells));
+        let name = play.name.clone();
+        plays.push((name, start_play(play, &after, connections, &stores, &failed_nodes, run, &mut cells)));
     }
     let mut applied = Applied { ok: true, ..Applied::default() };
     while let Some(joined) = cells.join_next().await {
@@ -115,7 +119,7 @@ pub async fn apply(plan: Plan, connections: &Connections, run: &Run) -> Applied 
 /// Starts the cells of one play and gives back how far it is.
 fn start_play(
     play: PlannedPlay,
-    after: &[watch::Receiver<Progress>],
+    after: &[Earlier],
     connections: &Connections,
     stores: &BTreeMap<String, watch::Receiver<Pushed>>,
     failed_nodes: &BTreeMap<String, Arc<AtomicBool>>,
@@ -129,7 +133,7 @@ fn start_play(
         let after = after.to_vec();
         progress.send_modify(|state| state.remaining = 1);
         cells.spawn(async move {
-            let well = ended_well(after).await;
+            let well = ended_well(after, &mut Awaited::Plan).await;
             progress.send_modify(|state| *state = Progress { remaining: 0, failed: !well });
             (String::new(), Ended { outcome: PlayOutcome::Done, changed: 0, failed: None })
         });
@@ -140,7 +144,7 @@ fn start_play(
     let (mut nodes, running): (Vec<_>, Vec<_>) = play.nodes.into_iter().partition(|on| !rolling || on.fresh);
     let together = nodes.len();
     nodes.extend(running);
-    let mut ahead: Vec<watch::Receiver<Option<bool>>> = Vec::new();
+    let mut ahead: Vec<(String, watch::Receiver<Option<bool>>)> = Vec::new();
     for (index, on) in nodes.into_iter().enumerate() {
         let (done, after_me) = watch::channel(None);
         let (_, no_push) = watch::channel(Pushed::default());
@@ -157,7 +161,7 @@ fn start_play(
             run: run.clone(),
         };
         if rolling {
-            ahead.push(after_me);
+            ahead.push((on.node, after_me));
         }
         let progress = Arc::clone(&progress);
         cells.spawn(async move {
@@ -175,10 +179,13 @@ fn start_play(
     watched
 }
 
-/// Waits for plays to end; whether all of them ended well.
-async fn ended_well(plays: Vec<watch::Receiver<Progress>>) -> bool {
+/// Waits for plays to end; whether all of them ended well. `awaited` becomes the last one that was not over yet.
+async fn ended_well(plays: Vec<Earlier>, awaited: &mut Awaited) -> bool {
     let mut well = true;
-    for mut play in plays {
+    for (name, mut play) in plays {
+        if play.borrow().remaining > 0 {
+            *awaited = Awaited::Play(name);
+        }
         match play.wait_for(|progress| progress.remaining == 0).await {
             Ok(progress) => well &= !progress.failed,
             Err(_) => well = false,
@@ -203,8 +210,12 @@ fn blobs_for(plan: &Plan, node: &str) -> Vec<Blob> {
 impl Cell {
     async fn go(mut self) -> Ended {
         let skipped = Ended { outcome: PlayOutcome::Skipped, changed: 0, failed: None };
-        let mut well = ended_well(std::mem::take(&mut self.after)).await;
-        for mut before in std::mem::take(&mut self.before) {
+        let mut awaited = Awaited::Plan;
+        let mut well = ended_well(std::mem::take(&mut self.after), &mut awaited).await;
+        for (node, mut before) in std::mem::take(&mut self.before) {
+            if before.borrow().is_none() {
+                awaited = Awaited::Node(node);
+            }
             well &= matches!(before.wait_for(Option::is_some).await.as_deref(), Ok(Some(true)));
         }
         if !well || self.node_failed.load(Ordering::Acquire) || self.run.is_cancelled() {
@@ -215,6 +226,9 @@ impl Cell {
         }
         let Some(transport) = self.transport.take() else { return self.skip(skipped) };
         let mut cancelled = self.run.cancelled.clone();
+        if !self.has_arrived(&self.pushed.borrow()) {
+            awaited = Awaited::Push;
+        }
         let arrived = tokio::select! {
             arrived = self.blobs_arrived() => arrived,
             // A push is no running task: nobody who asked to stop wants to see it to its end.
@@ -228,10 +242,15 @@ impl Cell {
         // Nodes that start together wait for each other: with a permit each, few forks would make that wait for ever.
         let _permit = match self.together {
             true => None,
-            false => match self.run.forks.clone().acquire_owned().await {
-                Ok(permit) => Some(permit),
-                Err(_) => return self.skip(skipped),
-            },
+            false => {
+                if self.run.forks.available_permits() == 0 {
+                    awaited = Awaited::Turn;
+                }
+                match self.run.forks.clone().acquire_owned().await {
+                    Ok(permit) => Some(permit),
+                    Err(_) => return self.skip(skipped),
+                }
+            }
         };
         // While it waited for its files and its turn, the user or another play of this node may have said stop.
         if self.node_failed.load(Ordering::Acquire) || self.run.is_cancelled() {
@@ -239,7 +258,7 @@ impl Cell {
         }
         let started = Instant::now();
         let (play, node) = (self.play.clone(), self.node.clone());
-        self.run.events.emit(Event::PlayStarted { play, node, tasks: self.changes.len() });
+        self.run.events.emit(Event::PlayStarted { play, node, tasks: self.changes.len(), awaited });
         let ended = self.carry_out(&transport).await;
         if ended.outcome == PlayOutcome::Failed {
             self.node_failed.store(true, Ordering::Release);
@@ -258,17 +277,20 @@ impl Cell {
         self.run.events.emit(Event::PlayEnded { play, node, outcome, took: started.elapsed() });
     }
 
+    /// Whether the node's blob store has all that this play needs.
+    fn has_arrived(&self, state: &Pushed) -> bool {
+        let mut needed = self.changes.iter().flat_map(|change| &change.actions.blobs);
+        needed.all(|blob| state.blobs.contains(&blob.sha256))
+    }
+
     /// Waits until the node's blob store has all that this play needs, or gets no more.
-    async fn blobs_arrived(&mut self) -> bool {
-        let needed: Vec<&str> =
-            self.changes.iter().flat_map(|change| &change.actions.blobs).map(|blob| blob.sha256.as_str()).collect();
-        let all = |state: &Pushed| needed.iter().all(|sha| state.blobs.contains(*sha));
-        if let Ok(state) = self.pushed.wait_for(|state| state.error.is_some() || all(state)).await {
-            return all(&state);
+    async fn blobs_arrived(&self) -> bool {
+        let mut pushed = self.pushed.clone();
+        if let Ok(state) = pushed.wait_for(|state| state.error.is_some() || self.has_arrived(state)).await {
+            return self.has_arrived(&state);
         }
         // Whoever pushed is done and gone: what has arrived is all there will be.
-        let state = self.pushed.borrow();
-        all(&state)
+        self.has_arrived(&self.pushed.borrow())
     }
 
     async fn carry_out(&self, transport: &Transport) -> Ended {

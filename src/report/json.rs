@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::stream::Stream;
 use super::thin::Thin;
 use crate::event::Stamped;
+use crate::timeline::Timeline;
 
 /// Writes events as JSON lines.
 #[derive(Debug)]
@@ -31,4 +32,17 @@ pub(super) fn line(stamped: &Stamped) -> io::Result<String> {
     let mut line = serde_json::to_string(stamped)?;
     line.push('\n');
     Ok(line)
+}
+
+/// A timeline as one line of JSON.
+pub(super) fn whole(timeline: &Timeline) -> String {
+    format!("{}\n", serde_json::json!(timeline))
+}
+
+/// What a list of runs says of one, as a line of JSON.
+pub(super) fn run(name: &str, run: &Timeline) -> String {
+    let line = serde_json::json!({
+        "run": name, "verb": run.verb, "lab": run.lab, "began_ms": run.began_ms, "ms": run.took, "ok": run.ok,
+    });
+    format!("{line}\n")
 }

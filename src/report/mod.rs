@@ -11,8 +11,10 @@
 //! standard error. A reader that went away is no reason to fail: what cannot be said is left unsaid.
 
 mod failure;
+mod gantt;
 mod json;
 mod log;
+mod page;
 mod plain;
 mod plan;
 mod record;
@@ -44,6 +46,7 @@ pub use self::record::{PlayTimes, RunReport};
 use self::stream::Stream;
 use self::terminal::Terminal;
 use crate::event::{Event, Stamped};
+use crate::timeline::Timeline;
 
 /// Twelve pictures a second: smooth to the eye, and slow enough to read.
 const TICK: Duration = Duration::from_millis(80);
@@ -155,6 +158,27 @@ impl Reporter {
         }
     }
 
+    /// Where the time of a run went, for who asked for it.
+    pub fn timeline(&self, timeline: &Timeline) -> String {
+        if self.output == Output::Json {
+            return json::whole(timeline);
+        }
+        lines(&gantt::chart(timeline, self.out.width(), self.verbose, self.out.paint))
+    }
+
+    /// The same as a page of its own.
+    pub fn timeline_page(&self, timeline: &Timeline) -> String {
+        page::page(timeline)
+    }
+
+    /// A lab's runs, by name.
+    pub fn runs(&self, runs: &[(String, Timeline)]) -> String {
+        if self.output == Output::Json {
+            return runs.iter().map(|(name, run)| json::run(name, run)).collect();
+        }
+        lines(&gantt::list(runs, self.out.paint))
+    }
+
     /// Prints all problems of `subject` (an inventory, a playbook). Of each, the first line is the problem itself
     /// (`file:line:column: what`), and those below it help.
     pub fn problems<P: Display>(&self, subject: &str, problems: &[P]) {
@@ -255,12 +279,14 @@ pub fn restore_terminal() {
 
 /// Prints lines; a stream that is gone is none of the run's business.
 fn say(stream: &Stream, lines: &[String]) {
-    if lines.is_empty() {
-        return;
+    if !lines.is_empty() {
+        let _ = stream.write(&self::lines(lines));
     }
-    let mut text = lines.join("\n");
-    text.push('\n');
-    let _ = stream.write(&text);
+}
+
+/// Lines as a text.
+fn lines(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
 /// Where events end up.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::event::{Event, Failure, NodeSummary, PlannedChange, PlayOutcome, RunSummary, Stamped};
+use crate::event::{Awaited, Event, Failure, NodeSummary, PlannedChange, PlayOutcome, RunSummary, Stamped};
 
 /// 2026-01-02T03:04:05Z.
 pub(super) fn start() -> SystemTime {
@@ -74,7 +74,7 @@ impl Story {
     }
 
     fn play(self, at: u64, node: &str, play: &str, tasks: usize) -> Self {
-        self.at(at, Event::PlayStarted { play: play.into(), node: node.into(), tasks })
+        self.at(at, Event::PlayStarted { play: play.into(), node: node.into(), tasks, awaited: Awaited::Plan })
     }
 
     fn begin(self, at: u64, node: &str, play: &str, task: &str) -> Self {

@@ -11,7 +11,7 @@ use super::stories::{self, Story, start};
 use super::stream::{Paint, Stream};
 use super::terminal::Terminal;
 use super::{Output, Reporter, RunLog, RunReport};
-use crate::event::{Event, Events, Stamped};
+use crate::event::{Awaited, Event, Events, Stamped};
 
 /// What was printed, both streams in the order of a terminal that shows both.
 #[derive(Clone, Default)]
@@ -220,7 +220,7 @@ fn a_crowd_of_nodes_is_counted() {
         at(20, Event::NodeProbed { node, took: Duration::ZERO });
     }
     at(30, Event::Planned { changes: Vec::new(), unchanged: 600 });
-    at(40, Event::PlayStarted { play: "kubelet".into(), node: "worker-41".into(), tasks: 3 });
+    at(40, Event::PlayStarted { play: "kubelet".into(), node: "worker-41".into(), tasks: 3, awaited: Awaited::Plan });
     let (memory, _terminal) = drawn(story, 100, 12, 80);
     insta::assert_snapshot!("terminal_crowd", memory.contents());
 }

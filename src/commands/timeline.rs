@@ -1,0 +1,64 @@
+//! `timeline`: draws where the time of a run went, from the run's log.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::session::{lab_of, open, print};
+use super::{Exit, Stop};
+use crate::cli::Timeline as Arguments;
+use crate::report::Reporter;
+use crate::timeline::{Timeline, read};
+
+/// Draws one run, or lists them.
+pub fn timeline(args: &Arguments, reporter: &Reporter) -> Result<Exit, Stop> {
+    let (inventory, run) = args.target();
+    // A log needs no lab beside it: it may have come from another machine.
+    if let Some(path) = run.map(Path::new).filter(|path| path.is_file()) {
+        return draw(args, &load(path)?, reporter);
+    }
+    let runs = lab_of(&open(inventory, reporter)?).runs();
+    let logs = newest_first(&runs);
+    if args.list {
+        let all: Vec<(String, Timeline)> = logs.iter().filter_map(|log| Some((name(log), load(log).ok()?))).collect();
+        return print(reporter, &reporter.runs(&all));
+    }
+    let chosen = match run {
+        None => logs.first(),
+        Some(run) => logs.iter().find(|log| name(log) == run),
+    };
+    let Some(log) = chosen else {
+        let error = match run {
+            None => format!("there is no run in {} yet", runs.display()),
+            Some(run) => format!("there is no run `{run}` in {}", runs.display()),
+        };
+        return Err(Stop::bad(error)
+            .help("`labctl timeline --list` lists the runs of a lab; a run log may also be named by its path"));
+    };
+    draw(args, &load(log)?, reporter)
+}
+
+fn draw(args: &Arguments, timeline: &Timeline, reporter: &Reporter) -> Result<Exit, Stop> {
+    let Some(path) = &args.html else { return print(reporter, &reporter.timeline(timeline)) };
+    fs::write(path, reporter.timeline_page(timeline))
+        .map_err(|error| Stop::failed(format!("cannot write {}: {error}", path.display())))?;
+    reporter.note(&format!("the timeline is in {}", path.display()));
+    Ok(Exit::Done)
+}
+
+fn load(path: &Path) -> Result<Timeline, Stop> {
+    let text =
+        fs::read_to_string(path).map_err(|error| Stop::bad(format!("cannot read {}: {error}", path.display())))?;
+    read(&text).map_err(|error| Stop::bad(format!("{}: {error}", path.display())))
+}
+
+/// The run logs in a folder. Their names are their moments, so they sort by themselves.
+fn newest_first(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut logs: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|it| it == "jsonl")).collect();
+    logs.sort_by_key(|log| std::cmp::Reverse(name(log)));
+    logs
+}
+
+fn name(log: &Path) -> String {
+    log.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+}
