@@ -1,5 +1,7 @@
 //! The command line: definitions only. What a verb does lies in `commands`, what it prints in `report`.
 
+mod node;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -7,6 +9,7 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub use self::node::{LabAndNode, NodeAdd, NodeRemove, NodeVerb};
 use crate::report::Output;
 
 const ABOUT: &str = "Real Kubernetes labs over SSH: the cluster you would have built by hand, in about a minute";
@@ -110,6 +113,9 @@ Remove the lab from its nodes and leave nothing behind.
 What is removed is what the record on each node says that labctl made there; nothing else is touched. Local nodes \
 are removed themselves, and with them the lab directory.")]
     Down(Down),
+    /// Add a node to the lab, or take one out of it
+    #[command(subcommand)]
+    Node(NodeVerb),
     /// Check that the lab works, from the outside in
     Smoke(Lab),
     /// Check the inventory and say all that is wrong with it; opens no connection
