@@ -1,6 +1,7 @@
 //! The command line: definitions only. What a verb does lies in `commands`, what it prints in `report`.
 
 mod etcd;
+mod node;
 mod timeline;
 
 use std::num::NonZeroUsize;
@@ -11,6 +12,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub use self::etcd::{Backup, Etcd, Recover, Restore};
+pub use self::node::{LabAndNode, NodeAdd, NodeRemove, NodeVerb};
 use crate::report::Output;
 pub use timeline::Timeline;
 
@@ -115,6 +117,9 @@ Remove the lab from its nodes and leave nothing behind.
 What is removed is what the record on each node says that labctl made there; nothing else is touched. Local nodes \
 are removed themselves, and with them the lab directory.")]
     Down(Down),
+    /// Add a node to the lab, or take one out of it
+    #[command(subcommand)]
+    Node(NodeVerb),
     /// Check that the lab works, from the outside in
     Smoke(Lab),
     /// Check the inventory and say all that is wrong with it; opens no connection

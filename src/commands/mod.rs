@@ -6,10 +6,12 @@ mod down;
 mod etcd;
 mod explain;
 mod kubeconfig;
+mod node;
 mod playbook;
 mod recover;
 mod render;
 mod restore;
+mod roster;
 mod session;
 mod smoke;
 mod ssh;
@@ -109,6 +111,7 @@ async fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<Exit, Stop> {
         Verb::Plan(args) => converge::plan(args, global, reporter).await,
         Verb::Play(args) => converge::play(args, global, reporter).await,
         Verb::Down(args) => down::down(args, global, reporter).await,
+        Verb::Node(verb) => node::node(verb, global, reporter).await,
         Verb::Smoke(lab) => smoke::smoke(lab, global, reporter).await,
         Verb::Validate(lab) => validate::validate(lab, reporter),
         Verb::Render(args) => render::render(args, global, reporter),

@@ -11,6 +11,7 @@ pub const STANDARD: &[(&str, &str)] = &[
     ("down", include_str!("../../playbooks/down.yaml")),
     ("restore", include_str!("../../playbooks/restore.yaml")),
     ("restored", include_str!("../../playbooks/restored.yaml")),
+    ("remove-node", include_str!("../../playbooks/remove-node.yaml")),
 ];
 
 /// The playbook called `name`: from `folder` when it has `NAME.yaml`, else the standard one.

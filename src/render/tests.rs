@@ -78,12 +78,13 @@ fn plain_text_stays_as_it_is() {
 #[test]
 fn the_list_of_variables_is_complete() {
     let restore = Restore { id: "1".into(), hash: 1, revision: 1, keys: 1, size: 1, sha256: "a".into() };
-    let artefacts = Artefacts { restore: Some(restore), ..Artefacts::default() };
-    let with_peer = Context::new(&cluster(), &node(), Some(&node()), &artefacts);
+    let leaving = Some(context::Leaving { node: node(), gone: true, forced: false });
+    let artefacts = Artefacts { restore: Some(restore), leaving, ..Artefacts::default() };
+    let with_all = Context::new(&cluster(), &node(), Some(&node()), &artefacts);
     for (name, _) in context::VARIABLES {
-        assert!(with_peer.variables().contains_key(name), "`{name}` is explained and missing");
+        assert!(with_all.variables().contains_key(name), "`{name}` is explained and missing");
     }
-    assert_eq!(format!("{with_peer:?}").matches('"').count(), 2 * context::VARIABLES.len());
+    assert_eq!(format!("{with_all:?}").matches('"').count(), 2 * context::VARIABLES.len());
 }
 
 #[test]

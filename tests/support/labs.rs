@@ -64,6 +64,7 @@ pub fn artefacts() -> Artefacts {
             size: 4,
             sha256: "aa".repeat(32),
         }),
+        leaving: None,
     }
 }
 
