@@ -102,11 +102,11 @@ pub async fn plan(args: &Converge, global: &Global, reporter: &Reporter) -> Resu
     }
     let next = if plan.is_empty() { Vec::new() } else { vec![format!("labctl up {}", args.lab.inventory.display())] };
     reporter.plan(&report, &next);
-    Ok(if plan.is_empty() { Exit::Done } else { Exit::Changes })
+    Ok(if plan.is_empty() { Exit::Done } else { Exit::Something })
 }
 
 /// Whether this machine can hold local nodes, where the inventory asks for them: said before anything is written.
-fn fit_for_local_nodes(cluster: &Cluster) -> Result<(), Stop> {
+pub fn fit_for_local_nodes(cluster: &Cluster) -> Result<(), Stop> {
     if cluster.local.is_some() { crate::local::check_machine().map_err(Stop::failed) } else { Ok(()) }
 }
 

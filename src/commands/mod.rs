@@ -1,12 +1,14 @@
 //! The verbs, one file each: wiring, no logic. What a verb needs in common lies in `session`.
 
 mod bundle;
+mod certs;
 mod converge;
 mod down;
 mod explain;
 mod kubeconfig;
 mod playbook;
 mod render;
+mod rotate_ca;
 mod session;
 mod smoke;
 mod ssh;
@@ -30,8 +32,8 @@ pub enum Exit {
     Failed,
     /// The usage, the inventory or a playbook is wrong; nothing was done.
     Bad,
-    /// `plan` found changes.
-    Changes,
+    /// There is something: `plan` found changes, `certs list` an end that is near.
+    Something,
     /// The user stopped it.
     Cancelled,
 }
@@ -42,7 +44,7 @@ impl From<Exit> for ExitCode {
             Exit::Done => 0,
             Exit::Failed => 1,
             Exit::Bad => 2,
-            Exit::Changes => 3,
+            Exit::Something => 3,
             Exit::Cancelled => 130,
         })
     }
@@ -113,6 +115,7 @@ async fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<Exit, Stop> {
         Verb::Graph(args) => explain::graph(args, reporter),
         Verb::Ssh(args) => ssh::ssh(args, reporter),
         Verb::Timeline(args) => timeline::timeline(args, reporter),
+        Verb::Certs(verb) => certs::certs(verb, global, reporter).await,
         Verb::Kubeconfig(args) => kubeconfig::kubeconfig(args, reporter),
         Verb::Bundle(verb) => bundle::bundle(verb, reporter).await,
         Verb::Playbook(verb) => playbook::playbook(verb, reporter),
