@@ -261,6 +261,31 @@ pub struct NodeSummary {
     pub turnover: bool,
 }
 
+/// One certificate that was found, as a person and a program read it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CertificateFound {
+    /// The node that it is on; `None` for the lab directory.
+    pub node: Option<String>,
+    /// The file, as a path on the node or under the lab directory.
+    pub file: String,
+    /// Whom it is for.
+    pub subject: String,
+    /// Who signed it.
+    pub issuer: String,
+    /// Subject alternative names, DNS names first.
+    pub names: Vec<String>,
+    /// Whether it may sign others.
+    pub is_ca: bool,
+    /// The first second in which it is valid, RFC 3339.
+    pub not_before: String,
+    /// The last second in which it is valid, RFC 3339.
+    pub not_after: String,
+    /// Whole days until it ends; negative when it has ended.
+    pub days_left: i64,
+    /// Seconds until it ends; negative when it has ended.
+    pub seconds_left: i64,
+}
+
 /// An event with its moment, as the run log keeps it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Stamped {

@@ -20,7 +20,12 @@ const ROOMS: &[Room] = &[
     room("event", &[], "it is the contract between a run and its report, and neither may be seen from it"),
     room("module", &[], "it is the vocabulary of desired states, which knows neither labs nor playbooks"),
     room("cluster", &["inventory", "lab"], "everything is worked out from the inventory, once, and from nothing else"),
-    room("pki", &["cluster", "lab"], "certificates follow from the cluster alone, and are kept in the lab directory"),
+    room(
+        "pki",
+        &["cluster", "inventory", "lab"],
+        "certificates follow from the cluster alone, and are kept in the lab directory; of the inventory's room it needs \
+         only who knows where things stand in a YAML text, to put a kubeconfig into somebody's own",
+    ),
     room(
         "bundle",
         &["cluster", "event"],
@@ -87,7 +92,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     // A local node's console log is quoted in errors, and there without its colours.
     ("console", &["report/", "local/error.rs"]),
     ("reqwest", &["bundle/"]),
-    ("serde_yaml", &["inventory/load.rs", "playbook/load.rs", "bundle/lock.rs"]),
+    ("serde_yaml", &["inventory/load.rs", "playbook/load.rs", "bundle/lock.rs", "pki/merge.rs"]),
     ("saphyr_parser", &["inventory/positions.rs"]),
     ("x509_parser", &["pki/inspect.rs"]),
     // `Output` is what `--output` takes, so it says itself how it is written.
@@ -113,6 +118,8 @@ const PURE: &[&str] = &[
     "pki/spec.rs",
     "pki/inspect.rs",
     "pki/kubeconfig.rs",
+    "pki/merge.rs",
+    "pki/rotation.rs",
     "bundle/releases.rs",
     "timeline/",
 ];

@@ -450,7 +450,7 @@ fn an_expired_ca_is_refused_and_an_expired_certificate_is_not() {
     assert_eq!(replaced.issued[0].why.to_string(), "expired on 2026-06-01");
     let refused = later(3651).expect_err("the CA has expired").to_string();
     assert!(
-        refused.ends_with("ca.crt expired on 2035-05-30; a new CA is a new lab: `labctl down`, then `labctl up`"),
+        refused.ends_with("ca.crt expired on 2035-05-30; `labctl certs rotate-ca` makes new CAs and revives the lab"),
         "{refused}"
     );
 }

@@ -1,5 +1,6 @@
 //! The command line: definitions only. What a verb does lies in `commands`, what it prints in `report`.
 
+mod certs;
 mod etcd;
 mod node;
 mod timeline;
@@ -14,6 +15,7 @@ use clap_complete::Shell;
 pub use self::etcd::{Backup, Etcd, Recover, Restore};
 pub use self::node::{LabAndNode, NodeAdd, NodeRemove, NodeVerb};
 use crate::report::Output;
+pub use certs::{Certs, CertsList, CertsRenew, Kubeconfig, RotateCa};
 pub use timeline::Timeline;
 
 const ABOUT: &str = "Real Kubernetes labs over SSH: the cluster you would have built by hand, in about a minute";
@@ -40,7 +42,7 @@ Exit codes:
   0    done; for `plan`: nothing to do
   1    failed
   2    bad usage, or a bad inventory or playbook: nothing was done
-  3    `plan` found changes
+  3    there is something: `plan` found changes, `certs list` an end that is near
   130  stopped by Ctrl-C: the first lets running tasks end, the second stops at once
 
 Global options can also be set in the environment, as LABCTL_ and their name: LABCTL_OUTPUT=json.";
@@ -162,10 +164,20 @@ Examples:
   labctl timeline --html run.html                 the same as a page to keep or to send"
     )]
     Timeline(Timeline),
-    /// Print the administrator's kubeconfig
+    /// Look at the lab's certificates, renew them, or replace the CAs
+    #[command(subcommand)]
+    Certs(Certs),
+    /// Print a kubeconfig, the administrator's or a new user's, or merge it into your own
+    #[command(long_about = "\
+Print the administrator's kubeconfig, or one for a new user, or merge either into your own.
+
+A new user has no rights before somebody gives them: bind the user or the group to a role.")]
     #[command(after_help = "\
-Example:
-  labctl kubeconfig > lab.conf")]
+Examples:
+  labctl kubeconfig > lab.conf
+  labctl kubeconfig --merge                              into $KUBECONFIG or ~/.kube/config
+  labctl kubeconfig --user jane --group dev > jane.conf
+  kubectl create clusterrolebinding dev --clusterrole=view --group=dev")]
     Kubeconfig(Kubeconfig),
     /// Back up etcd with all that is needed to read it, or restore a backup
     #[command(subcommand)]
@@ -353,14 +365,6 @@ impl Ssh {
         };
         Lab { inventory }
     }
-}
-
-/// `kubeconfig`.
-#[derive(Debug, Args)]
-pub struct Kubeconfig {
-    /// The lab.
-    #[command(flatten)]
-    pub lab: Lab,
 }
 
 /// `bundle`.

@@ -113,7 +113,7 @@ pub async fn plan(args: &Converge, global: &Global, reporter: &Reporter) -> Resu
     }
     let next = if plan.is_empty() { Vec::new() } else { vec![format!("labctl up {}", args.lab.inventory.display())] };
     reporter.plan(&report, &next);
-    Ok(if plan.is_empty() { Exit::Done } else { Exit::Changes })
+    Ok(if plan.is_empty() { Exit::Done } else { Exit::Something })
 }
 
 /// Whether this machine can hold local nodes, where the inventory asks for them: said before anything is written.

@@ -1,6 +1,7 @@
 //! The verbs, one file each: wiring, no logic. What a verb needs in common lies in `session`.
 
 mod bundle;
+mod certs;
 mod converge;
 mod down;
 mod etcd;
@@ -12,6 +13,7 @@ mod recover;
 mod render;
 mod restore;
 mod roster;
+mod rotate_ca;
 mod session;
 mod smoke;
 mod ssh;
@@ -35,8 +37,8 @@ pub enum Exit {
     Failed,
     /// The usage, the inventory or a playbook is wrong; nothing was done.
     Bad,
-    /// `plan` found changes.
-    Changes,
+    /// There is something: `plan` found changes, `certs list` an end that is near.
+    Something,
     /// The user stopped it.
     Cancelled,
 }
@@ -47,7 +49,7 @@ impl From<Exit> for ExitCode {
             Exit::Done => 0,
             Exit::Failed => 1,
             Exit::Bad => 2,
-            Exit::Changes => 3,
+            Exit::Something => 3,
             Exit::Cancelled => 130,
         })
     }
@@ -119,6 +121,7 @@ async fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<Exit, Stop> {
         Verb::Graph(args) => explain::graph(args, reporter),
         Verb::Ssh(args) => ssh::ssh(args, reporter),
         Verb::Timeline(args) => timeline::timeline(args, reporter),
+        Verb::Certs(verb) => certs::certs(verb, global, reporter).await,
         Verb::Kubeconfig(args) => kubeconfig::kubeconfig(args, reporter),
         Verb::Etcd(Etcd::Backup(args)) => etcd::backup(args, global, reporter).await,
         Verb::Etcd(Etcd::Restore(args)) => restore::restore(args, global, reporter).await,

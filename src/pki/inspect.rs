@@ -14,7 +14,7 @@ use x509_parser::extensions::{ExtendedKeyUsage, GeneralName};
 use x509_parser::oid_registry::{
     OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_X509_COMMON_NAME, OID_X509_ORGANIZATION_NAME,
 };
-use x509_parser::pem::parse_x509_pem;
+use x509_parser::pem::{Pem, parse_x509_pem};
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::{SubjectPublicKeyInfo, X509Name};
 
@@ -30,6 +30,8 @@ pub struct Certificate {
     der: Vec<u8>,
     /// Attributes of the subject, each as `CN=admin`, in the certificate's order.
     pub subject: Vec<String>,
+    /// Attributes of the issuer's subject, in the same way.
+    pub issuer: Vec<String>,
     /// DNS names of the subject alternative name.
     pub dns_names: BTreeSet<String>,
     /// Addresses of the subject alternative name.
@@ -72,6 +74,21 @@ impl Certificate {
         Self::from_der(&block.contents)
     }
 
+    /// Reads every certificate of a PEM file: a bundle of CAs has several.
+    ///
+    /// # Errors
+    /// What is wrong with the file, as a predicate.
+    pub fn all_from_pem(pem: &[u8]) -> Result<Vec<Self>, String> {
+        let mut found = Vec::new();
+        for block in Pem::iter_from_buffer(pem) {
+            let block = block.map_err(|_| "is not a PEM file".to_owned())?;
+            if block.label == "CERTIFICATE" {
+                found.push(Self::from_der(&block.contents)?);
+            }
+        }
+        if found.is_empty() { Err("holds no certificate".to_owned()) } else { Ok(found) }
+    }
+
     fn from_der(der: &[u8]) -> Result<Self, String> {
         let unreadable = |error: &dyn fmt::Display| format!("holds no readable X.509 certificate ({error})");
         let (rest, parsed) = x509_parser::parse_x509_certificate(der).map_err(|e| unreadable(&e))?;
@@ -101,6 +118,7 @@ impl Certificate {
         Ok(Self {
             der: der.to_vec(),
             subject: attributes(parsed.subject()),
+            issuer: attributes(parsed.issuer()),
             dns_names,
             ip_addresses,
             other_names,
@@ -116,6 +134,12 @@ impl Certificate {
             not_after: parsed.validity().not_after.to_datetime(),
             public_key: parsed.public_key().raw.to_vec(),
         })
+    }
+
+    /// Every subject alternative name as text, DNS names first.
+    pub fn names(&self) -> Vec<String> {
+        let addresses = self.ip_addresses.iter().map(IpAddr::to_string);
+        self.dns_names.iter().cloned().chain(addresses).chain(self.other_names.iter().cloned()).collect()
     }
 
     /// Whether `ca` issued this certificate: the names chain up, and the signature is the CA's.
@@ -264,7 +288,7 @@ impl fmt::Display for Why {
 /// Why the certificate that `spec` describes has to be issued (again) at `now` by `ca`; `None` when it is good.
 ///
 /// A certificate is issued again some time before it ends ([`RENEW_BEFORE`]), but only when that makes it last longer:
-/// in the last days of a CA it would not. A change of `days` alone is no reason; it counts from the next renewal.
+/// in the last days of a CA it would not. A change of its life alone is no reason; it counts from the next renewal.
 pub fn why_issue(spec: &CertSpec, found: &Found, ca: &Certificate, now: OffsetDateTime) -> Option<Why> {
     let (certificate, public_key) = match (&found.certificate, &found.public_key) {
         (None, None) => return Some(Why::New),
@@ -316,7 +340,7 @@ fn wrong_time(spec: &CertSpec, certificate: &Certificate, ca: &Certificate, now:
     }
     let life = certificate.not_after - certificate.not_before;
     let soon = certificate.not_after - now < RENEW_BEFORE.min(life / 10);
-    let next_end = now.saturating_add(Duration::days(spec.days.into())).min(ca.not_after);
+    let next_end = now.saturating_add(spec.life).min(ca.not_after);
     (soon && next_end > certificate.not_after).then(|| Why::EndsSoon(certificate.not_after.date()))
 }
 
@@ -448,7 +472,7 @@ mod tests {
     fn a_short_life_is_renewed_in_its_last_tenth() {
         let lab = Lab::new();
         let mut spec = lab.spec("admin");
-        spec.days = 10;
+        spec.life = Duration::days(10);
         let short = lab.issue(&spec);
         assert_eq!(lab.why(&spec, &short, fixture::now() + Duration::days(8)), None);
         let late = fixture::now() + Duration::hours(9 * 24 + 12);
@@ -459,7 +483,7 @@ mod tests {
     fn a_certificate_that_ends_with_its_ca_is_not_issued_over_and_over() {
         let lab = Lab::new();
         let mut spec = lab.spec("admin");
-        spec.days = 5000;
+        spec.life = Duration::days(5000);
         let capped = lab.issue(&spec);
         let certificate = capped.certificate.as_ref().expect("a certificate");
         assert_eq!(certificate.not_after, lab.ca.certificate().not_after, "a leaf must not outlive its CA");

@@ -64,7 +64,7 @@ impl Authority {
     /// [`PkiError::Unusable`] naming the file, what is wrong with it and what to do.
     pub fn load(spec: &CertSpec, pair: &Pair, folder: &Path, now: OffsetDateTime) -> Result<Self, PkiError> {
         const RESTORE: &str = "restore it from a backup of the lab directory";
-        const OVER: &str = "a new CA is a new lab: `labctl down`, then `labctl up`";
+        const OVER: &str = "`labctl certs rotate-ca` makes new CAs and revives the lab";
         let unusable = |file: String, problem: String, remedy: &str| PkiError::Unusable {
             path: folder.join(file),
             problem,
@@ -104,7 +104,7 @@ impl Authority {
         &self.certificate
     }
 
-    /// Makes a new key and a certificate for it as `spec` says, valid from shortly before `now` for `spec.days` days,
+    /// Makes a new key and a certificate for it as `spec` says, valid from shortly before `now` for `spec.life`,
     /// but never longer than the CA itself.
     ///
     /// # Errors
@@ -215,9 +215,10 @@ fn params(spec: &CertSpec, now: OffsetDateTime) -> Result<CertificateParams, Str
     params.serial_number = Some(SerialNumber::from_slice(&random::<16>()?));
     // Whole seconds in UTC, the only thing that a certificate can say.
     let now = OffsetDateTime::from_unix_timestamp(now.unix_timestamp()).map_err(|e| e.to_string())?;
-    let end = now.checked_add(Duration::days(spec.days.into()));
+    let end = now.checked_add(spec.life);
     params.not_before = now.checked_sub(CLOCK_SKEW).ok_or("the clock of this machine is far off")?;
-    params.not_after = end.ok_or_else(|| format!("{} days from now are beyond the year 9999", spec.days))?;
+    params.not_after =
+        end.ok_or_else(|| format!("{} days from now are beyond the year 9999", spec.life.whole_days()))?;
     Ok(params)
 }
 

@@ -80,6 +80,73 @@ current-context: {context}
     )
 }
 
+/// What one user of one lab has in a kubeconfig that others are in too: names that say which lab they belong to, and
+/// PEM files in base64.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Entries {
+    /// Name of the cluster.
+    pub lab: String,
+    /// Name of the user: `jane@sandbox`, because every lab has its own `admin`.
+    pub user: String,
+    /// Name of the context.
+    pub context: String,
+    /// URL of the API server.
+    pub server: String,
+    /// The CAs that are trusted.
+    pub ca: String,
+    /// The user's certificate.
+    pub certificate: String,
+    /// The user's key.
+    pub key: String,
+}
+
+impl fmt::Debug for Entries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Entries({} at {})", self.context, self.server)
+    }
+}
+
+impl Entries {
+    /// The entries for `access`.
+    pub fn new(access: &Access<'_>) -> Self {
+        let named = format!("{}@{}", access.user, access.lab);
+        Self {
+            lab: access.lab.to_owned(),
+            user: named.clone(),
+            context: named,
+            server: access.server.to_owned(),
+            ca: BASE64.encode(access.ca),
+            certificate: BASE64.encode(access.certificate),
+            key: BASE64.encode(access.key),
+        }
+    }
+
+    /// The name and the fields of the entry in the list called `list`: `clusters`, `users` or `contexts`.
+    pub fn list(&self, list: &str) -> (&str, Vec<(&str, &str)>) {
+        match list {
+            "clusters" => (&self.lab, vec![("server", &self.server), ("certificate-authority-data", &self.ca)]),
+            "users" => {
+                (&self.user, vec![("client-certificate-data", &self.certificate), ("client-key-data", &self.key)])
+            }
+            _ => (&self.context, vec![("cluster", &self.lab), ("user", &self.user)]),
+        }
+    }
+
+    /// A kubeconfig with these entries alone.
+    pub fn whole(&self) -> String {
+        let mut text = "apiVersion: v1\nkind: Config\n".to_owned();
+        for (list, kind) in [("clusters", "cluster"), ("users", "user"), ("contexts", "context")] {
+            let (name, fields) = self.list(list);
+            text.push_str(&format!("{list}:\n- name: {}\n  {kind}:\n", quoted(name)));
+            for (key, value) in fields {
+                text.push_str(&format!("    {key}: {}\n", quoted(value)));
+            }
+        }
+        text.push_str(&format!("current-context: {}\n", quoted(&self.context)));
+        text
+    }
+}
+
 /// Every kubeconfig of the lab by file name: `admin.conf`, `controller-manager.conf`, `scheduler.conf`,
 /// `kube-proxy.conf`, and `nodes/<worker>/kubelet.conf` for each worker.
 ///
@@ -117,7 +184,7 @@ pub fn kubeconfigs(cluster: &Cluster, pki: &Pki) -> Result<BTreeMap<String, Vec<
 }
 
 /// A YAML double-quoted scalar: a lab called `1` or `on` must stay a string.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {

@@ -4,20 +4,28 @@
 //! - [`inspect`] reads a certificate back and says why it would have to be issued again (pure);
 //! - [`issue`] makes keys and signs certificates, the only file that names the certificate library;
 //! - [`store`] compares the lab directory with the specs, and issues and saves the difference;
-//! - [`kubeconfig`] renders the kubeconfigs from the result (pure);
+//! - [`rotation`] says how far a rotation of the CAs is, and how it goes on (pure);
+//! - [`kubeconfig`] renders the kubeconfigs from the result (pure), and [`merge`] puts one into somebody's own (pure);
+//! - [`user`] issues what people use a lab with;
+//! - [`listing`] finds certificates and reads them back;
 //! - [`recovery`] makes the lab directory's files of those on nodes (pure).
 //!
 //! The clock is an argument everywhere, and nothing is written before [`store::Ensured::save`], so a plan can show what
 //! a run would issue.
 
+mod files;
 #[cfg(test)]
 mod fixture;
 pub mod inspect;
 pub mod issue;
 pub mod kubeconfig;
+pub mod listing;
+pub mod merge;
 pub mod recovery;
+pub mod rotation;
 pub mod spec;
 pub mod store;
+pub mod user;
 
 use std::io;
 use std::path::PathBuf;

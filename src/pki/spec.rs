@@ -9,6 +9,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use time::Duration;
+
 use crate::cluster::{Cluster, KeyAlgorithm, Node, Role};
 
 /// Name of the CA that clients, API servers and kubelets trust.
@@ -46,8 +48,8 @@ pub struct CertSpec {
     pub usages: Vec<Usage>,
     /// What its key must be.
     pub algorithm: KeyAlgorithm,
-    /// Its life, in days, unless its CA ends sooner.
-    pub days: u32,
+    /// Its life, unless its CA ends sooner.
+    pub life: Duration,
 }
 
 impl CertSpec {
@@ -66,6 +68,25 @@ impl CertSpec {
         format!("{}.key", self.name)
     }
 
+    /// The node that it is for alone; `None` when all nodes of a role share it.
+    pub fn node(&self) -> Option<&str> {
+        self.name.strip_prefix("nodes/")?.split_once('/').map(|(node, _)| node)
+    }
+
+    /// What people call it, whichever node it is for: `apiserver`, `kubelet`, `etcd/server`.
+    pub fn kind(&self) -> &str {
+        let own = self.name.strip_prefix("nodes/").and_then(|rest| rest.split_once('/'));
+        own.map_or(&self.name, |(_, kind)| kind)
+    }
+
+    /// The client certificate of somebody who uses the API: a user, perhaps in a group.
+    pub fn user(cluster: &Cluster, user: &str, group: Option<&str>, life: Duration) -> Self {
+        let mut spec = Self::leaf(cluster, user, CA, user);
+        spec.organization = group.map(str::to_owned);
+        spec.life = life;
+        spec
+    }
+
     fn ca(cluster: &Cluster, name: &str, common_name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -76,7 +97,7 @@ impl CertSpec {
             ip_addresses: Vec::new(),
             usages: Vec::new(),
             algorithm: cluster.pki.algorithm,
-            days: cluster.pki.ca_days,
+            life: Duration::days(cluster.pki.ca_days.into()),
         }
     }
 
@@ -90,7 +111,7 @@ impl CertSpec {
             ip_addresses: Vec::new(),
             usages: vec![Usage::Client],
             algorithm: cluster.pki.algorithm,
-            days: cluster.pki.leaf_days,
+            life: Duration::days(cluster.pki.leaf_days.into()),
         }
     }
 

@@ -12,15 +12,16 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
 use std::thread;
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::PkiError;
-use super::inspect::{Certificate, Found, Why, why_issue};
+use super::files::Files;
+use super::inspect::{Why, why_issue};
 use super::issue::{self, Authority, Pair};
-use super::spec::{CertSpec, specs};
+use super::rotation::{self, AUTHORITIES, Stage, Step};
+use super::spec::{CA, CertSpec, specs};
 use crate::cluster::{Cluster, KeyAlgorithm};
 use crate::lab::LabDirectory;
 
@@ -63,10 +64,14 @@ impl Pki {
         self.get(name).ok_or_else(|| PkiError::Absent { name: name.to_owned() })
     }
 
-    fn put(&mut self, name: String, content: impl Into<Vec<u8>>) {
+    pub(super) fn put(&mut self, name: String, content: impl Into<Vec<u8>>) {
         self.files.insert(name, content.into());
     }
 }
+
+/// The CA's certificate alone, without others that are trusted beside it: kube-controller-manager signs with it, and
+/// takes one only.
+pub const SIGNER: &str = "ca-signer.crt";
 
 /// One thing that was issued, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,12 +85,14 @@ pub struct Issued {
 /// A complete set of certificates and keys, some of them perhaps not on disk yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ensured {
-    /// Everything that the cluster needs.
+    /// Everything that the cluster needs, as nodes get it: `ca.crt` and its like hold every CA that is to be trusted.
     pub pki: Pki,
+    /// How far a rotation of the CAs is.
+    pub stage: Stage,
     /// What was issued, in the order of the specs; empty when all was there and good.
     pub issued: Vec<Issued>,
-    /// The files to write, in an order that can be interrupted anywhere.
-    unsaved: Vec<String>,
+    /// What to do in the pki folder, in an order that can be interrupted anywhere.
+    unsaved: Vec<Step>,
 }
 
 impl Ensured {
@@ -97,20 +104,14 @@ impl Ensured {
     /// # Errors
     /// [`PkiError::Write`] naming the file.
     pub fn save(&self, lab: &LabDirectory) -> Result<(), PkiError> {
-        let folder = lab.pki();
-        for name in &self.unsaved {
-            let path = folder.join(name);
-            let content = self.pki.require(name)?;
-            lab.write_private(&path, content).map_err(|cause| PkiError::Write { path, cause })?;
-        }
-        Ok(())
+        carry_out(&self.unsaved, lab)
     }
 
     fn add(&mut self, name: &str, why: Why, files: impl IntoIterator<Item = (String, String)>) {
         self.issued.push(Issued { name: name.to_owned(), why });
         for (file, content) in files {
-            self.pki.put(file.clone(), content);
-            self.unsaved.push(file);
+            self.pki.put(file.clone(), content.clone());
+            self.unsaved.push(Step::Write(file, content.into_bytes()));
         }
     }
 
@@ -119,16 +120,35 @@ impl Ensured {
     }
 }
 
+/// Carries out steps in the pki folder: each file 0600, and whole or not there.
+pub(super) fn carry_out(steps: &[Step], lab: &LabDirectory) -> Result<(), PkiError> {
+    let folder = lab.pki();
+    let failed = |name: &str, cause: io::Error| PkiError::Write { path: folder.join(name), cause };
+    for step in steps {
+        match step {
+            Step::Write(name, content) => {
+                lab.write_private(&folder.join(name), content).map_err(|cause| failed(name, cause))?;
+            }
+            Step::Rename(from, to) => {
+                fs::rename(folder.join(from), folder.join(to)).map_err(|cause| failed(to, cause))?;
+            }
+            Step::Remove(name) => fs::remove_file(folder.join(name)).map_err(|cause| failed(name, cause))?,
+        }
+    }
+    Ok(())
+}
+
 /// Loads the lab's certificates and keys, and issues (in memory) what is missing or no longer fits the cluster.
 ///
 /// # Errors
 /// [`PkiError::Unusable`] for a file that is spoilt, [`PkiError::Lost`] for a CA or secret that is gone while the lab
 /// relies on it, [`PkiError::Read`], [`PkiError::Issue`].
 pub fn ensure(cluster: &Cluster, lab: &LabDirectory, now: OffsetDateTime) -> Result<Ensured, PkiError> {
-    renew(cluster, lab, now, |_| false)
+    renew(cluster, lab, now, |_| false, None)
 }
 
-/// Like [`ensure`], and issues again every certificate that `wanted` picks. CAs are never renewed by this.
+/// Like [`ensure`], and issues again every certificate that `wanted` picks, with the given life in place of the
+/// policy's where there is one. CAs are never renewed by this.
 ///
 /// # Errors
 /// As [`ensure`].
@@ -137,10 +157,15 @@ pub fn renew(
     lab: &LabDirectory,
     now: OffsetDateTime,
     wanted: impl Fn(&CertSpec) -> bool,
+    life: Option<Duration>,
 ) -> Result<Ensured, PkiError> {
     let specs = specs(cluster);
-    let files = Files::read(&lab.pki(), &specs)?;
-    let mut ensured = Ensured { pki: Pki::default(), issued: Vec::new(), unsaved: Vec::new() };
+    let mut files = Files::read(&lab.pki(), &specs)?;
+    // A rotation's step that was cut off is completed first; what is to be issued follows from where it leads.
+    let unsaved = rotation::unfinished(&files.content);
+    rotation::apply(&mut files.content, &unsaved);
+    let stage = rotation::stage(&files.content);
+    let mut ensured = Ensured { pki: Pki::default(), stage, issued: Vec::new(), unsaved };
 
     ensure_secrets(&mut ensured, &files, &specs, cluster.pki.algorithm)?;
 
@@ -154,16 +179,40 @@ pub fn renew(
         // Every issuer that the specs name is one of the CAs among them.
         let Some(authority) = spec.issuer.and_then(|issuer| authorities.get(issuer)) else { continue };
         let why = why_issue(spec, &files.found(spec)?, authority.certificate(), now);
-        match why.or_else(|| wanted(spec).then_some(Why::Renewal)) {
+        let asked_for = wanted(spec);
+        let mut spec = spec.clone();
+        spec.life = life.filter(|_| asked_for).unwrap_or(spec.life);
+        match why.or_else(|| asked_for.then_some(Why::Renewal)) {
             Some(why) => jobs.push((spec, authority, why)),
             None => files.keep(&mut ensured.pki, [spec.key_file(), spec.certificate_file()]),
         }
     }
     let pairs = issue_all(&jobs, now)?;
     for ((spec, _, why), pair) in jobs.into_iter().zip(pairs) {
-        ensured.add_pair(spec, why, pair);
+        ensured.add_pair(&spec, why, pair);
     }
+    trust_beside(&mut ensured.pki, &files);
     Ok(ensured)
+}
+
+/// Makes of each CA's certificate what nodes trust, and of the service account's public key what tokens are checked
+/// with: during a rotation there are two of each.
+fn trust_beside(pki: &mut Pki, files: &Files) {
+    if let Some(issuing) = pki.get(&format!("{CA}.crt")).map(<[u8]>::to_vec) {
+        pki.put(SIGNER.to_owned(), issuing);
+    }
+    for ca in AUTHORITIES {
+        if let Some(bundle) = rotation::trusted(&files.content, ca) {
+            pki.put(format!("{ca}.crt"), bundle);
+        }
+    }
+    let next = files.content.get(rotation::NEXT_SERVICE_ACCOUNT_KEY);
+    let next = next.and_then(|key| issue::public_key_pem(str::from_utf8(key).ok()?).ok()).map(String::into_bytes);
+    let old = files.content.get(rotation::OLD_SERVICE_ACCOUNT_PUBLIC_KEY);
+    if let Some(current) = pki.get(SERVICE_ACCOUNT_PUBLIC_KEY).map(<[u8]>::to_vec) {
+        let all = [Some(&current), next.as_ref(), old];
+        pki.put(SERVICE_ACCOUNT_PUBLIC_KEY.to_owned(), rotation::joined(all.into_iter().flatten()));
+    }
 }
 
 /// The encryption key and the service account's pair.
@@ -244,11 +293,11 @@ fn ensure_ca(
 }
 
 /// Issues on all cores: an RSA key takes a tenth of a second and more, and a lab may have many nodes.
-fn issue_all(jobs: &[(&CertSpec, &Authority, Why)], now: OffsetDateTime) -> Result<Vec<Pair>, PkiError> {
+fn issue_all(jobs: &[(CertSpec, &Authority, Why)], now: OffsetDateTime) -> Result<Vec<Pair>, PkiError> {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let share = jobs.len().div_ceil(cores).max(1);
     thread::scope(|scope| {
-        let one_share = |jobs: &[(&CertSpec, &Authority, Why)]| {
+        let one_share = |jobs: &[(CertSpec, &Authority, Why)]| {
             jobs.iter().map(|(spec, authority, _)| authority.issue(spec, now)).collect::<Result<Vec<_>, _>>()
         };
         let running: Vec<_> = jobs.chunks(share).map(|jobs| scope.spawn(move || one_share(jobs))).collect();
@@ -258,79 +307,6 @@ fn issue_all(jobs: &[(&CertSpec, &Authority, Why)], now: OffsetDateTime) -> Resu
         }
         Ok(pairs)
     })
-}
-
-/// What lies in the pki folder under the names that the cluster knows.
-struct Files {
-    folder: PathBuf,
-    content: BTreeMap<String, Vec<u8>>,
-}
-
-impl Files {
-    fn read(folder: &Path, specs: &[CertSpec]) -> Result<Self, PkiError> {
-        let pairs = specs.iter().flat_map(|spec| [spec.certificate_file(), spec.key_file()]);
-        let others = [SERVICE_ACCOUNT_KEY, SERVICE_ACCOUNT_PUBLIC_KEY, ENCRYPTION_KEY].map(str::to_owned);
-        let mut content = BTreeMap::new();
-        for name in pairs.chain(others) {
-            let path = folder.join(&name);
-            match fs::read(&path) {
-                Ok(bytes) => {
-                    content.insert(name, bytes);
-                }
-                Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
-                // Anything else might hide a file that is there: never take it for "missing".
-                Err(cause) => return Err(PkiError::Read { path, cause }),
-            }
-        }
-        Ok(Self { folder: folder.to_owned(), content })
-    }
-
-    fn get(&self, name: &str) -> Option<&[u8]> {
-        self.content.get(name).map(Vec::as_slice)
-    }
-
-    fn text(&self, name: &str, remedy: &str) -> Result<Option<&str>, PkiError> {
-        let text = self.get(name).map(str::from_utf8).transpose();
-        text.map_err(|_| self.unusable(name, "is not a text file".to_owned(), remedy))
-    }
-
-    /// What there is for a certificate that can be issued again.
-    fn found(&self, spec: &CertSpec) -> Result<Found, PkiError> {
-        let (certificate, key) = (spec.certificate_file(), spec.key_file());
-        let remedy = format!("delete {certificate} and {key} there to have both issued again");
-        let read_certificate =
-            |bytes| Certificate::from_pem(bytes).map_err(|problem| self.unusable(&certificate, problem, &remedy));
-        let read_key = |pem| issue::public_key(pem).map_err(|problem| self.unusable(&key, problem, &remedy));
-        Ok(Found {
-            certificate: self.get(&certificate).map(read_certificate).transpose()?,
-            public_key: self.text(&key, &remedy)?.map(read_key).transpose()?,
-        })
-    }
-
-    /// A file that shows that this certificate was once issued.
-    fn trace_of(&self, spec: &CertSpec) -> Option<String> {
-        [spec.certificate_file(), spec.key_file()].into_iter().find(|name| self.content.contains_key(name))
-    }
-
-    fn keep(&self, pki: &mut Pki, names: impl IntoIterator<Item = String>) {
-        for name in names {
-            if let Some(bytes) = self.get(&name) {
-                pki.put(name, bytes);
-            }
-        }
-    }
-
-    fn refuse_if_used(&self, name: &str, evidence: Option<String>) -> Result<(), PkiError> {
-        evidence.map_or(Ok(()), |evidence| Err(self.lost(name, evidence)))
-    }
-
-    fn lost(&self, name: &str, evidence: String) -> PkiError {
-        PkiError::Lost { path: self.folder.join(name), evidence }
-    }
-
-    fn unusable(&self, name: &str, problem: String, remedy: &str) -> PkiError {
-        PkiError::Unusable { path: self.folder.join(name), problem, remedy: remedy.to_owned() }
-    }
 }
 
 #[cfg(test)]
@@ -366,9 +342,9 @@ mod tests {
         let cluster = fixture::cluster();
         let (_folder, lab) = lab();
         ensure(&cluster, &lab, fixture::now()).expect("issued").save(&lab).expect("saved");
-        let renewed = renew(&cluster, &lab, fixture::now(), |spec| spec.name == "admin").expect("renewed");
-        assert_eq!(renewed.unsaved, ["admin.key", "admin.crt"]);
-        let killed = Ensured { unsaved: vec!["admin.key".to_owned()], ..renewed };
+        let renewed = renew(&cluster, &lab, fixture::now(), |spec| spec.name == "admin", None).expect("renewed");
+        assert_eq!(format!("{:?}", renewed.unsaved), "[write admin.key, write admin.crt]");
+        let killed = Ensured { unsaved: renewed.unsaved[..1].to_vec(), ..renewed };
         killed.save(&lab).expect("saved");
         let next = ensure(&cluster, &lab, fixture::now()).expect("recovers");
         assert_eq!(next.issued, [Issued { name: "admin".to_owned(), why: Why::KeyMismatch }]);

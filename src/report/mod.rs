@@ -10,6 +10,7 @@
 //! What was asked for (a plan, a table, a rendered file) goes to the standard output, what is told on the way to the
 //! standard error. A reader that went away is no reason to fail: what cannot be said is left unsaid.
 
+mod certificates;
 mod failure;
 mod gantt;
 mod json;
@@ -45,7 +46,7 @@ use self::plain::Plain;
 pub use self::record::{PlayTimes, RunReport};
 use self::stream::Stream;
 use self::terminal::Terminal;
-use crate::event::{Event, Stamped};
+use crate::event::{CertificateFound, Event, Stamped};
 use crate::timeline::Timeline;
 
 /// Twelve pictures a second: smooth to the eye, and slow enough to read.
@@ -177,6 +178,25 @@ impl Reporter {
             return runs.iter().map(|(name, run)| json::run(name, run)).collect();
         }
         lines(&gantt::list(runs, self.out.paint))
+    }
+
+    /// Prints what certificates were found; says which have ended or end within `within` seconds, what nodes were not
+    /// asked because they could not be reached, and what to do about either.
+    pub fn certificates(&self, all: &[CertificateFound], within: i64, report: &RunReport, next: &[String]) {
+        if self.output == Output::Json {
+            let line = |one| serde_json::json!({ "event": "certificate", "certificate": one }).to_string();
+            say(&self.out, &all.iter().map(line).collect::<Vec<_>>());
+            return;
+        }
+        let paint = self.err.paint;
+        say(&self.out, &certificates::table(all, within, self.out.width(), self.out.paint));
+        let mut lines = certificates::ending(all, within, paint);
+        lines.extend(failure::blocks(&report.failures, None, paint));
+        if !lines.is_empty() {
+            lines.insert(0, String::new());
+            lines.extend(summary::next(next, paint));
+        }
+        say(&self.err, &lines);
     }
 
     /// Prints all problems of `subject` (an inventory, a playbook). Of each, the first line is the problem itself

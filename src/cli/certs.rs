@@ -1,0 +1,229 @@
+//! `certs` and `kubeconfig`: what can be typed about certificates.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, Subcommand};
+
+use super::{Lab, Sources};
+
+/// `certs`.
+#[derive(Debug, Subcommand)]
+pub enum Certs {
+    /// List every certificate, on the nodes and in the lab directory, and when it ends
+    #[command(after_help = "\
+Exits with 3 when a certificate has ended or ends within the time that --within gives.
+
+Examples:
+  labctl certs list
+  labctl certs list prod.yaml controller-0
+  labctl certs list --within 90d --output json")]
+    List(CertsList),
+    /// Issue new certificates, put them on the nodes, and restart what uses them
+    #[command(long_about = "\
+Issue new certificates, put them on the nodes, and restart what uses them: one controller at a time, each healthy \
+before the next. The CAs stay; `labctl certs rotate-ca` replaces those.
+
+With nodes, only the certificates that are theirs alone. A lab whose certificates have all ended is revived.")]
+    #[command(after_help = "\
+Examples:
+  labctl certs renew
+  labctl certs renew --only apiserver,kubelet
+  labctl certs renew prod.yaml worker-1")]
+    Renew(CertsRenew),
+    /// Replace the CAs and the service account key, and with them everything they signed
+    #[command(name = "rotate-ca")]
+    #[command(long_about = "\
+Replace the CAs and the service account key, and with them everything that they have signed.
+
+The API stays up, because nothing is used before everybody trusts it: first the new CAs are trusted beside the old \
+ones everywhere, then certificates, kubeconfigs and tokens are issued anew, then the old CAs are dropped. It may be \
+stopped at any moment; the same command goes on where it was.")]
+    RotateCa(RotateCa),
+}
+
+/// The lab and some of its nodes. A node's name has neither a dot nor a slash, and an inventory's path has one.
+#[derive(Debug, Args)]
+pub struct LabAndNodes {
+    /// The nodes, after the inventory when that is not ./inventory.yaml; all when left out
+    #[arg(value_names = ["INVENTORY", "NODE"], num_args = 0..)]
+    target: Vec<String>,
+
+    /// The inventory, when it is not given before the nodes
+    #[arg(long = "inventory", value_name = "INVENTORY", default_value = "inventory.yaml", hide = true)]
+    #[arg(env = "LABCTL_INVENTORY", hide_env_values = true)]
+    default_inventory: PathBuf,
+}
+
+impl LabAndNodes {
+    fn first_is_inventory(&self) -> bool {
+        self.target.first().is_some_and(|first| first.contains(['.', '/']))
+    }
+
+    /// The nodes that were named.
+    pub fn nodes(&self) -> &[String] {
+        &self.target[usize::from(self.first_is_inventory())..]
+    }
+
+    /// The lab that they belong to.
+    pub fn lab(&self) -> Lab {
+        let inventory =
+            if self.first_is_inventory() { (&self.target[0]).into() } else { self.default_inventory.clone() };
+        Lab { inventory }
+    }
+}
+
+/// `certs list`.
+#[derive(Debug, Args)]
+#[command(override_usage = "labctl certs list [OPTIONS] [INVENTORY] [NODE]...")]
+pub struct CertsList {
+    /// The lab and its nodes.
+    #[command(flatten)]
+    pub target: LabAndNodes,
+
+    /// How soon is too soon: 30d, 12h, 45m
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = span)]
+    pub within: Duration,
+}
+
+/// `certs renew`.
+#[derive(Debug, Args)]
+#[command(override_usage = "labctl certs renew [OPTIONS] [INVENTORY] [NODE]...")]
+pub struct CertsRenew {
+    /// The lab and its nodes.
+    #[command(flatten)]
+    pub target: LabAndNodes,
+    /// Its playbooks.
+    #[command(flatten)]
+    pub sources: Sources,
+
+    /// Only these certificates: apiserver, kubelet, etcd/server, ...
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
+    pub only: Vec<String>,
+
+    /// A shorter life than the inventory's `leaf_days`, to try out what happens when certificates end: 10m, 30d
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub life: Option<Duration>,
+}
+
+/// `certs rotate-ca`.
+#[derive(Debug, Args)]
+pub struct RotateCa {
+    /// The lab.
+    #[command(flatten)]
+    pub lab: Lab,
+    /// Its playbooks.
+    #[command(flatten)]
+    pub sources: Sources,
+}
+
+/// `kubeconfig`.
+#[derive(Debug, Args)]
+pub struct Kubeconfig {
+    /// The lab.
+    #[command(flatten)]
+    pub lab: Lab,
+
+    /// Issue a certificate for this user in place of the administrator's; it is kept nowhere else
+    #[arg(long, value_name = "NAME", value_parser = user)]
+    pub user: Option<String>,
+
+    /// The user's group, which RBAC can give rights to
+    #[arg(long, value_name = "NAME", requires = "user", value_parser = subject)]
+    pub group: Option<String>,
+
+    /// How long the user's certificate is good for
+    #[arg(long, value_name = "N", requires = "user", default_value = "30")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub days: u32,
+
+    /// Add it to your own kubeconfig, or replace what is there of this lab; other entries stay as they are
+    #[arg(long, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
+    pub merge: bool,
+
+    /// The kubeconfig to merge into, in place of $KUBECONFIG or ~/.kube/config
+    #[arg(long, value_name = "FILE", requires = "merge")]
+    pub into: Option<PathBuf>,
+}
+
+/// A length of time as people write it: `30d`, `12h`, `45m`, `90s`.
+fn span(text: &str) -> Result<Duration, String> {
+    let wrong = || "write a number and a unit: 30d, 12h, 45m or 90s".to_owned();
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let seconds: u64 = match unit {
+        "d" => 86_400,
+        "h" => 3_600,
+        "m" => 60,
+        "s" => 1,
+        _ => return Err(wrong()),
+    };
+    let number: u32 = number.parse().map_err(|_| wrong())?;
+    if number > 36_500 && unit == "d" {
+        return Err("more than a hundred years; certificates cannot say that".to_owned());
+    }
+    Ok(Duration::from_secs(seconds * u64::from(number)))
+}
+
+/// A name that can be the common name of a certificate.
+fn subject(text: &str) -> Result<String, String> {
+    let fits = (1..=64).contains(&text.chars().count()) && text.trim() == text && !text.chars().any(char::is_control);
+    if fits { Ok(text.to_owned()) } else { Err("1 to 64 characters are needed, with no blanks around them".to_owned()) }
+}
+
+fn user(text: &str) -> Result<String, String> {
+    if text.starts_with("system:") {
+        return Err("names that begin with `system:` are Kubernetes' own".to_owned());
+    }
+    subject(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Verb};
+
+    fn list(line: &str) -> CertsList {
+        let cli = Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
+        let Verb::Certs(Certs::List(list)) = cli.verb else { panic!("not certs list") };
+        list
+    }
+
+    #[test]
+    fn the_inventory_stands_first_or_is_left_out() {
+        for (line, inventory, nodes) in [
+            ("labctl certs list", "inventory.yaml", &[][..]),
+            ("labctl certs list prod.yaml", "prod.yaml", &[]),
+            ("labctl certs list labs/prod", "labs/prod", &[]),
+            ("labctl certs list worker-0 worker-1", "inventory.yaml", &["worker-0", "worker-1"]),
+            ("labctl certs list prod.yaml worker-0", "prod.yaml", &["worker-0"]),
+        ] {
+            let list = list(line);
+            assert_eq!(
+                (list.target.lab().inventory.as_path(), list.target.nodes()),
+                (Path::new(inventory), &*nodes.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>())
+            );
+        }
+    }
+
+    #[test]
+    fn times_have_a_unit() {
+        assert_eq!(span("30d"), Ok(Duration::from_secs(30 * 86_400)));
+        assert_eq!(span("90s"), Ok(Duration::from_secs(90)));
+        for wrong in ["", "d", "30", "-1d", "1.5h", "30 d", "é", "999999d"] {
+            assert!(span(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn users_are_people() {
+        assert!(user("jane").is_ok() && subject("system:masters").is_ok());
+        for wrong in ["", "system:node:worker-0", " jane", "a\nb", &"x".repeat(65)] {
+            assert!(user(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Rotation: which stage the CAs and the service account key are at, and the steps from one stage to the next (pure).
+//!
+//! The stage is what lies in the pki folder, and what a node should have follows from it alone, so `up` converges to
+//! whichever stage a rotation is at:
+//!
+//! | stage | in the folder | what nodes have |
+//! |---|---|---|
+//! | settled | `NAME.crt`, `NAME.key` | the one CA |
+//! | trust | `NAME-next.*` and `sa-next.key` too | the new CA is trusted beside the old, which still signs |
+//! | replace | next has become `NAME.*`; `NAME-old.crt`, `sa-old.pub` are left of the old | the new CA signs, the old one is still trusted |
+//!
+//! After the last stage the old files are removed, and the lab is settled again. Steps may be cut off between any two:
+//! whatever is left then is either a stage, or [`unfinished`] knows the rest of the way.
+
+use std::collections::BTreeMap;
+
+use super::spec::{CA, ETCD_CA, FRONT_PROXY_CA};
+use super::store::{SERVICE_ACCOUNT_KEY, SERVICE_ACCOUNT_PUBLIC_KEY};
+
+/// The CAs, which are rotated together.
+pub const AUTHORITIES: [&str; 3] = [CA, ETCD_CA, FRONT_PROXY_CA];
+/// The service account key that signs after the next stage.
+pub const NEXT_SERVICE_ACCOUNT_KEY: &str = "sa-next.key";
+/// The public half of the service account key that signed before.
+pub const OLD_SERVICE_ACCOUNT_PUBLIC_KEY: &str = "sa-old.pub";
+
+/// Names in the pki folder and what is in those files.
+pub type Content = BTreeMap<String, Vec<u8>>;
+
+/// How far a rotation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stage {
+    /// None is going on.
+    #[default]
+    Settled,
+    /// The new CAs and key are trusted beside the old ones, which still sign.
+    Trust,
+    /// The new CAs and key sign; the old ones are still trusted.
+    Replace,
+}
+
+/// One change of the pki folder, whole or not at all.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Step {
+    /// A file gets this content.
+    Write(String, Vec<u8>),
+    /// A file takes another's place.
+    Rename(String, String),
+    /// A file goes.
+    Remove(String),
+}
+
+impl std::fmt::Debug for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Contents are keys.
+        match self {
+            Step::Write(name, _) => write!(f, "write {name}"),
+            Step::Rename(from, to) => write!(f, "rename {from} to {to}"),
+            Step::Remove(name) => write!(f, "remove {name}"),
+        }
+    }
+}
+
+/// The certificate of the CA that comes after `ca`.
+pub fn next_certificate(ca: &str) -> String {
+    format!("{ca}-next.crt")
+}
+
+/// The key of the CA that comes after `ca`.
+pub fn next_key(ca: &str) -> String {
+    format!("{ca}-next.key")
+}
+
+/// The certificate of the CA that `ca` has replaced.
+pub fn old_certificate(ca: &str) -> String {
+    format!("{ca}-old.crt")
+}
+
+/// Every name that only a rotation uses.
+pub fn names() -> impl Iterator<Item = String> {
+    let of_cas = AUTHORITIES.iter().flat_map(|ca| [next_certificate(ca), next_key(ca), old_certificate(ca)]);
+    of_cas.chain([NEXT_SERVICE_ACCOUNT_KEY, OLD_SERVICE_ACCOUNT_PUBLIC_KEY].map(str::to_owned))
+}
+
+/// The stage that a folder is at, half a step rounded up: what [`unfinished`] has yet to do belongs to it.
+pub fn stage(content: &Content) -> Stage {
+    if old_names().any(|name| content.contains_key(&name)) {
+        Stage::Replace
+    } else if next_names().any(|name| content.contains_key(&name)) {
+        Stage::Trust
+    } else {
+        Stage::Settled
+    }
+}
+
+/// What is left to do of a step from trust to replace that was cut off.
+pub fn unfinished(content: &Content) -> Vec<Step> {
+    // The old files are written first and removed last, so next and old together are only there in between.
+    if stage(content) == Stage::Replace { replace(content) } else { Vec::new() }
+}
+
+/// From trust to replace: every CA and the key that were trusted beside the old ones take their place.
+pub fn replace(content: &Content) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let has = |name: &str| content.contains_key(name);
+    for ca in AUTHORITIES {
+        let (next, key, old) = (next_certificate(ca), next_key(ca), old_certificate(ca));
+        if has(&next) {
+            if !has(&old)
+                && let Some(current) = content.get(&format!("{ca}.crt"))
+            {
+                steps.push(Step::Write(old, current.clone()));
+            }
+            // The key goes first, so that a certificate that is still called next says that this one is not done.
+            if has(&key) {
+                steps.push(Step::Rename(key, format!("{ca}.key")));
+            }
+            steps.push(Step::Rename(next, format!("{ca}.crt")));
+        }
+    }
+    if has(NEXT_SERVICE_ACCOUNT_KEY) {
+        if !has(OLD_SERVICE_ACCOUNT_PUBLIC_KEY)
+            && let Some(current) = content.get(SERVICE_ACCOUNT_PUBLIC_KEY)
+        {
+            steps.push(Step::Write(OLD_SERVICE_ACCOUNT_PUBLIC_KEY.to_owned(), current.clone()));
+        }
+        steps.push(Step::Rename(NEXT_SERVICE_ACCOUNT_KEY.to_owned(), SERVICE_ACCOUNT_KEY.to_owned()));
+    }
+    steps
+}
+
+/// From replace to settled: nothing trusts the old CAs and key any more.
+pub fn drop_old(content: &Content) -> Vec<Step> {
+    old_names().filter(|name| content.contains_key(name)).map(Step::Remove).collect()
+}
+
+/// What a folder holds after `steps`.
+pub fn apply(content: &mut Content, steps: &[Step]) {
+    for step in steps {
+        match step {
+            Step::Write(name, bytes) => {
+                content.insert(name.clone(), bytes.clone());
+            }
+            Step::Rename(from, to) => {
+                if let Some(bytes) = content.remove(from) {
+                    content.insert(to.clone(), bytes);
+                }
+            }
+            Step::Remove(name) => {
+                content.remove(name);
+            }
+        }
+    }
+}
+
+/// The certificates to trust for `ca`, one after another: the one that signs stands first.
+pub fn trusted(content: &Content, ca: &str) -> Option<Vec<u8>> {
+    let issuing = content.get(&format!("{ca}.crt"))?;
+    let others = [next_certificate(ca), old_certificate(ca)];
+    Some(joined([issuing].into_iter().chain(others.iter().filter_map(|name| content.get(name)))))
+}
+
+/// PEM files as one: the same twice is once, and each ends its last line.
+pub fn joined<'a>(files: impl Iterator<Item = &'a Vec<u8>>) -> Vec<u8> {
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for file in files {
+        let file = file.trim_ascii_end();
+        if !file.is_empty() && !parts.contains(&file) {
+            parts.push(file);
+        }
+    }
+    // A single file stays as it is, to the last byte.
+    let mut joined = parts.join(&b'\n');
+    joined.push(b'\n');
+    joined
+}
+
+fn old_names() -> impl Iterator<Item = String> {
+    AUTHORITIES.iter().map(|ca| old_certificate(ca)).chain([OLD_SERVICE_ACCOUNT_PUBLIC_KEY.to_owned()])
+}
+
+fn next_names() -> impl Iterator<Item = String> {
+    let of_cas = AUTHORITIES.iter().flat_map(|ca| [next_key(ca), next_certificate(ca)]);
+    of_cas.chain([NEXT_SERVICE_ACCOUNT_KEY.to_owned()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(names: &[(&str, &str)]) -> Content {
+        names.iter().map(|(name, text)| ((*name).to_owned(), format!("{text}\n").into_bytes())).collect()
+    }
+
+    fn settled() -> Content {
+        let mut content = folder(&[("sa.key", "k0"), ("sa.pub", "p0")]);
+        for ca in AUTHORITIES {
+            content.extend(folder(&[(&format!("{ca}.crt"), &format!("{ca} 0")), (&format!("{ca}.key"), "key 0")]));
+        }
+        content
+    }
+
+    fn trust() -> Content {
+        let mut content = settled();
+        content.extend(folder(&[("sa-next.key", "k1")]));
+        for ca in AUTHORITIES {
+            content.extend(folder(&[(&next_certificate(ca), &format!("{ca} 1")), (&next_key(ca), "key 1")]));
+        }
+        content
+    }
+
+    fn after(mut content: Content, steps: &[Step]) -> Content {
+        apply(&mut content, steps);
+        content
+    }
+
+    #[test]
+    fn a_rotation_goes_through_its_stages_and_ends_settled() {
+        assert_eq!(stage(&settled()), Stage::Settled);
+        assert_eq!(stage(&trust()), Stage::Trust);
+        assert_eq!(trusted(&trust(), CA).expect("a bundle"), b"ca 0\nca 1\n");
+        let replaced = after(trust(), &replace(&trust()));
+        assert_eq!(stage(&replaced), Stage::Replace);
+        assert_eq!(trusted(&replaced, CA).expect("a bundle"), b"ca 1\nca 0\n");
+        assert_eq!((&*replaced["ca.key"], &*replaced["sa.key"]), (&b"key 1\n"[..], &b"k1\n"[..]));
+        assert_eq!(replaced[OLD_SERVICE_ACCOUNT_PUBLIC_KEY], b"p0\n");
+        assert_eq!(unfinished(&replaced), []);
+        let dropped = after(replaced.clone(), &drop_old(&replaced));
+        assert_eq!(stage(&dropped), Stage::Settled);
+        assert_eq!(trusted(&dropped, ETCD_CA).expect("a bundle"), b"etcd/ca 1\n");
+        assert_eq!(dropped.keys().collect::<Vec<_>>(), settled().keys().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn replacing_can_be_cut_off_between_any_two_files() {
+        let steps = replace(&trust());
+        let whole = after(trust(), &steps);
+        for done in 1..=steps.len() {
+            let cut = after(trust(), &steps[..done]);
+            assert_eq!(stage(&cut), Stage::Replace, "after {:?}", &steps[..done]);
+            // And the rest of the way may be cut off again.
+            for again in 0..=unfinished(&cut).len() {
+                let twice = after(cut.clone(), &unfinished(&cut)[..again]);
+                assert_eq!(after(twice.clone(), &unfinished(&twice)), whole, "after {done} and {again} steps");
+            }
+        }
+    }
+
+    #[test]
+    fn dropping_can_be_cut_off_between_any_two_files() {
+        let replaced = after(trust(), &replace(&trust()));
+        let steps = drop_old(&replaced);
+        for done in 0..steps.len() {
+            let cut = after(replaced.clone(), &steps[..done]);
+            assert_eq!((stage(&cut), unfinished(&cut)), (Stage::Replace, Vec::new()));
+            assert_eq!(stage(&after(cut.clone(), &drop_old(&cut))), Stage::Settled);
+        }
+    }
+
+    #[test]
+    fn half_a_beginning_is_trusted_as_far_as_it_goes() {
+        let mut begun = settled();
+        begun.extend(folder(&[("ca-next.key", "key 1")]));
+        assert_eq!((stage(&begun), unfinished(&begun)), (Stage::Trust, Vec::new()));
+        assert_eq!(trusted(&begun, CA).expect("a bundle"), b"ca 0\n");
+    }
+
+    #[test]
+    fn no_step_shows_what_it_writes() {
+        let shown = format!("{:?}", replace(&trust()));
+        assert!(shown.contains("write ca-old.crt") && !shown.contains("ca 0"), "{shown}");
+    }
+}
