@@ -8,6 +8,7 @@ mod lab;
 mod backup;
 mod bring_up;
 mod nodes;
+mod teardown;
 
 use lab::Lab;
 
