@@ -3,6 +3,7 @@
 //! Every transport ends its commands the same way, so what they share is here: the collector, and the words for a
 //! command that took too long.
 
+use std::io;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -16,18 +17,27 @@ const SHOWN: usize = 80;
 pub(super) struct Collector {
     output: Output,
     lines: Option<UnboundedSender<String>>,
+    sink: Option<Box<dyn io::Write + Send>>,
     /// Where in standard output the first line begins that was not handed on yet.
     begun: usize,
 }
 
 impl Collector {
-    /// Nothing printed yet; complete lines of standard output will go to `lines`.
-    pub(super) fn new(lines: Option<UnboundedSender<String>>) -> Self {
-        Self { output: Output::default(), lines, begun: 0 }
+    /// Nothing printed yet; complete lines of standard output will go to `lines`, or all of it to `sink`.
+    pub(super) fn new(lines: Option<UnboundedSender<String>>, sink: Option<Box<dyn io::Write + Send>>) -> Self {
+        Self { output: Output::default(), lines, sink, begun: 0 }
     }
 
     /// The command printed `bytes` on standard output.
-    pub(super) fn stdout(&mut self, bytes: &[u8]) {
+    ///
+    /// # Errors
+    /// When they cannot be written where they should go. Until they are, no more is taken from the command.
+    pub(super) fn stdout(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(sink) = &mut self.sink {
+            let context =
+                |error: io::Error| io::Error::new(error.kind(), format!("cannot write what it printed: {error}"));
+            return sink.write_all(bytes).map_err(context);
+        }
         let mut looked = self.output.stdout.len();
         self.output.stdout.extend_from_slice(bytes);
         while let Some(end) = self.output.stdout[looked..].iter().position(|byte| *byte == b'\n') {
@@ -36,6 +46,7 @@ impl Collector {
             looked = end + 1;
             self.begun = looked;
         }
+        Ok(())
     }
 
     /// The command printed `bytes` on standard error.
@@ -92,9 +103,9 @@ mod tests {
     #[test]
     fn lines_come_whole_however_the_bytes_are_cut() {
         let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
-        let mut collector = Collector::new(Some(sender));
+        let mut collector = Collector::new(Some(sender), None);
         for piece in ["one\nt", "w", "o\n\nlast"] {
-            collector.stdout(piece.as_bytes());
+            collector.stdout(piece.as_bytes()).expect("kept");
         }
         collector.stderr(b"aside");
         let output = collector.finish(3);

@@ -31,6 +31,8 @@ pub struct Exec {
     pub stdin: Stdin,
     /// Gets each line of standard output as it comes.
     pub lines: Option<UnboundedSender<String>>,
+    /// Gets the standard output as it comes, which is then neither kept nor split into lines: for what may be large.
+    pub sink: Option<Box<dyn std::io::Write + Send>>,
     /// The command is given up after this.
     pub timeout: Duration,
 }
@@ -50,7 +52,7 @@ pub enum Stdin {
 pub struct Output {
     /// The exit code; 128 + n when signal n ended it.
     pub code: i32,
-    /// Standard output, whole.
+    /// Standard output, whole; empty when it went into a sink.
     pub stdout: Vec<u8>,
     /// Standard error, whole.
     pub stderr: Vec<u8>,
@@ -80,7 +82,7 @@ pub struct Traffic {
 impl Exec {
     /// `command` with nothing to read, given up after `timeout`.
     pub fn new(command: impl Into<String>, timeout: Duration) -> Self {
-        Self { command: command.into(), stdin: Stdin::Empty, lines: None, timeout }
+        Self { command: command.into(), stdin: Stdin::Empty, lines: None, sink: None, timeout }
     }
 
     /// The same with `stdin` to read.
@@ -92,6 +94,12 @@ impl Exec {
     /// The same with each line of standard output sent to `lines` as it comes.
     pub fn lines(mut self, lines: UnboundedSender<String>) -> Self {
         self.lines = Some(lines);
+        self
+    }
+
+    /// The same with standard output written to `sink`. What cannot be written ends the command.
+    pub fn sink(mut self, sink: impl std::io::Write + Send + 'static) -> Self {
+        self.sink = Some(Box::new(sink));
         self
     }
 }

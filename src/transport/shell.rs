@@ -47,7 +47,7 @@ impl Shell {
     /// # Errors
     /// When the shell cannot be started, the stream to send cannot be read, or the time is over.
     pub async fn exec(&self, exec: Exec) -> Result<Output, TransportError> {
-        let Exec { command, stdin, lines, timeout: limit } = exec;
+        let Exec { command, stdin, lines, sink, timeout: limit } = exec;
         let what = format!("run `{}` on this machine", shown(&command));
         let failed = |why: String| TransportError { what: what.clone(), why, help: None };
 
@@ -70,7 +70,7 @@ impl Shell {
             return Err(failed("its pipes are missing".into()));
         };
 
-        let mut collector = Collector::new(lines);
+        let mut collector = Collector::new(lines, sink);
         let mut status = None;
         let run = async {
             let feed = feed(input, stdin, &self.inner.traffic);
@@ -82,7 +82,7 @@ impl Shell {
                     fed = &mut feed, if feeding => { feeding = false; fed?; }
                     count = read(&mut stdout, &mut out), if out_open => {
                         out_open = count? > 0;
-                        collector.stdout(&out);
+                        collector.stdout(&out)?;
                     }
                     count = read(&mut stderr, &mut err), if err_open => {
                         err_open = count? > 0;
@@ -169,6 +169,20 @@ mod tests {
         let echoed = shell.exec(Exec::new("cat", LONG).stdin(Stdin::Bytes(vec![1; 3_000_000]))).await.expect("an end");
         assert_eq!(echoed.stdout.len(), 3_000_000);
         assert!(shell.traffic().bytes_sent.load(Ordering::Relaxed) >= 3_000_000);
+    }
+
+    #[tokio::test]
+    async fn output_goes_into_a_sink_and_a_full_one_ends_the_command() {
+        let mut file = tempfile::tempfile().expect("a file");
+        let sink = file.try_clone().expect("the same file");
+        let exec = Exec::new("head -c 3000000 /dev/zero; echo aside >&2", LONG).sink(sink);
+        let output = Shell::new().exec(exec).await.expect("an end");
+        assert_eq!(output, Output { code: 0, stdout: Vec::new(), stderr: b"aside\n".into() });
+        assert_eq!(std::io::Seek::stream_position(&mut file).expect("a position"), 3_000_000);
+
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a full device");
+        let error = Shell::new().exec(Exec::new("cat /dev/zero", LONG).sink(full)).await.expect_err("no room");
+        assert!(error.why.starts_with("cannot write what it printed: No space left"), "{error}");
     }
 
     #[tokio::test]

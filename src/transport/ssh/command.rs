@@ -35,9 +35,9 @@ impl Session {
     ///
     /// # Errors
     /// When the connection is lost, the command cannot be started, sudo refuses, the stream to send cannot be read,
-    /// or the time is over; the time counts from when a channel is free.
+    /// what it prints cannot be written, or the time is over; the time counts from when a channel is free.
     pub async fn exec(&self, exec: Exec) -> Result<Output, TransportError> {
-        let Exec { command, stdin, lines, timeout: limit } = exec;
+        let Exec { command, stdin, lines, sink, timeout: limit } = exec;
         let inner = &*self.inner;
         let what = format!("run `{}` on {}", shown(&command), inner.node);
         let line = as_root(&inner.user, &command);
@@ -72,7 +72,7 @@ impl Session {
 
         let (reader, writer) = channel.split();
         let mut abandon = Abandon(Some(writer));
-        let mut run = Run { collector: Collector::new(lines), code: None, refused: false, closed: false };
+        let mut run = Run { collector: Collector::new(lines, sink), code: None, refused: false, closed: false };
         let driven = match &abandon.0 {
             Some(writer) => timeout_at(deadline, run.drive(reader, writer, line, stdin, &inner.traffic)).await,
             None => Ok(Ok(())),
@@ -80,7 +80,7 @@ impl Session {
         match driven {
             Err(_) => return Err(timed_out(what, limit, run.code.is_some())),
             Ok(Err(error)) => {
-                return Err(TransportError { what, why: format!("cannot read what to send: {error}"), help: None });
+                return Err(TransportError { what, why: error.to_string(), help: None });
             }
             Ok(Ok(())) => {}
         }
@@ -126,7 +126,7 @@ struct Run {
 }
 
 impl Run {
-    /// Starts `line`, feeds it and drains it until the channel ends.
+    /// Starts `line`, feeds it and drains it until the channel ends. An error is one of this side's own files.
     async fn drive(
         &mut self,
         mut reader: ChannelReadHalf,
@@ -148,7 +148,7 @@ impl Run {
                     sent?;
                 }
                 message = reader.wait() => match message {
-                    Some(ChannelMsg::Data { data }) => self.collector.stdout(&data),
+                    Some(ChannelMsg::Data { data }) => self.collector.stdout(&data)?,
                     Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => self.collector.stderr(&data),
                     Some(ChannelMsg::ExitStatus { exit_status }) => {
                         self.code = Some(i32::try_from(exit_status).unwrap_or(i32::MAX));
@@ -209,13 +209,18 @@ async fn feed(writer: &ChannelWriteHalf<Msg>, stdin: Stdin, traffic: &Traffic) -
         }
         Stdin::Stream(mut stream, counter) => loop {
             let mut buffer = BytesMut::with_capacity(CHUNK);
-            if stream.read_buf(&mut buffer).await? == 0 || !send(buffer.freeze(), Some(&counter)).await {
+            let read = stream.read_buf(&mut buffer).await.map_err(unreadable)?;
+            if read == 0 || !send(buffer.freeze(), Some(&counter)).await {
                 break;
             }
         },
     }
     let _ = writer.eof().await;
     Ok(())
+}
+
+fn unreadable(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot read what to send: {error}"))
 }
 
 /// The line that the login shell of `user` gets, so that `command` runs in `sh` as root.
