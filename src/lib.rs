@@ -12,6 +12,7 @@
 //!                   │     desired states   │
 //!                   ├──> pki ──────────────┤
 //!                   ├──> bundle ───────────┤
+//!                   ├──> backup ───────────┤
 //!                   ├──> render ───────────┘
 //!                   │
 //!                   └──> local: nodes on this machine, made before the engine dials them
@@ -36,6 +37,7 @@
 //! | [`module`] | has one file for each kind of task: what to ask a node, what differs, what to send, and the same by hand |
 //! | [`pki`] | says which certificates a lab needs, issues what is missing, and keeps it |
 //! | [`bundle`] | opens the folder of binaries and images that a lab is built from, or makes it of official releases |
+//! | [`backup`] | says what is in a backup, writes and reads it so that no byte can change unnoticed |
 //! | [`render`] | turns a template and what is known of a node into the text of a file |
 //! | [`playbook`] | is the typed vocabulary of the runbook, and reads it from YAML |
 //! | [`plan`] | works out what is desired on each node, and holds it against what was found there |
@@ -106,6 +108,7 @@
 //! `admin.conf`, `known_hosts`, `lock`, `runs/`, and for local nodes `ssh/` and `nodes/`. What can be had again, releases
 //! and the local nodes' base image, lies in the cache ([`lab::cache_directory`]).
 
+pub mod backup;
 pub mod bundle;
 pub mod cli;
 pub mod cluster;

@@ -26,6 +26,11 @@ const ROOMS: &[Room] = &[
         &["cluster", "event"],
         "a bundle is made for a version; it must not know what is done with its files",
     ),
+    room(
+        "backup",
+        &["cluster"],
+        "what is in a backup follows from the lab alone; who takes or restores one is not its business",
+    ),
     room("render", &["cluster"], "a file is made of a template and the cluster, so that a render is the same anywhere"),
     room("playbook", &["cluster", "module"], "it is the vocabulary of the YAML: roles and modules, still unrendered"),
     room(
@@ -51,6 +56,7 @@ const ROOMS: &[Room] = &[
     room(
         "commands",
         &[
+            "backup",
             "bundle",
             "cli",
             "cluster",

@@ -1,0 +1,467 @@
+//! The archive of a backup: written whole or not at all, and read only when every byte is as it was written.
+//!
+//! The file is a `tar.gz`, followed by a second, empty gzip member whose comment is the SHA-256 of everything before
+//! it. Tools pass over such a member, so `tar xzf` unpacks a backup; and a byte that changed anywhere, also where gzip
+//! and tar would not look (their headers, the padding of blocks), is found before anything is believed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Component, Path, PathBuf};
+
+use flate2::read::GzDecoder;
+use flate2::{Compression, GzBuilder};
+use sha2::{Digest, Sha256};
+
+use super::{BackupError, ESSENTIAL, FORMAT, Manifest};
+
+const MANIFEST: &str = "manifest.json";
+const INVENTORY: &str = "inventory.yaml";
+const SNAPSHOT: &str = "snapshot.db";
+const SUMS: &str = "SHA256SUMS";
+const PKI: &str = "pki/";
+
+/// What every file but the snapshot may have at most: far more than any certificate or inventory has.
+const LONGEST: u64 = 16 * 1024 * 1024;
+
+/// How a gzip member with a comment begins: magic, deflate, flag, no time, no level, no system.
+const TRAILER_HEAD: &[u8] = b"\x1f\x8b\x08\x10\0\0\0\0\0\xffsha256 ";
+/// How it ends: the comment's end, nothing deflated, and the checksum and length of nothing.
+const TRAILER_TAIL: &[u8] = b"\0\x03\0\0\0\0\0\0\0\0\0";
+const TRAILER: usize = TRAILER_HEAD.len() + 64 + TRAILER_TAIL.len();
+
+/// How a tar.gz begins.
+const GZIP: &[u8] = b"\x1f\x8b\x08";
+
+/// A backup that was read and found to be whole. The snapshot is not part of it: that may be large.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Archive {
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// The inventory.
+    pub inventory: Vec<u8>,
+    /// Certificates and keys, by their path below the pki folder.
+    pub pki: BTreeMap<String, Vec<u8>>,
+    /// SHA-256 of the snapshot, lower-case hex.
+    pub snapshot_sha256: String,
+}
+
+impl std::fmt::Debug for Archive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Names only: there are keys in it.
+        f.debug_struct("Archive").field("manifest", &self.manifest).field("pki", &self.pki.keys()).finish()
+    }
+}
+
+/// Everything below a pki folder, by path; empty when there is no such folder.
+///
+/// # Errors
+/// When something in it cannot be read, or is neither a file nor a folder.
+pub fn read_pki(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, BackupError> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(next) = open.pop() {
+        let error = |cause| BackupError::Io { doing: "read", path: next.clone(), cause };
+        let entries = match fs::read_dir(&next) {
+            Ok(entries) => entries,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound && next == folder => return Ok(found),
+            Err(cause) => return Err(error(cause)),
+        };
+        for entry in entries {
+            let path = entry.map_err(error)?.path();
+            if path.is_dir() {
+                open.push(path);
+                continue;
+            }
+            let bytes =
+                fs::read(&path).map_err(|cause| BackupError::Io { doing: "read", path: path.clone(), cause })?;
+            let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
+            found.insert(name, bytes);
+        }
+    }
+    Ok(found)
+}
+
+/// Refuses a place where a backup cannot go, before one is made: another file is there (unless `replace`), or no folder.
+///
+/// # Errors
+/// What is in the way.
+pub fn check_place(path: &Path, replace: bool) -> Result<(), BackupError> {
+    let io = |cause| BackupError::Io { doing: "write", path: path.to_owned(), cause };
+    if path.file_name().is_none() || path.is_dir() {
+        return Err(io(io::ErrorKind::IsADirectory.into()));
+    }
+    let folder = folder_of(path);
+    if !folder.is_dir() {
+        return Err(BackupError::Io { doing: "write into", path: folder, cause: io::ErrorKind::NotFound.into() });
+    }
+    if fs::symlink_metadata(path).is_ok() && !replace {
+        return Err(BackupError::Exists { path: path.to_owned() });
+    }
+    Ok(())
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
+}
+
+/// A file without a name, for the snapshot on its way: whatever happens, nothing of it is left.
+///
+/// # Errors
+/// When none can be made beside `path`.
+pub fn scratch(path: &Path) -> Result<File, BackupError> {
+    let folder = folder_of(path);
+    tempfile::tempfile_in(&folder).map_err(|cause| BackupError::Io { doing: "write into", path: folder, cause })
+}
+
+/// Writes a backup to `path`, 0600, and gives back its length. It appears there whole or not at all.
+///
+/// `created` is the time that its entries carry, in seconds since 1970.
+///
+/// # Errors
+/// When it cannot be written, or the snapshot cannot be read.
+pub fn write(path: &Path, archive: &Archive, snapshot: &mut File, created: u64) -> Result<u64, BackupError> {
+    let io = |cause| BackupError::Io { doing: "write", path: path.to_owned(), cause };
+    // One name, so that what a killed run has left is replaced by the next one.
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let part = Part(folder_of(path).join(format!(".{name}.part")));
+    match fs::remove_file(&part.0) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(io(cause)),
+        _ => {}
+    }
+    let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part.0).map_err(io)?;
+    let mut sink = Hashing::new(BufWriter::new(&file));
+    pack(&mut sink, archive, snapshot, created).map_err(io)?;
+    let trailer = trailer(&sink.hex());
+    sink.inner.write_all(&trailer).map_err(io)?;
+    let length = sink.length + trailer.len() as u64;
+    sink.inner.flush().map_err(io)?;
+    drop(sink);
+    file.sync_all().map_err(io)?;
+    fs::rename(&part.0, path).map_err(io)?;
+    // The new name must survive a power failure too.
+    File::open(folder_of(path)).and_then(|folder| folder.sync_all()).map_err(io)?;
+    Ok(length)
+}
+
+/// A file that is removed unless it got its real name.
+struct Part(PathBuf);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn trailer(sha256: &str) -> Vec<u8> {
+    [TRAILER_HEAD, sha256.as_bytes(), TRAILER_TAIL].concat()
+}
+
+fn pack(sink: impl Write, archive: &Archive, snapshot: &mut File, created: u64) -> io::Result<()> {
+    let mut tar = tar::Builder::new(GzBuilder::new().write(sink, Compression::default()));
+    let header = |size: u64| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(size);
+        header.set_mode(0o600);
+        header.set_mtime(created);
+        header
+    };
+    let mut sums = String::new();
+    let manifest = serde_json::to_vec_pretty(&archive.manifest).map_err(io::Error::other)?;
+    let small = [(MANIFEST.to_owned(), &manifest), (INVENTORY.to_owned(), &archive.inventory)];
+    let pki = archive.pki.iter().map(|(name, bytes)| (format!("{PKI}{name}"), bytes));
+    for (name, bytes) in small.into_iter().chain(pki) {
+        tar.append_data(&mut header(bytes.len() as u64), &name, bytes.as_slice())?;
+        sums.push_str(&format!("{}  {name}\n", hex::encode(Sha256::digest(bytes))));
+    }
+    snapshot.seek(SeekFrom::Start(0))?;
+    tar.append_data(&mut header(archive.manifest.size), SNAPSHOT, BufReader::new(snapshot))?;
+    sums.push_str(&format!("{}  {SNAPSHOT}\n", archive.snapshot_sha256));
+    tar.append_data(&mut header(sums.len() as u64), SUMS, sums.as_bytes())?;
+    tar.into_inner()?.finish()?;
+    Ok(())
+}
+
+/// Reads the backup at `path`, and writes its snapshot to `snapshot`.
+///
+/// # Errors
+/// When the file is something else than a backup, when any byte of it changed, when it is cut short, or when it lacks
+/// something that no lab can do without.
+pub fn read(path: &Path, snapshot: &mut dyn Write) -> Result<Archive, BackupError> {
+    let io = |cause| BackupError::Io { doing: "read", path: path.to_owned(), cause };
+    let foreign = |why: &str| BackupError::Foreign { path: path.to_owned(), why: why.to_owned() };
+    let damaged = |why: String| BackupError::Damaged { path: path.to_owned(), why };
+    let mut file = File::open(path).map_err(io)?;
+    let metadata = file.metadata().map_err(io)?;
+    if !metadata.is_file() {
+        return Err(foreign("it is not a file"));
+    }
+    let mut head = [0; 3];
+    if file.read_exact(&mut head).is_err() || head != GZIP {
+        return Err(foreign("it does not begin as a tar.gz does"));
+    }
+    file.rewind().map_err(io)?;
+    let length = metadata.len().saturating_sub(TRAILER as u64);
+    let mut whole = Hashing::new(io::sink());
+    io::copy(&mut (&mut file).take(length), &mut whole).map_err(io)?;
+    let mut end = Vec::new();
+    file.read_to_end(&mut end).map_err(io)?;
+    if end != trailer(&whole.hex()) {
+        let cut = !end.ends_with(TRAILER_TAIL) || !end.starts_with(TRAILER_HEAD);
+        return Err(damaged(if cut {
+            "its end is not a backup's, so it was cut short, something was added, or it is another tar.gz".to_owned()
+        } else {
+            "its checksum is another than the one that was written with it".to_owned()
+        }));
+    }
+    file.rewind().map_err(io)?;
+    unpack(BufReader::new(file).take(length), snapshot).map_err(|why| match why {
+        Unpack::Io(cause) => io(cause),
+        Unpack::Damaged(why) => damaged(why),
+        Unpack::Newer(found) => BackupError::Newer { path: path.to_owned(), found },
+    })
+}
+
+/// Why an archive whose bytes are as they were written cannot be used all the same.
+enum Unpack {
+    Io(io::Error),
+    Damaged(String),
+    Newer(u32),
+}
+
+impl From<io::Error> for Unpack {
+    fn from(cause: io::Error) -> Self {
+        Self::Io(cause)
+    }
+}
+
+fn unpack(stream: impl Read, snapshot: &mut dyn Write) -> Result<Archive, Unpack> {
+    let mut tar = tar::Archive::new(GzDecoder::new(stream));
+    let mut small: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    let mut sums: BTreeSet<String> = BTreeSet::new();
+    let mut snapshot_sum = None;
+    for entry in tar.entries()? {
+        let mut entry = entry?;
+        let name = name(&entry.path()?).ok_or_else(|| Unpack::Damaged("a name in it leads elsewhere".to_owned()))?;
+        let sum = if name == SNAPSHOT {
+            let mut hashing = Hashing::new(&mut *snapshot);
+            io::copy(&mut entry, &mut hashing)?;
+            snapshot_sum = Some((hashing.hex(), hashing.length));
+            hashing.hex()
+        } else {
+            let mut bytes = Vec::new();
+            (&mut entry).take(LONGEST).read_to_end(&mut bytes)?;
+            let sum = hex::encode(Sha256::digest(&bytes));
+            small.insert(name.clone(), bytes);
+            sum
+        };
+        if name != SUMS {
+            sums.insert(format!("{sum}  {name}"));
+        }
+    }
+    snapshot.flush()?;
+    let mut take = |name: &str| small.remove(name).ok_or_else(|| Unpack::Damaged(format!("there is no {name} in it")));
+    let written = take(SUMS)?;
+    let manifest = take(MANIFEST)?;
+    // The format first: a later one may have other files, and other fields.
+    let format: Format = serde_json::from_slice(&manifest)
+        .map_err(|error| Unpack::Damaged(format!("its {MANIFEST} cannot be read: {error}")))?;
+    if format.format > FORMAT {
+        return Err(Unpack::Newer(format.format));
+    }
+    let manifest: Manifest = serde_json::from_slice(&manifest)
+        .map_err(|error| Unpack::Damaged(format!("its {MANIFEST} cannot be read: {error}")))?;
+    let inventory = take(INVENTORY)?;
+    let written = String::from_utf8_lossy(&written);
+    if written.lines().map(str::to_owned).collect::<BTreeSet<_>>() != sums {
+        return Err(Unpack::Damaged(format!("its files are not those that its {SUMS} lists")));
+    }
+    let (snapshot_sha256, size) =
+        snapshot_sum.ok_or_else(|| Unpack::Damaged(format!("there is no {SNAPSHOT} in it")))?;
+    if size != manifest.size {
+        return Err(Unpack::Damaged(format!("its {SNAPSHOT} has {size} bytes, and {} were written", manifest.size)));
+    }
+    let mut pki = BTreeMap::new();
+    for (name, bytes) in small {
+        let Some(name) = name.strip_prefix(PKI) else {
+            return Err(Unpack::Damaged(format!("nobody knows what {name} is doing in it")));
+        };
+        pki.insert(name.to_owned(), bytes);
+    }
+    if let Some(name) = ESSENTIAL.into_iter().find(|name| !pki.contains_key(*name)) {
+        return Err(Unpack::Damaged(format!("there is no {PKI}{name} in it")));
+    }
+    Ok(Archive { manifest, inventory, pki, snapshot_sha256 })
+}
+
+#[derive(serde::Deserialize)]
+struct Format {
+    format: u32,
+}
+
+/// The name of an entry, when it stays where it is unpacked.
+fn name(path: &Path) -> Option<String> {
+    let plain = path.components().all(|component| matches!(component, Component::Normal(_)));
+    path.to_str().filter(|name| plain && !name.is_empty()).map(str::to_owned)
+}
+
+/// Passes bytes on and hashes them on the way.
+struct Hashing<W> {
+    inner: W,
+    hasher: Sha256,
+    length: u64,
+}
+
+impl<W> Hashing<W> {
+    fn new(inner: W) -> Self {
+        Self { inner, hasher: Sha256::new(), length: 0 }
+    }
+
+    fn hex(&self) -> String {
+        hex::encode(self.hasher.clone().finalize())
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        self.length += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::backup::tests::manifest;
+
+    const DATA: &[u8] = b"etcd's own bytes, whatever they are";
+
+    fn archive() -> Archive {
+        let pki = ESSENTIAL.iter().map(|name| ((*name).to_owned(), format!("the {name}").into_bytes()));
+        Archive {
+            manifest: Manifest { size: DATA.len() as u64, ..manifest() },
+            inventory: b"name: sandbox\n".to_vec(),
+            pki: pki.chain([("nodes/worker-0/kubelet.crt".to_owned(), b"a leaf".to_vec())]).collect(),
+            snapshot_sha256: hex::encode(Sha256::digest(DATA)),
+        }
+    }
+
+    fn written(archive: &Archive) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("lab.backup");
+        let mut snapshot = scratch(&path).expect("a file");
+        snapshot.write_all(DATA).expect("written");
+        let length = write(&path, archive, &mut snapshot, 1_000_000_000).expect("written");
+        assert_eq!(length, fs::metadata(&path).expect("there").len());
+        (folder, path)
+    }
+
+    fn refused(bytes: &[u8]) -> BackupError {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("lab.backup");
+        fs::write(&path, bytes).expect("written");
+        read(&path, &mut io::sink()).expect_err("no backup")
+    }
+
+    #[test]
+    fn what_was_written_is_read_back_and_is_private() {
+        let (folder, path) = written(&archive());
+        let mut snapshot = Vec::new();
+        assert_eq!(read(&path, &mut snapshot).expect("whole"), archive());
+        assert_eq!(snapshot, DATA);
+        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        let names: Vec<_> = fs::read_dir(folder.path()).expect("a folder").flatten().map(|e| e.file_name()).collect();
+        assert_eq!(names, ["lab.backup"], "nothing is left beside it");
+    }
+
+    #[test]
+    fn tar_unpacks_it_and_its_sums_can_be_checked_by_hand() {
+        let (folder, path) = written(&archive());
+        let command = format!("tar xzf {} && sha256sum --quiet -c SHA256SUMS", path.display());
+        let output = std::process::Command::new("sh").args(["-c", &command]).current_dir(folder.path()).output();
+        let output = output.expect("a shell");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "tar has nothing to complain about");
+    }
+
+    #[test]
+    fn a_byte_that_changed_anywhere_is_found() {
+        let (_folder, path) = written(&archive());
+        let good = fs::read(&path).expect("read");
+        for at in 0..good.len() {
+            for flip in [0x01, 0x80, 0xff] {
+                let mut bad = good.clone();
+                bad[at] ^= flip;
+                let error = refused(&bad);
+                assert!(matches!(error, BackupError::Damaged { .. } | BackupError::Foreign { .. }), "{at}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_archive_that_is_cut_short_or_grew_is_refused() {
+        let (_folder, path) = written(&archive());
+        let good = fs::read(&path).expect("read");
+        for length in 0..good.len() {
+            refused(&good[..length]);
+        }
+        assert!(refused(&good[..good.len() - 1]).to_string().contains("cut short"));
+        refused(&[good.as_slice(), b"\n"].concat());
+        refused(&[good.as_slice(), good.as_slice()].concat());
+        refused(&good[1..]);
+    }
+
+    #[test]
+    fn other_files_are_not_taken_for_backups() {
+        assert!(refused(b"").to_string().ends_with("it does not begin as a tar.gz does"));
+        assert!(refused(b"PK\x03\x04 a zip").to_string().contains("is no backup of labctl's"));
+        let folder = tempfile::tempdir().expect("a folder");
+        let error = read(folder.path(), &mut io::sink()).expect_err("a folder");
+        assert!(error.to_string().contains("it is not a file"), "{error}");
+        let error = read(&folder.path().join("none"), &mut io::sink()).expect_err("nothing");
+        assert!(matches!(error, BackupError::Io { .. }), "{error}");
+    }
+
+    #[test]
+    fn an_archive_that_says_something_else_than_it_holds_is_refused() {
+        let refused = |archive: &Archive| {
+            let (_folder, path) = written(archive);
+            read(&path, &mut io::sink()).expect_err("refused").to_string()
+        };
+        let mut lacking = archive();
+        lacking.pki.remove("encryption.key");
+        assert!(refused(&lacking).contains("there is no pki/encryption.key in it"));
+        let mut newer = archive();
+        newer.manifest.format = FORMAT + 1;
+        assert!(refused(&newer).contains("has format 2, and this labctl reads formats up to 1"));
+        let other = Archive { snapshot_sha256: "00".repeat(32), ..archive() };
+        assert!(refused(&other).contains("its files are not those that its SHA256SUMS lists"));
+    }
+
+    #[test]
+    fn a_backup_replaces_nothing_unless_it_may() {
+        let (folder, path) = written(&archive());
+        assert!(matches!(check_place(&path, false), Err(BackupError::Exists { .. })));
+        check_place(&path, true).expect("it may");
+        check_place(&folder.path().join("new"), false).expect("nothing is there");
+        check_place(folder.path(), true).expect_err("a folder is there");
+        check_place(&folder.path().join("none/new"), true).expect_err("there is no such folder");
+    }
+
+    #[test]
+    fn names_stay_inside() {
+        assert_eq!(name(Path::new("pki/etcd/ca.crt")).as_deref(), Some("pki/etcd/ca.crt"));
+        for bad in ["../x", "/etc/passwd", "pki/../../x", ""] {
+            assert_eq!(name(Path::new(bad)), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The shell text that has a controller make a snapshot of etcd, and what it says about it: pure.
+//!
+//! The snapshot is the command's standard output, and nothing else is. What is known about it comes before it on the
+//! standard error, in lines that begin with `@`.
+
+use serde::Deserialize;
+
+/// What a controller says of the snapshot that it has made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// etcd's version.
+    pub etcd: String,
+    /// The members of etcd, by name.
+    pub members: Vec<String>,
+    /// The hash that etcd's own tool works out over all of the snapshot's keys and values.
+    pub hash: u32,
+    /// The newest revision in it.
+    pub revision: u64,
+    /// How many keys it holds.
+    pub keys: u64,
+    /// SHA-256 of the file, lower-case hex.
+    pub sha256: String,
+    /// Length of the file in bytes.
+    pub size: u64,
+}
+
+/// What the controller runs. Nothing of it stays there: the copy lies in a folder for root's eyes that goes with the
+/// command, however that ends; what a power failure leaves, the next one removes.
+pub const SCRIPT: &str = r#"set -eu
+umask 077
+LC_ALL=C
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export LC_ALL PATH
+state=/var/lib/labctl
+fail() { echo "$*" >&2; exit 1; }
+etcd() {
+  etcdctl --endpoints https://127.0.0.1:2379 --cacert /etc/kubernetes/pki/etcd/ca.crt \
+    --cert /etc/kubernetes/pki/etcd/healthcheck-client.crt --key /etc/kubernetes/pki/etcd/healthcheck-client.key "$@"
+}
+command -v etcdctl >/dev/null || fail 'there is no etcdctl here'
+# A healthy member has answered a read that most members agreed on, so it has all that was written before.
+said=$(etcd endpoint health 2>&1) || fail "its etcd is not healthy: $said"
+mkdir -p "$state"
+for old in "$state"/snapshot.*; do
+  pid=${old#"$state"/snapshot.} && pid=${pid%%.*}
+  [ -e "/proc/$pid/exe" ] || rm -rf "$old"
+done
+here=$(mktemp -d "$state/snapshot.$$.XXXXXXXX")
+trap 'rm -rf "$here"' EXIT
+trap 'exit 1' HUP INT TERM PIPE
+status=$(etcd endpoint status -w json)
+size=$(printf %s "$status" | sed -n 's/.*"dbSize":\([0-9]*\).*/\1/p')
+free=$(df -P -B1 "$here" | awk 'NR == 2 {print $4}')
+[ "$free" -gt $((${size:-0} + 33554432)) ] || fail "a snapshot takes $size bytes, and $state has $free bytes left"
+said=$(etcd snapshot save "$here/snapshot.db" 2>&1) || fail "$said"
+# etcd 3.4 has no etcdutl; its etcdctl knows the same words.
+tool=$(command -v etcdutl || command -v etcdctl)
+facts=$("$tool" snapshot status "$here/snapshot.db" -w json 2>"$here/said") || fail "the snapshot is not whole: $(cat "$here/said")"
+sum=$(sha256sum < "$here/snapshot.db")
+{
+  printf '@endpoint %s\n' "$status"
+  printf '@members %s\n' "$(etcd member list -w json)"
+  printf '@status %s\n' "$facts"
+  printf '@file %s %s\n' "${sum%% *}" "$(stat -c %s "$here/snapshot.db")"
+} >&2
+cat "$here/snapshot.db"
+"#;
+
+#[derive(Deserialize)]
+struct Endpoint {
+    #[serde(rename = "Status")]
+    status: EndpointStatus,
+}
+
+#[derive(Deserialize)]
+struct EndpointStatus {
+    version: String,
+}
+
+#[derive(Deserialize)]
+struct Members {
+    members: Vec<Member>,
+}
+
+#[derive(Deserialize)]
+struct Member {
+    #[serde(default)]
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    hash: u32,
+    revision: u64,
+    #[serde(rename = "totalKey")]
+    keys: u64,
+}
+
+/// Reads what [`SCRIPT`] said on the standard error.
+///
+/// # Errors
+/// The line that is missing or makes no sense.
+pub fn parse(said: &str) -> Result<Taken, String> {
+    fn json<T: serde::de::DeserializeOwned>(name: &str, text: &str) -> Result<T, String> {
+        serde_json::from_str(text).map_err(|error| format!("{name} of etcd cannot be read: {error}"))
+    }
+    let after = |word: &str| {
+        let line = said.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(' '));
+        line.ok_or_else(|| format!("it did not say {word}"))
+    };
+    let endpoints: Vec<Endpoint> = json("the status", after("@endpoint")?)?;
+    let endpoint = endpoints.into_iter().next().ok_or("etcd has no status")?;
+    let members: Members = json("the list of members", after("@members")?)?;
+    let status: Status = json("the snapshot's status", after("@status")?)?;
+    let file = after("@file")?;
+    let (sha256, size) = file.split_once(' ').ok_or("it did not say how long the snapshot is")?;
+    Ok(Taken {
+        etcd: endpoint.status.version,
+        members: members.members.into_iter().map(|member| member.name).collect(),
+        hash: status.hash,
+        revision: status.revision,
+        keys: status.keys,
+        sha256: sha256.to_owned(),
+        size: size.trim().parse().map_err(|_| format!("`{size}` is no length"))?,
+    })
+}
+
+/// What was said on the standard error of a command that failed, without the lines for a program.
+pub fn complaint(said: &str) -> String {
+    let lines: Vec<&str> = said.lines().filter(|line| !line.starts_with('@') && !line.trim().is_empty()).collect();
+    if lines.is_empty() { "it said nothing".to_owned() } else { lines.join("\n") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAID: &str = concat!(
+        "@endpoint [{\"Endpoint\":\"https://127.0.0.1:2379\",\"Status\":{\"header\":{\"cluster_id\":14841639068965178418},",
+        "\"version\":\"3.6.16\",\"dbSize\":2412544,\"leader\":1,\"raftIndex\":999}}]\n",
+        "@members {\"header\":{},\"members\":[{\"ID\":1,\"name\":\"c0\",\"peerURLs\":[\"https://10.0.0.1:2380\"]},{\"ID\":2}]}\n",
+        "@status {\"hash\":3735928559,\"revision\":871,\"totalKey\":312,\"totalSize\":2412544,\"version\":\"3.6.0\"}\n",
+        "@file aabb 2412576\n"
+    );
+
+    #[test]
+    fn what_a_controller_says_is_understood() {
+        let taken = parse(SAID).expect("whole");
+        // A member that was added and has never started has no name yet.
+        assert_eq!(taken.members, ["c0", ""]);
+        assert_eq!((taken.etcd.as_str(), taken.hash, taken.revision, taken.keys), ("3.6.16", 3_735_928_559, 871, 312));
+        assert_eq!((taken.sha256.as_str(), taken.size), ("aabb", 2_412_576));
+    }
+
+    #[test]
+    fn half_of_what_a_controller_says_is_refused() {
+        let lines: Vec<&str> = SAID.lines().collect();
+        for left_out in 0..lines.len() {
+            let mut lines = lines.clone();
+            lines.remove(left_out);
+            let error = parse(&lines.join("\n")).expect_err("a line is missing");
+            assert!(error.starts_with("it did not say @"), "{error}");
+        }
+        assert_eq!(complaint("@file x\nno room\n\n"), "no room");
+    }
+
+    #[test]
+    fn the_script_is_a_shell_script() {
+        let output = std::process::Command::new("sh").args(["-n", "-c", SCRIPT]).output().expect("a shell");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
