@@ -365,8 +365,7 @@ fn a_lost_ca_or_secret_is_never_replaced_silently() {
             lab.refuses(&cluster),
             format!(
                 "pki/{name} is missing, but {evidence} is there: this lab already runs with the lost one, and a new one \
-                 would not fit; restore it from a backup of the lab directory, or fetch it from a \
-                 controller's /etc/kubernetes/pki"
+                 would not fit; `labctl recover` reads it back from a controller"
             )
         );
     }

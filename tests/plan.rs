@@ -12,6 +12,7 @@ use std::path::Path;
 use labctl::bundle::{Bundle, BundleFile};
 use labctl::cluster::Cluster;
 use labctl::lab::LabDirectory;
+use labctl::module::file::Blob;
 use labctl::module::{Desired, Facts, State};
 use labctl::pki::{kubeconfig::kubeconfigs, store};
 use labctl::plan::expand::{Materials, expand};
@@ -59,7 +60,11 @@ impl Workshop {
 
     fn expand(&self, playbook: &labctl::playbook::Playbook) -> Result<Vec<DesiredPlay>, String> {
         let Self { cluster, pki, kubeconfigs, bundle, renderer, artefacts } = self;
-        let materials = Materials { cluster, pki, kubeconfigs, bundle, renderer, artefacts };
+        let name = "backup/snapshot.db".to_owned();
+        let sha256 = labctl::module::file::Content::inline(name.as_bytes()).sha256().to_owned();
+        let snapshot = Blob { sha256, size: 1, source: "/snapshot.db".into(), name: name.clone() };
+        let handed = &BTreeMap::from([(name, snapshot)]);
+        let materials = Materials { cluster, pki, kubeconfigs, bundle, renderer, artefacts, handed };
         expand(playbook, &materials).map_err(|error| error.to_string())
     }
 

@@ -1,5 +1,6 @@
 //! The command line: definitions only. What a verb does lies in `commands`, what it prints in `report`.
 
+mod etcd;
 mod timeline;
 
 use std::num::NonZeroUsize;
@@ -9,6 +10,7 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub use self::etcd::{Backup, Etcd, Recover, Restore};
 use crate::report::Output;
 pub use timeline::Timeline;
 
@@ -160,6 +162,24 @@ Examples:
 Example:
   labctl kubeconfig > lab.conf")]
     Kubeconfig(Kubeconfig),
+    /// Back up etcd with all that is needed to read it, or restore a backup
+    #[command(subcommand)]
+    Etcd(Etcd),
+    /// Rebuild a lost lab directory from a controller
+    #[command(
+        long_about = "\
+Rebuild a lost lab directory from a controller.
+
+A controller has the lab's certificate authorities, the key of the service accounts and the one that Secrets are \
+encrypted with; every node has its own certificates. They are read back and checked, and written to the lab directory \
+as they were. Nothing on any node is changed, and nothing in the lab directory that differs is written over.",
+        after_help = "\
+Examples:
+  labctl recover
+  labctl recover prod.yaml --from controller-1
+  labctl recover prod.yaml --accept-new-host-keys   on a workstation that has never met the nodes"
+    )]
+    Recover(Recover),
     /// Fetch, list or check the releases that a lab is built from
     #[command(subcommand)]
     Bundle(Bundle),

@@ -3,10 +3,13 @@
 mod bundle;
 mod converge;
 mod down;
+mod etcd;
 mod explain;
 mod kubeconfig;
 mod playbook;
+mod recover;
 mod render;
+mod restore;
 mod session;
 mod smoke;
 mod ssh;
@@ -18,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 
-use crate::cli::{Cli, Verb};
+use crate::cli::{Cli, Etcd, Verb};
 use crate::report::Reporter;
 
 /// How a verb ended.
@@ -114,6 +117,9 @@ async fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<Exit, Stop> {
         Verb::Ssh(args) => ssh::ssh(args, reporter),
         Verb::Timeline(args) => timeline::timeline(args, reporter),
         Verb::Kubeconfig(args) => kubeconfig::kubeconfig(args, reporter),
+        Verb::Etcd(Etcd::Backup(args)) => etcd::backup(args, global, reporter).await,
+        Verb::Etcd(Etcd::Restore(args)) => restore::restore(args, global, reporter).await,
+        Verb::Recover(args) => recover::recover(args, global, reporter).await,
         Verb::Bundle(verb) => bundle::bundle(verb, reporter).await,
         Verb::Playbook(verb) => playbook::playbook(verb, reporter),
         Verb::Completions { shell } => {

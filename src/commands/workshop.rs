@@ -9,13 +9,14 @@ use crate::bundle::Bundle;
 use crate::cli::Sources;
 use crate::cluster::{Cluster, Node};
 use crate::event::{Event, Events};
-use crate::lab::cache_directory;
+use crate::lab::{LabDirectory, cache_directory};
+use crate::module::file::Blob;
 use crate::pki::{kubeconfig::kubeconfigs, store};
 use crate::plan::DesiredPlay;
 use crate::plan::expand::{Materials, expand};
 use crate::playbook::Playbook;
 use crate::render::Renderer;
-use crate::render::context::Artefacts;
+use crate::render::context::{Artefacts, Restore};
 use crate::report::Reporter;
 
 /// What plans are made from, owned.
@@ -25,6 +26,7 @@ pub struct Workshop {
     bundle: Bundle,
     renderer: Renderer,
     artefacts: Artefacts,
+    handed: BTreeMap<String, Blob>,
 }
 
 impl Workshop {
@@ -39,8 +41,9 @@ impl Workshop {
             .iter()
             .filter_map(|(name, file)| Some((name.strip_prefix("image/")?.to_owned(), file.image.clone()?)));
         let versions = bundle.files.iter().map(|(name, file)| (name.clone(), file.version.clone()));
-        let artefacts = Artefacts { images: images.collect(), versions: versions.collect(), encryption_key };
-        Ok(Self { pki, kubeconfigs, bundle, renderer, artefacts })
+        let artefacts =
+            Artefacts { images: images.collect(), versions: versions.collect(), encryption_key, restore: None };
+        Ok(Self { pki, kubeconfigs, bundle, renderer, artefacts, handed: BTreeMap::new() })
     }
 
     /// What the playbook desires, worked out for every node.
@@ -52,8 +55,16 @@ impl Workshop {
             bundle: &self.bundle,
             renderer: &self.renderer,
             artefacts: &self.artefacts,
+            handed: &self.handed,
         };
         expand(playbook, &materials).map_err(Stop::bad)
+    }
+
+    /// The same with a snapshot of etcd to give back to the nodes.
+    pub fn handing(mut self, restore: Restore, snapshot: Blob) -> Self {
+        self.artefacts.restore = Some(restore);
+        self.handed.insert(snapshot.name.clone(), snapshot);
+        self
     }
 
     /// A template rendered for one node.
@@ -77,12 +88,23 @@ pub fn bare_workshop(cluster: &Cluster, sources: &Sources) -> Result<Workshop, S
         bundle: Bundle::empty(cluster.kubernetes),
         renderer,
         artefacts: Artefacts::default(),
+        handed: BTreeMap::new(),
     })
 }
 
 /// Certificates as they are in the lab directory, with what is missing issued in memory only.
 pub fn workshop_in_memory(cluster: &Cluster, bundle: Bundle, sources: &Sources) -> Result<Workshop, Stop> {
-    let ensured = store::ensure(cluster, &lab_of(cluster), now()).map_err(Stop::failed)?;
+    workshop_from(&lab_of(cluster), cluster, bundle, sources)
+}
+
+/// The same with the certificates of another lab directory than the lab's own.
+pub fn workshop_from(
+    lab: &LabDirectory,
+    cluster: &Cluster,
+    bundle: Bundle,
+    sources: &Sources,
+) -> Result<Workshop, Stop> {
+    let ensured = store::ensure(cluster, lab, now()).map_err(Stop::failed)?;
     Workshop::new(ensured.pki, bundle, sources, cluster)
 }
 

@@ -13,9 +13,14 @@ use crate::transport::ssh::{Session, Target};
 
 /// Connects to `nodes`. A node that cannot be reached is told of and is not in the result.
 pub async fn connect(cluster: &Cluster, nodes: &[&Node], run: &Run) -> Connections {
+    connect_trusting(cluster, nodes, false, run).await
+}
+
+/// The same; with `accept_new`, a host key is written into the lab's own list when nobody knows the host.
+pub async fn connect_trusting(cluster: &Cluster, nodes: &[&Node], accept_new: bool, run: &Run) -> Connections {
     let mut dialling = JoinSet::new();
     for node in nodes {
-        let target = target(cluster, node);
+        let target = Target { accept_new, ..target(cluster, node) };
         let run = run.clone();
         dialling.spawn(async move {
             let Ok(_permit) = run.forks.clone().acquire_owned().await else { return None };

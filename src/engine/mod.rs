@@ -9,6 +9,7 @@
 
 pub mod apply;
 pub mod connect;
+pub mod fetch;
 pub mod lock;
 pub mod probe;
 pub mod push;

@@ -4,7 +4,8 @@
 //! - [`inspect`] reads a certificate back and says why it would have to be issued again (pure);
 //! - [`issue`] makes keys and signs certificates, the only file that names the certificate library;
 //! - [`store`] compares the lab directory with the specs, and issues and saves the difference;
-//! - [`kubeconfig`] renders the kubeconfigs from the result (pure).
+//! - [`kubeconfig`] renders the kubeconfigs from the result (pure);
+//! - [`recovery`] makes the lab directory's files of those on nodes (pure).
 //!
 //! The clock is an argument everywhere, and nothing is written before [`store::Ensured::save`], so a plan can show what
 //! a run would issue.
@@ -14,6 +15,7 @@ mod fixture;
 pub mod inspect;
 pub mod issue;
 pub mod kubeconfig;
+pub mod recovery;
 pub mod spec;
 pub mod store;
 
@@ -56,7 +58,7 @@ pub enum PkiError {
     /// Something that cannot be made a second time is gone: a new one would not fit what was made with the old.
     #[error(
         "{} is missing, but {evidence} is there: this lab already runs with the lost one, and a new one would not fit; \
-         restore it from a backup of the lab directory, or fetch it from a controller's /etc/kubernetes/pki",
+         `labctl recover` reads it back from a controller",
         path.display()
     )]
     Lost {

@@ -28,6 +28,8 @@ pub struct Materials<'a> {
     pub renderer: &'a Renderer,
     /// What templates know of bundle and PKI.
     pub artefacts: &'a Artefacts,
+    /// Large secret files that this run hands to the playbook, by the name that it calls them: `backup/snapshot.db`.
+    pub handed: &'a BTreeMap<String, Blob>,
 }
 
 /// Whether `text` is the name of a user or group. A number is not: a probe answers with names, and would never agree.
@@ -219,7 +221,7 @@ impl Expansion<'_> {
         Ok((blob, file.image.clone()))
     }
 
-    /// The content that `pki/NAME` or `kubeconfig/NAME` stands for, and whether it holds a private key.
+    /// The content that `pki/NAME`, `kubeconfig/NAME` or `backup/NAME` stands for, and whether it holds a private key.
     fn artefact(&self, name: &str, place: &str) -> Result<(Content, bool), ExpandError> {
         let missing = || self.error(place, format!("there is no `{name}` in this lab"));
         match name.split_once('/') {
@@ -230,6 +232,12 @@ impl Expansion<'_> {
             Some(("kubeconfig", file)) => {
                 let bytes = self.materials.kubeconfigs.get(file).ok_or_else(missing)?;
                 Ok((Content::inline(bytes.as_slice()), true))
+            }
+            Some(("backup", _)) => {
+                let blob = self.materials.handed.get(name).ok_or_else(|| {
+                    self.error(place, format!("there is no `{name}` in this run; `labctl etcd restore` brings it"))
+                })?;
+                Ok((Content::Blob(blob.clone()), true))
             }
             _ => Err(self.error(place, format!("`{name}` is neither pki/NAME nor kubeconfig/NAME"))),
         }

@@ -208,11 +208,11 @@ pub struct DirectoryArgs {
     pub owner: Option<String>,
 }
 
-/// `file`: a file from the lab's PKI or kubeconfigs, or with the content given here.
+/// `file`: a file from the lab's PKI or kubeconfigs, or from a backup, or with the content given here.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileArgs {
-    /// `pki/NAME` or `kubeconfig/NAME`.
+    /// `pki/NAME` or `kubeconfig/NAME`; in a restore also `backup/snapshot.db`.
     #[serde(default)]
     pub from: Option<String>,
     /// The content itself.

@@ -23,6 +23,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("images", "references of the bundle's images by name: images.pause, images.coredns"),
     ("versions", "versions of the bundle's files by name: versions.containerd"),
     ("encryption_key", "the key that Secrets are encrypted with in etcd, base64"),
+    ("restore", "what is restored, in the playbook of that name: restore.id, hash, revision, keys, size, sha256"),
 ];
 
 /// What comes from outside the cluster model: the bundle's images and versions, and the lab's secret key.
@@ -34,6 +35,25 @@ pub struct Artefacts {
     pub versions: BTreeMap<String, String>,
     /// The key that Secrets are encrypted with in etcd: 32 random bytes in base64.
     pub encryption_key: String,
+    /// The snapshot that is being restored, in a run that does that.
+    pub restore: Option<Restore>,
+}
+
+/// A snapshot of etcd that nodes are given back.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Restore {
+    /// What tells this restore from every other.
+    pub id: String,
+    /// The snapshot's hash, as etcd's own tool works it out.
+    pub hash: u32,
+    /// The newest revision in it.
+    pub revision: u64,
+    /// How many keys it holds.
+    pub keys: u64,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its SHA-256, lower-case hex.
+    pub sha256: String,
 }
 
 impl fmt::Debug for Artefacts {
@@ -42,6 +62,7 @@ impl fmt::Debug for Artefacts {
             .field("images", &self.images)
             .field("versions", &self.versions)
             .field("encryption_key", &"(secret)")
+            .field("restore", &self.restore)
             .finish()
     }
 }
@@ -73,6 +94,9 @@ impl Context {
         variables.insert("images", &artefacts.images);
         variables.insert("versions", &artefacts.versions);
         variables.insert("encryption_key", &artefacts.encryption_key);
+        if let Some(restore) = &artefacts.restore {
+            variables.insert("restore", restore);
+        }
         Self { variables }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+use super::context::Restore;
 use super::*;
 use crate::cluster::{Api, Cluster, KeyAlgorithm, Network, Node, PkiPolicy, PodNetwork, ProxyMode, Role, Ssh, Version};
 
@@ -76,7 +77,9 @@ fn plain_text_stays_as_it_is() {
 
 #[test]
 fn the_list_of_variables_is_complete() {
-    let with_peer = Context::new(&cluster(), &node(), Some(&node()), &Artefacts::default());
+    let restore = Restore { id: "1".into(), hash: 1, revision: 1, keys: 1, size: 1, sha256: "a".into() };
+    let artefacts = Artefacts { restore: Some(restore), ..Artefacts::default() };
+    let with_peer = Context::new(&cluster(), &node(), Some(&node()), &artefacts);
     for (name, _) in context::VARIABLES {
         assert!(with_peer.variables().contains_key(name), "`{name}` is explained and missing");
     }

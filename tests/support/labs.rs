@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use labctl::cluster::{
     Api, Cluster, KeyAlgorithm, LocalNodes, Network, Node, PkiPolicy, PodNetwork, ProxyMode, Role, Ssh, Version,
 };
-use labctl::render::Artefacts;
+use labctl::render::{Artefacts, context::Restore};
 
 /// Two controllers, a load balancer, two workers and a client, on this machine.
 pub fn sandbox() -> Cluster {
@@ -56,6 +56,14 @@ pub fn artefacts() -> Artefacts {
         images: map(&[("pause", "registry.k8s.io/pause:3.10"), ("coredns", "registry.k8s.io/coredns/coredns:v1.12.4")]),
         versions: map(&[("containerd", "2.2.0"), ("etcd", "3.6.5"), ("etcdutl", "3.6.5"), ("image/pause", "3.10")]),
         encryption_key: "bm90IGEgc2VjcmV0LCB1c2VkIGluIHRlc3RzIG9ubHk=".to_owned(),
+        restore: Some(Restore {
+            id: "20261121T105500".to_owned(),
+            hash: 1,
+            revision: 2,
+            keys: 3,
+            size: 4,
+            sha256: "aa".repeat(32),
+        }),
     }
 }
 

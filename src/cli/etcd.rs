@@ -1,0 +1,119 @@
+//! `etcd backup`, `etcd restore` and `recover`.
+
+use std::path::{Path, PathBuf};
+
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, Subcommand};
+
+use super::{Lab, Sources};
+
+/// `etcd`.
+#[derive(Debug, Subcommand)]
+pub enum Etcd {
+    /// Write etcd's data, the certificates and keys, and the inventory into one file
+    #[command(
+        override_usage = "labctl etcd backup [OPTIONS] [INVENTORY] <FILE>",
+        long_about = "\
+Write etcd's data, the certificates and keys, and the inventory into one file.
+
+The snapshot is taken on the first controller whose etcd is healthy, checked there, and kept nowhere but in the file. \
+The file holds every secret of the lab: it is readable by its owner alone (0600), and belongs where keys belong.",
+        after_help = "\
+Examples:
+  labctl etcd backup sandbox.backup
+  labctl etcd backup prod.yaml /safe/prod-$(date +%F).backup
+  tar tzf sandbox.backup               what is in it"
+    )]
+    Backup(Backup),
+    /// Give all members of etcd the data of a backup
+    #[command(
+        override_usage = "labctl etcd restore [OPTIONS] [INVENTORY] <FILE>",
+        long_about = "\
+Give all members of etcd the data of a backup.
+
+Everything is checked before anything is stopped: the file, whether it fits the lab, the snapshot on every controller. \
+Then the control plane stops, every controller gets the same data, and `up` starts it again. What was written since \
+the backup is lost. It works with the data of all controllers gone, and on machines that have nothing yet. It may be \
+stopped at any moment and run again.",
+        after_help = "\
+Examples:
+  labctl etcd restore sandbox.backup
+  labctl etcd restore prod.yaml /safe/prod-2026-11-21.backup --yes"
+    )]
+    Restore(Restore),
+}
+
+/// The inventory and the file: the inventory stands first and may be left out all the same.
+#[derive(Debug, Args)]
+pub struct Place {
+    /// The file, after the inventory when that is not ./inventory.yaml
+    #[arg(value_names = ["INVENTORY", "FILE"], num_args = 1..=2, required = true)]
+    target: Vec<PathBuf>,
+
+    /// The inventory, when it is not given before the file
+    #[arg(long = "inventory", value_name = "INVENTORY", default_value = "inventory.yaml", hide = true)]
+    #[arg(env = "LABCTL_INVENTORY", hide_env_values = true)]
+    default_inventory: PathBuf,
+}
+
+impl Place {
+    /// The file.
+    pub fn file(&self) -> &Path {
+        self.target.last().map_or(Path::new(""), PathBuf::as_path)
+    }
+
+    /// The lab.
+    pub fn lab(&self) -> Lab {
+        let inventory = match self.target.as_slice() {
+            [inventory, _file] => inventory.clone(),
+            _ => self.default_inventory.clone(),
+        };
+        Lab { inventory }
+    }
+}
+
+/// `etcd backup`.
+#[derive(Debug, Args)]
+pub struct Backup {
+    /// The lab and the file.
+    #[command(flatten)]
+    pub place: Place,
+
+    /// Replace the file when it is there already
+    #[arg(long, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
+    pub force: bool,
+}
+
+/// `etcd restore`.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// The lab and the file.
+    #[command(flatten)]
+    pub place: Place,
+    /// Its playbooks.
+    #[command(flatten)]
+    pub sources: Sources,
+
+    /// Restore also the backup of a lab with another name
+    #[arg(long, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
+    pub force: bool,
+}
+
+/// `recover`.
+#[derive(Debug, Args)]
+pub struct Recover {
+    /// The lab.
+    #[command(flatten)]
+    pub lab: Lab,
+
+    /// Take what all controllers share from this one; the first that can be reached when left out
+    #[arg(long, value_name = "CONTROLLER")]
+    pub from: Option<String>,
+
+    /// Trust nodes whose host keys are not known here, and write their keys down
+    ///
+    /// Without it, a node that neither the lab nor ~/.ssh/known_hosts knows is refused. The fingerprints of the keys
+    /// that were accepted are printed: compare them with those on the machines' consoles.
+    #[arg(long, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
+    pub accept_new_host_keys: bool,
+}

@@ -1,0 +1,215 @@
+//! `recover`: rebuilds a lost lab directory from what lies on the nodes.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Instant;
+
+use sha2::Digest;
+use time::OffsetDateTime;
+
+use super::etcd::failed;
+use super::session::{Outcome, Working, exit_of, known, lab_of, open, under_lock};
+use super::{Exit, Stop};
+use crate::backup::archive::read_pki;
+use crate::cli::{Global, Recover};
+use crate::cluster::{Cluster, Node, Role};
+use crate::engine::connect::connect_trusting;
+use crate::engine::{Connections, probe::probe};
+use crate::event::Event;
+use crate::lab::{LabDirectory, cache_directory};
+use crate::module::Question;
+use crate::pki::recovery::{Recovered, own_files, shared, shared_files};
+use crate::pki::{kubeconfig, kubeconfigs, store};
+use crate::report::Reporter;
+
+/// The most files that a message names.
+const NAMED: usize = 5;
+
+/// Rebuilds the lab directory.
+pub async fn recover(args: &Recover, global: &Global, reporter: &Reporter) -> Result<Exit, Stop> {
+    let cluster = open(&args.lab.inventory, reporter)?;
+    if let Some(from) = &args.from {
+        let controllers = cluster.with_role(Role::Controller).map(|node| node.name.as_str());
+        known(from, "controller", "of this lab", controllers)?;
+    }
+    let inventory = args.lab.inventory.display();
+    let lab = lab_of(&cluster);
+    if cluster.local.is_some() && crate::local::nodes(&lab).is_empty() {
+        // Before the lock makes the folder anew.
+        let what = format!(
+            "there are no local nodes in {}: they lay in the lab directory, and were lost with it",
+            lab.root().display()
+        );
+        return Err(Stop::failed(what).help(format!("`labctl up {inventory}` makes a new lab")));
+    }
+    let report = under_lock("recover", &cluster, global, reporter, |working| {
+        let (cluster, lab) = (&cluster, &lab);
+        async move { Work { args, cluster, lab, working }.run().await }
+    })
+    .await?;
+    let next = if report.ok() {
+        vec![format!("labctl plan {inventory}"), format!("labctl up {inventory}")]
+    } else {
+        Vec::new()
+    };
+    reporter.close(&report, &next);
+    Ok(exit_of(&report))
+}
+
+struct Work<'a> {
+    args: &'a Recover,
+    cluster: &'a Cluster,
+    lab: &'a LabDirectory,
+    working: Working,
+}
+
+impl Work<'_> {
+    async fn run(self) -> Result<Outcome, Stop> {
+        let nodes: Vec<&Node> = self.cluster.nodes.iter().collect();
+        let connections = self.connect(&nodes).await?;
+        if self.working.run.is_cancelled() {
+            return Ok(Outcome { connections, ..Outcome::default() });
+        }
+        let chosen = |node: &&&Node| self.args.from.as_ref().is_none_or(|from| *from == node.name);
+        let reached = nodes.iter().filter(|node| node.has(Role::Controller) && connections.contains_key(&node.name));
+        let Some(source) = reached.clone().find(chosen) else {
+            let mut outcome = Outcome { connections, ..Outcome::default() };
+            let controllers = nodes.iter().filter(|node| node.has(Role::Controller)).filter(chosen);
+            outcome.applied.failed = controllers.map(|node| (node.name.clone(), "connect".to_owned())).collect();
+            return Ok(outcome);
+        };
+        let (step, started) = (format!("recover from {}", source.name), Instant::now());
+        self.working.events.emit(Event::StepStarted { step: step.clone() });
+        let questions = |name: &str| -> BTreeSet<Question> {
+            let Some(node) = self.cluster.node(name) else { return BTreeSet::new() };
+            let shared = if node.name == source.name { shared_files() } else { Vec::new() };
+            own_files(node).into_iter().chain(shared).map(Question::Text).collect()
+        };
+        let facts = probe(&connections, questions, &self.working.run).await;
+        let texts = |node: &Node| facts.get(&node.name).map(|facts| &facts.texts);
+        let Some(found) = texts(source) else { return Ok(Outcome { connections, ..Outcome::default() }) };
+        let mut recovered = shared(found).map_err(|lacking| {
+            Stop::failed(format!("{} does not have what a lab cannot do without: {}", source.name, lacking.join("; ")))
+                .help("nothing was written; name another controller: --from CONTROLLER")
+        })?;
+        for node in &nodes {
+            match texts(node) {
+                Some(texts) => recovered.add_own(node, texts),
+                None => self.warn(Some(&node.name), "could not be asked, so certificates of its own are issued again"),
+            }
+        }
+        for left_out in &recovered.left_out {
+            self.warn(None, &format!("left out, and issued again: {left_out}"));
+        }
+        self.write(&recovered, source)?;
+        let issued = self.complete()?;
+        let issued =
+            if issued == 0 { String::new() } else { format!(", {} issued again", count(issued, "certificate")) };
+        let files = count(recovered.files.len(), "file");
+        let detail = format!("{files} of {}{issued}", count(facts.len(), "node"));
+        self.working.events.emit(Event::StepEnded { step, detail, changed: true, took: started.elapsed() });
+        Ok(Outcome { ok: true, connections, ..Outcome::default() })
+    }
+
+    /// Connects to all nodes, and says whose host keys are new here.
+    async fn connect(&self, nodes: &[&Node]) -> Result<Connections, Stop> {
+        let Working { run, events } = &self.working;
+        if self.cluster.local.is_some() {
+            // Their host keys lie beside them, so the list of known hosts is made anew by this.
+            let there: BTreeSet<String> = crate::local::nodes(self.lab).into_iter().map(|node| node.name).collect();
+            let wanted = |node: &Node| there.contains(&node.name);
+            crate::local::start(self.cluster, self.lab, &cache_directory(), events, wanted)
+                .await
+                .map_err(Stop::failed)?;
+        }
+        let known_hosts = || fs::read_to_string(self.lab.known_hosts()).unwrap_or_default();
+        let before = known_hosts();
+        let connections = connect_trusting(self.cluster, nodes, self.args.accept_new_host_keys, run).await;
+        let after = known_hosts();
+        for line in after.lines().filter(|line| !before.lines().any(|known| known == *line)) {
+            if let Some(shown) = fingerprint(line) {
+                self.warn(None, &format!("trusted without proof: {shown}; compare it on the machine's console"));
+            }
+        }
+        Ok(connections)
+    }
+
+    /// Writes what was found, unless something else is there.
+    fn write(&self, recovered: &Recovered, source: &Node) -> Result<(), Stop> {
+        let folder = self.lab.pki();
+        let there = read_pki(&folder).map_err(failed)?;
+        let differs = |name: &&str| there.get(*name).is_some_and(|found| *found != recovered.files[*name]);
+        let differing: Vec<&str> = recovered.in_order().into_iter().filter(differs).collect();
+        if !differing.is_empty() {
+            let mut named = differing[..differing.len().min(NAMED)].join(", ");
+            if differing.len() > NAMED {
+                named.push_str(&format!(" and {} more", differing.len() - NAMED));
+            }
+            return Err(Stop::failed(format!(
+                "{} is there and differs from what {} has: {named}",
+                folder.display(),
+                source.name
+            ))
+            .help(format!("nothing was written; to take the nodes' files, move {} away first", folder.display())));
+        }
+        for name in recovered.in_order() {
+            let path = folder.join(name);
+            let written = self.lab.write_private(&path, &recovered.files[name]);
+            written.map_err(|error| Stop::failed(format!("write {}: {error}", path.display())))?;
+        }
+        Ok(())
+    }
+
+    /// Issues what can be issued again and was not found, and writes the administrator's kubeconfig. How many
+    /// were issued.
+    fn complete(&self) -> Result<usize, Stop> {
+        let ensured = store::ensure(self.cluster, self.lab, OffsetDateTime::now_utc()).map_err(Stop::failed)?;
+        ensured.save(self.lab).map_err(Stop::failed)?;
+        let kubeconfigs = kubeconfigs(self.cluster, &ensured.pki).map_err(Stop::failed)?;
+        if let Some(admin) = kubeconfigs.get(kubeconfig::ADMIN) {
+            self.lab.write_private(&self.lab.admin_conf(), admin).map_err(Stop::failed)?;
+        }
+        Ok(ensured.issued.len())
+    }
+
+    fn warn(&self, node: Option<&String>, message: &str) {
+        self.working.events.emit(Event::Warning { node: node.cloned(), message: message.to_owned() });
+    }
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+/// A line of known_hosts as people compare keys: `10.0.0.1: ssh-ed25519 SHA256:...`.
+fn fingerprint(line: &str) -> Option<String> {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+    let mut words = line.split_ascii_whitespace();
+    let (host, kind, key) = (words.next()?, words.next()?, words.next()?);
+    let hash = sha2::Sha256::digest(STANDARD.decode(key).ok()?);
+    Some(format!("{host}: {kind} SHA256:{}", STANDARD_NO_PAD.encode(hash)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fingerprint;
+
+    #[test]
+    fn fingerprints_are_those_that_ssh_keygen_prints() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = folder.path().join("key");
+        let run = |arguments: &[&str]| {
+            let output =
+                std::process::Command::new("ssh-keygen").args(arguments).arg(&key).output().expect("ssh-keygen");
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        run(&["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]);
+        let public = std::fs::read_to_string(key.with_extension("pub")).expect("a public key");
+        let shown = run(&["-l", "-f"]);
+        let expected = shown.split(' ').nth(1).expect("a fingerprint");
+        let line = format!("[node-0]:2222 {}", public.trim());
+        assert_eq!(fingerprint(&line), Some(format!("[node-0]:2222: ssh-ed25519 {expected}")));
+        assert_eq!(fingerprint("# a comment"), None);
+    }
+}

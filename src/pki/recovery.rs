@@ -1,0 +1,440 @@
+//! From what lies on nodes back to what lay in the lab directory: pure.
+//!
+//! A controller has everything that cannot be made a second time, each node has certificates of its own, and a few lie
+//! inside of kubeconfigs. While a CA is being exchanged, a CA file on a node holds two certificates, the one that signs
+//! and the one that is still trusted; the lab directory keeps the second in a file of its own (`ca-old.crt`), and so it
+//! is with the service account's public keys (`sa-old.pub`).
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use super::inspect::Certificate;
+use super::issue;
+use super::spec::{CA, ETCD_CA, FRONT_PROXY_CA};
+use super::store::{ENCRYPTION_KEY, SERVICE_ACCOUNT_KEY, SERVICE_ACCOUNT_PUBLIC_KEY};
+use crate::cluster::{Node, Role};
+
+/// Where nodes keep their certificates and keys.
+const ON_NODE: &str = "/etc/kubernetes/pki";
+/// Where a controller keeps the key that Secrets are encrypted with.
+const ENCRYPTION_CONFIG: &str = "/etc/kubernetes/encryption-config.yaml";
+/// What all controllers share beside the CAs, by name.
+const SHARED: [&str; 5] =
+    ["apiserver", "apiserver-kubelet-client", "apiserver-etcd-client", "etcd/healthcheck-client", "front-proxy-client"];
+/// Identities that lie in kubeconfigs on controllers.
+const KUBECONFIGS: [&str; 3] = ["admin", "controller-manager", "scheduler"];
+/// The identity that lies in a kubeconfig on every worker.
+const KUBE_PROXY: &str = "kube-proxy";
+
+/// Files of nodes by path, with their text.
+pub type Texts = BTreeMap<String, String>;
+
+/// What was found, under the names of the lab directory's pki folder.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Names and contents.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// What is there and cannot be used, a sentence each. All of it can be issued again.
+    pub left_out: Vec<String>,
+}
+
+impl std::fmt::Debug for Recovered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recovered").field("files", &self.files.keys()).field("left_out", &self.left_out).finish()
+    }
+}
+
+/// The files to ask a controller for what all controllers share.
+pub fn shared_files() -> Vec<String> {
+    let authorities = [CA, ETCD_CA, FRONT_PROXY_CA];
+    let pairs = authorities.iter().chain(&SHARED).flat_map(|name| pair(name));
+    let kubeconfigs = KUBECONFIGS.iter().map(|name| kubeconfig(name));
+    let others = [SERVICE_ACCOUNT_KEY, SERVICE_ACCOUNT_PUBLIC_KEY].map(|name| format!("{ON_NODE}/{name}"));
+    pairs.chain(others).chain(kubeconfigs).chain([ENCRYPTION_CONFIG.to_owned()]).collect()
+}
+
+/// The files to ask a node for what is its own.
+pub fn own_files(node: &Node) -> Vec<String> {
+    let mut files: Vec<String> = own(node).into_iter().flat_map(|(on_node, _)| pair(on_node)).collect();
+    if node.has(Role::Worker) {
+        files.push(kubeconfig(KUBE_PROXY));
+    }
+    files
+}
+
+/// A node's own certificates: their name there, and in the lab directory.
+fn own(node: &Node) -> Vec<(&'static str, String)> {
+    let mut own = Vec::new();
+    if node.has(Role::Controller) {
+        own.extend(["etcd/server", "etcd/peer"].map(|name| (name, format!("nodes/{}/{name}", node.name))));
+    }
+    if node.has(Role::Worker) {
+        own.push(("kubelet", format!("nodes/{}/kubelet", node.name)));
+    }
+    own
+}
+
+fn pair(name: &str) -> [String; 2] {
+    [format!("{ON_NODE}/{name}.crt"), format!("{ON_NODE}/{name}.key")]
+}
+
+fn kubeconfig(name: &str) -> String {
+    format!("/etc/kubernetes/{name}.conf")
+}
+
+/// What all controllers share, from one of them.
+///
+/// # Errors
+/// Everything that cannot be made again and is missing or spoilt there, a sentence each.
+pub fn shared(texts: &Texts) -> Result<Recovered, Vec<String>> {
+    let mut recovered = Recovered::default();
+    let mut lacking = Vec::new();
+    for name in [CA, ETCD_CA, FRONT_PROXY_CA] {
+        let [certificate, key] = pair(name).map(|path| (texts.get(&path), path));
+        match (certificate, key) {
+            ((Some(certificates), path), (Some(key), _)) => match split_authorities(certificates, key) {
+                Ok((issuing, old)) => {
+                    recovered.put(format!("{name}.crt"), issuing);
+                    recovered.put(format!("{name}.key"), key.clone());
+                    if !old.is_empty() {
+                        recovered.put(format!("{name}-old.crt"), old);
+                    }
+                }
+                Err(why) => lacking.push(format!("{path} {why}")),
+            },
+            (certificate, key) => {
+                lacking
+                    .extend([certificate, key].into_iter().filter(|it| it.0.is_none()).map(|(_, path)| missing(&path)));
+            }
+        }
+    }
+    let (path, public) =
+        (format!("{ON_NODE}/{SERVICE_ACCOUNT_KEY}"), format!("{ON_NODE}/{SERVICE_ACCOUNT_PUBLIC_KEY}"));
+    match texts.get(&path) {
+        None => lacking.push(missing(&path)),
+        Some(key) => match split_public_keys(texts.get(&public).map_or("", String::as_str), key) {
+            Err(why) => lacking.push(format!("{path} {why}")),
+            Ok((own, old)) => {
+                recovered.put(SERVICE_ACCOUNT_KEY.to_owned(), key.clone());
+                recovered.put(SERVICE_ACCOUNT_PUBLIC_KEY.to_owned(), own);
+                if !old.is_empty() {
+                    recovered.put("sa-old.pub".to_owned(), old);
+                }
+            }
+        },
+    }
+    match texts.get(ENCRYPTION_CONFIG).map(|text| encryption_key(text)) {
+        None => lacking.push(missing(ENCRYPTION_CONFIG)),
+        Some(None) => lacking.push(format!("{ENCRYPTION_CONFIG} holds no key as labctl makes them")),
+        Some(Some(key)) => recovered.put(ENCRYPTION_KEY.to_owned(), key.to_owned()),
+    }
+    if !lacking.is_empty() {
+        return Err(lacking);
+    }
+    for name in SHARED {
+        recovered.put_pair(name, texts, name);
+    }
+    for name in KUBECONFIGS {
+        recovered.put_identity(name, texts);
+    }
+    Ok(recovered)
+}
+
+fn missing(path: &str) -> String {
+    format!("{path} is missing")
+}
+
+impl Recovered {
+    /// Adds what is a node's own.
+    pub fn add_own(&mut self, node: &Node, texts: &Texts) {
+        for (on_node, name) in own(node) {
+            self.put_pair(on_node, texts, &name);
+        }
+        // Every worker has the same one.
+        if node.has(Role::Worker) && !self.files.contains_key(&format!("{KUBE_PROXY}.key")) {
+            self.put_identity(KUBE_PROXY, texts);
+        }
+    }
+
+    fn put(&mut self, name: String, content: impl Into<Vec<u8>>) {
+        self.files.insert(name, content.into());
+    }
+
+    /// A certificate with its key; what is missing is issued again, and so is what does not belong together.
+    fn put_pair(&mut self, on_node: &str, texts: &Texts, name: &str) {
+        let [certificate, key] = pair(on_node).map(|path| texts.get(&path));
+        if let (Some(certificate), Some(key)) = (certificate, key) {
+            self.put_checked(name, certificate, key);
+        }
+    }
+
+    /// The certificate and key in a kubeconfig.
+    fn put_identity(&mut self, name: &str, texts: &Texts) {
+        let Some(text) = texts.get(&kubeconfig(name)) else { return };
+        let decoded = |field| Some(String::from_utf8(BASE64.decode(value(text, field)?).ok()?).ok()).flatten();
+        match (decoded("client-certificate-data"), decoded("client-key-data")) {
+            (Some(certificate), Some(key)) => self.put_checked(name, &certificate, &key),
+            _ => self.left_out.push(format!("{} holds no certificate with its key", kubeconfig(name))),
+        }
+    }
+
+    fn put_checked(&mut self, name: &str, certificate: &str, key: &str) {
+        match belong_together(certificate, key) {
+            Ok(()) => {
+                self.put(format!("{name}.crt"), certificate);
+                self.put(format!("{name}.key"), key);
+            }
+            Err(why) => self.left_out.push(format!("{name}.crt {why}")),
+        }
+    }
+
+    /// The names in an order in which writing them can be cut off anywhere: a certificate proves that all before it
+    /// were there, so secrets come first, then the CAs, and a key before its certificate.
+    pub fn in_order(&self) -> Vec<&str> {
+        let rank = |name: &str| {
+            let authority = [CA, ETCD_CA, FRONT_PROXY_CA]
+                .iter()
+                .any(|ca| name.strip_prefix(ca).is_some_and(|rest| matches!(rest, ".key" | ".crt" | "-old.crt")));
+            let secret = [ENCRYPTION_KEY, SERVICE_ACCOUNT_KEY].contains(&name);
+            (!secret, !authority, name.ends_with(".crt"))
+        };
+        let mut names: Vec<&str> = self.files.keys().map(String::as_str).collect();
+        names.sort_by_key(|name| (rank(name), *name));
+        names
+    }
+}
+
+fn belong_together(certificate: &str, key: &str) -> Result<(), String> {
+    let certificate = Certificate::from_pem(certificate.as_bytes())?;
+    if issue::public_key(key)? == certificate.public_key {
+        Ok(())
+    } else {
+        Err("does not belong to its key".to_owned())
+    }
+}
+
+/// The certificate of a CA file that belongs to `key`, and all others in it.
+///
+/// # Errors
+/// Why none of them does, as a predicate.
+pub fn split_authorities(certificates: &str, key: &str) -> Result<(String, String), String> {
+    let public = issue::public_key(key).map_err(|why| format!("has a key beside it that {why}"))?;
+    let blocks = blocks(certificates);
+    if blocks.is_empty() {
+        return Err("holds no certificate".to_owned());
+    }
+    let mut issuing = None;
+    let mut old = String::new();
+    for block in &blocks {
+        // A certificate that was renewed with the same key: the first is the newer, and what it replaces is not needed.
+        match Certificate::from_pem(block.as_bytes())?.public_key == public {
+            true if issuing.is_none() => issuing = Some(block.clone()),
+            true => {}
+            false => old.push_str(block),
+        }
+    }
+    match issuing {
+        // One certificate alone is taken byte for byte, whatever stands around it.
+        Some(_) if blocks.len() == 1 => Ok((certificates.to_owned(), String::new())),
+        Some(issuing) => Ok((issuing, old)),
+        None => Err("holds no certificate that belongs to the key beside it".to_owned()),
+    }
+}
+
+/// The public half of a service account key, and the other public keys in a file.
+///
+/// # Errors
+/// What is wrong with the key, as a predicate.
+pub fn split_public_keys(public_keys: &str, key: &str) -> Result<(String, String), String> {
+    let own = issue::public_key_pem(key)?;
+    let same = |block: &String| body(block) == body(&own);
+    let old: String = blocks(public_keys).into_iter().filter(|block| !same(block)).collect();
+    Ok((own, old))
+}
+
+/// What a PEM block says, however its lines are broken.
+fn body(block: &str) -> String {
+    block.split_whitespace().collect()
+}
+
+/// The PEM blocks of a text, each with a line end.
+fn blocks(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut block = String::new();
+    for line in text.lines() {
+        if line.starts_with("-----BEGIN ") {
+            block.clear();
+        }
+        block.push_str(line.trim_end());
+        block.push('\n');
+        if line.starts_with("-----END ") {
+            found.push(std::mem::take(&mut block));
+        }
+    }
+    found
+}
+
+/// The key that Secrets are encrypted with: the first of an encryption configuration writes.
+pub fn encryption_key(config: &str) -> Option<&str> {
+    value(config, "secret").filter(|key| issue::is_encryption_key(key))
+}
+
+/// The value of the first `field:` of a YAML file as labctl writes them.
+fn value<'a>(text: &'a str, field: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| {
+        let rest = line.trim_start().trim_start_matches("- ").strip_prefix(field)?.strip_prefix(':')?;
+        Some(rest.trim().trim_matches(['"', '\'']))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::LabDirectory;
+    use crate::pki::{fixture, kubeconfigs, store};
+
+    /// A cluster's certificates, and where each would lie on its nodes.
+    fn lab() -> (crate::cluster::Cluster, store::Pki, BTreeMap<String, Texts>) {
+        let cluster = fixture::cluster();
+        let folder = tempfile::tempdir().expect("a folder");
+        let pki = store::ensure(&cluster, &LabDirectory::new(folder.path()), fixture::now()).expect("issued").pki;
+        let kubeconfigs = kubeconfigs(&cluster, &pki).expect("kubeconfigs");
+        let text = |name: &str| String::from_utf8(pki.get(name).expect(name).to_vec()).expect("text");
+        let mut nodes = BTreeMap::new();
+        for node in &cluster.nodes {
+            let mut texts = Texts::new();
+            let mut add = |path: String, content: String| texts.insert(path, content);
+            for (on_node, name) in own(node) {
+                for end in ["crt", "key"] {
+                    add(format!("{ON_NODE}/{on_node}.{end}"), text(&format!("{name}.{end}")));
+                }
+            }
+            let mut identities: Vec<&str> = Vec::new();
+            if node.has(Role::Controller) {
+                for name in [CA, ETCD_CA, FRONT_PROXY_CA].iter().chain(&SHARED) {
+                    for end in ["crt", "key"] {
+                        add(format!("{ON_NODE}/{name}.{end}"), text(&format!("{name}.{end}")));
+                    }
+                }
+                for name in [SERVICE_ACCOUNT_KEY, SERVICE_ACCOUNT_PUBLIC_KEY] {
+                    add(format!("{ON_NODE}/{name}"), text(name));
+                }
+                let key = text(ENCRYPTION_KEY);
+                let config =
+                    format!("providers:\n  - secretbox:\n      keys:\n        - name: key1\n          secret: {key}\n");
+                add(ENCRYPTION_CONFIG.to_owned(), config);
+                identities.extend(KUBECONFIGS);
+            }
+            if node.has(Role::Worker) {
+                identities.push(KUBE_PROXY);
+            }
+            for name in identities {
+                let bytes = kubeconfigs.get(&format!("{name}.conf")).expect(name).clone();
+                add(kubeconfig(name), String::from_utf8(bytes).expect("text"));
+            }
+            nodes.insert(node.name.clone(), texts);
+        }
+        (cluster, pki, nodes)
+    }
+
+    fn first_controller(cluster: &crate::cluster::Cluster) -> &Node {
+        cluster.with_role(Role::Controller).next().expect("a controller")
+    }
+
+    #[test]
+    fn all_that_was_put_on_nodes_comes_back_byte_for_byte() {
+        let (cluster, pki, nodes) = lab();
+        let mut recovered = shared(&nodes[&first_controller(&cluster).name]).expect("all is there");
+        for node in &cluster.nodes {
+            // What is asked for is what is there.
+            let mut asked = own_files(node);
+            if node.has(Role::Controller) {
+                asked.extend(shared_files());
+            }
+            assert!(nodes[&node.name].keys().all(|path| asked.contains(path)), "{}: {asked:?}", node.name);
+            recovered.add_own(node, &nodes[&node.name]);
+        }
+        assert_eq!(recovered.left_out, [""; 0]);
+        let names: Vec<&str> = pki.names().collect();
+        assert_eq!(recovered.files.keys().map(String::as_str).collect::<Vec<_>>(), names);
+        for name in names {
+            assert_eq!(recovered.files[name], pki.get(name).expect(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_can_be_cut_off_after_any_file_and_completed_by_the_same_again() {
+        let (cluster, _, nodes) = lab();
+        let recovered = shared(&nodes[&first_controller(&cluster).name]).expect("all is there");
+        let order = recovered.in_order();
+        assert_eq!(order[..2], ["encryption.key", "sa.key"]);
+        let at = |name: &str| order.iter().position(|other| *other == name).expect(name);
+        assert!(at("ca.key") < at("ca.crt") && at("ca.crt") < at("admin.key") && at("admin.key") < at("admin.crt"));
+        assert_eq!(order.len(), recovered.files.len());
+    }
+
+    #[test]
+    fn nothing_is_recovered_from_a_controller_that_lacks_what_cannot_be_made_again() {
+        let (cluster, _, nodes) = lab();
+        let whole = &nodes[&first_controller(&cluster).name];
+        let mut lacking = whole.clone();
+        lacking.remove("/etc/kubernetes/pki/ca.key");
+        lacking.remove("/etc/kubernetes/pki/sa.key");
+        lacking.insert(ENCRYPTION_CONFIG.to_owned(), "secret: short".to_owned());
+        assert_eq!(
+            shared(&lacking).expect_err("refused"),
+            [
+                "/etc/kubernetes/pki/ca.key is missing",
+                "/etc/kubernetes/pki/sa.key is missing",
+                "/etc/kubernetes/encryption-config.yaml holds no key as labctl makes them",
+            ]
+        );
+        let mut foreign = whole.clone();
+        foreign.insert(format!("{ON_NODE}/ca.key"), whole[&format!("{ON_NODE}/etcd/ca.key")].clone());
+        assert_eq!(
+            shared(&foreign).expect_err("refused"),
+            ["/etc/kubernetes/pki/ca.crt holds no certificate that belongs to the key beside it"]
+        );
+    }
+
+    #[test]
+    fn leaves_that_are_missing_or_do_not_fit_are_left_to_be_issued_again() {
+        let (cluster, _, nodes) = lab();
+        let mut texts = nodes[&first_controller(&cluster).name].clone();
+        texts.remove(&format!("{ON_NODE}/front-proxy-client.key"));
+        texts.insert(format!("{ON_NODE}/apiserver.key"), texts[&format!("{ON_NODE}/ca.key")].clone());
+        texts.insert(kubeconfig("scheduler"), "kind: Config\n".to_owned());
+        let recovered = shared(&texts).expect("what counts is there");
+        assert_eq!(
+            recovered.left_out,
+            [
+                "apiserver.crt does not belong to its key",
+                "/etc/kubernetes/scheduler.conf holds no certificate with its key",
+            ]
+        );
+        for name in ["front-proxy-client.crt", "apiserver.key", "scheduler.crt"] {
+            assert!(!recovered.files.contains_key(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn while_a_ca_is_exchanged_the_old_one_keeps_a_file_of_its_own() {
+        let (cluster, _, nodes) = lab();
+        let (_, other, _) = lab();
+        let old = |name: &str| String::from_utf8(other.get(name).expect(name).to_vec()).expect("text");
+        let whole = &nodes[&first_controller(&cluster).name];
+        let (ca, sa) = (format!("{ON_NODE}/ca.crt"), format!("{ON_NODE}/sa.pub"));
+        for old_first in [true, false] {
+            let both = |new: &str, old: &str| if old_first { format!("{old}{new}") } else { format!("{new}{old}") };
+            let mut texts = whole.clone();
+            texts.insert(ca.clone(), both(&whole[&ca], &old("ca.crt")));
+            texts.insert(sa.clone(), both(&whole[&sa], &old("sa.pub")));
+            let recovered = shared(&texts).expect("all is there");
+            let file = |name: &str| String::from_utf8(recovered.files[name].clone()).expect("text");
+            assert_eq!((file("ca.crt"), file("ca-old.crt")), (whole[&ca].clone(), old("ca.crt")));
+            assert_eq!((file("sa.pub"), file("sa-old.pub")), (whole[&sa].clone(), old("sa.pub")));
+        }
+    }
+}
