@@ -88,13 +88,13 @@ pub fn read_pki(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, BackupError>
 /// # Errors
 /// What is in the way.
 pub fn check_place(path: &Path, replace: bool) -> Result<(), BackupError> {
-    let io = |cause| BackupError::Io { doing: "write", path: path.to_owned(), cause };
+    let refused = |why: String| Err(BackupError::NoPlace { path: path.to_owned(), why });
     if path.file_name().is_none() || path.is_dir() {
-        return Err(io(io::ErrorKind::IsADirectory.into()));
+        return refused("it is a folder".to_owned());
     }
     let folder = folder_of(path);
     if !folder.is_dir() {
-        return Err(BackupError::Io { doing: "write into", path: folder, cause: io::ErrorKind::NotFound.into() });
+        return refused(format!("there is no folder {}", folder.display()));
     }
     if fs::symlink_metadata(path).is_ok() && !replace {
         return Err(BackupError::Exists { path: path.to_owned() });

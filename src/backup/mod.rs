@@ -87,6 +87,14 @@ pub enum BackupError {
         /// The place.
         path: PathBuf,
     },
+    /// There can be no file at the place where the backup should go.
+    #[error("no backup can be written to {}: {why}", path.display())]
+    NoPlace {
+        /// The place.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
     /// The file is something else than a backup.
     #[error("{} is no backup of labctl's: {why}", path.display())]
     Foreign {
@@ -118,6 +126,7 @@ impl BackupError {
     pub fn help(&self) -> &'static str {
         match self {
             Self::Io { .. } => "mind who may read and write there, and how much room is left",
+            Self::NoPlace { .. } => "name a file in a folder that is there",
             Self::Exists { .. } => "name another file, or add --force to replace it",
             Self::Foreign { .. } => "name a file that `labctl etcd backup` has written",
             Self::Damaged { .. } => {

@@ -31,6 +31,9 @@ use crate::report::{Answer, Reporter};
 /// The snapshot, as the playbook calls it.
 const SNAPSHOT: &str = "backup/snapshot.db";
 
+/// What to do about a lab that is older than the backup.
+const OLDER: &str = "name the backup's version, or a later one, in the inventory";
+
 /// Restores a backup.
 pub async fn restore(args: &Restore, global: &Global, reporter: &Reporter) -> Result<Exit, Stop> {
     let inventory = args.place.lab().inventory;
@@ -53,6 +56,10 @@ pub async fn restore(args: &Restore, global: &Global, reporter: &Reporter) -> Re
     if backup.manifest.lab != cluster.name && !args.force {
         let what = format!("this is a backup of the lab {}, and not of {}", backup.manifest.lab, cluster.name);
         return Err(Stop::bad(what).help("add --force to give this lab the data and the certificates of the other"));
+    }
+    // The etcd of the lab's bundle is asked about later: the bundle may have to be fetched first.
+    if let Some(why) = misfit(&backup.manifest, cluster.kubernetes, None) {
+        return Err(Stop::bad(why).help(OLDER));
     }
     let kept = archive::read_pki(&lab_of(&cluster).pki()).map_err(bad)?;
     let differing = differing(&kept, &backup.pki);
@@ -148,7 +155,7 @@ impl Work<'_> {
         let bundle = bundle(cluster, &events).await?;
         let etcd = bundle.file("etcd").ok().map(|file| file.version.as_str());
         if let Some(why) = misfit(&self.backup.manifest, cluster.kubernetes, etcd) {
-            return Err(Stop::bad(why).help("say the backup's version, or a later one, in the inventory"));
+            return Err(Stop::bad(why).help(OLDER));
         }
         let staged = Staged::new(&self)?;
         // Whatever is wrong with templates, playbooks or certificates is found now, while everything still runs.

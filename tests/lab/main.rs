@@ -5,6 +5,7 @@
 #[path = "../support/lab.rs"]
 mod lab;
 
+mod backup;
 mod bring_up;
 
 use lab::Lab;

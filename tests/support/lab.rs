@@ -108,6 +108,27 @@ impl Lab {
         None
     }
 
+    /// Starts a verb and kills it, as a power failure of the workstation would, at the first event that `moment` picks;
+    /// whether it came to that.
+    pub fn killed_at(&self, verb: &[&str], moment: fn(&Value) -> bool) -> bool {
+        let mut command = self.labctl(verb);
+        let mut child = command
+            .args(["--output", "json"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("labctl starts");
+        let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let came = lines
+            .map(|line| serde_json::from_str(&line.expect("a line")).expect("an event"))
+            .any(|e: Value| moment(&e));
+        if came {
+            child.kill().expect("it runs");
+        }
+        child.wait().expect("it ends");
+        came
+    }
+
     /// Starts `up`, asks it to stop as Ctrl-C does at the first event that `moment` picks, and lets it end.
     pub fn up_stopped_at(&self, moment: fn(&Value) -> bool) -> Run {
         let mut command = self.labctl(&["up", "--output", "json"]);
