@@ -88,6 +88,9 @@
 //! A lab in which nothing differs costs step 7 only: one round trip a node. A run that was cut off anywhere is finished
 //! by the same command, because every step looks at what is there and not at what an earlier run meant to do.
 //!
+//! `etcd restore` is two playbooks with `up` between them: the first gives stopped members the snapshot's data, `up`
+//! starts what the first has stopped, and the second removes the data from before.
+//!
 //! `down` is the same engine with another playbook, which undoes each node's record; local nodes are removed whole.
 //!
 //! # What lies where

@@ -159,7 +159,7 @@ fn trailer(sha256: &str) -> Vec<u8> {
 }
 
 fn pack(sink: impl Write, archive: &Archive, snapshot: &mut File, created: u64) -> io::Result<()> {
-    let mut tar = tar::Builder::new(GzBuilder::new().write(sink, Compression::default()));
+    let mut tar = tar::Builder::new(GzBuilder::new().write(sink, Compression::fast()));
     let header = |size: u64| {
         let mut header = tar::Header::new_gnu();
         header.set_size(size);
