@@ -256,6 +256,9 @@ pub struct NodeSummary {
     pub round_trips: u64,
     /// Payload bytes sent to the node.
     pub bytes_sent: u64,
+    /// Whether the node came into the lab in this run, or left it: then what changed on the others is because of it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub turnover: bool,
 }
 
 /// An event with its moment, as the run log keeps it.

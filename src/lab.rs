@@ -46,6 +46,11 @@ impl LabDirectory {
         self.root.join("admin.conf")
     }
 
+    /// The nodes that were last worked on.
+    pub fn roster(&self) -> PathBuf {
+        self.root.join("roster.json")
+    }
+
     /// Host keys of the lab's nodes, in OpenSSH's format.
     pub fn known_hosts(&self) -> PathBuf {
         self.root.join("known_hosts")

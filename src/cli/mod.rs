@@ -1,5 +1,6 @@
 //! The command line: definitions only. What a verb does lies in `commands`, what it prints in `report`.
 
+mod node;
 mod timeline;
 
 use std::num::NonZeroUsize;
@@ -10,6 +11,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::report::Output;
+pub use node::{LabAndNode, NodeAdd, NodeRemove, NodeVerb};
 pub use timeline::Timeline;
 
 const ABOUT: &str = "Real Kubernetes labs over SSH: the cluster you would have built by hand, in about a minute";
@@ -113,6 +115,9 @@ Remove the lab from its nodes and leave nothing behind.
 What is removed is what the record on each node says that labctl made there; nothing else is touched. Local nodes \
 are removed themselves, and with them the lab directory.")]
     Down(Down),
+    /// Add a node to the lab, or take one out of it
+    #[command(subcommand)]
+    Node(NodeVerb),
     /// Check that the lab works, from the outside in
     Smoke(Lab),
     /// Check the inventory and say all that is wrong with it; opens no connection

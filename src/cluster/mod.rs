@@ -8,6 +8,7 @@
 pub mod names;
 pub mod network;
 pub mod resolve;
+pub mod roster;
 pub mod version;
 
 use std::collections::BTreeMap;
@@ -15,13 +16,13 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use ipnet::Ipv4Net;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::inventory::{Problem, load};
 pub use version::Version;
 
 /// What a node is for. A node may have several roles; a one-node lab has all of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Runs etcd, kube-apiserver, kube-controller-manager and kube-scheduler.
@@ -78,7 +79,7 @@ pub struct Node {
 }
 
 /// How labctl logs in to one node: the inventory's defaults with the node's own values over them.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ssh {
     /// Host name or address to connect to; the node's address unless given.
     pub host: String,
@@ -93,7 +94,7 @@ pub struct Ssh {
 }
 
 /// A bastion on the way to a node.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Jump {
     /// Host name or address.
     pub host: String,
@@ -195,6 +196,15 @@ pub struct LocalNodes {
 /// Everything that is wrong with the file, in its order, each with its line and what would be right.
 pub fn open(path: &Path) -> Result<(Cluster, Vec<Problem>), Vec<Problem>> {
     let inventory = load::load(path).map_err(|problem| vec![problem])?;
+    resolve::resolve(&inventory)
+}
+
+/// As [`open`], for what the file at `path` would say with `text` in it.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with(path: &Path, text: &str) -> Result<(Cluster, Vec<Problem>), Vec<Problem>> {
+    let inventory = load::load_with(path, text.as_bytes()).map_err(|problem| vec![problem])?;
     resolve::resolve(&inventory)
 }
 

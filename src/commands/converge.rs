@@ -5,9 +5,9 @@ use std::path::Path;
 
 use super::session::{Outcome, Working, exit_of, lab_of, limited, open, under_lock};
 use super::workshop::{bundle, desired_kept, workshop_in_memory};
-use super::{Exit, Stop};
+use super::{Exit, Stop, roster};
 use crate::cli::{Converge, Global, Play, Sources};
-use crate::cluster::{Cluster, Node};
+use crate::cluster::{Cluster, Node, Role};
 use crate::engine::{Connections, Run, apply::apply, connect::connect, probe::probe};
 use crate::event::{Event, Events, Failure};
 use crate::lab::cache_directory;
@@ -20,6 +20,7 @@ use crate::report::Reporter;
 pub async fn up(args: &Converge, global: &Global, reporter: &Reporter) -> Result<Exit, Stop> {
     let cluster = open(&args.lab.inventory, reporter)?;
     let playbook = standard::find("up", args.sources.playbooks.as_deref()).map_err(Stop::bad)?;
+    roster::refuse_drift(&cluster, &args.lab.inventory, reporter)?;
     fit_for_local_nodes(&cluster)?;
     let report = under_lock("up", &cluster, global, reporter, |working| {
         bring_up(&cluster, &playbook, &args.sources, global, working)
@@ -47,7 +48,16 @@ pub async fn bring_up(
     let bundle = bundle(cluster, &working.events).await?;
     let desired = desired_kept(cluster, playbook, bundle, sources, &working.events)?;
     start_local_nodes(cluster, &working.events).await?;
-    converge(cluster, desired, global, &working.run).await
+    let nodes = limited(cluster, &global.limit)?;
+    let known = roster::read(&lab_of(cluster));
+    // From the moment at which work on it begins, a node is a part of the lab.
+    let begin = |reached: &[&Node]| roster::remember(cluster, reached);
+    let mut outcome = converge_on(cluster, &nodes, desired, &working.run, begin).await?;
+    if !known.nodes.is_empty() {
+        let new = nodes.iter().filter(|node| known.member(&node.name).is_none());
+        outcome.turnover.extend(new.map(|node| node.name.clone()));
+    }
+    Ok(outcome)
 }
 
 /// Runs any playbook.
@@ -70,6 +80,7 @@ pub async fn play(args: &Play, global: &Global, reporter: &Reporter) -> Result<E
 pub async fn plan(args: &Converge, global: &Global, reporter: &Reporter) -> Result<Exit, Stop> {
     let cluster = open(&args.lab.inventory, reporter)?;
     let playbook = standard::find("up", args.sources.playbooks.as_deref()).map_err(Stop::bad)?;
+    roster::refuse_drift(&cluster, &args.lab.inventory, reporter)?;
     let nodes = limited(&cluster, &global.limit)?;
     let (events, receiver) = Events::channel();
     let telling = reporter.spawn(receiver, None);
@@ -106,7 +117,7 @@ pub async fn plan(args: &Converge, global: &Global, reporter: &Reporter) -> Resu
 }
 
 /// Whether this machine can hold local nodes, where the inventory asks for them: said before anything is written.
-fn fit_for_local_nodes(cluster: &Cluster) -> Result<(), Stop> {
+pub fn fit_for_local_nodes(cluster: &Cluster) -> Result<(), Stop> {
     if cluster.local.is_some() { crate::local::check_machine().map_err(Stop::failed) } else { Ok(()) }
 }
 
@@ -125,9 +136,19 @@ pub async fn converge(
     global: &Global,
     run: &Run,
 ) -> Result<Outcome, Stop> {
-    let nodes = limited(cluster, &global.limit)?;
-    let desired = select(desired, &nodes);
-    let (plan, connections, reached) = make_plan(cluster, &nodes, &desired, run).await;
+    converge_on(cluster, &limited(cluster, &global.limit)?, desired, run, |_| Ok(())).await
+}
+
+/// As [`converge`], on `nodes`; `begin` is told which of them were reached, before anything is done to them.
+pub async fn converge_on(
+    cluster: &Cluster,
+    nodes: &[&Node],
+    desired: Vec<DesiredPlay>,
+    run: &Run,
+    begin: impl FnOnce(&[&Node]) -> Result<(), Stop>,
+) -> Result<Outcome, Stop> {
+    let desired = select(desired, nodes);
+    let (plan, connections, reached) = make_plan(cluster, nodes, &desired, run).await;
     let mut outcome = Outcome { ok: reached == nodes.len(), connections, ..Outcome::default() };
     for node in nodes.iter().filter(|node| !outcome.connections.contains_key(&node.name)) {
         outcome.applied.failed.insert(node.name.clone(), "connect".to_owned());
@@ -135,6 +156,9 @@ pub async fn converge(
     if reached == 0 {
         return Ok(outcome);
     }
+    let at_hand: Vec<&Node> =
+        nodes.iter().copied().filter(|node| outcome.connections.contains_key(&node.name)).collect();
+    begin(&at_hand)?;
     for on in plan.plays.iter().flat_map(|play| &play.nodes) {
         *outcome.unchanged.entry(on.node.clone()).or_default() += on.unchanged;
     }
@@ -166,7 +190,10 @@ async fn make_plan(
     let facts = probe(&connections, |node| plan::questions(desired, node), run).await;
     refuse_obstacles(desired, &facts, &mut connections, run);
     connections.retain(|node, _| facts.contains_key(node));
-    let plan = plan::diff::plan(desired, &facts);
+    let mut desired = desired.to_vec();
+    let controllers: Vec<&str> = cluster.with_role(Role::Controller).map(|node| node.name.as_str()).collect();
+    preflight::settle_founding(&controllers, &mut desired, &facts);
+    let plan = plan::diff::plan(&desired, &facts);
     // What a node that could not be reached needs, nobody knows; one that does not exist yet needs everything.
     let unknown = |name: &str| nodes.iter().any(|node| node.name == name) && !facts.contains_key(name);
     let changes: Vec<_> = plan.changes().into_iter().filter(|change| !unknown(&change.node)).collect();

@@ -3,7 +3,7 @@
 use super::converge::converge;
 use super::session::{Outcome, exit_of, lab_of, limited, open, under_lock};
 use super::workshop::bare_workshop;
-use super::{Exit, Stop};
+use super::{Exit, Stop, roster};
 use crate::cli::{Down, Global};
 use crate::cluster::Cluster;
 use crate::engine::Run;
@@ -51,7 +51,13 @@ pub async fn down(args: &Down, global: &Global, reporter: &Reporter) -> Result<E
 async fn empty(cluster: &Cluster, args: &Down, global: &Global, run: &Run) -> Result<Outcome, Stop> {
     let playbook = standard::find("down", args.sources.playbooks.as_deref()).map_err(Stop::bad)?;
     let workshop = bare_workshop(cluster, &args.sources)?;
-    converge(cluster, workshop.expand(&playbook, cluster)?, global, run).await
+    let outcome = converge(cluster, workshop.expand(&playbook, cluster)?, global, run).await?;
+    let emptied = |node: &String| !outcome.applied.failed.contains_key(node);
+    let empty: Vec<&String> = outcome.connections.keys().filter(|node| emptied(node)).collect();
+    if !run.is_cancelled() {
+        roster::change(&lab_of(cluster), |roster| empty.iter().for_each(|node| roster.forget(node)))?;
+    }
+    Ok(outcome)
 }
 
 /// Local nodes are gone for good, and so are their keys and certificates.

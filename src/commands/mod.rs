@@ -5,8 +5,10 @@ mod converge;
 mod down;
 mod explain;
 mod kubeconfig;
+mod node;
 mod playbook;
 mod render;
+mod roster;
 mod session;
 mod smoke;
 mod ssh;
@@ -106,6 +108,7 @@ async fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<Exit, Stop> {
         Verb::Plan(args) => converge::plan(args, global, reporter).await,
         Verb::Play(args) => converge::play(args, global, reporter).await,
         Verb::Down(args) => down::down(args, global, reporter).await,
+        Verb::Node(verb) => node::node(verb, global, reporter).await,
         Verb::Smoke(lab) => smoke::smoke(lab, global, reporter).await,
         Verb::Validate(lab) => validate::validate(lab, reporter),
         Verb::Render(args) => render::render(args, global, reporter),

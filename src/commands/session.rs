@@ -99,6 +99,25 @@ pub struct Outcome {
     pub unchanged: BTreeMap<String, usize>,
     /// The connections, for their traffic.
     pub connections: Connections,
+    /// Nodes that came into the lab or left it.
+    pub turnover: Vec<String>,
+}
+
+impl Outcome {
+    /// Adds what came after.
+    pub fn and(&mut self, later: Self) {
+        self.ok &= later.ok;
+        for (node, changed) in later.applied.changed {
+            *self.applied.changed.entry(node).or_default() += changed;
+        }
+        self.applied.failed.extend(later.applied.failed);
+        self.applied.ok &= later.applied.ok;
+        for (node, unchanged) in later.unchanged {
+            *self.unchanged.entry(node).or_default() += unchanged;
+        }
+        self.connections.extend(later.connections);
+        self.turnover.extend(later.turnover);
+    }
 }
 
 /// Runs `work` under the lab's lock, with a run log and a report; the first Ctrl-C asks it to stop, the second stops.
@@ -175,6 +194,7 @@ fn summary(nodes: &[&Node], outcome: &Outcome, cancelled: bool, took: Duration, 
             failed: outcome.applied.failed.get(&node.name).cloned(),
             round_trips: traffic.map_or(0, |traffic| traffic.round_trips.load(Relaxed)),
             bytes_sent: traffic.map_or(0, |traffic| traffic.bytes_sent.load(Relaxed)),
+            turnover: outcome.turnover.contains(&node.name),
         }
     });
     RunSummary { ok: outcome.ok && !cancelled, cancelled, nodes: rows.collect(), took, log: Some(log) }

@@ -15,7 +15,7 @@ use crate::plan::DesiredPlay;
 use crate::plan::expand::{Materials, expand};
 use crate::playbook::Playbook;
 use crate::render::Renderer;
-use crate::render::context::Artefacts;
+use crate::render::context::{Artefacts, Leaving};
 use crate::report::Reporter;
 
 /// What plans are made from, owned.
@@ -39,7 +39,8 @@ impl Workshop {
             .iter()
             .filter_map(|(name, file)| Some((name.strip_prefix("image/")?.to_owned(), file.image.clone()?)));
         let versions = bundle.files.iter().map(|(name, file)| (name.clone(), file.version.clone()));
-        let artefacts = Artefacts { images: images.collect(), versions: versions.collect(), encryption_key };
+        let (images, versions) = (images.collect(), versions.collect());
+        let artefacts = Artefacts { images, versions, encryption_key, leaving: None };
         Ok(Self { pki, kubeconfigs, bundle, renderer, artefacts })
     }
 
@@ -78,6 +79,13 @@ pub fn bare_workshop(cluster: &Cluster, sources: &Sources) -> Result<Workshop, S
         renderer,
         artefacts: Artefacts::default(),
     })
+}
+
+/// As [`bare_workshop`], for the playbook that takes `leaving` out of the lab.
+pub fn leaving_workshop(cluster: &Cluster, sources: &Sources, leaving: Leaving) -> Result<Workshop, Stop> {
+    let mut workshop = bare_workshop(cluster, sources)?;
+    workshop.artefacts.leaving = Some(leaving);
+    Ok(workshop)
 }
 
 /// Certificates as they are in the lab directory, with what is missing issued in memory only.

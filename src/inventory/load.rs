@@ -1,7 +1,8 @@
 //! Reads an inventory file. The only place of the inventory that knows which crate reads YAML.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::de::Deserialize;
@@ -22,6 +23,43 @@ const LONGEST: u64 = 8 << 20;
 /// inventory that can be read are in [`Inventory::problems`] instead, so that those of meaning can join them.
 pub fn load(path: &Path) -> Result<Inventory, Problem> {
     let bytes = read(path).map_err(|error| unreadable(path, &error))?;
+    load_with(path, &bytes)
+}
+
+/// The text of the inventory at `path`.
+///
+/// # Errors
+/// When it cannot be read or is not UTF-8.
+pub fn text(path: &Path) -> Result<String, Problem> {
+    let bytes = read(path).map_err(|error| unreadable(path, &error))?;
+    let not_text = |_| Problem::error(path, Position::default(), "not UTF-8 text", "save the file with UTF-8");
+    String::from_utf8(bytes).map_err(not_text)
+}
+
+/// Writes `text` to the inventory at `path`, whole or not at all, with the file's own permissions. Where the path is a
+/// link, it stays one.
+///
+/// # Errors
+/// As the file system has them; the file is then as it was.
+pub fn save(path: &Path, text: &str) -> io::Result<()> {
+    let path = fs::canonicalize(path)?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let mut file = tempfile::Builder::new().prefix(".inventory-").tempfile_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    let was = fs::metadata(&path)?;
+    file.as_file().set_permissions(was.permissions())?;
+    // Somebody may run labctl with sudo on a file of their own.
+    let _ = std::os::unix::fs::fchown(file.as_file(), Some(was.uid()), Some(was.gid()));
+    file.as_file().sync_all()?;
+    file.persist(&path)?;
+    Ok(())
+}
+
+/// As [`load`], for what the file at `path` would say with `bytes` in it.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(path: &Path, bytes: &[u8]) -> Result<Inventory, Problem> {
     // The name of the file as it was typed stays in messages; paths in the inventory start at its real folder.
     let folder = match path.parent() {
         Some(parent) if parent != Path::new("") => fs::canonicalize(parent),
@@ -29,7 +67,7 @@ pub fn load(path: &Path) -> Result<Inventory, Problem> {
     };
     let folder = folder.map_err(|error| unreadable(path, &error))?;
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-    Ok(Inventory { folder, home, ..parse(path, &bytes)? })
+    Ok(Inventory { folder, home, ..parse(path, bytes)? })
 }
 
 /// Reads an inventory from memory; `file` is what messages call it. Its folder and home directory are left empty.
@@ -63,12 +101,13 @@ pub fn parse(file: &Path, bytes: &[u8]) -> Result<Inventory, Problem> {
 }
 
 /// What the reader of YAML found wrong, and where, when it knows.
-struct NotYaml {
+pub(super) struct NotYaml {
     at: Option<Position>,
     what: String,
 }
 
-fn read_yaml(text: &str) -> Result<Tree, NotYaml> {
+/// The values of a text, whatever they are.
+pub(super) fn read_yaml(text: &str) -> Result<Tree, NotYaml> {
     Tree::deserialize(serde_yaml::Deserializer::from_str(text)).map_err(|error| {
         let at = error.location().map(|location| Position { line: location.line(), column: location.column() });
         let mut what = error.to_string();

@@ -7,6 +7,7 @@
 //! [`Inventory::problems`] and come out together with those of meaning.
 
 mod decode;
+pub mod edit;
 pub mod load;
 pub mod positions;
 mod problem;

@@ -13,12 +13,15 @@ pub const CLOCK_SKEW_LIMIT: f64 = 30.0;
 /// they are issued, by the workstation's clock.
 pub const WORKSTATION_SKEW_LIMIT: f64 = 240.0;
 
-/// Who founded the etcd cluster that a controller is in; see the template of that name.
+/// How a member of etcd first starts; see the template of that name.
 const FOUNDERS: &str = "/etc/etcd/bootstrap.env";
 /// There once a member has been healthy.
 const MEMBER: &str = "/etc/etcd/member.env";
 /// There while a member has its data.
 const DATA: &str = "/var/lib/etcd/member";
+/// How a member that may not found first starts, until it has asked those that are there.
+const JOINING: &str = "# This node joins an etcd that is there; the list of its members comes when it does.\n\
+                       ETCD_INITIAL_CLUSTER_STATE=existing\n";
 
 /// A reason not to begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,41 +82,87 @@ fn clocks(facts: &BTreeMap<String, Facts>) -> Vec<Obstacle> {
     found
 }
 
-/// An etcd cluster that exists must not be founded a second time: not by controllers that the inventory got later, and
-/// not by a member that has lost its data. Every controller is told of, because none of them can go on alone.
+/// What stands in the way of etcd: members that lost their data, and a founding that was cut off and then changed.
 fn etcd(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Vec<Obstacle> {
     let mut found = Vec::new();
     let controllers: Vec<(&String, &Facts, String)> =
         facts.iter().filter_map(|(node, facts)| Some((node, facts, desired_founders(desired, node)?))).collect();
-    for (node, facts, _) in &controllers {
-        if facts.texts.contains_key(MEMBER) && !facts.paths.contains_key(DATA) {
-            found.push(Obstacle {
-                node: (*node).clone(),
-                what: format!("it was a member of this lab's etcd, and its data in {DATA} is gone"),
-                help: format!(
-                    "on another controller, `etcdctl member remove` it and `member add` it again; then remove {MEMBER} \
-                     here and say ETCD_INITIAL_CLUSTER_STATE=existing in {FOUNDERS}"
-                ),
-            });
-        }
+    let alone = controllers.len() == 1;
+    for (node, ..) in controllers.iter().filter(|(_, facts, _)| was_member(facts) && !has_data(facts)) {
+        let help = if alone {
+            format!(
+                "put the data back from a backup; or, when nothing in it matters any more, remove {MEMBER} there and \
+                 run `up` again for an empty cluster"
+            )
+        } else {
+            format!("`labctl node remove {node}`, then `labctl node add` it again: it joins the others with nothing")
+        };
+        let what = format!("it was a member of this lab's etcd, and its data in {DATA} is gone");
+        found.push(Obstacle { node: (*node).clone(), what, help });
     }
-    let other = controllers.iter().find_map(|(_, facts, wanted)| {
-        let founded_by = facts.texts.contains_key(MEMBER).then(|| founders(facts.texts.get(FOUNDERS)?))??;
-        (founded_by != *wanted).then_some(founded_by)
+    // Nobody was ever healthy, and those that have begun wait for others than the inventory names.
+    let begun = controllers.iter().find_map(|(_, facts, wanted)| {
+        let list = founders(facts.texts.get(FOUNDERS).filter(|_| has_data(facts))?)?;
+        (list != *wanted).then_some(list)
     });
-    if let Some(founded_by) = other {
-        for (node, _, wanted) in &controllers {
+    if let Some(begun) = begun.filter(|_| !controllers.iter().any(|(_, facts, _)| was_member(facts))) {
+        let with_data = controllers.iter().filter(|(_, facts, _)| has_data(facts)).count();
+        let waiting = with_data * 2 <= begun.split(',').count();
+        for (node, _, wanted) in controllers.iter().filter(|_| waiting) {
             found.push(Obstacle {
                 node: (*node).clone(),
-                what: format!("this lab's etcd has the members {founded_by}, and the inventory wants {wanted}"),
+                what: format!("this lab's etcd is being founded by {begun}, and the inventory wants {wanted}"),
                 help:
-                    "labctl cannot change the members of an etcd that is there yet: put the controllers back as they \
-                       were, or take the lab down and up again"
+                    "put the controllers back as they were, run `up`, and change them then; or take the lab down and \
+                       up again"
                         .to_owned(),
             });
         }
     }
     found
+}
+
+/// Decides for every controller, over the facts of all, whether it may found etcd. The plan wants the founding file on
+/// all of them, and it stays
+///
+/// - as it is where a member has its data: it was decided when that member first started;
+/// - wanted where every controller was reached and none has been a member: they found together, and those that had
+///   begun before go on;
+/// - without a list of members everywhere else: such a controller can only join an etcd that is there.
+///
+/// `controllers` are all that the lab has, also those that this run leaves out.
+pub fn settle_founding(controllers: &[&str], desired: &mut [DesiredPlay], facts: &BTreeMap<String, Facts>) {
+    let founding = controllers.iter().all(|node| {
+        let wanted = desired_founders(desired, node);
+        facts.get(*node).is_some_and(|facts| {
+            let list = || facts.texts.get(FOUNDERS).and_then(|text| founders(text));
+            !was_member(facts) && (!has_data(facts) || list() == wanted)
+        })
+    });
+    for on in desired.iter_mut().flat_map(|play| &mut play.nodes) {
+        let facts = facts.get(&on.node);
+        let decided = facts.is_some_and(|facts| has_data(facts) && facts.texts.contains_key(FOUNDERS));
+        on.tasks.retain(|task| !(decided && is_founding(&task.desired)));
+        for task in on.tasks.iter_mut().filter(|_| !founding) {
+            if let Desired::File(file) = &mut task.desired
+                && file.path == FOUNDERS
+            {
+                file.content = Content::inline(JOINING.as_bytes());
+            }
+        }
+    }
+}
+
+fn is_founding(desired: &Desired) -> bool {
+    matches!(desired, Desired::File(file) if file.path == FOUNDERS)
+}
+
+fn was_member(facts: &Facts) -> bool {
+    facts.texts.contains_key(MEMBER)
+}
+
+fn has_data(facts: &Facts) -> bool {
+    facts.paths.contains_key(DATA)
 }
 
 /// The members that the plan wants etcd to be founded by, on a controller.
@@ -127,9 +176,10 @@ fn desired_founders(desired: &[DesiredPlay], node: &str) -> Option<String> {
     })
 }
 
-/// The list of members in an environment file.
+/// The list of members in a file that says to found with them.
 fn founders(text: &str) -> Option<String> {
-    text.lines().find_map(|line| line.strip_prefix("ETCD_INITIAL_CLUSTER=")).map(str::to_owned)
+    let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    value("ETCD_INITIAL_CLUSTER").filter(|_| value("ETCD_INITIAL_CLUSTER_STATE") == Some("new")).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -168,13 +218,17 @@ mod tests {
         assert_eq!(far, ["n0: its clock is 300 s behind this machine's; 240 s is the limit"]);
     }
 
+    fn founding_file(founders: &str) -> String {
+        format!("ETCD_INITIAL_CLUSTER={founders}\nETCD_INITIAL_CLUSTER_STATE=new\n")
+    }
+
     /// Controllers that the plan wants to found etcd as `wanted`.
     fn founding(wanted: &str, nodes: &[&str]) -> Vec<DesiredPlay> {
         let file = File {
             path: FOUNDERS.to_owned(),
             mode: "644".to_owned(),
             owner: "root:root".to_owned(),
-            content: Content::inline(format!("ETCD_INITIAL_CLUSTER={wanted}\n").into_bytes()),
+            content: Content::inline(founding_file(wanted).into_bytes()),
             sensitive: false,
             origin: String::new(),
         };
@@ -187,7 +241,7 @@ mod tests {
 
     fn member(founded_by: &str, data: bool) -> Facts {
         let mut facts = Facts::default();
-        facts.texts.insert(FOUNDERS.to_owned(), format!("ETCD_INITIAL_CLUSTER={founded_by}\n"));
+        facts.texts.insert(FOUNDERS.to_owned(), founding_file(founded_by));
         facts.texts.insert(MEMBER.to_owned(), "ETCD_INITIAL_CLUSTER_STATE=existing\n".to_owned());
         if data {
             facts.paths.insert(DATA.to_owned(), crate::module::probe::PathFact::default());
@@ -195,25 +249,62 @@ mod tests {
         facts
     }
 
-    #[test]
-    fn an_etcd_that_exists_is_not_founded_again_by_new_controllers() {
-        let facts = BTreeMap::from([
-            ("c0".to_owned(), member("c0=x", true)),
-            ("c1".to_owned(), Facts::default()),
-            ("w0".to_owned(), Facts::default()),
-        ]);
-        let refused = said(obstacles(&founding("c0=x,c1=y", &["c0", "c1"]), &facts));
-        let why = "this lab's etcd has the members c0=x, and the inventory wants c0=x,c1=y";
-        assert_eq!(refused, [format!("c0: {why}"), format!("c1: {why}")]);
-        assert_eq!(said(obstacles(&founding("c0=x", &["c0"]), &facts)), [""; 0], "as it was founded is fine");
+    /// What is left to put into the founding file of each node: the founders, `joins`, or `-` for "left alone".
+    fn settled(wanted: &str, names: &[&str], facts: &[(&str, Facts)]) -> Vec<String> {
+        let facts: BTreeMap<String, Facts> =
+            facts.iter().map(|(node, facts)| ((*node).to_owned(), facts.clone())).collect();
+        let mut desired = founding(wanted, names);
+        assert_eq!(said(obstacles(&desired, &facts)), [""; 0]);
+        settle_founding(names, &mut desired, &facts);
+        let text = |node: &&str| match tasks_of(&desired, node).next() {
+            None => "-".to_owned(),
+            Some(_) => desired_founders(&desired, node).unwrap_or_else(|| "joins".to_owned()),
+        };
+        names.iter().map(text).collect()
+    }
+
+    fn begun(founders: &str, data: bool) -> Facts {
+        let mut facts = member(founders, data);
+        facts.texts.remove(MEMBER);
+        facts
     }
 
     #[test]
-    fn a_first_run_that_was_cut_off_may_go_on() {
-        let mut begun = member("c0=x,c1=y", false);
-        begun.texts.remove(MEMBER);
-        let facts = BTreeMap::from([("c0".to_owned(), begun), ("c1".to_owned(), Facts::default())]);
-        assert_eq!(said(obstacles(&founding("c0=x,c1=y", &["c0", "c1"]), &facts)), [""; 0]);
+    fn controllers_without_any_data_found_etcd_together() {
+        let bare = Facts::default;
+        assert_eq!(settled("c0,c1", &["c0", "c1"], &[("c0", bare()), ("c1", bare())]), ["c0,c1", "c0,c1"]);
+        // One that cannot be seen, because of --limit or a dead machine, may have an etcd.
+        assert_eq!(settled("c0,c1", &["c0", "c1"], &[("c1", bare())]), ["joins", "joins"]);
+    }
+
+    #[test]
+    fn a_controller_joins_the_etcd_that_is_there_and_old_members_are_left_alone() {
+        let facts = [("c0", member("c0", true)), ("c1", Facts::default()), ("c2", Facts::default())];
+        assert_eq!(settled("c0,c1,c2", &["c0", "c1", "c2"], &facts), ["-", "joins", "joins"]);
+        // The founding file of an earlier time allows nothing any more.
+        let facts = [("c0", member("c0", true)), ("c1", begun("c0,c1", false))];
+        assert_eq!(settled("c0,c1", &["c0", "c1"], &facts), ["-", "joins"]);
+        // A member whose file is gone cannot start, and cannot found either.
+        let mut lost = member("c0", true);
+        lost.texts.remove(FOUNDERS);
+        assert_eq!(settled("c0", &["c0"], &[("c0", lost)]), ["joins"]);
+    }
+
+    #[test]
+    fn a_first_run_that_was_cut_off_goes_on_founding() {
+        let facts = [("c0", begun("c0,c1", true)), ("c1", Facts::default())];
+        assert_eq!(settled("c0,c1", &["c0", "c1"], &facts), ["-", "c0,c1"]);
+        // Alone it needs nobody, so what was begun is an etcd, also when nobody came to note that it was healthy.
+        let facts = [("c0", begun("c0", true)), ("c1", Facts::default())];
+        assert_eq!(settled("c0,c1", &["c0", "c1"], &facts), ["-", "joins"]);
+    }
+
+    #[test]
+    fn a_founding_that_was_cut_off_and_then_changed_cannot_go_on() {
+        let facts = BTreeMap::from([("c0".to_owned(), begun("c0,c1", true)), ("c2".to_owned(), Facts::default())]);
+        let why = "this lab's etcd is being founded by c0,c1, and the inventory wants c0,c2";
+        let refused = said(obstacles(&founding("c0,c2", &["c0", "c2"]), &facts));
+        assert_eq!(refused, [format!("c0: {why}"), format!("c2: {why}")]);
     }
 
     #[test]

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::cluster::{Cluster, Node, Role};
 
 /// The variables of every template, in the order in which they are explained.
@@ -19,6 +21,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("workers", "the nodes with the role worker"),
     ("loadbalancers", "the nodes with the role loadbalancer"),
     ("clients", "the nodes with the role client"),
+    ("leaving", "the node that is taken out of the lab, in the playbook that does it: also gone, forced"),
     ("local", "whether labctl made the nodes on this machine, as containers"),
     ("images", "references of the bundle's images by name: images.pause, images.coredns"),
     ("versions", "versions of the bundle's files by name: versions.containerd"),
@@ -26,7 +29,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
 ];
 
 /// What comes from outside the cluster model: the bundle's images and versions, and the lab's secret key.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Default)]
 pub struct Artefacts {
     /// Image references by short name: `pause` is `registry.k8s.io/pause:3.10`.
     pub images: BTreeMap<String, String>,
@@ -34,6 +37,20 @@ pub struct Artefacts {
     pub versions: BTreeMap<String, String>,
     /// The key that Secrets are encrypted with in etcd: 32 random bytes in base64.
     pub encryption_key: String,
+    /// The node that is being taken out of the lab, if one is.
+    pub leaving: Option<Leaving>,
+}
+
+/// A node that is taken out of the lab, and how.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Leaving {
+    /// The node.
+    #[serde(flatten)]
+    pub node: Node,
+    /// Whether its machine is lost.
+    pub gone: bool,
+    /// Whether it goes also when etcd or a pod stands in the way.
+    pub forced: bool,
 }
 
 impl fmt::Debug for Artefacts {
@@ -42,6 +59,7 @@ impl fmt::Debug for Artefacts {
             .field("images", &self.images)
             .field("versions", &self.versions)
             .field("encryption_key", &"(secret)")
+            .field("leaving", &self.leaving)
             .finish()
     }
 }
@@ -69,6 +87,10 @@ impl Context {
         variables.insert("workers", &with_role(Role::Worker));
         variables.insert("loadbalancers", &with_role(Role::Loadbalancer));
         variables.insert("clients", &with_role(Role::Client));
+        // Absent where no node leaves, like `peer`.
+        if let Some(leaving) = &artefacts.leaving {
+            variables.insert("leaving", leaving);
+        }
         variables.insert("local", &cluster.local.is_some());
         variables.insert("images", &artefacts.images);
         variables.insert("versions", &artefacts.versions);

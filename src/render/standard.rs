@@ -9,6 +9,7 @@ pub const TEMPLATES: &[(&str, &str)] = &[
     ("coredns.yaml", include_str!("../../templates/coredns.yaml.tera")),
     ("encryption-config.yaml", include_str!("../../templates/encryption-config.yaml.tera")),
     ("etcd-bootstrap.env", include_str!("../../templates/etcd-bootstrap.env.tera")),
+    ("etcd-member.sh", include_str!("../../templates/etcd-member.sh.tera")),
     ("etcd.service", include_str!("../../templates/etcd.service.tera")),
     ("kube-apiserver-to-kubelet.yaml", include_str!("../../templates/kube-apiserver-to-kubelet.yaml.tera")),
     ("kube-apiserver.service", include_str!("../../templates/kube-apiserver.service.tera")),

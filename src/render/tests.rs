@@ -76,11 +76,13 @@ fn plain_text_stays_as_it_is() {
 
 #[test]
 fn the_list_of_variables_is_complete() {
-    let with_peer = Context::new(&cluster(), &node(), Some(&node()), &Artefacts::default());
+    let leaving = Some(context::Leaving { node: node(), gone: true, forced: false });
+    let artefacts = Artefacts { leaving, ..Artefacts::default() };
+    let with_all = Context::new(&cluster(), &node(), Some(&node()), &artefacts);
     for (name, _) in context::VARIABLES {
-        assert!(with_peer.variables().contains_key(name), "`{name}` is explained and missing");
+        assert!(with_all.variables().contains_key(name), "`{name}` is explained and missing");
     }
-    assert_eq!(format!("{with_peer:?}").matches('"').count(), 2 * context::VARIABLES.len());
+    assert_eq!(format!("{with_all:?}").matches('"').count(), 2 * context::VARIABLES.len());
 }
 
 #[test]

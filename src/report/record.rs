@@ -20,6 +20,8 @@ pub struct RunReport {
     pub planned: Vec<PlannedChange>,
     /// Tasks that the plan found as desired.
     pub unchanged: usize,
+    /// Tasks that changed something: (task, node), as they ended.
+    pub changes: Vec<(String, String)>,
     /// Every failed task.
     pub failures: Vec<Failure>,
     /// Checks that passed.
@@ -92,6 +94,7 @@ impl RunReport {
             }
             Event::PlayStarted { play, node, .. } => self.play_started(play, node, stamped.time),
             Event::PlayEnded { play, node, outcome, .. } => self.play_ended(play, node, *outcome, stamped.time),
+            Event::TaskEnded { task, node, changed: true, .. } => self.changes.push((task.clone(), node.clone())),
             Event::TaskFailed(failure) => self.failures.push(failure.clone()),
             Event::Check { failure: None, .. } => self.checks_passed += 1,
             Event::Check { failure: Some(_), .. } => self.checks_failed += 1,

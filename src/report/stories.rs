@@ -98,6 +98,7 @@ impl Story {
             .zip(changed)
             .zip(failed)
             .map(|(((node, roles, address), changed), failed)| NodeSummary {
+                turnover: false,
                 node: (*node).into(),
                 roles: (*roles).into(),
                 address: (*address).into(),

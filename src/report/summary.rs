@@ -19,6 +19,11 @@ pub(super) fn tables(report: &RunReport, width: usize, verbose: bool, paint: Pai
         lines.push(String::new());
         lines.extend(nodes(summary, verbose, paint));
     }
+    let others = others(report, summary, paint);
+    if !others.is_empty() {
+        lines.push(String::new());
+        lines.extend(others);
+    }
     if !report.plays.is_empty() && !quiet {
         lines.push(String::new());
         lines.extend(timeline(&report.plays, width, paint));
@@ -61,6 +66,36 @@ fn nodes(summary: &RunSummary, verbose: bool, paint: Paint) -> Vec<String> {
         }
     }
     lines.iter().map(|line| line.trim_end().to_string()).collect()
+}
+
+/// When nodes came or left: one row a task that changed the others for it.
+fn others(report: &RunReport, summary: &RunSummary, paint: Paint) -> Vec<String> {
+    let stays = |name: &str| summary.nodes.iter().any(|node| node.node == name && !node.turnover);
+    if summary.nodes.iter().all(|node| !node.turnover) {
+        return Vec::new();
+    }
+    let mut rows: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (task, node) in report.changes.iter().filter(|(_, node)| stays(node)) {
+        match rows.iter_mut().find(|(known, _)| known == task) {
+            Some((_, nodes)) => nodes.push(node),
+            None => rows.push((task, vec![node])),
+        }
+    }
+    let title = "changed on the others";
+    let column = widest(rows.iter().map(|(task, _)| *task).chain([title]));
+    let all = summary.nodes.iter().filter(|node| !node.turnover).count();
+    let row = |(task, nodes): (&str, Vec<&str>)| {
+        let mut nodes: Vec<&str> =
+            summary.nodes.iter().map(|node| node.node.as_str()).filter(|it| nodes.contains(it)).collect();
+        nodes.dedup();
+        let nodes = if nodes.len() == all && all > 2 { format!("all {all}") } else { nodes.join(", ") };
+        format!("  {}  {nodes}", pad(&clean(task), column))
+    };
+    let head = paint.faint(&format!("  {}  on", pad(title, column)));
+    if rows.is_empty() {
+        return vec![paint.faint("  nothing changed on the others")];
+    }
+    std::iter::once(head).chain(rows.into_iter().map(row)).collect()
 }
 
 /// One row a play, from its first start to its last end, drawn to scale so that one sees what ran side by side.

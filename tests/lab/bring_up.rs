@@ -196,14 +196,12 @@ fn a_user_with_sudo_on_a_machine_that_exists_already_is_enough() {
     assert_eq!(lab.must(&["up", "own.yaml"]).changed(), 0);
     let ready = "kubectl --kubeconfig /etc/kubernetes/admin.conf get --raw=/readyz; cat /root/.kube/config";
     assert_eq!(lab.on("node-0", ready), "oktheirs", "the API answers, and their kubeconfig is still theirs");
-    // Another controller in the inventory would found a second etcd beside the first: refused before anything is done.
-    let grown =
-        inventory.replace("nodes:\n", "nodes:\n  - { name: more, address: 10.231.0.11, roles: [controller] }\n");
-    write("own.yaml", &grown);
-    let refused = lab.run(&["up", "own.yaml", "--limit", "node-0"]);
+    // A member of etcd that has lost its data would found an empty cluster: refused before anything is done.
+    lab.on("node-0", "systemctl stop etcd && mv /var/lib/etcd/member /var/lib/etcd/elsewhere");
+    let refused = lab.run(&["up", "own.yaml"]);
     assert_eq!(refused.code, Some(1));
-    assert!(refused.story().contains("labctl cannot change the members of an etcd"), "{}", refused.story());
-    write("own.yaml", &inventory);
+    assert!(refused.story().contains("it was a member of this lab's etcd, and its data"), "{}", refused.story());
+    lab.on("node-0", "mv /var/lib/etcd/elsewhere /var/lib/etcd/member && systemctl start etcd");
     lab.must(&["down", "own.yaml", "--yes"]);
     assert_eq!(lab.on("node-0", before), theirs, "what was theirs is as it was, and nothing of ours is left");
 

@@ -6,6 +6,7 @@
 mod lab;
 
 mod bring_up;
+mod nodes;
 
 use lab::Lab;
 

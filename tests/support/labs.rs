@@ -56,6 +56,7 @@ pub fn artefacts() -> Artefacts {
         images: map(&[("pause", "registry.k8s.io/pause:3.10"), ("coredns", "registry.k8s.io/coredns/coredns:v1.12.4")]),
         versions: map(&[("containerd", "2.2.0"), ("etcd", "3.6.5"), ("etcdutl", "3.6.5"), ("image/pause", "3.10")]),
         encryption_key: "bm90IGEgc2VjcmV0LCB1c2VkIGluIHRlc3RzIG9ubHk=".to_owned(),
+        leaving: None,
     }
 }
 

@@ -1,0 +1,278 @@
+//! The roster: the nodes that the lab was last worked on, and what an inventory that was changed since means for them.
+//!
+//! A node is in the roster from the moment at which work on it begins, so that a node that disappears from the
+//! inventory, or changes there in a way that no run can follow, is noticed before anything is done. It is a memory and
+//! no authority: without one, everything is as the inventory says.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use super::{Cluster, Node, Role, Ssh};
+
+/// The nodes of a lab as they were last worked on.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Roster {
+    /// In the order in which they came.
+    pub nodes: Vec<Member>,
+}
+
+/// One node of the roster.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// The address that it was reached at by the others.
+    pub address: Ipv4Addr,
+    /// Its roles.
+    pub roles: Vec<Role>,
+    /// Its part of the pod network.
+    pub pod_cidr: Option<Ipv4Net>,
+    /// How labctl logged in.
+    pub ssh: Ssh,
+    /// Whether its removal was begun.
+    #[serde(default)]
+    pub leaving: bool,
+}
+
+/// Something that an inventory says and no run can follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drift {
+    /// What it is.
+    pub what: String,
+    /// How to go on.
+    pub help: String,
+}
+
+impl Roster {
+    /// The roster that a file holds; `None` when it holds none.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+
+    /// The roster as a file holds it.
+    pub fn text(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+
+    /// The node called `name`.
+    pub fn member(&self, name: &str) -> Option<&Member> {
+        self.nodes.iter().find(|member| member.name == name)
+    }
+
+    /// Notes a node that is worked on.
+    pub fn remember(&mut self, node: &Node) {
+        let leaving = self.member(&node.name).is_some_and(|member| member.leaving);
+        let member = Member {
+            name: node.name.clone(),
+            address: node.address,
+            roles: node.roles.clone(),
+            pod_cidr: node.pod_cidr,
+            ssh: node.ssh.clone(),
+            leaving,
+        };
+        match self.nodes.iter_mut().find(|known| known.name == node.name) {
+            Some(known) => *known = member,
+            None => self.nodes.push(member),
+        }
+    }
+
+    /// Notes that a node's removal has begun.
+    pub fn leaves(&mut self, node: &Node) {
+        self.remember(node);
+        self.nodes.iter_mut().filter(|member| member.name == node.name).for_each(|member| member.leaving = true);
+    }
+
+    /// Forgets a node.
+    pub fn forget(&mut self, name: &str) {
+        self.nodes.retain(|member| member.name != name);
+    }
+
+    /// Everything in `cluster` that no run can follow from here, for `file`, as the inventory is called. Nodes that are
+    /// new, and roles that were added, are what runs are for.
+    pub fn drift(&self, cluster: &Cluster, file: &str) -> Vec<Drift> {
+        self.nodes.iter().filter_map(|member| member.drift(self, cluster, file)).collect()
+    }
+}
+
+impl Member {
+    fn drift(&self, roster: &Roster, cluster: &Cluster, file: &str) -> Option<Drift> {
+        let (name, address) = (&self.name, self.address);
+        let drift = |what: String, help: String| Some(Drift { what, help });
+        if self.leaving {
+            let what = format!("the removal of `{name}` was begun and has not ended");
+            return drift(what, format!("run `labctl node remove {file} {name}` again: it goes on where it was"));
+        }
+        let Some(node) = cluster.node(name) else {
+            let at_its_address = |node: &&Node| node.address == address && roster.member(&node.name).is_none();
+            return match cluster.nodes.iter().find(at_its_address) {
+                Some(new) => drift(
+                    format!("`{name}` is called `{}` now, and a node keeps its name", new.name),
+                    format!(
+                        "its certificates, its Node object and its place in etcd carry the name `{name}`: put it back; \
+                         or `labctl node remove {file} {name}`, and then `labctl up {file}` with the new one"
+                    ),
+                ),
+                None => drift(
+                    format!("`{name}` is not in the inventory any more, and is still a node of this lab"),
+                    format!(
+                        "`labctl node remove {file} {name}` takes it out of the lab, also now that its entry is gone; \
+                         or put the entry back"
+                    ),
+                ),
+            };
+        };
+        if node.address != address {
+            return drift(
+                format!(
+                    "`{name}` had the address {address} and has {} now, and a node keeps its address",
+                    node.address
+                ),
+                format!(
+                    "put {address} back; or `labctl node remove {file} {name}`, and then `labctl node add {file} {name} \
+                     --address {}`",
+                    node.address
+                ),
+            );
+        }
+        if let Some(role) = self.roles.iter().find(|role| !node.has(**role)) {
+            let add = node.roles.iter().map(|role| format!(" --role {role}")).collect::<String>();
+            return drift(
+                format!("`{name}` was a {role} and is none now, and what it was made into stays on it"),
+                format!(
+                    "put the role back; or `labctl node remove {file} {name}`, and then `labctl node add {file} {name} \
+                     --address {address}{add}`"
+                ),
+            );
+        }
+        match (self.pod_cidr, node.pod_cidr) {
+            (Some(was), Some(is)) if was != is => drift(
+                format!("the pods of `{name}` had {was} and would get {is}, and a Node object keeps its pod network"),
+                format!("write `pod_cidr: {was}` into the entry of `{name}`"),
+            ),
+            _ => None,
+        }
+    }
+}
+
+/// Why a node cannot be taken out of its lab at all, if it cannot.
+pub fn must_stay(cluster: &Cluster, node: &Node) -> Option<Drift> {
+    let name = &node.name;
+    if node.has(Role::Controller) && cluster.with_role(Role::Controller).all(|other| other.name == *name) {
+        let what = format!("`{name}` is the last controller, and there is no lab without one");
+        let help = "add another controller first; or take the whole lab away with `labctl down`".to_owned();
+        return Some(Drift { what, help });
+    }
+    if cluster.api.loadbalancer.as_ref() == Some(name) {
+        let what = format!("`{name}` is the load balancer that every kubeconfig leads to");
+        let help = "set `api.endpoint` to another load balancer or a name of your own and run `labctl up` first; a \
+                    machine that is lost is replaced by another at its address and `labctl up`, for it keeps nothing"
+            .to_owned();
+        return Some(Drift { what, help });
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::resolve::resolve;
+    use crate::inventory::load::parse;
+
+    const NODES: [&str; 3] = [
+        "{ name: controller-0, address: 192.0.2.10, roles: [controller] }",
+        "{ name: worker-0, address: 192.0.2.20, roles: [worker] }",
+        "{ name: extra, address: 192.0.2.21, roles: [worker, client] }",
+    ];
+
+    fn cluster(nodes: &[&str]) -> Cluster {
+        let nodes: String = nodes.iter().map(|node| format!("  - {node}\n")).collect();
+        let text = format!("name: t\nkubernetes: \"1.34.4\"\nnodes:\n{nodes}");
+        let inventory = parse(std::path::Path::new("t.yaml"), text.as_bytes()).expect("YAML");
+        resolve(&inventory).expect("a lab").0
+    }
+
+    fn roster() -> Roster {
+        let mut roster = Roster::default();
+        cluster(&NODES).nodes.iter().for_each(|node| roster.remember(node));
+        roster
+    }
+
+    /// What is said of a lab whose entry number `index` was replaced.
+    fn said(index: usize, entry: &str) -> Vec<String> {
+        let mut nodes = NODES.to_vec();
+        nodes[index] = entry;
+        nodes.retain(|entry| !entry.is_empty());
+        let drifts = roster().drift(&cluster(&nodes), "t.yaml");
+        drifts.into_iter().map(|drift| format!("{}; {}", drift.what, drift.help)).collect()
+    }
+
+    #[test]
+    fn a_lab_that_is_as_it_was_or_has_grown_is_no_drift() {
+        assert_eq!(said(0, NODES[0]), [""; 0]);
+        let mut grown = NODES.to_vec();
+        grown.push("{ name: worker-9, address: 192.0.2.29, roles: [worker] }");
+        assert_eq!(roster().drift(&cluster(&grown), "t.yaml"), []);
+        assert_eq!(said(1, "{ name: worker-0, address: 192.0.2.20, roles: [worker, client] }"), [""; 0], "a role more");
+        assert_eq!(Roster::default().drift(&cluster(&NODES), "t.yaml"), [], "without a memory there is no drift");
+    }
+
+    #[test]
+    fn a_node_that_is_missing_is_still_there() {
+        let mut gone = said(1, "");
+        gone.truncate(1);
+        assert_eq!(
+            gone,
+            [
+                "`worker-0` is not in the inventory any more, and is still a node of this lab; `labctl node remove t.yaml \
+              worker-0` takes it out of the lab, also now that its entry is gone; or put the entry back"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_node_keeps_name_address_and_roles() {
+        let renamed = said(1, "{ name: minion-0, address: 192.0.2.20, roles: [worker] }").remove(0);
+        assert!(renamed.starts_with("`worker-0` is called `minion-0` now"), "{renamed}");
+        let moved = said(1, "{ name: worker-0, address: 192.0.2.99, roles: [worker] }").remove(0);
+        assert!(moved.starts_with("`worker-0` had the address 192.0.2.20 and has 192.0.2.99 now"), "{moved}");
+        let less = said(2, "{ name: extra, address: 192.0.2.21, roles: [client] }").remove(0);
+        assert!(less.starts_with("`extra` was a worker and is none now"), "{less}");
+        assert!(less.ends_with("`labctl node add t.yaml extra --address 192.0.2.21 --role client`"), "{less}");
+    }
+
+    #[test]
+    fn two_nodes_that_changed_places_are_two_moves() {
+        let mut nodes = NODES.to_vec();
+        nodes[1] = "{ name: worker-0, address: 192.0.2.21, roles: [worker] }";
+        nodes[2] = "{ name: extra, address: 192.0.2.20, roles: [worker, client] }";
+        assert_eq!(roster().drift(&cluster(&nodes), "t.yaml").len(), 2);
+    }
+
+    #[test]
+    fn pods_stay_in_their_network() {
+        // `extra` has the first part that is left; another worker before it takes that.
+        let mut nodes = NODES.to_vec();
+        nodes.insert(1, "{ name: other, address: 192.0.2.30, roles: [worker] }");
+        let drifts = roster().drift(&cluster(&nodes), "t.yaml");
+        assert_eq!(drifts.len(), 1);
+        assert_eq!(drifts[0].help, "write `pod_cidr: 10.200.1.0/24` into the entry of `extra`");
+    }
+
+    #[test]
+    fn a_removal_that_was_cut_off_goes_first() {
+        let mut roster = roster();
+        roster.leaves(&cluster(&NODES).nodes[1]);
+        let drifts = roster.drift(&cluster(&NODES), "t.yaml");
+        assert_eq!(drifts[0].what, "the removal of `worker-0` was begun and has not ended");
+        roster.forget("worker-0");
+        assert_eq!(roster.member("worker-0"), None);
+    }
+
+    #[test]
+    fn a_roster_is_read_as_it_was_written_and_nonsense_is_none() {
+        assert_eq!(Roster::read(roster().text().as_bytes()), Some(roster()));
+        assert_eq!(Roster::read(b"{ half"), None);
+    }
+}

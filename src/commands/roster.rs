@@ -1,0 +1,49 @@
+//! The roster in the lab directory: read before a run, kept as soon as work on nodes begins.
+
+use std::path::Path;
+
+use super::session::lab_of;
+use super::{Exit, Stop};
+use crate::cluster::roster::{Drift, Roster};
+use crate::cluster::{Cluster, Node};
+use crate::lab::LabDirectory;
+use crate::report::Reporter;
+
+/// The lab's roster; an empty one where there is none that can be read.
+pub fn read(lab: &LabDirectory) -> Roster {
+    std::fs::read(lab.roster()).ok().and_then(|bytes| Roster::read(&bytes)).unwrap_or_default()
+}
+
+/// Changes the lab's roster.
+pub fn change(lab: &LabDirectory, change: impl FnOnce(&mut Roster)) -> Result<(), Stop> {
+    let mut roster = read(lab);
+    let was = roster.clone();
+    change(&mut roster);
+    if roster == was {
+        return Ok(());
+    }
+    let path = lab.roster();
+    let error = |error| Stop::failed(format!("cannot write {}: {error}", path.display()));
+    lab.write_private(&path, roster.text().as_bytes()).map_err(error)
+}
+
+/// Notes nodes that are worked on from now on.
+pub fn remember(cluster: &Cluster, nodes: &[&Node]) -> Result<(), Stop> {
+    change(&lab_of(cluster), |roster| nodes.iter().for_each(|node| roster.remember(node)))
+}
+
+/// Refuses an inventory that says of a node what no run can make of it.
+pub fn refuse_drift(cluster: &Cluster, inventory: &Path, reporter: &Reporter) -> Result<(), Stop> {
+    let file = inventory.display().to_string();
+    refuse(&read(&lab_of(cluster)).drift(cluster, &file), &file, reporter)
+}
+
+/// Refuses, when there is anything in `drifts`.
+pub fn refuse(drifts: &[Drift], subject: &str, reporter: &Reporter) -> Result<(), Stop> {
+    if drifts.is_empty() {
+        return Ok(());
+    }
+    let said: Vec<String> = drifts.iter().map(|drift| format!("{}\nhelp: {}", drift.what, drift.help)).collect();
+    reporter.problems(subject, &said);
+    Err(Stop::silent(Exit::Bad))
+}

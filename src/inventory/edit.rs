@@ -1,0 +1,526 @@
+//! Changes the nodes of an inventory's text, and nothing else in it: comments, order and style stay as they are.
+//!
+//! From text to text, without I/O. The places of the entries come from [`positions`](super::positions); what a change
+//! is made of is whole lines where each node has lines of its own, and a piece of the line where the list is written in
+//! brackets. The result is read again before it is given out: a text that would not say exactly what was meant is
+//! never returned, so that anchors, odd indentation and the like end in an error and not in a broken file.
+
+use std::path::Path as FilePath;
+
+use super::load::{parse, read_yaml};
+use super::positions::{Path, Positions};
+use super::tree::Tree;
+use super::{Inventory, NodeEntry};
+
+/// A node to be added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewNode {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub address: String,
+    /// Its roles.
+    pub roles: Vec<String>,
+    /// Labels for its Node object.
+    pub labels: Vec<(String, String)>,
+}
+
+/// A text that cannot be changed here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct EditError(String);
+
+/// `text` with one node more: after the last that has the same roles, else after the last that shares one with it, else
+/// at the end. It is written as its neighbour is.
+///
+/// # Errors
+/// When the text has no list of nodes, or is written in a way in which this cannot change it.
+pub fn add(text: &str, node: &NewNode) -> Result<String, EditError> {
+    let file = Text::read(text)?;
+    let after = file.neighbour(node);
+    let edited = match file.layout(after)? {
+        Layout::Lines => file.add_lines(after, node),
+        Layout::Brackets => file.add_piece(after, node),
+    };
+    file.checked(edited, &node.name, |nodes| nodes.insert(after + 1, tree_of(node)))
+}
+
+/// `text` without the node called `name`, and without the comments inside of its entry. A text that has no such node is
+/// returned as it is.
+///
+/// # Errors
+/// When the text is written in a way in which this cannot change it.
+pub fn remove(text: &str, name: &str) -> Result<String, EditError> {
+    let file = Text::read(text)?;
+    let is_it = |node: &NodeEntry| node.name.as_ref().is_some_and(|it| it.value == name);
+    let Some(index) = file.nodes.iter().position(is_it) else { return Ok(text.to_owned()) };
+    let edited = match file.layout(index)? {
+        Layout::Lines => file.remove_lines(index),
+        Layout::Brackets => file.remove_piece(index),
+    };
+    file.checked(edited, name, |nodes| {
+        nodes.remove(index);
+    })
+}
+
+/// How the list of nodes is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    /// `- ` before each, in lines of its own.
+    Lines,
+    /// `[a, b]`.
+    Brackets,
+}
+
+/// A text with the places of its nodes.
+struct Text<'t> {
+    /// Without a byte order mark.
+    text: &'t str,
+    mark: &'t str,
+    lines: Vec<&'t str>,
+    positions: Positions,
+    nodes: Vec<NodeEntry>,
+}
+
+impl<'t> Text<'t> {
+    fn read(whole: &'t str) -> Result<Self, EditError> {
+        let text = whole.strip_prefix('\u{feff}').unwrap_or(whole);
+        let inventory = read(text).ok_or_else(|| by_hand("it is no inventory that can be read"))?;
+        let positions = Positions::of(text).map_err(|error| EditError(error.what))?;
+        let nodes = inventory.nodes.map(|nodes| nodes.value).unwrap_or_default();
+        if nodes.is_empty() {
+            return Err(by_hand("it has no list of nodes"));
+        }
+        let mark = &whole[..whole.len() - text.len()];
+        Ok(Self { text, mark, lines: text.split('\n').collect(), positions, nodes })
+    }
+
+    /// `edited`, when it says what the text said with its nodes changed by `change`.
+    fn checked(&self, edited: String, name: &str, change: impl FnOnce(&mut Vec<Tree>)) -> Result<String, EditError> {
+        let unusual = || by_hand(&format!("the entry of `{name}` is tied to others, or written in an unusual way"));
+        let mut wanted = read_yaml(self.text).map_err(|_| unusual())?;
+        nodes_of(&mut wanted).map(change).ok_or_else(unusual)?;
+        let found = read_yaml(&edited).map_err(|_| unusual())?;
+        if found == wanted { Ok(format!("{}{edited}", self.mark)) } else { Err(unusual()) }
+    }
+
+    /// The node that a new one is put after.
+    fn neighbour(&self, node: &NewNode) -> usize {
+        let roles = |entry: &NodeEntry| -> Vec<String> {
+            entry.roles.iter().flat_map(|roles| &roles.value).map(|role| role.value.clone()).collect()
+        };
+        let last = |wanted: &dyn Fn(&[String]) -> bool| self.nodes.iter().rposition(|entry| wanted(&roles(entry)));
+        let same = |found: &[String]| found.len() == node.roles.len() && found.iter().all(|it| node.roles.contains(it));
+        let shared = |found: &[String]| found.iter().any(|it| node.roles.contains(it));
+        last(&same).or_else(|| last(&shared)).unwrap_or(self.nodes.len() - 1)
+    }
+
+    fn path(index: usize) -> Path {
+        Path::default().key("nodes").index(index)
+    }
+
+    /// Where the node begins, after its dash: the line from 0, and the byte in it.
+    fn start(&self, index: usize) -> (usize, usize) {
+        let at = self.positions.value(&Self::path(index));
+        let line = at.line.saturating_sub(1);
+        (line, byte_of(self.lines.get(line).copied().unwrap_or_default(), at.column))
+    }
+
+    /// The line with the node's dash, and the indentation of the dash.
+    fn dash(&self, index: usize) -> Option<(usize, usize)> {
+        let (line, byte) = self.start(index);
+        let before = self.lines[line][..byte].trim_end();
+        let dash_in = |before: &str| (before.trim_start() == "-").then(|| before.len() - 1);
+        if let Some(indentation) = dash_in(before) {
+            return Some((line, indentation));
+        }
+        // A dash on a line of its own, perhaps with a comment.
+        let above = (0..line).rev().find(|above| !is_blank_or_comment(self.lines[*above]))?;
+        let text = self.lines[above].split(" #").next().unwrap_or_default().trim_end();
+        dash_in(text).filter(|_| before.trim().is_empty()).map(|indentation| (above, indentation))
+    }
+
+    fn layout(&self, index: usize) -> Result<Layout, EditError> {
+        if self.dash(index).is_some() {
+            return Ok(Layout::Lines);
+        }
+        let (line, byte) = self.start(index);
+        match self.lines[line][byte..].starts_with('{') {
+            true => Ok(Layout::Brackets),
+            false => Err(by_hand("its nodes are not written as a list of `- ` entries")),
+        }
+    }
+
+    /// The lines of a node, from its dash on. Comments that are indented more than the dash are the node's own.
+    fn span(&self, index: usize) -> (usize, usize) {
+        let Some((first, indentation)) = self.dash(index) else { return (0, 0) };
+        let mut end = first + 1;
+        for (number, line) in self.lines.iter().enumerate().skip(first + 1) {
+            let text = line.trim();
+            if text.is_empty() {
+                continue;
+            }
+            if line.len() - line.trim_start().len() <= indentation {
+                break;
+            }
+            end = number + 1;
+        }
+        (first, end)
+    }
+
+    fn is_blank(&self, line: usize) -> bool {
+        self.lines.get(line).is_none_or(|line| line.trim().is_empty())
+    }
+
+    fn add_lines(&self, after: usize, node: &NewNode) -> String {
+        let (first, end) = self.span(after);
+        let mut new = self.entry_lines(after, node);
+        // Entries that stand apart from each other go on doing so.
+        let apart = match after.checked_sub(1) {
+            Some(before) => self.is_blank(self.span(before).1) && self.span(before).1 < first,
+            None => self.nodes.len() > 1 && self.is_blank(end),
+        };
+        if apart {
+            new.insert(0, String::new());
+        }
+        let returns = if self.text.contains("\r\n") { "\r" } else { "" };
+        let mut lines: Vec<String> = self.lines.iter().map(|line| (*line).to_owned()).collect();
+        if end == lines.len() {
+            // The file does not end in a line break, and will not.
+            lines[end - 1].push_str(returns);
+            let last = new.len() - 1;
+            new[..last].iter_mut().for_each(|line| line.push_str(returns));
+        } else {
+            new.iter_mut().for_each(|line| line.push_str(returns));
+        }
+        lines.splice(end..end, new);
+        lines.join("\n")
+    }
+
+    fn remove_lines(&self, index: usize) -> String {
+        let (mut first, mut end) = self.span(index);
+        if first > 0 && self.is_blank(first - 1) && self.is_blank(end) {
+            // What stood between it and the one before.
+            while first > 0 && self.is_blank(first - 1) {
+                first -= 1;
+            }
+        } else if index == 0 && self.is_blank(end) {
+            while end + 1 < self.lines.len() && self.is_blank(end) {
+                end += 1;
+            }
+        }
+        let mut lines = self.lines.clone();
+        let at_end = end == lines.len();
+        lines.drain(first..end);
+        let mut text = lines.join("\n");
+        if at_end && text.ends_with('\r') {
+            text.pop();
+        }
+        text
+    }
+
+    /// The lines of a new entry, written as the one at `like` is.
+    fn entry_lines(&self, like: usize, node: &NewNode) -> Vec<String> {
+        let (line, byte) = self.start(like);
+        let (dash, indentation) = self.dash(like).unwrap_or((line, 0));
+        let before = match dash == line {
+            true => self.lines[line][..byte].to_owned(),
+            false => format!("{}- ", " ".repeat(indentation)),
+        };
+        if self.lines[line][byte..].starts_with('{') {
+            return vec![format!("{before}{}", self.braces(like, node, before.chars().count()))];
+        }
+        let indented = " ".repeat(before.chars().count());
+        let mut lines = vec![
+            format!("{before}name: {}", scalar(&node.name)),
+            format!("{indented}address: {}", scalar(&node.address)),
+            format!("{indented}roles: {}", list(&node.roles)),
+        ];
+        if !node.labels.is_empty() {
+            lines.push(format!("{indented}labels: {}", labels(&node.labels)));
+        }
+        lines
+    }
+
+    /// A new entry in braces, its keys below those of the entry at `like` where they fit; `column` is where it begins.
+    fn braces(&self, like: usize, node: &NewNode, column: usize) -> String {
+        let (line, byte) = self.start(like);
+        let open = if self.lines[line][byte..].starts_with("{ ") { "{ " } else { "{" };
+        let close = if open == "{ " { " }" } else { "}" };
+        // The column, from 0, at which the neighbour has a key.
+        let key = |key: &str| {
+            let at = self.positions.key(&Self::path(like).key(key));
+            (at.line == line + 1).then_some(at.column - 1)
+        };
+        let mut text = format!("{open}name: {}", scalar(&node.name));
+        for (name, value) in [("address", scalar(&node.address)), ("roles", list(&node.roles))] {
+            text.push_str(", ");
+            let now = column + text.chars().count();
+            if let Some(wanted) = key(name).filter(|wanted| *wanted > now && *wanted < now + 40) {
+                text.push_str(&" ".repeat(wanted - now));
+            }
+            text.push_str(&format!("{name}: {value}"));
+        }
+        if !node.labels.is_empty() {
+            text.push_str(&format!(", labels: {}", labels(&node.labels)));
+        }
+        text + close
+    }
+
+    /// Where the node's braces begin and end in the text, in bytes.
+    fn piece(&self, index: usize) -> (usize, usize) {
+        let (line, byte) = self.start(index);
+        let start = self.lines[..line].iter().map(|line| line.len() + 1).sum::<usize>() + byte;
+        (start, start + closed(&self.text[start..]))
+    }
+
+    fn add_piece(&self, after: usize, node: &NewNode) -> String {
+        let (start, end) = self.piece(after);
+        let between = match after.checked_sub(1) {
+            Some(before) => &self.text[self.piece(before).1..start],
+            None => ", ",
+        };
+        let between = if between.trim() == "," { between } else { ", " };
+        let column = self.text[..start].chars().rev().take_while(|c| *c != '\n').count();
+        // Only where it begins a line are there columns to keep to.
+        let column = if between.contains('\n') { column } else { usize::MAX / 2 };
+        format!("{}{between}{}{}", &self.text[..end], self.braces(after, node, column), &self.text[end..])
+    }
+
+    fn remove_piece(&self, index: usize) -> String {
+        let (start, end) = self.piece(index);
+        let (from, to) = match index.checked_sub(1) {
+            Some(before) => (self.piece(before).1, end),
+            None if self.nodes.len() > 1 => (start, self.piece(1).0),
+            None => (start, end),
+        };
+        format!("{}{}", &self.text[..from], &self.text[to..])
+    }
+}
+
+fn by_hand(why: &str) -> EditError {
+    EditError(format!("labctl cannot change this inventory: {why}"))
+}
+
+fn read(text: &str) -> Option<Inventory> {
+    parse(FilePath::new(""), text.as_bytes()).ok()
+}
+
+/// The nodes in a text's tree.
+fn nodes_of(tree: &mut Tree) -> Option<&mut Vec<Tree>> {
+    let Tree::Map(entries) = tree else { return None };
+    entries.iter_mut().find_map(|(key, value)| match (key, value) {
+        (Tree::Text(key), Tree::List(nodes)) if key == "nodes" => Some(nodes),
+        _ => None,
+    })
+}
+
+fn text(text: &str) -> Tree {
+    Tree::Text(text.to_owned())
+}
+
+/// What a new node's entry is read back as.
+fn tree_of(node: &NewNode) -> Tree {
+    let roles = Tree::List(node.roles.iter().map(|role| text(role)).collect());
+    let mut entries =
+        vec![(text("name"), text(&node.name)), (text("address"), text(&node.address)), (text("roles"), roles)];
+    if !node.labels.is_empty() {
+        let labels = node.labels.iter().map(|(key, value)| (text(key), text(value)));
+        entries.push((text("labels"), Tree::Map(labels.collect())));
+    }
+    Tree::Map(entries)
+}
+
+fn is_blank_or_comment(line: &str) -> bool {
+    line.trim().is_empty() || line.trim_start().starts_with('#')
+}
+
+/// The byte at which a column, in characters from 1, begins.
+fn byte_of(line: &str, column: usize) -> usize {
+    line.char_indices().nth(column.saturating_sub(1)).map_or(line.len(), |(byte, _)| byte)
+}
+
+/// The length of what begins with a bracket, up to the one that closes it.
+fn closed(text: &str) -> usize {
+    let (mut depth, mut quote, mut comment, mut last) = (0_usize, None, false, ' ');
+    for (at, c) in text.char_indices() {
+        match (c, quote) {
+            ('\n', _) if comment => comment = false,
+            _ if comment => {}
+            (c, Some(open)) if c == open && !(open == '"' && last == '\\') => quote = None,
+            (_, Some(_)) => {}
+            // Elsewhere than after these, a quote is a letter like any other.
+            ('"' | '\'', None) if matches!(last, ' ' | '[' | '{' | ',' | ':' | '\n') => quote = Some(c),
+            ('#', None) if last.is_whitespace() => comment = true,
+            ('{' | '[', None) => depth += 1,
+            ('}' | ']', None) => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 {
+                    return at + 1;
+                }
+            }
+            _ => {}
+        }
+        last = c;
+    }
+    text.len()
+}
+
+fn list(words: &[String]) -> String {
+    format!("[{}]", words.iter().map(|word| scalar(word)).collect::<Vec<_>>().join(", "))
+}
+
+fn labels(labels: &[(String, String)]) -> String {
+    let pairs = labels.iter().map(|(key, value)| format!("{}: {}", scalar(key), scalar(value)));
+    format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
+}
+
+/// A text as YAML reads it back: in quotes wherever it could be taken for something else.
+fn scalar(text: &str) -> String {
+    const WORDS: [&str; 10] = ["true", "false", "yes", "no", "on", "off", "y", "n", "null", "~"];
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._/-".contains(c);
+    let address = text.parse::<std::net::Ipv4Addr>().is_ok();
+    let safe = address || text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(plain);
+    if safe && !WORDS.contains(&text.to_ascii_lowercase().as_str()) {
+        return text.to_owned();
+    }
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", c as u32)),
+            c => quoted.push(c),
+        }
+    }
+    quoted + "\""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str, address: &str, roles: &[&str]) -> NewNode {
+        let roles = roles.iter().map(|role| (*role).to_owned()).collect();
+        NewNode { name: name.to_owned(), address: address.to_owned(), roles, labels: Vec::new() }
+    }
+
+    fn lab(nodes: &str) -> String {
+        format!("name: t\nkubernetes: \"1.34.4\"\nnodes:\n{nodes}")
+    }
+
+    /// What adding a worker called `worker-9` to these nodes writes; taking it away again gives the same bytes.
+    fn with_worker(nodes: &str) -> String {
+        let text = lab(nodes);
+        let added = add(&text, &node("worker-9", "10.0.0.29", &["worker"])).expect(nodes);
+        assert_eq!(remove(&added, "worker-9").expect("it can be removed"), text, "after:\n{added}");
+        added.replace(&lab(""), "")
+    }
+
+    #[test]
+    fn every_shipped_inventory_is_the_same_after_a_node_came_and_went() {
+        let folder = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("inventories");
+        for entry in std::fs::read_dir(folder).expect("inventories").map(|entry| entry.expect("an entry").path()) {
+            let text = std::fs::read_to_string(&entry).expect("an inventory");
+            for roles in [vec!["controller"], vec!["worker"], vec!["client"], vec!["worker", "client"]] {
+                for text in [text.clone(), text.trim_end().to_owned(), text.replace('\n', "\r\n")] {
+                    let added = add(&text, &node("new-9", "192.0.2.99", &roles)).expect("added");
+                    assert_eq!(added.len() - added.replace("new-9", "").len(), 5, "it is there once:\n{added}");
+                    assert_eq!(remove(&added, "new-9").expect("removed"), text, "{}:\n{added}", entry.display());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_node_goes_after_the_last_of_its_kind_and_below_its_columns() {
+        let nodes = "  - { name: lb-0,     address: 10.0.0.5,  roles: [loadbalancer] }
+  - { name: worker-0, address: 10.0.0.20, roles: [worker], labels: { disk: ssd } }   # the old one
+  # A client, too.
+  - { name: client-0, address: 10.0.0.30, roles: [client] }
+";
+        let written = with_worker(nodes);
+        let line = "  - { name: worker-9, address: 10.0.0.29, roles: [worker] }";
+        assert_eq!(written.lines().nth(2), Some(line), "{written}");
+        assert_eq!(written.lines().nth(3), Some("  # A client, too."));
+        let text = lab(nodes);
+        let labelled = NewNode {
+            labels: vec![("zone".to_owned(), "1".to_owned()), ("a.b/c".to_owned(), "yes".to_owned())],
+            ..node("a-longer-name", "10.0.0.29", &["worker", "client"])
+        };
+        let added = add(&text, &labelled).expect("added");
+        let wanted = "  - { name: a-longer-name, address: 10.0.0.29, roles: [worker, client], labels: { zone: \"1\", a.b/c: \"yes\" } }";
+        assert_eq!(added.lines().nth(7), Some(wanted), "{added}");
+    }
+
+    #[test]
+    fn entries_of_several_lines_stay_apart_as_they_were() {
+        let nodes = "  - name: controller-0
+    address: 10.0.0.10
+    roles: [controller]
+
+  - name: \"worker-0\"
+    address: 10.0.0.20
+    roles:
+      - worker
+    # labels: { disk: ssd }
+
+# What comes after.
+network: { pods: 10.200.0.0/16 }
+";
+        let new = "\n  - name: worker-9\n    address: 10.0.0.29\n    roles: [worker]\n";
+        assert_eq!(with_worker(nodes), nodes.replace("ssd }\n", &format!("ssd }}\n{new}")));
+        let close = "- name: a\n  address: 10.0.0.1\n  roles: [controller]\n- name: b\n  address: 10.0.0.2\n  roles: [worker]\n";
+        let new = "- name: worker-9\n  address: 10.0.0.29\n  roles: [worker]\n";
+        assert_eq!(with_worker(close), format!("{close}{new}"));
+        with_worker("-\n  name: a\n  address: 10.0.0.1\n  roles: [worker]\n");
+    }
+
+    #[test]
+    fn nodes_in_brackets_are_found_between_commas() {
+        let one = "  [{name: a, address: 10.0.0.1, roles: [controller]}]\n";
+        let added = "  [{name: a, address: 10.0.0.1, roles: [controller]}, {name: worker-9, address: 10.0.0.29, roles: [worker]}]\n";
+        assert_eq!(with_worker(one), added);
+        let lines = "  [\n    { name: 'it''s }', address: 10.0.0.1, roles: [controller] }, # }\n    { name: b,   address: 10.0.0.2, roles: [worker] }\n  ]\n";
+        assert!(with_worker(lines).contains(" },\n    { name: worker-9, address: 10.0.0.29, ") || lines.contains('#'));
+    }
+
+    #[test]
+    fn removing_keeps_comments_and_the_space_between_the_others() {
+        let nodes = "  # The control plane.
+  - { name: a, address: 10.0.0.1, roles: [controller] }
+  - { name: 'b', address: 10.0.0.2, roles: [controller] } # b
+
+  # Workers.
+  - { name: c, address: 10.0.0.3, roles: [worker] }
+";
+        let without = |name: &str| remove(&lab(nodes), name).expect(name).replace(&lab(""), "");
+        assert_eq!(without("a"), nodes.replacen("  - { name: a, address: 10.0.0.1, roles: [controller] }\n", "", 1));
+        assert_eq!(
+            without("b"),
+            nodes.replacen("  - { name: 'b', address: 10.0.0.2, roles: [controller] } # b\n", "", 1)
+        );
+        assert_eq!(without("c"), nodes.replacen("  - { name: c, address: 10.0.0.3, roles: [worker] }\n", "", 1));
+        assert_eq!(without("nobody"), nodes);
+    }
+
+    #[test]
+    fn what_cannot_be_changed_is_refused_and_never_broken() {
+        let tied = lab(
+            "  - &a { name: a, address: 10.0.0.1, roles: &r [controller] }\n  - { name: b, address: 10.0.0.2, roles: *r }\n",
+        );
+        let error = remove(&tied, "a").expect_err("`b` needs it").to_string();
+        assert!(error.starts_with("labctl cannot change this inventory: the entry of `a`"), "{error}");
+        remove(&lab("  - { name: a, address: 10.0.0.1, roles: [controller] }\n"), "a")
+            .expect_err("the list is empty then");
+        add("name: t\n", &node("a", "10.0.0.1", &["worker"])).expect_err("there is no list");
+        add("{ [", &node("a", "10.0.0.1", &["worker"])).expect_err("no YAML");
+    }
+
+    #[test]
+    fn a_name_that_yaml_takes_for_something_else_gets_quotes() {
+        for name in ["no", "10", "a: b", "\"", "null", "1.5", "#x", "ä\u{1}"] {
+            let text = lab("  - { name: a, address: 10.0.0.1, roles: [controller] }\n");
+            add(&text, &node(name, "10.0.0.2", &["worker"])).expect(name);
+        }
+    }
+}

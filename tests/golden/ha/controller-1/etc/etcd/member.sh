@@ -1,0 +1,62 @@
+#!/bin/sh
+# How controller-1 becomes a member of the etcd that the other controllers run.
+#
+#   member.sh join ADDRESS..      add this node as a learner, and note how it starts in /etc/etcd/bootstrap.env
+#   member.sh promote ADDRESS..   give it its vote, once it has caught up
+#
+# The addresses are those of the other controllers: all of them are asked, until one can do it.
+# https://etcd.io/docs/latest/op-guide/runtime-configuration/
+
+name=controller-1
+peer=https://10.240.0.11:2380
+export ETCDCTL_CACERT=/etc/kubernetes/pki/etcd/ca.crt
+export ETCDCTL_CERT=/etc/kubernetes/pki/etcd/healthcheck-client.crt
+export ETCDCTL_KEY=/etc/kubernetes/pki/etcd/healthcheck-client.key
+
+# Picks from the members, whose lines are: ID, started, NAME, PEER URL, CLIENT URLS, LEARNER
+among() { printf '%s\n' "$members" | awk -F', ' -v name="$name" -v peer="$peer" "$1"; }
+
+join() {
+  members=$(etcdctl member list 2>&1) || { said=$members; return 1; }
+  if [ -n "$(among '$4 == peer && $5 != ""')" ]; then
+    echo "etcd has $name as a member that has run before, and its data is not on this machine."
+    echo "Say \`labctl node remove $name --gone\`, and then \`labctl node add\` it again."
+    exit 1
+  fi
+  # An entry that has never run is ours: from a run that was cut off, or from when the cluster was founded.
+  if [ -z "$(among '$4 == peer')" ]; then
+    # A learner has no vote, so that adding it cannot cost the others their majority. etcd has one at a time: the second
+    # to come asks until the first has been promoted.
+    said=$(etcdctl member add "$name" --learner --peer-urls "$peer" 2>&1) || return 1
+    members=$(etcdctl member list 2>&1) || { said=$members; return 1; }
+  fi
+  {
+    echo "# How etcd on $name came to the others. Used only while /var/lib/etcd is empty."
+    echo ETCD_INITIAL_CLUSTER_STATE=existing
+    among '$4 == peer { $3 = name }
+           $2 ~ /started$/ { list = list (list ? "," : "") ($3 ? $3 : $1) "=" $4 }
+           END { print "ETCD_INITIAL_CLUSTER=" list }'
+  } > /etc/etcd/bootstrap.env
+}
+
+promote() {
+  members=$(etcdctl member list 2>&1) || { said=$members; return 1; }
+  said=$(etcdctl member promote "$(among '$4 == peer { print $1 }')" 2>&1)
+}
+
+what=$1
+shift
+said='There is no other controller in the inventory.'
+end=$(($(date +%s) + 90))
+until [ "$(date +%s)" -ge "$end" ]; do
+  for address in "$@"; do
+    export ETCDCTL_ENDPOINTS="https://$address:2379"
+    if $what; then exit 0; fi
+  done
+  sleep 0.5
+done
+printf '%s cannot %s: %s\n' "$name" "$what" "$said"
+if [ "$what" = join ]; then
+  echo 'etcd is founded only when every controller of the inventory was reached and none has any data of one.'
+fi
+exit 1

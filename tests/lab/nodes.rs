@@ -1,0 +1,194 @@
+//! Nodes that come and go: a worker, controllers, a controller that is lost for good.
+
+use std::collections::BTreeMap;
+
+use crate::lab::{Lab, Run, said};
+use crate::{goes_without_a_trace, is_settled, passes_smoke};
+
+/// Every task that changed something, by node.
+fn changed_tasks(run: &Run) -> BTreeMap<&str, Vec<String>> {
+    let mut changed: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for ended in run.all("task_ended").filter(|ended| ended["changed"] == true) {
+        let task = format!("{}: {}", ended["play"].as_str().expect("a play"), ended["task"].as_str().expect("a task"));
+        changed.entry(ended["node"].as_str().expect("a node")).or_default().push(task);
+    }
+    changed
+}
+
+const ETCDCTL: &str = "etcdctl --endpoints https://127.0.0.1:2379 --cacert /etc/kubernetes/pki/etcd/ca.crt \
+                       --cert /etc/kubernetes/pki/etcd/healthcheck-client.crt \
+                       --key /etc/kubernetes/pki/etcd/healthcheck-client.key";
+
+/// The members of etcd as one of them lists them.
+fn etcd_list(lab: &Lab, asked: &str) -> String {
+    lab.on(asked, &format!("{ETCDCTL} member list"))
+}
+
+/// The names of the members of etcd, all of them voting and healthy.
+fn etcd_members(lab: &Lab, asked: &str) -> Vec<String> {
+    lab.on(asked, &format!("{ETCDCTL} endpoint health --cluster"));
+    let list = etcd_list(lab, asked);
+    let member = |line: &str| {
+        let fields: Vec<&str> = line.split(", ").collect();
+        assert_eq!((fields[1], fields[5]), ("started", "false"), "{list}");
+        fields[2].to_owned()
+    };
+    let mut members: Vec<String> = list.lines().map(member).collect();
+    members.sort();
+    members
+}
+
+/// The inventory as it is now.
+fn inventory(lab: &Lab) -> String {
+    std::fs::read_to_string(lab.folder().join("inventory.yaml")).expect("an inventory")
+}
+
+/// What changed, but for the nodes that are new.
+fn changed_on_others<'a>(run: &'a Run, new: &[&'a str]) -> BTreeMap<&'a str, Vec<String>> {
+    let mut changed = changed_tasks(run);
+    for node in new {
+        assert!(changed.remove(node).is_some_and(|tasks| tasks.len() > 20), "{node} was made from nothing");
+    }
+    changed
+}
+
+fn expected<'a>(tasks: &[(&'a str, &[&str])]) -> BTreeMap<&'a str, Vec<String>> {
+    tasks.iter().map(|(node, tasks)| (*node, tasks.iter().map(|task| (*task).to_owned()).collect())).collect()
+}
+
+/// The units of these nodes that were started again, or were not there before, by node.
+fn started_since(lab: &Lab, before: &BTreeMap<String, String>) -> BTreeMap<String, Vec<String>> {
+    let mut started = BTreeMap::new();
+    for (node, now) in lab.start_times() {
+        let was: Vec<&str> = before.get(&node).map(|was| was.split("\n\n").collect()).unwrap_or_default();
+        let again = now.split("\n\n").filter(|unit| !was.contains(unit) && unit.contains("ActiveState=active"));
+        let unit = |text: &str| text.lines().find_map(|line| line.strip_prefix("Id=")).expect("an id").to_owned();
+        let again: Vec<String> = again.map(unit).collect();
+        if before.contains_key(&node) && !again.is_empty() {
+            started.insert(node, again);
+        }
+    }
+    started
+}
+
+/// Watches what the kernel is told about routes, neighbours and links from now on.
+fn watch_network(lab: &Lab, node: &str) {
+    lab.on(node, "systemd-run --quiet --unit=watch-network sh -c 'exec ip -o monitor route neigh link > /run/watched'");
+}
+
+/// Routes in the pod network that were taken away since [`watch_network`].
+fn lost_routes(lab: &Lab, node: &str) -> String {
+    lab.on(node, "systemctl stop watch-network; grep -E '^(\\[ROUTE\\])?Deleted 10\\.200\\.' /run/watched || true")
+}
+
+#[test]
+fn nodes_come_and_go_and_a_lost_controller_is_replaced() {
+    let lab = Lab::new("sandbox");
+    lab.must(&["up"]);
+    let original = inventory(&lab);
+
+    // A worker: the others learn its name and the way to its pods, and nothing of theirs is interrupted.
+    let before = lab.start_times();
+    watch_network(&lab, "worker-0");
+    let added =
+        lab.must(&["node", "add", "worker-2", "--address", "10.230.0.22", "--role", "worker", "--label", "disk=nvme"]);
+    let knows = [
+        "prepare: name of worker-2",
+        "pod-network: /etc/systemd/system/labctl-pod-network.service",
+        "pod-network: unit labctl-pod-network.service",
+        "pod-network: route 10.200.2.0/24 via 10.230.0.22",
+    ];
+    // Labels are given through the first controller.
+    let labels: Vec<&str> = knows.iter().copied().chain(["ready: labels of worker-2"]).collect();
+    let name = &knows[..1];
+    assert_eq!(
+        changed_on_others(&added, &["worker-2"]),
+        expected(&[
+            ("lb-0", name),
+            ("client-0", name),
+            ("controller-0", &labels),
+            ("controller-1", &knows),
+            ("worker-0", &knows),
+            ("worker-1", &knows),
+        ])
+    );
+    assert_eq!(started_since(&lab, &before), BTreeMap::new(), "no unit of theirs was started again");
+    assert_eq!(lost_routes(&lab, "worker-0"), "", "and pods kept every way that they had");
+    assert!(
+        inventory(&lab)
+            .contains("  - { name: worker-2,     address: 10.230.0.22, roles: [worker], labels: { disk: nvme } }\n")
+    );
+
+    // A controller: a member of the etcd that is there. API servers know all members, and are the only ones to restart.
+    let before = lab.start_times();
+    let added = lab.must(&["node", "add", "controller-2", "--address", "10.230.0.12", "--role", "controller"]);
+    let name = ["prepare: name of controller-2"];
+    let controller = [
+        "certificates: /etc/kubernetes/pki/apiserver.crt",
+        "certificates: /etc/kubernetes/pki/apiserver.key",
+        "prepare: name of controller-2",
+        "kube-apiserver: /etc/systemd/system/kube-apiserver.service",
+        "kube-apiserver: unit kube-apiserver.service",
+    ];
+    let mut changed = changed_on_others(&added, &["controller-2"]);
+    changed.values_mut().for_each(|tasks| tasks.sort());
+    let mut wanted = expected(&[
+        ("lb-0", &["loadbalancer: /etc/nginx/nginx.conf", "loadbalancer: unit nginx.service", name[0]]),
+        ("client-0", &name),
+        ("controller-0", &controller),
+        ("controller-1", &controller),
+        ("worker-0", &name),
+        ("worker-1", &name),
+        ("worker-2", &name),
+    ]);
+    wanted.values_mut().for_each(|tasks| tasks.sort());
+    assert_eq!(changed, wanted);
+    for (node, units) in started_since(&lab, &before) {
+        // Who led beside an API server that restarted gives its lead up, and starts again by itself.
+        let may = ["kube-apiserver.service", "kube-controller-manager.service", "kube-scheduler.service"];
+        assert!(
+            node.starts_with("controller-") && units.iter().all(|unit| may.contains(&unit.as_str())),
+            "{node}: {units:?}"
+        );
+    }
+    assert_eq!(etcd_members(&lab, "controller-0"), ["controller-0", "controller-1", "controller-2"]);
+    passes_smoke(&lab, 13);
+
+    // With one member of three out of order, a second one must not go.
+    lab.on("controller-0", "systemctl stop etcd");
+    let refused = lab.run(&["node", "remove", "controller-1", "--yes"]);
+    assert_eq!(refused.code, Some(1), "{}", refused.story());
+    assert!(refused.story().contains("Of the 2 members that would stay 1 are healthy"), "{}", refused.story());
+    assert_eq!(etcd_list(&lab, "controller-1").lines().count(), 3, "nothing was done");
+
+    // The first controller is lost for good: power, disk and all.
+    let pid = lab.pid("controller-0");
+    said("kill", &["-KILL", &pid.to_string()]);
+    let disk = lab.directory().join("nodes/controller-0");
+    said("rm", &["-rf", &disk.join("upper").display().to_string(), &disk.join("containerd").display().to_string()]);
+    lab.must(&["node", "remove", "controller-0", "--gone", "--yes"]);
+    assert_eq!(etcd_members(&lab, "controller-1"), ["controller-1", "controller-2"]);
+    assert!(!inventory(&lab).contains("controller-0"));
+    lab.must(&["node", "add", "controller-0", "--address", "10.230.0.10", "--role", "controller"]);
+    assert_eq!(etcd_members(&lab, "controller-0"), ["controller-0", "controller-1", "controller-2"]);
+    passes_smoke(&lab, 13);
+
+    // And back to what it was.
+    lab.must(&["node", "remove", "controller-2", "--yes"]);
+    assert_eq!(etcd_members(&lab, "controller-0"), ["controller-0", "controller-1"]);
+    lab.must(&["node", "remove", "worker-2", "--yes"]);
+    let mut lines: Vec<String> = inventory(&lab).lines().map(str::to_owned).collect();
+    lines.sort();
+    let mut were: Vec<String> = original.lines().map(str::to_owned).collect();
+    were.sort();
+    assert_eq!(lines, were, "only the order of the controllers is another");
+    let nodes = lab.kubectl("get nodes -o name");
+    assert_eq!(String::from_utf8_lossy(&nodes.stdout), "node/worker-0\nnode/worker-1\n");
+    for node in ["lb-0", "controller-0", "controller-1", "worker-0", "worker-1", "client-0"] {
+        let left = lab.on(node, "grep -E 'worker-2|controller-2' /etc/hosts; ip route show 10.200.2.0/24; true");
+        assert_eq!(left, "", "{node} remembers a node that has left");
+    }
+    is_settled(&lab);
+    passes_smoke(&lab, 13);
+    goes_without_a_trace(&lab);
+}
