@@ -68,7 +68,8 @@
 //! # How `up` goes
 //!
 //! 1. [`inventory::load`] reads the file, and [`cluster::resolve`] works the lab out of it. A mistake ends here, with
-//!    exit code 2, and all mistakes are named together.
+//!    exit code 2, and all mistakes are named together. So does a change that no run can follow: the lab directory has
+//!    a [roster](cluster::roster) of the nodes that were worked on, and a node keeps its name, address and roles.
 //! 2. [`engine::lock`] takes the lab's lock; a run log is begun beside it. From here on everything is an event.
 //! 3. [`local`] makes and starts the nodes that the inventory wants on this machine and that do not run.
 //! 4. [`bundle`] is opened, or completed from the official releases when the inventory names no folder.
@@ -77,8 +78,8 @@
 //!    hashed. A mistake in any template ends the run here, before a node was asked anything.
 //! 7. [`engine::connect`] dials all nodes, and [`engine::probe`] asks each of them, in one round trip, everything that
 //!    the plays want to know.
-//! 8. [`plan::preflight`] refuses nodes that cannot work (a clock that is wrong, a program that is missing), and
-//!    [`plan::diff`] makes the plan. It is complete before anything changes; `labctl plan` ends here.
+//! 8. [`plan::preflight`] refuses nodes that cannot work (a clock that is wrong, a program that is missing), and says
+//!    over the facts of all controllers who may found etcd and who can only join it; [`plan::diff`] makes the plan. It is complete before anything changes; `labctl plan` ends here.
 //! 9. [`engine::apply`] carries it out. Large files are pushed into the nodes' blob stores from the first moment. Each
 //!    play on each node is one stream with its small files and one script; it begins when the plays that it comes after
 //!    have ended and its large files have arrived. Tasks that can only be judged then (waits, commands, manifests) are
@@ -92,6 +93,8 @@
 //! starts what the first has stopped, and the second removes the data from before.
 //!
 //! `down` is the same engine with another playbook, which undoes each node's record; local nodes are removed whole.
+//! `node add` edits the inventory and goes on as `up`; `node remove` takes a node out of the cluster with a playbook of
+//! its own, undoes its record, edits the inventory, and goes on as `up` for the others.
 //!
 //! # What lies where
 //!
@@ -102,13 +105,13 @@
 //! | `/usr/local/bin` | the binaries, as hard links into the blob store |
 //! | `/etc/kubernetes/pki`, `/etc/kubernetes/*.conf` | certificates and keys under kubeadm's names; kubeconfigs |
 //! | `/etc/systemd/system` | one unit a program |
-//! | `/var/lib/etcd`, `/etc/etcd` | etcd's data; how its cluster was founded |
+//! | `/var/lib/etcd`, `/etc/etcd` | etcd's data; how this member founded its cluster or joined it |
 //! | `/var/lib/kubelet`, `/var/lib/kube-proxy`, `/etc/containerd` | configuration and state of the workers' programs |
 //! | `/etc/cni/net.d`, `/opt/cni/bin` | the pod network's configuration and plugins |
 //! | `/var/lib/labctl` | labctl's own: the node record, copies of files that it replaced, the blob store |
 //!
 //! On the workstation, the lab directory `.labctl/<name>/` beside the inventory ([`lab::LabDirectory`]): `pki/`,
-//! `admin.conf`, `known_hosts`, `lock`, `runs/`, and for local nodes `ssh/` and `nodes/`. What can be had again, releases
+//! `admin.conf`, `known_hosts`, `roster.json`, `lock`, `runs/`, and for local nodes `ssh/` and `nodes/`. What can be had again, releases
 //! and the local nodes' base image, lies in the cache ([`lab::cache_directory`]).
 
 pub mod backup;

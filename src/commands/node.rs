@@ -194,7 +194,10 @@ impl Removal<'_> {
         let mut outcome = Outcome { ok: true, turnover: vec![name.clone()], ..Outcome::default() };
         if begun {
             roster::change(&lab, |roster| roster.leaves(&self.leaving.node))?;
-            start_local_nodes(if self.leaving.gone { self.after } else { self.before }, &working.events).await?;
+            // A local node that an earlier attempt has removed already must not be made again.
+            let is_there = crate::local::nodes(&lab).iter().any(|local| local.name == *name);
+            let needed = if is_there && !self.leaving.gone { self.before } else { self.after };
+            start_local_nodes(needed, &working.events).await?;
             self.leave_cluster(&playbooks.remove, &known, &working, &mut outcome).await?;
             if outcome.ok && !self.leaving.gone && self.before.local.is_none() {
                 self.empty_machine(&playbooks.down, &working, &mut outcome).await?;

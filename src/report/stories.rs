@@ -210,6 +210,27 @@ pub(super) fn nothing() -> Story {
         .over(670, true, false, [0; 3], [None; 3])
 }
 
+/// A run in which a worker came.
+pub(super) fn grown() -> Story {
+    let mut story = Story::new("node add")
+        .probes(100)
+        .play(600, "controller-0", "prepare", 1)
+        .play(600, "worker-0", "prepare", 1)
+        .play(600, "worker-1", "prepare", 2)
+        .task(610, 640, "worker-0", "prepare", "name of worker-1", true)
+        .task(620, 650, "controller-0", "prepare", "name of worker-1", true)
+        .task(620, 660, "controller-0", "prepare", "route 10.200.1.0/24 via 10.240.0.21", true)
+        .task(620, 660, "worker-1", "prepare", "name of worker-0", true)
+        .end(700, "controller-0", "prepare", PlayOutcome::Done, 100)
+        .end(700, "worker-0", "prepare", PlayOutcome::Done, 100)
+        .end(700, "worker-1", "prepare", PlayOutcome::Done, 100)
+        .over(900, true, false, [2, 1, 1], [None, None, None]);
+    if let Some(Event::RunEnded(summary)) = story.0.last_mut().map(|last| &mut last.event) {
+        summary.nodes[2].turnover = true;
+    }
+    story
+}
+
 /// A smoke test with a check that does not pass.
 pub(super) fn smoke() -> Story {
     let check = |name: &str, failure: Option<&str>, millis: u64| Event::Check {

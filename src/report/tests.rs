@@ -69,6 +69,7 @@ async fn plain_runs_read_as_their_stories() {
     insta::assert_snapshot!("plain_failed", plain(stories::failed(), false, &["labctl up".into()]).await);
     insta::assert_snapshot!("plain_cancelled", plain(stories::cancelled(), false, &[]).await);
     insta::assert_snapshot!("plain_nothing", plain(stories::nothing(), false, &[]).await);
+    insta::assert_snapshot!("plain_grown", plain(stories::grown(), false, &[]).await);
     insta::assert_snapshot!("plain_smoke", plain(stories::smoke(), false, &[]).await);
 }
 

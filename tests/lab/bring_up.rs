@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::lab::{Lab, Moment, said};
+use crate::nodes;
 use crate::{goes_without_a_trace, is_settled, passes_smoke};
 
 /// Every certificate of the lab directory, judged by another implementation.
@@ -136,6 +137,17 @@ fn a_lab_can_be_built_with_the_other_choices() {
     lab.on("worker-0", "systemctl reboot");
     let settled = lab.within_two_minutes(|| lab.run(&["plan"]).code == Some(0));
     assert!(settled, "after a reboot nothing should differ: {}", lab.run(&["plan"]).story());
+
+    // A worker that leaves is forgotten in the VXLAN as well, and one that comes takes no way away from the others.
+    let inventory = std::fs::read(lab.folder().join("inventory.yaml")).expect("an inventory");
+    lab.must(&["node", "remove", "worker-1", "--yes"]);
+    let ways = "ip route show dev labctl-vxlan; ip neigh show dev labctl-vxlan; bridge fdb show dev labctl-vxlan";
+    assert_eq!(lab.on("worker-0", &format!("{{ {ways}; }} | grep -E '10[.]200[.]1[.]|0[.]21|:15' || true")), "");
+    nodes::watch_network(&lab, "worker-0");
+    lab.must(&["node", "add", "worker-1", "--address", "10.230.0.21", "--role", "worker"]);
+    assert_eq!(nodes::lost_ways(&lab, "worker-0"), "");
+    assert!(lab.on("worker-0", ways).contains("10.200.1.0/24 via 198.18.0.21"), "{}", lab.on("worker-0", ways));
+    assert_eq!(std::fs::read(lab.folder().join("inventory.yaml")).expect("an inventory"), inventory);
     passes_smoke(&lab, 12);
     goes_without_a_trace(&lab);
 }

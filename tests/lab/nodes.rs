@@ -72,13 +72,19 @@ fn started_since(lab: &Lab, before: &BTreeMap<String, String>) -> BTreeMap<Strin
 }
 
 /// Watches what the kernel is told about routes, neighbours and links from now on.
-fn watch_network(lab: &Lab, node: &str) {
-    lab.on(node, "systemd-run --quiet --unit=watch-network sh -c 'exec ip -o monitor route neigh link > /run/watched'");
+pub fn watch_network(lab: &Lab, node: &str) {
+    let watch = "systemd-run --quiet --unit=watch-network sh -c 'exec ip -o monitor route neigh link > /run/watched'";
+    lab.on(node, &format!("{watch}; until pgrep -x ip >/dev/null; do :; done"));
 }
 
-/// Routes in the pod network that were taken away since [`watch_network`].
-fn lost_routes(lab: &Lab, node: &str) -> String {
-    lab.on(node, "systemctl stop watch-network; grep -E '^(\\[ROUTE\\])?Deleted 10\\.200\\.' /run/watched || true")
+/// Ways to pods that were taken away since [`watch_network`]: routes in the pod network, or the VXLAN itself.
+pub fn lost_ways(lab: &Lab, node: &str) -> String {
+    lab.on(
+        node,
+        "ip route replace 192.0.2.1/32 dev lo; timeout 20 sh -c \"until grep -q '^192.0.2.1 ' /run/watched; do :; done\"; \
+         ip route del 192.0.2.1/32; systemctl stop watch-network; \
+         grep -E '^Deleted .*(10[.]200[.]|labctl-vxlan|198[.]18[.])' /run/watched || true",
+    )
 }
 
 #[test]
@@ -113,7 +119,7 @@ fn nodes_come_and_go_and_a_lost_controller_is_replaced() {
         ])
     );
     assert_eq!(started_since(&lab, &before), BTreeMap::new(), "no unit of theirs was started again");
-    assert_eq!(lost_routes(&lab, "worker-0"), "", "and pods kept every way that they had");
+    assert_eq!(lost_ways(&lab, "worker-0"), "", "and pods kept every way that they had");
     assert!(
         inventory(&lab)
             .contains("  - { name: worker-2,     address: 10.230.0.22, roles: [worker], labels: { disk: nvme } }\n")
