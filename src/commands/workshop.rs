@@ -10,7 +10,7 @@ use crate::cli::Sources;
 use crate::cluster::{Cluster, Node};
 use crate::event::{Event, Events};
 use crate::lab::cache_directory;
-use crate::pki::{kubeconfig::kubeconfigs, store};
+use crate::pki::{issue, kubeconfig::kubeconfigs, store};
 use crate::plan::DesiredPlay;
 use crate::plan::expand::{Materials, expand};
 use crate::playbook::Playbook;
@@ -39,7 +39,9 @@ impl Workshop {
             .iter()
             .filter_map(|(name, file)| Some((name.strip_prefix("image/")?.to_owned(), file.image.clone()?)));
         let versions = bundle.files.iter().map(|(name, file)| (name.clone(), file.version.clone()));
-        let artefacts = Artefacts { images: images.collect(), versions: versions.collect(), encryption_key };
+        let signer = pki.require(store::SERVICE_ACCOUNT_KEY).map_err(Stop::failed)?;
+        let token_key = issue::key_id(&String::from_utf8_lossy(signer)).map_err(Stop::failed)?;
+        let artefacts = Artefacts { images: images.collect(), versions: versions.collect(), token_key, encryption_key };
         Ok(Self { pki, kubeconfigs, bundle, renderer, artefacts })
     }
 

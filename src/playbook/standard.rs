@@ -6,8 +6,12 @@ use super::Playbook;
 use super::load::{PlaybookError, parse, read};
 
 /// Name and text of every standard playbook.
-pub const STANDARD: &[(&str, &str)] =
-    &[("up", include_str!("../../playbooks/up.yaml")), ("down", include_str!("../../playbooks/down.yaml"))];
+pub const STANDARD: &[(&str, &str)] = &[
+    ("up", include_str!("../../playbooks/up.yaml")),
+    ("down", include_str!("../../playbooks/down.yaml")),
+    ("rotate-ca", include_str!("../../playbooks/rotate-ca.yaml")),
+    ("rotate-ca-stop", include_str!("../../playbooks/rotate-ca-stop.yaml")),
+];
 
 /// The playbook called `name`: from `folder` when it has `NAME.yaml`, else the standard one.
 ///

@@ -6,6 +6,7 @@
 mod lab;
 
 mod bring_up;
+mod certificates;
 
 use lab::Lab;
 
