@@ -532,7 +532,7 @@ fn cluster(kubernetes: &str, bundle: Option<&Bundle>) -> Cluster {
             mode: PodNetwork::Routes,
             proxy: ProxyMode::Iptables,
         },
-        api: Api { host: "10.240.0.5".into(), port: 6443, loadbalancer: None, server_port: 6443 },
+        api: Api { host: "10.240.0.5".into(), port: 6443, loadbalancer: None, server_port: 6443, names: Vec::new() },
         pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
         bundle: bundle.map(|bundle| bundle.folder.clone()),
         local: None,

@@ -48,6 +48,7 @@ fn cluster() -> Cluster {
             port: 443,
             loadbalancer: Some("lb-0".to_owned()),
             server_port: 6443,
+            names: Vec::new(),
         },
         pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
         bundle: None,

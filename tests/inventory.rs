@@ -297,6 +297,7 @@ const KEYS: &[&str] = &[
     "proxy",
     "api",
     "endpoint",
+    "names",
     "pki",
     "algorithm",
     "ca_days",

@@ -156,6 +156,8 @@ pub struct Api {
     pub loadbalancer: Option<String>,
     /// The port every API server listens on: 6443.
     pub server_port: u16,
+    /// Names and addresses that clients call the API by beside these, for its certificate.
+    pub names: Vec<String>,
 }
 
 /// What certificates are made of.

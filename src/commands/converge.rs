@@ -12,6 +12,7 @@ use crate::engine::{Connections, Run, apply::apply, connect::connect, probe::pro
 use crate::event::{Event, Events, Failure};
 use crate::lab::cache_directory;
 use crate::module::Facts;
+use crate::pki::{rotate, rotation::Stage};
 use crate::plan::{self, DesiredPlay, Plan, preflight};
 use crate::playbook::{Playbook, standard};
 use crate::report::Reporter;
@@ -23,6 +24,7 @@ pub async fn up(args: &Converge, global: &Global, reporter: &Reporter) -> Result
     roster::refuse_drift(&cluster, &args.lab.inventory, reporter)?;
     fit_for_local_nodes(&cluster)?;
     let report = under_lock("up", &cluster, global, reporter, |working| {
+        tell_of_rotation(&cluster, &args.lab, &working.events);
         bring_up(&cluster, &playbook, &args.sources, global, working)
     })
     .await?;
@@ -114,6 +116,22 @@ pub async fn plan(args: &Converge, global: &Global, reporter: &Reporter) -> Resu
     let next = if plan.is_empty() { Vec::new() } else { vec![format!("labctl up {}", args.lab.inventory.display())] };
     reporter.plan(&report, &next);
     Ok(if plan.is_empty() { Exit::Done } else { Exit::Something })
+}
+
+/// Warns when a rotation of the CAs was begun and not ended: the nodes get what belongs to its stage, and no more.
+fn tell_of_rotation(cluster: &Cluster, lab: &crate::cli::Lab, events: &Events) {
+    let stage = match rotate::stage(cluster, &lab_of(cluster)) {
+        Ok(Stage::Trust) => "the new ones are trusted, the old ones still sign",
+        Ok(Stage::Replace) => "the new ones sign, the old ones are still trusted",
+        Ok(Stage::Drop) => "the old ones are gone from the lab directory, and perhaps not yet from every node",
+        // What cannot be read is told of when the certificates are.
+        Ok(Stage::Settled) | Err(_) => return,
+    };
+    let message = format!(
+        "the lab's CAs are half-way replaced: {stage}; `labctl certs rotate-ca {}` goes on",
+        lab.inventory.display()
+    );
+    events.emit(Event::Warning { node: None, message });
 }
 
 /// Whether this machine can hold local nodes, where the inventory asks for them: said before anything is written.

@@ -11,7 +11,7 @@ use crate::cluster::{Cluster, Node};
 use crate::event::{Event, Events};
 use crate::lab::{LabDirectory, cache_directory};
 use crate::module::file::Blob;
-use crate::pki::{kubeconfig::kubeconfigs, store};
+use crate::pki::{issue, kubeconfig::kubeconfigs, store};
 use crate::plan::DesiredPlay;
 use crate::plan::expand::{Materials, expand};
 use crate::playbook::Playbook;
@@ -41,8 +41,10 @@ impl Workshop {
             .iter()
             .filter_map(|(name, file)| Some((name.strip_prefix("image/")?.to_owned(), file.image.clone()?)));
         let versions = bundle.files.iter().map(|(name, file)| (name.clone(), file.version.clone()));
+        let signer = pki.require(store::SERVICE_ACCOUNT_KEY).map_err(Stop::failed)?;
+        let token_key = issue::key_id(&String::from_utf8_lossy(signer)).map_err(Stop::failed)?;
         let (images, versions) = (images.collect(), versions.collect());
-        let artefacts = Artefacts { images, versions, encryption_key, restore: None, leaving: None };
+        let artefacts = Artefacts { images, versions, token_key, encryption_key, restore: None, leaving: None };
         Ok(Self { pki, kubeconfigs, bundle, renderer, artefacts, handed: BTreeMap::new() })
     }
 

@@ -16,7 +16,7 @@ const LOCAL: &[&str] = &["subnet"];
 const SSH: &[&str] = &["user", "port", "identity", "jump"];
 const NODE_SSH: &[&str] = &["host", "user", "port", "identity", "jump"];
 const NETWORK: &[&str] = &["pods", "services", "node_prefix", "mode", "proxy"];
-const API: &[&str] = &["endpoint", "port"];
+const API: &[&str] = &["endpoint", "port", "names"];
 const PKI: &[&str] = &["algorithm", "ca_days", "leaf_days"];
 const NODE: &[&str] = &["name", "address", "roles", "labels", "pod_cidr", "ssh"];
 
@@ -112,7 +112,11 @@ impl Decoder<'_> {
 
     fn api(&mut self, fields: &Fields<'_>) -> ApiSection {
         let Some(fields) = self.section(fields, "api", API) else { return ApiSection::default() };
-        ApiSection { endpoint: self.text(&fields, "endpoint"), port: self.integer(&fields, "port", 1, u16::MAX) }
+        ApiSection {
+            endpoint: self.text(&fields, "endpoint"),
+            port: self.integer(&fields, "port", 1, u16::MAX),
+            names: self.texts(&fields, "names"),
+        }
     }
 
     fn pki(&mut self, fields: &Fields<'_>) -> PkiSection {
@@ -141,21 +145,21 @@ impl Decoder<'_> {
             at: fields.at,
             name: self.text(&fields, "name"),
             address: self.text(&fields, "address"),
-            roles: self.roles(&fields),
+            roles: self.texts(&fields, "roles"),
             labels: self.labels(&fields),
             pod_cidr: self.text(&fields, "pod_cidr"),
             ssh: self.ssh(&fields, NODE_SSH),
         })
     }
 
-    fn roles(&mut self, fields: &Fields<'_>) -> Option<Located<Vec<Located<String>>>> {
-        let (elements, path) = self.list(fields, "roles")?;
+    fn texts(&mut self, fields: &Fields<'_>, key: &str) -> Option<Located<Vec<Located<String>>>> {
+        let (elements, path) = self.list(fields, key)?;
         let at = self.positions.value(&path);
-        let mut roles = Vec::new();
+        let mut texts = Vec::new();
         for (index, tree) in elements.iter().enumerate() {
-            roles.extend(self.text_at(tree, &path.index(index)));
+            texts.extend(self.text_at(tree, &path.index(index)));
         }
-        Some(Located::new(roles, at))
+        Some(Located::new(texts, at))
     }
 
     fn labels(&mut self, fields: &Fields<'_>) -> Vec<(Located<String>, Located<String>)> {

@@ -107,6 +107,8 @@ pub struct ApiSection {
     pub endpoint: Option<Located<String>>,
     /// `port`: the port in kubeconfigs.
     pub port: Option<Located<u16>>,
+    /// `names`: what else the API is called by.
+    pub names: Option<Located<Vec<Located<String>>>>,
 }
 
 /// The `pki` section.

@@ -35,6 +35,7 @@ pub(crate) fn cluster() -> Cluster {
             port: 6443,
             loadbalancer: Some("lb-0".to_owned()),
             server_port: 6443,
+            names: Vec::new(),
         },
         pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
         bundle: None,

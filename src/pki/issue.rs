@@ -184,6 +184,15 @@ pub fn public_key_pem(key_pem: &str) -> Result<String, String> {
     Ok(read_key(key_pem)?.public_key_pem())
 }
 
+/// What Kubernetes calls the key in the tokens that it signs (`kid`): the SHA-256 of its public half.
+///
+/// # Errors
+/// What is wrong with the key, as a predicate; never any part of it.
+pub fn key_id(key_pem: &str) -> Result<String, String> {
+    use sha2::Digest as _;
+    Ok(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(public_key(key_pem)?)))
+}
+
 fn read_key(pem: &str) -> Result<KeyPair, String> {
     // The library's own words are left out: they could quote what they could not read.
     KeyPair::from_pem(pem).map_err(|_| "holds no readable private key".to_owned())

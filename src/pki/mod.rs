@@ -4,7 +4,7 @@
 //! - [`inspect`] reads a certificate back and says why it would have to be issued again (pure);
 //! - [`issue`] makes keys and signs certificates, the only file that names the certificate library;
 //! - [`store`] compares the lab directory with the specs, and issues and saves the difference;
-//! - [`rotation`] says how far a rotation of the CAs is, and how it goes on (pure);
+//! - [`rotation`] says how far a rotation of the CAs is and how it goes on (pure), and [`rotate`] takes it there;
 //! - [`kubeconfig`] renders the kubeconfigs from the result (pure), and [`merge`] puts one into somebody's own (pure);
 //! - [`user`] issues what people use a lab with;
 //! - [`listing`] finds certificates and reads them back;
@@ -22,6 +22,7 @@ pub mod kubeconfig;
 pub mod listing;
 pub mod merge;
 pub mod recovery;
+pub mod rotate;
 pub mod rotation;
 pub mod spec;
 pub mod store;

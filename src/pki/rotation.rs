@@ -8,8 +8,9 @@
 //! | settled | `NAME.crt`, `NAME.key` | the one CA |
 //! | trust | `NAME-next.*` and `sa-next.key` too | the new CA is trusted beside the old, which still signs |
 //! | replace | next has become `NAME.*`; `NAME-old.crt`, `sa-old.pub` are left of the old | the new CA signs, the old one is still trusted |
+//! | drop | the old files are gone, and `rotation-ends` is there until every node knows | the one CA, the new one |
 //!
-//! After the last stage the old files are removed, and the lab is settled again. Steps may be cut off between any two:
+//! After the last stage the lab is settled again. Steps may be cut off between any two:
 //! whatever is left then is either a stage, or [`unfinished`] knows the rest of the way.
 
 use std::collections::BTreeMap;
@@ -24,6 +25,9 @@ pub const NEXT_SERVICE_ACCOUNT_KEY: &str = "sa-next.key";
 /// The public half of the service account key that signed before.
 pub const OLD_SERVICE_ACCOUNT_PUBLIC_KEY: &str = "sa-old.pub";
 
+/// Says that old files are gone from here but perhaps not from every node.
+pub const DROPPING: &str = "rotation-ends";
+
 /// Names in the pki folder and what is in those files.
 pub type Content = BTreeMap<String, Vec<u8>>;
 
@@ -37,6 +41,8 @@ pub enum Stage {
     Trust,
     /// The new CAs and key sign; the old ones are still trusted.
     Replace,
+    /// Only the new ones are left, and nodes are being told.
+    Drop,
 }
 
 /// One change of the pki folder, whole or not at all.
@@ -79,12 +85,14 @@ pub fn old_certificate(ca: &str) -> String {
 /// Every name that only a rotation uses.
 pub fn names() -> impl Iterator<Item = String> {
     let of_cas = AUTHORITIES.iter().flat_map(|ca| [next_certificate(ca), next_key(ca), old_certificate(ca)]);
-    of_cas.chain([NEXT_SERVICE_ACCOUNT_KEY, OLD_SERVICE_ACCOUNT_PUBLIC_KEY].map(str::to_owned))
+    of_cas.chain([NEXT_SERVICE_ACCOUNT_KEY, OLD_SERVICE_ACCOUNT_PUBLIC_KEY, DROPPING].map(str::to_owned))
 }
 
 /// The stage that a folder is at, half a step rounded up: what [`unfinished`] has yet to do belongs to it.
 pub fn stage(content: &Content) -> Stage {
-    if old_names().any(|name| content.contains_key(&name)) {
+    if content.contains_key(DROPPING) {
+        Stage::Drop
+    } else if old_names().any(|name| content.contains_key(&name)) {
         Stage::Replace
     } else if next_names().any(|name| content.contains_key(&name)) {
         Stage::Trust
@@ -93,10 +101,14 @@ pub fn stage(content: &Content) -> Stage {
     }
 }
 
-/// What is left to do of a step from trust to replace that was cut off.
+/// What is left to do of a step that was cut off.
 pub fn unfinished(content: &Content) -> Vec<Step> {
-    // The old files are written first and removed last, so next and old together are only there in between.
-    if stage(content) == Stage::Replace { replace(content) } else { Vec::new() }
+    match stage(content) {
+        // The first old file is written before anything else, so next and old together are only there in between.
+        Stage::Replace => replace(content),
+        Stage::Drop => removed(content),
+        Stage::Settled | Stage::Trust => Vec::new(),
+    }
 }
 
 /// From trust to replace: every CA and the key that were trusted beside the old ones take their place.
@@ -129,8 +141,18 @@ pub fn replace(content: &Content) -> Vec<Step> {
     steps
 }
 
-/// From replace to settled: nothing trusts the old CAs and key any more.
+/// From replace to drop: nothing is to trust the old CAs and key any more.
 pub fn drop_old(content: &Content) -> Vec<Step> {
+    let note = b"The old CAs are gone from here; `labctl certs rotate-ca` makes sure that no node has them.\n".to_vec();
+    [Step::Write(DROPPING.to_owned(), note)].into_iter().chain(removed(content)).collect()
+}
+
+/// From drop to settled.
+pub fn settle() -> Vec<Step> {
+    vec![Step::Remove(DROPPING.to_owned())]
+}
+
+fn removed(content: &Content) -> Vec<Step> {
     old_names().filter(|name| content.contains_key(name)).map(Step::Remove).collect()
 }
 
@@ -226,6 +248,8 @@ mod tests {
         assert_eq!(replaced[OLD_SERVICE_ACCOUNT_PUBLIC_KEY], b"p0\n");
         assert_eq!(unfinished(&replaced), []);
         let dropped = after(replaced.clone(), &drop_old(&replaced));
+        assert_eq!(stage(&dropped), Stage::Drop);
+        let dropped = after(dropped, &settle());
         assert_eq!(stage(&dropped), Stage::Settled);
         assert_eq!(trusted(&dropped, ETCD_CA).expect("a bundle"), b"etcd/ca 1\n");
         assert_eq!(dropped.keys().collect::<Vec<_>>(), settled().keys().collect::<Vec<_>>());
@@ -250,10 +274,11 @@ mod tests {
     fn dropping_can_be_cut_off_between_any_two_files() {
         let replaced = after(trust(), &replace(&trust()));
         let steps = drop_old(&replaced);
-        for done in 0..steps.len() {
+        let whole = after(replaced.clone(), &steps);
+        for done in 1..=steps.len() {
             let cut = after(replaced.clone(), &steps[..done]);
-            assert_eq!((stage(&cut), unfinished(&cut)), (Stage::Replace, Vec::new()));
-            assert_eq!(stage(&after(cut.clone(), &drop_old(&cut))), Stage::Settled);
+            assert_eq!(stage(&cut), Stage::Drop);
+            assert_eq!(after(cut.clone(), &unfinished(&cut)), whole, "after {done} steps");
         }
     }
 

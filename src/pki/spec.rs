@@ -235,6 +235,9 @@ fn apiserver_names(cluster: &Cluster) -> AlternativeNames {
         }
     }
     names.host(&cluster.api.host);
+    for name in &cluster.api.names {
+        names.host(name);
+    }
     names
 }
 

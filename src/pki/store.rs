@@ -351,6 +351,18 @@ mod tests {
     }
 
     #[test]
+    fn a_name_more_for_the_api_is_a_new_certificate_for_the_api_server_alone() {
+        let mut cluster = fixture::cluster();
+        let (_folder, lab) = lab();
+        ensure(&cluster, &lab, fixture::now()).expect("issued").save(&lab).expect("saved");
+        cluster.api.names = vec!["api.example.org".to_owned(), "192.0.2.7".to_owned()];
+        let named = ensure(&cluster, &lab, fixture::now()).expect("issued");
+        let missing = vec!["api.example.org".to_owned(), "192.0.2.7".to_owned()];
+        let why = Why::Names { missing, surplus: Vec::new() };
+        assert_eq!(named.issued, [Issued { name: "apiserver".to_owned(), why }]);
+    }
+
+    #[test]
     fn nothing_is_written_before_save() {
         let (folder, lab) = lab();
         ensure(&fixture::cluster(), &lab, fixture::now()).expect("issued");

@@ -12,6 +12,8 @@ pub const STANDARD: &[(&str, &str)] = &[
     ("restore", include_str!("../../playbooks/restore.yaml")),
     ("restored", include_str!("../../playbooks/restored.yaml")),
     ("remove-node", include_str!("../../playbooks/remove-node.yaml")),
+    ("rotate-ca", include_str!("../../playbooks/rotate-ca.yaml")),
+    ("rotate-ca-stop", include_str!("../../playbooks/rotate-ca-stop.yaml")),
 ];
 
 /// The playbook called `name`: from `folder` when it has `NAME.yaml`, else the standard one.

@@ -25,6 +25,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("local", "whether labctl made the nodes on this machine, as containers"),
     ("images", "references of the bundle's images by name: images.pause, images.coredns"),
     ("versions", "versions of the bundle's files by name: versions.containerd"),
+    ("token_key", "id of the key that signs service account tokens now, as tokens name it"),
     ("encryption_key", "the key that Secrets are encrypted with in etcd, base64"),
     ("restore", "what is restored, in the playbook of that name: restore.id, hash, revision, keys, size, sha256"),
 ];
@@ -36,6 +37,8 @@ pub struct Artefacts {
     pub images: BTreeMap<String, String>,
     /// Component versions, without a `v`, by the file's name in the bundle: `containerd` is `2.2.0`.
     pub versions: BTreeMap<String, String>,
+    /// Id of the key that signs service account tokens now: the `kid` in their heads.
+    pub token_key: String,
     /// The key that Secrets are encrypted with in etcd: 32 random bytes in base64.
     pub encryption_key: String,
     /// The snapshot that is being restored, in a run that does that.
@@ -78,6 +81,7 @@ impl fmt::Debug for Artefacts {
         f.debug_struct("Artefacts")
             .field("images", &self.images)
             .field("versions", &self.versions)
+            .field("token_key", &self.token_key)
             .field("encryption_key", &"(secret)")
             .field("restore", &self.restore)
             .field("leaving", &self.leaving)
@@ -115,6 +119,7 @@ impl Context {
         variables.insert("local", &cluster.local.is_some());
         variables.insert("images", &artefacts.images);
         variables.insert("versions", &artefacts.versions);
+        variables.insert("token_key", &artefacts.token_key);
         variables.insert("encryption_key", &artefacts.encryption_key);
         if let Some(restore) = &artefacts.restore {
             variables.insert("restore", restore);

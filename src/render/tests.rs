@@ -133,7 +133,7 @@ fn cluster() -> Cluster {
             mode: PodNetwork::Routes,
             proxy: ProxyMode::Iptables,
         },
-        api: Api { host: "10.0.0.1".to_owned(), port: 6443, loadbalancer: None, server_port: 6443 },
+        api: Api { host: "10.0.0.1".to_owned(), port: 6443, loadbalancer: None, server_port: 6443, names: Vec::new() },
         pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
         bundle: None,
         local: None,

@@ -7,6 +7,7 @@ mod lab;
 
 mod backup;
 mod bring_up;
+mod certificates;
 mod nodes;
 mod teardown;
 

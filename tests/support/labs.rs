@@ -55,6 +55,7 @@ pub fn artefacts() -> Artefacts {
     Artefacts {
         images: map(&[("pause", "registry.k8s.io/pause:3.10"), ("coredns", "registry.k8s.io/coredns/coredns:v1.12.4")]),
         versions: map(&[("containerd", "2.2.0"), ("etcd", "3.6.5"), ("etcdutl", "3.6.5"), ("image/pause", "3.10")]),
+        token_key: "bm90IGEga2V5IGVpdGhlcg".to_owned(),
         encryption_key: "bm90IGEgc2VjcmV0LCB1c2VkIGluIHRlc3RzIG9ubHk=".to_owned(),
         restore: Some(Restore {
             id: "20261121T105500".to_owned(),
@@ -84,7 +85,7 @@ fn lab(name: &str, nodes: Vec<Node>, api_host: &str, api_port: u16) -> Cluster {
             mode: PodNetwork::Routes,
             proxy: ProxyMode::Iptables,
         },
-        api: Api { host: api_host.to_owned(), port: api_port, loadbalancer, server_port: 6443 },
+        api: Api { host: api_host.to_owned(), port: api_port, loadbalancer, server_port: 6443, names: Vec::new() },
         pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
         bundle: None,
         local: Some(LocalNodes {

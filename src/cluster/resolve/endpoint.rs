@@ -36,7 +36,33 @@ impl Resolver<'_, '_> {
             Target::Controller(draft) => (draft.address?.to_string(), None),
             Target::Own(host) => (host, None),
         };
-        Some(Api { host, port, loadbalancer, server_port: SERVER_PORT })
+        let names = self.api_names();
+        Some(Api { host, port, loadbalancer, server_port: SERVER_PORT, names })
+    }
+
+    /// What else the API is called by: names and addresses that its certificate has to bear.
+    fn api_names(&mut self) -> Vec<String> {
+        let mut names = Vec::new();
+        for name in self.inventory.api.names.iter().flat_map(|names| &names.value) {
+            let text = name.value.as_str();
+            let wrong = if text.contains(':') {
+                Some("has a port in it, or is an IPv6 address, which is not supported yet".to_owned())
+            } else if text.parse::<Ipv4Addr>().is_ok() {
+                None
+            } else if names::looks_like_an_address(text) {
+                Some("is no IPv4 address".to_owned())
+            } else {
+                names::check_domain(text).err()
+            };
+            match wrong {
+                Some(wrong) => {
+                    let help = "write a name or an IPv4 address that clients call the API by, such as api.example.org";
+                    self.problems.error(name.at, format!("`api.names`: `{text}` {wrong}"), help);
+                }
+                None => names.push(text.to_owned()),
+            }
+        }
+        names
     }
 
     /// The first load balancer, else the first controller.

@@ -1,0 +1,179 @@
+//! Moves a lab directory from one stage of a rotation to the next.
+//!
+//! What the stages are and which steps lie between them is decided in [`rotation`](super::rotation); here keys are made
+//! and files written. The caller holds the lab's lock, and takes the next stage only when all nodes have this one.
+
+use time::OffsetDateTime;
+
+use super::PkiError;
+use super::files::Files;
+use super::inspect::Certificate;
+use super::issue::{self, Authority, Pair};
+use super::rotation::{self, AUTHORITIES, NEXT_SERVICE_ACCOUNT_KEY, Stage, Step, next_certificate, next_key};
+use super::spec::{CertSpec, specs};
+use super::store::carry_out;
+use crate::cluster::Cluster;
+use crate::lab::LabDirectory;
+
+/// The stage that the lab directory is at.
+///
+/// # Errors
+/// [`PkiError::Read`] naming the file.
+pub fn stage(cluster: &Cluster, lab: &LabDirectory) -> Result<Stage, PkiError> {
+    Ok(rotation::stage(&Files::read(&lab.pki(), &specs(cluster))?.content))
+}
+
+/// Makes the new CAs and the new service account key beside the old ones, as far as they are not there yet.
+///
+/// # Errors
+/// [`PkiError::Issue`], [`PkiError::Read`], [`PkiError::Write`].
+pub fn begin(cluster: &Cluster, lab: &LabDirectory, now: OffsetDateTime) -> Result<(), PkiError> {
+    let specs = specs(cluster);
+    let files = Files::read(&lab.pki(), &specs)?;
+    let mut steps = Vec::new();
+    for spec in specs.iter().filter(|spec| spec.is_ca()) {
+        if is_usable(&files, spec, now) {
+            continue;
+        }
+        let pair = issue::new_ca(spec, now)?;
+        // A key without its certificate is made anew; a certificate is never there without its key.
+        steps.push(Step::Write(next_key(&spec.name), pair.key.into_bytes()));
+        steps.push(Step::Write(next_certificate(&spec.name), pair.certificate.into_bytes()));
+    }
+    let key = files.content.get(NEXT_SERVICE_ACCOUNT_KEY).and_then(|key| str::from_utf8(key).ok());
+    if key.is_none_or(|key| issue::public_key(key).is_err()) {
+        let key = issue::service_account_key(cluster.pki.algorithm)?;
+        steps.push(Step::Write(NEXT_SERVICE_ACCOUNT_KEY.to_owned(), key.into_bytes()));
+    }
+    carry_out(&steps, lab)
+}
+
+/// From trust to replace, from there to drop, from there to settled.
+///
+/// # Errors
+/// [`PkiError::Read`], [`PkiError::Write`].
+pub fn advance(cluster: &Cluster, lab: &LabDirectory) -> Result<(), PkiError> {
+    let mut files = Files::read(&lab.pki(), &specs(cluster))?;
+    let unfinished = rotation::unfinished(&files.content);
+    carry_out(&unfinished, lab)?;
+    rotation::apply(&mut files.content, &unfinished);
+    let steps = match rotation::stage(&files.content) {
+        Stage::Settled => Vec::new(),
+        Stage::Trust => rotation::replace(&files.content),
+        Stage::Replace => rotation::drop_old(&files.content),
+        Stage::Drop => rotation::settle(),
+    };
+    carry_out(&steps, lab)
+}
+
+/// The CAs that sign now, or signed before, and have ended: with such a one nothing can be renewed gracefully, because
+/// nothing that it signed is accepted any more.
+///
+/// # Errors
+/// [`PkiError::Read`] naming the file.
+pub fn expired(cluster: &Cluster, lab: &LabDirectory, now: OffsetDateTime) -> Result<Vec<String>, PkiError> {
+    let files = Files::read(&lab.pki(), &specs(cluster))?;
+    let names = AUTHORITIES.iter().flat_map(|ca| [format!("{ca}.crt"), rotation::old_certificate(ca)]);
+    let has_ended = |name: &String| {
+        let certificate = files.get(name).and_then(|pem| Certificate::from_pem(pem).ok());
+        certificate.is_some_and(|certificate| now > certificate.not_after)
+    };
+    Ok(names.filter(has_ended).collect())
+}
+
+/// Whether the CA that comes after the one of `spec` is there, whole.
+fn is_usable(files: &Files, spec: &CertSpec, now: OffsetDateTime) -> bool {
+    let text = |name: &str| files.get(name).and_then(|bytes| str::from_utf8(bytes).ok()).map(str::to_owned);
+    let (Some(certificate), Some(key)) = (text(&next_certificate(&spec.name)), text(&next_key(&spec.name))) else {
+        return false;
+    };
+    Authority::load(spec, &Pair { certificate, key }, &files.folder, now).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pki::inspect::Why;
+    use crate::pki::{fixture, store};
+
+    fn lab() -> (tempfile::TempDir, LabDirectory) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let lab = LabDirectory::new(folder.path());
+        up(&lab);
+        (folder, lab)
+    }
+
+    fn up(lab: &LabDirectory) -> store::Ensured {
+        let ensured = store::ensure(&fixture::cluster(), lab, fixture::now()).expect("ensured");
+        ensured.save(lab).expect("saved");
+        ensured
+    }
+
+    fn certificates(ensured: &store::Ensured, name: &str) -> Vec<Certificate> {
+        Certificate::all_from_pem(ensured.pki.get(name).expect(name)).expect(name)
+    }
+
+    #[test]
+    fn nodes_get_what_belongs_to_the_stage() {
+        let (cluster, (_folder, lab)) = (fixture::cluster(), lab());
+        let before = up(&lab);
+        begin(&cluster, &lab, fixture::now()).expect("begun");
+        let trust = up(&lab);
+        assert_eq!((trust.stage, trust.issued.len()), (Stage::Trust, 0), "only trust grows");
+        assert_eq!(trust.pki.get("apiserver.crt"), before.pki.get("apiserver.crt"));
+        assert_eq!(trust.pki.get(store::SIGNER), before.pki.get("ca.crt"));
+        let [old, new] = &certificates(&trust, "ca.crt")[..] else { panic!("two CAs are trusted") };
+        let keys = |ensured: &store::Ensured| {
+            String::from_utf8(ensured.pki.get("sa.pub").expect("keys").to_vec()).expect("PEM").matches("BEGIN").count()
+        };
+        assert_eq!((keys(&before), keys(&trust)), (1, 2));
+
+        advance(&cluster, &lab).expect("replaced");
+        let replaced = up(&lab);
+        assert_eq!(replaced.stage, Stage::Replace);
+        // The three CAs and the key were there already; all leaves and the public key are new.
+        assert_eq!(replaced.issued.len(), 13, "{:?}", replaced.issued);
+        let leaves = replaced.issued.iter().filter(|issued| issued.why == Why::OtherIssuer);
+        assert_eq!(leaves.count(), 12);
+        assert_eq!(certificates(&replaced, "ca.crt"), [new.clone(), old.clone()]);
+        assert!(certificates(&replaced, "apiserver.crt")[0].is_signed_by(new));
+        assert_eq!((keys(&replaced), certificates(&replaced, store::SIGNER)), (2, vec![new.clone()]));
+
+        advance(&cluster, &lab).expect("dropped");
+        assert_eq!(up(&lab).stage, Stage::Drop);
+        advance(&cluster, &lab).expect("settled");
+        let settled = up(&lab);
+        assert_eq!((settled.stage, settled.issued.len(), keys(&settled)), (Stage::Settled, 0, 1));
+        assert_eq!(certificates(&settled, "ca.crt"), std::slice::from_ref(new));
+        assert_eq!(settled.pki.get("apiserver.crt"), replaced.pki.get("apiserver.crt"));
+    }
+
+    #[test]
+    fn a_beginning_that_was_cut_off_is_completed_and_keeps_what_is_whole() {
+        let (cluster, (_folder, lab)) = (fixture::cluster(), lab());
+        begin(&cluster, &lab, fixture::now()).expect("begun");
+        let whole = std::fs::read(lab.pki().join("ca-next.crt")).expect("a CA");
+        std::fs::remove_file(lab.pki().join("etcd/ca-next.crt")).expect("it was there");
+        std::fs::remove_file(lab.pki().join("sa-next.key")).expect("it was there");
+        assert_eq!(stage(&cluster, &lab).expect("a stage"), Stage::Trust);
+        up(&lab);
+        begin(&cluster, &lab, fixture::now()).expect("completed");
+        assert_eq!(std::fs::read(lab.pki().join("ca-next.crt")).expect("a CA"), whole);
+        assert!(lab.pki().join("etcd/ca-next.crt").exists() && lab.pki().join("sa-next.key").exists());
+    }
+
+    #[test]
+    fn a_ca_that_has_ended_is_named_and_can_be_replaced() {
+        let (cluster, (_folder, lab)) = (fixture::cluster(), lab());
+        let late = fixture::now() + time::Duration::days(3651);
+        assert_eq!(expired(&cluster, &lab, fixture::now()).expect("read"), [""; 0]);
+        assert_eq!(expired(&cluster, &lab, late).expect("read").len(), 3);
+        let refused = store::ensure(&cluster, &lab, late).expect_err("the CA has ended").to_string();
+        assert!(refused.contains("`labctl certs rotate-ca`"), "{refused}");
+        begin(&cluster, &lab, late).expect("begun");
+        advance(&cluster, &lab).expect("replaced");
+        store::ensure(&cluster, &lab, late).expect("the new CA signs").save(&lab).expect("saved");
+        advance(&cluster, &lab).expect("dropped");
+        assert_eq!(expired(&cluster, &lab, late).expect("read"), [""; 0]);
+    }
+}

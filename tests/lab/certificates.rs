@@ -1,0 +1,273 @@
+//! Certificates: renewed and replaced under a client that never stops calling, and a lab whose certificates have ended.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use serde_json::Value;
+
+use crate::lab::{Lab, said};
+use crate::{goes_without_a_trace, is_settled, passes_smoke};
+
+/// Calls the API twenty times a second, each time with a new connection and with `admin.conf` as it is then.
+struct Caller {
+    stop: Arc<AtomicBool>,
+    running: JoinHandle<Calls>,
+}
+
+/// What a caller has seen.
+struct Calls {
+    made: usize,
+    /// When, after the first call, and why.
+    failed: Vec<(Duration, String)>,
+    slowest: Duration,
+}
+
+impl Caller {
+    fn start(admin: PathBuf) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let running = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+            runtime.expect("a runtime").block_on(call_until(&stopped, &admin))
+        });
+        Self { stop, running }
+    }
+
+    fn end(self) -> Calls {
+        self.stop.store(true, Ordering::Relaxed);
+        self.running.join().expect("the caller ends by itself")
+    }
+}
+
+async fn call_until(stopped: &AtomicBool, admin: &Path) -> Calls {
+    let started = Instant::now();
+    let mut beat = tokio::time::interval(Duration::from_millis(50));
+    // A machine that is busy must not make it call less often.
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
+    let mut calls = tokio::task::JoinSet::new();
+    while !stopped.load(Ordering::Relaxed) {
+        beat.tick().await;
+        let admin = fs::read_to_string(admin).expect("a kubeconfig");
+        calls.spawn(async move {
+            let at = started.elapsed();
+            let outcome = call(&admin).await;
+            (at, started.elapsed() - at, outcome)
+        });
+    }
+    let mut seen = Calls { made: 0, failed: Vec::new(), slowest: Duration::ZERO };
+    while let Some(ended) = calls.join_next().await {
+        let (at, took, outcome) = ended.expect("a call ends");
+        seen.made += 1;
+        seen.slowest = seen.slowest.max(took);
+        seen.failed.extend(outcome.err().map(|why| (at, why)));
+    }
+    seen.failed.sort();
+    seen
+}
+
+/// One call, with no second try: an object that the API server has to fetch from etcd.
+async fn call(admin: &str) -> Result<(), String> {
+    let field = |key: &str| {
+        let line = admin.lines().find_map(|line| line.trim().strip_prefix(key)).expect(key);
+        line.trim_start_matches(':').trim().trim_matches('"').to_owned()
+    };
+    let pem = |key: &str| base64::engine::general_purpose::STANDARD.decode(field(key)).expect("base64");
+    let told = |error: reqwest::Error| {
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(deeper) = cause {
+            text.push_str(&format!(": {deeper}"));
+            cause = deeper.source();
+        }
+        text
+    };
+    let identity = [pem("client-certificate-data"), pem("client-key-data")].concat();
+    let client = reqwest::Client::builder()
+        .tls_certs_only(reqwest::Certificate::from_pem_bundle(&pem("certificate-authority-data")).expect("CAs"))
+        .identity(reqwest::Identity::from_pem(&identity).expect("a certificate with its key"))
+        .retry(reqwest::retry::never())
+        .timeout(Duration::from_secs(20))
+        .no_proxy()
+        .build()
+        .map_err(told)?;
+    let url = format!("{}/api/v1/namespaces/kube-system/configmaps/kube-root-ca.crt", field("server"));
+    let answer = client.get(url).send().await.map_err(told)?;
+    let status = answer.status();
+    let body = answer.text().await.map_err(told)?;
+    if status == 200 { Ok(()) } else { Err(format!("{status}: {body}")) }
+}
+
+/// A deployment's pods: who each is, and how often its container was started.
+fn pods(lab: &Lab) -> Vec<String> {
+    let output = lab.kubectl("get pods -l app=stays -o json");
+    let list: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        panic!("kubectl get pods: {error}: {}", String::from_utf8_lossy(&output.stderr));
+    });
+    let pod = |pod: &Value| {
+        let status = &pod["status"];
+        format!("{} {} {}", pod["metadata"]["uid"], status["phase"], status["containerStatuses"][0]["restartCount"])
+    };
+    let mut pods: Vec<String> = list["items"].as_array().expect("pods").iter().map(pod).collect();
+    pods.sort();
+    pods
+}
+
+/// A deployment whose pods are to stay.
+fn deploy(lab: &Lab, replicas: usize) -> Vec<String> {
+    for command in [
+        &format!("create deployment stays --image=labctl.test/busybox:1 --replicas={replicas} -- sleep 1000000"),
+        "rollout status deployment/stays --timeout=120s",
+    ] {
+        let output = lab.kubectl(command);
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let pods = pods(lab);
+    assert_eq!(pods.len(), replicas, "{pods:?}");
+    assert!(pods.iter().all(|pod| pod.ends_with("\"Running\" 0")), "{pods:?}");
+    pods
+}
+
+/// Starts `rotate-ca` and kills it, as a power failure of the workstation would, when a play has begun on a node after a
+/// stage has. Every event of the run up to there.
+fn rotation_killed(lab: &Lab, stage: &str, play: &str) {
+    let mut command = lab.labctl(&["certs", "rotate-ca", "--output", "json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("labctl starts");
+    let mut reached = false;
+    for line in BufReader::new(child.stdout.take().expect("its output")).lines() {
+        let event: Value = serde_json::from_str(&line.expect("a line")).expect("an event");
+        reached |= event["event"] == "step_ended" && event["detail"].as_str().is_some_and(|it| it.starts_with(stage));
+        if reached && event["event"] == "play_started" && event["play"] == play {
+            child.kill().expect("it runs");
+            child.wait().expect("it ends");
+            return;
+        }
+    }
+    panic!(
+        "the rotation ended with {} before {play} of the stage in which the new CAs {stage}",
+        child.wait().expect("it ends")
+    );
+}
+
+#[test]
+fn certificates_and_cas_are_replaced_under_a_client_that_sees_nothing_of_it() {
+    let lab = Lab::new("ha");
+    lab.must(&["up"]);
+    let stay = deploy(&lab, 3);
+    let admin = lab.directory().join("admin.conf");
+    let before = lab.folder().join("before.conf");
+    fs::copy(&admin, &before).expect("a copy");
+    let old_ca = lab.folder().join("old-ca.crt");
+    fs::copy(lab.directory().join("pki/ca.crt"), &old_ca).expect("a copy");
+
+    let caller = Caller::start(admin);
+    let began = Instant::now();
+    let renewed = lab.must(&["certs", "renew"]);
+    let renewal = began.elapsed();
+    assert!(renewed.changed() > 50, "{}", renewed.story());
+
+    // Killed in each of its stages, it goes on where it was.
+    rotation_killed(&lab, "made", "kube-apiserver");
+    let half_way = lab.must(&["up"]);
+    assert!(half_way.all("warning").any(|it| it["message"].to_string().contains("half-way")), "{}", half_way.story());
+    rotation_killed(&lab, "sign from now on", "kube-apiserver");
+    rotation_killed(&lab, "are the only ones", "etcd");
+    let began = Instant::now();
+    lab.must(&["certs", "rotate-ca"]);
+    let rotation = began.elapsed();
+    let calls = caller.end();
+    let report = format!(
+        "{} calls, {} failed, the slowest took {:?}; renewal {renewal:?}, last part of the rotation {rotation:?}: {:#?}",
+        calls.made,
+        calls.failed.len(),
+        calls.slowest,
+        calls.failed
+    );
+    println!("{report}");
+    assert!(calls.made > 1000, "{report}");
+    assert!(calls.failed.is_empty(), "{report}");
+    assert_eq!(pods(&lab), stay, "the pods are the same, and were never started again");
+
+    // Nothing of the old CA is left: no leaf is signed by it, no node trusts it, and its administrator is nobody.
+    let pki = lab.directory().join("pki");
+    for certificate in said("find", &[&pki.display().to_string(), "-name", "*.crt"]).lines() {
+        let output = said("openssl", &["verify", "-CAfile", &old_ca.display().to_string(), certificate]);
+        assert!(!output.ends_with(": OK\n"), "{certificate} chains to the old CA");
+    }
+    let left = said(
+        "find",
+        &[&pki.display().to_string(), "-name", "*-old*", "-o", "-name", "*-next*", "-o", "-name", "rotation*"],
+    );
+    assert_eq!(left, "");
+    for node in lab.nodes().iter().filter(|node| *node != "lb-0") {
+        let count = lab.on(node, "cd /etc/kubernetes/pki; grep -c BEGIN ca.crt; [ ! -d etcd ] || grep -ch BEGIN etcd/ca.crt sa.pub front-proxy-ca.crt");
+        assert!(count.lines().all(|line| line == "1"), "{node}: {count}");
+    }
+    let refused = std::process::Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("bundle/bin/kubectl"))
+        .args(["get", "nodes", "--insecure-skip-tls-verify"])
+        .env("KUBECONFIG", &before)
+        .output()
+        .expect("kubectl starts");
+    assert!(!refused.status.success(), "the old administrator is refused");
+    is_settled(&lab);
+    passes_smoke(&lab, 13);
+    goes_without_a_trace(&lab);
+}
+
+#[test]
+fn a_lab_whose_certificates_have_ended_is_revived() {
+    let lab = Lab::new("single");
+    lab.must(&["up"]);
+    let stay = deploy(&lab, 1);
+    assert_eq!(lab.run(&["certs", "list"]).code, Some(0), "all is well");
+    let listed = lab.run(&["certs", "list", "--within", "400d"]);
+    assert_eq!(listed.code, Some(3), "everything but the CAs ends within 400 days");
+    let found = listed.all("certificate").count();
+    assert!(found > 30, "on the node, in kubeconfigs and in the lab directory: {found}");
+
+    // A name more in the inventory: one certificate is issued again, and only what uses it is restarted.
+    let inventory = lab.folder().join("inventory.yaml");
+    let text = fs::read_to_string(&inventory).expect("an inventory");
+    fs::write(&inventory, format!("{text}\napi:\n  names: [api.example.org]\n")).expect("written");
+    let named = lab.must(&["up"]);
+    let touched: Vec<String> =
+        named.all("task_ended").filter(|it| it["changed"] == true).map(|it| it["task"].to_string()).collect();
+    assert_eq!(
+        touched,
+        ["/etc/kubernetes/pki/apiserver.crt", "/etc/kubernetes/pki/apiserver.key", "unit kube-apiserver.service"]
+            .map(|it| format!("\"{it}\"")),
+        "{}",
+        named.story()
+    );
+    let apiserver = lab.directory().join("pki/apiserver.crt").display().to_string();
+    assert!(
+        said("openssl", &["x509", "-noout", "-ext", "subjectAltName", "-in", &apiserver]).contains("api.example.org")
+    );
+
+    lab.must(&["certs", "renew", "--life", "90s"]);
+    let ended = || lab.run(&["certs", "list", "--within", "0s"]).code == Some(3);
+    assert!(lab.within_two_minutes(|| {
+        let list = lab.run(&["certs", "list", "--within", "0s"]);
+        list.code == Some(3)
+            && list
+                .all("certificate")
+                .all(|it| it["certificate"]["is_ca"] == true || it["certificate"]["seconds_left"].as_i64() < Some(0))
+    }));
+    let text = lab.labctl(&["certs", "list"]).output().expect("labctl starts");
+    let text = String::from_utf8_lossy(&text.stderr).into_owned();
+    assert!(text.contains("have ended:") && text.contains("EXPIRED"), "{text}");
+    assert!(!lab.kubectl("get nodes").status.success(), "the API refuses an administrator whose time is over");
+
+    lab.must(&["certs", "renew"]);
+    assert!(!ended(), "nothing has ended");
+    assert_eq!(pods(&lab), stay, "the pods are the same");
+    passes_smoke(&lab, 12);
+    is_settled(&lab);
+    goes_without_a_trace(&lab);
+}
