@@ -151,6 +151,7 @@ fn removal(cluster: &Cluster, name: &str, gone: bool, forced: bool) -> Vec<Desir
         bundle: &Bundle::empty(cluster.kubernetes),
         renderer: &Renderer::new(None).expect("templates"),
         artefacts: &artefacts,
+        handed: &std::collections::BTreeMap::new(),
     };
     expand(&standard::find("remove-node", None).expect("a playbook"), &materials).expect("a plan")
 }
