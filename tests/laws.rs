@@ -34,7 +34,7 @@ fn desired() -> impl Strategy<Value = Desired> {
     let (mode, owner, check) = ("[67]00", "(root|daemon):root", "[a-c ']{1,3}");
     let attributes = (path(), mode, owner);
     let used = ("/[ab]", "[01]{2}").prop_map(|(path, sha256)| Used { path, sha256 });
-    let unit = ("[ab]\\.service", any::<bool>(), any::<bool>(), any::<bool>(), vec(used, 0..3));
+    let unit = ("[ab]\\.service", any::<bool>(), any::<bool>(), any::<bool>(), vec(used, 0..3), vec(path(), 0..2));
     let wanted = ("[ab]", proptest::option::of(path())).prop_map(|(name, proof)| package::Wanted { name, proof });
     let address = any::<u32>().prop_map(std::net::Ipv4Addr::from);
     prop_oneof![
@@ -50,9 +50,9 @@ fn desired() -> impl Strategy<Value = Desired> {
             let sha256 = name.repeat(64);
             Desired::Image(image::Image { reference, archive: Blob { sha256, size: 1, source: "/x".into(), name } })
         }),
-        unit.prop_map(|(name, started, enabled, reload, uses)| {
+        unit.prop_map(|(name, started, enabled, reload, uses, leaves)| {
             let on_change = if reload { OnChange::Reload } else { OnChange::Restart };
-            Desired::Unit(Unit { name, started, enabled, on_change, uses })
+            Desired::Unit(Unit { name, started, enabled, on_change, uses, leaves })
         }),
         (check, check).prop_map(|(run, unless)| Desired::Command(command::Command { run, unless })),
         ("[ab]\\.[ab]", "[0-9]( [0-9])?").prop_map(|(key, value)| Desired::Sysctl(sysctl::Sysctl { key, value })),

@@ -110,8 +110,13 @@ Exits with 0 when there is nothing to do and with 3 when there are changes.")]
     #[command(long_about = "\
 Remove the lab from its nodes and leave nothing behind.
 
-What is removed is what the record on each node says that labctl made there; nothing else is touched. Local nodes \
-are removed themselves, and with them the lab directory.")]
+What is removed, or put back as it was, is what the record on each node says; nothing else is touched. Nothing of \
+the lab needs to work for that, and nodes that cannot be reached are named while the rest is done: run it again when \
+they can be reached. What would not go is named too, and stays in the record.
+
+Local nodes are removed themselves, and with them the lab directory. Where the nodes stay the lab directory stays as \
+well: with its certificates the next `up` makes a lab that knows the same kubeconfigs. Without it `down` works all the \
+same, once the nodes' host keys are known again. Delete it when the lab is not to come back.")]
     Down(Down),
     /// Check that the lab works, from the outside in
     Smoke(Lab),

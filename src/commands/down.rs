@@ -5,7 +5,7 @@ use super::session::{Outcome, exit_of, lab_of, limited, open, under_lock};
 use super::workshop::bare_workshop;
 use super::{Exit, Stop};
 use crate::cli::{Down, Global};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Node};
 use crate::engine::Run;
 use crate::playbook::standard;
 use crate::report::{Answer, Reporter};
@@ -20,7 +20,7 @@ pub async fn down(args: &Down, global: &Global, reporter: &Reporter) -> Result<E
             .help("leave out --limit, or add --keep-nodes to empty some nodes and keep them"));
     }
     if !global.yes {
-        let question = format!("Remove the lab {} and everything in it?", cluster.name);
+        let question = question(&cluster, &limited(&cluster, &global.limit)?, remove_nodes);
         match reporter.confirm(&question).map_err(Stop::failed)? {
             Answer::Yes => {}
             Answer::No => return Ok(Exit::Cancelled),
@@ -39,12 +39,24 @@ pub async fn down(args: &Down, global: &Global, reporter: &Reporter) -> Result<E
         Ok(Outcome { ok: true, ..Outcome::default() })
     })
     .await?;
-    let next = if report.ok() { Vec::new() } else { vec![format!("labctl down {}", args.lab.inventory.display())] };
-    reporter.close(&report, &next);
+    let keep = if args.keep_nodes { " --keep-nodes" } else { "" };
+    let again = format!("labctl down {}{keep}", args.lab.inventory.display());
+    reporter.close(&report, &if report.ok() { Vec::new() } else { vec![again] });
     if report.ok() && remove_nodes {
         remove_lab_directory(&cluster)?;
     }
     Ok(exit_of(&report))
+}
+
+/// What is asked before anything is destroyed: what goes, where, and what stays.
+fn question(cluster: &Cluster, nodes: &[&Node], remove_nodes: bool) -> String {
+    let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+    let (lab, names) = (&cluster.name, names.join(", "));
+    if remove_nodes {
+        format!("Remove the lab {lab}, its local nodes ({names}) with all that is on them, and its certificates?")
+    } else {
+        format!("Take the lab {lab} off {names}? All that runs in it and all its data there is lost; the nodes stay.")
+    }
 }
 
 /// Takes the lab off nodes that stay.

@@ -8,29 +8,6 @@ here=$1
 payload=$here/payload
 state=/var/lib/labctl
 
-# The node record: one line for each thing that labctl made here, written before it is made, so that a teardown
-# knows of it even when the run was cut off in between.
-made() {
-  grep -qxF -- "$*" "$state/record" 2>/dev/null || printf '%s\n' "$*" >> "$state/record"
-}
-made_sysctl() { # key, value found
-  grep -q "^sysctl $1 " "$state/record" 2>/dev/null || printf 'sysctl %s %s\n' "$1" "$2" >> "$state/record"
-}
-made_unit() { # its name; with how it was before, because it may have been somebody's
-  grep -q "^unit $1 " "$state/record" 2>/dev/null ||
-    printf 'unit %s %s %s\n' "$1" "$(systemctl is-enabled "$1" 2>/dev/null || :)" "$(systemctl is-active "$1" || :)" >> "$state/record"
-}
-claim() { # a file that is about to be written: ours, or somebody's whose copy is kept
-  case $1 in "$state"/*) return ;; esac
-  grep -qxF -e "file $1" -e "replaced $1" "$state/record" 2>/dev/null && return
-  if [ -e "$1" ] || [ -L "$1" ]; then
-    mkdir -p "$state/originals${1%/*}"
-    cp -a -- "$1" "$state/originals$1"
-    made "replaced $1"
-  else
-    made "file $1"
-  fi
-}
 folders() { # a folder and those above it, where missing
   [ -n "$1" ] && [ ! -d "$1" ] || return 0
   if [ -e "$1" ] || [ -L "$1" ]; then
@@ -43,7 +20,7 @@ folders() { # a folder and those above it, where missing
   mkdir -p -- "$1"
 }
 folder() { # mode, owner, path
-  folders "$3"
+  if [ -d "$3" ]; then occupied "$3"; else folders "$3"; fi
   chown "$2" "$3"
   # With fewer digits chmod would leave a folder's set-group-ID bit as it is.
   chmod "00$1" "$3"

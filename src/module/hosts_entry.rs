@@ -49,7 +49,7 @@ impl State for HostsEntry {
         // Written in place and not by rename: the file is a bind mount in some containers.
         Actions::script(format!(
             "made hosts_entry {name}\n\
-             [ -e {HOSTS} ] || : > {HOSTS}\n\
+             claim_lines {HOSTS}\n\
              {{ grep -v {pattern} {HOSTS} || :; echo {line}; }} > \"$payload/hosts\"\n\
              cat \"$payload/hosts\" > {HOSTS}\n",
             name = quote(&self.name),

@@ -41,7 +41,7 @@ impl State for KernelModule {
 
     fn actions(&self, _: &Facts) -> Actions {
         Actions::script(format!(
-            "note {name} {file}\nmodprobe {name}\n",
+            "made_module {name}\nnote {name} {file}\nmodprobe {name}\n",
             name = quote(&self.name),
             file = quote(&self.persistent())
         ))

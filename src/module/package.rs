@@ -49,14 +49,7 @@ impl State for Package {
         let mut script = String::from(
             "command -v apt-get >/dev/null || { echo 'no apt-get here: install these packages by hand, then run again' >&2; exit 1; }\n",
         );
-        for name in &names {
-            script.push_str(&format!("made package {name}\n"));
-        }
-        script.push_str(&format!(
-            "install='env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends -o DPkg::Lock::Timeout=120 install {}'\n\
-             $install || {{ apt-get -q -o Acquire::Retries=2 update && $install; }}\n",
-            names.join(" ")
-        ));
+        script.push_str(&format!("install_packages {}\n", names.join(" ")));
         Actions { script, patience: Duration::from_secs(600), ..Actions::default() }
     }
 

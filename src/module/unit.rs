@@ -19,6 +19,9 @@ pub struct Unit {
     pub on_change: OnChange,
     /// What it uses: files with their desired hashes, sorted by path.
     pub uses: Vec<Used>,
+    /// What its program makes or changes by itself: folders, links below `/sys/class/net`, kernel settings below
+    /// `/proc/sys`. Noted before it first starts, for the teardown.
+    pub leaves: Vec<String>,
 }
 
 /// What to do with a running unit when something that it uses changed.
@@ -110,9 +113,18 @@ impl State for Unit {
         let mut script = format!(
             "if [ \"$(systemctl show -p NeedDaemonReload --value {name})\" = yes ]; then systemctl daemon-reload; fi\n"
         );
+        // systemctl would also turn old init scripts' links on and off, and nothing turns them back as they were.
+        script.push_str("export SYSTEMCTL_SKIP_SYSV=1\n");
+        if self.enabled || self.started {
+            script.push_str(&format!("made_unit {name}\n"));
+        }
+        if self.started && !self.leaves.is_empty() {
+            let leaves: Vec<_> = self.leaves.iter().map(|path| quote(path)).collect();
+            script.push_str(&format!("leaves {}\n", leaves.join(" ")));
+        }
         if self.enabled {
             script.push_str(&format!(
-                "made_unit {name}\nsystemctl is-enabled --quiet {name} 2>/dev/null || systemctl enable --quiet {name}\n"
+                "systemctl is-enabled --quiet {name} 2>/dev/null || systemctl enable --quiet {name}\n"
             ));
         } else {
             script.push_str(&format!("systemctl disable --quiet {name} 2>/dev/null || :\n"));

@@ -309,6 +309,7 @@ impl Expansion<'_> {
                     .iter()
                     .map(|used| Ok(Used { path: path(used)?, sha256: String::new() }))
                     .collect::<Result<_, ExpandError>>()?,
+                leaves: args.leaves.iter().map(path).collect::<Result<_, ExpandError>>()?,
             }),
             Module::Command(args) => {
                 Desired::Command(module::command::Command { run: text(&args.run)?, unless: text(&args.unless)? })

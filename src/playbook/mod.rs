@@ -285,6 +285,10 @@ pub struct UnitArgs {
     /// What to do then.
     #[serde(default)]
     pub on_change: OnChange,
+    /// What its program makes or changes by itself, for the teardown: folders, links as `/sys/class/net/NAME`, kernel
+    /// settings as paths below `/proc/sys`. Only what was not there before, or was otherwise, goes or is put back.
+    #[serde(default)]
+    pub leaves: Vec<String>,
 }
 
 /// Whether a unit should run.

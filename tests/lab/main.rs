@@ -6,6 +6,7 @@
 mod lab;
 
 mod bring_up;
+mod teardown;
 
 use lab::Lab;
 

@@ -1,0 +1,95 @@
+# The node record: one line for each thing that labctl makes or changes here, written before it is made, so that a
+# teardown knows of it even when the run was cut off in between.
+record=$state/record
+made() {
+  grep -qxF -- "$*" "$record" 2>/dev/null || printf '%s\n' "$*" >> "$record"
+}
+# The same for a line that holds what was found: only the first finding counts, later ones are our own work.
+found() { # kind and subject, what was found
+  grep -qF -- "$1 " "$record" 2>/dev/null || printf '%s %s\n' "$1" "$2" >> "$record"
+}
+made_sysctl() { # key, value found, value wanted; what was so already is nobody's to put back
+  [ "$(printf %s "$2" | tr -s '\t ' ' ')" = "$(printf %s "$3" | tr -s '\t ' ' ')" ] || found "sysctl $1" "$2"
+}
+made_module() { # name
+  [ -e "/sys/module/$(printf %s "$1" | tr - _)" ] || made "module $1"
+}
+made_unit() { # its name; with how it was before, because it may have been somebody's
+  survey
+  grep -q "^unit $1 " "$record" && return
+  enabled=$(systemctl is-enabled "$1" 2>/dev/null || :)
+  found "unit $1" "${enabled:-none} $(systemctl is-active "$1" || :)"
+}
+# What there is before the first unit of ours starts: the rules that other programs have, and what our units pull in.
+survey() {
+  grep -qx surveyed "$record" 2>/dev/null && return
+  ! command -v nft >/dev/null || nft list tables | sed 's/^table /rules /' >> "$record"
+  for chains in KUBE- CNI- LABCTL-; do
+    if { iptables-save; ip6tables-save; } 2>/dev/null | grep -q "^:$chains"; then made "chains $chains"; fi
+  done
+  found 'unit network-online.target' "static $(systemctl is-active network-online.target || :)"
+  made surveyed
+}
+# What a unit's program makes or changes by itself.
+leaves() { # path...
+  for path; do
+    case $path in
+      /sys/class/net/*) ip link show "${path##*/}" >/dev/null 2>&1 || made "link ${path##*/}" ;;
+      /proc/sys/* | /sys/*) [ ! -r "$path" ] || found "setting $path" "$(cat "$path")" ;;
+      *)
+        if grep -qxF -e "tree $path" -e "contents $path" "$record" 2>/dev/null; then continue; fi
+        if [ -d "$path" ]; then
+          occupied "$path"
+        elif [ ! -e "$path" ] && [ ! -L "$path" ]; then
+          above "${path%/*}"
+          made "tree $path"
+        fi
+        ;;
+    esac
+  done
+}
+above() { # a folder that a program will make, with those above it that are missing
+  [ -n "$1" ] && [ ! -d "$1" ] || return 0
+  above "${1%/*}"
+  made "directory $1"
+}
+occupied() { # a folder of somebody's that we work in: its attributes come back, and when it is empty so it will be
+  if grep -qxF -e "directory $1" "$record" 2>/dev/null; then return; fi
+  found "attributes $1" "$(stat -L -c '%a %U:%G' -- "$1")"
+  [ -n "$(ls -A -- "$1")" ] || made "contents $1"
+}
+claim() { # a file that is about to be written: ours, or somebody's whose copy is kept
+  case $1 in "$state"/*) return ;; esac
+  grep -qxF -e "file $1" -e "replaced $1" "$record" 2>/dev/null && return
+  if [ -e "$1" ] || [ -L "$1" ]; then
+    mkdir -p "$state/originals${1%/*}"
+    cp -a -- "$1" "$state/originals$1"
+    made "replaced $1"
+  else
+    made "file $1"
+  fi
+}
+claim_lines() { # a file of somebody's that lines of ours are added to
+  if [ ! -e "$1" ]; then
+    made "lines $1"
+    : > "$1"
+  elif [ -s "$1" ] && [ -n "$(tail -c 1 -- "$1")" ]; then
+    # It does not end in a newline, and will not afterwards.
+    found "unended $1" "$(tail -n 1 -- "$1")"
+  fi
+}
+# Installs packages, and notes first which ones come with them.
+install_packages() { # name...
+  for again in no yes; do
+    planned=$(apt -s install "$@") && note_packages && apt install "$@" && return
+    [ $again = yes ] || apt-get -q -o Acquire::Retries=2 update
+  done
+  return 1
+}
+apt() {
+  DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends -o DPkg::Lock::Timeout=120 "$@"
+}
+note_packages() {
+  # A line for a package that is there in another version has that version in brackets: it stays afterwards.
+  for package in $(printf '%s\n' "$planned" | sed -n 's/^Inst \([^ ]*\) (.*/\1/p'); do made "package $package"; done
+}
