@@ -23,7 +23,9 @@ made_unit() { # its name; with how it was before, because it may have been someb
 # What there is before the first unit of ours starts: the rules that other programs have, and what our units pull in.
 survey() {
   grep -qx surveyed "$record" 2>/dev/null && return
-  ! command -v nft >/dev/null || nft list tables | sed 's/^table /rules /' >> "$record"
+  if command -v nft >/dev/null; then
+    { nft list tables; nft list chains; } | awk '/^table/ {table = $2 " " $3; print "rules", table} /chain/ {print "rules", table, $2}' >> "$record"
+  fi
   for chains in KUBE- CNI- LABCTL-; do
     if { iptables-save; ip6tables-save; } 2>/dev/null | grep -q "^:$chains"; then made "chains $chains"; fi
   done

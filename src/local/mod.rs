@@ -8,6 +8,7 @@
 mod base;
 mod cgroup;
 mod error;
+mod kernel;
 mod keys;
 mod mounts;
 mod names;
@@ -163,6 +164,7 @@ pub async fn down(lab: &LabDirectory, events: &Events) -> Result<Down, LocalErro
     let owned = (lab.clone(), lab_names);
     let swept = blocking("remove the lab's network", move || sweep(&owned.0, &owned.1)).await;
     let (removed, swept) = (removed?, swept?);
+    blocking("put this machine's kernel settings back", kernel::restore).await?;
     let detail = if removed.is_empty() { "none there".to_owned() } else { format!("{} removed", count(removed.len())) };
     let changed = swept || !removed.is_empty();
     events.emit(Event::StepEnded { step: STEP.into(), detail, changed, took: begun.elapsed() });
@@ -229,6 +231,7 @@ impl Work {
         let network_first = blocking("make the network of the local nodes", move || {
             network::ensure(&shared.names, &shared.local, &all.iter().collect::<Vec<_>>())
         });
+        blocking("note this machine's kernel settings", kernel::note).await?;
         // Before the image: a clash is known at once, and must not cost a minute first.
         network_first.await?;
         if stopped.is_empty() {

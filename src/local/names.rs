@@ -16,6 +16,12 @@ const LINK_NAME_LIMIT: usize = 15;
 /// systemd-nspawn's limit for a machine's name.
 const MACHINE_NAME_LIMIT: usize = 64;
 
+/// Whether `name` is one that a machine of some lab has.
+pub(super) fn is_machine(name: &str) -> bool {
+    let Some((lab, node)) = name.strip_prefix("lab").and_then(|rest| rest.split_once('-')) else { return false };
+    lab.len() == 8 && lab.bytes().all(|byte| byte.is_ascii_hexdigit()) && !node.is_empty()
+}
+
 /// The names of one lab.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Names {
@@ -97,6 +103,15 @@ fn hardware_address(digest: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_machine_of_any_lab_is_told_from_the_rest() {
+        let names = Names::of(&LabDirectory::new("/labs/sandbox"));
+        assert!(is_machine(&names.machine("worker-0")));
+        for other in ["lab1234-worker-0", "labor-0", "cni-1", "lab01234567-", "lab0123456z-a"] {
+            assert!(!is_machine(other), "{other}");
+        }
+    }
 
     #[test]
     fn names_fit_the_kernel_and_nspawn() {

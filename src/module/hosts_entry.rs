@@ -48,8 +48,8 @@ impl State for HostsEntry {
     fn actions(&self, _: &Facts) -> Actions {
         // Written in place and not by rename: the file is a bind mount in some containers.
         Actions::script(format!(
-            "made hosts_entry {name}\n\
-             claim_lines {HOSTS}\n\
+            "claim_lines {HOSTS}\n\
+             made hosts_entry {name}\n\
              {{ grep -v {pattern} {HOSTS} || :; echo {line}; }} > \"$payload/hosts\"\n\
              cat \"$payload/hosts\" > {HOSTS}\n",
             name = quote(&self.name),

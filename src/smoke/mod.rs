@@ -51,7 +51,18 @@ answers() {{ # pod, URL
     )
 }
 
-/// Removes whatever an earlier smoke test has left behind.
+/// Begins to remove what the checks have looked at; nobody waits for it yet.
+///
+/// The cluster takes five seconds before it looks into a namespace that is deleted. Its pods may end meanwhile.
+pub fn begin_clean_up() -> String {
+    format!(
+        "{}k delete deployment --all --wait=false >/dev/null 2>&1 || :\n\
+         kubectl delete namespace \"$ns\" --ignore-not-found --wait=false >/dev/null\n",
+        preamble()
+    )
+}
+
+/// Removes whatever a smoke test has left behind.
 pub fn clean_up() -> String {
     format!("{}kubectl delete namespace \"$ns\" --ignore-not-found --wait=true --timeout=90s >/dev/null\n", preamble())
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Check, checks, clean_up, failover, set_up};
+use super::{Check, begin_clean_up, checks, clean_up, failover, set_up};
 use crate::cluster::{Cluster, Role};
 use crate::engine::{Connections, Run};
 use crate::event::{Event, Events};
@@ -28,6 +28,8 @@ pub async fn run(cluster: &Cluster, manifest: &str, connections: &Connections, r
     let mut passed = tell(events, "the API takes a Deployment, a Secret and Services", prepared, started);
     if passed {
         passed = run_checks(&checks(cluster), controller, run).await;
+        // What goes wrong here is told of at the end, by the one that waits for it.
+        let _ = shell(controller, begin_clean_up(), PATIENCE).await;
         if !run.is_cancelled() {
             passed &= run_failover(cluster, controller, connections, events).await;
         }

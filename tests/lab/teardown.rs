@@ -19,6 +19,13 @@ const NOBODYS: &[(&str, &str)] = &[
     ("file\t/run/systemd/", "systemd's own state: units that it knows, sessions, the journal's streams"),
     ("file\t/var/cache/apt/", "the package manager's own records"),
     ("content\t/var/cache/apt/", "the package manager's own records"),
+    ("file\t/var/lib/apt/", "the package manager's own records"),
+    ("content\t/var/lib/apt/", "the package manager's own records"),
+    ("file\t/var/lib/dpkg/", "the package manager's own records"),
+    ("content\t/var/lib/dpkg/", "the package manager's own records"),
+    ("content\t/var/cache/ldconfig/aux-cache", "the linker's notes of libraries, by the numbers of their files"),
+    ("file\t/var/log/apt", "a log"),
+    ("file\t/var/log/dpkg.log", "a log"),
     ("sysctl\tfs/dentry-state", "a counter"),
     ("sysctl\tfs/file-nr", "a counter"),
     ("sysctl\tfs/inode-", "a counter"),
@@ -38,6 +45,12 @@ fn bare_nodes(lab: &Lab) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let cache = cache_directory();
     runtime.block_on(labctl::local::up(&cluster, &directory, &cache, &events)).expect("local nodes");
+}
+
+/// Ends a node as a power failure does.
+fn power_off(lab: &Lab, node: &str) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(labctl::local::kill(&LabDirectory::new(lab.directory()), node)).expect("the node ends");
 }
 
 /// All that there is on a node, a line a thing.
@@ -165,8 +178,7 @@ fn nodes_that_stay_are_as_they_were() {
     lab.must(&["up"]);
     run_pods(&lab);
     lab.on("worker-0", "mv /usr/local/bin/containerd /run/lost; systemctl kill -s KILL containerd");
-    let lost = lab.pid("lb-0");
-    assert!(Command::new("kill").args(["-KILL", &lost.to_string()]).status().expect("kill").success());
+    power_off(&lab, "lb-0");
     let partly = lab.run(&["down", "--yes", "--keep-nodes"]);
     assert_eq!(partly.code, Some(1), "{}", partly.story());
     let failed: Vec<&str> = partly.all("task_failed").filter_map(|event| event["node"].as_str()).collect();
@@ -188,4 +200,69 @@ fn nodes_that_stay_are_as_they_were() {
     let again = lab.must(&["down", "--yes", "--keep-nodes"]);
     assert_eq!((again.changed(), again.all("task_ended").count()), (0, 0), "{}", again.story());
     goes_without_a_trace(&lab);
+}
+
+/// Two packages of the distribution, one of which needs the other, and one of somebody's that needs both; as a
+/// repository in a folder of the node, because nodes have no way out.
+fn offer_packages(lab: &Lab) {
+    let offered = lab.folder().join("offered");
+    std::fs::create_dir(&offered).expect("a folder");
+    let script = r#"
+        apt-get -q download ipset libipset13 >&2
+        mkdir -p theirs/DEBIAN
+        printf 'Package: theirs\nVersion: 1\nArchitecture: all\nMaintainer: a\nDepends: ipset\nDescription: a\n' > theirs/DEBIAN/control
+        dpkg-deb -q --build theirs
+        rm -r theirs
+        for deb in *.deb; do
+          dpkg-deb --field "$deb"
+          printf 'Filename: ./%s\nSize: %s\nSHA256: %s\n\n' "$deb" "$(stat -c %s "$deb")" "$(sha256sum < "$deb" | cut -d' ' -f1)"
+        done > Packages
+        tar -c .
+    "#;
+    let made = Command::new("sh").args(["-ec", script]).current_dir(&offered).output().expect("sh starts");
+    assert!(made.status.success(), "packages to offer: {}", String::from_utf8_lossy(&made.stderr));
+    let archive = lab.folder().join("offered.tar");
+    std::fs::write(&archive, made.stdout).expect("an archive");
+    let unpack = "mkdir /srv/offered && tar -x -C /srv/offered && rm -rf /etc/apt/sources.list* && \
+                  echo 'deb [trusted=yes] file:/srv/offered ./' > /etc/apt/sources.list";
+    let mut ssh = lab.labctl(&["ssh", "inventory.yaml", "node-0", "--", unpack]);
+    let sent = ssh.stdin(File::open(archive).expect("the archive")).status().expect("ssh starts");
+    assert!(sent.success());
+}
+
+#[test]
+fn packages_that_came_with_a_lab_go_with_it() {
+    let lab = Lab::new("single");
+    bare_nodes(&lab);
+    offer_packages(&lab);
+    lab.on("node-0", "dpkg --purge ipset libipset13");
+    let before = censuses(&lab);
+    std::fs::write(
+        lab.folder().join("mine.yaml"),
+        "name: mine\nplays:\n  - name: tools\n    hosts: all\n    why: a tool\n    tasks:\n      \
+         - package: { names: [ipset=/usr/sbin/ipset, socat=/usr/bin/socat] }\n",
+    )
+    .expect("a playbook");
+
+    assert_eq!(lab.must(&["play", "mine.yaml"]).changed(), 1);
+    assert_eq!(
+        lab.on("node-0", "dpkg-query -W -f '${Status}' libipset13; ipset --version | cut -d, -f1"),
+        "install ok installedipset v7.17"
+    );
+    let noted = lab.on("node-0", "grep ^package /var/lib/labctl/record | sort");
+    assert_eq!(noted, "package ipset\npackage libipset13", "what was missing, and what came with it; socat was there");
+    assert_eq!(lab.must(&["play", "mine.yaml"]).changed(), 0);
+
+    // Somebody has come to need them: they stay, and that is said.
+    lab.on("node-0", "apt-get -q -y install theirs");
+    let refused = lab.run(&["down", "--yes", "--keep-nodes"]);
+    assert_eq!(refused.code, Some(1), "{}", refused.story());
+    assert!(
+        refused.story().contains("packages ipset libipset13 because these need them: theirs"),
+        "{}",
+        refused.story()
+    );
+    lab.on("node-0", "ipset --version; apt-get -q -y purge theirs");
+    lab.must(&["down", "--yes", "--keep-nodes"]);
+    is_as_before(&lab, "node-0", &before, "after packages came and went");
 }

@@ -2,7 +2,6 @@
 # It reads only. Two of these, taken before and after, are compared line by line.
 export LC_ALL=C
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-here=$$
 
 each() { # kind; puts it before every line
   sed "s/^/$1\t/"
@@ -22,7 +21,8 @@ pruned -type f ! -path '/run/*' -links +1 -printf '%p\t%n links\n' | each file
 
 systemctl list-unit-files --no-legend --no-pager --plain | sed 's/  */ /g; s/ *$//' | each 'unit file'
 systemctl list-units --all --no-legend --no-pager --plain | awk '{print $1, $2, $3, $4}' | each unit
-ps -eo ppid=,pid=,user=,args= | awk -v here=$here '$2 != 2 && $1 != 2 && $1 != here && $2 != here {$1 = ""; $2 = ""; print}' | each process
+# The session of this script is not counted, nor what the kernel runs for itself.
+ps -eo sid=,ppid=,pid=,user=,args= | awk -v own="$(ps -o sid= -p $$)" '$1 != own + 0 && $2 != 2 && $3 != 2 {$1 = $2 = $3 = ""; print}' | each process
 
 ip -o link | sed 's/^[0-9]*: //' | each link
 ip -o address | sed 's/^[0-9]*: //; s/ valid_lft.*//' | each address
@@ -41,12 +41,11 @@ find /sys/fs/cgroup -mindepth 1 -type d 2>/dev/null | each cgroup
 sed 's/ .*//' /proc/modules 2>/dev/null | each 'kernel module'
 
 find /proc/sys -type f -perm /444 2>/dev/null | while read -r key; do
-  value=$(cat "$key" 2>/dev/null | tr '\n\t' '; ') && printf '%s\t%s\n' "${key#/proc/sys/}" "$value"
+  value=$(tr '\n\t' '; ' < "$key" 2>/dev/null) && printf '%s\t%s\n' "${key#/proc/sys/}" "$value"
 done | each sysctl
-cat /sys/module/nf_conntrack/parameters/hashsize 2>/dev/null | each 'connection table'
+each 'connection table' < /sys/module/nf_conntrack/parameters/hashsize
 
 dpkg-query -W -f '${Package} ${Version} ${Status}\n' 2>/dev/null | each package
-
 getent passwd | each user
 getent group | each group
 crontab -l 2>/dev/null | each cron

@@ -1,0 +1,110 @@
+//! The teardown's own tasks on a machine in namespaces: what a record can hold, and what would not go.
+
+#![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
+
+#[allow(dead_code, reason = "each test binary uses a part of it")]
+#[path = "support/machine.rs"]
+mod machine;
+
+use labctl::module::Desired;
+use labctl::module::command::Command;
+use labctl::playbook::{Module, standard};
+use machine::Machine;
+
+/// The tasks of the standard playbook `down`, in their order.
+fn down() -> Vec<Desired> {
+    let playbook = standard::find("down", None).expect("the standard playbook");
+    let tasks = playbook.plays.into_iter().flat_map(|play| play.tasks);
+    let command = |module: Module| match module {
+        Module::Command(args) => Desired::Command(Command { run: args.run, unless: args.unless }),
+        other => panic!("a teardown is made of commands, not of {}", other.kind()),
+    };
+    tasks.map(|task| command(task.module)).collect()
+}
+
+/// A machine with a record, and with a systemd that has nothing running.
+fn machine(record: &str) -> Machine {
+    let machine = Machine::new();
+    machine.shim("systemctl", "case $1 in is-active) echo inactive; exit 3 ;; cat) exit 1 ;; esac");
+    machine.sh(&format!("mkdir -p /var/lib/labctl && cat > /var/lib/labctl/record <<'EOF'\n{record}\nEOF"));
+    machine
+}
+
+#[tokio::test]
+async fn what_was_changed_in_place_comes_back() {
+    let machine = machine(
+        "attributes /srv/theirs 2770 daemon:daemon\ncontents /srv/theirs\nunended /etc/hosts 10.0.0.9 printer\n\
+         hosts_entry worker-0\nhosts_entry a.b\ndirectory /var/lib/ours\ntree /srv/ours\ndirectory /root/.kube\n\
+         file /etc/it's a $(file)\nreplaced /etc/theirs\nsysctl net.ipv4.ip_forward 0\n\
+         setting /proc/sys/net/ipv4/ip_local_port_range 32768\t60999\nlink ours\nroute 198.51.100.0/24",
+    );
+    machine.sh(
+        "mkdir -p /srv/theirs/new/er /var/lib/ours/a /srv/ours/b /root/.kube/cache /var/lib/labctl/originals/etc
+         echo mine > /root/.kube/other
+         printf '10.240.0.7 xworker-0 # labctl\n10.0.0.9 printer\n10.240.0.2 axb # labctl\n10.240.0.1 a.b # labctl\n10.240.0.20 worker-0 # labctl\n' > /etc/hosts
+         sed -i '/axb/d' /etc/hosts
+         : > \"/etc/it's a \\$(file)\"; : > \"/etc/.it's a \\$(file).labctl-12\"
+         echo before > /var/lib/labctl/originals/etc/theirs; chmod 4711 /var/lib/labctl/originals/etc/theirs
+         echo after > /etc/theirs
+         echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1024 60000 > /proc/sys/net/ipv4/ip_local_port_range
+         ip link add ours type veth peer name other; ip link set lo up; ip route add 198.51.100.0/24 dev lo",
+    );
+    machine.settles(&down()).await;
+    assert_eq!(machine.sh("stat -c '%a %U:%G' /srv/theirs; ls /srv/theirs"), "2770 daemon:daemon");
+    assert_eq!(machine.sh("cat /etc/hosts; echo ."), "10.240.0.7 xworker-0 # labctl\n10.0.0.9 printer.");
+    assert_eq!(machine.sh("ls -d /var/lib/ours /srv/ours /etc/it* /etc/.it* 2>/dev/null || :"), "");
+    assert_eq!(machine.sh("ls -A /root/.kube"), "other", "what somebody has put into a folder of ours stays");
+    assert_eq!(machine.sh("cat /etc/theirs; stat -c %a /etc/theirs"), "before\n4711");
+    assert_eq!(machine.sh("cd /proc/sys/net/ipv4; cat ip_forward ip_local_port_range"), "0\n32768\t60999");
+    assert_eq!(machine.sh("ip -o link show ours 2>/dev/null || :; ip route show 198.51.100.0/24"), "");
+    assert_eq!(machine.sh("ls -d /var/lib/labctl 2>/dev/null || :"), "", "nor is there a record any more");
+    assert_eq!(machine.converge(&down()).await.found, [], "and nothing to do a second time");
+}
+
+#[tokio::test]
+async fn what_would_not_go_is_named_and_stays_in_the_record() {
+    let machine = machine("unit etcd.service none inactive\nfile /etc/ours\nreplaced /etc/theirs\ntree /srv/ours");
+    machine.shim("systemctl", "[ -e /gone ] || [ \"$1\" != is-active ] || echo deactivating; [ -e /gone ]");
+    machine.sh("mkdir -p /etc/ours /srv/ours; echo now > /etc/theirs");
+    let failed = machine.converge(&down()).await;
+    let said = failed.failure().stderr.join("\n");
+    let (_, named) = said.split_once("This could not be removed or put back:\n").expect("what could not be removed");
+    assert_eq!(
+        named.lines().collect::<Vec<_>>(),
+        [
+            "unit etcd.service: it does not end: systemctl status etcd.service",
+            "/etc/theirs: what was there before lies in /var/lib/labctl/originals/etc/theirs",
+            "/etc/ours",
+            "systemd still has the units that are gone: systemctl daemon-reload",
+        ]
+    );
+    assert_eq!(machine.sh("ls -d /srv/ours 2>/dev/null || :"), "", "the rest is done");
+    assert_eq!(machine.record().len(), 4, "and the record has it all for the next time");
+
+    machine.sh("touch /gone; rmdir /etc/ours; mkdir -p /var/lib/labctl/originals/etc; echo old > /var/lib/labctl/originals/etc/theirs");
+    machine.settles(&down()).await;
+    assert_eq!(machine.sh("cat /etc/theirs; ls -d /var/lib/labctl 2>/dev/null || :"), "old");
+}
+
+#[tokio::test]
+async fn nothing_is_deleted_through_a_mount() {
+    let machine = machine("tree /srv/ours\ndirectory /var/lib/ours");
+    machine.sh("mkdir -p /precious /srv/ours/volume /var/lib/ours/v/w; echo it > /precious/file");
+    machine.sh("mount --bind /precious /srv/ours/volume; mount --bind /precious /var/lib/ours/v/w");
+    machine.settles(&down()).await;
+    assert_eq!(machine.sh("ls -d /srv/ours /var/lib/ours 2>/dev/null; cat /precious/file"), "it");
+    assert_eq!(machine.sh("grep -c -e /srv/ours -e /var/lib/ours /proc/self/mounts || :"), "0");
+}
+
+#[tokio::test]
+async fn a_run_that_nobody_listens_to_any_more_is_ended_first() {
+    let machine = machine("file /etc/ours");
+    // As the engine starts them: a shell that names the folder, and is named in it.
+    machine.sh(
+        "nohup sh -c ': labctl/runs; mkdir -p /var/lib/labctl/runs/$$.abc; echo $$ > /pid
+         for i in $(seq 1000); do echo again > /etc/ours; sleep 0.05; done' >/dev/null 2>&1 &
+         until [ -s /pid ]; do :; done",
+    );
+    machine.settles(&down()).await;
+    assert_eq!(machine.sh("ls -d /etc/ours /var/lib/labctl \"/proc/$(cat /pid)/exe\" 2>/dev/null || :"), "");
+}
