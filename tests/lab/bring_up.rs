@@ -204,6 +204,12 @@ fn a_user_with_sudo_on_a_machine_that_exists_already_is_enough() {
     assert_eq!(refused.code, Some(1));
     assert!(refused.story().contains("labctl cannot change the members of an etcd"), "{}", refused.story());
     write("own.yaml", &inventory);
+    // The lab directory is lost. Somebody has to vouch for the machine again; its own record knows all the rest.
+    std::fs::remove_dir_all(&own).expect("the lab directory");
+    let unknown = lab.run(&["down", "own.yaml", "--yes"]);
+    assert_eq!(unknown.code, Some(1), "{}", unknown.story());
+    assert!(unknown.story().contains("host key"), "{}", unknown.story());
+    std::fs::copy(lab.directory().join("known_hosts"), own.join("known_hosts")).expect("known hosts");
     lab.must(&["down", "own.yaml", "--yes"]);
     assert_eq!(lab.on("node-0", before), theirs, "what was theirs is as it was, and nothing of ours is left");
 

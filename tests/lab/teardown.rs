@@ -28,9 +28,11 @@ const NOBODYS: &[(&str, &str)] = &[
     ("file\t/var/log/dpkg.log", "a log"),
     ("sysctl\tfs/dentry-state", "a counter"),
     ("sysctl\tfs/file-nr", "a counter"),
+    ("sysctl\tfs/aio-nr", "a counter"),
     ("sysctl\tfs/inode-", "a counter"),
     ("sysctl\tfs/quota/", "a counter"),
     ("sysctl\tkernel/ns_last_pid", "a counter"),
+    ("sysctl\tkernel/pty/nr", "a counter: terminals of the moment, the whole machine's"),
     ("sysctl\tkernel/random/", "random numbers"),
     ("sysctl\tnet/netfilter/nf_conntrack_count", "a counter: connections of the moment"),
 ];
@@ -211,7 +213,7 @@ fn offer_packages(lab: &Lab) {
         apt-get -q download ipset libipset13 >&2
         mkdir -p theirs/DEBIAN
         printf 'Package: theirs\nVersion: 1\nArchitecture: all\nMaintainer: a\nDepends: ipset\nDescription: a\n' > theirs/DEBIAN/control
-        dpkg-deb -q --build theirs
+        dpkg-deb --build theirs >&2
         rm -r theirs
         for deb in *.deb; do
           dpkg-deb --field "$deb"
