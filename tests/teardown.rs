@@ -107,3 +107,14 @@ async fn a_run_that_nobody_listens_to_any_more_is_ended_first() {
     assert_eq!(machine.sh("ls -d /etc/ours /var/lib/labctl 2>/dev/null || :"), "");
     machine.sh("[ ! -e \"/proc/$(cat /pid)/exe\" ]");
 }
+
+#[tokio::test]
+async fn swap_that_was_on_is_on_again_and_fstab_is_as_it_was() {
+    let machine = machine("swap /dev/sdx2 -2\nswap /swap.img 7");
+    machine.shim("swapon", "[ \"$1\" = --noheadings ] || echo \"$@\" >> /on");
+    machine.shim("swapoff", "echo \"$@\" >> /off");
+    machine.sh("printf '/dev/sda1 / ext4 defaults 0 1\n# labctl: /dev/sdx2 none swap sw 0 0' > /etc/fstab");
+    machine.settles(&down()).await;
+    assert_eq!(machine.sh("cat /on"), "-p 7 /swap.img\n/dev/sdx2");
+    assert_eq!(machine.sh("cat /etc/fstab; echo ."), "/dev/sda1 / ext4 defaults 0 1\n/dev/sdx2 none swap sw 0 0.");
+}

@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use super::stream::Paint;
-use super::text::{clean, pad};
+use super::text::{clean, count, pad};
 use crate::event::Failure;
 
 /// So many are shown in full; the rest would push the first ones off the screen.
 const IN_FULL: usize = 5;
+/// A command may be a whole script: more lines than these would push what went wrong off the screen.
+const COMMAND_LINES: usize = 20;
 const LABEL: usize = 8;
 
 /// One line, for the moment when it happens.
@@ -65,8 +67,12 @@ fn block(group: &[&Failure], paint: Paint) -> Vec<String> {
         field(if index == 0 { "reason" } else { "" }, &clean(reason));
     }
     if let Some(command) = &failure.command {
-        for (index, line) in command.lines().enumerate() {
+        for (index, line) in command.lines().take(COMMAND_LINES).enumerate() {
             field(if index == 0 { "command" } else { "" }, &clean(line));
+        }
+        match command.lines().count().saturating_sub(COMMAND_LINES) {
+            0 => {}
+            more => field("", &paint.faint(&format!("({} more; the run log has all of it)", count(more, "line")))),
         }
     }
     if let Some(code) = failure.code {
@@ -102,5 +108,30 @@ fn cause(failure: &Failure) -> String {
         _ if !reason.is_empty() => reason,
         Some(code) => format!("exit code {code}"),
         None => "failed".to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_script_only_the_beginning_is_shown() {
+        let script: Vec<String> = (1..=30).map(|number| format!("step {number}")).collect();
+        let failure = Failure {
+            node: "a".into(),
+            play: "record".into(),
+            task: "undo".into(),
+            command: Some(script.join("\n")),
+            code: Some(1),
+            reason: "its check does not pass".into(),
+            stderr: vec!["it stays".into()],
+            journal: Vec::new(),
+            help: None,
+        };
+        let text = blocks(&[failure], None, Paint::new(false)).join("\n");
+        assert!(text.contains("step 20\n") && !text.contains("step 21"), "{text}");
+        assert!(text.contains("(10 lines more; the run log has all of it)"), "{text}");
+        assert!(text.contains("│ it stays"), "{text}");
     }
 }

@@ -260,7 +260,7 @@ fn packages_that_came_with_a_lab_go_with_it() {
     let refused = lab.run(&["down", "--yes", "--keep-nodes"]);
     assert_eq!(refused.code, Some(1), "{}", refused.story());
     assert!(
-        refused.story().contains("packages ipset libipset13 because these need them: theirs"),
+        refused.story().contains("packages libipset13 ipset because these need them: theirs"),
         "{}",
         refused.story()
     );
