@@ -9,7 +9,7 @@ use time::{Duration, OffsetDateTime};
 use super::converge::{bring_up, fit_for_local_nodes};
 use super::session::{exit_of, known, lab_of, limited, open, under_lock};
 use super::{Exit, Stop};
-use crate::cli::{Certs, CertsList, CertsRenew, Global};
+use crate::cli::{Certs, CertsList, CertsRenew, Global, Lab};
 use crate::cluster::Cluster;
 use crate::engine::{Run, connect::connect, probe::probe};
 use crate::event::{CertificateFound, Event, Events};
@@ -129,6 +129,7 @@ async fn renew(args: &CertsRenew, global: &Global, reporter: &Reporter) -> Resul
     limited(&cluster, nodes)?;
     let wanted = wanted(&cluster, nodes, &args.only)?;
     let life = args.life.map(|life| shorter(&cluster, life)).transpose()?;
+    must_have_a_ca(&cluster, &lab_args)?;
     let playbook = standard::find("up", args.sources.playbooks.as_deref()).map_err(Stop::bad)?;
     fit_for_local_nodes(&cluster)?;
     let report = under_lock("certs renew", &cluster, global, reporter, |working| async {
@@ -147,6 +148,15 @@ async fn renew(args: &CertsRenew, global: &Global, reporter: &Reporter) -> Resul
     let next = if report.ok() { format!("labctl certs list {inventory}") } else { format!("labctl up {inventory}") };
     reporter.close(&report, &[next]);
     Ok(exit_of(&report))
+}
+
+/// Refuses a lab that was never brought up: to renew is to have something already.
+pub(super) fn must_have_a_ca(cluster: &Cluster, lab: &Lab) -> Result<(), Stop> {
+    if lab_of(cluster).pki().join("ca.crt").exists() {
+        return Ok(());
+    }
+    Err(Stop::failed(format!("lab {} has no CA yet", cluster.name))
+        .help(format!("`labctl up {}` makes it", lab.inventory.display())))
 }
 
 /// The names of the certificates to renew.

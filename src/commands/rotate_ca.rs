@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use time::OffsetDateTime;
 
+use super::certs::must_have_a_ca;
 use super::converge::{bring_up, converge, fit_for_local_nodes};
 use super::session::{Outcome, Working, exit_of, lab_of, open, under_lock};
 use super::workshop::{bundle, desired_kept};
@@ -34,10 +35,7 @@ pub async fn rotate_ca(args: &RotateCa, global: &Global, reporter: &Reporter) ->
         return Err(Stop::bad("--limit does not go with `certs rotate-ca`: a CA is for all nodes or for none")
             .help("leave out --limit"));
     }
-    if !lab_of(&cluster).pki().join("ca.crt").exists() {
-        return Err(Stop::failed(format!("lab {} has no CA yet", cluster.name))
-            .help(format!("`labctl up {inventory}` makes it")));
-    }
+    must_have_a_ca(&cluster, &args.lab)?;
     let find = |name| standard::find(name, args.sources.playbooks.as_deref()).map_err(Stop::bad);
     let playbooks = Playbooks { up: find("up")?, stop: find("rotate-ca-stop")?, after: find("rotate-ca")? };
     fit_for_local_nodes(&cluster)?;
