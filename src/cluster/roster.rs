@@ -84,6 +84,11 @@ impl Roster {
         self.nodes.iter_mut().filter(|member| member.name == node.name).for_each(|member| member.leaving = true);
     }
 
+    /// Notes that a node's removal was refused before anything was done.
+    pub fn stays(&mut self, name: &str) {
+        self.nodes.iter_mut().filter(|member| member.name == name).for_each(|member| member.leaving = false);
+    }
+
     /// Forgets a node.
     pub fn forget(&mut self, name: &str) {
         self.nodes.retain(|member| member.name != name);
@@ -266,6 +271,8 @@ mod tests {
         roster.leaves(&cluster(&NODES).nodes[1]);
         let drifts = roster.drift(&cluster(&NODES), "t.yaml");
         assert_eq!(drifts[0].what, "the removal of `worker-0` was begun and has not ended");
+        roster.stays("worker-0");
+        assert_eq!(roster.drift(&cluster(&NODES), "t.yaml"), []);
         roster.forget("worker-0");
         assert_eq!(roster.member("worker-0"), None);
     }

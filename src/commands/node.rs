@@ -198,7 +198,13 @@ impl Removal<'_> {
             let is_there = crate::local::nodes(&lab).iter().any(|local| local.name == *name);
             let needed = if is_there && !self.leaving.gone { self.before } else { self.after };
             start_local_nodes(needed, &working.events).await?;
-            self.leave_cluster(&playbooks.remove, &known, &working, &mut outcome).await?;
+            let left = self.leave_cluster(&playbooks.remove, &known, &working, &mut outcome).await;
+            let untouched = outcome.applied.changed.values().all(|changed| *changed == 0);
+            // What was refused before anything was done has not begun, unless an earlier attempt has.
+            if (left.is_err() || !outcome.ok) && untouched && !known.member(name).is_some_and(|member| member.leaving) {
+                roster::change(&lab, |roster| roster.stays(name))?;
+            }
+            left?;
             if outcome.ok && !self.leaving.gone && self.before.local.is_none() {
                 self.empty_machine(&playbooks.down, &working, &mut outcome).await?;
             }

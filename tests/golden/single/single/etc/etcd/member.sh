@@ -48,11 +48,12 @@ what=$1
 shift
 said='There is no other controller in the inventory.'
 end=$(($(date +%s) + 90))
-until [ "$(date +%s)" -ge "$end" ]; do
+while :; do
   for address in "$@"; do
     export ETCDCTL_ENDPOINTS="https://$address:2379"
     if $what; then exit 0; fi
   done
+  [ "$(date +%s)" -lt "$end" ] || break
   sleep 0.5
 done
 printf '%s cannot %s: %s\n' "$name" "$what" "$said"
