@@ -173,6 +173,14 @@ impl Work<'_> {
             return Ok(outcome);
         }
         self.exchange_certificates(&staged)?;
+        if let Certificates::Other(kept) = &self.pki {
+            let kept = lab_of(cluster).pki().with_file_name(kept);
+            let message = format!(
+                "the backup's certificates and keys have taken the place of the lab's, which are kept in {}",
+                kept.display()
+            );
+            events.emit(Event::Warning { node: None, message });
+        }
         drop(staged);
         let up = bring_up(cluster, &self.playbooks.up, sources, &global, working.clone()).await?;
         outcome = after(outcome, up);

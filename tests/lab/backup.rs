@@ -152,6 +152,24 @@ fn a_lab_comes_back_from_its_backup_when_all_data_is_lost() {
     assert_eq!(kubectl(&lab, "get configmap before -o jsonpath={.data.word}"), "kept", "admin.conf works");
     is_settled(&lab);
 
+    // Another workstation, which has never met the nodes: it trusts them only when it is told to, and says whom.
+    let elsewhere = lab.folder().join("elsewhere");
+    fs::create_dir(&elsewhere).expect("a folder");
+    let identity = lab.directory().join("ssh/id_ed25519").display().to_string();
+    let local = "local:\n  subnet: 10.230.0.0/24\n";
+    assert!(text.contains(local), "{text}");
+    write("elsewhere/inventory.yaml", text.replace(local, &format!("ssh: {{ identity: {identity} }}\n")));
+    let unknown = lab.run(&["recover", "elsewhere/inventory.yaml"]);
+    assert_eq!(unknown.code, Some(1), "{}", unknown.story());
+    assert!(unknown.story().contains("the host is unknown"), "{}", unknown.story());
+    let trusting = lab.must(&["recover", "elsewhere/inventory.yaml", "--accept-new-host-keys"]);
+    let shown =
+        trusting.all("warning").filter(|warning| warning["message"].as_str().is_some_and(|it| it.contains("SHA256:")));
+    assert_eq!(shown.count(), lab.nodes().len(), "{}", trusting.story());
+    let there = elsewhere.join(".labctl/sandbox/pki").display().to_string();
+    assert_eq!(said("diff", &["-r", &there, &kept.display().to_string()]), "");
+    fs::remove_dir_all(&elsewhere).expect("removed");
+
     // Certificates that differ from the nodes' are not written over.
     fs::copy(kept.join("etcd/ca.key"), pki.join("ca.key")).expect("another key");
     let differs = lab.run(&["recover", "--from", "controller-1"]);
@@ -162,7 +180,10 @@ fn a_lab_comes_back_from_its_backup_when_all_data_is_lost() {
     lab.must(&["down", "--yes"]);
     fs::create_dir_all(&pki).expect("a folder");
     fs::copy(kept.join("etcd/ca.key"), pki.join("ca.key")).expect("another key");
-    lab.must(&["etcd", "restore", "lab.backup", "--yes"]);
+    let restored = lab.must(&["etcd", "restore", "lab.backup", "--yes"]);
+    assert!(
+        restored.all("warning").any(|warning| warning["message"].as_str().is_some_and(|it| it.contains("are kept in")))
+    );
     is_as_at_the_backup(&lab);
     assert_eq!(said("diff", &["-r", &pki.display().to_string(), &kept.display().to_string()]), "");
     let before = fs::read_dir(lab.directory()).expect("the lab directory").flatten();
