@@ -20,6 +20,7 @@ pub const TEMPLATES: &[(&str, &str)] = &[
     ("kubelet-config.yaml", include_str!("../../templates/kubelet-config.yaml.tera")),
     ("kubelet.service", include_str!("../../templates/kubelet.service.tera")),
     ("labctl-pod-network.service", include_str!("../../templates/labctl-pod-network.service.tera")),
+    ("labctl-vxlan-left", include_str!("../../templates/labctl-vxlan-left.tera")),
     ("nginx.conf", include_str!("../../templates/nginx.conf.tera")),
     ("nginx.service.conf", include_str!("../../templates/nginx.service.conf.tera")),
     ("smoke.yaml", include_str!("../../templates/smoke.yaml.tera")),
