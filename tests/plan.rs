@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use labctl::bundle::{Bundle, BundleFile};
-use labctl::cluster::Cluster;
+use labctl::cluster::{Cluster, Role};
 use labctl::lab::LabDirectory;
 use labctl::module::file::Blob;
 use labctl::module::{Desired, Facts, State};
@@ -18,6 +18,7 @@ use labctl::pki::{kubeconfig::kubeconfigs, store};
 use labctl::plan::expand::{Materials, expand};
 use labctl::plan::{self, DesiredPlay};
 use labctl::playbook::{load, standard};
+use labctl::render::context::Leaving;
 use labctl::render::{Artefacts, Renderer};
 
 /// Everything that plans are made from, without a workstation.
@@ -48,7 +49,11 @@ impl Workshop {
         let renderer = Renderer::new(None).expect("templates");
         let encryption_key =
             String::from_utf8(pki.require(store::ENCRYPTION_KEY).expect("a key").to_vec()).expect("text");
-        let artefacts = Artefacts { encryption_key: encryption_key.trim().to_owned(), ..labs::artefacts() };
+        // A node that leaves, for the playbook that takes one out.
+        let leaving = cluster.with_role(Role::Worker).next().cloned();
+        let leaving = leaving.map(|node| Leaving { node, gone: false, forced: false });
+        let encryption_key = encryption_key.trim().to_owned();
+        let artefacts = Artefacts { encryption_key, leaving, ..labs::artefacts() };
         Self { cluster, pki, kubeconfigs, bundle, renderer, artefacts }
     }
 
