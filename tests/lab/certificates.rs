@@ -156,6 +156,7 @@ fn rotation_killed(lab: &Lab, stage: &str, play: &str) {
 }
 
 #[test]
+#[allow(clippy::print_stdout, reason = "how many calls there were is worth a line in any case")]
 fn certificates_and_cas_are_replaced_under_a_client_that_sees_nothing_of_it() {
     let lab = Lab::new("ha");
     lab.must(&["up"]);
