@@ -1,6 +1,6 @@
 //! Moves a lab directory from one stage of a rotation to the next.
 //!
-//! What the stages are and which steps lie between them is decided in [`rotation`](super::rotation); here keys are made
+//! What the stages are and which steps lie between them is decided in [`rotation`]; here keys are made
 //! and files written. The caller holds the lab's lock, and takes the next stage only when all nodes have this one.
 
 use time::OffsetDateTime;
