@@ -162,9 +162,11 @@ fn certificates_and_cas_are_replaced_under_a_client_that_sees_nothing_of_it() {
     lab.must(&["up"]);
     let stay = deploy(&lab, 3);
     let admin = lab.directory().join("admin.conf");
-    let before = lab.folder().join("before.conf");
+    // Not in the lab's folder, which is looked through for traces at the end.
+    let kept = tempfile::tempdir().expect("a folder");
+    let before = kept.path().join("before.conf");
     fs::copy(&admin, &before).expect("a copy");
-    let old_ca = lab.folder().join("old-ca.crt");
+    let old_ca = kept.path().join("old-ca.crt");
     fs::copy(lab.directory().join("pki/ca.crt"), &old_ca).expect("a copy");
 
     let caller = Caller::start(admin);
