@@ -415,7 +415,7 @@ fn carry_out<'a>(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn a_whole_playbook_plans_what_differs_and_nothing_else_and_has_nothing_left_to_do_after_it(
