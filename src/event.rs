@@ -69,12 +69,19 @@ pub enum Event {
         #[serde(rename = "ms", serialize_with = "millis")]
         took: Duration,
     },
+    /// Something that is done on the workstation before any node is changed: in a plan it would be, in a run it was.
+    Preparation(Preparation),
     /// What the run is going to do, complete before anything changes.
     Planned {
         /// Every change, in playbook order.
         changes: Vec<PlannedChange>,
         /// Tasks that are already as desired.
         unchanged: usize,
+        /// Tasks that are as desired now and are judged again when their turn comes, because something before them
+        /// changes.
+        judged_again: usize,
+        /// Nodes that could not be asked, or that something stands in the way on: nothing is done there.
+        left_out: Vec<String>,
     },
     /// Bytes on their way into a node's blob store.
     Pushing {
@@ -167,6 +174,91 @@ pub struct PlannedChange {
     pub task: String,
     /// What differs: `missing`, `content differs`, `restart: /etc/... changed`.
     pub why: String,
+    /// What it looks like.
+    #[serde(flatten)]
+    pub preview: Preview,
+}
+
+/// What a change looks like before it is made. It holds no secret.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Preview {
+    /// What is done.
+    pub kind: ChangeKind,
+    /// What gets another value, beside the content: mode, owner, size, a certificate's last day.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<NewValue>,
+    /// What a running unit has not taken up yet, a sentence each: `/etc/... changed`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub because: Vec<String>,
+    /// Whether the content changes and is secret, so that it is not shown.
+    #[serde(skip_serializing_if = "is_false")]
+    pub secret: bool,
+    /// The lines that differ, as `diff -u` writes them, where the content is text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diff: Option<String>,
+}
+
+/// What a change does to what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// It is not there, and is made.
+    Make,
+    /// It is there, and is made otherwise.
+    #[default]
+    Alter,
+    /// A unit that does not run is started.
+    Start,
+    /// A running unit is stopped and started.
+    Restart,
+    /// A running unit reads its files again.
+    Reload,
+    /// A running unit is stopped.
+    Stop,
+    /// A command is run.
+    Run,
+    /// A condition has to come true.
+    Wait,
+}
+
+/// Something that gets another value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NewValue {
+    /// What: `mode`, `owner`, `size` (in bytes), `sha256`, `valid until`.
+    pub what: String,
+    /// What it is; `None` when there is nothing yet.
+    pub from: Option<String>,
+    /// What it will be.
+    pub to: String,
+}
+
+/// Something that is done on the workstation, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum Preparation {
+    /// The files that the lab is built from are fetched.
+    Bundle {
+        /// How many.
+        files: usize,
+        /// Where to.
+        folder: std::path::PathBuf,
+    },
+    /// A certificate or a key is issued.
+    Certificate {
+        /// Its name: `apiserver`, `nodes/worker-0/kubelet`.
+        name: String,
+        /// Why: `new`, `ends on 2026-03-01`, `names: add 10.0.0.5`.
+        why: String,
+        /// Whether there is one already that is replaced.
+        replaced: bool,
+    },
+    /// A local node is made, or one that does not run is started.
+    LocalNode {
+        /// The node.
+        node: String,
+        /// Whether there is no such node yet. Then nothing on it can be as desired already.
+        made: bool,
+    },
 }
 
 /// Everything that is known about a failed task.
@@ -254,8 +346,10 @@ pub struct NodeSummary {
     pub failed: Option<String>,
     /// SSH round trips (one exec each).
     pub round_trips: u64,
-    /// Payload bytes sent to the node.
+    /// Bytes sent to the node: questions, scripts, and what they put in place.
     pub bytes_sent: u64,
+    /// Bytes that the node answered.
+    pub bytes_received: u64,
     /// Whether the node came into the lab in this run, or left it: then what changed on the others is because of it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub turnover: bool,
@@ -312,6 +406,11 @@ impl Events {
     pub fn emit(&self, event: Event) {
         let _ = self.0.send(Stamped { time: SystemTime::now(), event });
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn millis<S: serde::Serializer>(took: &Duration, s: S) -> Result<S::Ok, S::Error> {

@@ -87,6 +87,7 @@ const ROOMS: &[Room] = &[
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("rcgen", &["pki/issue.rs"]),
     ("tera", &["render/"]),
+    ("similar", &["plan/preview.rs"]),
     ("russh", &["transport/ssh/"]),
     ("indicatif", &["report/"]),
     // A local node's console log is quoted in errors, and there without its colours.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use labctl::engine::Run;
 use labctl::engine::apply::{Applied, apply};
-use labctl::event::{Awaited, Event, Events, PlayOutcome};
+use labctl::event::{Awaited, Event, Events, PlayOutcome, Preview};
 use labctl::module::Actions;
 use labctl::module::file::{Blob, Content};
 use labctl::plan::{Change, Plan, PlannedNode, PlannedPlay};
@@ -24,6 +24,7 @@ fn task(title: &str, script: &str) -> Change {
         title: title.into(),
         why: "missing".into(),
         found: true,
+        preview: Preview::default(),
         actions: Actions::script(format!("{script}\n")),
         shell: format!("by hand: {title}"),
     }

@@ -389,3 +389,50 @@ async fn a_kernel_that_has_it_built_in_needs_no_module() {
     machine.settles(&desired).await;
     assert_eq!(machine.sh("cat /loaded /etc/modules-load.d/labctl-br_test.conf"), "br_test\nbr_test");
 }
+
+#[tokio::test]
+async fn a_node_sends_the_text_of_what_differs_and_of_nothing_else_and_is_left_as_it_was() {
+    let machine = Machine::new();
+    let long = "x".repeat(70_000);
+    let secret = |path: &str| {
+        let Desired::File(plain) = text(path, "new\n") else { unreachable!("a file") };
+        Desired::File(File { sensitive: true, mode: "600".into(), ..plain })
+    };
+    let same = [text("/etc/b same", "old\n"), text("/etc/b's same", "old\n"), folder("/etc/c", "755")];
+    machine.settles(&same).await;
+    let paths = "/etc/c/differs /etc/c/hidden /etc/c/secret /etc/c/binary";
+    machine.sh(&format!(
+        "for path in {paths}; do echo old > $path; done; chmod 640 /etc/c/hidden; chmod 644 /etc/c/secret"
+    ));
+    machine.sh(&format!("printf 'a\\0b' > /etc/c/binary; echo {long} > /etc/c/long; ln -s differs /etc/c/link"));
+    let files =
+        ["/etc/a missing", "/etc/c/binary", "/etc/c/differs", "/etc/c/hidden", "/etc/c/link", "/etc/c/long", "/etc/d"];
+    let mut desired: Vec<Desired> = files.iter().map(|path| text(path, "new\n")).collect();
+    desired.extend(same);
+    desired.push(secret("/etc/c/secret"));
+
+    // The rest of its file system is this machine's, where others are at work.
+    let listing = "find /etc /var/lib/labctl -printf '%p %T@ %C@ %s %m %U\\n' | sort";
+    let before = machine.sh(listing);
+    let facts = machine.facts(&desired).await;
+    let again = machine.facts(&desired).await;
+    assert!(machine.sh(listing) == before, "a probe writes nothing");
+    assert_eq!(again.other_texts, facts.other_texts);
+    let sent: Vec<(&str, &str)> = facts.other_texts.iter().map(|(path, text)| (&**path, &**text)).collect();
+    assert_eq!(sent, [("/etc/c/differs", "old\n")]);
+    let size = |path: &str| facts.paths.get(path).map(|fact| (fact.size, fact.sha256.is_some()));
+    assert_eq!(
+        (size("/etc/a missing"), size("/etc/b same"), size("/etc/c/long")),
+        (None, Some((4, true)), Some((70_001, true)))
+    );
+
+    // The same when the notes of what labctl wrote are lost: then every file is hashed again.
+    machine.sh("rm /var/lib/labctl/known");
+    let facts = machine.facts(&desired).await;
+    assert_eq!(facts.other_texts, again.other_texts);
+    assert_eq!(facts.paths, again.paths);
+    // A file that labctl wrote and nobody touched, when something else is wanted.
+    machine.settles(&[text("/etc/c/differs", "new\n")]).await;
+    let facts = machine.facts(&[text("/etc/c/differs", "newer\n")]).await;
+    assert_eq!(facts.other_texts.get("/etc/c/differs").map(String::as_str), Some("new\n"));
+}

@@ -8,18 +8,21 @@ mod labs;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::LazyLock;
 
 use labctl::bundle::{Bundle, BundleFile};
 use labctl::cluster::{Cluster, Role};
 use labctl::lab::LabDirectory;
-use labctl::module::file::Blob;
-use labctl::module::{Desired, Facts, State};
+use labctl::module::file::{Blob, Content};
+use labctl::module::{Desired, Facts, Question, State};
 use labctl::pki::{kubeconfig::kubeconfigs, store};
 use labctl::plan::expand::{Materials, expand};
-use labctl::plan::{self, DesiredPlay};
+use labctl::plan::{self, DesiredPlay, Plan};
 use labctl::playbook::{load, standard};
 use labctl::render::context::Leaving;
 use labctl::render::{Artefacts, Renderer};
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 /// Everything that plans are made from, without a workstation.
 struct Workshop {
@@ -245,7 +248,12 @@ fn the_standard_playbooks_expand_for_every_lab_settle_and_show_no_secret() {
             let desired = workshop.expand(&playbook).unwrap_or_else(|e| panic!("{}: {e}", workshop.cluster.name));
             let plan = plan::diff::plan(&desired, &BTreeMap::new());
             assert!(!plan.is_empty(), "{name} does something to a new {}", workshop.cluster.name);
-            let shown = format!("{plan:?} {desired:?} {:?}", plan.changes());
+            // Also when all of it is on the node already, with another content.
+            let altered = plan::diff::plan(&desired, &all_otherwise(&desired));
+            let all = [&plan, &altered].map(Plan::changes_with_new_texts);
+            let diffs = all.iter().flatten().filter(|change| change.preview.diff.is_some()).count();
+            assert!(diffs > 0 || !name.starts_with("up"), "{name} shows what differs");
+            let shown = format!("{plan:?} {desired:?} {all:?} {}", serde_json::to_string(&all).expect("data"));
             for secret in &secrets {
                 assert!(!shown.contains(secret), "{name} for {} shows {secret}", workshop.cluster.name);
             }
@@ -257,6 +265,22 @@ fn the_standard_playbooks_expand_for_every_lab_settle_and_show_no_secret() {
             assert!(left.is_empty(), "{name} for {} finds itself done: {:?}", workshop.cluster.name, left.changes());
         }
     }
+}
+
+/// A node that has every file, each with something else in it that everyone may read.
+fn all_otherwise(desired: &[DesiredPlay]) -> BTreeMap<String, Facts> {
+    let mut facts: BTreeMap<String, Facts> = BTreeMap::new();
+    for on in desired.iter().flat_map(|play| &play.nodes) {
+        let facts = facts.entry(on.node.clone()).or_default();
+        for task in &on.tasks {
+            task.desired.settle(facts);
+        }
+        for (path, fact) in &mut facts.paths {
+            (fact.sha256, fact.mode) = (Some(String::new()), "644".to_owned());
+            facts.other_texts.insert(path.clone(), "something else\n".to_owned());
+        }
+    }
+    facts
 }
 
 /// Lines out of private keys, tokens and kubeconfigs, in every form in which they could be shown.
@@ -273,4 +297,155 @@ fn secrets(workshop: &Workshop) -> Vec<String> {
         shown.push(format!("{:?}", &line.trim().as_bytes()[..20]).trim_matches(['[', ']']).to_owned());
     }
     shown
+}
+
+/// The lab of the guides as its playbook wants it, and the facts of three moments: as desired, as an earlier bundle and
+/// other certificates have left it, and new.
+struct Known {
+    desired: Vec<DesiredPlay>,
+    settled: BTreeMap<String, Facts>,
+    older: BTreeMap<String, Facts>,
+}
+
+static KNOWN: LazyLock<Known> = LazyLock::new(|| {
+    let playbook = standard::find("up", None).expect("a playbook");
+    let settled = |desired: &[DesiredPlay]| {
+        let mut facts: BTreeMap<String, Facts> = BTreeMap::new();
+        for on in desired.iter().flat_map(|play| &play.nodes) {
+            on.tasks.iter().for_each(|task| task.desired.settle(facts.entry(on.node.clone()).or_default()));
+        }
+        facts
+    };
+    let mut old = Workshop::new(labs::sandbox());
+    for (name, file) in &mut old.bundle.files {
+        file.sha256 = Content::inline(format!("old {name}").as_bytes()).sha256().to_owned();
+    }
+    let older = settled(&old.expand(&playbook).expect("a plan"));
+    let desired = Workshop::new(labs::sandbox()).expand(&playbook).expect("a plan");
+    Known { settled: settled(&desired), older, desired }
+});
+
+/// Does something to one thing on a node; its name, as questions have it.
+fn damage(facts: &mut Facts, pick: usize, how: u8) -> Option<String> {
+    fn one<V>(map: &BTreeMap<String, V>, pick: usize) -> Option<String> {
+        map.keys().nth(pick.checked_rem(map.len())?).cloned()
+    }
+    let (path, text, unit) = (one(&facts.paths, pick), one(&facts.texts, pick), one(&facts.units, pick));
+    match how {
+        0 => facts.paths.remove(path.as_ref()?).and(path),
+        1..=4 => {
+            let fact = facts.paths.get_mut(path.as_ref()?)?;
+            match how {
+                1 => fact.mode = "640".to_owned(),
+                2 => fact.owner = "daemon:daemon".to_owned(),
+                3 => fact.kind = "symbolic link".to_owned(),
+                _ => {
+                    fact.sha256 = Some("0".repeat(64));
+                    facts.other_texts.insert(path.clone()?, "what somebody wrote\n".to_owned());
+                }
+            }
+            path
+        }
+        5 => facts.texts.remove(text.as_ref()?).and(text),
+        6 => {
+            facts.texts.get_mut(text.as_ref()?)?.push_str("0000  /etc/more\n");
+            text
+        }
+        7 => facts.units.remove(unit.as_ref()?).and(unit),
+        8..=10 => {
+            let fact = facts.units.get_mut(unit.as_ref()?)?;
+            match how {
+                8 => fact.active = "failed".to_owned(),
+                9 => fact.file = "disabled".to_owned(),
+                _ => fact.stale = true,
+            }
+            unit
+        }
+        11 => {
+            let check = one(&facts.checks, pick)?;
+            facts.checks.insert(check.clone(), false);
+            Some(check)
+        }
+        12 => {
+            facts.images.pop_first()?;
+            Some("images".to_owned())
+        }
+        _ => {
+            let route = one(&facts.routes, pick)?;
+            facts.routes.insert(route, "nowhere".to_owned());
+            Some("routes".to_owned())
+        }
+    }
+}
+
+/// What a question is about.
+fn about(question: Question) -> String {
+    match question {
+        Question::Path(it) | Question::Text(it) | Question::Unit(it) | Question::Check(it) => it,
+        Question::File { path, .. } => path,
+        Question::Routes => "routes".to_owned(),
+        Question::Images => "images".to_owned(),
+    }
+}
+
+/// Does to the facts what the plan does to the nodes, and tells of every change that was found with its task.
+fn carry_out<'a>(
+    desired: &'a [DesiredPlay],
+    plan: &Plan,
+    facts: &mut BTreeMap<String, Facts>,
+) -> Vec<(&'a str, &'a Desired)> {
+    let mut found = Vec::new();
+    for (play, planned) in desired.iter().zip(&plan.plays) {
+        for (on, planned) in play.nodes.iter().zip(&planned.nodes) {
+            let facts = facts.entry(on.node.clone()).or_default();
+            let mut tasks = on.tasks.iter();
+            for change in &planned.changes {
+                let same = |task: &&labctl::plan::DesiredTask| {
+                    task.title == change.title && task.desired.shell() == change.shell
+                };
+                let task = tasks.by_ref().find(same).expect("changes are some of the tasks, in their order");
+                task.desired.settle(facts);
+                if change.found {
+                    found.push((on.node.as_str(), &task.desired));
+                }
+            }
+        }
+    }
+    found
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn a_whole_playbook_plans_what_differs_and_nothing_else_and_has_nothing_left_to_do_after_it(
+        moments in vec(0..6_u8, 6),
+        damages in vec((0..6_usize, any::<usize>(), 0..14_u8), 0..8),
+    ) {
+        let Known { desired, settled, older } = &*KNOWN;
+        let mut facts = settled.clone();
+        let names: Vec<String> = settled.keys().cloned().collect();
+        let mut touched: BTreeSet<(String, String)> = BTreeSet::new();
+        let mut otherwise: BTreeSet<&str> = BTreeSet::new();
+        for (name, moment) in names.iter().zip(moments) {
+            match moment {
+                0 => facts.remove(name).map(drop),
+                1 => facts.insert(name.clone(), older[name].clone()).map(drop),
+                _ => continue,
+            };
+            otherwise.insert(name);
+        }
+        for (node, pick, how) in damages {
+            let name = &names[node % names.len()];
+            let thing = facts.get_mut(name).and_then(|facts| damage(facts, pick, how));
+            touched.extend(thing.map(|thing| (name.clone(), thing)));
+        }
+        let plan = plan::diff::plan(desired, &facts);
+        for (node, task) in carry_out(desired, &plan, &mut facts) {
+            let because = task.probe().into_iter().any(|it| touched.contains(&(node.to_owned(), about(it))));
+            prop_assert!(because || otherwise.contains(node), "{node}: nobody touched {}", task.title());
+        }
+        let left = plan::diff::plan(desired, &facts);
+        prop_assert!(left.is_empty(), "{:?}", left.changes());
+    }
 }

@@ -22,6 +22,10 @@ pub fn outlook(cluster: &Cluster, cache: &Path) -> Result<(Bundle, bool), Bundle
             let (folder, wanted) = (bundle.folder, cluster.kubernetes);
             Err(BundleError::OtherVersion { folder, bundle: bundle.kubernetes, wanted })
         }
+        // A pull completes what it finds in its own folder.
+        Err(BundleError::Broken { .. }) if cluster.bundle.is_none() => {
+            Ok((announced(cluster, architecture, &folder)?, false))
+        }
         Err(BundleError::NoLock { .. }) => Ok((announced(cluster, architecture, &folder)?, false)),
         Err(error) => Err(error),
     }

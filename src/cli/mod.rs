@@ -85,6 +85,11 @@ pub struct Global {
     #[arg(env = "LABCTL_YES", hide_env_values = true)]
     pub yes: bool,
 
+    /// Show how each text on a node differs before it is changed, and all of each new one
+    #[arg(long, global = true, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
+    #[arg(env = "LABCTL_DIFF", hide_env_values = true)]
+    pub diff: bool,
+
     /// Tell also what was as desired already, and every single change
     #[arg(long, short, global = true, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
     #[arg(env = "LABCTL_VERBOSE", hide_env_values = true)]
@@ -108,9 +113,11 @@ may be stopped at any moment and run again. Nodes that are as described cost one
     Up(Converge),
     /// Show what `up` would change, and change nothing
     #[command(long_about = "\
-Show what `up` would change, and change nothing: + is made, ~ is altered, - is removed.
+Show what `up` would do, and do nothing: what is made (+), altered or restarted (~), stopped (-) and run (>), with \
+the lines that differ in every text. Of a secret nothing is shown but that it differs.
 
-Exits with 0 when there is nothing to do and with 3 when there are changes.")]
+Exits with 0 when there is nothing to do, with 3 when there is, and with 1 when nodes could not be asked; the plan is \
+then without them.")]
     Plan(Converge),
     /// Remove the lab from its nodes and leave nothing behind
     #[command(long_about = "\

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::session::{Outcome, Working, exit_of, lab_of, limited, open, under_lock};
-use super::workshop::{bundle, desired_kept, workshop_in_memory};
+use super::workshop::{bundle, bundle_planned, desired_kept, workshop_planned};
 use super::{Exit, Stop, roster};
 use crate::cli::{Converge, Global, Play, Sources};
 use crate::cluster::{Cluster, Node, Role};
 use crate::engine::{Connections, Run, apply::apply, connect::connect, probe::probe};
-use crate::event::{Event, Events, Failure};
+use crate::event::{Event, Events, Failure, Preparation};
 use crate::lab::cache_directory;
 use crate::module::Facts;
 use crate::pki::{rotate, rotation::Stage};
@@ -77,8 +77,7 @@ pub async fn play(args: &Play, global: &Global, reporter: &Reporter) -> Result<E
     Ok(exit_of(&report))
 }
 
-/// Shows what `up` would change. Writes nothing on any node and nothing in the lab directory; a bundle that is not
-/// there yet is downloaded into the cache.
+/// Shows what `up` would do. Writes nothing, neither on a node nor on this machine.
 pub async fn plan(args: &Converge, global: &Global, reporter: &Reporter) -> Result<Exit, Stop> {
     let cluster = open(&args.lab.inventory, reporter)?;
     let playbook = standard::find("up", args.sources.playbooks.as_deref()).map_err(Stop::bad)?;
@@ -87,35 +86,56 @@ pub async fn plan(args: &Converge, global: &Global, reporter: &Reporter) -> Resu
     let (events, receiver) = Events::channel();
     let telling = reporter.spawn(receiver, None);
     let (_cancel, cancelled) = tokio::sync::watch::channel(false);
-    let run = Run::new(events.clone(), global.forks.get(), cancelled);
+    let run = Run::new(events.clone(), global.forks.get(), cancelled).telling_new_texts(global.diff);
     events.emit(Event::RunStarted {
         verb: "plan".to_owned(),
         lab: cluster.name.clone(),
         nodes: nodes.iter().map(|node| node.name.clone()).collect(),
     });
     let planned = async {
-        let bundle = bundle(&cluster, &events).await?;
-        let workshop = workshop_in_memory(&cluster, bundle, &args.sources)?;
+        let bundle = bundle_planned(&cluster, &events).await?;
+        let workshop = workshop_planned(&cluster, bundle, &args.sources, &events)?;
         let desired = select(workshop.expand(&playbook, &cluster)?, &nodes);
-        // Local nodes that do not run yet are made by `up`; on a new one everything would have to be done.
-        let running = crate::local::nodes(&lab_of(&cluster));
-        let runs = |node: &Node| running.iter().any(|local| local.name == node.name && local.pid.is_some());
-        let reachable: Vec<&Node> =
-            nodes.iter().copied().filter(|node| cluster.local.is_none() || runs(node)).collect();
+        let stopped = stopped_local_nodes(&cluster);
+        for (node, made) in &stopped {
+            events.emit(Event::Preparation(Preparation::LocalNode { node: node.clone(), made: *made }));
+        }
+        // On a node that is still to be made, everything is to be done.
+        let runs = |node: &Node| stopped.iter().all(|(name, _)| *name != node.name);
+        let reachable: Vec<&Node> = nodes.iter().copied().filter(|node| runs(node)).collect();
         let (plan, _, reached) = make_plan(&cluster, &reachable, &desired, &run).await;
-        Ok::<_, Stop>((plan, reached == reachable.len()))
+        Ok::<_, Stop>((plan, reached, reachable.len()))
     }
     .await;
     drop((run, events));
     let report = telling.await.map_err(Stop::failed)?;
-    let (plan, all_reached) = planned?;
-    if !all_reached {
-        reporter.close(&report, &[]);
+    let (plan, reached, reachable) = planned?;
+    if reached < reachable {
+        // A plan without the nodes that did not answer is still a plan; one without any node is none.
+        if reached > 0 {
+            reporter.plan(&report, &[])
+        } else {
+            reporter.close(&report, &[])
+        }
         return Ok(Exit::Failed);
     }
-    let next = if plan.is_empty() { Vec::new() } else { vec![format!("labctl up {}", args.lab.inventory.display())] };
-    reporter.plan(&report, &next);
-    Ok(if plan.is_empty() { Exit::Done } else { Exit::Something })
+    if plan.is_empty() && report.preparations.is_empty() {
+        reporter.plan(&report, &[]);
+        return Ok(Exit::Done);
+    }
+    reporter.plan(&report, &[format!("labctl up {}", args.lab.inventory.display())]);
+    Ok(Exit::Something)
+}
+
+/// The local nodes that `up` would start, each with whether it would have to be made first.
+fn stopped_local_nodes(cluster: &Cluster) -> Vec<(String, bool)> {
+    if cluster.local.is_none() {
+        return Vec::new();
+    }
+    let there = crate::local::nodes(&lab_of(cluster));
+    let found = |name: &str| there.iter().find(|local| local.name == name);
+    let stopped = cluster.nodes.iter().filter(|node| found(&node.name).is_none_or(|local| local.pid.is_none()));
+    stopped.map(|node| (node.name.clone(), found(&node.name).is_none())).collect()
 }
 
 /// Warns when a rotation of the CAs was begun and not ended: the nodes get what belongs to its stage, and no more.
@@ -213,10 +233,13 @@ async fn make_plan(
     preflight::settle_founding(&controllers, &mut desired, &facts);
     let plan = plan::diff::plan(&desired, &facts);
     // What a node that could not be reached needs, nobody knows; one that does not exist yet needs everything.
-    let unknown = |name: &str| nodes.iter().any(|node| node.name == name) && !facts.contains_key(name);
-    let changes: Vec<_> = plan.changes().into_iter().filter(|change| !unknown(&change.node)).collect();
+    let names = nodes.iter().map(|node| node.name.clone());
+    let left_out: Vec<String> = names.filter(|name| !connections.contains_key(name)).collect();
+    let mut changes = if run.new_texts { plan.changes_with_new_texts() } else { plan.changes() };
+    changes.retain(|change| !left_out.contains(&change.node));
     if nodes.is_empty() || !connections.is_empty() {
-        run.events.emit(Event::Planned { changes, unchanged: plan.unchanged() });
+        let (unchanged, judged_again) = (plan.unchanged(), plan.judged_again());
+        run.events.emit(Event::Planned { changes, unchanged, judged_again, left_out });
     }
     let reached = connections.len();
     (plan, connections, reached)

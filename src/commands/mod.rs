@@ -87,7 +87,9 @@ impl Stop {
 
 /// Runs a verb to its end.
 pub fn run(cli: Cli) -> ExitCode {
-    let reporter = Reporter::new(cli.global.output, cli.global.verbose);
+    // A plan is its own result, and shows its differences there.
+    let diff = cli.global.diff && !matches!(cli.verb, Verb::Plan(_));
+    let reporter = Reporter::new(cli.global.output, cli.global.verbose, diff);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -147,7 +147,7 @@ where
     let (events, receiver) = Events::channel();
     let telling = reporter.spawn(receiver, Some(log));
     let (cancel, cancelled) = watch::channel(false);
-    let run = Run::new(events.clone(), global.forks.get(), cancelled);
+    let run = Run::new(events.clone(), global.forks.get(), cancelled).telling_new_texts(global.diff);
     let listener = tokio::spawn(listen_for_ctrl_c(cancel, events.clone()));
     events.emit(Event::RunStarted {
         verb: verb.to_owned(),
@@ -194,6 +194,7 @@ fn summary(nodes: &[&Node], outcome: &Outcome, cancelled: bool, took: Duration, 
             failed: outcome.applied.failed.get(&node.name).cloned(),
             round_trips: traffic.map_or(0, |traffic| traffic.round_trips.load(Relaxed)),
             bytes_sent: traffic.map_or(0, |traffic| traffic.bytes_sent.load(Relaxed)),
+            bytes_received: traffic.map_or(0, |traffic| traffic.bytes_received.load(Relaxed)),
             turnover: outcome.turnover.contains(&node.name),
         }
     });

@@ -8,10 +8,10 @@ use super::session::lab_of;
 use crate::bundle::Bundle;
 use crate::cli::Sources;
 use crate::cluster::{Cluster, Node};
-use crate::event::{Event, Events};
+use crate::event::{Event, Events, Preparation};
 use crate::lab::{LabDirectory, cache_directory};
 use crate::module::file::Blob;
-use crate::pki::{issue, kubeconfig::kubeconfigs, store};
+use crate::pki::{inspect::Why, issue, kubeconfig::kubeconfigs, store};
 use crate::plan::DesiredPlay;
 use crate::plan::expand::{Materials, expand};
 use crate::playbook::Playbook;
@@ -117,6 +117,27 @@ pub fn workshop_from(
     Workshop::new(ensured.pki, bundle, sources, cluster)
 }
 
+/// The same for a plan, which tells what would be issued.
+pub fn workshop_planned(
+    cluster: &Cluster,
+    bundle: Bundle,
+    sources: &Sources,
+    events: &Events,
+) -> Result<Workshop, Stop> {
+    let ensured = store::ensure(cluster, &lab_of(cluster), now()).map_err(Stop::failed)?;
+    tell_issued(&ensured.issued, events);
+    Workshop::new(ensured.pki, bundle, sources, cluster)
+}
+
+/// Tells of every certificate that is issued, and why.
+fn tell_issued(issued: &[store::Issued], events: &Events) {
+    for store::Issued { name, why } in issued {
+        let replaced = !matches!(why, Why::New | Why::CertificateMissing | Why::KeyMissing);
+        let (name, why) = (name.clone(), why.to_string());
+        events.emit(Event::Preparation(Preparation::Certificate { name, why, replaced }));
+    }
+}
+
 /// What the playbook desires, from certificates that are ensured and kept, as a step of a run. A playbook or template
 /// with a mistake is refused before anything is kept.
 pub fn desired_kept(
@@ -133,6 +154,7 @@ pub fn desired_kept(
     let workshop = Workshop::new(ensured.pki.clone(), bundle, sources, cluster)?;
     let desired = workshop.expand(playbook, cluster)?;
     ensured.save(&lab).map_err(Stop::failed)?;
+    tell_issued(&ensured.issued, events);
     let issued = ensured.issued.len();
     if let Some(admin) = workshop.admin_conf() {
         lab.write_private(&lab.admin_conf(), admin).map_err(Stop::failed)?;
@@ -145,6 +167,20 @@ pub fn desired_kept(
 /// The bundle, opened; downloaded first when the inventory names none.
 pub async fn bundle(cluster: &Cluster, events: &Events) -> Result<Bundle, Stop> {
     crate::bundle::pull::for_cluster(cluster, &cache_directory(), events).await.map_err(Stop::failed)
+}
+
+/// The bundle for a plan: a folder that the inventory names must be whole, as for a run; what a run would fetch into the
+/// cache is told, and not fetched.
+pub async fn bundle_planned(cluster: &Cluster, events: &Events) -> Result<Bundle, Stop> {
+    if cluster.bundle.is_some() {
+        return bundle(cluster, events).await;
+    }
+    let (bundle, there) = crate::bundle::outlook(cluster, &cache_directory()).map_err(Stop::failed)?;
+    if !there {
+        let (files, folder) = (bundle.files.len(), bundle.folder.clone());
+        events.emit(Event::Preparation(Preparation::Bundle { files, folder }));
+    }
+    Ok(bundle)
 }
 
 /// The bundle for a reader of the runbook: what would be fetched, where it is not there yet.

@@ -32,6 +32,8 @@ pub struct Run {
     pub forks: Arc<Semaphore>,
     /// Turns true when the user asks to stop: what runs may end, nothing new begins.
     pub cancelled: watch::Receiver<bool>,
+    /// Whether a plan tells the whole text of files that are to be made. Most are told once, and read never.
+    pub new_texts: bool,
 }
 
 /// One kept connection a node.
@@ -40,7 +42,12 @@ pub type Connections = BTreeMap<String, Transport>;
 impl Run {
     /// A run that works on at most `forks` nodes at a time.
     pub fn new(events: Events, forks: usize, cancelled: watch::Receiver<bool>) -> Self {
-        Self { events, forks: Arc::new(Semaphore::new(forks.max(1))), cancelled }
+        Self { events, forks: Arc::new(Semaphore::new(forks.max(1))), cancelled, new_texts: false }
+    }
+
+    /// The same, with whether a plan tells the whole text of files that are to be made.
+    pub fn telling_new_texts(self, new_texts: bool) -> Self {
+        Self { new_texts, ..self }
     }
 
     /// Whether the user asked to stop.

@@ -69,6 +69,12 @@ impl Content {
             Content::Blob(blob) => &blob.sha256,
         }
     }
+
+    /// The content as text that a person can read; `None` for what is in a blob or no text.
+    pub fn text(&self) -> Option<&str> {
+        let Content::Inline { bytes, .. } = self else { return None };
+        std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))
+    }
 }
 
 impl fmt::Debug for Content {
@@ -89,7 +95,7 @@ impl Blob {
 
     /// The question whether a node has it.
     pub fn question(&self) -> Question {
-        Question::Path(self.path())
+        Question::File { path: self.path(), sha256: self.sha256.clone(), text: false }
     }
 
     /// Whether the node has it, whole.
@@ -117,7 +123,10 @@ impl Blob {
 
 impl State for File {
     fn probe(&self) -> Vec<Question> {
-        let mut questions = vec![Question::Path(self.path.clone())];
+        // Of what is secret the node sends nothing but its hash.
+        let text = !self.sensitive && self.content.text().is_some();
+        let sha256 = self.content.sha256().to_owned();
+        let mut questions = vec![Question::File { path: self.path.clone(), sha256, text }];
         if let Content::Blob(blob) = &self.content {
             questions.push(blob.question());
         }
@@ -128,6 +137,9 @@ impl State for File {
         let Some(found) = facts.paths.get(&self.path) else { return Some("missing".to_owned()) };
         if !found.kind.starts_with("regular") {
             return Some(format!("is a {}, not a file", found.kind));
+        }
+        if self.content.sha256().is_empty() {
+            return Some("can only be compared once the bundle is here".to_owned());
         }
         if found.sha256.as_deref() != Some(self.content.sha256()) {
             return Some("content differs".to_owned());
@@ -179,6 +191,7 @@ impl State for File {
             sha256: Some(self.content.sha256().to_owned()),
         };
         facts.paths.insert(self.path.clone(), fact);
+        facts.other_texts.remove(&self.path);
         if let Content::Blob(blob) = &self.content {
             blob.settle(facts);
         }

@@ -31,7 +31,8 @@ impl KubectlApply {
 
 impl State for KubectlApply {
     fn probe(&self) -> Vec<Question> {
-        vec![Question::Path(self.path()), Question::Check(self.check())]
+        let (path, sha256) = (self.path(), self.manifest.sha256().to_owned());
+        vec![Question::File { path, sha256, text: true }, Question::Check(self.check())]
     }
 
     fn diff(&self, facts: &Facts) -> Option<String> {
@@ -81,6 +82,7 @@ impl State for KubectlApply {
             sha256: Some(self.manifest.sha256().to_owned()),
         };
         facts.paths.insert(self.path(), fact);
+        facts.other_texts.remove(&self.path());
         facts.checks.insert(self.check(), true);
     }
 }

@@ -6,6 +6,9 @@
 //! Hashing hundreds of megabytes of binaries on every run would be slow, so a file whose stat signature (inode, size,
 //! modification and change time) is the one that labctl noted when it wrote the file keeps the hash noted then, just as
 //! git's index does. Any write, rename or chmod changes the signature, and the file is hashed again.
+//!
+//! A plan shows what a change does to a text, and the old text has to come with the same round trip. The node is told
+//! which hash is wanted, so a file that has it costs nothing more than its line, and only one that differs is sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +19,16 @@ use super::{STATE_FOLDER, quote};
 pub enum Question {
     /// What is at a path: kind, mode, owner, and the hash of a regular file.
     Path(String),
+    /// The same about a file that should have this content.
+    File {
+        /// Its path.
+        path: String,
+        /// SHA-256 of the content that is wanted, lower-case hex.
+        sha256: String,
+        /// Whether to answer with the text that is there, when it is another one. Text that not everyone on the node
+        /// may read is never sent, nor is what is too long to read.
+        text: bool,
+    },
     /// The whole text of a small file.
     Text(String),
     /// The state of a systemd unit.
@@ -61,6 +74,9 @@ pub struct Facts {
     pub paths: BTreeMap<String, PathFact>,
     /// The text of files that exist.
     pub texts: BTreeMap<String, String>,
+    /// The text of files that have another content than the one that is wanted, where it was asked for and may be
+    /// shown.
+    pub other_texts: BTreeMap<String, String>,
     /// Units by name.
     pub units: BTreeMap<String, UnitFact>,
     /// Routes, as `ip -o route` prints them, by destination.
@@ -81,6 +97,9 @@ const TOOLS: &[&str] = &["systemctl", "tar", "sha256sum", "stat", "mktemp", "tim
 /// Where noted stat signatures and hashes are kept on a node.
 pub const KNOWN_FILE: &str = "/var/lib/labctl/known";
 
+/// The longest text, in bytes, that a node sends to show how it differs.
+pub const LONGEST_TEXT: u64 = 65_536;
+
 /// The stat format that is at once the answer about a path and its signature. The path comes last.
 pub const SIGNATURE: &str = "%F|%a|%U:%G|%s|%i|%.9Y|%.9Z|%n";
 
@@ -99,13 +118,15 @@ pub fn script(questions: &BTreeSet<Question>) -> String {
     for (i, check) in checks.iter().enumerate() {
         text.push_str(&format!("timeout 10 sh -c {} >/dev/null 2>&1 </dev/null & c{i}=$!\n", quote(check)));
     }
-    let mut paths = String::new();
+    let mut paths: BTreeMap<&str, (bool, &str)> = BTreeMap::new();
     let mut units = String::new();
     for question in questions {
         match question {
             Question::Path(path) => {
-                paths.push(' ');
-                paths.push_str(&quote(path));
+                paths.entry(path).or_default();
+            }
+            Question::File { path, sha256, text } => {
+                paths.insert(path, (*text, sha256));
             }
             Question::Unit(unit) => {
                 units.push(' ');
@@ -123,20 +144,7 @@ pub fn script(questions: &BTreeSet<Question>) -> String {
         }
     }
     if !paths.is_empty() {
-        text.push_str(&format!(
-            r#"known=$(cat {KNOWN_FILE} 2>/dev/null)
-end='
-'
-stat -c '{SIGNATURE}' --{paths} 2>/dev/null | while IFS= read -r line; do
-  printf 'path\t%s\n' "$line"
-  case $line in "regular "*) case $known$end in
-    *"	$line$end"*) ;;
-    *) path=/${{line#*|/}} sum=$(sha256sum < "$path") && printf 'hash\t%s  %s\n' "${{sum%% *}}" "$path" ;;
-  esac ;; esac
-done
-printf '%s\n' "$known" | sed 's/^/known\t/'
-"#
-        ));
+        text.push_str(&look_at(&paths));
     }
     if !units.is_empty() {
         text.push_str(&format!(
@@ -148,6 +156,44 @@ printf '%s\n' "$known" | sed 's/^/known\t/'
     }
     text.push_str("printf 'end\\n'\n");
     text
+}
+
+/// The part of the script that looks at paths, each with whether its text is wanted and the hash that it should have.
+fn look_at(paths: &BTreeMap<&str, (bool, &str)>) -> String {
+    let words: String = paths.keys().map(|path| format!(" {}", quote(path))).collect();
+    let wanted: String = paths
+        .values()
+        .map(|(text, sha256)| match (sha256.is_empty(), text) {
+            (true, _) => "- ".to_owned(),
+            (false, true) => format!("t{sha256} "),
+            (false, false) => format!("f{sha256} "),
+        })
+        .collect();
+    // What is wanted is taken along in the order of the paths: stat keeps it, and passes over what is missing. A file
+    // whose noted hash is the wanted one is the usual case, and costs one look into the notes.
+    format!(
+        r#"end='
+'
+known=$end$(cat {KNOWN_FILE} 2>/dev/null)$end
+want='{wanted}'
+set --{words}
+stat -c '{SIGNATURE}' -- "$@" 2>/dev/null | while IFS= read -r line; do
+  printf 'path\t%s\n' "$line"
+  case $line in "regular "*) ;; *) continue ;; esac
+  path=/${{line#*|/}}
+  while [ $# -gt 1 ] && [ "$1" != "$path" ]; do shift; want=${{want#* }}; done
+  this=${{want%% *}}; hash=
+  case $known in
+    *"$end${{this#?}}	$line$end"*) printf 'hash\t%s  %s\n' "${{this#?}}" "$path"; continue ;;
+    *"	$line$end"*) grep -F -e "	$line" {KNOWN_FILE} | sed 's/^/known\t/' ;;
+    *) hash=$(sha256sum < "$path") && printf 'hash\t%s  %s\n' "${{hash%% *}}" "$path" ;;
+  esac
+  case $this in t*) [ "${{hash%% *}}" != "${{this#?}}" ] || continue ;; *) continue ;; esac
+  mode=${{line#*|}}; mode=${{mode%%|*}}; size=${{line#*|*|*|}}; size=${{size%%|*}}
+  case $mode in *[4567]) [ "$size" -gt {LONGEST_TEXT} ] || {{ printf 'other\t%s\t' "$path"; base64 -w0 < "$path"; echo; }} ;; esac
+done
+"#
+    )
 }
 
 /// A probe's output that was cut short, or is not a probe's output at all.
@@ -185,12 +231,17 @@ pub fn parse(questions: &BTreeSet<Question>, output: &str) -> Result<Facts, Prob
                 }
             }
             "text" => {
-                let (path, encoded) = rest.split_once('\t').unwrap_or((rest, ""));
-                use base64::Engine as _;
-                let bytes = base64::engine::general_purpose::STANDARD
-                    .decode(encoded)
-                    .map_err(|e| ProbeError(format!("the text of {path}: {e}")))?;
+                let (path, bytes) = content(rest)?;
                 facts.texts.insert(path.to_owned(), String::from_utf8_lossy(&bytes).into_owned());
+            }
+            "other" => {
+                let (path, bytes) = content(rest)?;
+                // What is no text is not shown as if it were.
+                if let Ok(text) = String::from_utf8(bytes)
+                    && !text.contains('\0')
+                {
+                    facts.other_texts.insert(path.to_owned(), text);
+                }
             }
             "route" => {
                 let destination = rest.split(' ').next().unwrap_or_default();
@@ -234,6 +285,14 @@ pub fn parse(questions: &BTreeSet<Question>, output: &str) -> Result<Facts, Prob
         facts.paths.insert(path.to_owned(), PathFact { kind, mode, owner, size, sha256 });
     }
     Ok(facts)
+}
+
+/// A path and what is there, of a line that holds both.
+fn content(rest: &str) -> Result<(&str, Vec<u8>), ProbeError> {
+    use base64::Engine as _;
+    let (path, encoded) = rest.split_once('\t').unwrap_or((rest, ""));
+    let bytes = base64::engine::general_purpose::STANDARD.decode(encoded);
+    Ok((path, bytes.map_err(|e| ProbeError(format!("the text of {path}: {e}")))?))
 }
 
 fn keep_unit(facts: &mut Facts, unit: &mut (String, UnitFact)) {

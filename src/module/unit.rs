@@ -4,6 +4,8 @@
 //! may have been written by a run that was killed before the restart. So each start notes, on the node, the hashes of
 //! everything the unit uses, and the diff compares that note with what is desired, not with what this run did.
 
+use std::collections::BTreeMap;
+
 use super::{Actions, Facts, Question, State, probe::UnitFact, probe::unit_record, quote};
 
 /// A systemd unit.
@@ -75,6 +77,24 @@ impl Unit {
             [one] => format!("{verb}: {one} changed"),
             [one, rest @ ..] => format!("{verb}: {one} and {} more changed", rest.len()),
         })
+    }
+
+    /// Everything about the files it uses that the running unit has not taken up yet, a sentence each. Nothing when it
+    /// does not run, or nobody noted what it was started with.
+    pub fn not_taken_up(&self, facts: &Facts) -> Vec<String> {
+        let runs = facts.units.get(&self.name).is_some_and(|found| found.active == "active");
+        let Some(noted) = facts.texts.get(&unit_record(&self.name)).filter(|_| self.started && runs) else {
+            return Vec::new();
+        };
+        let noted: BTreeMap<&str, &str> =
+            noted.lines().filter_map(|line| line.split_once("  ").map(|(sha256, path)| (path, sha256))).collect();
+        let news = self.uses.iter().filter_map(|used| match noted.get(used.path.as_str()) {
+            Some(sha256) if *sha256 == used.sha256 => None,
+            Some(_) => Some(format!("{} changed", used.path)),
+            None => Some(format!("{} is new to it", used.path)),
+        });
+        let gone = noted.keys().filter(|path| !self.uses.iter().any(|used| used.path == **path));
+        news.chain(gone.map(|path| format!("{path} is no longer used"))).collect()
     }
 }
 

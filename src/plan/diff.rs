@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::preview::preview;
 use super::{Change, DesiredPlay, DesiredTask, Plan, PlannedNode, PlannedPlay};
+use crate::event::Preview;
 use crate::module::{Desired, Facts, State};
 
 /// Holds what is desired against what was found. A node without facts is a node about which nothing is known, and
@@ -51,6 +53,7 @@ fn node(name: &str, tasks: &[DesiredTask], facts: &Facts, stirred: bool) -> Plan
         };
         changes.push(Change {
             title: task.title.clone(),
+            preview: if found { preview(&task.desired, &why, facts) } else { Preview::default() },
             why,
             found,
             actions: task.desired.actions(facts),

@@ -9,10 +9,11 @@ pub mod expand;
 pub mod explain;
 pub mod files;
 pub mod preflight;
+mod preview;
 
 use std::collections::BTreeSet;
 
-use crate::event::PlannedChange;
+use crate::event::{PlannedChange, Preview};
 use crate::module::{Actions, Desired, Question, State};
 use crate::playbook::Strategy;
 
@@ -117,6 +118,8 @@ pub struct Change {
     /// Whether the difference was found. Otherwise the task only has to be judged again when its turn comes, because
     /// something before it changes.
     pub found: bool,
+    /// What it looks like.
+    pub preview: Preview,
     /// What to do.
     pub actions: Actions,
     /// The same by hand.
@@ -131,6 +134,18 @@ impl Plan {
 
     /// Every change that was found, in the playbook's order, as reports have it.
     pub fn changes(&self) -> Vec<PlannedChange> {
+        self.changes_as(|change| change.preview.clone())
+    }
+
+    /// The same with the whole text of files that are to be made.
+    pub fn changes_with_new_texts(&self) -> Vec<PlannedChange> {
+        self.changes_as(|change| {
+            let preview = change.preview.clone();
+            Preview { diff: preview.diff.or_else(|| preview::of_new_text(change)), ..preview }
+        })
+    }
+
+    fn changes_as(&self, seen: impl Fn(&Change) -> Preview) -> Vec<PlannedChange> {
         let mut all = Vec::new();
         for play in &self.plays {
             for node in &play.nodes {
@@ -139,10 +154,17 @@ impl Plan {
                     play: play.name.clone(),
                     task: change.title.clone(),
                     why: change.why.clone(),
+                    preview: seen(change),
                 }));
             }
         }
         all
+    }
+
+    /// How many tasks are only judged again when their turn comes.
+    pub fn judged_again(&self) -> usize {
+        let nodes = self.plays.iter().flat_map(|play| &play.nodes);
+        nodes.flat_map(|node| &node.changes).filter(|change| !change.found).count()
     }
 
     /// How many tasks are as desired already.

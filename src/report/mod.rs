@@ -78,14 +78,16 @@ pub enum Answer {
 pub struct Reporter {
     output: Output,
     verbose: bool,
+    diff: bool,
     out: Stream,
     err: Stream,
 }
 
 impl Reporter {
-    /// A reporter for this process's standard streams.
-    pub fn new(output: Output, verbose: bool) -> Self {
-        Self { output, verbose, out: Stream::stdout(), err: Stream::stderr() }
+    /// A reporter for this process's standard streams. `verbose` tells of every single thing, `diff` of the lines that
+    /// a run is going to change.
+    pub fn new(output: Output, verbose: bool, diff: bool) -> Self {
+        Self { output, verbose, diff, out: Stream::stdout(), err: Stream::stderr() }
     }
 
     /// Starts [`Reporter::run`] as a task of its own. Await it after the last [`crate::event::Events`] is dropped.
@@ -99,9 +101,9 @@ impl Reporter {
         let mut sinks = vec![match self.output {
             Output::Json => Sink::Json(Json::new(self.out.clone())),
             Output::Text if self.err.terminal => {
-                Sink::Terminal(Box::new(Terminal::stderr(self.err.paint, self.verbose)))
+                Sink::Terminal(Box::new(Terminal::stderr(self.err.paint, self.verbose, self.diff)))
             }
-            Output::Text => Sink::Plain(Plain::new(self.err.clone(), self.verbose)),
+            Output::Text => Sink::Plain(Plain::new(self.err.clone(), self.verbose, self.diff)),
         }];
         let path = log.as_ref().map(|log| log.path().to_path_buf());
         sinks.extend(log.map(Sink::Log));
@@ -142,12 +144,26 @@ impl Reporter {
             return;
         }
         let paint = self.out.paint;
-        let mut lines = plan::list(&report.planned, paint);
+        let mut lines = plan::list_here(&report.preparations, paint);
         if !lines.is_empty() {
             lines.push(String::new());
         }
-        let counts = plan::counts(&report.planned, report.unchanged);
-        lines.push(format!("{} {counts}.", paint.strong("Plan:")));
+        let on_nodes = plan::list(&report.planned, true, paint);
+        if !on_nodes.is_empty() {
+            lines.extend(on_nodes);
+            lines.push(String::new());
+        }
+        let mut counts: Vec<String> = plan::counts_here(&report.preparations).into_iter().collect();
+        counts.push(plan::counts(&report.planned, report.unchanged));
+        if !report.left_out.is_empty() {
+            counts.push(format!("without {}", report.left_out.join(", ")));
+        }
+        if report.judged_again > 0 {
+            let tasks = text::count(report.judged_again, "task");
+            let again = format!("{tasks} as desired now: judged again on the way, because something before changes.");
+            lines.push(paint.faint(&again));
+        }
+        lines.push(format!("{} {}.", paint.strong("Plan:"), counts.join("; ")));
         if report.failures.is_empty() {
             lines.extend(summary::next(next, paint));
         }

@@ -15,17 +15,18 @@ use crate::event::{Event, PlayOutcome, Stamped};
 pub(super) struct Plain {
     stream: Stream,
     verbose: bool,
+    diff: bool,
     started: Option<SystemTime>,
     thin: Thin,
     census: Census,
 }
 
 impl Plain {
-    /// Onto `stream`; `verbose` also tells of what was as desired already.
-    pub fn new(stream: Stream, verbose: bool) -> Self {
+    /// Onto `stream`; `verbose` also tells of what was as desired already, `diff` of the lines that differ.
+    pub fn new(stream: Stream, verbose: bool, diff: bool) -> Self {
         // A line every ten seconds shows that a slow push is alive, and no more.
         let thin = Thin::new(Duration::from_secs(10));
-        Self { stream, verbose, started: None, thin, census: Census::default() }
+        Self { stream, verbose, diff, started: None, thin, census: Census::default() }
     }
 
     /// Tells of one event.
@@ -48,8 +49,9 @@ impl Plain {
             Event::StepEnded { step, detail, took: time, .. } => format!("{step}: {} ({})", clean(detail), took(*time)),
             Event::NodeConnected { node, took: time } if self.verbose => format!("{node}: connected ({})", took(*time)),
             Event::NodeProbed { node, took: time } if self.verbose => format!("{node}: probed ({})", took(*time)),
-            Event::Planned { changes, unchanged } => {
-                let mut lines = if self.verbose { plan::list(changes, Paint::new(false)) } else { Vec::new() };
+            Event::Planned { changes, unchanged, .. } => {
+                let listed = self.verbose || self.diff;
+                let mut lines = if listed { plan::list(changes, self.diff, Paint::new(false)) } else { Vec::new() };
                 lines.push(format!("plan: {}", plan::counts(changes, *unchanged)));
                 return lines;
             }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use super::text::between;
-use crate::event::{Event, Failure, PlannedChange, PlayOutcome, RunSummary, Stamped};
+use crate::event::{Event, Failure, PlannedChange, PlayOutcome, Preparation, RunSummary, Stamped};
 
 /// Everything that is worth keeping of a run when its last event has been told.
 #[derive(Debug, Clone, Default)]
@@ -16,10 +16,16 @@ pub struct RunReport {
     pub lab: String,
     /// Steps on the workstation that changed something.
     pub steps_changed: usize,
+    /// What is done on the workstation first.
+    pub preparations: Vec<Preparation>,
     /// Every planned change.
     pub planned: Vec<PlannedChange>,
     /// Tasks that the plan found as desired.
     pub unchanged: usize,
+    /// Tasks that are judged again when their turn comes.
+    pub judged_again: usize,
+    /// Nodes that the plan leaves out.
+    pub left_out: Vec<String>,
     /// Tasks that changed something: (task, node), as they ended.
     pub changes: Vec<(String, String)>,
     /// Every failed task.
@@ -88,9 +94,11 @@ impl RunReport {
                 self.lab.clone_from(lab);
             }
             Event::StepEnded { changed: true, .. } => self.steps_changed += 1,
-            Event::Planned { changes, unchanged } => {
+            Event::Preparation(preparation) => self.preparations.push(preparation.clone()),
+            Event::Planned { changes, unchanged, judged_again, left_out } => {
                 self.planned.clone_from(changes);
-                self.unchanged = *unchanged;
+                (self.unchanged, self.judged_again) = (*unchanged, *judged_again);
+                self.left_out.clone_from(left_out);
             }
             Event::PlayStarted { play, node, .. } => self.play_started(play, node, stamped.time),
             Event::PlayEnded { play, node, outcome, .. } => self.play_ended(play, node, *outcome, stamped.time),

@@ -2,11 +2,28 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::event::{Awaited, Event, Failure, NodeSummary, PlannedChange, PlayOutcome, RunSummary, Stamped};
+use crate::event::{
+    Awaited, ChangeKind, Event, Failure, NewValue, NodeSummary, PlannedChange, PlayOutcome, Preview, RunSummary,
+    Stamped,
+};
 
 /// 2026-01-02T03:04:05Z.
 pub(super) fn start() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_323_045)
+}
+
+/// What a change looks like.
+fn preview(task: &str, why: &str) -> Preview {
+    let size = NewValue { what: "size".into(), from: None, to: "58000000".into() };
+    match why.split(':').next() {
+        Some("missing") => Preview {
+            kind: ChangeKind::Make,
+            values: if task.starts_with("binary") { vec![size] } else { Vec::new() },
+            ..Preview::default()
+        },
+        Some("restart") => Preview { kind: ChangeKind::Restart, ..Preview::default() },
+        _ => Preview { diff: Some("@@ -1 +1,2 @@\n [Service]\n+Restart=always\n".into()), ..Preview::default() },
+    }
 }
 
 /// A run being written down.
@@ -56,6 +73,7 @@ impl Story {
             play: play.into(),
             task: task.into(),
             why: why.into(),
+            preview: preview(task, why),
         };
         let mut changes = vec![
             change("controller-0", "etcd", "binary /usr/local/bin/etcd", "missing"),
@@ -66,7 +84,7 @@ impl Story {
             changes.push(change(worker, "kubelet", "binary /usr/local/bin/kubelet", "missing"));
             changes.push(change(worker, "kubelet", "unit kubelet", "missing"));
         }
-        self.at(at, Event::Planned { changes, unchanged: 40 })
+        self.at(at, Event::Planned { changes, unchanged: 40, judged_again: 0, left_out: Vec::new() })
     }
 
     fn push(self, at: u64, node: &str, sent: u64) -> Self {
@@ -107,6 +125,7 @@ impl Story {
                 failed: failed.map(Into::into),
                 round_trips: 4,
                 bytes_sent: 310_000_000,
+                bytes_received: 40_000,
             })
             .collect();
         let log = Some(".labctl/sandbox/runs/2026-01-02T03-04-05Z.jsonl".into());
@@ -206,7 +225,7 @@ pub(super) fn nothing() -> Story {
     Story::new("up")
         .step(0, 40, "certificates", "20 valid", false)
         .probes(50)
-        .at(660, Event::Planned { changes: Vec::new(), unchanged: 39 })
+        .at(660, Event::Planned { changes: Vec::new(), unchanged: 39, judged_again: 0, left_out: Vec::new() })
         .over(670, true, false, [0; 3], [None; 3])
 }
 

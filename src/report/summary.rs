@@ -44,6 +44,7 @@ fn nodes(summary: &RunSummary, verbose: bool, paint: Paint) -> Vec<String> {
     if verbose {
         columns.push(("round trips", true, |node| node.round_trips.to_string()));
         columns.push(("sent", true, |node| bytes(node.bytes_sent)));
+        columns.push(("received", true, |node| bytes(node.bytes_received)));
     }
     // A column that is empty in every good run is only there in the others.
     if summary.nodes.iter().any(|node| node.failed.is_some()) {

@@ -30,21 +30,37 @@ pub(super) struct Terminal {
     census: Census,
     paint: Paint,
     verbose: bool,
+    diff: bool,
     drawn: Vec<String>,
 }
 
 impl Terminal {
     /// On the terminal behind the standard error.
-    pub fn stderr(paint: Paint, verbose: bool) -> Self {
+    pub fn stderr(paint: Paint, verbose: bool, diff: bool) -> Self {
         let size = || console::Term::stderr().size();
-        Self::new(ProgressDrawTarget::stderr_with_hz(HERTZ), Box::new(size), paint, verbose)
+        Self::new(ProgressDrawTarget::stderr_with_hz(HERTZ), Box::new(size), paint, verbose).with_diffs(diff)
+    }
+
+    /// The same, telling of the lines that differ when `diff` is true.
+    pub fn with_diffs(mut self, diff: bool) -> Self {
+        self.diff = diff;
+        self
     }
 
     /// On any terminal that indicatif can draw on.
     pub fn new(target: ProgressDrawTarget, size: Size, paint: Paint, verbose: bool) -> Self {
         let style = ProgressStyle::with_template("{msg}").expect("a template without mistakes");
         let bar = ProgressBar::with_draw_target(None, target).with_style(style);
-        Self { bar, size, view: View::default(), census: Census::default(), paint, verbose, drawn: Vec::new() }
+        Self {
+            bar,
+            size,
+            view: View::default(),
+            census: Census::default(),
+            paint,
+            verbose,
+            diff: false,
+            drawn: Vec::new(),
+        }
     }
 
     /// Takes in one event; prints its permanent line when it has one.
@@ -81,8 +97,9 @@ impl Terminal {
             Event::StepEnded { step, detail, changed, took: time } => {
                 vec![self.step(step, &clean(detail), &took(*time), *changed)]
             }
-            Event::Planned { changes, unchanged } => {
-                let mut lines = if self.verbose { plan::list(changes, paint) } else { Vec::new() };
+            Event::Planned { changes, unchanged, .. } => {
+                let listed = self.verbose || self.diff;
+                let mut lines = if listed { plan::list(changes, self.diff, paint) } else { Vec::new() };
                 lines.push(self.step("plan", &plan::counts(changes, *unchanged), "", !changes.is_empty()));
                 lines
             }

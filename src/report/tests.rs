@@ -37,7 +37,7 @@ impl Screen {
     }
 
     fn reporter(&self, output: Output, verbose: bool) -> Reporter {
-        Reporter { output, verbose, out: self.stream(), err: self.stream() }
+        Reporter { output, verbose, diff: false, out: self.stream(), err: self.stream() }
     }
 }
 
@@ -220,7 +220,7 @@ fn a_crowd_of_nodes_is_counted() {
         at(10, Event::NodeConnecting { node: node.clone() });
         at(20, Event::NodeProbed { node, took: Duration::ZERO });
     }
-    at(30, Event::Planned { changes: Vec::new(), unchanged: 600 });
+    at(30, Event::Planned { changes: Vec::new(), unchanged: 600, judged_again: 0, left_out: Vec::new() });
     at(40, Event::PlayStarted { play: "kubelet".into(), node: "worker-41".into(), tasks: 3, awaited: Awaited::Plan });
     let (memory, _terminal) = drawn(story, 100, 12, 80);
     insta::assert_snapshot!("terminal_crowd", memory.contents());
@@ -255,8 +255,10 @@ async fn a_lost_sink_is_told_of_once() {
     }
     let screen = Screen::default();
     let full = Stream::to(Box::new(Full), false, Paint::new(false));
-    let sinks =
-        vec![super::Sink::Plain(super::Plain::new(screen.stream(), false)), super::Sink::Json(super::Json::new(full))];
+    let sinks = vec![
+        super::Sink::Plain(super::Plain::new(screen.stream(), false, false)),
+        super::Sink::Json(super::Json::new(full)),
+    ];
     let (events, receiver) = Events::channel();
     events.emit(Event::Cancelling);
     events.emit(Event::Cancelling);

@@ -77,6 +77,8 @@ pub struct Traffic {
     pub round_trips: AtomicU64,
     /// Bytes written to commands' standard input.
     pub bytes_sent: AtomicU64,
+    /// Bytes that commands have printed.
+    pub bytes_received: AtomicU64,
 }
 
 impl Exec {
@@ -112,10 +114,13 @@ impl Transport {
     /// another code than 0 is no error here.
     pub async fn exec(&self, exec: Exec) -> Result<Output, TransportError> {
         self.traffic().round_trips.fetch_add(1, Ordering::Relaxed);
-        match self {
+        let output = match self {
             Transport::Ssh(session) => session.exec(exec).await,
             Transport::Shell(shell) => shell.exec(exec).await,
-        }
+        }?;
+        let received = output.stdout.len() + output.stderr.len();
+        self.traffic().bytes_received.fetch_add(received as u64, Ordering::Relaxed);
+        Ok(output)
     }
 
     /// What this connection has cost so far.

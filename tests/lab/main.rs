@@ -9,18 +9,26 @@ mod backup;
 mod bring_up;
 mod certificates;
 mod nodes;
+mod plan;
 mod teardown;
 
 use lab::Lab;
 
-/// A second `up` on a lab that is as desired: nothing changes, nothing restarts, one round trip a node.
+/// What a node may be sent and may answer when nothing differs: questions and facts, and no byte of any binary, the
+/// smallest of which has more than a million.
+const A_PROBE: u64 = 250_000;
+
+/// A second `up` on a lab that is as desired: nothing changes, nothing restarts, nothing is pushed, one round trip a node.
 fn is_settled(lab: &Lab) {
     let before = lab.start_times();
     let again = lab.must(&["up"]);
     assert_eq!(again.changed(), 0, "{}", again.story());
     assert_eq!(again.all("task_ended").count(), 0, "no task is even begun:\n{}", again.story());
+    assert_eq!(again.all("pushing").count(), 0, "no binary is sent");
     for row in again.summary()["nodes"].as_array().expect("rows") {
         assert_eq!(row["round_trips"], 1, "{row}");
+        let bytes = |field: &str| row[field].as_u64().expect("a number");
+        assert!(bytes("bytes_sent") < A_PROBE && bytes("bytes_received") < A_PROBE, "{row}");
     }
     assert_eq!(lab.start_times(), before, "no unit was restarted");
     assert_eq!(lab.run(&["plan"]).code, Some(0), "there is nothing to plan either");
