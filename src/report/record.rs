@@ -106,6 +106,7 @@ impl RunReport {
             | Event::NodeConnected { .. }
             | Event::NodeProbed { .. }
             | Event::Pushing { .. }
+            | Event::Delivered { .. }
             | Event::TaskStarted { .. }
             | Event::TaskEnded { .. }
             | Event::Warning { .. }

@@ -161,7 +161,11 @@ impl View {
                 node.running.retain(|running| running.play != *play);
             }
             Event::Cancelling => self.stopping = true,
-            Event::TaskEnded { .. } | Event::Check { .. } | Event::Warning { .. } | Event::RunEnded(_) => {}
+            Event::Delivered { .. }
+            | Event::TaskEnded { .. }
+            | Event::Check { .. }
+            | Event::Warning { .. }
+            | Event::RunEnded(_) => {}
         }
     }
 
