@@ -192,6 +192,22 @@ async fn each_blob_leaves_this_machine_once_and_the_nodes_do_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_logs_in_as_root_it_goes_the_same_way() {
+    let names = ["ops-0", "ops-1", "ops-2"];
+    let all = Neighbours::new(&names);
+    let blobs = [blob(all.folder(), "one", 20)];
+    let connections = all.connect(&names).await;
+    let (applied, events) = carry_out(plan(&blobs, &names, &[]), &connections, delivery(&all), |_| false).await;
+    assert!(applied.ok, "{applied:?} {events:#?}");
+    let from_here = origins(&events).values().filter(|from| from.is_none()).count();
+    assert_eq!((from_here, warnings(&events)), (1, vec![]), "{:#?}", origins(&events));
+    for node in names {
+        is_whole_and_clean(&all, node, &blobs);
+        assert_eq!(all.machine(node).sh("ls -A /home/ops | grep ssh || :"), "", "no key is left");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nodes_that_cannot_give_or_take_get_everything_from_this_machine() {
     let all = Neighbours::new(&ALL);
     // No way out, no SSH client, no zstd, and a folder that no key can be put into.

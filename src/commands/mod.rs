@@ -88,6 +88,7 @@ impl Stop {
 /// Runs a verb to its end.
 pub fn run(cli: Cli) -> ExitCode {
     let reporter = Reporter::new(cli.global.output, cli.global.verbose);
+    crate::engine::connect::raise_open_files();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -18,7 +18,16 @@ use crate::machine::Machine;
 /// What sshd is told. The key to log in with has a file of its own, so that root's own may be as a test wants it.
 const SSHD: &str = "Port 22\nHostKey /etc/ssh/test_host_key\nAuthorizedKeysFile /etc/ssh/test_login .ssh/authorized_keys\n\
     PidFile none\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n\
-    MaxStartups 100\nUseDNS no\n";
+    MaxStartups 100\nUseDNS no\nSubsystem sftp internal-sftp\n";
+
+/// Who logs in to machines whose name begins with this: no root, but somebody who may become root.
+const OPS: &str = "ops";
+
+/// A user who may use sudo. Not every machine that tests run on has one, so it is a small one of the test's own.
+const SUDO: &str = r#"useradd -m -s /bin/sh ops && sed -i 's/^ops:[^:]*:/ops:*:/' /etc/shadow
+    cp /usr/bin/setpriv /usr/local/bin/become && chmod 4755 /usr/local/bin/become
+    printf '#!/bin/sh\n[ "$1" = -n ] && shift\nexec become --reuid 0 --regid 0 --clear-groups "$@"\n' > /usr/local/bin/sudo
+    chmod 755 /usr/local/bin/sudo"#;
 
 static BRIDGES: AtomicU8 = AtomicU8::new(0);
 
@@ -32,6 +41,7 @@ pub struct Neighbours {
 
 struct Neighbour {
     machine: Machine,
+    user: &'static str,
     address: Ipv4Addr,
     sshd: Child,
 }
@@ -68,7 +78,9 @@ impl Neighbours {
         let mut all = Self { machines: BTreeMap::new(), bridge, folder };
         for (index, name) in names.iter().enumerate() {
             let last = u8::try_from(index + 10).expect("few machines");
-            let neighbour = all.start(Ipv4Addr::new(198, 18, third, last), &format!("{}p{index}", all.bridge), &login);
+            let user = if name.starts_with(OPS) { OPS } else { "root" };
+            let neighbour =
+                all.start(user, Ipv4Addr::new(198, 18, third, last), &format!("{}p{index}", all.bridge), &login);
             all.machines.insert((*name).to_owned(), neighbour);
         }
         for (name, it) in &all.machines {
@@ -77,7 +89,7 @@ impl Neighbours {
         all
     }
 
-    fn start(&self, address: Ipv4Addr, port: &str, login: &str) -> Neighbour {
+    fn start(&self, user: &'static str, address: Ipv4Addr, port: &str, login: &str) -> Neighbour {
         let machine = Machine::new();
         let namespace = machine.process().to_string();
         run("ip", &["link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", &namespace]);
@@ -89,6 +101,9 @@ impl Neighbours {
             printf '%s' '{SSHD}' > /etc/ssh/test_config && printf '%s' '{login}' > /etc/ssh/test_login
             ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/test_host_key"
         ));
+        if user == OPS {
+            machine.sh(SUDO);
+        }
         let known = machine.sh("cut -d' ' -f1,2 /etc/ssh/test_host_key.pub");
         let file = self.folder.path().join("known_hosts");
         let before = std::fs::read_to_string(&file).unwrap_or_default();
@@ -100,7 +115,7 @@ impl Neighbours {
             .stdin(Stdio::null())
             .spawn()
             .expect("sshd starts");
-        Neighbour { machine, address, sshd }
+        Neighbour { machine, user, address, sshd }
     }
 
     /// One of them.
@@ -110,7 +125,7 @@ impl Neighbours {
 
     /// How they reach each other.
     pub fn peers(&self) -> BTreeMap<String, Peer> {
-        let peer = |it: &Neighbour| Peer { address: it.address, port: 22, user: "root".into() };
+        let peer = |it: &Neighbour| Peer { address: it.address, port: 22, user: it.user.into() };
         self.machines.iter().map(|(name, it)| (name.clone(), peer(it))).collect()
     }
 
@@ -128,8 +143,9 @@ impl Neighbours {
     pub async fn connect(&self, names: &[&str]) -> Connections {
         let mut connections = Connections::new();
         for name in names {
-            let host = self.machines[*name].address.to_string();
-            let ssh = Ssh { host, port: 22, user: "root".into(), identity: Some(self.identity()), jump: None };
+            let it = &self.machines[*name];
+            let (host, user) = (it.address.to_string(), it.user.into());
+            let ssh = Ssh { host, port: 22, user, identity: Some(self.identity()), jump: None };
             let mut target = Target::new(*name, ssh, self.known_hosts());
             target.known_hosts.truncate(1);
             let session = Session::connect(&target).await.expect("a connection");

@@ -13,11 +13,9 @@ const GIVES: usize = 2;
 /// How many nodes are first to get something at a time: enough to keep an uplink busy while another node answers.
 const SEEDS: usize = 3;
 
-/// How much one transfer is to move at most, if that is more than one blob: the next nodes wait for what is in it.
-const LARGEST: u64 = 64 << 20;
-
-/// Less than this is not worth a connection, as long as more is about to come.
-const SMALLEST: u64 = 16 << 20;
+/// How much one transfer is to move at most, if that is more than one blob. Between two nodes a new connection costs
+/// about what tens of megabytes do, so whole sets go at once.
+const LARGEST: u64 = 512 << 20;
 
 /// After so many failures a node gives no more, or takes no more from other nodes.
 const STRIKES: usize = 2;
@@ -176,8 +174,12 @@ impl Ledger {
     /// What `to` gets best from another node now.
     fn by_a_node(&self, to: usize) -> Option<Transfer> {
         let needs = &self.nodes[to].member.needs;
+        // Who still waits for something of this is asked when it has that too, unless nothing moves otherwise.
+        let complete = |giver: usize| !self.nodes[giver].member.needs.iter().any(|blob| needs.contains(blob));
+        let moving = self.something_moves();
         let offers = (0..self.nodes.len())
             .filter(|&giver| self.may_ask(to, giver) && self.nodes[giver].giving < GIVES)
+            .filter(|&giver| complete(giver) || !moving)
             .map(|giver| {
                 let has = &self.nodes[giver].member.has;
                 (giver, self.load(needs.iter().copied().filter(|blob| has.contains(blob))))
@@ -185,10 +187,6 @@ impl Ledger {
             .filter(|(_, load)| !load.is_empty());
         let (giver, blobs) =
             offers.max_by_key(|(giver, load)| (self.bytes(load), std::cmp::Reverse(self.nodes[*giver].giving)))?;
-        let more_is_coming = || needs.iter().any(|blob| !blobs.contains(blob)) && self.something_moves();
-        if self.bytes(&blobs) < SMALLEST && more_is_coming() {
-            return None;
-        }
         Some(Transfer { to, from: From::Node(giver), blobs })
     }
 
@@ -261,7 +259,7 @@ mod tests {
 
     #[test]
     fn every_blob_leaves_this_machine_once_and_by_way_of_several_nodes() {
-        let sizes = vec![90 * MEGABYTE, 80 * MEGABYTE, 70 * MEGABYTE, 60 * MEGABYTE];
+        let sizes = vec![490 * MEGABYTE, 480 * MEGABYTE, 470 * MEGABYTE, 460 * MEGABYTE];
         let mut ledger = Ledger::new(sizes, vec![member(&[0, 1, 2, 3]); 8]);
         let first = ledger.next();
         let seeds: BTreeSet<_> = first.iter().map(|transfer| (transfer.to, transfer.blobs.clone())).collect();
@@ -272,6 +270,14 @@ mod tests {
         }
         let rest = play(&mut ledger, &|_| false, &[0]);
         assert_eq!(sent_from_here(&rest), [3]);
+    }
+
+    #[test]
+    fn nodes_that_lack_the_same_need_few_connections() {
+        let mut ledger = Ledger::new(vec![60 * MEGABYTE; 5], vec![member(&[0, 1, 2, 3, 4]); 8]);
+        let all = play(&mut ledger, &|_| false, &[0]);
+        assert_eq!(sent_from_here(&all), [0, 1, 2, 3, 4]);
+        assert_eq!(all.len(), 8, "everyone gets everything at once: {all:?}");
     }
 
     #[test]
@@ -298,15 +304,19 @@ mod tests {
     }
 
     #[test]
-    fn small_things_wait_for_more_to_come_but_not_for_ever() {
-        let has = Member { has: [0].into(), ..member(&[1]) };
-        let mut ledger = Ledger::new(vec![1, 90 * MEGABYTE, 200 * MEGABYTE], vec![has, member(&[0, 1]), member(&[2])]);
+    fn a_node_is_asked_when_it_has_all_that_it_can_give() {
+        let half = Member { has: [0].into(), ..member(&[1]) };
+        let mut ledger = Ledger::new(vec![90 * MEGABYTE; 2], vec![half, member(&[0, 1])]);
         let from_here = |to, blob| Transfer { to, from: From::Workstation, blobs: vec![blob] };
-        assert_eq!(ledger.next(), [from_here(2, 2), from_here(1, 1)], "one byte is worth no connection");
-        ledger.arrived(1, 1);
-        ledger.ended(1, true);
         let among_nodes = |to, from, blob| Transfer { to, from: From::Node(from), blobs: vec![blob] };
-        assert_eq!(ledger.next(), [among_nodes(0, 1, 1), among_nodes(1, 0, 0)], "now it is all that is left");
+        // Nothing moves yet, so what is there is taken; then each gets the rest from the other.
+        assert_eq!(ledger.next(), [among_nodes(1, 0, 0), from_here(0, 1)]);
+        ledger.arrived(1, 0);
+        ledger.ended(1, true);
+        assert_eq!(ledger.next(), [], "it is getting it");
+        ledger.arrived(0, 1);
+        ledger.ended(0, true);
+        assert_eq!(ledger.next(), [among_nodes(1, 0, 1)]);
     }
 
     proptest! {

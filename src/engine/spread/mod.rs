@@ -2,7 +2,7 @@
 //!
 //! The way that always works is a push from this machine to each node. Where many nodes lack the same, the uplink is
 //! what everybody waits for, and then each blob leaves this machine once: nodes that have it give it to those that do
-//! not ([`gate`]), as [`ledger`] tells them to. Whatever goes wrong among the nodes comes down to a push again.
+//! not (`gate`), as `ledger` tells them to. Whatever goes wrong among the nodes comes down to a push again.
 
 mod gate;
 mod ledger;
