@@ -30,7 +30,7 @@ check: ## Formatting and lints
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --quiet
-	shellcheck -s sh src/engine/prelude.sh tests/prerequisites tests/get-bundle benches/sandbox
+	shellcheck -s sh src/engine/prelude.sh src/engine/spread/gate.sh tests/prerequisites tests/get-bundle benches/sandbox
 	shellcheck tests/bundle/build
 
 unit: ## All tests but the real labs

@@ -92,6 +92,18 @@ pub enum Event {
         /// Bytes to send in all.
         total: u64,
     },
+    /// A large file has arrived in a node's blob store, whole.
+    Delivered {
+        /// The node.
+        node: String,
+        /// The file's name in the bundle.
+        blob: String,
+        /// Its length in bytes.
+        size: u64,
+        /// The node that gave it; without one it came from this machine.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<String>,
+    },
     /// A play begins on a node that has something to change.
     PlayStarted {
         /// The play.

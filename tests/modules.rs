@@ -271,22 +271,18 @@ async fn a_run_that_is_killed_in_the_middle_is_finished_by_the_next() {
 
 #[tokio::test]
 async fn a_push_that_is_cut_off_leaves_no_half_blob() {
-    use labctl::engine::push::{Pushed, push};
     let (machine, workstation) = (Machine::new(), tempfile::tempdir().expect("a folder"));
-    let Content::Blob(whole) = blob(workstation.path(), "whole", &[1; 50_000]) else { unreachable!() };
-    let Content::Blob(cut) = blob(workstation.path(), "cut", &[2; 50_000]) else { unreachable!() };
+    let desired = [
+        file("/usr/local/bin/whole", "755", blob(workstation.path(), "whole", &[1; 50_000])),
+        file("/usr/local/bin/cut", "755", blob(workstation.path(), "cut", &[2; 50_000])),
+    ];
     // What arrives ends before the blob does. All of it is read first: what is left unread would be taken for a line.
     machine.shim("head", "/usr/bin/head \"$@\" > /arrived; /usr/bin/head -c 40000 /arrived");
-    let (sender, pushed) = tokio::sync::watch::channel(Pushed::default());
-    let (run, _told) = machine::run(1);
-    push("node", &machine.transport(), vec![whole.clone(), cut.clone()], &sender, &run).await;
-    let state = pushed.borrow().clone();
-    assert!(state.blobs.is_empty(), "{state:?}");
-    assert!(state.error.expect("an error").why.contains("did not arrive whole"));
+    let converged = machine.converge(&desired).await;
+    assert!(converged.failure().reason.contains("did not arrive whole"), "{:?}", converged.failure());
     assert_eq!(machine.sh("ls -A /var/lib/labctl/blobs"), "");
     machine.sh("rm /usr/local/sbin/head; : > /var/lib/labctl/blobs/.incoming-old");
-    push("node", &machine.transport(), vec![whole, cut], &sender, &run).await;
-    assert_eq!(pushed.borrow().blobs.len(), 2, "{:?}", pushed.borrow().error);
+    machine.settles(&desired).await;
     assert_eq!(machine.sh("ls -A /var/lib/labctl/blobs | wc -l"), "2");
 }
 

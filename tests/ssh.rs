@@ -1,5 +1,6 @@
 //! Connections as users meet them: refused, spoofed, cut, slow, crowded, behind a bastion, and once with the real sshd.
 
+#[allow(dead_code, reason = "each test binary uses a part of it")]
 #[path = "support/ssh_server.rs"]
 mod ssh_server;
 

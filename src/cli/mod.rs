@@ -80,6 +80,11 @@ pub struct Global {
     #[arg(env = "LABCTL_FORKS", hide_env_values = true)]
     pub forks: NonZeroUsize,
 
+    /// Let nodes give large files to each other: auto, always or never
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t, hide_possible_values = true)]
+    #[arg(env = "LABCTL_SPREAD", hide_env_values = true)]
+    pub spread: Spread,
+
     /// Answer every question with yes
     #[arg(long, short, global = true, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
     #[arg(env = "LABCTL_YES", hide_env_values = true)]
@@ -94,6 +99,18 @@ pub struct Global {
     #[arg(long, short, global = true, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
     #[arg(env = "LABCTL_VERBOSE", hide_env_values = true)]
     pub verbose: bool,
+}
+
+/// When nodes give large files to each other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Spread {
+    /// When it pays.
+    #[default]
+    Auto,
+    /// Whenever two nodes lack the same.
+    Always,
+    /// Not at all.
+    Never,
 }
 
 /// clap's own words for a zero are about types.

@@ -90,6 +90,7 @@ pub fn run(cli: Cli) -> ExitCode {
     // A plan is its own result, and shows its differences there.
     let diff = cli.global.diff && !matches!(cli.verb, Verb::Plan(_));
     let reporter = Reporter::new(cli.global.output, cli.global.verbose, diff);
+    crate::engine::connect::raise_open_files();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 
 use super::{Exit, Stop};
-use crate::cli::Global;
+use crate::cli::{self, Global};
 use crate::cluster::{self, Cluster, Node, Role};
 use crate::engine::apply::Applied;
-use crate::engine::{Connections, Run, lock};
+use crate::engine::spread::Spread;
+use crate::engine::{Connections, Delivery, Run, lock};
 use crate::event::{Event, Events, NodeSummary, RunSummary};
 use crate::inventory::{Problem, did_you_mean};
-use crate::lab::LabDirectory;
+use crate::lab::{LabDirectory, cache_directory};
 use crate::report::{self, Reporter, RunLog, RunReport};
 
 /// Reads and resolves the inventory; says all that is wrong with it.
@@ -147,7 +148,9 @@ where
     let (events, receiver) = Events::channel();
     let telling = reporter.spawn(receiver, Some(log));
     let (cancel, cancelled) = watch::channel(false);
-    let run = Run::new(events.clone(), global.forks.get(), cancelled).telling_new_texts(global.diff);
+    let delivery = Delivery::of(cluster, spread_of(global.spread), &cache_directory());
+    let run =
+        Run::new(events.clone(), global.forks.get(), cancelled).telling_new_texts(global.diff).delivering(delivery);
     let listener = tokio::spawn(listen_for_ctrl_c(cancel, events.clone()));
     events.emit(Event::RunStarted {
         verb: verb.to_owned(),
@@ -165,6 +168,15 @@ where
     drop((run, events));
     let report = telling.await.map_err(Stop::failed)?;
     result.map(|_| report)
+}
+
+/// What was typed, in the engine's words.
+fn spread_of(typed: cli::Spread) -> Spread {
+    match typed {
+        cli::Spread::Auto => Spread::Auto,
+        cli::Spread::Always => Spread::Always,
+        cli::Spread::Never => Spread::Never,
+    }
 }
 
 async fn listen_for_ctrl_c(cancel: watch::Sender<bool>, events: Events) {

@@ -12,12 +12,12 @@ use std::time::Instant;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::push::{Pushed, push};
+use super::push::Pushed;
 use super::script::{Line, command, patience, stream};
+use super::spread::{Wanted, deliver};
 use super::{Connections, Run, failure};
 use crate::event::{Awaited, Event, Failure, PlayOutcome};
-use crate::module::file::Blob;
-use crate::plan::{Change, Plan, PlannedPlay};
+use crate::plan::{Change, Plan, PlannedNode, PlannedPlay};
 use crate::playbook::Strategy;
 use crate::transport::{Exec, Stdin, Transport, TransportError};
 
@@ -69,20 +69,14 @@ struct Ended {
 
 /// Carries out `plan`. A node that is in the plan but not connected counts as failed.
 pub async fn apply(plan: Plan, connections: &Connections, run: &Run) -> Applied {
-    let mut pushes = JoinSet::new();
-    let mut stores: BTreeMap<String, watch::Receiver<Pushed>> = BTreeMap::new();
-    for (node, transport) in connections {
-        let (sender, receiver) = watch::channel(Pushed::default());
-        stores.insert(node.clone(), receiver);
-        let blobs = blobs_for(&plan, node);
-        if !blobs.is_empty() {
-            let (node, transport, run) = (node.clone(), transport.clone(), run.clone());
-            pushes.spawn(async move {
-                let Ok(_permit) = run.forks.clone().acquire_owned().await else { return };
-                push(&node, &transport, blobs, &sender, &run).await;
-            });
-        }
-    }
+    let (senders, stores) = connections
+        .keys()
+        .map(|node| {
+            let (sender, receiver) = watch::channel(Pushed::default());
+            ((node.clone(), sender), (node.clone(), receiver))
+        })
+        .unzip();
+    let delivery = tokio::spawn(deliver(wanted(&plan, connections), connections.clone(), senders, run.clone()));
     let mut cells = JoinSet::new();
     let mut plays: Vec<Earlier> = Vec::new();
     let failed_nodes: BTreeMap<String, Arc<AtomicBool>> = plan
@@ -109,10 +103,8 @@ pub async fn apply(plan: Plan, connections: &Connections, run: &Run) -> Applied 
             applied.failed.entry(node).or_insert(task);
         }
     }
-    if run.is_cancelled() {
-        pushes.shutdown().await;
-    }
-    while pushes.join_next().await.is_some() {}
+    // It hears of a cancel by itself, because it may have something to clean up.
+    applied.ok &= delivery.await.is_ok();
     applied
 }
 
@@ -194,17 +186,27 @@ async fn ended_well(plays: Vec<Earlier>, awaited: &mut Awaited) -> bool {
     well
 }
 
-/// What must be pushed to a node, in the order in which plays want it.
-fn blobs_for(plan: &Plan, node: &str) -> Vec<Blob> {
-    let mut blobs: Vec<Blob> = Vec::new();
-    for on in plan.plays.iter().flat_map(|play| &play.nodes).filter(|on| on.node == node) {
-        for blob in on.changes.iter().flat_map(|change| &change.actions.blobs) {
-            if !blobs.contains(blob) {
-                blobs.push(blob.clone());
+/// What must get to each node, in the order in which plays want it, and who may have it already.
+fn wanted(plan: &Plan, connections: &Connections) -> Wanted {
+    let mut wanted = Wanted::default();
+    for play in &plan.plays {
+        let mut shared = false;
+        for on in play.nodes.iter().filter(|on| connections.contains_key(&on.node)) {
+            for blob in on.changes.iter().flat_map(|change| &change.actions.blobs) {
+                shared = true;
+                let lacking = wanted.lacking.entry(on.node.clone()).or_default();
+                if !lacking.contains(blob) {
+                    lacking.push(blob.clone());
+                }
             }
         }
+        // A node of the same play that lacks nothing of it has, most likely, what the others lack.
+        let has_all = |on: &&PlannedNode| on.changes.iter().all(|change| change.actions.blobs.is_empty());
+        let having = play.nodes.iter().filter(has_all).filter(|on| connections.contains_key(&on.node));
+        wanted.having.extend(having.filter(|_| shared).map(|on| on.node.clone()));
     }
-    blobs
+    wanted.having.retain(|node| !wanted.lacking.contains_key(node));
+    wanted
 }
 
 impl Cell {

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::task::JoinSet;
 
 use super::{Connections, Run};
@@ -11,6 +12,28 @@ use crate::lab::LabDirectory;
 use crate::transport::Transport;
 use crate::transport::ssh::{Session, Target};
 
+/// Files that a run has open beside its connections: logs, locks, blobs on their way.
+const OTHER_FILES: usize = 100;
+
+/// Lets this process open as many files as the system allows it to, because every connection is one.
+pub fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where it may not be raised it stays as it is, and a run that needs more says so.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// What to say when connections to `nodes` are more files than are `allowed`.
+fn too_few_files(nodes: &[&Node], allowed: Option<u64>) -> Option<String> {
+    let wanted = nodes.len() + OTHER_FILES;
+    let allowed = usize::try_from(allowed?).ok().filter(|allowed| *allowed < wanted)?;
+    Some(format!(
+        "{} nodes need {wanted} open files, and this process may have {allowed}: raise the hard limit (ulimit -Hn), or \
+         work on fewer nodes with --limit",
+        nodes.len()
+    ))
+}
+
 /// Connects to `nodes`. A node that cannot be reached is told of and is not in the result.
 pub async fn connect(cluster: &Cluster, nodes: &[&Node], run: &Run) -> Connections {
     connect_trusting(cluster, nodes, false, run).await
@@ -18,6 +41,9 @@ pub async fn connect(cluster: &Cluster, nodes: &[&Node], run: &Run) -> Connectio
 
 /// The same; with `accept_new`, a host key is written into the lab's own list when nobody knows the host.
 pub async fn connect_trusting(cluster: &Cluster, nodes: &[&Node], accept_new: bool, run: &Run) -> Connections {
+    if let Some(message) = too_few_files(nodes, getrlimit(Resource::Nofile).current) {
+        run.events.emit(Event::Warning { node: None, message });
+    }
     let mut dialling = JoinSet::new();
     for node in nodes {
         let target = Target { accept_new, ..target(cluster, node) };

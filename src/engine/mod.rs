@@ -11,15 +11,20 @@ pub mod apply;
 pub mod connect;
 pub mod fetch;
 pub mod lock;
+mod pack;
 pub mod probe;
 pub mod push;
 pub mod script;
+pub mod spread;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, watch};
 
+use self::spread::{Peer, Spread};
+use crate::cluster::Cluster;
 use crate::event::{Event, Events, Failure};
 use crate::transport::{Transport, TransportError};
 
@@ -34,6 +39,35 @@ pub struct Run {
     pub cancelled: watch::Receiver<bool>,
     /// Whether a plan tells the whole text of files that are to be made. Most are told once, and read never.
     pub new_texts: bool,
+    /// How large files get to nodes.
+    pub delivery: Arc<Delivery>,
+}
+
+/// How large files get to nodes. The default is the plain way: each node gets all that it lacks from this machine, as
+/// it is.
+#[derive(Debug, Clone, Default)]
+pub struct Delivery {
+    /// When nodes give to each other.
+    pub spread: Spread,
+    /// How nodes reach each other, by name.
+    pub peers: BTreeMap<String, Peer>,
+    /// Whether the nodes are on this machine.
+    pub near: bool,
+    /// Where packed copies of large files are kept; without, they travel as they are.
+    pub packed: Option<PathBuf>,
+}
+
+impl Delivery {
+    /// The way that suits a cluster. `cache` is where labctl keeps what can be had again.
+    pub fn of(cluster: &Cluster, spread: Spread, cache: &Path) -> Self {
+        let near = cluster.local.is_some();
+        let peers = cluster.nodes.iter().map(|node| {
+            let (port, user) = (node.ssh.port, node.ssh.user.clone());
+            (node.name.clone(), Peer { address: node.address, port, user })
+        });
+        let packed = spread::packs(spread, near).then(|| cache.join("packed"));
+        Self { spread, peers: peers.collect(), near, packed }
+    }
 }
 
 /// One kept connection a node.
@@ -42,7 +76,8 @@ pub type Connections = BTreeMap<String, Transport>;
 impl Run {
     /// A run that works on at most `forks` nodes at a time.
     pub fn new(events: Events, forks: usize, cancelled: watch::Receiver<bool>) -> Self {
-        Self { events, forks: Arc::new(Semaphore::new(forks.max(1))), cancelled, new_texts: false }
+        let forks = Arc::new(Semaphore::new(forks.max(1)));
+        Self { events, forks, cancelled, new_texts: false, delivery: Arc::default() }
     }
 
     /// The same, with whether a plan tells the whole text of files that are to be made.
@@ -50,9 +85,21 @@ impl Run {
         Self { new_texts, ..self }
     }
 
+    /// The same, with large files delivered in this way.
+    pub fn delivering(self, delivery: Delivery) -> Self {
+        Self { delivery: Arc::new(delivery), ..self }
+    }
+
     /// Whether the user asked to stop.
     pub fn is_cancelled(&self) -> bool {
         *self.cancelled.borrow()
+    }
+
+    /// Waits until the user asks to stop; for ever, when nobody can any more.
+    pub async fn stopping(&self) {
+        if self.cancelled.clone().wait_for(|stop| *stop).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Tells that a node failed outside of any task.

@@ -1,17 +1,18 @@
-//! Carries large files into a node's blob store: one stream a node, begun at once, whenever their play's turn comes.
+//! Carries large files into a node's blob store: from this machine, or on its order from another node.
 //!
-//! The node reads `SHA256 SIZE` lines, each followed by that many bytes, checks what it wrote and renames it to its
-//! hash. A push that is cut off leaves only temporary files, which the next push removes.
+//! The node reads `SHA256 FORM SIZE` lines, each followed by that many bytes, raw or packed with zstd. It checks what
+//! it wrote and renames it to its hash. What is cut off leaves only temporary files, which the next push removes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::sync::{mpsc, watch};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Run;
+use super::pack::Packer;
 use crate::event::Event;
 use crate::module::STATE_FOLDER;
 use crate::module::file::Blob;
@@ -20,6 +21,9 @@ use crate::transport::{Exec, Stdin, Transport, TransportError};
 
 /// The slowest uplink that is still worth waiting for, in bytes a second.
 const SLOWEST: u64 = 100 * 1024;
+
+/// How much is read and written at once, in bytes.
+const CHUNK: usize = 1 << 20;
 
 /// What a node's blob store has got so far in this run, or why it gets no more.
 #[derive(Debug, Clone, Default)]
@@ -30,109 +34,276 @@ pub struct Pushed {
     pub error: Option<TransportError>,
 }
 
-/// The node's side of a push.
-fn receiver() -> String {
+/// A node that is to get blobs, and how far that is.
+pub(super) struct Inbox {
+    /// The node.
+    pub node: String,
+    /// The connection to it.
+    pub transport: Transport,
+    /// All that it is to get.
+    pub blobs: Vec<Blob>,
+    pushed: watch::Sender<Pushed>,
+    /// Bytes of blobs that are there, and of those that are being sent from here.
+    whole: AtomicU64,
+    under_way: AtomicU64,
+    told: AtomicU64,
+    run: Run,
+}
+
+impl Inbox {
+    /// For `blobs`, told of through `pushed` as they arrive.
+    pub fn new(
+        node: &str,
+        transport: Transport,
+        mut blobs: Vec<Blob>,
+        pushed: watch::Sender<Pushed>,
+        run: &Run,
+    ) -> Self {
+        // The same bytes may have two names in a bundle.
+        let mut seen = BTreeSet::new();
+        blobs.retain(|blob| seen.insert(blob.sha256.clone()));
+        let (whole, under_way, told) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(u64::MAX));
+        Self { node: node.to_owned(), transport, blobs, pushed, whole, under_way, told, run: run.clone() }
+    }
+
+    /// How many bytes it is to get in all.
+    pub fn total(&self) -> u64 {
+        self.blobs.iter().map(|blob| blob.size).sum()
+    }
+
+    /// Tells how far it is, when it is further than at the last time.
+    pub fn tell(&self) {
+        let total = self.total();
+        // All of it is there only when it was checked too.
+        let (whole, under_way) = (self.whole.load(Ordering::Relaxed), self.under_way.load(Ordering::Relaxed));
+        let sent = if whole >= total { total } else { (whole + under_way).min(total.saturating_sub(1)) };
+        if self.told.swap(sent, Ordering::Relaxed) != sent {
+            self.run.events.emit(Event::Pushing { node: self.node.clone(), sent, total });
+        }
+    }
+
+    /// Tells that it will get no more, because of `error`.
+    pub fn fail(&self, error: TransportError) {
+        self.run.node_failed(&self.node, "push binaries", &error);
+        self.pushed.send_modify(|state| state.error = Some(error));
+        let total = self.total();
+        self.run.events.emit(Event::Pushing { node: self.node.clone(), sent: total, total });
+    }
+
+    /// A blob is there, whole and checked. The last one completes the push.
+    fn arrived(&self, blob: &Blob, from: Option<&str>) {
+        self.whole.fetch_add(blob.size, Ordering::Relaxed);
+        let (node, from) = (self.node.clone(), from.map(str::to_owned));
+        self.run.events.emit(Event::Delivered { node, blob: blob.name.clone(), size: blob.size, from });
+        self.pushed.send_modify(|state| {
+            state.blobs.insert(blob.sha256.clone());
+        });
+    }
+}
+
+/// The node's side: a function that reads blobs from its standard input into the store. Where `keep` names a folder,
+/// packed blobs are kept there as they came, for other nodes.
+pub(super) fn receiver(keep: Option<&str>) -> String {
     // Checking and renaming one blob happens while the next one is being received.
     format!(
         r#"umask 077
 store={STATE_FOLDER}/blobs
-mkdir -p $store && rm -f $store/.incoming-* || exit 1
-while read -r sha size; do
-  head -c "$size" > $store/.incoming-$sha || {{ rm -f $store/.incoming-$sha; exit 1; }}
-  ( [ "$(sha256sum < $store/.incoming-$sha)" = "$sha  -" ] && mv -f $store/.incoming-$sha $store/$sha \
-    && printf '%s\t%s\n' "$sha" "$(LC_ALL=C stat -c '{SIGNATURE}' $store/$sha)" >> {KNOWN_FILE} \
-    && echo "@blob $sha" || {{ rm -f $store/.incoming-$sha; echo "@bad $sha"; }} ) &
+keep={keep}
+mkdir -p $store || exit 1
+for old in $store/.incoming-*; do
+  pid=${{old##*/.incoming-}}
+  [ -e "/proc/${{pid%%-*}}/exe" ] || rm -f "$old"
 done
-wait
-"#
+receive() {{
+  while read -r sha form size; do
+    incoming=$store/.incoming-$$-$sha
+    case $form${{keep:+ kept}} in
+      raw*) head -c "$size" > $incoming ;;
+      zst) head -c "$size" | zstd -dcq > $incoming ;;
+      "zst kept") head -c "$size" | tee "$keep/.$sha" | zstd -dcq > $incoming ;;
+      *) echo "this is no blob: $sha" >&2; false ;;
+    esac || {{ rm -f "$incoming" "$keep/.$sha"; exit 1; }}
+    (
+      if [ "$(sha256sum < $incoming)" = "$sha  -" ] && mv -f $incoming $store/$sha; then
+        printf '%s\t%s\n' "$sha" "$(LC_ALL=C stat -c '{SIGNATURE}' $store/$sha)" >> {KNOWN_FILE}
+        [ -z "$keep" ] || [ "$(stat -c %s "$keep/.$sha" 2>/dev/null)" != "$size" ] || mv -f "$keep/.$sha" "$keep/$sha.zst"
+        echo "@blob $sha"
+      else
+        rm -f $incoming
+      fi
+    ) &
+  done
+  wait
+}}
+"#,
+        keep = keep.unwrap_or_default()
     )
 }
 
-/// Pushes `blobs` to a node, in order, telling `pushed` as each arrives. Does not return before all is done or lost.
-pub async fn push(node: &str, transport: &Transport, mut blobs: Vec<Blob>, pushed: &watch::Sender<Pushed>, run: &Run) {
-    // The same bytes may have two names in a bundle; sent twice, the second copy would write into the first.
-    let mut seen = BTreeSet::new();
-    blobs.retain(|blob| seen.insert(blob.sha256.clone()));
-    let total: u64 = blobs.iter().map(|blob| blob.size).sum();
-    let sent = Arc::new(AtomicU64::new(0));
-    let (reader, writer) = tokio::io::duplex(1 << 20);
-    let (lines, mut heard) = mpsc::unbounded_channel();
-    let exec = Exec::new(receiver(), Duration::from_secs(120 + total / SLOWEST))
-        .stdin(Stdin::Stream(Box::new(reader), Arc::clone(&sent)))
-        .lines(lines);
-    let wanted: BTreeSet<String> = blobs.iter().map(|blob| blob.sha256.clone()).collect();
-    let feed = tokio::spawn(feed(writer, blobs));
-    let ticker = async {
-        let mut tick = tokio::time::interval(Duration::from_millis(100));
-        loop {
-            tick.tick().await;
-            let sent = sent.load(Ordering::Relaxed).min(total);
-            run.events.emit(Event::Pushing { node: node.to_owned(), sent, total });
+/// How long `blobs` may take.
+pub(super) fn patience(blobs: &[Blob]) -> Duration {
+    Duration::from_secs(120 + blobs.iter().map(|blob| blob.size).sum::<u64>() / SLOWEST)
+}
+
+/// Sends blobs from this machine, in order, packed where `packer` packs and the node can unpack. `on_arrival` hears of
+/// each that has arrived. Does not return before all is done or lost.
+///
+/// # Errors
+/// When not all of them arrive.
+pub(super) async fn send(
+    inbox: &Inbox,
+    blobs: &[Blob],
+    packer: &Packer,
+    keep: Option<&str>,
+    on_arrival: &(dyn Fn(&Blob) + Sync),
+) -> Result<(), TransportError> {
+    let (missing, packed, error) = attempt(inbox, blobs, Some(packer), keep, on_arrival).await;
+    match error {
+        // A packed copy may be bad; what is sent as it is cannot be, because then it has another checksum.
+        Some(_) if !packed.is_empty() && !missing.is_empty() => {
+            packed.iter().for_each(|blob| packer.discard(blob));
+            let (_, _, error) = attempt(inbox, &missing, None, keep, on_arrival).await;
+            error.map_or(Ok(()), Err)
         }
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// One attempt: what is missing after it, which of these were sent packed to a node that then said that something is
+/// wrong, and why it is missing.
+async fn attempt(
+    inbox: &Inbox,
+    blobs: &[Blob],
+    packer: Option<&Packer>,
+    keep: Option<&str>,
+    on_arrival: &(dyn Fn(&Blob) + Sync),
+) -> (Vec<Blob>, Vec<Blob>, Option<TransportError>) {
+    let (reader, writer) = tokio::io::duplex(CHUNK);
+    let (lines, heard) = mpsc::unbounded_channel();
+    let (ready, is_ready) = oneshot::channel();
+    let command =
+        format!("{}command -v zstd > /dev/null && echo @ready zst || echo @ready raw\nreceive\n", receiver(keep));
+    let exec = Exec::new(command, patience(blobs)).stdin(Stdin::Stream(Box::new(reader), Arc::default())).lines(lines);
+    inbox.under_way.store(0, Ordering::Relaxed);
+    let feed = async {
+        // A node that ended before it was ready says why by itself.
+        let unpacks = is_ready.await.unwrap_or(false);
+        let packer = packer.filter(|packer| unpacks && packer.packs());
+        packer.inspect(|packer| packer.begin(blobs));
+        feed(inbox, writer, blobs, packer).await
     };
-    let listen = async {
-        while let Some(line) = heard.recv().await {
-            if let Some(sha) = line.strip_prefix("@blob ") {
-                pushed.send_modify(|state| {
-                    state.blobs.insert(sha.to_owned());
-                });
-            }
-        }
+    let (output, missing, fed) =
+        tokio::join!(inbox.transport.exec(exec), listen(inbox, blobs, None, heard, Some(ready), on_arrival), feed);
+    inbox.under_way.store(0, Ordering::Relaxed);
+    let packed = match (&output, &fed) {
+        (Ok(_), Ok(packed)) => packed.iter().filter(|blob| missing.contains(blob)).cloned().collect(),
+        _ => Vec::new(),
     };
-    let work = async {
-        let (output, ()) = tokio::join!(transport.exec(exec), listen);
-        output
-    };
-    let output = tokio::select! {
-        output = work => output,
-        () = ticker => return,
-    };
-    run.events.emit(Event::Pushing { node: node.to_owned(), sent: total, total });
-    let fed = feed.await.unwrap_or_else(|panic| Err(lost(panic.to_string())));
-    let missing = wanted.difference(&pushed.borrow().blobs).count();
     let error = match (output, fed) {
         (Err(error), _) | (Ok(_), Err(error)) => Some(error),
-        (Ok(output), Ok(())) if output.code != 0 || missing > 0 => {
+        (Ok(output), Ok(_)) if output.code != 0 || !missing.is_empty() => {
             let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            let why = if said.is_empty() { format!("{missing} of them did not arrive whole") } else { said };
+            let why = if said.is_empty() { format!("{} of them did not arrive whole", missing.len()) } else { said };
             Some(TransportError {
                 what: "push binaries into the blob store".to_owned(),
                 why,
-                help: Some(format!("is there room in {STATE_FOLDER} on {node}?")),
+                help: Some(format!("is there room in {STATE_FOLDER} on {}?", inbox.node)),
             })
         }
         _ => None,
     };
-    if let Some(error) = &error {
-        run.node_failed(node, "push binaries", error);
+    (missing, packed, error)
+}
+
+/// Hears what a node says of its getting `blobs` from the node `from`, or from here; what is missing in the end.
+pub(super) async fn listen(
+    inbox: &Inbox,
+    blobs: &[Blob],
+    from: Option<&str>,
+    mut heard: mpsc::UnboundedReceiver<String>,
+    mut ready: Option<oneshot::Sender<bool>>,
+    on_arrival: &(dyn Fn(&Blob) + Sync),
+) -> Vec<Blob> {
+    let mut missing = blobs.to_vec();
+    while let Some(line) = heard.recv().await {
+        if let Some(sha) = line.strip_prefix("@blob ") {
+            if let Some(index) = missing.iter().position(|blob| blob.sha256 == sha) {
+                let blob = missing.remove(index);
+                let under_way = |now: u64| Some(now.saturating_sub(blob.size));
+                let _ = inbox.under_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, under_way);
+                inbox.arrived(&blob, from);
+                on_arrival(&blob);
+            }
+        } else if let (Some(form), Some(ready)) = (line.strip_prefix("@ready "), ready.take()) {
+            let _ = ready.send(form == "zst");
+        }
     }
-    pushed.send_modify(|state| state.error = error);
+    missing
 }
 
 fn lost(why: String) -> TransportError {
     TransportError { what: "read the bundle".to_owned(), why, help: Some("check it: labctl bundle verify".to_owned()) }
 }
 
-/// Writes every blob, each after its line.
-async fn feed(mut writer: impl AsyncWrite + Unpin, blobs: Vec<Blob>) -> Result<(), TransportError> {
+/// Writes every blob, each after its line; gives back which of them it wrote packed.
+async fn feed(
+    inbox: &Inbox,
+    mut writer: impl AsyncWrite + Unpin,
+    blobs: &[Blob],
+    packer: Option<&Packer>,
+) -> Result<Vec<Blob>, TransportError> {
+    let mut sent_packed = Vec::new();
     for blob in blobs {
-        let error = |e: std::io::Error| lost(format!("{}: {e}", blob.source.display()));
-        let mut file = tokio::fs::File::open(&blob.source).await.map_err(error)?;
-        file.set_max_buf_size(1 << 20);
+        let packed = match packer {
+            Some(packer) => packer.packed(blob).await,
+            None => None,
+        };
+        let (path, form, size) = match &packed {
+            Some(packed) => (&packed.path, "zst", packed.size),
+            None => (&blob.source, "raw", blob.size),
+        };
+        let error = |e: std::io::Error| lost(format!("{}: {e}", path.display()));
+        let mut file = tokio::fs::File::open(path).await.map_err(error)?;
+        file.set_max_buf_size(CHUNK);
         let found = file.metadata().await.map_err(error)?.len();
-        if found != blob.size {
-            return Err(lost(format!("{} has {found} bytes, the lock says {}", blob.source.display(), blob.size)));
+        if found != size {
+            return Err(lost(format!("{} has {found} bytes, the lock says {size}", path.display())));
         }
-        let line = format!("{} {}\n", blob.sha256, blob.size);
+        if packed.is_some() {
+            sent_packed.push(blob.clone());
+        }
+        let line = format!("{} {form} {size}\n", blob.sha256);
         // A receiver that is gone says why by itself; a failed write here is only its echo.
-        if writer.write_all(line.as_bytes()).await.is_err() {
-            return Ok(());
-        }
-        let mut limited = tokio::io::BufReader::with_capacity(1 << 20, file);
-        if tokio::io::copy_buf(&mut limited, &mut writer).await.is_err() {
-            return Ok(());
+        if writer.write_all(line.as_bytes()).await.is_err() || copy(inbox, file, &mut writer, blob, size).await.is_err()
+        {
+            return Ok(sent_packed);
         }
     }
     let _ = writer.shutdown().await;
+    Ok(sent_packed)
+}
+
+/// Writes the `size` bytes of `file`, which stand for `blob`, and counts as if they were the blob's own.
+async fn copy(
+    inbox: &Inbox,
+    file: impl AsyncRead + Unpin,
+    writer: &mut (impl AsyncWrite + Unpin),
+    blob: &Blob,
+    size: u64,
+) -> std::io::Result<()> {
+    let mut file = file.take(size);
+    let mut buffer = Vec::with_capacity(CHUNK);
+    let (mut read, mut counted) = (0, 0);
+    while file.read_buf(&mut buffer).await? > 0 {
+        writer.write_all(&buffer).await?;
+        read += buffer.len() as u64;
+        let now = u64::try_from(u128::from(blob.size) * u128::from(read) / u128::from(size.max(1))).unwrap_or(counted);
+        inbox.under_way.fetch_add(now - counted, Ordering::Relaxed);
+        (counted, buffer) = (now, {
+            buffer.clear();
+            buffer
+        });
+    }
     Ok(())
 }

@@ -114,6 +114,7 @@ impl RunReport {
             | Event::NodeConnected { .. }
             | Event::NodeProbed { .. }
             | Event::Pushing { .. }
+            | Event::Delivered { .. }
             | Event::TaskStarted { .. }
             | Event::TaskEnded { .. }
             | Event::Warning { .. }

@@ -162,6 +162,7 @@ impl View {
             }
             Event::Cancelling => self.stopping = true,
             Event::Preparation(_)
+            | Event::Delivered { .. }
             | Event::TaskEnded { .. }
             | Event::Check { .. }
             | Event::Warning { .. }

@@ -123,6 +123,14 @@ impl Transport {
         Ok(output)
     }
 
+    /// The host key that the node has proven to have, as known_hosts has it; none where there is no SSH.
+    pub fn host_key(&self) -> Option<String> {
+        match self {
+            Transport::Ssh(session) => Some(session.host_key().to_owned()),
+            Transport::Shell(_) => None,
+        }
+    }
+
     /// What this connection has cost so far.
     pub fn traffic(&self) -> &Traffic {
         match self {

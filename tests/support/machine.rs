@@ -87,6 +87,11 @@ impl Machine {
         Transport::Shell(Shell::with_prefix(self.prefix.clone()))
     }
 
+    /// A process that is in its namespaces.
+    pub fn process(&self) -> u32 {
+        self.holder.id()
+    }
+
     /// The words that make a command run on it.
     pub fn prefix(&self) -> &[String] {
         &self.prefix

@@ -32,6 +32,39 @@ pub struct Options {
     pub path: Option<String>,
     /// Answers a command in place of a shell, when it returns something.
     pub answer: Option<Arc<Answering>>,
+    /// Counts what goes on here and on other servers with the same gauge.
+    pub gauge: Arc<Gauge>,
+}
+
+/// How much goes on at once.
+#[derive(Debug, Default)]
+pub struct Gauge {
+    /// Connections that are not logged in yet.
+    pub arriving: Level,
+    /// Commands that were begun and have not ended.
+    pub working: Level,
+}
+
+/// A number that goes up and down, and how high it was.
+#[derive(Debug, Default)]
+pub struct Level {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Level {
+    fn up(&self) {
+        self.most.fetch_max(self.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+    }
+
+    fn down(&self) {
+        self.now.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// The highest that it has been.
+    pub fn most(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
+    }
 }
 
 /// Answers a command line, or leaves it to a shell.
@@ -74,6 +107,7 @@ impl Options {
             max_sessions: 10,
             path: None,
             answer: None,
+            gauge: Arc::default(),
         }
     }
 
@@ -105,6 +139,7 @@ impl Options {
                 let socket = socket.into_std().expect("a socket");
                 let link = Arc::new(socket.try_clone().expect("a file descriptor"));
                 let socket = TcpStream::from_std(socket).expect("a socket");
+                self.gauge.arriving.up();
                 let connection = Connection {
                     options: self.clone(),
                     channels: HashMap::new(),
@@ -154,6 +189,9 @@ impl Handler for Connection {
 
     async fn auth_publickey(&mut self, _user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
         let known = self.options.accepts.iter().any(|accepted| accepted.key_data() == key.public_key.key_data());
+        if known {
+            self.options.gauge.arriving.down();
+        }
         Ok(if known { Auth::Accept } else { Auth::reject() })
     }
 
@@ -212,12 +250,14 @@ impl Handler for Connection {
         }
         session.channel_success(id)?;
         let (handle, open) = (session.handle(), self.open.clone());
-        let (path, link) = (self.options.path.clone(), self.link.clone());
+        let (path, link, gauge) = (self.options.path.clone(), self.link.clone(), self.options.gauge.clone());
+        gauge.working.up();
         tokio::spawn(async move {
             match answer {
                 Some(answer) => say(answer, id, &handle, &link).await,
                 None => run(channel, &line, path, &handle).await,
             }
+            gauge.working.down();
             open.fetch_sub(1, Ordering::SeqCst);
             let _ = handle.close(id).await;
         });

@@ -222,10 +222,9 @@ impl Recorded {
         if let Some(folder) = file.parent() {
             fs::create_dir_all(folder)?;
         }
-        let bare = PublicKey::new(key.key_data().clone(), "").to_openssh().map_err(io::Error::other)?;
         // One write in append mode: nodes that are met at the same time do not mix their lines.
         let mut file = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(file)?;
-        file.write_all(format!("{name} {bare}\n").as_bytes())
+        file.write_all(format!("{name} {}\n", bare(key)).as_bytes())
     }
 }
 
@@ -252,6 +251,11 @@ fn same_kind(key: &Algorithm, algorithm: &Algorithm) -> bool {
 /// A key as messages show it: type and fingerprint, as `ssh-keygen -l` prints them.
 fn print(key: &PublicKey) -> String {
     format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256))
+}
+
+/// A key as known_hosts has it: its type and the key itself.
+pub(super) fn bare(key: &PublicKey) -> String {
+    PublicKey::new(key.key_data().clone(), "").to_openssh().unwrap_or_default()
 }
 
 /// The name of a host in known_hosts: `host`, or `[host]:port` when the port is not 22.

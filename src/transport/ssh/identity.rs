@@ -12,14 +12,41 @@ use russh::MethodKind;
 use russh::client::{AuthResult, Handle};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
-use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, decode_secret_key};
+use russh::keys::ssh_key::LineEnding;
+use russh::keys::{Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, decode_secret_key};
 use tokio::net::UnixStream;
 
 use super::super::TransportError;
+use super::host_key::bare;
 use super::{Client, describe};
 
 /// How many keys are shown before giving up: one less than sshd's default `MaxAuthTries`.
 const TRIES: usize = 5;
+
+/// A key pair that lives as long as one run.
+pub struct TemporaryKey {
+    /// The private half, in OpenSSH's format.
+    pub private: String,
+    /// The public half, as authorized_keys has it, without a comment.
+    pub public: String,
+}
+
+impl TemporaryKey {
+    /// A new one.
+    ///
+    /// # Errors
+    /// When it cannot be written in OpenSSH's format.
+    pub fn new() -> Result<Self, TransportError> {
+        let failed = |error: russh::keys::ssh_key::Error| TransportError {
+            what: "make a key for this run".to_owned(),
+            why: error.to_string(),
+            help: None,
+        };
+        let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).map_err(failed)?;
+        let private = key.to_openssh(LineEnding::LF).map_err(failed)?.as_str().to_owned();
+        Ok(Self { private, public: bare(key.public_key()) })
+    }
+}
 
 /// Where the keys for a login come from.
 pub(super) struct Login<'a> {

@@ -14,7 +14,7 @@ use std::env;
 use std::fmt;
 use std::net::Shutdown;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use russh::client::{self, DisconnectReason, Handle};
@@ -28,8 +28,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::collect::seconds;
 use super::{Traffic, TransportError};
 use crate::cluster;
-use host_key::Recorded;
+use host_key::{Recorded, bare};
 use identity::Login;
+pub use identity::TemporaryKey;
 
 /// How long reaching a machine and logging in may take, unless the target says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -106,6 +107,7 @@ struct Inner {
     /// The connection that `handle` runs over, when there is a jump host.
     jump: Option<Connected>,
     ended: watch::Receiver<Option<String>>,
+    host_key: String,
     places: Semaphore,
     traffic: Traffic,
 }
@@ -153,10 +155,16 @@ impl Session {
                 handle: connected.handle,
                 jump,
                 ended: connected.ended,
+                host_key: connected.host_key,
                 places: Semaphore::new(PLACES),
                 traffic: Traffic::default(),
             }),
         })
+    }
+
+    /// The host key that the node has shown, and that was found in order: type and key, as known_hosts has them.
+    pub fn host_key(&self) -> &str {
+        &self.inner.host_key
     }
 
     /// What this connection has cost so far.
@@ -178,6 +186,7 @@ impl Session {
 struct Connected {
     handle: Handle<Client>,
     ended: watch::Receiver<Option<String>>,
+    host_key: String,
 }
 
 impl Connected {
@@ -263,7 +272,14 @@ impl Hop<'_> {
         let recorded = Recorded::read(&self.target.known_hosts, self.host, self.port)?;
         let config = Arc::new(config(&recorded));
         let (said, ended) = watch::channel(None);
-        let client = Client { place: self.place.clone(), recorded, accept_new: self.target.accept_new, ended: said };
+        let host_key = Arc::new(OnceLock::new());
+        let client = Client {
+            place: self.place.clone(),
+            recorded,
+            accept_new: self.target.accept_new,
+            host_key: Arc::clone(&host_key),
+            ended: said,
+        };
         let mut handle = match timeout_at(deadline, client::connect_stream(config, stream, client)).await {
             Ok(Ok(handle)) => handle,
             Ok(Err(Fault::HostKey(error))) => return Err(error),
@@ -291,7 +307,8 @@ impl Hop<'_> {
                 return Err(self.failed(format!("the login was not done within {}", self.limit()), help));
             }
         }
-        Ok(Connected { handle, ended })
+        let host_key = host_key.get().cloned().unwrap_or_default();
+        Ok(Connected { handle, ended, host_key })
     }
 
     fn limit(&self) -> String {
@@ -321,6 +338,7 @@ struct Client {
     place: String,
     recorded: Recorded,
     accept_new: bool,
+    host_key: Arc<OnceLock<String>>,
     ended: watch::Sender<Option<String>>,
 }
 
@@ -344,6 +362,7 @@ impl client::Handler for Client {
         match shown {
             PublicKeyOrCertificate::PublicKey { key, .. } => {
                 self.recorded.check(&self.place, key, self.accept_new).map_err(Fault::HostKey)?;
+                let _ = self.host_key.set(bare(key));
                 Ok(true)
             }
             // None was asked for, and no authority is trusted.

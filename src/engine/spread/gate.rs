@@ -1,0 +1,175 @@
+//! Lets nodes read each other's blob stores while a run lasts: how that begins on a node, how a node gets blobs from
+//! another, and how it ends.
+//!
+//! It is plain SSH between sshd and ssh, as anybody would do it by hand, with a key that lives as long as the run. What
+//! a node lets in is tied to one command that the run keeps open there: when the run ends, however it ends, that
+//! command's input ends too, and it takes the key out again.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncWriteExt, DuplexStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::super::push::{Inbox, listen, patience, receiver};
+use crate::module::file::Blob;
+use crate::module::{STATE_FOLDER, quote};
+use crate::transport::ssh::TemporaryKey;
+use crate::transport::{Exec, Stdin, Transport, TransportError};
+
+const SCRIPT: &str = include_str!("gate.sh");
+
+/// How long a node may take to open its gate, and to close it.
+const ANSWER: Duration = Duration::from_secs(15);
+
+/// How a node is reached by other nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its SSH port.
+    pub port: u16,
+    /// Who logs in there.
+    pub user: String,
+}
+
+/// A node of which others may get blobs, and that may get blobs of others, until the gate is closed.
+pub(super) struct Gate {
+    /// The run's folder on the node.
+    pub folder: String,
+    /// Whether others may read its store.
+    pub gives: bool,
+    /// Whether it has an SSH client.
+    pub takes: bool,
+    /// Which of the wanted blobs it has, by SHA-256.
+    pub has: BTreeSet<String>,
+    /// Held open for as long as the gate is to be.
+    input: DuplexStream,
+    work: JoinHandle<()>,
+}
+
+/// What every gate of a run has in common.
+pub(super) struct Keys {
+    /// The run's own key.
+    pub key: TemporaryKey,
+    /// A line a node: under its name, the host key that it showed to this machine.
+    pub known_hosts: String,
+    /// SHA-256 of all that anybody wants.
+    pub wanted: String,
+    /// How long the run can take at most.
+    pub lifetime: Duration,
+}
+
+impl Gate {
+    /// Opens the gate of a node; `None` when that does not work there, for whatever reason.
+    pub async fn open(transport: &Transport, peer: &Peer, keys: &Keys) -> Option<Self> {
+        let minutes = keys.lifetime.as_secs().div_ceil(60);
+        let (user, public) = (quote(&peer.user), quote(&keys.key.public));
+        let command = format!("state={STATE_FOLDER} user={user} minutes={minutes} public={public}\n{SCRIPT}");
+        let (mut input, reader) = tokio::io::duplex(1 << 16);
+        let (lines, mut heard) = mpsc::unbounded_channel();
+        let exec =
+            Exec::new(command, keys.lifetime).stdin(Stdin::Stream(Box::new(reader), Arc::default())).lines(lines);
+        let transport = transport.clone();
+        let work = tokio::spawn(async move {
+            // Whatever it says: a gate that does not open or does not stay open only means that nothing comes through.
+            let _ = transport.exec(exec).await;
+        });
+        let told = format!("{}.\n{}.\n{}.\n", keys.key.private.as_str(), keys.known_hosts, keys.wanted);
+        let opening = async {
+            input.write_all(told.as_bytes()).await.ok()?;
+            let (mut gives, mut takes, mut has) = (false, false, BTreeSet::new());
+            while let Some(line) = heard.recv().await {
+                match line.split_once(' ').unwrap_or((&line, "")) {
+                    ("@gives", _) => gives = true,
+                    ("@takes", _) => takes = true,
+                    ("@has", sha) => drop(has.insert(sha.to_owned())),
+                    ("@open", folder) => return Some((folder.to_owned(), gives, takes, has)),
+                    _ => {}
+                }
+            }
+            None
+        };
+        let opened = tokio::time::timeout(ANSWER, opening).await.ok().flatten();
+        let (folder, gives, takes, has) = opened?;
+        Some(Self { folder, gives, takes, has, input, work })
+    }
+
+    /// Closes it, and waits for the node to have cleaned up.
+    pub async fn close(self) {
+        let Self { mut input, mut work, .. } = self;
+        let _ = input.shutdown().await;
+        drop(input);
+        if tokio::time::timeout(ANSWER, &mut work).await.is_err() {
+            work.abort();
+        }
+    }
+}
+
+/// A line of known_hosts for a node under its own name.
+pub(super) fn known_host(node: &str, host_key: &str) -> String {
+    format!("{node} {host_key}\n")
+}
+
+/// The node's side of getting blobs from another.
+fn fetching(folder: &str, giver: &str, peer: &Peer, form: &str, blobs: &[Blob]) -> String {
+    let request = blobs.iter().fold(form.to_owned(), |request, blob| format!("{request} {}", blob.sha256));
+    // Silence is found out in ten seconds, because another node, or this machine, could send meanwhile.
+    format!(
+        "{receive}here={folder}\nssh -F none -T -n -i $here/key -o BatchMode=yes -o IdentitiesOnly=yes -o IdentityAgent=none \
+         -o PreferredAuthentications=publickey -o StrictHostKeyChecking=yes -o UserKnownHostsFile=$here/known_hosts \
+         -o GlobalKnownHostsFile=/dev/null -o HostKeyAlias={giver} -o ConnectTimeout=5 -o ServerAliveInterval=3 \
+         -o ServerAliveCountMax=3 -o Compression=no -o LogLevel=ERROR -p {port} -l {user} {address} '{request}' | receive\n",
+        receive = receiver(Some(folder)),
+        port = peer.port,
+        user = quote(&peer.user),
+        address = peer.address,
+    )
+}
+
+/// Has a node get blobs from another. `on_arrival` hears of each that has arrived.
+///
+/// # Errors
+/// When not all of them arrive.
+pub(super) async fn fetch(
+    inbox: &Inbox,
+    gate: &str,
+    giver: &str,
+    peer: &Peer,
+    blobs: &[Blob],
+    on_arrival: &(dyn Fn(&Blob) + Sync),
+) -> Result<(), TransportError> {
+    let (lines, heard) = mpsc::unbounded_channel();
+    let either =
+        format!("form=raw\ncommand -v zstd > /dev/null && form=zst\n{}", fetching(gate, giver, peer, "'$form'", blobs));
+    let exec = Exec::new(either, patience(blobs)).lines(lines);
+    let (output, missing) =
+        tokio::join!(inbox.transport.exec(exec), listen(inbox, blobs, Some(giver), heard, None, on_arrival));
+    let output = output?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let why = said.lines().map(str::trim).rfind(|line| !line.is_empty());
+    let why = why.map_or_else(|| format!("{} blobs did not arrive whole", missing.len()), str::to_owned);
+    Err(TransportError { what: format!("get binaries from {giver}"), why, help: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_asks_for_checksums_of_a_host_that_was_seen_and_with_no_key_but_the_runs() {
+        let peer = Peer { address: Ipv4Addr::new(192, 0, 2, 7), port: 2222, user: "ops".into() };
+        let blob = Blob { sha256: "ab".repeat(32), size: 1, source: "/b".into(), name: "b".into() };
+        let text = fetching("/var/lib/labctl/runs/7.x", "worker-0", &peer, "zst", &[blob.clone(), blob]);
+        assert!(text.contains(&format!("'zst {0} {0}'", "ab".repeat(32))), "{text}");
+        for option in ["StrictHostKeyChecking=yes", "HostKeyAlias=worker-0", "IdentityAgent=none", "-F none"] {
+            assert!(text.contains(option), "{option}");
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! Who gives what to whom next: a pure ledger, told of what has arrived and of what went wrong.
+//!
+//! It is how a swarm downloads, with one rule on top: this machine sends a blob only when no node that could give it
+//! has it or is getting it. So each blob leaves the workstation once, its copies double with every round among the
+//! nodes, and whatever fails among them (a firewall, an sshd that allows no keys, a node that died) ends in a push
+//! from here, because then nobody can give it any more.
+
+use std::collections::BTreeSet;
+
+/// How many nodes one node gives to at a time. More only share the same link.
+const GIVES: usize = 2;
+
+/// How many nodes are first to get something at a time: enough to keep an uplink busy while another node answers.
+const SEEDS: usize = 3;
+
+/// How much one transfer is to move at most, if that is more than one blob. Between two nodes a new connection costs
+/// about what tens of megabytes do, so whole sets go at once.
+const LARGEST: u64 = 512 << 20;
+
+/// After so many failures a node gives no more, or takes no more from other nodes.
+const STRIKES: usize = 2;
+
+/// Who sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum From {
+    /// The machine that labctl runs on.
+    Workstation,
+    /// A node, by its number.
+    Node(usize),
+}
+
+/// Some blobs on their way to a node, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transfer {
+    /// Who gets them.
+    pub to: usize,
+    /// Who sends them.
+    pub from: From,
+    /// Which, by their numbers.
+    pub blobs: Vec<usize>,
+}
+
+/// One node, as the ledger sees it.
+#[derive(Debug, Clone, Default)]
+pub struct Member {
+    /// What it lacks, in the order in which it wants it.
+    pub needs: Vec<usize>,
+    /// What it has, as far as others need it.
+    pub has: BTreeSet<usize>,
+    /// Whether others may read its blobs.
+    pub gives: bool,
+    /// Whether it can get them from others.
+    pub takes: bool,
+}
+
+#[derive(Debug)]
+struct State {
+    member: Member,
+    getting: Option<Transfer>,
+    giving: usize,
+    /// Nodes from which it could not get something.
+    refused: BTreeSet<usize>,
+    failed_to_give: usize,
+    failed_to_take: usize,
+}
+
+/// What everybody has and needs, and what is under way.
+#[derive(Debug)]
+pub struct Ledger {
+    sizes: Vec<u64>,
+    nodes: Vec<State>,
+}
+
+impl Ledger {
+    /// A ledger over blobs of these sizes.
+    pub fn new(sizes: Vec<u64>, members: Vec<Member>) -> Self {
+        let state = |member| State {
+            member,
+            getting: None,
+            giving: 0,
+            refused: BTreeSet::new(),
+            failed_to_give: 0,
+            failed_to_take: 0,
+        };
+        Self { sizes, nodes: members.into_iter().map(state).collect() }
+    }
+
+    /// Everything that can begin now. It counts as begun.
+    pub fn next(&mut self) -> Vec<Transfer> {
+        let mut begun = Vec::new();
+        // Whoever lacks most goes first: it can give least, and its way is the longest.
+        let mut waiting: Vec<usize> = (0..self.nodes.len())
+            .filter(|&to| self.nodes[to].getting.is_none() && !self.nodes[to].member.needs.is_empty())
+            .collect();
+        waiting.sort_by_key(|&to| std::cmp::Reverse(self.bytes(&self.nodes[to].member.needs)));
+        for to in waiting {
+            let Some(transfer) = self.by_a_node(to).or_else(|| self.by_this_machine(to)) else { continue };
+            if let From::Node(giver) = transfer.from {
+                self.nodes[giver].giving += 1;
+            }
+            self.nodes[to].getting = Some(transfer.clone());
+            begun.push(transfer);
+        }
+        begun
+    }
+
+    /// A node has a blob now.
+    pub fn arrived(&mut self, to: usize, blob: usize) {
+        let member = &mut self.nodes[to].member;
+        member.needs.retain(|needed| *needed != blob);
+        member.has.insert(blob);
+    }
+
+    /// The transfer to a node is over. Whether what it lacks still comes from another node is worked out anew; true
+    /// when from now on nothing does any more.
+    pub fn ended(&mut self, to: usize, well: bool) -> bool {
+        let Some(transfer) = self.nodes[to].getting.take() else { return false };
+        let From::Node(giver) = transfer.from else { return false };
+        self.nodes[giver].giving -= 1;
+        if well {
+            return false;
+        }
+        self.nodes[to].refused.insert(giver);
+        self.nodes[to].failed_to_take += 1;
+        self.nodes[giver].failed_to_give += 1;
+        if self.nodes[giver].failed_to_give >= STRIKES {
+            self.nodes[giver].member.gives = false;
+        }
+        let node = &mut self.nodes[to];
+        let gave_up = node.failed_to_take >= STRIKES && node.member.takes;
+        node.member.takes &= !gave_up;
+        gave_up
+    }
+
+    /// Nothing can be sent to a node any more, and it is not asked to give.
+    pub fn lost(&mut self, node: usize) {
+        let member = &mut self.nodes[node].member;
+        member.needs.clear();
+        (member.gives, member.takes) = (false, false);
+    }
+
+    fn bytes(&self, blobs: &[usize]) -> u64 {
+        blobs.iter().map(|&blob| self.sizes[blob]).sum()
+    }
+
+    /// Whether `giver` may be asked by `to`, now or later.
+    fn may_ask(&self, to: usize, giver: usize) -> bool {
+        let taker = &self.nodes[to];
+        to != giver && taker.member.takes && self.nodes[giver].member.gives && !taker.refused.contains(&giver)
+    }
+
+    /// Whether `to` can count on a node for `blob`: one that has it, or one that is getting it.
+    fn obtainable(&self, to: usize, blob: usize) -> bool {
+        (0..self.nodes.len()).any(|giver| {
+            let other = &self.nodes[giver];
+            let getting = || other.getting.as_ref().is_some_and(|transfer| transfer.blobs.contains(&blob));
+            self.may_ask(to, giver) && (other.member.has.contains(&blob) || getting())
+        })
+    }
+
+    /// As many of `blobs` as one transfer takes.
+    fn load(&self, blobs: impl Iterator<Item = usize>) -> Vec<usize> {
+        let (mut load, mut bytes) = (Vec::new(), 0);
+        for blob in blobs {
+            bytes += self.sizes[blob];
+            if bytes > LARGEST && !load.is_empty() {
+                break;
+            }
+            load.push(blob);
+        }
+        load
+    }
+
+    /// What `to` gets best from another node now.
+    fn by_a_node(&self, to: usize) -> Option<Transfer> {
+        let needs = &self.nodes[to].member.needs;
+        // Who still waits for something of this is asked when it has that too, unless nothing moves otherwise.
+        let complete = |giver: usize| !self.nodes[giver].member.needs.iter().any(|blob| needs.contains(blob));
+        let moving = self.something_moves();
+        let offers = (0..self.nodes.len())
+            .filter(|&giver| self.may_ask(to, giver) && self.nodes[giver].giving < GIVES)
+            .filter(|&giver| complete(giver) || !moving)
+            .map(|giver| {
+                let has = &self.nodes[giver].member.has;
+                (giver, self.load(needs.iter().copied().filter(|blob| has.contains(blob))))
+            })
+            .filter(|(_, load)| !load.is_empty());
+        let (giver, blobs) =
+            offers.max_by_key(|(giver, load)| (self.bytes(load), std::cmp::Reverse(self.nodes[*giver].giving)))?;
+        Some(Transfer { to, from: From::Node(giver), blobs })
+    }
+
+    /// What `to` must get from this machine, because no node can be counted on for it.
+    fn by_this_machine(&self, to: usize) -> Option<Transfer> {
+        let node = &self.nodes[to];
+        let nobody_has = node.member.needs.iter().copied().filter(|&blob| !self.obtainable(to, blob));
+        // A node that is on its own gets all at once, in one stream, as without other nodes.
+        if !node.member.takes && !node.member.gives {
+            return Some(Transfer { to, from: From::Workstation, blobs: node.member.needs.clone() });
+        }
+        let seeds = self.nodes.iter().filter_map(|node| node.getting.as_ref());
+        if seeds.filter(|transfer| transfer.from == From::Workstation).count() >= SEEDS {
+            return None;
+        }
+        let blobs = self.load(nobody_has);
+        (!blobs.is_empty()).then_some(Transfer { to, from: From::Workstation, blobs })
+    }
+
+    fn something_moves(&self) -> bool {
+        self.nodes.iter().any(|node| node.getting.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MEGABYTE: u64 = 1 << 20;
+
+    fn member(needs: &[usize]) -> Member {
+        Member { needs: needs.to_vec(), has: BTreeSet::new(), gives: true, takes: true }
+    }
+
+    /// Plays a ledger to its end. `fails` says which transfers between nodes break, by a count of them; `picks` which of
+    /// those under way ends next. Gives back what was transferred.
+    fn play(ledger: &mut Ledger, fails: &dyn Fn(usize) -> bool, picks: &[usize]) -> Vec<Transfer> {
+        let (mut under_way, mut all): (Vec<Transfer>, Vec<Transfer>) = (Vec::new(), Vec::new());
+        for round in 0.. {
+            assert!(round < 100_000, "it comes to an end");
+            let begun = ledger.next();
+            under_way.extend(begun.iter().cloned());
+            all.extend(begun);
+            for node in 0..ledger.nodes.len() {
+                let giving = under_way.iter().filter(|transfer| transfer.from == From::Node(node)).count();
+                assert!(giving <= GIVES, "{node} gives to {giving} at a time");
+                assert!(under_way.iter().filter(|transfer| transfer.to == node).count() <= 1);
+            }
+            if under_way.is_empty() {
+                return all;
+            }
+            let ended = under_way.remove(picks.get(round % picks.len().max(1)).copied().unwrap_or(0) % under_way.len());
+            let broken = ended.from != From::Workstation && fails(round);
+            let whole = if broken { ended.blobs.len() / 2 } else { ended.blobs.len() };
+            for blob in &ended.blobs[..whole] {
+                ledger.arrived(ended.to, *blob);
+            }
+            ledger.ended(ended.to, !broken);
+        }
+        all
+    }
+
+    fn sent_from_here(transfers: &[Transfer]) -> Vec<usize> {
+        let from_here = transfers.iter().filter(|transfer| transfer.from == From::Workstation);
+        let mut blobs: Vec<usize> = from_here.flat_map(|transfer| transfer.blobs.iter().copied()).collect();
+        blobs.sort_unstable();
+        blobs
+    }
+
+    #[test]
+    fn every_blob_leaves_this_machine_once_and_by_way_of_several_nodes() {
+        let sizes = vec![490 * MEGABYTE, 480 * MEGABYTE, 470 * MEGABYTE, 460 * MEGABYTE];
+        let mut ledger = Ledger::new(sizes, vec![member(&[0, 1, 2, 3]); 8]);
+        let first = ledger.next();
+        let seeds: BTreeSet<_> = first.iter().map(|transfer| (transfer.to, transfer.blobs.clone())).collect();
+        assert_eq!(seeds.len(), SEEDS, "several nodes get something else each: {first:?}");
+        for transfer in first {
+            transfer.blobs.iter().for_each(|blob| ledger.arrived(transfer.to, *blob));
+            ledger.ended(transfer.to, true);
+        }
+        let rest = play(&mut ledger, &|_| false, &[0]);
+        assert_eq!(sent_from_here(&rest), [3]);
+    }
+
+    #[test]
+    fn nodes_that_lack_the_same_need_few_connections() {
+        let mut ledger = Ledger::new(vec![60 * MEGABYTE; 5], vec![member(&[0, 1, 2, 3, 4]); 8]);
+        let all = play(&mut ledger, &|_| false, &[0]);
+        assert_eq!(sent_from_here(&all), [0, 1, 2, 3, 4]);
+        assert_eq!(all.len(), 8, "everyone gets everything at once: {all:?}");
+    }
+
+    #[test]
+    fn a_new_node_gets_all_from_the_old_ones() {
+        let old = Member { has: [0, 1].into(), ..member(&[]) };
+        let mut ledger = Ledger::new(vec![90 * MEGABYTE; 2], vec![old.clone(), member(&[0, 1]), old]);
+        assert_eq!(sent_from_here(&play(&mut ledger, &|_| false, &[0])), [0; 0]);
+    }
+
+    #[test]
+    fn where_nobody_can_reach_anybody_it_comes_to_a_push_from_here() {
+        let mut ledger = Ledger::new(vec![90 * MEGABYTE; 3], vec![member(&[0, 1, 2]); 4]);
+        let all = play(&mut ledger, &|_| true, &[0]);
+        assert!((0..4).all(|node| ledger.nodes[node].member.needs.is_empty()));
+        let in_vain = all.iter().filter(|transfer| transfer.from != From::Workstation).count();
+        assert!(in_vain <= 4 * STRIKES, "{in_vain} attempts");
+    }
+
+    #[test]
+    fn a_node_that_is_on_its_own_gets_everything_in_one_stream() {
+        let alone = Member { gives: false, takes: false, ..member(&[0, 1, 2]) };
+        let mut ledger = Ledger::new(vec![90 * MEGABYTE; 3], vec![alone]);
+        assert_eq!(ledger.next(), [Transfer { to: 0, from: From::Workstation, blobs: vec![0, 1, 2] }]);
+    }
+
+    #[test]
+    fn a_node_is_asked_when_it_has_all_that_it_can_give() {
+        let half = Member { has: [0].into(), ..member(&[1]) };
+        let mut ledger = Ledger::new(vec![90 * MEGABYTE; 2], vec![half, member(&[0, 1])]);
+        let from_here = |to, blob| Transfer { to, from: From::Workstation, blobs: vec![blob] };
+        let among_nodes = |to, from, blob| Transfer { to, from: From::Node(from), blobs: vec![blob] };
+        // Nothing moves yet, so what is there is taken; then each gets the rest from the other.
+        assert_eq!(ledger.next(), [among_nodes(1, 0, 0), from_here(0, 1)]);
+        ledger.arrived(1, 0);
+        ledger.ended(1, true);
+        assert_eq!(ledger.next(), [], "it is getting it");
+        ledger.arrived(0, 1);
+        ledger.ended(0, true);
+        assert_eq!(ledger.next(), [among_nodes(1, 0, 1)]);
+    }
+
+    proptest! {
+        #[test]
+        fn everyone_ends_with_all_it_needs(
+            sizes in prop::collection::vec(1_u64..200, 1..8),
+            wants in prop::collection::vec((any::<u8>(), any::<u8>(), 0_u8..8), 1..12),
+            broken in prop::collection::vec(any::<bool>(), 32),
+            picks in prop::collection::vec(0_usize..16, 1..20),
+        ) {
+            let count = sizes.len();
+            let members: Vec<Member> = wants.iter().map(|(needs, has, kind)| Member {
+                needs: (0..count).filter(|blob| needs >> blob & 1 == 1).collect(),
+                has: (0..count).filter(|blob| needs >> blob & 1 == 0 && has >> blob & 1 == 1).collect(),
+                gives: *kind != 1,
+                takes: *kind != 2,
+            }).collect();
+            let sizes: Vec<u64> = sizes.iter().map(|size| size * MEGABYTE).collect();
+            let mut ledger = Ledger::new(sizes.clone(), members.clone());
+            play(&mut ledger, &|round| broken[round % broken.len()], &picks);
+            for node in 0..members.len() {
+                prop_assert!(ledger.nodes[node].member.needs.is_empty(), "{node} lacks {:?}", ledger.nodes[node].member.needs);
+            }
+            // With nothing broken and everybody willing, a blob that somebody had never leaves, and any other once.
+            let willing: Vec<Member> =
+                members.into_iter().map(|member| Member { gives: true, takes: true, ..member }).collect();
+            let somewhere: BTreeSet<usize> = willing.iter().flat_map(|member| member.has.clone()).collect();
+            let wanted: BTreeSet<usize> = willing.iter().flat_map(|member| member.needs.clone()).collect();
+            let mut ledger = Ledger::new(sizes, willing);
+            let sent = sent_from_here(&play(&mut ledger, &|_| false, &picks));
+            let expected: Vec<usize> = wanted.difference(&somewhere).copied().collect();
+            prop_assert_eq!(sent, expected);
+        }
+    }
+}
