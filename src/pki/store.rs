@@ -98,12 +98,9 @@ impl Ensured {
     /// [`PkiError::Write`] naming the file.
     pub fn save(&self, lab: &LabDirectory) -> Result<(), PkiError> {
         let folder = lab.pki();
-        for name in &self.unsaved {
-            let path = folder.join(name);
-            let content = self.pki.require(name)?;
-            lab.write_private(&path, content).map_err(|cause| PkiError::Write { path, cause })?;
-        }
-        Ok(())
+        let files = self.unsaved.iter().map(|name| Ok((folder.join(name), self.pki.require(name)?)));
+        let files = files.collect::<Result<Vec<_>, PkiError>>()?;
+        lab.write_all_private(&files).map_err(|(path, cause)| PkiError::Write { path, cause })
     }
 
     fn add(&mut self, name: &str, why: Why, files: impl IntoIterator<Item = (String, String)>) {
