@@ -30,7 +30,9 @@ check: ## Formatting and lints
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --quiet
-	shellcheck -s sh src/engine/prelude.sh src/engine/spread/gate.sh tests/prerequisites tests/get-bundle benches/sandbox
+	cat src/engine/prelude.sh src/engine/record.sh | shellcheck -s sh -
+	shellcheck -s sh src/engine/spread/gate.sh tests/prerequisites tests/get-bundle
+	shellcheck -s sh -x -e SC2016 benches/lib.sh benches/run benches/peers benches/report benches/*/row benches/*/*/issue benches/cold-up/by-hand
 	shellcheck tests/bundle/build
 
 unit: ## All tests but the real labs
@@ -45,9 +47,9 @@ prerequisites: ## Install what is missing on this machine
 bundle: ## A bundle in ./bundle: the one that is there, else pulled, else built from source
 	LABCTL="$(LABCTL)" tests/get-bundle
 
-bench: bundle ## How long a lab takes, from the runs' own timelines
-	$(CARGO) build --release --locked
-	benches/sandbox
+bench: prerequisites bundle ## labctl side by side with Ansible, pyinfra, fabric, scp, openssl: writes benches/results.md
+	$(CARGO) build --release --locked --bins --example issue
+	benches/run
 
 deny: ## Licences, advisories and sources of all dependencies
 	command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny

@@ -51,6 +51,7 @@ fn plan(blobs: &[Blob], lacking: &[&str], having: &[&str]) -> Plan {
             ..Actions::default()
         },
         shell: String::new(),
+        preview: labctl::event::Preview::default(),
     };
     let on = |node: &&str, changes: Vec<Change>| PlannedNode {
         node: (*node).to_owned(),

@@ -12,6 +12,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::thread;
 
 use time::{Duration, OffsetDateTime};
@@ -120,20 +121,24 @@ impl Ensured {
     }
 }
 
-/// Carries out steps in the pki folder: each file 0600, and whole or not there.
+/// Carries out steps in the pki folder: each file 0600, and whole or not there. Files that are written one after another
+/// are on their way to the disk at the same time, and appear in their order.
 pub(super) fn carry_out(steps: &[Step], lab: &LabDirectory) -> Result<(), PkiError> {
     let folder = lab.pki();
     let failed = |name: &str, cause: io::Error| PkiError::Write { path: folder.join(name), cause };
-    for step in steps {
-        match step {
-            Step::Write(name, content) => {
-                lab.write_private(&folder.join(name), content).map_err(|cause| failed(name, cause))?;
+    let written = |step: &Step| matches!(step, Step::Write(..));
+    for alike in steps.chunk_by(|one, next| written(one) && written(next)) {
+        let mut files: Vec<(PathBuf, &[u8])> = Vec::new();
+        for step in alike {
+            match step {
+                Step::Write(name, content) => files.push((folder.join(name), content)),
+                Step::Rename(from, to) => {
+                    fs::rename(folder.join(from), folder.join(to)).map_err(|cause| failed(to, cause))?;
+                }
+                Step::Remove(name) => fs::remove_file(folder.join(name)).map_err(|cause| failed(name, cause))?,
             }
-            Step::Rename(from, to) => {
-                fs::rename(folder.join(from), folder.join(to)).map_err(|cause| failed(to, cause))?;
-            }
-            Step::Remove(name) => fs::remove_file(folder.join(name)).map_err(|cause| failed(name, cause))?,
         }
+        lab.write_all_private(&files).map_err(|(path, cause)| PkiError::Write { path, cause })?;
     }
     Ok(())
 }

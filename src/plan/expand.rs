@@ -45,6 +45,7 @@ fn is_name(text: &str) -> bool {
 /// address, or contradicts another task.
 pub fn expand(playbook: &Playbook, materials: &Materials<'_>) -> Result<Vec<DesiredPlay>, ExpandError> {
     let mut plays: Vec<DesiredPlay> = Vec::with_capacity(playbook.plays.len());
+    let common = Context::of_lab(materials.cluster, materials.artefacts);
     for play in &playbook.plays {
         let after = play
             .after
@@ -54,7 +55,7 @@ pub fn expand(playbook: &Playbook, materials: &Materials<'_>) -> Result<Vec<Desi
         let hosts: Vec<&Node> = materials.cluster.nodes.iter().filter(|node| is_for(play, node)).collect();
         let mut nodes = Vec::with_capacity(hosts.len());
         for (index, node) in hosts.iter().enumerate() {
-            let expansion = Expansion { play, node, materials, first: index == 0 };
+            let expansion = Expansion { play, node, materials, common: &common, first: index == 0 };
             nodes.push(DesiredNode { node: node.name.clone(), tasks: expansion.tasks()? });
         }
         nodes.retain(|on| !on.tasks.is_empty());
@@ -80,6 +81,8 @@ struct Expansion<'a> {
     play: &'a Play,
     node: &'a Node,
     materials: &'a Materials<'a>,
+    /// What all nodes have in common.
+    common: &'a Context,
     first: bool,
 }
 
@@ -93,10 +96,6 @@ impl Expansion<'_> {
         }
     }
 
-    fn context(&self, peer: Option<&Node>) -> Context {
-        Context::new(self.materials.cluster, self.node, peer, self.materials.artefacts)
-    }
-
     fn holds(&self, condition: Option<&String>, task: &str, context: &Context) -> Result<bool, ExpandError> {
         match condition {
             Some(condition) => self.materials.renderer.condition(condition, context).map_err(|e| self.error(task, e)),
@@ -106,7 +105,8 @@ impl Expansion<'_> {
 
     fn tasks(&self) -> Result<Vec<DesiredTask>, ExpandError> {
         let mut tasks = Vec::new();
-        if !self.holds(self.play.when.as_ref(), "", &self.context(None))? {
+        let own = self.common.on(self.node, None);
+        if !self.holds(self.play.when.as_ref(), "", &own)? {
             return Ok(tasks);
         }
         for (index, task) in self.play.tasks.iter().enumerate() {
@@ -115,7 +115,7 @@ impl Expansion<'_> {
             }
             let place = task.name.clone().unwrap_or_else(|| format!("{} ({})", index + 1, task.module.kind()));
             for peer in self.peers(task.each) {
-                let context = self.context(peer);
+                let context = peer.map_or_else(|| own.clone(), |peer| own.on(self.node, Some(peer)));
                 if !self.holds(task.when.as_ref(), &place, &context)? {
                     continue;
                 }

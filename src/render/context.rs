@@ -98,15 +98,28 @@ pub struct Context {
 impl Context {
     /// What a file on `node` can be made of.
     pub fn new(cluster: &Cluster, node: &Node, peer: Option<&Node>, artefacts: &Artefacts) -> Self {
+        Self::of_lab(cluster, artefacts).on(node, peer)
+    }
+
+    /// The same on this node, and for this peer. What nodes have in common is shared, not made again: in a large lab
+    /// that is a list of thousands of nodes, for each of thousands of nodes.
+    pub fn on(&self, node: &Node, peer: Option<&Node>) -> Self {
+        let mut variables = self.variables.clone();
+        variables.insert("node", node);
+        // Absent, not null: a template that uses `peer` outside of `each:` is a mistake and must say so.
+        match peer {
+            Some(peer) => variables.insert("peer", peer),
+            None => drop(variables.remove("peer")),
+        }
+        Self { variables }
+    }
+
+    /// What all nodes of a lab have in common: everything but `node` and `peer`.
+    pub fn of_lab(cluster: &Cluster, artefacts: &Artefacts) -> Self {
         let with_role = |role| cluster.with_role(role).collect::<Vec<_>>();
         let mut variables = tera::Context::new();
         variables.insert("cluster", cluster);
         variables.insert("minor", &cluster.kubernetes.minor);
-        variables.insert("node", node);
-        // Absent, not null: a template that uses `peer` outside of `each:` is a mistake and must say so.
-        if let Some(peer) = peer {
-            variables.insert("peer", peer);
-        }
         variables.insert("nodes", &cluster.nodes);
         variables.insert("controllers", &with_role(Role::Controller));
         variables.insert("workers", &with_role(Role::Worker));
