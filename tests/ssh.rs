@@ -559,7 +559,12 @@ async fn the_real_sshd() {
     // What is given up finds nobody to print to, and ends on the node as well.
     let pid = folder.join("pid");
     let forever = format!("echo $$ > {}; while echo on; do sleep 0.1; done", pid.display());
-    session.exec(Exec::new(forever, Duration::from_millis(500))).await.expect_err("it never ends");
+    // A machine that is busy may not have begun it when it is given up: then it gets more time.
+    let mut patience = Duration::from_millis(500);
+    while !fs::read_to_string(&pid).is_ok_and(|text| text.ends_with('\n')) {
+        session.exec(Exec::new(&*forever, patience)).await.expect_err("it never ends");
+        patience *= 2;
+    }
     let process = fs::read_to_string(&pid).expect("a process id");
     until("the command is gone", || !fs::exists(format!("/proc/{}", process.trim())).unwrap_or(true)).await;
 
