@@ -277,9 +277,6 @@ async fn a_run_that_is_stopped_or_cut_off_lets_nobody_in_any_more() {
     let (events, mut told) = Events::channel();
     let (_stop, cancelled) = tokio::sync::watch::channel(false);
     let run = Run::new(events, 32, cancelled).delivering(delivery(&all));
-    for node in ALL {
-        all.machine(node).sh("rm -rf /var/lib/labctl/blobs");
-    }
     let cut_off = tokio::spawn({
         let plan = plan(&blobs, &ALL, &[]);
         async move { apply(plan, &connections, &run).await }

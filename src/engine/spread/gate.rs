@@ -117,12 +117,14 @@ pub(super) fn known_host(node: &str, host_key: &str) -> String {
 /// The node's side of getting blobs from another.
 fn fetching(folder: &str, giver: &str, peer: &Peer, form: &str, blobs: &[Blob]) -> String {
     let request = blobs.iter().fold(form.to_owned(), |request, blob| format!("{request} {}", blob.sha256));
-    // Silence is found out in ten seconds, because another node, or this machine, could send meanwhile.
+    // Silence is found out in ten seconds, because another node, or this machine, could send meanwhile. Most processors
+    // do AES in hardware, and then it is several times faster than OpenSSH's first choice.
     format!(
         "{receive}here={folder}\nssh -F none -T -n -i $here/key -o BatchMode=yes -o IdentitiesOnly=yes -o IdentityAgent=none \
          -o PreferredAuthentications=publickey -o StrictHostKeyChecking=yes -o UserKnownHostsFile=$here/known_hosts \
          -o GlobalKnownHostsFile=/dev/null -o HostKeyAlias={giver} -o ConnectTimeout=5 -o ServerAliveInterval=3 \
-         -o ServerAliveCountMax=3 -o Compression=no -o LogLevel=ERROR -p {port} -l {user} {address} '{request}' | receive\n",
+         -o ServerAliveCountMax=3 -o Compression=no -o LogLevel=ERROR \
+         -c aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes128-ctr -p {port} -l {user} {address} '{request}' | receive\n",
         receive = receiver(Some(folder)),
         port = peer.port,
         user = quote(&peer.user),
