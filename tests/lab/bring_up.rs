@@ -56,30 +56,6 @@ fn the_sandbox_comes_up_settles_and_goes() {
 }
 
 #[test]
-fn one_node_can_be_a_whole_lab_and_be_emptied_and_filled_again() {
-    let lab = Lab::new("single");
-    lab.must(&["up"]);
-    passes_smoke(&lab, 12);
-    is_settled(&lab);
-
-    // The node stays, the lab goes: nothing of it runs, and what it wrote is gone.
-    lab.must(&["down", "--yes", "--keep-nodes"]);
-    let left = lab.on(
-        "node-0",
-        "ls -d /var/lib/labctl /etc/kubernetes /var/lib/etcd /usr/local/bin/kubelet /etc/systemd/system/etcd.service \
-         /etc/cni/net.d/10-labctl.conflist 2>/dev/null; \
-         systemctl list-units --plain --no-legend 'kube*' etcd.service containerd.service; \
-         pgrep -l 'kube|etcd|containerd' 2>/dev/null; ip -o link show cni0 2>/dev/null; grep labctl /etc/hosts; \
-         ip route show 10.200.0.0/16; iptables-save | grep -E 'KUBE|LABCTL|CNI'; true",
-    );
-    assert_eq!(left, "", "nothing of the lab is left on its node");
-
-    lab.must(&["up"]);
-    passes_smoke(&lab, 12);
-    goes_without_a_trace(&lab);
-}
-
-#[test]
 fn three_controllers_survive_the_loss_of_one() {
     let lab = Lab::new("ha");
     lab.must(&["up"]);
