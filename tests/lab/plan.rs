@@ -41,9 +41,11 @@ fn planned(run: &Run) -> BTreeMap<String, Value> {
     changes.map(|change| (change["task"].as_str().expect("a task").to_owned(), change.clone())).collect()
 }
 
-/// Everything on the node but its journal, with every time except that of the last reading.
+/// Everything on the node's disk with every time except that of the last reading. What a login itself leaves, whoever
+/// logs in, is not on it (/run) or is the journal.
 fn everything_on(lab: &Lab, node: &str) -> BTreeSet<String> {
-    let find = "find / -xdev -path /var/log/journal -prune -o -printf '%p %T@ %C@ %s %m %U %i\\n'";
+    let find =
+        "find / -xdev \\( -path /run -o -path /var/log/journal \\) -prune -o -printf '%p %T@ %C@ %s %m %U %i\\n'";
     lab.on(node, find).lines().map(str::to_owned).collect()
 }
 
