@@ -16,7 +16,9 @@ pub fn playbook(verb: &Verb, reporter: &Reporter) -> Result<Exit, Stop> {
             let mut text = String::new();
             for (name, _) in STANDARD {
                 let playbook = standard::find(name, None).map_err(Stop::bad)?;
-                text.push_str(&format!("{name:<6} {:>3} plays  {}\n", playbook.plays.len(), playbook.summary()));
+                let (number, summary) = (playbook.plays.len(), playbook.summary());
+                let plays = if number == 1 { "play " } else { "plays" };
+                text.push_str(&format!("{name:<14} {number:>3} {plays}  {summary}\n"));
             }
             print(reporter, &text)
         }
