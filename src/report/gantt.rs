@@ -126,6 +126,11 @@ pub(super) fn length(millis: u64) -> String {
     took(Duration::from_millis(millis))
 }
 
+/// A round moment as a ruler has it: `0`, `50ms`, `2s`.
+pub(super) fn mark_label(millis: u64) -> String {
+    if millis == 0 { "0".to_owned() } else { length(millis).replace(".0s", "s") }
+}
+
 /// From moments to columns.
 struct Scale {
     span: u64,
@@ -152,7 +157,7 @@ impl Scale {
             let column = self.column(mark);
             if column >= line.chars().count() {
                 line = pad(&line, column);
-                line.push_str(&length(mark).replace("0ms", "0").replace(".0s", "s"));
+                line.push_str(&mark_label(mark));
                 line.push(' ');
             }
         }

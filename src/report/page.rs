@@ -1,6 +1,6 @@
 //! A run's timeline as one HTML file that needs nothing else: an SVG chart with the details as tooltips.
 
-use super::gantt::{head, length, step};
+use super::gantt::{head, length, mark_label, step};
 use super::text::{bytes, clean, count};
 use crate::timeline::{Bar, Timeline, What};
 
@@ -113,7 +113,7 @@ fn ruler(timeline: &Timeline, height: u64) -> String {
     marks
         .map(|mark| {
             let x = at(timeline, mark);
-            let label = length(mark).replace("0ms", "0").replace(".0s", "s");
+            let label = mark_label(mark);
             format!("<line x1=\"{x}\" x2=\"{x}\" y1=\"{ROW}\" y2=\"{height}\"/><text class=\"faint\" x=\"{x}\" y=\"12\">{label}</text>\n")
         })
         .collect()
