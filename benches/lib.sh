@@ -31,8 +31,8 @@ endings=$work/endings
 at_exit() { grep -qxF -- "$*" "$endings" || printf '%s\n' "$*" >> "$endings"; }
 descendants() { # process id
   for child in $(ps -o pid= --ppid "$1"); do
-    descendants "$child"
     echo "$child"
+    descendants "$child"
   done
 }
 end() {

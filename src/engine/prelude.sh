@@ -7,6 +7,9 @@ here=$1
 # shellcheck disable=SC2034 # for the tasks
 payload=$here/payload
 state=/var/lib/labctl
+# Programs are what takes time here, so what one of them can tell of all tasks is asked once: the checksums of what has
+# arrived. Files among it are called after theirs.
+arrived=$(cd "$payload" && sha256sum -- * 2>/dev/null)
 
 folders() { # a folder and those above it, where missing
   [ -n "$1" ] && [ ! -d "$1" ] || return 0
@@ -24,11 +27,6 @@ folder() { # mode, owner, path
   chown "$2" "$3"
   # With fewer digits chmod would leave a folder's set-group-ID bit as it is.
   chmod "00$1" "$3"
-}
-# Notes a file's hash with its stat signature, so that the next probe need not read it again.
-remember() { # sha256, path
-  # shellcheck disable=SC2154 # `signature` stands above this text: the stat format that probes use
-  printf '%s\t%s\n' "$1" "$(stat -c "$signature" -- "$2")" >> "$state/known"
 }
 # Files appear whole or not at all: a temporary name in the same folder, checked, then renamed. The name ends in
 # something that no program looks for: CNI reads every *.conflist of its folder, also the hidden ones.
@@ -49,34 +47,37 @@ begin() { # path; sets $temporary
 }
 put() { # mode, owner, sha256, source, path
   begin "$5"
-  install -m "$1" -o "${2%:*}" -g "${2#*:}" -- "$4" "$temporary"
-  if [ "$(sha256sum < "$temporary")" != "$3  -" ]; then
-    rm -f -- "$temporary"
-    echo "$5: what arrived has another checksum than what was sent"
-    return 1
-  fi
+  case $arrived in
+    *"$3  $3"*) ;;
+    *)
+      echo "$5: what arrived has another checksum than what was sent"
+      return 1
+      ;;
+  esac
+  install -m "$1" -o "${2%:*}" -g "${2#*:}" -- "$4" "$temporary" || torn
   mv -fT -- "$temporary" "$5"
-  remember "$3" "$5"
 }
-# A blob of the store, in its place: a hard link costs nothing; another file system gets a copy.
+torn() { # a copy that was not made to its end
+  rm -f -- "$temporary"
+  return 1
+}
+# A blob of the store, in its place: a hard link costs nothing; another file system gets a copy. Its hash is noted with
+# the stat signature of both names, so that the next probe need not read them again.
 link() { # mode, owner, sha256, path
   begin "$4"
   blob=$state/blobs/$3
   # All names of a file share its mode and owner, so where others have it otherwise this one has to be a copy.
   case $(stat -c '%h %a %U:%G' -- "$blob") in
-    "1 "* | *" $1 $2") ln -- "$blob" "$temporary" 2>/dev/null || cp -- "$blob" "$temporary" ;;
-    *) cp -- "$blob" "$temporary" ;;
+    "1 "* | *" $1 $2") ln -- "$blob" "$temporary" 2>/dev/null || cp -- "$blob" "$temporary" || torn ;;
+    *) cp -- "$blob" "$temporary" || torn ;;
   esac
   chown "$2" "$temporary"
   chmod "$1" "$temporary"
   # Two names of one file cannot be renamed over each other: then the link is there already.
-  if [ "$(stat -L -c %d:%i -- "$temporary" "$4" 2>/dev/null | uniq | wc -l)" = 1 ] && [ -e "$4" ]; then
-    rm -f -- "$temporary"
-  else
-    mv -fT -- "$temporary" "$4"
-  fi
-  remember "$3" "$4"
-  remember "$3" "$blob"
+  # shellcheck disable=SC3013 # POSIX has had -ef since 2024, and shells long before
+  if [ "$temporary" -ef "$4" ]; then rm -f -- "$temporary"; else mv -fT -- "$temporary" "$4"; fi
+  # shellcheck disable=SC2154 # `signature` stands above this text: the stat format that probes use
+  stat -c "$3	$signature" -- "$4" "$blob" >> "$state/known"
 }
 note_file() { # source, path
   begin "$2"
@@ -90,10 +91,41 @@ note() { # text, path
 # Said by a task that found nothing to change.
 same() { : > "$here/same"; }
 
+# How systemd sees a unit: sets $active, $enabled (empty when there is no such unit) and $stale.
+see() { # unit
+  active='' enabled='' stale=''
+  while IFS='=' read -r key value; do
+    case $key in
+      ActiveState) active=$value ;;
+      UnitFileState) enabled=$value ;;
+      NeedDaemonReload) stale=$value ;;
+    esac
+  done << END
+$(systemctl show -p ActiveState,UnitFileState,NeedDaemonReload -- "$1")
+END
+}
+# Takes up a unit file that systemd has not read yet.
+reread() {
+  [ "$stale" != yes ] || systemctl daemon-reload
+}
+# What is started at boot is nothing that systemd must know at once, but it must know it some time: `finish` tells it,
+# once for all units of a play, because it then reads every unit of the machine again.
+enable() { # unit
+  case $enabled in
+    enabled | static | generated | alias | indirect) return 0 ;;
+  esac
+  systemctl enable --quiet --no-reload -- "$1"
+  : > "$here/enabled"
+}
+# At the end of all tasks, however they went.
+finish() {
+  [ ! -e "$here/enabled" ] || systemctl daemon-reload
+}
+
 # Runs one task and says how it went, in lines that only this function writes: a task's own output goes to a file.
 run() { # number, unit whose journal explains a failure
   printf '@start %s\n' "$1"
-  rm -f "$here/same"
+  [ ! -e "$here/same" ] || rm -f "$here/same"
   ( set -e; "task_$1" ) > "$here/output" 2>&1 < /dev/null
   code=$?
   if [ "$code" -eq 0 ]; then
@@ -101,6 +133,7 @@ run() { # number, unit whose journal explains a failure
     return
   fi
   tail -n 20 "$here/output" | sed 's/^/@output /'
+  finish
   [ -z "$2" ] || journalctl -u "$2" -n 15 --no-pager -o short-iso 2>/dev/null | sed 's/^/@journal /'
   printf '@fail %s %s\n' "$1" "$code"
   exit 0

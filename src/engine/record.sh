@@ -1,11 +1,25 @@
 # The node record: one line for each thing that labctl makes or changes here, written before it is made, so that a
 # teardown knows of it even when the run was cut off in between.
 record=$state/record
+newline='
+'
+# As it was when this script began. What is in here needs no look; what is not may have been added since, by another play.
+begun=$newline$(cat "$record" 2>/dev/null)$newline
+recorded() { # lines; whether one of them is in the record
+  for line; do
+    case $begun in *"$newline$line$newline"*) return 0 ;; esac
+  done
+  for line; do
+    grep -qxF -e "$line" "$record" 2>/dev/null && return 0
+  done
+  return 1
+}
 made() {
-  grep -qxF -- "$*" "$record" 2>/dev/null || printf '%s\n' "$*" >> "$record"
+  recorded "$*" || printf '%s\n' "$*" >> "$record"
 }
 # The same for a line that holds what was found: only the first finding counts, later ones are our own work.
 found() { # kind and subject, what was found
+  case $begun in *"$newline$1 "*) return 0 ;; esac
   grep -qF -- "$1 " "$record" 2>/dev/null || printf '%s %s\n' "$1" "$2" >> "$record"
 }
 made_sysctl() { # key, value found, value wanted; what was so already is nobody's to put back
@@ -14,15 +28,13 @@ made_sysctl() { # key, value found, value wanted; what was so already is nobody'
 made_module() { # name
   [ -e "/sys/module/$(printf %s "$1" | tr - _)" ] || made "module $1"
 }
-made_unit() { # its name; with how it was before, because it may have been somebody's
+made_unit() { # its name, after `see`; with how it was before, because it may have been somebody's
   survey
-  grep -q "^unit $1 " "$record" && return
-  enabled=$(systemctl is-enabled "$1" 2>/dev/null || :)
-  found "unit $1" "${enabled:-none} $(systemctl is-active "$1" || :)"
+  found "unit $1" "${enabled:-none} ${active:-inactive}"
 }
 # What there is before the first unit of ours starts: the rules that other programs have, and what our units pull in.
 survey() {
-  grep -qx surveyed "$record" 2>/dev/null && return
+  recorded surveyed && return 0
   if command -v nft >/dev/null; then
     { nft list tables; nft list chains; } | awk '/^table/ {table = $2 " " $3; print "rules", table} /chain/ {print "rules", table, $2}' >> "$record"
   fi
@@ -39,7 +51,7 @@ leaves() { # path...
       /sys/class/net/*) ip link show "${path##*/}" >/dev/null 2>&1 || made "link ${path##*/}" ;;
       /proc/sys/* | /sys/*) [ ! -r "$path" ] || found "setting $path" "$(cat "$path")" ;;
       *)
-        if grep -qxF -e "tree $path" -e "contents $path" "$record" 2>/dev/null; then continue; fi
+        if recorded "tree $path" "contents $path"; then continue; fi
         if [ -d "$path" ]; then
           occupied "$path"
         elif [ ! -e "$path" ] && [ ! -L "$path" ]; then
@@ -56,19 +68,20 @@ above() { # a folder that a program will make, with those above it that are miss
   made "directory $1"
 }
 occupied() { # a folder of somebody's that we work in: its attributes come back, and when it is empty so it will be
-  if grep -qxF -e "directory $1" "$record" 2>/dev/null; then return; fi
+  if recorded "directory $1"; then return; fi
   found "attributes $1" "$(stat -L -c '%a %U:%G' -- "$1")"
   [ -n "$(ls -A -- "$1")" ] || made "contents $1"
 }
 claim() { # a file that is about to be written: ours, or somebody's whose copy is kept
-  case $1 in "$state"/*) return ;; esac
-  grep -qxF -e "file $1" -e "replaced $1" "$record" 2>/dev/null && return
-  if [ -e "$1" ] || [ -L "$1" ]; then
+  case $1 in "$state"/*) return 0 ;; esac
+  case $begun in *"${newline}file $1$newline"* | *"${newline}replaced $1$newline"*) return 0 ;; esac
+  if [ ! -e "$1" ] && [ ! -L "$1" ]; then
+    # It may be in there since then, and be gone again: a second line does no harm.
+    printf 'file %s\n' "$1" >> "$record"
+  elif ! recorded "file $1" "replaced $1"; then
     mkdir -p "$state/originals${1%/*}"
     cp -a -- "$1" "$state/originals$1"
     made "replaced $1"
-  else
-    made "file $1"
   fi
 }
 claim_lines() { # a file of somebody's that lines of ours are added to

@@ -37,6 +37,7 @@ pub fn script(changes: &[Change]) -> String {
         let unit = change.actions.unit.as_deref().unwrap_or_default();
         text.push_str(&format!("run {number} {}\n", quote(unit)));
     }
+    text.push_str("finish\n");
     // Notes of stat signatures only grow, and the newest are the ones that hold.
     text.push_str(
         "if [ \"$(wc -l < \"$state/known\" 2>/dev/null || echo 0)\" -gt 5000 ]; then\n  \

@@ -3,9 +3,10 @@
 //! Questions of all tasks are gathered, made unique, and rendered as one POSIX shell script that writes nothing to
 //! the node. Its output is a line an answer, tab-separated, because a path or a unit can hold almost anything else.
 //!
-//! Hashing hundreds of megabytes of binaries on every run would be slow, so a file whose stat signature (inode, size,
-//! modification and change time) is the one that labctl noted when it wrote the file keeps the hash noted then, just as
-//! git's index does. Any write, rename or chmod changes the signature, and the file is hashed again.
+//! Hashing hundreds of megabytes of binaries on every run would be slow, so a large file whose stat signature (inode,
+//! size, modification and change time) is the one that labctl noted when it wrote the file keeps the hash noted then,
+//! just as git's index does. Any write, rename or chmod changes the signature, and the file is hashed again. Small files
+//! have no notes: to hash all of them is faster than to start a program for each when it is written.
 //!
 //! A plan shows what a change does to a text, and the old text has to come with the same round trip. The node is told
 //! which hash is wanted, so a file that has it costs nothing more than its line, and only one that differs is sent.
@@ -170,28 +171,41 @@ fn look_at(paths: &BTreeMap<&str, (bool, &str)>) -> String {
         })
         .collect();
     // What is wanted is taken along in the order of the paths: stat keeps it, and passes over what is missing. A file
-    // whose noted hash is the wanted one is the usual case, and costs one look into the notes.
+    // whose noted hash is the wanted one costs one look into the notes; those without a note are hashed by one program.
     format!(
         r#"end='
 '
-known=$end$(cat {KNOWN_FILE} 2>/dev/null)$end
+known=
+[ ! -e {KNOWN_FILE} ] || known=$end$(cat {KNOWN_FILE})$end
 want='{wanted}'
+show() {{ printf 'other\t%s\t' "$1"; base64 -w0 < "$1"; echo; }}
 set --{words}
-stat -c '{SIGNATURE}' -- "$@" 2>/dev/null | while IFS= read -r line; do
+stat -c '{SIGNATURE}' -- "$@" 2>/dev/null | {{
+texts=$end unknown=
+while IFS= read -r line; do
   printf 'path\t%s\n' "$line"
   case $line in "regular "*) ;; *) continue ;; esac
   path=/${{line#*|/}}
   while [ $# -gt 1 ] && [ "$1" != "$path" ]; do shift; want=${{want#* }}; done
-  this=${{want%% *}}; hash=
-  case $known in
-    *"$end${{this#?}}	$line$end"*) printf 'hash\t%s  %s\n' "${{this#?}}" "$path"; continue ;;
-    *"	$line$end"*) grep -F -e "	$line" {KNOWN_FILE} | sed 's/^/known\t/' ;;
-    *) hash=$(sha256sum < "$path") && printf 'hash\t%s  %s\n' "${{hash%% *}}" "$path" ;;
-  esac
-  case $this in t*) [ "${{hash%% *}}" != "${{this#?}}" ] || continue ;; *) continue ;; esac
+  this=${{want%% *}}; may=no
   mode=${{line#*|}}; mode=${{mode%%|*}}; size=${{line#*|*|*|}}; size=${{size%%|*}}
-  case $mode in *[4567]) [ "$size" -gt {LONGEST_TEXT} ] || {{ printf 'other\t%s\t' "$path"; base64 -w0 < "$path"; echo; }} ;; esac
+  case $this$mode in t*[4567]) [ "$size" -gt {LONGEST_TEXT} ] || may=show ;; esac
+  case $known in
+    *"$end${{this#?}}	$line$end"*) printf 'hash\t%s  %s\n' "${{this#?}}" "$path" ;;
+    *"	$line$end"*) grep -F -e "	$line" {KNOWN_FILE} | sed 's/^/known\t/'; [ $may = no ] || show "$path" ;;
+    *) unknown=$unknown$path$end; [ $may = no ] || texts="$texts$path	${{this#?}}$end" ;;
+  esac
 done
+set -f; IFS=$end; set -- $unknown
+[ $# = 0 ] || sha256sum -- "$@" 2>/dev/null | while IFS= read -r line; do
+  # It begins with a backslash when the name has one, and then there are two of them.
+  case $line in \\*) line=$(printf '%s\n' "${{line#?}}" | sed 's/\\\\/\\/g') ;; esac
+  printf 'hash\t%s\n' "$line"
+  path=/${{line#*/}}
+  case $texts in *"$end$path	${{line%% *}}$end"*) ;; *"$end$path	"*) show "$path" ;; esac
+done
+set +f; unset IFS
+}}
 "#
     )
 }

@@ -130,9 +130,7 @@ impl State for Unit {
 
     fn actions(&self, facts: &Facts) -> Actions {
         let name = quote(&self.name);
-        let mut script = format!(
-            "if [ \"$(systemctl show -p NeedDaemonReload --value {name})\" = yes ]; then systemctl daemon-reload; fi\n"
-        );
+        let mut script = format!("see {name}\nreread\n");
         // systemctl would also turn old init scripts' links on and off, and nothing turns them back as they were.
         script.push_str("export SYSTEMCTL_SKIP_SYSV=1\n");
         if self.enabled || self.started {
@@ -143,9 +141,7 @@ impl State for Unit {
             script.push_str(&format!("leaves {}\n", leaves.join(" ")));
         }
         if self.enabled {
-            script.push_str(&format!(
-                "systemctl is-enabled --quiet {name} 2>/dev/null || systemctl enable --quiet {name}\n"
-            ));
+            script.push_str(&format!("enable {name}\n"));
         } else {
             script.push_str(&format!("systemctl disable --quiet {name} 2>/dev/null || :\n"));
         }
@@ -159,7 +155,10 @@ impl State for Unit {
                     OnChange::Reload => "reload-or-restart",
                 };
                 // A unit that crashed too often refuses to start until its failures are forgotten.
-                script.push_str(&format!("systemctl reset-failed {name} 2>/dev/null || :\nsystemctl {verb} {name}\n"));
+                script.push_str(&format!(
+                    "[ \"$active\" = inactive ] || systemctl reset-failed {name} 2>/dev/null || :\n\
+                     systemctl {verb} {name}\n"
+                ));
                 let payload = format!("fingerprint-{}", self.name);
                 script.push_str(&format!("note_file \"$payload/{payload}\" {}\n", quote(&record)));
                 payloads.push((payload, self.fingerprint().into_bytes()));

@@ -114,8 +114,8 @@ pub(super) fn known_host(node: &str, host_key: &str) -> String {
     format!("{node} {host_key}\n")
 }
 
-/// The node's side of getting blobs from another.
-fn fetching(folder: &str, giver: &str, peer: &Peer, form: &str, blobs: &[Blob]) -> String {
+/// The node's side of getting blobs from another; `keeps`: whether others will ask for them.
+fn fetching(folder: &str, keeps: bool, giver: &str, peer: &Peer, form: &str, blobs: &[Blob]) -> String {
     let request = blobs.iter().fold(form.to_owned(), |request, blob| format!("{request} {}", blob.sha256));
     // Silence is found out in ten seconds, because another node, or this machine, could send meanwhile. Most processors
     // do AES in hardware, and then it is several times faster than OpenSSH's first choice.
@@ -125,28 +125,31 @@ fn fetching(folder: &str, giver: &str, peer: &Peer, form: &str, blobs: &[Blob]) 
          -o GlobalKnownHostsFile=/dev/null -o HostKeyAlias={giver} -o ConnectTimeout=5 -o ServerAliveInterval=3 \
          -o ServerAliveCountMax=3 -o Compression=no -o LogLevel=ERROR \
          -c aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes128-ctr -p {port} -l {user} {address} '{request}' | receive\n",
-        receive = receiver(Some(folder)),
+        receive = receiver(Some(folder).filter(|_| keeps)),
         port = peer.port,
         user = quote(&peer.user),
         address = peer.address,
     )
 }
 
-/// Has a node get blobs from another. `on_arrival` hears of each that has arrived.
+/// Has a node get blobs from another, and keep them as they came where `keeps` says so. `on_arrival` hears of each that has arrived.
 ///
 /// # Errors
 /// When not all of them arrive.
 pub(super) async fn fetch(
     inbox: &Inbox,
     gate: &str,
+    keeps: bool,
     giver: &str,
     peer: &Peer,
     blobs: &[Blob],
     on_arrival: &(dyn Fn(&Blob) + Sync),
 ) -> Result<(), TransportError> {
     let (lines, heard) = mpsc::unbounded_channel();
-    let either =
-        format!("form=raw\ncommand -v zstd > /dev/null && form=zst\n{}", fetching(gate, giver, peer, "'$form'", blobs));
+    let either = format!(
+        "form=raw\ncommand -v zstd > /dev/null && form=zst\n{}",
+        fetching(gate, keeps, giver, peer, "'$form'", blobs)
+    );
     let exec = Exec::new(either, patience(blobs)).lines(lines);
     let (output, missing) =
         tokio::join!(inbox.transport.exec(exec), listen(inbox, blobs, Some(giver), heard, None, on_arrival));
@@ -168,7 +171,7 @@ mod tests {
     fn a_node_asks_for_checksums_of_a_host_that_was_seen_and_with_no_key_but_the_runs() {
         let peer = Peer { address: Ipv4Addr::new(192, 0, 2, 7), port: 2222, user: "ops".into() };
         let blob = Blob { sha256: "ab".repeat(32), size: 1, source: "/b".into(), name: "b".into() };
-        let text = fetching("/var/lib/labctl/runs/7.x", "worker-0", &peer, "zst", &[blob.clone(), blob]);
+        let text = fetching("/var/lib/labctl/runs/7.x", true, "worker-0", &peer, "zst", &[blob.clone(), blob]);
         assert!(text.contains(&format!("'zst {0} {0}'", "ab".repeat(32))), "{text}");
         for option in ["StrictHostKeyChecking=yes", "HostKeyAlias=worker-0", "IdentityAgent=none", "-F none"] {
             assert!(text.contains(option), "{option}");

@@ -132,6 +132,15 @@ impl Ledger {
         gave_up
     }
 
+    /// Whether somebody lacks any of these and is not getting it yet, so that who gets it now will be asked for it.
+    pub fn more_to_come(&self, blobs: &[usize]) -> bool {
+        self.nodes.iter().any(|node| {
+            let waits = |blob: &usize| blobs.contains(blob);
+            let gets = |blob: &usize| node.getting.as_ref().is_some_and(|transfer| transfer.blobs.contains(blob));
+            node.member.needs.iter().any(|blob| waits(blob) && !gets(blob))
+        })
+    }
+
     /// Nothing can be sent to a node any more, and it is not asked to give.
     pub fn lost(&mut self, node: usize) {
         let member = &mut self.nodes[node].member;
@@ -294,6 +303,19 @@ mod tests {
         assert!((0..4).all(|node| ledger.nodes[node].member.needs.is_empty()));
         let in_vain = all.iter().filter(|transfer| transfer.from != From::Workstation).count();
         assert!(in_vain <= 4 * STRIKES, "{in_vain} attempts");
+    }
+
+    #[test]
+    fn the_last_ones_to_get_something_are_not_asked_for_it() {
+        let mut ledger = Ledger::new(vec![90 * MEGABYTE], vec![member(&[0]); 3]);
+        let [first] = ledger.next().try_into().expect("one transfer");
+        assert!(ledger.more_to_come(&first.blobs));
+        ledger.arrived(first.to, 0);
+        ledger.ended(first.to, true);
+        assert_eq!(ledger.next().len(), 2);
+        assert!(!ledger.more_to_come(&[0]), "both others are getting it");
+        ledger.ended(2, false);
+        assert!(ledger.more_to_come(&[0]), "one of them in vain");
     }
 
     #[test]

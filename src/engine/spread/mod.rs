@@ -285,6 +285,7 @@ impl Swarm {
             From::Node(giver) => Some((self.nodes[giver].name.clone(), self.nodes[giver].peer.clone())),
         };
         let (packer, forks) = (self.packer.clone(), self.run.forks.clone());
+        let keeps = self.ledger.more_to_come(&transfer.blobs);
         async move {
             let Some(inbox) = inbox else { return (transfer, Ok(())) };
             let _permit = forks.acquire_owned().await;
@@ -292,8 +293,8 @@ impl Swarm {
                 let _ = news.send((to, numbers[&blob.sha256]));
             };
             let result = match (&giver, &folder) {
-                (Some((name, peer)), Some(folder)) => fetch(&inbox, folder, name, peer, &blobs, &on_arrival).await,
-                _ => send(&inbox, &blobs, &packer, folder.as_deref(), &on_arrival).await,
+                (Some((name, peer)), Some(gate)) => fetch(&inbox, gate, keeps, name, peer, &blobs, &on_arrival).await,
+                _ => send(&inbox, &blobs, &packer, folder.as_deref().filter(|_| keeps), &on_arrival).await,
             };
             (transfer, result)
         }

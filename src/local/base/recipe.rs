@@ -15,6 +15,7 @@ pub(super) const PACKAGES: &[&str] = &[
     "iptables",
     "nftables",
     "conntrack",
+    "curl",
     "ipset",
     "socat",
     "kmod",
