@@ -220,7 +220,7 @@ machine() { # name, address, number
 
 # A bundle with one file of so many million bytes, of the real bundle's programs: they compress as programs do.
 payload() { # million bytes
-  bundle=$work/bundle
+  bundle=$work/bundle-$1
   mkdir "$bundle"
   (cd "$sources/bundle/bin" && cat kube-apiserver kube-controller-manager kubelet kube-scheduler kubectl) |
     head -c "${1}000000" > "$bundle/payload"

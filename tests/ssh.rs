@@ -323,7 +323,7 @@ async fn sudo_in_the_way_is_explained() {
         let host_key = key(Algorithm::Ed25519);
         let options = Options::new(&host_key, &workstation.login).answering(move |line| {
             let said = Answer::Said { stdout: String::new(), stderr: stderr.into(), code, status_first: false };
-            line.starts_with("sudo -n ").then_some(said)
+            line.starts_with("sudo -n sh -c '").then_some(said)
         });
         let server = options.start().await;
         workstation.knows("", server.address.port(), &host_key);

@@ -28,8 +28,9 @@ folder() { # mode, owner, path
   # With fewer digits chmod would leave a folder's set-group-ID bit as it is.
   chmod "00$1" "$3"
 }
-# Files appear whole or not at all: a temporary name in the same folder, checked, then renamed. The name ends in
-# something that no program looks for: CNI reads every *.conflist of its folder, also the hidden ones.
+# Files appear whole or not at all: what has arrived is checked, copied to a temporary name in the same folder, and
+# renamed when the copy was made to its end. The name ends in something that no program looks for: CNI reads every
+# *.conflist of its folder, also the hidden ones.
 begin() { # path; sets $temporary
   if [ -d "$1" ] && [ ! -L "$1" ]; then
     echo "$1 is a folder, and a file is wanted there"
@@ -103,23 +104,29 @@ see() { # unit
   done << END
 $(systemctl show -p ActiveState,UnitFileState,NeedDaemonReload -- "$1")
 END
+  [ -n "$active" ] || return 1
 }
-# Takes up a unit file that systemd has not read yet.
-reread() {
-  [ "$stale" != yes ] || systemctl daemon-reload
+# Has systemd take up unit files that it has not read yet; then it may see the unit differently.
+reread() { # unit, after `see`
+  [ "$stale" = yes ] || return 0
+  systemctl daemon-reload
+  rm -f "$here/enabled"
+  see "$1"
 }
 # What is started at boot is nothing that systemd must know at once, but it must know it some time: `finish` tells it,
-# once for all units of a play, because it then reads every unit of the machine again.
-enable() { # unit
+# because it then reads every unit of the machine again. (From version 255 on it asks for that at the next unit.)
+enable() { # unit, after `see`
   case $enabled in
     enabled | static | generated | alias | indirect) return 0 ;;
   esac
   systemctl enable --quiet --no-reload -- "$1"
   : > "$here/enabled"
 }
-# At the end of all tasks, however they went.
+# At the end of all tasks, of one that fails too, and before one that waits.
 finish() {
-  [ ! -e "$here/enabled" ] || systemctl daemon-reload
+  [ -e "$here/enabled" ] || return 0
+  rm -f "$here/enabled"
+  systemctl daemon-reload
 }
 
 # Runs one task and says how it went, in lines that only this function writes: a task's own output goes to a file.

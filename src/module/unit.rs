@@ -130,7 +130,7 @@ impl State for Unit {
 
     fn actions(&self, facts: &Facts) -> Actions {
         let name = quote(&self.name);
-        let mut script = format!("see {name}\nreread\n");
+        let mut script = format!("see {name}\nreread {name}\n");
         // systemctl would also turn old init scripts' links on and off, and nothing turns them back as they were.
         script.push_str("export SYSTEMCTL_SKIP_SYSV=1\n");
         if self.enabled || self.started {

@@ -31,7 +31,7 @@ impl State for Wait {
         // nothing, so the task is reported as unchanged however long it took.
         let seconds = self.timeout.as_secs().max(1);
         let script = format!(
-            "same\nend=$(($(date +%s) + {seconds}))\nuntil timeout 15 sh -c {until} >\"$payload/check\" 2>&1; do\n  \
+            "same\nfinish\nend=$(($(date +%s) + {seconds}))\nuntil timeout 15 sh -c {until} >\"$payload/check\" 2>&1; do\n  \
              if [ \"$(date +%s)\" -ge $end ]; then cat \"$payload/check\"; echo 'not so within {seconds} s'; exit 1; fi\n  \
              sleep 0.2\ndone\n",
             until = quote(&self.until)
