@@ -14,6 +14,9 @@ use tempfile::TempPath;
 /// How many files are on their way to the disk at the same time.
 const AT_A_TIME: usize = 16;
 
+/// From so many files on it is faster to bring to the disk all that its file system has under way, once.
+const MANY: usize = 32;
+
 /// Where labctl keeps what can be had again: releases, the base image of local nodes.
 ///
 /// `LABCTL_CACHE`, or `labctl` in the user's cache folder.
@@ -95,7 +98,7 @@ impl LabDirectory {
     /// # Errors
     /// As the file system has them; an existing file is then as it was.
     pub fn write_private(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        self.prepare_private(path, content)?.persist(path)?;
+        self.prepare_private(path, content, true)?.persist(path)?;
         Ok(())
     }
 
@@ -104,32 +107,43 @@ impl LabDirectory {
     /// A disk takes little longer for many files at a time than for one, and a large lab has thousands of them.
     ///
     /// # Errors
-    /// As the file system has them, with the file; all files before it are written then, and none after it.
+    /// As the file system has them, with the file. None is written when one of them cannot be prepared; when one cannot
+    /// be put in its place, those before it are written, and none after it.
     pub fn write_all_private(&self, files: &[(PathBuf, &[u8])]) -> Result<(), (PathBuf, io::Error)> {
+        let each = files.len() <= MANY;
+        let mut prepared: Vec<TempPath> = Vec::with_capacity(files.len());
         for part in files.chunks(AT_A_TIME) {
-            let prepared: Vec<io::Result<TempPath>> = thread::scope(|scope| {
+            let written: Vec<io::Result<TempPath>> = thread::scope(|scope| {
                 let threads: Vec<_> = part
                     .iter()
-                    .map(|(path, content)| scope.spawn(move || self.prepare_private(path, content)))
+                    .map(|(path, content)| scope.spawn(move || self.prepare_private(path, content, each)))
                     .collect();
                 let lost = || Err(io::Error::other("the thread that wrote it was lost"));
                 threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| lost())).collect()
             });
-            for ((path, _), prepared) in part.iter().zip(prepared) {
-                let written = prepared.and_then(|prepared| Ok(prepared.persist(path)?));
-                written.map_err(|error| (path.clone(), error))?;
+            for ((path, _), written) in part.iter().zip(written) {
+                prepared.push(written.map_err(|error| (path.clone(), error))?);
             }
+        }
+        if !each {
+            let synced = fs::File::open(&self.root).and_then(|root| Ok(rustix::fs::syncfs(root)?));
+            synced.map_err(|error| (self.root.clone(), error))?;
+        }
+        for ((path, _), prepared) in files.iter().zip(prepared) {
+            prepared.persist(path).map_err(|error| (path.clone(), error.error))?;
         }
         Ok(())
     }
 
-    /// The content of a file, on the disk but under another name that is removed unless it is persisted.
-    fn prepare_private(&self, path: &Path, content: &[u8]) -> io::Result<TempPath> {
+    /// The content of a file, under another name that is removed unless it is persisted; on the disk where `synced`.
+    fn prepare_private(&self, path: &Path, content: &[u8], synced: bool) -> io::Result<TempPath> {
         let folder = path.parent().unwrap_or(&self.root);
         self.make_folder(folder)?;
         let mut file = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o600)).tempfile_in(folder)?;
         file.write_all(content)?;
-        file.as_file().sync_all()?;
+        if synced {
+            file.as_file().sync_all()?;
+        }
         Ok(file.into_temp_path())
     }
 }

@@ -13,6 +13,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use labctl::cluster::{Cluster, Node};
 use labctl::engine::apply::{Applied, apply};
@@ -144,9 +145,11 @@ fn place(events: &[Event], is: impl Fn(&Event) -> bool) -> usize {
 }
 
 /// What a run over `crowd` adds to this process: open files and bytes of memory.
+#[allow(clippy::print_stdout, reason = "how long it took is worth a line, and no reason to fail")]
 async fn cost(crowd: &Crowd, alive: usize) -> (usize, usize, Went) {
-    let before = (open_files(), memory());
+    let (before, began) = ((open_files(), memory()), Instant::now());
     let went = crowd.run().await;
+    println!("{alive} nodes, both sides in one process, in {:?}", began.elapsed());
     assert!(went.applied.ok);
     assert_eq!((went.connections.len(), went.facts.len(), went.applied.changed.len()), (alive, alive, alive));
     let trips: u64 = went.connections.values().map(|node| node.traffic().round_trips.load(Ordering::Relaxed)).sum();
