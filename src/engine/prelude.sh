@@ -7,9 +7,6 @@ here=$1
 # shellcheck disable=SC2034 # for the tasks
 payload=$here/payload
 state=/var/lib/labctl
-# Programs are what takes time here, so what one of them can tell of all tasks is asked once: the checksums of what has
-# arrived. Files among it are called after theirs.
-arrived=$(cd "$payload" && sha256sum -- * 2>/dev/null)
 
 folders() { # a folder and those above it, where missing
   [ -n "$1" ] && [ ! -d "$1" ] || return 0
@@ -28,9 +25,8 @@ folder() { # mode, owner, path
   # With fewer digits chmod would leave a folder's set-group-ID bit as it is.
   chmod "00$1" "$3"
 }
-# Files appear whole or not at all: what has arrived is checked, copied to a temporary name in the same folder, and
-# renamed when the copy was made to its end. The name ends in something that no program looks for: CNI reads every
-# *.conflist of its folder, also the hidden ones.
+# Files appear whole or not at all: a temporary name in the same folder, checked, then renamed. The name ends in
+# something that no program looks for: CNI reads every *.conflist of its folder, also the hidden ones.
 begin() { # path; sets $temporary
   if [ -d "$1" ] && [ ! -L "$1" ]; then
     echo "$1 is a folder, and a file is wanted there"
@@ -48,17 +44,14 @@ begin() { # path; sets $temporary
 }
 put() { # mode, owner, sha256, source, path
   begin "$5"
-  case $arrived in
-    *"$3  $3"*) ;;
-    *)
-      echo "$5: what arrived has another checksum than what was sent"
-      return 1
-      ;;
-  esac
   install -m "$1" -o "${2%:*}" -g "${2#*:}" -- "$4" "$temporary" || torn
+  if [ "$(sha256sum < "$temporary")" != "$3  -" ]; then
+    echo "$5: what arrived has another checksum than what was sent"
+    torn
+  fi
   mv -fT -- "$temporary" "$5"
 }
-torn() { # a copy that was not made to its end
+torn() { # a copy that is not whole
   rm -f -- "$temporary"
   return 1
 }

@@ -132,7 +132,8 @@ fn fetching(folder: &str, keeps: bool, giver: &str, peer: &Peer, form: &str, blo
     )
 }
 
-/// Has a node get blobs from another, and keep them as they came where `keeps` says so. `on_arrival` hears of each that has arrived.
+/// Has a node get blobs from another, and keep them as they came where `keeps` says so. `on_arrival` hears of each that
+/// has arrived.
 ///
 /// # Errors
 /// When not all of them arrive.
