@@ -121,6 +121,27 @@ fn tasks_are_repeated_for_peers_and_left_out_where_a_condition_is_false() {
 }
 
 #[test]
+fn a_run_waits_for_and_labels_only_the_workers_that_limit_names() {
+    let ready = |limit: &[&str]| {
+        let mut workshop = Workshop::new(labs::sandbox());
+        workshop.artefacts.limit = limit.iter().map(|&name| name.to_owned()).collect();
+        let playbook = standard::find("up", None).expect("a playbook");
+        let plays = workshop.expand(&playbook).expect("a plan");
+        let play = plays.into_iter().find(|play| play.name == "ready").expect("a play that waits");
+        play.nodes.into_iter().flat_map(|on| on.tasks).collect::<Vec<_>>()
+    };
+    let titles = |limit: &[&str]| ready(limit).into_iter().map(|task| task.title).collect::<Vec<_>>();
+    let (wait, dns) = ("wait for every worker to be Ready", "wait for the cluster's DNS to be available");
+    assert_eq!(titles(&[]), [wait, "labels of worker-0", dns]);
+    assert_eq!(titles(&["controller-0", "worker-0"]), [wait, "labels of worker-0", dns]);
+    assert_eq!(titles(&["controller-0", "worker-1"]), [wait, dns], "worker-0 has labels and is left out");
+    assert_eq!(titles(&["controller-0"]), [""; 0], "without a worker nothing becomes Ready, and DNS has no node");
+    let Desired::Wait(waiting) = &ready(&["controller-0", "worker-1"])[0].desired else { panic!("a wait") };
+    assert!(waiting.until.contains("node/worker-1") && waiting.until.contains("= 1 ||"), "{}", waiting.until);
+    assert!(!waiting.until.contains("worker-0"), "{}", waiting.until);
+}
+
+#[test]
 fn what_cannot_be_worked_out_names_play_task_and_node() {
     let workshop = Workshop::new(labs::sandbox());
     for (tasks, why) in [

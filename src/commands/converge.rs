@@ -48,7 +48,7 @@ pub async fn bring_up(
     working: Working,
 ) -> Result<Outcome, Stop> {
     let bundle = bundle(cluster, &working.events).await?;
-    let desired = desired_kept(cluster, playbook, bundle, sources, &working.events)?;
+    let desired = desired_kept(cluster, playbook, bundle, sources, &global.limit, &working.events)?;
     start_local_nodes(cluster, &working.events).await?;
     let nodes = limited(cluster, &global.limit)?;
     let known = roster::read(&lab_of(cluster));
@@ -69,7 +69,7 @@ pub async fn play(args: &Play, global: &Global, reporter: &Reporter) -> Result<E
     let report = under_lock(&format!("play {}", playbook.name), &cluster, global, reporter, |working| async {
         let (run, events) = (working.run, working.events);
         let bundle = bundle(&cluster, &events).await?;
-        let desired = desired_kept(&cluster, &playbook, bundle, &args.sources, &events)?;
+        let desired = desired_kept(&cluster, &playbook, bundle, &args.sources, &global.limit, &events)?;
         converge(&cluster, desired, global, &run).await
     })
     .await?;
@@ -94,7 +94,7 @@ pub async fn plan(args: &Converge, global: &Global, reporter: &Reporter) -> Resu
     });
     let planned = async {
         let bundle = bundle_planned(&cluster, &events).await?;
-        let workshop = workshop_planned(&cluster, bundle, &args.sources, &events)?;
+        let workshop = workshop_planned(&cluster, bundle, &args.sources, &events)?.limited(&global.limit);
         let desired = select(workshop.expand(&playbook, &cluster)?, &nodes);
         let stopped = stopped_local_nodes(&cluster);
         for (node, made) in &stopped {

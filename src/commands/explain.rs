@@ -16,7 +16,7 @@ pub fn explain(args: &Explain, global: &Global, reporter: &Reporter) -> Result<E
     for name in &args.play {
         known(name, "play", "of this playbook", playbook.plays.iter().map(|play| play.name.as_str()))?;
     }
-    let workshop = workshop_in_memory(&cluster, outlook(&cluster, reporter)?, &args.sources)?;
+    let workshop = workshop_in_memory(&cluster, outlook(&cluster, reporter)?, &args.sources)?.limited(&global.limit);
     let plays = workshop.expand(&playbook, &cluster)?;
     print(reporter, &explained(&plays, &nodes, |play| args.play.is_empty() || args.play.contains(&play.name)))
 }

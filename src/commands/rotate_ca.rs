@@ -123,7 +123,7 @@ async fn play(
     working: &Working,
 ) -> Result<Outcome, Stop> {
     let bundle = bundle(cluster, &working.events).await?;
-    let desired = desired_kept(cluster, playbook, bundle, &args.sources, &working.events)?;
+    let desired = desired_kept(cluster, playbook, bundle, &args.sources, &[], &working.events)?;
     converge(cluster, desired, global, &working.run).await
 }
 

@@ -44,7 +44,8 @@ impl Workshop {
         let signer = pki.require(store::SERVICE_ACCOUNT_KEY).map_err(Stop::failed)?;
         let token_key = issue::key_id(&String::from_utf8_lossy(signer)).map_err(Stop::failed)?;
         let (images, versions) = (images.collect(), versions.collect());
-        let artefacts = Artefacts { images, versions, token_key, encryption_key, restore: None, leaving: None };
+        let artefacts =
+            Artefacts { images, versions, token_key, encryption_key, restore: None, leaving: None, limit: Vec::new() };
         Ok(Self { pki, kubeconfigs, bundle, renderer, artefacts, handed: BTreeMap::new() })
     }
 
@@ -60,6 +61,12 @@ impl Workshop {
             handed: &self.handed,
         };
         expand(playbook, &materials).map_err(Stop::bad)
+    }
+
+    /// The same for a run that is for the nodes that `--limit` names.
+    pub fn limited(mut self, limit: &[String]) -> Self {
+        self.artefacts.limit = limit.to_vec();
+        self
     }
 
     /// The same with a snapshot of etcd to give back to the nodes.
@@ -145,13 +152,14 @@ pub fn desired_kept(
     playbook: &Playbook,
     bundle: Bundle,
     sources: &Sources,
+    limit: &[String],
     events: &Events,
 ) -> Result<Vec<DesiredPlay>, Stop> {
     let (step, started) = ("certificates".to_owned(), Instant::now());
     events.emit(Event::StepStarted { step: step.clone() });
     let lab = lab_of(cluster);
     let ensured = store::ensure(cluster, &lab, now()).map_err(Stop::failed)?;
-    let workshop = Workshop::new(ensured.pki.clone(), bundle, sources, cluster)?;
+    let workshop = Workshop::new(ensured.pki.clone(), bundle, sources, cluster)?.limited(limit);
     let desired = workshop.expand(playbook, cluster)?;
     ensured.save(&lab).map_err(Stop::failed)?;
     tell_issued(&ensured.issued, events);

@@ -21,6 +21,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("workers", "the nodes with the role worker"),
     ("loadbalancers", "the nodes with the role loadbalancer"),
     ("clients", "the nodes with the role client"),
+    ("limit", "the names of the nodes that the run is for: all of them, unless --limit names some"),
     ("leaving", "the node that is taken out of the lab, in the playbook that does it: also gone, forced"),
     ("local", "whether labctl made the nodes on this machine, as containers"),
     ("images", "references of the bundle's images by name: images.pause, images.coredns"),
@@ -45,6 +46,8 @@ pub struct Artefacts {
     pub restore: Option<Restore>,
     /// The node that is being taken out of the lab, if one is.
     pub leaving: Option<Leaving>,
+    /// The names that `--limit` gives; empty for all nodes.
+    pub limit: Vec<String>,
 }
 
 /// A snapshot of etcd that nodes are given back.
@@ -85,6 +88,7 @@ impl fmt::Debug for Artefacts {
             .field("encryption_key", &"(secret)")
             .field("restore", &self.restore)
             .field("leaving", &self.leaving)
+            .field("limit", &self.limit)
             .finish()
     }
 }
@@ -125,6 +129,9 @@ impl Context {
         variables.insert("workers", &with_role(Role::Worker));
         variables.insert("loadbalancers", &with_role(Role::Loadbalancer));
         variables.insert("clients", &with_role(Role::Client));
+        let in_limit = |node: &&Node| artefacts.limit.is_empty() || artefacts.limit.contains(&node.name);
+        let names: Vec<&str> = cluster.nodes.iter().filter(in_limit).map(|node| node.name.as_str()).collect();
+        variables.insert("limit", &names);
         // Absent where no node leaves, like `peer`.
         if let Some(leaving) = &artefacts.leaving {
             variables.insert("leaving", leaving);

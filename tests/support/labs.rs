@@ -66,6 +66,7 @@ pub fn artefacts() -> Artefacts {
             sha256: "aa".repeat(32),
         }),
         leaving: None,
+        limit: Vec::new(),
     }
 }
 
