@@ -32,7 +32,7 @@ check: ## Formatting and lints
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --quiet
-	cat src/engine/prelude.sh src/engine/record.sh | shellcheck -s sh -
+	cat src/engine/prelude.sh src/engine/record.sh src/node/sets.sh | shellcheck -s sh -
 	shellcheck -s sh src/engine/spread/gate.sh tests/prerequisites tests/get-bundle
 	shellcheck -s sh -x -e SC2016 benches/lib.sh benches/run benches/peers benches/report benches/*/row benches/*/*/issue benches/cold-up/by-hand
 	shellcheck tests/bundle/build

@@ -237,7 +237,9 @@ fn applies(renderer: &Renderer, task: &Value, node: &Node, context: &Context) ->
 fn peers<'a>(cluster: &'a Cluster, node: &Node, task: &Value) -> Vec<Option<&'a Node>> {
     let is_worker = |other: &Node| other.roles.iter().any(|role| role.to_string() == "worker");
     let nodes = cluster.nodes.iter();
-    match task["task"]["each"].as_str() {
+    let task = &task["task"];
+    let of_a_set = ["hosts", "routes"].iter().find_map(|set| task[*set]["each"].as_str());
+    match task["each"].as_str().or(of_a_set) {
         None => vec![None],
         Some("nodes") => nodes.map(Some).collect(),
         Some("workers") => nodes.filter(|other| is_worker(other)).map(Some).collect(),

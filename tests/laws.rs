@@ -10,7 +10,7 @@ use labctl::module::probe::{PathFact, UnitFact, parse, unit_record};
 use labctl::module::unit::{OnChange, Unit, Used};
 use labctl::module::{Desired, Facts, Question, State, quote};
 use labctl::module::{
-    command, directory, hosts_entry, image, kernel_module, kubectl_apply, package, route, sysctl, wait,
+    command, directory, hosts, image, kernel_module, kubectl_apply, package, routes, set::Set, sysctl, wait,
 };
 use labctl::plan::{DesiredNode, DesiredPlay, DesiredTask, diff::plan};
 use labctl::playbook::Strategy as PlayStrategy;
@@ -28,6 +28,11 @@ fn content() -> impl Strategy<Value = Content> {
         Content::Blob(Blob { sha256, size: 1, source: "/x".into(), name })
     });
     prop_oneof![vec(any::<u8>(), 0..4).prop_map(Content::inline), blob]
+}
+
+/// A network of this length within 10.0.0.0/8.
+fn net(length: u8) -> ipnet::Ipv4Net {
+    ipnet::Ipv4Net::new([10, 0, 0, 0].into(), length).expect("a network")
 }
 
 fn desired() -> impl Strategy<Value = Desired> {
@@ -59,12 +64,17 @@ fn desired() -> impl Strategy<Value = Desired> {
         ("[ab-]{2}", path())
             .prop_map(|(name, provides)| Desired::KernelModule(kernel_module::KernelModule { name, provides })),
         vec(wanted, 1..3).prop_map(|names| Desired::Package(package::Package { names })),
-        (address.clone(), 0..=32_u8, address.clone()).prop_map(|(to, length, via)| {
-            let to = ipnet::Ipv4Net::new(to, length).expect("a network");
-            Desired::Route(route::Route { to, via })
+        (btree_map(8..=32_u8, address.clone(), 1..4), proptest::option::of(0..2_usize)).prop_map(|(routes, own)| {
+            let within = "10.0.0.0/8".parse().expect("a network");
+            let route = |(length, via)| routes::Route { to: net(length), via };
+            let routes: Vec<_> = routes.into_iter().map(route).collect();
+            let own = own.filter(|_| routes.len() > 2);
+            Desired::Routes(routes::Routes { within, routes: Set::new(routes).without(own) })
         }),
-        (address, "[ab]{1,2}(\\.[ab])?")
-            .prop_map(|(address, name)| Desired::HostsEntry(hosts_entry::HostsEntry { address, name })),
+        (btree_map("[ab]{1,2}(\\.[ab])?", address, 1..4), "labctl(-a)?").prop_map(|(names, mark)| {
+            let names = names.into_iter().map(|(name, address)| hosts::Name { address, name }).collect();
+            Desired::Hosts(hosts::Hosts { mark, names: Set::new(names) })
+        }),
         ("[ab]", vec(any::<u8>(), 0..4)).prop_map(|(name, manifest)| {
             Desired::KubectlApply(kubectl_apply::KubectlApply { name, manifest: Content::inline(manifest) })
         }),
@@ -91,7 +101,11 @@ fn facts() -> impl Strategy<Value = Facts> {
         btree_map("/[ab]{1,2}(/\\.)?", fact, 0..6),
         btree_map(text_path, "([0-9.]{1,3} [ab] # labctl\n|[ab\t ]{0,4}\n){0,3}", 0..4),
         btree_map("[ab]\\.service", unit, 0..3),
-        btree_map("(default|[0-9]\\.0\\.0\\.0/8)", "[a-z0-9. ]{0,20}", 0..3),
+        btree_map(
+            "(default|1?[0-9]\\.0\\.0\\.0/(8|9|16))",
+            "([a-z0-9. ]{0,20}|10.0.0.0/9 via 1.2.3.4( proto kernel)?)",
+            0..3,
+        ),
         btree_map("[a-c ']{1,3}", any::<bool>(), 0..4),
     )
         .prop_map(|(paths, texts, units, routes, checks)| Facts {

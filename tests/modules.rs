@@ -14,9 +14,10 @@ use labctl::module::Desired;
 use labctl::module::command::Command;
 use labctl::module::directory::Directory;
 use labctl::module::file::{Blob, Content, File};
-use labctl::module::hosts_entry::HostsEntry;
+use labctl::module::hosts::{Hosts, Name};
 use labctl::module::kernel_module::KernelModule;
-use labctl::module::route::Route;
+use labctl::module::routes::{Route, Routes};
+use labctl::module::set::Set;
 use labctl::module::sysctl::Sysctl;
 use labctl::module::wait::Wait;
 use machine::Machine;
@@ -50,12 +51,19 @@ fn sysctl(key: &str, value: &str) -> Desired {
     Desired::Sysctl(Sysctl { key: key.into(), value: value.into() })
 }
 
-fn hosts_entry(name: &str, last: u8) -> Desired {
-    Desired::HostsEntry(HostsEntry { address: [10, 240, 0, last].into(), name: name.into() })
+/// Names marked `labctl`, with the last number of their addresses.
+fn hosts(names: &[(&str, u8)]) -> Desired {
+    let name = |(name, last): &(&str, u8)| Name { address: [10, 240, 0, *last].into(), name: (*name).to_owned() };
+    let names = Set::new(names.iter().map(name).collect());
+    Desired::Hosts(Hosts { mark: "labctl".into(), names })
 }
 
-fn route(to: &str, via: &str) -> Desired {
-    Desired::Route(Route { to: to.parse().expect("a network"), via: via.parse().expect("an address") })
+/// Routes within 10.0.0.0/8, without the one that is the node's own.
+fn routes(routes: &[(&str, &str)], own: Option<usize>) -> Desired {
+    let route =
+        |(to, via): &(&str, &str)| Route { to: to.parse().expect("a network"), via: via.parse().expect("an address") };
+    let routes = Set::new(routes.iter().map(route).collect()).without(own);
+    Desired::Routes(Routes { within: "10.128.0.0/9".parse().expect("a network"), routes })
 }
 
 fn wait(until: &str, seconds: u64) -> Desired {
@@ -249,7 +257,7 @@ async fn files_appear_whole_or_not_at_all() {
 #[tokio::test]
 async fn a_run_that_is_killed_in_the_middle_is_finished_by_the_next() {
     let machine = Machine::new();
-    let before = [text("/etc/cni/net.d/10-a.conflist", "one"), hosts_entry("worker-0", 20)];
+    let before = [text("/etc/cni/net.d/10-a.conflist", "one"), hosts(&[("worker-0", 20)])];
     let killer = [text("/etc/cni/net.d/20-b.conflist", "two"), command("touch /done", "[ -e /done ]")];
     let desired = [&before[..], &killer[..]].concat();
     // Killed between writing the second file's temporary copy and renaming it.
@@ -318,30 +326,112 @@ async fn a_kernel_setting_that_does_not_exist_fails_and_is_not_recorded() {
     assert!(!machine.sh("cat /var/lib/labctl/record 2>/dev/null || :").contains("sysctl "));
 }
 
-#[tokio::test]
-async fn routes_are_set_and_set_right() {
+/// A machine with an address in 10.240.0.0/24.
+fn connected() -> Machine {
     let machine = Machine::new();
     machine.sh("ip link add left type veth peer name right && ip addr add 10.240.0.10/24 dev left");
     machine.sh("ip link set left up && ip link set right up");
-    let desired =
-        [route("10.200.1.0/24", "10.240.0.21"), route("10.9.9.9/32", "10.240.0.22"), route("0.0.0.0/0", "10.240.0.1")];
-    machine.settles(&desired).await;
+    machine
+}
+
+#[tokio::test]
+async fn routes_are_set_and_set_right_and_those_that_are_left_over_go() {
+    let machine = connected();
+    machine.sh("ip route add 192.0.2.0/24 via 10.240.0.9; ip route add 10.201.0.0/24 via 10.240.0.9 proto static");
+    let own = ("10.200.0.0/24", "10.240.0.10");
+    let desired = [routes(&[("10.200.1.0/24", "10.240.0.21"), own, ("10.209.9.9/32", "10.240.0.22")], Some(1))];
+    assert_eq!(why(&machine.settles(&desired).await.found), "10.200.1.0/24 is missing");
+    assert_eq!(machine.sh("ip route show 10.200.0.0/24"), "", "no route to what is the node's own");
     machine.sh("ip route replace 10.200.1.0/24 via 10.240.0.99");
     assert_eq!(why(&machine.settles(&desired).await.found), "is `10.200.1.0/24 via 10.240.0.99 dev left`");
-    assert!(machine.record().contains(&"route 10.200.1.0/24".to_owned()));
+    assert_eq!(machine.record(), ["route 10.200.1.0/24", "route 10.209.9.9"]);
+
+    machine.sh("ip route add 10.200.7.0/24 via 10.240.0.27; ip route add 10.129.0.0/16 dev right");
+    let found = machine.settles(&desired).await.found;
+    assert!(why(&found).ends_with(" is left over"), "{found:?}");
+    assert_eq!(
+        machine.sh("ip route show root 10.128.0.0/9; ip route show 192.0.2.0/24"),
+        "10.200.1.0/24 via 10.240.0.21 dev left \n10.201.0.0/24 via 10.240.0.9 dev left proto static \n\
+         10.209.9.9 via 10.240.0.22 dev left \n10.240.0.0/24 dev left proto kernel scope link src 10.240.0.10 \n\
+         192.0.2.0/24 via 10.240.0.9 dev left"
+    );
+}
+
+#[tokio::test]
+async fn a_route_that_was_there_with_another_gateway_is_remembered() {
+    let machine = connected();
+    machine.sh("ip route add 10.200.1.0/24 via 10.240.0.99; ip route add 10.200.2.0/24 via 10.240.0.22");
+    machine.sh("ip route add 10.200.3.0/24 via 10.240.0.98 metric 7");
+    let desired = [routes(
+        &[("10.200.1.0/24", "10.240.0.21"), ("10.200.2.0/24", "10.240.0.22"), ("10.200.3.0/24", "10.240.0.23")],
+        None,
+    )];
+    machine.settles(&desired).await;
+    machine.sh("ip route replace 10.200.1.0/24 via 10.240.0.24");
+    machine.settles(&desired).await;
+    // The one with a metric is still there, behind ours.
+    assert_eq!(machine.record(), ["route 10.200.1.0/24 via 10.240.0.99 dev left", "route 10.200.3.0/24"]);
 }
 
 #[tokio::test]
 async fn names_in_hosts_are_ours_only_where_they_are_marked() {
     let machine = Machine::new();
-    machine.sh("printf '127.0.0.1 localhost\\n10.0.0.9 worker-0\\n10.240.0.7 xworker-0 # labctl' > /etc/hosts");
-    let desired = [hosts_entry("worker-0", 20), hosts_entry("a.b", 1), hosts_entry("axb", 2)];
-    machine.settles(&desired).await;
-    machine.settles(&[hosts_entry("worker-0", 21)]).await;
-    let lines = "127.0.0.1 localhost\n10.0.0.9 worker-0\n10.240.0.7 xworker-0 # labctl\n10.240.0.1 a.b # labctl\n10.240.0.2 axb # labctl\n10.240.0.21 worker-0 # labctl";
-    assert_eq!(machine.sh("cat /etc/hosts"), lines);
+    let theirs = "127.0.0.1 localhost\n10.0.0.9 worker-0\n10.240.0.7 mine # labctl-mine\n10.0.0.8 last";
+    machine.sh(&format!("printf '{theirs}' > /etc/hosts; chmod 640 /etc/hosts; chown daemon /etc/hosts"));
+    let desired = [hosts(&[("worker-0", 20), ("a.b", 1), ("axb", 2)])];
+    assert_eq!(why(&machine.settles(&desired).await.found), "missing");
+    let again = machine.settles(&[hosts(&[("worker-0", 21), ("axb", 2)])]).await;
+    assert_eq!(why(&again.found), "`10.240.0.21 worker-0` is missing");
+    let ours = "10.240.0.21 worker-0 # labctl\n10.240.0.2 axb # labctl";
+    assert_eq!(machine.sh("cat /etc/hosts"), format!("{theirs}\n{ours}"));
+    assert_eq!(machine.sh("stat -c '%a %U' /etc/hosts; ls -A /etc | grep hosts.labctl || :"), "640 daemon");
+    machine.sh("echo '10.240.0.9 left # labctl' >> /etc/hosts");
+    let left = machine.settles(&[hosts(&[("worker-0", 21), ("axb", 2)])]).await;
+    assert_eq!(why(&left.found), "`10.240.0.9 left` is left over");
+    assert_eq!(machine.sh("cat /var/lib/labctl/originals/etc/hosts"), theirs, "as it was at first");
+    assert_eq!(machine.record(), ["unended /etc/hosts 10.0.0.8 last", "kept /etc/hosts", "hosts labctl"]);
     machine.sh("rm /etc/hosts");
     machine.settles(&desired).await;
+}
+
+#[tokio::test]
+async fn hosts_that_are_a_mount_of_their_own_are_written_in_place() {
+    let machine = Machine::new();
+    machine.sh("printf '127.0.0.1 localhost\n' > /shared.hosts; mount --bind /shared.hosts /etc/hosts");
+    machine.settles(&[hosts(&[("worker-0", 20), ("worker-1", 21)])]).await;
+    machine.settles(&[hosts(&[("w", 1)])]).await;
+    let both = "127.0.0.1 localhost\n10.240.0.1 w # labctl";
+    assert_eq!(machine.sh("cat /etc/hosts"), both);
+    assert_eq!(machine.sh("cat /shared.hosts"), both, "it is still the same file");
+}
+
+/// A full disk: the names do not fit, and the file is as it was.
+#[tokio::test]
+async fn a_full_disk_leaves_hosts_as_they_were() {
+    for bound in [false, true] {
+        let machine = Machine::new();
+        // Everything below /etc or only the mounted file on a disk of 64 KB; the record is elsewhere.
+        machine.sh("mkdir /small && mount -t tmpfs -o size=64k tmpfs /small");
+        // What a shell needs of /etc.
+        machine.sh("mkdir /small/alternatives && cp -a /etc/alternatives/awk /small/alternatives");
+        machine.sh("printf '127.0.0.1 localhost\n10.0.0.9 printer\n' > /small/hosts");
+        machine.sh(match bound {
+            true => "mount --bind /small/hosts /etc/hosts",
+            false => "mount --bind /small /etc",
+        });
+        let name = |number: u32| (format!("worker-{number}"), number as u8);
+        let names: Vec<(String, u8)> = (0..1000).map(name).collect();
+        let names: Vec<(&str, u8)> = names.iter().map(|(name, last)| (name.as_str(), *last)).collect();
+        machine.sh("head -c 40000 /dev/zero > /small/filler");
+        let converged = machine.converge(&[hosts(&names)]).await;
+        let said = converged.failure().stderr.join("\n");
+        assert!(said.contains("/etc/hosts is left as it was: there is no room"), "{said}");
+        assert_eq!(machine.sh("cat /etc/hosts"), "127.0.0.1 localhost\n10.0.0.9 printer", "mount: {bound}");
+        assert_eq!(machine.sh("ls -A /small"), "alternatives\nfiller\nhosts", "nothing else is left on the full disk");
+        machine.sh("rm /small/filler");
+        machine.settles(&[hosts(&names)]).await;
+        assert!(machine.sh("cat /etc/hosts").starts_with("127.0.0.1 localhost\n10.0.0.9 printer\n10.240.0.0 worker-0"));
+    }
 }
 
 #[tokio::test]

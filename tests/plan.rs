@@ -106,9 +106,8 @@ fn names_in_the_bundle() -> BTreeSet<String> {
 #[test]
 fn tasks_are_repeated_for_peers_and_left_out_where_a_condition_is_false() {
     let workshop = Workshop::new(labs::sandbox());
-    let routes = "- name: p\n  hosts: worker\n  tasks:\n  - { route: { to: '{{ peer.pod_cidr }}', via: '{{ peer.address }}' }, each: peer-workers }\n";
-    let expected = ["worker-0: route 10.200.1.0/24 via 10.240.0.21", "worker-1: route 10.200.0.0/24 via 10.240.0.20"];
-    assert_eq!(workshop.titles(routes), expected);
+    let peers = "- name: p\n  hosts: worker\n  tasks:\n  - { directory: { path: '/{{ peer.pod_cidr }}' }, each: peer-workers }\n";
+    assert_eq!(workshop.titles(peers), ["worker-0: /10.200.1.0/24/", "worker-1: /10.200.0.0/24/"]);
     let once = "- name: p\n  hosts: controller\n  tasks:\n  - { directory: { path: /once }, once: true }\n  - { directory: { path: /both } }\n";
     assert_eq!(workshop.titles(once), ["controller-0: /once/", "controller-0: /both/", "controller-1: /both/"]);
     let when = "- name: p\n  hosts: all\n  tasks:\n  - { directory: { path: '/{{ node.name }}' }, when: \"'client' in node.roles\" }\n";
@@ -142,6 +141,29 @@ fn a_run_waits_for_and_labels_only_the_workers_that_limit_names() {
 }
 
 #[test]
+fn a_set_is_one_task_without_what_is_the_nodes_own() {
+    let workshop = Workshop::new(labs::sandbox());
+    let tasks = "- name: p
+  hosts: worker
+  tasks:
+  - routes: { within: '{{ cluster.network.pods }}', each: peer-workers, to: '{{ peer.pod_cidr }}', via: '{{ peer.address }}' }
+  - hosts: { mark: labctl, each: controllers, address: '{{ peer.address }}', name: '{{ peer.name }}.{{ cluster.name }}' }\n";
+    let plays = workshop.plays(tasks).expect("a plan");
+    let mut wanted = Vec::new();
+    for on in &plays[0].nodes {
+        for task in &on.tasks {
+            wanted.push(match &task.desired {
+                Desired::Routes(it) => it.routes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+                Desired::Hosts(it) => it.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+                other => other.title(),
+            });
+        }
+    }
+    let names = "10.240.0.10 controller-0.sandbox, 10.240.0.11 controller-1.sandbox";
+    assert_eq!(wanted, ["10.200.1.0/24 via 10.240.0.21", names, "10.200.0.0/24 via 10.240.0.20", names]);
+}
+
+#[test]
 fn what_cannot_be_worked_out_names_play_task_and_node() {
     let workshop = Workshop::new(labs::sandbox());
     for (tasks, why) in [
@@ -164,9 +186,16 @@ fn what_cannot_be_worked_out_names_play_task_and_node() {
         ("{ template: { from: etcd.servise, to: /a } }", "did you mean `etcd.service`?"),
         ("{ binary: { from: nothing, to: /a } }", "nothing"),
         ("{ image: { from: etcd } }", "`etcd` is no image in the bundle"),
-        ("{ route: { to: here, via: 10.0.0.1 } }", "`here` is not a CIDR"),
-        ("{ route: { to: 10.0.0.0/8, via: there } }", "`there` is not an address"),
-        ("{ hosts_entry: { name: a, address: there } }", "`there` is not an address"),
+        ("{ routes: { within: here, to: 10.0.0.0/8, via: 10.0.0.1 } }", "`here` is not a CIDR"),
+        ("{ routes: { within: 10.0.0.0/8, to: here, via: 10.0.0.1 } }", "`here` is not a CIDR"),
+        ("{ routes: { within: 10.0.0.0/8, to: 10.0.0.0/8, via: there } }", "`there` is not an address"),
+        ("{ routes: { within: 0.0.0.0/0, to: 10.0.0.0/8, via: 10.0.0.1 } }", "too wide to own all routes in it"),
+        ("{ routes: { within: 10.0.0.0/8, to: 11.0.0.0/8, via: 10.0.0.1 } }", "11.0.0.0/8 is not within 10.0.0.0/8"),
+        ("{ hosts: { mark: labctl, name: a, address: there } }", "`there` is not an address"),
+        ("{ hosts: { mark: labctl, name: 'a b', address: 10.0.0.1 } }", "`a b` is not a host name"),
+        ("{ hosts: { mark: printers, name: a, address: 10.0.0.1 } }", "mark `printers` is neither"),
+        ("{ hosts: { mark: labctl, each: nodes, name: a, address: 10.0.0.1 } }", "a is in this set twice"),
+        ("{ hosts: { mark: labctl, each: nodes, name: '{{ node.name }}', address: 10.0.0.1 } }", "node"),
         ("{ directory: { path: /a }, when: node.name }", "is not a condition"),
     ] {
         let error = workshop.refused(tasks);
@@ -204,14 +233,14 @@ fn two_tasks_that_want_the_same_thing_otherwise_are_refused() {
         ("{ unit: { name: a.service, state: started } }", "{ unit: { name: a.service, state: stopped } }", "a.service"),
         ("{ sysctl: { key: a.b, value: '1' } }", "{ sysctl: { key: a.b, value: '2' } }", "a.b"),
         (
-            "{ route: { to: 10.1.0.0/16, via: 10.0.0.1 } }",
-            "{ route: { to: 10.1.2.3/16, via: 10.0.0.2 } }",
-            "route to 10.1.0.0/16",
+            "{ routes: { within: 10.1.0.0/16, to: 10.1.0.0/16, via: 10.0.0.1 } }",
+            "{ routes: { within: 10.1.2.3/16, to: 10.1.0.0/16, via: 10.0.0.2 } }",
+            "the set of routes to 10.1.0.0/16",
         ),
         (
-            "{ hosts_entry: { name: n, address: 10.0.0.1 } }",
-            "{ hosts_entry: { name: n, address: 10.0.0.2 } }",
-            "address of n",
+            "{ hosts: { mark: labctl, name: n, address: 10.0.0.1 } }",
+            "{ hosts: { mark: labctl, name: m, address: 10.0.0.1 } }",
+            "the set of names marked labctl",
         ),
     ] {
         let error = workshop.refused(&format!("{one}, {other}"));

@@ -36,18 +36,21 @@ async fn what_was_changed_in_place_comes_back() {
         "attributes /srv/theirs 2770 daemon:daemon\ncontents /srv/theirs\nunended /etc/hosts 10.0.0.9 printer\n\
          hosts_entry worker-0\nhosts_entry a.b\ndirectory /var/lib/ours\ntree /srv/ours\ndirectory /root/.kube\n\
          file /etc/it's a $(file)\nreplaced /etc/theirs\nsysctl net.ipv4.ip_forward 0\n\
-         setting /proc/sys/net/ipv4/ip_local_port_range 32768\t60999\nlink ours\nroute 198.51.100.0/24",
+         setting /proc/sys/net/ipv4/ip_local_port_range 32768\t60999\nlink ours\nroute 198.51.100.0/24\n\
+         kept /etc/hosts\nhosts labctl-mine\nroute 198.51.101.0/24 dev lo scope link",
     );
     machine.sh(
         "mkdir -p /srv/theirs/new/er /var/lib/ours/a /srv/ours/b /root/.kube/cache /var/lib/labctl/originals/etc
          echo mine > /root/.kube/other
          printf '10.240.0.7 xworker-0 # labctl\n10.0.0.9 printer\n10.240.0.2 axb # labctl\n10.240.0.1 a.b # labctl\n10.240.0.20 worker-0 # labctl\n' > /etc/hosts
          sed -i '/axb/d' /etc/hosts
+         sed -i '2i10.240.0.5 one # labctl-mine' /etc/hosts; cp /etc/hosts /var/lib/labctl/originals/etc
          : > \"/etc/it's a \\$(file)\"; : > \"/etc/.it's a \\$(file).labctl-12\"
          echo before > /var/lib/labctl/originals/etc/theirs; chmod 4711 /var/lib/labctl/originals/etc/theirs
          echo after > /etc/theirs
          echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1024 60000 > /proc/sys/net/ipv4/ip_local_port_range
-         ip link add ours type veth peer name other; ip link set lo up; ip route add 198.51.100.0/24 dev lo",
+         ip link add ours type veth peer name other; ip link set lo up; ip route add 198.51.100.0/24 dev lo
+         ip route add 198.51.101.0/24 dev other 2>/dev/null || :",
     );
     machine.settles(&down()).await;
     assert_eq!(machine.sh("stat -c '%a %U:%G' /srv/theirs; ls /srv/theirs"), "2770 daemon:daemon");
@@ -57,6 +60,7 @@ async fn what_was_changed_in_place_comes_back() {
     assert_eq!(machine.sh("cat /etc/theirs; stat -c %a /etc/theirs"), "before\n4711");
     assert_eq!(machine.sh("cd /proc/sys/net/ipv4; cat ip_forward ip_local_port_range"), "0\n32768\t60999");
     assert_eq!(machine.sh("ip -o link show ours 2>/dev/null || :; ip route show 198.51.100.0/24"), "");
+    assert_eq!(machine.sh("ip route show 198.51.101.0/24"), "198.51.101.0/24 dev lo scope link");
     assert_eq!(machine.sh("ls -d /var/lib/labctl 2>/dev/null || :"), "", "nor is there a record any more");
     assert_eq!(machine.converge(&down()).await.found, [], "and nothing to do a second time");
 }
@@ -84,6 +88,19 @@ async fn what_would_not_go_is_named_and_stays_in_the_record() {
     machine.sh("touch /gone; rmdir /etc/ours; mkdir -p /var/lib/labctl/originals/etc; echo old > /var/lib/labctl/originals/etc/theirs");
     machine.settles(&down()).await;
     assert_eq!(machine.sh("cat /etc/theirs; ls -d /var/lib/labctl 2>/dev/null || :"), "old");
+}
+
+#[tokio::test]
+async fn hosts_that_were_lost_on_the_way_are_as_they_were() {
+    for (loss, left) in [(": > /etc/hosts", "10.0.0.9 printer"), ("rm /etc/hosts", "10.0.0.9 printer"), ("true", "now")]
+    {
+        let machine = machine("kept /etc/hosts\nhosts labctl");
+        machine
+            .sh("mkdir -p /var/lib/labctl/originals/etc; echo 10.0.0.9 printer > /var/lib/labctl/originals/etc/hosts");
+        machine.sh(&format!("printf 'now\n10.240.0.5 one # labctl\n' > /etc/hosts; {loss}"));
+        machine.settles(&down()).await;
+        assert_eq!(machine.sh("cat /etc/hosts"), left, "after `{loss}`");
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,10 @@ record=$state/record
 newline='
 '
 # As it was when this script began. What is in here needs no look; what is not may have been added since, by another play.
-begun=$newline$(cat "$record" 2>/dev/null)$newline
+# A line that was cut off (the disk was full, the power went) must not run into the next one.
+begun=$newline$(cat "$record" 2>/dev/null; echo .)
+case $begun in *"$newline.") ;; *) echo >> "$record" ;; esac
+begun=${begun%.}$newline
 recorded() { # lines; whether one of them is in the record
   for line; do
     case $begun in *"$newline$line$newline"*) return 0 ;; esac
@@ -83,6 +86,12 @@ claim() { # a file that is about to be written: ours, or somebody's whose copy i
     cp -a -- "$1" "$state/originals$1"
     made "replaced $1"
   fi
+}
+keep() { # a file of somebody's that we change a part of: a copy of how it was, once, for whatever may happen to it
+  if recorded "kept $1" "lines $1"; then return; fi
+  mkdir -p "$state/originals${1%/*}"
+  cp -a -- "$1" "$state/originals$1"
+  made "kept $1"
 }
 claim_lines() { # a file of somebody's that lines of ours are added to
   if [ ! -e "$1" ]; then

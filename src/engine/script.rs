@@ -12,6 +12,7 @@ use crate::plan::Change;
 
 const PRELUDE: &str = include_str!("prelude.sh");
 const RECORD: &str = include_str!("record.sh");
+const SETS: &str = include_str!("../node/sets.sh");
 
 /// What the node runs, with the tar stream as its input. It must hold no secret: everyone on the node can see it.
 pub fn command() -> String {
@@ -29,7 +30,7 @@ pub fn command() -> String {
 
 /// The script that applies `changes` in order and stops at the first that fails.
 pub fn script(changes: &[Change]) -> String {
-    let mut text = format!("signature='{SIGNATURE}'\n{PRELUDE}{RECORD}");
+    let mut text = format!("signature='{SIGNATURE}'\n{PRELUDE}{RECORD}{SETS}");
     for (number, change) in changes.iter().enumerate() {
         text.push_str(&format!("\n# {}: {}\ntask_{number}() {{\n", one_line(&change.title), one_line(&change.why)));
         text.push_str(&change.actions.script);

@@ -152,7 +152,7 @@ impl State for File {
         match &self.content {
             Content::Inline { bytes, .. } => Actions {
                 script: format!("put {mode} {owner} {sha256} \"$payload/{sha256}\" {path}\n"),
-                payloads: vec![(sha256.to_owned(), bytes.to_vec())],
+                payloads: vec![(sha256.to_owned(), Arc::clone(bytes))],
                 ..Actions::default()
             },
             Content::Blob(blob) => Actions {

@@ -3,6 +3,8 @@
 //! kubectl on a node needs no way from the workstation to the API, and is what a person would type. What was applied
 //! stays on the controller, written after the apply has succeeded: a file with another hash means "apply again".
 
+use std::sync::Arc;
+
 use super::{Actions, Facts, Question, State, file::Content, probe::PathFact, quote};
 
 /// Objects in the cluster.
@@ -49,7 +51,7 @@ impl State for KubectlApply {
     fn actions(&self, _: &Facts) -> Actions {
         let sha256 = self.manifest.sha256();
         let payloads = match &self.manifest {
-            Content::Inline { bytes, .. } => vec![(sha256.to_owned(), bytes.to_vec())],
+            Content::Inline { bytes, .. } => vec![(sha256.to_owned(), Arc::clone(bytes))],
             Content::Blob(_) => Vec::new(),
         };
         Actions {

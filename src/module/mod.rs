@@ -11,19 +11,21 @@
 pub mod command;
 pub mod directory;
 pub mod file;
-pub mod hosts_entry;
+pub mod hosts;
 pub mod image;
 pub mod kernel_module;
 pub mod kubectl_apply;
 pub mod package;
 pub mod probe;
 mod quote;
-pub mod route;
+pub mod routes;
+pub mod set;
 pub mod sysctl;
 pub mod unit;
 pub mod wait;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::quote::quote;
@@ -51,10 +53,10 @@ pub enum Desired {
     KernelModule(kernel_module::KernelModule),
     /// Packages of the distribution.
     Package(package::Package),
-    /// A route in the main table.
-    Route(route::Route),
-    /// A line in `/etc/hosts`.
-    HostsEntry(hosts_entry::HostsEntry),
+    /// The routes of a network in the main table.
+    Routes(routes::Routes),
+    /// Names in `/etc/hosts`.
+    Hosts(hosts::Hosts),
     /// Objects in the cluster.
     KubectlApply(kubectl_apply::KubectlApply),
     /// A condition that comes true by itself.
@@ -68,7 +70,7 @@ pub struct Actions {
     /// (`put`, `link`, `made`, ...) and name a payload as `"$payload/NAME"`.
     pub script: String,
     /// Small files that travel in the apply's own stream, by name.
-    pub payloads: Vec<(String, Vec<u8>)>,
+    pub payloads: Vec<(String, Arc<[u8]>)>,
     /// Content-addressed files that must be in the node's blob store first, by SHA-256.
     pub blobs: Vec<file::Blob>,
     /// The unit whose journal explains a failure.
@@ -132,8 +134,8 @@ impl Desired {
             Desired::Sysctl(it) => it,
             Desired::KernelModule(it) => it,
             Desired::Package(it) => it,
-            Desired::Route(it) => it,
-            Desired::HostsEntry(it) => it,
+            Desired::Routes(it) => it,
+            Desired::Hosts(it) => it,
             Desired::KubectlApply(it) => it,
             Desired::Wait(it) => it,
         }

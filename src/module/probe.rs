@@ -259,7 +259,8 @@ pub fn parse(questions: &BTreeSet<Question>, output: &str) -> Result<Facts, Prob
             }
             "route" => {
                 let destination = rest.split(' ').next().unwrap_or_default();
-                facts.routes.insert(destination.to_owned(), rest.trim().to_owned());
+                // Of several to one destination the first has the lowest metric, and is the one that counts.
+                facts.routes.entry(destination.to_owned()).or_insert_with(|| rest.trim().to_owned());
             }
             "image" => {
                 facts.images.insert(rest.to_owned());

@@ -161,7 +161,7 @@ impl State for Unit {
                 ));
                 let payload = format!("fingerprint-{}", self.name);
                 script.push_str(&format!("note_file \"$payload/{payload}\" {}\n", quote(&record)));
-                payloads.push((payload, self.fingerprint().into_bytes()));
+                payloads.push((payload, self.fingerprint().into_bytes().into()));
             }
         } else {
             script.push_str(&format!("systemctl stop {name}\nrm -f {}\n", quote(&record)));

@@ -20,8 +20,8 @@ fn subject(desired: &Desired) -> Option<(String, String)> {
         }
         Desired::Unit(it) => (it.name.clone(), format!("{} {}", it.started, it.enabled)),
         Desired::Sysctl(it) => (it.key.clone(), it.value.clone()),
-        Desired::Route(it) => (format!("route to {}", it.to.trunc()), it.via.to_string()),
-        Desired::HostsEntry(it) => (format!("address of {}", it.name), it.address.to_string()),
+        Desired::Routes(it) => (format!("the set of routes to {}", it.within.trunc()), it.routes.id()),
+        Desired::Hosts(it) => (format!("the set of names marked {}", it.mark), it.names.id()),
         Desired::Image(_)
         | Desired::Command(_)
         | Desired::KernelModule(_)

@@ -1,8 +1,11 @@
 //! From a playbook and a cluster to what is desired on each node: strings rendered, content looked up, loops unrolled,
 //! and every unit told the hashes of what it uses.
 
+mod sets;
+
 use std::collections::BTreeMap;
 
+use self::sets::Shared;
 use super::coherence::{refuse_contradictions, tell_units_what_they_use};
 use super::{DesiredNode, DesiredPlay, DesiredTask, ExpandError};
 use crate::bundle::Bundle;
@@ -54,8 +57,9 @@ pub fn expand(playbook: &Playbook, materials: &Materials<'_>) -> Result<Vec<Desi
             .collect();
         let hosts: Vec<&Node> = materials.cluster.nodes.iter().filter(|node| is_for(play, node)).collect();
         let mut nodes = Vec::with_capacity(hosts.len());
+        let shared: Vec<Shared> = play.tasks.iter().map(|_| Shared::default()).collect();
         for (index, node) in hosts.iter().enumerate() {
-            let expansion = Expansion { play, node, materials, common: &common, first: index == 0 };
+            let expansion = Expansion { play, node, materials, common: &common, shared: &shared, first: index == 0 };
             nodes.push(DesiredNode { node: node.name.clone(), tasks: expansion.tasks()? });
         }
         nodes.retain(|on| !on.tasks.is_empty());
@@ -83,6 +87,8 @@ struct Expansion<'a> {
     materials: &'a Materials<'a>,
     /// What all nodes have in common.
     common: &'a Context,
+    /// The sets of the play's tasks.
+    shared: &'a [Shared],
     first: bool,
 }
 
@@ -119,7 +125,7 @@ impl Expansion<'_> {
                 if !self.holds(task.when.as_ref(), &place, &context)? {
                     continue;
                 }
-                let desired = self.desired(task, &place, &context)?;
+                let desired = self.desired(task, &place, &context, &self.shared[index])?;
                 let title = match &task.name {
                     Some(name) => self.text(name, &place, &context)?,
                     None => desired.title(),
@@ -243,7 +249,7 @@ impl Expansion<'_> {
         }
     }
 
-    fn desired(&self, task: &Task, place: &str, context: &Context) -> Result<Desired, ExpandError> {
+    fn desired(&self, task: &Task, place: &str, context: &Context, shared: &Shared) -> Result<Desired, ExpandError> {
         let text = |text: &String| self.text(text, place, context);
         let path = |text: &String| self.path(text, place, context);
         let file_path = |text: &String| self.file_path(text, place, context);
@@ -344,22 +350,8 @@ impl Expansion<'_> {
                     })
                     .collect::<Result<_, ExpandError>>()?,
             }),
-            Module::Route(args) => {
-                let (to, via) = (text(&args.to)?, text(&args.via)?);
-                Desired::Route(module::route::Route {
-                    to: to.parse().map_err(|_| self.error(place, format!("`{to}` is not a CIDR")))?,
-                    via: via.parse().map_err(|_| self.error(place, format!("`{via}` is not an address")))?,
-                })
-            }
-            Module::HostsEntry(args) => {
-                let address = text(&args.address)?;
-                Desired::HostsEntry(module::hosts_entry::HostsEntry {
-                    address: address
-                        .parse()
-                        .map_err(|_| self.error(place, format!("`{address}` is not an address")))?,
-                    name: text(&args.name)?,
-                })
-            }
+            Module::Routes(args) => Desired::Routes(self.routes(args, place, context, shared)?),
+            Module::Hosts(args) => Desired::Hosts(self.hosts(args, place, shared)?),
             Module::KubectlApply(args) => {
                 let from = text(&args.from)?;
                 let manifest = self.materials.renderer.render(&from, context).map_err(|e| self.error(place, e))?;

@@ -162,10 +162,10 @@ pub enum Module {
     KernelModule(KernelModuleArgs),
     /// `package`.
     Package(PackageArgs),
-    /// `route`.
-    Route(RouteArgs),
-    /// `hosts_entry`.
-    HostsEntry(HostsEntryArgs),
+    /// `routes`.
+    Routes(RoutesArgs),
+    /// `hosts`.
+    Hosts(HostsArgs),
     /// `kubectl_apply`.
     KubectlApply(KubectlApplyArgs),
     /// `wait`.
@@ -186,8 +186,8 @@ impl Module {
             Module::Sysctl(_) => "sysctl",
             Module::KernelModule(_) => "kernel_module",
             Module::Package(_) => "package",
-            Module::Route(_) => "route",
-            Module::HostsEntry(_) => "hosts_entry",
+            Module::Routes(_) => "routes",
+            Module::Hosts(_) => "hosts",
             Module::KubectlApply(_) => "kubectl_apply",
             Module::Wait(_) => "wait",
         }
@@ -339,23 +339,34 @@ pub struct PackageArgs {
     pub names: Vec<String>,
 }
 
-/// `route`: a route in the main table.
+/// `routes`: the routes of a network in the main table.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RouteArgs {
-    /// Destination CIDR.
+pub struct RoutesArgs {
+    /// The network; routes to parts of it that are not in the set are taken out.
+    pub within: String,
+    /// A route for each of these nodes.
+    #[serde(default)]
+    pub each: Option<Each>,
+    /// Destination CIDR. Worked out once for all nodes: it knows `peer` and not `node`.
     pub to: String,
-    /// Next hop.
+    /// Next hop; as `to`.
     pub via: String,
 }
 
-/// `hosts_entry`: a line in `/etc/hosts`.
+/// `hosts`: names in `/etc/hosts`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct HostsEntryArgs {
-    /// The address.
+pub struct HostsArgs {
+    /// The comment that ends each of the lines: `labctl`, or `labctl-` and more. Lines with it that are not in the
+    /// set are taken out.
+    pub mark: String,
+    /// A name for each of these nodes.
+    #[serde(default)]
+    pub each: Option<Each>,
+    /// The address. Worked out once for all nodes: it knows `peer` and not `node`.
     pub address: String,
-    /// The name.
+    /// The name; as `address`.
     pub name: String,
 }
 
@@ -422,8 +433,8 @@ struct RawTask {
     sysctl: Option<SysctlArgs>,
     kernel_module: Option<KernelModuleArgs>,
     package: Option<PackageArgs>,
-    route: Option<RouteArgs>,
-    hosts_entry: Option<HostsEntryArgs>,
+    routes: Option<RoutesArgs>,
+    hosts: Option<HostsArgs>,
     kubectl_apply: Option<KubectlApplyArgs>,
     wait: Option<WaitArgs>,
 }
@@ -443,15 +454,15 @@ impl<'de> Deserialize<'de> for Task {
             raw.sysctl.map(Module::Sysctl),
             raw.kernel_module.map(Module::KernelModule),
             raw.package.map(Module::Package),
-            raw.route.map(Module::Route),
-            raw.hosts_entry.map(Module::HostsEntry),
+            raw.routes.map(Module::Routes),
+            raw.hosts.map(Module::Hosts),
             raw.kubectl_apply.map(Module::KubectlApply),
             raw.wait.map(Module::Wait),
         ]
         .into_iter()
         .flatten();
         let module = modules.next().ok_or_else(|| {
-            D::Error::custom("this task has no module: one of directory, file, template, binary, image, unit, command, sysctl, kernel_module, package, route, hosts_entry, kubectl_apply, wait")
+            D::Error::custom("this task has no module: one of directory, file, template, binary, image, unit, command, sysctl, kernel_module, package, routes, hosts, kubectl_apply, wait")
         })?;
         if modules.next().is_some() {
             return Err(D::Error::custom("this task has two modules: give each a task of its own"));

@@ -118,6 +118,13 @@ impl Context {
         Self { variables }
     }
 
+    /// The same for this peer, whatever node it is a peer of.
+    pub fn of_peer(&self, peer: &Node) -> Self {
+        let mut variables = self.variables.clone();
+        variables.insert("peer", peer);
+        Self { variables }
+    }
+
     /// What all nodes of a lab have in common: everything but `node` and `peer`.
     pub fn of_lab(cluster: &Cluster, artefacts: &Artefacts) -> Self {
         let with_role = |role| cluster.with_role(role).collect::<Vec<_>>();

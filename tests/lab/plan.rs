@@ -22,7 +22,7 @@ plays:
       - file: { from: kubeconfig/admin.conf, to: /etc/quiet/admin.conf, mode: '0600' }
       - binary: { from: etcdctl, to: /usr/local/bin/etcdctl }
       - sysctl: { key: net.ipv4.tcp_keepalive_probes, value: '5' }
-      - hosts_entry: { address: 192.0.2.7, name: elsewhere }
+      - hosts: { mark: labctl, address: 192.0.2.7, name: elsewhere }
       - command: { run: touch /etc/quiet/ran, unless: test -e /etc/quiet/ran }
   - name: unit
     hosts: all

@@ -1,0 +1,114 @@
+//! `hosts`: names in `/etc/hosts`, so that nodes find each other without any DNS.
+//!
+//! A set's lines end with its mark. Everything else in the file belongs to others and is left as it
+//! is. A line with the mark that is not in the set names a node that has left, and is taken out by
+//! the same task.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use super::{Actions, Facts, Question, State, quote, set::Set};
+
+const HOSTS: &str = "/etc/hosts";
+
+/// The marks that a set's lines can end with: `labctl`, or `labctl-` and more. Nobody else's comment
+/// looks like that.
+pub fn is_mark(mark: &str) -> bool {
+    let rest = mark.strip_prefix("labctl").unwrap_or("?");
+    rest.is_empty()
+        || rest.len() > 1 && rest.starts_with('-') && rest.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+}
+
+/// All names with one mark.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hosts {
+    /// What tells these lines from all others.
+    pub mark: String,
+    /// The names.
+    pub names: Set<Name>,
+}
+
+/// A name with its address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// The name.
+    pub name: String,
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.address, self.name)
+    }
+}
+
+impl Hosts {
+    fn ending(&self) -> String {
+        format!(" # {}", self.mark)
+    }
+
+    /// The lines of this set that a text of `/etc/hosts` has, without their mark.
+    fn found<'a>(&self, text: &'a str) -> Vec<&'a str> {
+        let ending = self.ending();
+        text.lines().filter_map(|line| line.strip_suffix(ending.as_str())).collect()
+    }
+}
+
+impl State for Hosts {
+    fn probe(&self) -> Vec<Question> {
+        vec![Question::Text(HOSTS.to_owned())]
+    }
+
+    fn diff(&self, facts: &Facts) -> Option<String> {
+        let text = facts.texts.get(HOSTS).map(String::as_str).unwrap_or_default();
+        let mut found = self.found(text);
+        let mut wanted: Vec<String> = self.names.iter().map(ToString::to_string).collect();
+        if found.is_empty() && !wanted.is_empty() {
+            return Some("missing".to_owned());
+        }
+        found.sort_unstable();
+        wanted.sort_unstable();
+        let missing = wanted.iter().find(|line| found.binary_search(&line.as_str()).is_err());
+        if let Some(line) = missing {
+            return Some(format!("`{line}` is missing"));
+        }
+        let left = |line: &&&str| wanted.binary_search_by(|it| it.as_str().cmp(line)).is_err();
+        if let Some(line) = found.iter().find(left) {
+            return Some(format!("`{line}` is left over"));
+        }
+        let twice = found.windows(2).find(|pair| pair[0] == pair[1]);
+        twice.map(|pair| format!("`{}` is there more than once", pair[0]))
+    }
+
+    fn actions(&self, _: &Facts) -> Actions {
+        let (own, mark) = (self.names.own(), &self.mark);
+        let payload = format!("hosts-{mark}");
+        Actions {
+            script: format!("set_hosts {mark} {} \"$payload/{payload}\"\n", quote(&own)),
+            payloads: vec![(payload, self.names.text())],
+            ..Actions::default()
+        }
+    }
+
+    fn shell(&self) -> String {
+        let ending = self.ending();
+        let mut text = format!("sed -i '/{ending}$/d' {HOSTS}\ncat >> {HOSTS} <<'EOF'\n");
+        for name in self.names.iter() {
+            text.push_str(&format!("{name}{ending}\n"));
+        }
+        text + "EOF"
+    }
+
+    fn title(&self) -> String {
+        format!("{HOSTS}: names marked {}", self.mark)
+    }
+
+    fn settle(&self, facts: &mut Facts) {
+        let ending = self.ending();
+        let text = facts.texts.entry(HOSTS.to_owned()).or_default();
+        let others = text.lines().filter(|line| !line.ends_with(&ending)).map(str::to_owned);
+        let ours = self.names.iter().map(|name| format!("{name}{ending}"));
+        *text = others.chain(ours).map(|line| line + "\n").collect();
+    }
+}

@@ -1,0 +1,127 @@
+//! `routes`: the routes of a network in the main table, as long as the machine runs. (A unit sets
+//! them again after a reboot.)
+//!
+//! Every route to a part of that network that a program has set by hand (`proto boot`) is ours: one
+//! that is not in the set leads to a node that has left, and is taken out by the same task. The
+//! kernel's own routes and those of routing daemons are not ours.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use super::{Actions, Facts, Question, State, set::Set};
+
+/// The widest network whose routes can be taken for ours: anything wider holds the Internet's.
+pub const WIDEST: u8 = 8;
+
+/// All routes to parts of one network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Routes {
+    /// The network.
+    pub within: Ipv4Net,
+    /// The routes.
+    pub routes: Set<Route>,
+}
+
+/// A route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Destination.
+    pub to: Ipv4Net,
+    /// Next hop.
+    pub via: Ipv4Addr,
+}
+
+impl Route {
+    /// The destination as `ip route` prints it: a host without its prefix length.
+    fn destination(&self) -> String {
+        destination(self.to)
+    }
+}
+
+fn destination(to: Ipv4Net) -> String {
+    if to.prefix_len() == 32 { to.addr().to_string() } else { to.trunc().to_string() }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} via {}", self.destination(), self.via)
+    }
+}
+
+/// The words of a route that stand after `word`, the first of them.
+fn after<'a>(route: &'a str, word: &str) -> Option<&'a str> {
+    let mut words = route.split_whitespace();
+    words.by_ref().find(|it| *it == word).and_then(|_| words.next())
+}
+
+impl Routes {
+    /// Whether a route that a node has is one of ours, wanted or not. `ip route` does not name the
+    /// protocol `boot`.
+    fn owns(&self, to: &str, route: &str) -> bool {
+        let network = to.parse::<Ipv4Net>().ok();
+        let network = network.or_else(|| to.parse::<Ipv4Addr>().ok().map(Ipv4Net::from));
+        network.is_some_and(|to| self.within.contains(&to)) && after(route, "proto").is_none_or(|it| it == "boot")
+    }
+}
+
+impl State for Routes {
+    fn probe(&self) -> Vec<Question> {
+        vec![Question::Routes]
+    }
+
+    fn diff(&self, facts: &Facts) -> Option<String> {
+        let mut ours = 0;
+        for route in self.routes.iter() {
+            let Some(found) = facts.routes.get(&route.destination()) else {
+                return Some(format!("{} is missing", route.destination()));
+            };
+            if after(found, "via").and_then(|via| via.parse().ok()) != Some(route.via) {
+                return Some(format!("is `{found}`"));
+            }
+            ours += usize::from(self.owns(&route.destination(), found));
+        }
+        let owned = |(to, route): &(&String, &String)| self.owns(to, route);
+        if facts.routes.iter().filter(owned).count() == ours {
+            return None;
+        }
+        let wanted: std::collections::BTreeSet<_> = self.routes.iter().map(Route::destination).collect();
+        let left = facts.routes.iter().filter(owned).find(|(to, _)| !wanted.contains(*to));
+        left.map(|(_, route)| format!("`{route}` is left over"))
+    }
+
+    fn actions(&self, _: &Facts) -> Actions {
+        let within = destination(self.within);
+        let payload = format!("routes-{}", self.within.trunc().to_string().replace('/', "-"));
+        Actions {
+            script: format!("set_routes {within} '{}' \"$payload/{payload}\"\n", self.routes.own()),
+            payloads: vec![(payload, self.routes.text())],
+            ..Actions::default()
+        }
+    }
+
+    // The same on every node, so that a lab is explained once: a node has no way to itself.
+    fn shell(&self) -> String {
+        let text = self.routes.text();
+        format!(
+            "while read -r to via gateway; do\n  ip -o address | grep -qwF \"$gateway\" || \
+             ip route replace \"$to\" via \"$gateway\"\ndone <<'EOF'\n{}EOF\n\
+             # Of `ip route show root {} proto boot`, delete what is not in that list.",
+            String::from_utf8_lossy(&text),
+            destination(self.within)
+        )
+    }
+
+    fn title(&self) -> String {
+        format!("routes to {}", destination(self.within))
+    }
+
+    fn settle(&self, facts: &mut Facts) {
+        let kept = std::mem::take(&mut facts.routes);
+        facts.routes = kept.into_iter().filter(|(to, route)| !self.owns(to, route)).collect();
+        for route in self.routes.iter() {
+            facts.routes.insert(route.destination(), format!("{route} dev eth0"));
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Sets: what a task wants of many nodes at once, worked out once and shared by all of them.
+//!
+//! A lab of a thousand nodes has a thousand names and routes on each of them. As a task per element
+//! that would be millions of tasks; as a set it is one list that every node's task points to, less
+//! the element that is the node's own.
+
+use std::fmt::Display;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::file::Content;
+
+/// Elements that nodes share, in order, each a line of text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Set<T> {
+    all: Arc<Lines<T>>,
+    /// The element that this node does without.
+    own: Option<usize>,
+}
+
+#[derive(Debug, PartialEq)]
+struct Lines<T> {
+    elements: Vec<T>,
+    text: Arc<[u8]>,
+}
+
+impl<T: Display> Set<T> {
+    /// A set of these elements.
+    pub fn new(elements: Vec<T>) -> Self {
+        let mut text = String::new();
+        for element in &elements {
+            let _ = writeln!(text, "{element}");
+        }
+        Self { all: Arc::new(Lines { elements, text: text.into_bytes().into() }), own: None }
+    }
+
+    /// The same set without one of its elements.
+    #[must_use]
+    pub fn without(&self, own: Option<usize>) -> Self {
+        Self { all: Arc::clone(&self.all), own }
+    }
+
+    /// The elements.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        let own = self.own;
+        let others = move |(index, element)| (Some(index) != own).then_some(element);
+        self.all.elements.iter().enumerate().filter_map(others)
+    }
+
+    /// All elements as lines, also the one that this node does without: the same bytes on every
+    /// node.
+    pub fn text(&self) -> Arc<[u8]> {
+        Arc::clone(&self.all.text)
+    }
+
+    /// What tells it from other sets on the same node: two tasks must not want two of them in one
+    /// place.
+    pub fn id(&self) -> String {
+        Content::inline(self.text()).sha256().to_owned() + &self.own()
+    }
+
+    /// The line that this node does without; empty when it has all of them.
+    pub fn own(&self) -> String {
+        let own = self.own.and_then(|own| self.all.elements.get(own));
+        own.map(ToString::to_string).unwrap_or_default()
+    }
+}
