@@ -74,8 +74,8 @@ impl Work<'_> {
         let reached = nodes.iter().filter(|node| node.has(Role::Controller) && connections.contains_key(&node.name));
         let Some(source) = reached.clone().find(chosen) else {
             let mut outcome = Outcome { connections, ..Outcome::default() };
-            let controllers = nodes.iter().filter(|node| node.has(Role::Controller)).filter(chosen);
-            outcome.applied.failed = controllers.map(|node| (node.name.clone(), "connect".to_owned())).collect();
+            let lost = nodes.iter().filter(|node| !outcome.connections.contains_key(&node.name));
+            outcome.applied.failed = lost.map(|node| (node.name.clone(), "connect".to_owned())).collect();
             return Ok(outcome);
         };
         let (step, started) = (format!("recover from {}", source.name), Instant::now());
