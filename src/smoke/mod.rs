@@ -27,6 +27,9 @@ pub struct Check {
     pub essential: bool,
 }
 
+/// The pods of the test's Deployment on each worker; the template `smoke.yaml` asks for as many.
+const PODS_PER_WORKER: usize = 2;
+
 /// What every check's shell text can use.
 fn preamble() -> String {
     format!(
@@ -35,9 +38,8 @@ export KUBECONFIG=/etc/kubernetes/admin.conf
 PATH=/usr/local/bin:$PATH
 ns={NAMESPACE}
 k() {{ kubectl -n "$ns" "$@"; }}
-pods() {{ k get pods -l app=web -o "jsonpath={{range .items[*]}}{{.metadata.name}} {{.status.podIP}} {{.spec.nodeName}}{{'\n'}}{{end}}"; }}
-fetch() {{ k exec "$1" -- wget -q -T 5 -O - "$2"; }} # pod, URL
 fail() {{ echo "$*" >&2; exit 1; }}
+fetch() {{ k exec "$1" -- wget -q -T 5 -O - "$2" </dev/null; }} # pod, URL
 # A Service's rules follow its creation after a moment, and a first packet that came too early is not sent elsewhere
 # later: so new connections are tried until one is answered.
 answers() {{ # pod, URL
@@ -45,9 +47,22 @@ answers() {{ # pod, URL
     k exec "$1" -- wget -q -T 2 -O - "$2" >/dev/null 2>&1 </dev/null && return
     sleep 0.5
   done
-  fetch "$1" "$2" >/dev/null </dev/null || fail "no answer from $2 to $1"
+  fetch "$1" "$2" >/dev/null || fail "no answer from $2 to $1"
 }}
 "#
+    )
+}
+
+/// Puts the Deployment's pods into `$list`, a line each: name, address, node. A check that finds fewer than all of
+/// them fails, so that no loop over them passes because it has nothing to do. The loops read `$list` from a
+/// here-document and not from a pipe: a failure in them ends the check.
+fn list_pods(workers: usize) -> String {
+    format!(
+        r#"list=$(k get pods -l app=web -o "jsonpath={{range .items[*]}}{{.metadata.name}} {{.status.podIP}} {{.spec.nodeName}}{{'\n'}}{{end}}")
+found=$(printf '%s\n' "$list" | grep -c '^[^ ][^ ]* [^ ][^ ]* [^ ][^ ]*$' || :)
+[ "$found" = {wanted} ] || fail "$found of {wanted} pods are listed with an address and a node: $list"
+"#,
+        wanted = workers * PODS_PER_WORKER
     )
 }
 
@@ -75,60 +90,60 @@ pub fn set_up(manifest: &str) -> String {
 /// Every check for this lab, in order.
 pub fn checks(cluster: &Cluster) -> Vec<Check> {
     let workers: Vec<_> = cluster.with_role(Role::Worker).collect();
-    let count = workers.len();
+    let names: Vec<&str> = workers.iter().map(|node| node.name.as_str()).collect();
     let addresses: Vec<String> = workers.iter().map(|node| node.address.to_string()).collect();
-    let dns_name = format!("kubernetes.default.svc.{}", cluster.domain);
+    let pods = list_pods(workers.len());
     let check = |name: &str, script: String| Check {
         name: name.to_owned(),
         script: preamble() + &script,
         timeout: Duration::from_secs(60),
         essential: false,
     };
+    let of_pods = |name: &str, script: &str| check(name, format!("{pods}{script}"));
     vec![
-        check(
-            "every worker is Ready",
-            format!(
-                "ready=$(kubectl get nodes -o \"jsonpath={{range .items[*]}}{{.status.conditions[?(@.type=='Ready')].status}}{{'\\n'}}{{end}}\" | grep -c True || :)\n\
-             [ \"$ready\" = {count} ] || fail \"$ready of {count} workers are Ready: $(kubectl get nodes --no-headers)\"\n"
-            ),
-        ),
+        check("every worker is Ready", format!("workers='{}'\n{READY}", names.join(" "))),
         check("a Secret is encrypted in etcd", ETCD_SECRET.to_owned()),
         Check {
             timeout: Duration::from_secs(180),
             essential: true,
-            ..check(
-                "a Deployment spreads over the workers",
-                format!(
-                    "k rollout status deployment/web --timeout=150s >/dev/null || {{ k get pods -o wide >&2; k get events --sort-by=.lastTimestamp | tail -n 5 >&2; exit 1; }}\n\
-                 used=$(pods | cut -d' ' -f3 | sort -u | grep -c .)\n\
-                 [ \"$used\" = {count} ] || fail \"its pods run on $used of {count} workers\"\n"
-                ),
-            )
+            ..check("a Deployment spreads over the workers", format!("{ROLLOUT}{pods}{}", spread(workers.len())))
         },
-        check("every pod reaches every pod", ALL_PODS.to_owned()),
-        check("a ClusterIP answers", CLUSTER_IP.to_owned()),
-        check(
-            "a NodePort answers on every worker",
-            format!(
-                "port=$(k get service web-nodeport -o 'jsonpath={{.spec.ports[0].nodePort}}')\n\
-             pods | while read -r pod _; do for node in {}; do\n  \
-             answers \"$pod\" \"http://$node:$port/\"\ndone; done\n",
-                addresses.join(" ")
-            ),
-        ),
-        check(
+        of_pods("every pod reaches every pod", ALL_PODS),
+        of_pods("a ClusterIP answers", CLUSTER_IP),
+        of_pods("a NodePort answers on every worker", &format!("nodes='{}'\n{NODE_PORT}", addresses.join(" "))),
+        of_pods(
             "DNS resolves kubernetes from a pod",
-            format!(
-                "pods | while read -r pod _; do\n  \
-             answer=$(k exec \"$pod\" -- nslookup {dns_name} </dev/null 2>&1) || fail \"$pod: $answer\"\n  \
-             case $answer in *{service}*) ;; *) fail \"$pod got another answer: $answer\" ;; esac\ndone\n",
-                service = cluster.network.kubernetes_service
+            &format!(
+                "name=kubernetes.default.svc.{} service={}\n{DNS}",
+                cluster.domain, cluster.network.kubernetes_service
             ),
         ),
-        check("kubectl logs shows a pod's output", LOGS.to_owned()),
-        check("kubectl exec runs a command in a pod", EXEC.to_owned()),
-        check("kubectl port-forward reaches a pod", PORT_FORWARD.to_owned()),
+        of_pods("kubectl logs shows a pod's output", LOGS),
+        of_pods("kubectl exec runs a command in a pod", EXEC),
+        of_pods("kubectl port-forward reaches a pod", PORT_FORWARD),
     ]
+}
+
+/// By name: a node that is Ready and not the lab's does not stand in for one that is not.
+const READY: &str = r#"found=$(kubectl get nodes -o "jsonpath={range .items[*]}{.metadata.name} {.status.conditions[?(@.type=='Ready')].status}{'\n'}{end}")
+for worker in $workers; do
+  printf '%s\n' "$found" | grep -qxF "$worker True" || fail "$worker is not Ready: $(kubectl get nodes --no-headers)"
+done
+"#;
+
+const ROLLOUT: &str = r#"k rollout status deployment/web --timeout=150s >/dev/null || {
+  k get pods -o wide >&2
+  k get events --sort-by=.lastTimestamp | tail -n 5 >&2
+  exit 1
+}
+"#;
+
+fn spread(workers: usize) -> String {
+    format!(
+        r#"used=$(printf '%s\n' "$list" | cut -d' ' -f3 | sort -u | grep -c .)
+[ "$used" = {workers} ] || fail "its pods run on $used of {workers} workers: $list"
+"#
+    )
 }
 
 const ETCD_SECRET: &str = r#"raw=$(etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/kubernetes/pki/etcd/ca.crt \
@@ -139,36 +154,66 @@ value=$(k get secret smoke -o 'jsonpath={.data.word}' | base64 -d)
 [ "$value" = in-the-clear ] || fail "the API gives back another value than was stored"
 "#;
 
-const ALL_PODS: &str = r#"pods > /dev/null
-pods | while read -r from _; do pods | while read -r to address node; do
-  answer=$(fetch "$from" "http://$address:8080/" </dev/null) || fail "$from cannot reach $to ($address on $node)"
+const ALL_PODS: &str = r#"while read -r from _; do while read -r to address node; do
+  answer=$(fetch "$from" "http://$address:8080/") || fail "$from cannot reach $to ($address on $node)"
   [ "$answer" = "$to" ] || fail "$from asked $to and got an answer from $answer"
-done || exit 1; done
+done <<TO
+$list
+TO
+done <<FROM
+$list
+FROM
 "#;
 
 const CLUSTER_IP: &str = r#"address=$(k get service web -o 'jsonpath={.spec.clusterIP}')
-pods | while read -r pod _; do
+[ -n "$address" ] || fail "the Service web has no ClusterIP"
+while read -r pod _; do
   answers "$pod" "http://$address/"
   # Once its rules are there, every connection is answered, whichever pod it is sent to.
-  for again in 1 2 3 4; do fetch "$pod" "http://$address/" >/dev/null </dev/null || fail "no answer from $address to $pod"; done
-done
+  for again in 1 2 3 4; do fetch "$pod" "http://$address/" >/dev/null || fail "no answer from $address to $pod"; done
+done <<PODS
+$list
+PODS
 "#;
 
-const LOGS: &str = r#"pods | while read -r pod _; do
-  k logs "$pod" | grep -q "serving as $pod" || fail "the log of $pod lacks what it printed: $(k logs "$pod" | tail -n 1)"
-done
+const NODE_PORT: &str = r#"port=$(k get service web-nodeport -o 'jsonpath={.spec.ports[0].nodePort}')
+[ -n "$port" ] || fail "the Service web-nodeport has no port"
+while read -r pod _; do
+  for node in $nodes; do answers "$pod" "http://$node:$port/"; done
+done <<PODS
+$list
+PODS
 "#;
 
-const EXEC: &str = r#"pods | while read -r pod _; do
-  name=$(k exec "$pod" -- hostname </dev/null)
+const DNS: &str = r#"while read -r pod _; do
+  answer=$(k exec "$pod" -- nslookup "$name" </dev/null 2>&1) || fail "$pod: $answer"
+  case $answer in *"$service"*) ;; *) fail "$pod got another answer: $answer" ;; esac
+done <<PODS
+$list
+PODS
+"#;
+
+const LOGS: &str = r#"while read -r pod _; do
+  said=$(k logs "$pod" </dev/null) || fail "there is no log of $pod"
+  case $said in *"serving as $pod"*) ;; *) fail "the log of $pod lacks what it printed: $said" ;; esac
+done <<PODS
+$list
+PODS
+"#;
+
+const EXEC: &str = r#"while read -r pod _; do
+  name=$(k exec "$pod" -- hostname </dev/null) || fail "nothing can be run in $pod"
   [ "$name" = "$pod" ] || fail "hostname in $pod says $name"
-done
+done <<PODS
+$list
+PODS
 "#;
 
 // bash only for its /dev/tcp: a minimal node has no HTTP client.
-const PORT_FORWARD: &str = r#"pod=$(pods | head -n 1 | cut -d' ' -f1)
+const PORT_FORWARD: &str = r#"pod=${list%% *}
 log=$(mktemp)
-k port-forward --address 127.0.0.1 "pod/$pod" :8080 > "$log" 2>&1 &
+# Not `k`: what is ended below is kubectl itself and not a shell that waits for it.
+kubectl -n "$ns" port-forward --address 127.0.0.1 "pod/$pod" :8080 > "$log" 2>&1 &
 forward=$!
 trap 'kill $forward 2>/dev/null; rm -f "$log"' EXIT
 until grep -q '^Forwarding' "$log"; do kill -0 $forward 2>/dev/null || fail "$(cat "$log")"; sleep 0.1; done
