@@ -7,7 +7,7 @@ LAB   ?= inventories/sandbox.yaml
 TARGET         = $(or $(CARGO_TARGET_DIR),target)
 LABCTL_RELEASE = $(TARGET)/release/labctl
 # Stories of real labs that are told by `make lab-matrix` only, because they take long and repeat others.
-MATRIX         = with_the_other_choices killed_in_each_of_its_stages
+MATRIX         = with_the_other_choices killed_in_each_of_its_stages smoke_names_what_is_broken
 
 .PHONY: help demo down test test-all check unit lab lab-matrix prerequisites bundle bench deny golden clean
 

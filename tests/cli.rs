@@ -128,12 +128,22 @@ fn reading_a_lab_writes_nothing() {
     quiet_lab(&tools, folder.path());
     let here = files_under(folder.path());
     let home = files_under(tools.folder.path());
-    for line in
-        ["validate", "render", "explain", "graph", "plan", "bundle list", "bundle verify", "kubeconfig", "ssh nix"]
-    {
-        tools.labctl(folder.path(), line);
-        assert_eq!(files_under(folder.path()), here, "after `labctl {line}`");
-        assert_eq!(files_under(tools.folder.path()), home, "after `labctl {line}`");
+    for (line, code) in [
+        ("validate", 0),
+        ("render", 0),
+        ("explain", 0),
+        ("graph", 0),
+        ("bundle list", 0),
+        ("bundle verify", 0),
+        ("plan", 1),
+        ("kubeconfig", 1),
+        ("ssh nix", 2),
+    ] {
+        let output = tools.labctl(folder.path(), line);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "`labctl {line}`: {said}");
+        assert!(files_under(folder.path()) == here, "`labctl {line}` writes in the lab's directory");
+        assert!(files_under(tools.folder.path()) == home, "`labctl {line}` writes at home");
     }
     // Neither does a lab whose bundle was never made, nor one that has no bundle of its own.
     fs::remove_file(folder.path().join("bundle")).expect("the bundle goes");
@@ -146,7 +156,87 @@ fn reading_a_lab_writes_nothing() {
             assert_eq!(left, [PathBuf::from("inventory.yaml")], "after `labctl {line}`");
         }
     }
-    assert_eq!(files_under(tools.folder.path()), home);
+    assert!(files_under(tools.folder.path()) == home);
+}
+
+/// What the stories leave out because it is long: the standard playbooks and templates, as they are in the sources.
+#[test]
+fn standard_files_are_shown_and_exported_as_they_are() {
+    let (tools, folder) = (Tools::new(), tempfile::tempdir().expect("a folder"));
+    quiet_lab(&tools, folder.path());
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let said = |line: &str| {
+        let output = tools.labctl(folder.path(), line);
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let playbooks = files_under(&sources.join("playbooks"));
+    assert!(playbooks.len() >= 7, "{:?}", playbooks.keys());
+    for (file, text) in &playbooks {
+        let name = file.file_stem().expect("a name").to_string_lossy();
+        assert_eq!(said(&format!("playbook show {name}")).as_bytes(), text, "{name}");
+    }
+    said("playbook export mine");
+    assert!(files_under(&folder.path().join("mine/playbooks")) == playbooks);
+    assert!(files_under(&folder.path().join("mine/templates")) == files_under(&sources.join("templates")));
+    // What somebody has altered is written over only when that is asked for.
+    fs::write(folder.path().join("mine/playbooks/down.yaml"), "mine").expect("a playbook");
+    said("playbook export mine");
+    assert_eq!(files_under(&folder.path().join("mine/playbooks"))[Path::new("down.yaml")], b"mine");
+    said("playbook export mine --force");
+    assert!(files_under(&folder.path().join("mine/playbooks")) == playbooks);
+}
+
+/// Both forms of the graph have the same plays and the same arrows.
+#[test]
+fn the_graph_is_the_same_in_both_forms() {
+    let (tools, folder) = (Tools::new(), tempfile::tempdir().expect("a folder"));
+    quiet_lab(&tools, folder.path());
+    let text = |line: &str| {
+        let output = tools.labctl(folder.path(), line);
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let (mermaid, dot) = (text("graph"), text("graph --format dot"));
+    // `p3["etcd<br/>controllers"]` there, and `"etcd" [label="etcd\ncontrollers"]` here.
+    let plays: BTreeMap<&str, &str> = mermaid
+        .lines()
+        .filter_map(|line| line.trim().split_once("[\""))
+        .map(|(id, title)| (id, title.split("<br/>").next().expect("a name")))
+        .collect();
+    let arrows: BTreeSet<(&str, &str)> = mermaid
+        .lines()
+        .filter_map(|line| line.trim().split_once(" --> "))
+        .map(|(from, to)| (plays[from], plays[to]))
+        .collect();
+    let (mut named, mut drawn) = (BTreeSet::new(), BTreeSet::new());
+    for line in dot.lines().map(str::trim).filter(|line| line.starts_with('"')) {
+        if let Some((from, to)) = line.split_once(" -> ") {
+            drawn.insert((from.trim_matches('"'), to.trim_matches('"')));
+        } else {
+            named.insert(line[1..].split('"').next().expect("a name"));
+        }
+    }
+    assert!(plays.len() > 15 && arrows.len() > 25, "{mermaid}");
+    assert_eq!(named, plays.values().copied().collect());
+    assert_eq!(drawn, arrows);
+}
+
+#[test]
+fn completions_know_every_verb_in_every_shell() {
+    let (tools, folder) = (Tools::new(), tempfile::tempdir().expect("a folder"));
+    let verbs: Vec<String> = <labctl::cli::Cli as clap::CommandFactory>::command()
+        .get_subcommands()
+        .map(|verb| verb.get_name().to_owned())
+        .collect();
+    assert!(verbs.len() > 15, "{verbs:?}");
+    for shell in ["bash", "zsh", "fish"] {
+        let output = tools.labctl(folder.path(), &format!("completions {shell}"));
+        let text = String::from_utf8(output.stdout).expect("text");
+        for verb in &verbs {
+            assert!(text.contains(verb.as_str()), "{shell} does not complete {verb}");
+        }
+    }
 }
 
 #[test]
@@ -265,8 +355,8 @@ fn shipped() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("inventories")
 }
 
-/// Every file below `folder` with its length; links are not followed.
-fn files_under(folder: &Path) -> BTreeMap<PathBuf, u64> {
+/// Every file below `folder` with its content, and every link with where it leads; links are not followed.
+fn files_under(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut open = vec![folder.to_owned()];
     while let Some(next) = open.pop() {
@@ -276,8 +366,12 @@ fn files_under(folder: &Path) -> BTreeMap<PathBuf, u64> {
             if kind.is_dir() {
                 open.push(path);
             } else {
-                let length = fs::symlink_metadata(&path).expect("a file").len();
-                found.insert(path.strip_prefix(folder).expect("below it").to_owned(), length);
+                let content = if kind.is_symlink() {
+                    fs::read_link(&path).expect("a link").into_os_string().into_encoded_bytes()
+                } else {
+                    fs::read(&path).expect("a file")
+                };
+                found.insert(path.strip_prefix(folder).expect("below it").to_owned(), content);
             }
         }
     }

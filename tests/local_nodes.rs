@@ -1,6 +1,6 @@
 //! The story of two local nodes: made, reached, killed, rebooted, and gone without a trace.
 //!
-//! Needs root, Linux and the programs that local nodes need; says so and passes where it cannot run.
+//! Needs root, Linux and the programs that `make prerequisites` installs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -191,11 +191,15 @@ fn bridge(lab: &Lab) -> String {
     namespace.split('-').next().expect("a name with a dash").to_owned()
 }
 
-/// Whether this machine can run local nodes at all.
-fn can_run() -> bool {
+/// This machine can run local nodes at all: said here, and not by what fails later.
+fn can_run() {
     let root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
-    let has = |name: &str| ["/usr/bin", "/usr/sbin"].iter().any(|folder| Path::new(folder).join(name).exists());
-    root && ["debootstrap", "systemd-nspawn", "ip", "ssh", "ssh-keygen"].into_iter().all(has)
+    assert!(root, "local nodes need root");
+    let path = std::env::var("PATH").expect("a PATH");
+    for program in ["debootstrap", "systemd-nspawn", "ip", "ssh", "ssh-keygen"] {
+        let found = path.split(':').chain(["/usr/sbin", "/sbin"]).any(|place| Path::new(place).join(program).exists());
+        assert!(found, "{program} is missing: run `make prerequisites`");
+    }
 }
 
 /// Asks again and again until `found` is true, for as long as a node takes to boot on a busy machine.
@@ -209,9 +213,7 @@ fn eventually(what: &str, mut found: impl FnMut() -> bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_from_nothing_to_nothing() {
-    if !can_run() {
-        return;
-    }
+    can_run();
     let lab = Lab::new([10, 249, 0], &[("left", 11), ("right", 12)]);
 
     let up = lab.up().await.expect("the nodes come up");
@@ -238,8 +240,8 @@ async fn two_nodes_from_nothing_to_nothing() {
         "iptables -t nat -A POSTROUTING -s 10.200.0.0/16 -j MASQUERADE && iptables -t nat -F".into(),
         "ip link add vx0 type vxlan id 1 dstport 4789 dev eth0 && ip link delete vx0".into(),
         "echo 1 > /proc/sys/net/ipv4/ip_forward".into(),
-        // A name lookup fails, and at once.
-        "! timeout 2 getent hosts example.org; test $? != 124".into(),
+        // A name lookup fails, and at once: neither a success nor a time-out.
+        "timeout 2 getent hosts example.org; s=$?; [ $s != 0 ] && [ $s != 124 ]".into(),
     ];
     for need in needs {
         lab.ssh("left", &need);
@@ -247,10 +249,8 @@ async fn two_nodes_from_nothing_to_nothing() {
     assert_eq!(lab.ssh("left", &format!("bash -c 'exec 3<>/dev/tcp/{right}/22 && head -c 4 <&3'")), "SSH-");
 
     let before = (lab.pid("left"), lab.pid("right"));
-    let begun = Instant::now();
     let again = lab.up().await.expect("a second up");
     assert_eq!((again.started.len(), again.running.len()), (0, 2));
-    assert!(begun.elapsed() < Duration::from_millis(200), "a second up took {:?}", begun.elapsed());
     assert_eq!((lab.pid("left"), lab.pid("right")), before);
 
     // A power failure.
@@ -282,9 +282,7 @@ async fn two_nodes_from_nothing_to_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_labs_live_side_by_side_and_a_used_subnet_is_refused() {
-    if !can_run() {
-        return;
-    }
+    can_run();
     let one = Lab::new([10, 248, 0], &[("a", 11)]);
     let two = Lab::new([10, 247, 0], &[("a", 11)]);
     let three = Lab::new([10, 248, 0], &[("a", 12)]);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use serde_json::Value;
 
-use crate::lab::{Lab, said};
+use crate::lab::{Lab, busybox, contents, refusal, said};
 use crate::{goes_without_a_trace, is_settled, passes_smoke};
 
 /// Calls the API twenty times a second, each time with a new connection and with `admin.conf` as it is then.
@@ -122,7 +122,7 @@ fn pods(lab: &Lab) -> Vec<String> {
 /// A deployment whose pods are to stay.
 fn deploy(lab: &Lab, replicas: usize) -> Vec<String> {
     for command in [
-        &format!("create deployment stays --image=labctl.test/busybox:1 --replicas={replicas} -- sleep 1000000"),
+        &format!("create deployment stays --image={} --replicas={replicas} -- sleep 1000000", busybox()),
         "rollout status deployment/stays --timeout=120s",
     ] {
         let output = lab.kubectl(command);
@@ -180,8 +180,9 @@ fn replaced(renewal: bool, kills: &[(&str, &str)]) {
     let kept = tempfile::tempdir().expect("a folder");
     let before = kept.path().join("before.conf");
     fs::copy(&admin, &before).expect("a copy");
-    let old_ca = kept.path().join("old-ca.crt");
-    fs::copy(lab.directory().join("pki/ca.crt"), &old_ca).expect("a copy");
+    let pki = lab.directory().join("pki");
+    let old = kept.path().join("pki");
+    said("cp", &["-a", &pki.display().to_string(), &old.display().to_string()]);
 
     let caller = Caller::start(admin);
     let began = Instant::now();
@@ -214,30 +215,72 @@ fn replaced(renewal: bool, kills: &[(&str, &str)]) {
     assert!(calls.failed.is_empty(), "{report}");
     assert_eq!(pods(&lab), stay, "the pods are the same, and were never started again");
 
-    // Nothing of the old CA is left: no leaf is signed by it, no node trusts it, and its administrator is nobody.
-    let pki = lab.directory().join("pki");
-    for certificate in said("find", &[&pki.display().to_string(), "-name", "*.crt"]).lines() {
-        let output = said("openssl", &["verify", "-CAfile", &old_ca.display().to_string(), certificate]);
-        assert!(!output.ends_with(": OK\n"), "{certificate} chains to the old CA");
+    nothing_of_the_old_cas_is_left(&lab, &old);
+    let refused = kubectl_with(&before, &["get", "nodes", "--insecure-skip-tls-verify"]);
+    assert!(refused.contains("You must be logged in to the server"), "the old administrator is nobody: {refused}");
+    is_settled(&lab);
+    passes_smoke(&lab, 13);
+    goes_without_a_trace(&lab);
+}
+
+/// The CA, below `pki`, that signs a certificate there; `None` of a CA.
+fn signer(certificate: &Path) -> Option<&'static str> {
+    let name = certificate.display().to_string();
+    match name.as_str() {
+        "ca.crt" | "etcd/ca.crt" | "front-proxy-ca.crt" => None,
+        _ if name.contains("etcd") => Some("etcd/ca.crt"),
+        _ if name.starts_with("front-proxy") => Some("front-proxy-ca.crt"),
+        _ => Some("ca.crt"),
     }
+}
+
+/// The lab directory and the nodes have new CAs and a new key of service accounts, and no certificate is of an old one.
+/// `old` is the directory of certificates from before.
+fn nothing_of_the_old_cas_is_left(lab: &Lab, old: &Path) {
+    let pki = lab.directory().join("pki");
+    let verify = |ca: &Path, certificate: &Path| -> Vec<String> {
+        ["verify", "-CAfile", &ca.display().to_string(), &certificate.display().to_string()].map(str::to_owned).into()
+    };
+    let texts = |arguments: &[String]| said("openssl", &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut judged = 0;
+    for name in contents(&pki).keys().filter(|name| name.extension().is_some_and(|it| it == "crt")) {
+        let Some(ca) = signer(name) else { continue };
+        // The old CA did sign what was there before, so the refusal of the new certificate is about the certificate.
+        assert!(texts(&verify(&old.join(ca), &old.join(name))).ends_with(": OK\n"), "{}", name.display());
+        assert!(texts(&verify(&pki.join(ca), &pki.join(name))).ends_with(": OK\n"), "{}", name.display());
+        let arguments = verify(&old.join(ca), &pki.join(name));
+        let verdict = refusal("openssl", &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(verdict.contains("unable to get local issuer certificate"), "{}: {verdict}", name.display());
+        judged += 1;
+    }
+    assert!(judged >= 15, "only {judged} certificates were found");
     let left = said(
         "find",
         &[&pki.display().to_string(), "-name", "*-old*", "-o", "-name", "*-next*", "-o", "-name", "rotation*"],
     );
     assert_eq!(left, "");
+
+    // Every node has just what the lab directory has, and that is another than it was.
+    let everywhere = ["ca.crt"];
+    let controllers = ["ca.crt", "etcd/ca.crt", "front-proxy-ca.crt", "sa.pub", "sa.key"];
     for node in lab.nodes().iter().filter(|node| *node != "lb-0") {
-        let count = lab.on(node, "cd /etc/kubernetes/pki; grep -c BEGIN ca.crt; [ ! -d etcd ] || grep -ch BEGIN etcd/ca.crt sa.pub front-proxy-ca.crt");
-        assert!(count.lines().all(|line| line == "1"), "{node}: {count}");
+        let names = if node.starts_with("controller-") { &controllers[..] } else { &everywhere[..] };
+        for name in names {
+            let path = pki.join(name).display().to_string();
+            let (is, was) = (said("sha256sum", &[&path]), said("sha256sum", &[&old.join(name).display().to_string()]));
+            let sum = |line: &str| line.split(' ').next().expect("a sum").to_owned();
+            assert_ne!(sum(&is), sum(&was), "{name} was replaced");
+            let there = lab.on(node, &format!("sha256sum /etc/kubernetes/pki/{name}"));
+            assert_eq!(sum(&there), sum(&is), "{name} on {node} is the lab directory's");
+        }
     }
-    let refused = std::process::Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("bundle/bin/kubectl"))
-        .args(["get", "nodes", "--insecure-skip-tls-verify"])
-        .env("KUBECONFIG", &before)
-        .output()
-        .expect("kubectl starts");
-    assert!(!refused.status.success(), "the old administrator is refused");
-    is_settled(&lab);
-    passes_smoke(&lab, 13);
-    goes_without_a_trace(&lab);
+}
+
+/// kubectl with a kubeconfig that is to be refused; what it says.
+fn kubectl_with(kubeconfig: &Path, arguments: &[&str]) -> String {
+    let kubectl = Path::new(env!("CARGO_MANIFEST_DIR")).join("bundle/bin/kubectl").display().to_string();
+    let kubeconfig = format!("--kubeconfig={}", kubeconfig.display());
+    refusal(&kubectl, &[&[kubeconfig.as_str()], arguments].concat())
 }
 
 #[test]
@@ -282,7 +325,8 @@ fn a_lab_whose_certificates_have_ended_is_revived() {
     let text = lab.labctl(&["certs", "list"]).output().expect("labctl starts");
     let text = String::from_utf8_lossy(&text.stderr).into_owned();
     assert!(text.contains("have ended:") && text.contains("EXPIRED"), "{text}");
-    assert!(!lab.kubectl("get nodes").status.success(), "the API refuses an administrator whose time is over");
+    let refused = kubectl_with(&lab.directory().join("admin.conf"), &["get", "nodes"]);
+    assert!(refused.contains("certificate has expired"), "an administrator whose time is over: {refused}");
 
     lab.must(&["certs", "renew"]);
     assert!(!ended(), "nothing has ended");

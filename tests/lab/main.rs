@@ -10,9 +10,12 @@ mod bring_up;
 mod certificates;
 mod nodes;
 mod plan;
+mod smoke;
 mod teardown;
 
-use lab::Lab;
+use std::collections::BTreeSet;
+
+use lab::{Lab, contents};
 
 /// What a node may be sent and may answer when nothing differs: questions and facts, and no byte of any binary, the
 /// smallest of which has more than a million.
@@ -40,8 +43,39 @@ fn passes_smoke(lab: &Lab, checks: usize) {
     assert!(smoke.all("check").all(|check| check["failure"].is_null()), "{}", smoke.story());
 }
 
+/// Nothing that a lab keeps to itself is in what its runs have written down, nor in what `up` shows of every change.
+fn no_run_has_told_a_secret(lab: &Lab) {
+    let mut secrets = BTreeSet::from(["PRIVATE KEY".to_owned()]);
+    for (name, content) in contents(&lab.directory().join("pki")) {
+        let text = String::from_utf8_lossy(&content).into_owned();
+        if name.extension().is_some_and(|it| it == "key") {
+            // What follows on the first two lines of a key is its public half, which certificates show too.
+            let body = text.lines().filter(|line| !line.starts_with("-----")).take(2).filter(|line| line.len() > 20);
+            secrets.extend(body.map(str::to_owned));
+            // In a kubeconfig a key is encoded a second time.
+            let again = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &text);
+            secrets.insert(again[..60.min(again.len())].to_owned());
+        }
+    }
+    assert!(secrets.len() > 20, "{}", secrets.len());
+    let shown = lab.labctl(&["up", "--diff", "-v", "--output", "json"]).output().expect("labctl starts");
+    assert!(shown.status.success());
+    let mut told = contents(&lab.directory().join("runs"));
+    assert!(told.len() > 1 && told.values().any(|log| log.len() > 100_000), "the logs of runs: {:?}", told.keys());
+    told.insert("up --diff -v".into(), [shown.stdout, shown.stderr].concat());
+    for (name, text) in told {
+        let text = String::from_utf8_lossy(&text);
+        for secret in &secrets {
+            assert!(!text.contains(secret.as_str()), "{} has a secret: {secret}", name.display());
+        }
+    }
+}
+
 fn goes_without_a_trace(lab: &Lab) {
-    assert_ne!(lab.traces(), Vec::<String>::new(), "a lab that is up can be seen");
+    let traces = lab.traces();
+    for kind in ["/proc/", "mount ", "link ", "namespace ", "cgroup ", "note ", "directory "] {
+        assert!(traces.iter().any(|trace| trace.starts_with(kind)), "a lab that is up has a {kind}:\n{traces:#?}");
+    }
     lab.must(&["down", "--yes"]);
     assert_eq!(lab.traces(), Vec::<String>::new(), "a lab that is down cannot");
 }

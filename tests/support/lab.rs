@@ -1,6 +1,6 @@
 //! A real lab for a test: one of the shipped inventories in a folder of its own, worked on with the real program.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 pub struct Lab {
     pub name: &'static str,
     folder: tempfile::TempDir,
+    host: BTreeSet<String>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -51,7 +52,7 @@ impl Lab {
             text = text.replace(old, new);
         }
         fs::write(folder.path().join("inventory.yaml"), text).expect("an inventory");
-        Self { name, folder, _turn: turn }
+        Self { name, folder, host: host(), _turn: turn }
     }
 
     pub fn directory(&self) -> PathBuf {
@@ -154,6 +155,12 @@ impl Lab {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// Runs a command on a node that may be out of reach; its standard output when it succeeds.
+    pub fn try_on(&self, node: &str, command: &str) -> Option<String> {
+        let output = self.labctl(&["ssh", "inventory.yaml", node, "--", command]).output().expect("ssh starts");
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
     /// kubectl on this machine with the lab's kubeconfig, through the lab's endpoint.
     pub fn kubectl(&self, arguments: &str) -> Output {
         Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("bundle/bin/kubectl"))
@@ -214,18 +221,16 @@ impl Lab {
                 traces.push(format!("{}: {command}", process.path().display()));
             }
         }
-        let lines = |kind: &str, text: String| -> Vec<String> {
-            text.lines()
-                .filter(|line| line.contains(&folder) || line.contains(&prefix))
-                .map(|line| format!("{kind} {line}"))
-                .collect()
-        };
-        traces.extend(lines("mount", fs::read_to_string("/proc/self/mountinfo").expect("mounts")));
-        traces.extend(lines("link", said("ip", &["-o", "link"])));
-        traces.extend(lines("namespace", said("ip", &["netns", "list"])));
-        traces.extend(lines("cgroup", said("find", &["/sys/fs/cgroup", "-type", "d", "-name", "lab*"])));
+        let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
+        let of_lab = |line: &&str| line.contains(&folder) || line.contains(&prefix);
+        traces.extend(mounts.lines().filter(of_lab).map(|line| format!("mount {line}")));
+        let now = host();
+        traces.extend(now.difference(&self.host).cloned());
+        traces.extend(self.host.difference(&now).map(|line| format!("{line}, before")));
         let left = fs::read_dir(self.folder.path()).expect("the test's folder").flatten();
-        traces.extend(left.filter(|e| e.file_name() != "inventory.yaml").map(|e| format!("folder {:?}", e.path())));
+        traces.extend(
+            left.filter(|e| e.file_name() != "inventory.yaml").map(|e| format!("directory {}", e.path().display())),
+        );
         traces
     }
 
@@ -269,8 +274,80 @@ impl Run {
     }
 }
 
-/// What a program of this machine prints.
+/// What labs have on this machine, of any lab: links, namespaces, cgroups, firewall rules, notes, and all settings of
+/// the kernel that a node shares with it.
+fn host() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut entries = |kind: &str, directory: &str| {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if kind == "note" || name.starts_with("lab") {
+                found.insert(format!("{kind} {name}"));
+            }
+        }
+    };
+    entries("link", "/sys/class/net");
+    entries("namespace", "/run/netns");
+    entries("note", "/run/labctl");
+    let cgroups = said("find", &["/sys/fs/cgroup", "-type", "d", "-name", "lab*-*"]);
+    found.extend(cgroups.lines().map(|line| format!("cgroup {line}")));
+    let rules = said("iptables-save", &[]);
+    found.extend(rules.lines().filter(|line| line.contains(" lab")).map(|line| format!("rule {line}")));
+    let settings = "find /proc/sys/kernel /proc/sys/vm -type f ! -path '*/random/*' ! -path '*/pty/nr' \
+                    ! -name ns_last_pid ! -name stat_refresh -exec grep -sH '' {} + || true";
+    found.extend(said("sh", &["-c", settings]).lines().map(|line| format!("setting {line}")));
+    assert!(found.len() > 100, "a census that sees little: {found:?}");
+    found
+}
+
+/// The image of busybox in the bundle beside the sources, by the name that nodes know it by.
+pub fn busybox() -> String {
+    let bundle = Path::new(env!("CARGO_MANIFEST_DIR")).join("bundle");
+    let lock = labctl::bundle::lock::read(&bundle).expect("a lock that can be read").expect("a bundle");
+    lock.files["image/busybox"].image.clone().expect("an image has a name")
+}
+
+/// What a program of this machine prints. It must succeed.
 pub fn said(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap_or_else(|e| panic!("{program}: {e}"));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {}: {stderr}", output.status);
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What a program of this machine prints, on both outputs, when it fails. It must fail.
+pub fn refusal(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap_or_else(|e| panic!("{program}: {e}"));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{program} {arguments:?} succeeds: {said}");
+    said
+}
+
+/// Every file below a directory, with its content. There must be some.
+pub fn contents(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![directory.to_owned()];
+    while let Some(next) = open.pop() {
+        for entry in fs::read_dir(&next).unwrap_or_else(|e| panic!("{}: {e}", next.display())) {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                let content = fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+                found.insert(path.strip_prefix(directory).expect("below it").to_owned(), content);
+            }
+        }
+    }
+    assert!(!found.is_empty(), "{} has no file", directory.display());
+    found
+}
+
+/// Two directories have the same files, byte for byte.
+pub fn same_files(one: &Path, other: &Path) {
+    let (one_has, other_has) = (contents(one), contents(other));
+    let names = |files: &BTreeMap<PathBuf, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&one_has), names(&other_has), "{} and {}", one.display(), other.display());
+    for (name, content) in one_has {
+        assert!(other_has[&name] == content, "{} differs in {}", name.display(), other.display());
+    }
 }
