@@ -6,9 +6,14 @@ LAB   ?= inventories/sandbox.yaml
 # Where cargo puts what it builds: CARGO_TARGET_DIR, when that is set.
 TARGET         = $(or $(CARGO_TARGET_DIR),target)
 LABCTL_RELEASE = $(TARGET)/release/labctl
-# Stories of real labs that are told by `make lab-matrix` only, because they take long and repeat others.
+# Stories of real labs that only `make lab-matrix` tells, because each takes many minutes.
 MATRIX         = with_the_other_choices killed_in_each_of_its_stages smoke_names_what_is_broken
 
+# Whoever runs the tests may have set what labctl reads, or what has expected outputs rewritten.
+unexport $(filter-out LABCTL_CACHE,$(filter LABCTL_%,$(.VARIABLES))) TRYCMD INSTA_UPDATE
+
+# Each step needs the one before it, and a lab needs the machine for itself.
+.NOTPARALLEL:
 .PHONY: help demo down test test-all check unit lab lab-matrix prerequisites bundle bench deny golden clean
 
 help: ## Show this list
@@ -24,7 +29,7 @@ demo: prerequisites ## Build labctl, get a bundle, and bring up the sandbox: six
 down: ## Remove the demo's lab
 	$(LABCTL_RELEASE) down --yes $(LAB)
 
-test: prerequisites check bundle unit lab ## Run every test, the real labs included
+test: prerequisites check bundle unit lab ## Run the tests, with real labs; `make lab-matrix` has the longest ones
 
 test-all: test lab-matrix bench deny ## The tests, all labs, the benchmark and the check of the dependency tree
 
@@ -33,17 +38,17 @@ check: ## Formatting and lints
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --quiet
 	cat src/engine/prelude.sh src/engine/record.sh src/node/sets.sh | shellcheck -s sh -
-	shellcheck -s sh src/engine/spread/gate.sh tests/prerequisites tests/get-bundle
+	shellcheck -s sh src/engine/spread/gate.sh src/local/launch.sh tests/support/census.sh tests/prerequisites tests/get-bundle .ci/run
 	shellcheck -s sh -x -e SC2016 benches/lib.sh benches/run benches/peers benches/report benches/*/row benches/*/*/issue benches/cold-up/by-hand
 	shellcheck tests/bundle/build
 
 unit: ## All tests but the real labs
 	$(CARGO) test --locked --lib --bins $$(ls tests/*.rs | sed -E 's,tests/(.*)\.rs,--test \1,')
 
-lab: bundle ## The real labs: systemd nodes, etcd, Kubernetes
+lab: bundle ## Real labs: systemd nodes, etcd, Kubernetes
 	$(CARGO) test --locked --test lab -- --nocapture $(MATRIX:%=--skip %)
 
-lab-matrix: bundle ## Real labs that repeat others: VXLAN, nftables, RSA; CAs replaced with kills on the way
+lab-matrix: bundle ## More real labs: VXLAN, nftables, RSA, a reboot; a CA rotation with kills; broken labs
 	$(CARGO) test --locked --test lab -- --nocapture $(MATRIX)
 
 prerequisites: ## Install what is missing on this machine

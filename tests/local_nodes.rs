@@ -16,6 +16,12 @@ use labctl::event::Events;
 use labctl::lab::{LabDirectory, cache_directory};
 use labctl::local::{self, LocalError};
 
+#[path = "support/owned.rs"]
+mod owned;
+
+/// What the directories of these tests' labs begin with.
+const LEFT: &str = "labctl-local-nodes-";
+
 /// One node's name and the last part of its address.
 type Member = (&'static str, u8);
 
@@ -68,16 +74,17 @@ fn cluster(lab: &LabDirectory, subnet: [u8; 3], members: &[Member]) -> Cluster {
 struct Lab {
     directory: LabDirectory,
     cluster: Cluster,
+    _owner: fs::File,
     _folder: tempfile::TempDir,
 }
 
 impl Lab {
     fn new(subnet: [u8; 3], members: &[Member]) -> Self {
         // Not in /tmp: that may be a memory file system too small for nodes.
-        let folder = tempfile::tempdir_in("/var/tmp").expect("a temporary folder");
+        let (folder, owner) = owned::directory(Path::new("/var/tmp"), LEFT);
         let directory = LabDirectory::new(folder.path().join("lab"));
         let cluster = cluster(&directory, subnet, members);
-        Self { directory, cluster, _folder: folder }
+        Self { directory, cluster, _owner: owner, _folder: folder }
     }
 
     async fn up(&self) -> Result<local::Up, LocalError> {
@@ -202,6 +209,16 @@ fn can_run() {
     }
 }
 
+/// Removes the nodes that a killed test has left: they have the addresses that these want.
+async fn sweep() {
+    for directory in owned::abandoned(Path::new("/var/tmp"), LEFT) {
+        let (events, _told) = Events::channel();
+        let lab = LabDirectory::new(directory.join("lab"));
+        local::down(&lab, &events).await.unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
+        fs::remove_dir_all(&directory).expect("it can be removed");
+    }
+}
+
 /// Asks again and again until `found` is true, for as long as a node takes to boot on a busy machine.
 fn eventually(what: &str, mut found: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(60);
@@ -214,6 +231,7 @@ fn eventually(what: &str, mut found: impl FnMut() -> bool) {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_from_nothing_to_nothing() {
     can_run();
+    sweep().await;
     let lab = Lab::new([10, 249, 0], &[("left", 11), ("right", 12)]);
 
     let up = lab.up().await.expect("the nodes come up");
@@ -283,6 +301,7 @@ async fn two_nodes_from_nothing_to_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_labs_live_side_by_side_and_a_used_subnet_is_refused() {
     can_run();
+    sweep().await;
     let one = Lab::new([10, 248, 0], &[("a", 11)]);
     let two = Lab::new([10, 247, 0], &[("a", 11)]);
     let three = Lab::new([10, 248, 0], &[("a", 12)]);

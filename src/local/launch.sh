@@ -30,7 +30,8 @@ fi
 
 if [ "$layout" != legacy ]; then
     read -r cgroup <"$folder/cgroups"
-    for controller in $(cat "$cgroup/cgroup.controllers"); do
+    read -r controllers <"$cgroup/cgroup.controllers"
+    for controller in $controllers; do
         echo "+$controller" >"$cgroup/cgroup.subtree_control" || :
     done
 fi

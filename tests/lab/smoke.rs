@@ -43,10 +43,10 @@ const FAULTS: &[Fault] = &[
         may_fail: &[CLUSTER_IP, NODE_PORT, DNS],
     },
     Fault {
-        what: "a worker that forwards nothing",
+        what: "a firewall on a worker that drops what another one's pods send",
         node: "worker-1",
-        breaks: "echo 0 > /proc/sys/net/ipv4/ip_forward",
-        mends: "echo 1 > /proc/sys/net/ipv4/ip_forward",
+        breaks: "iptables -t raw -I PREROUTING -s 10.200.0.0/24 -d 10.200.1.0/24 -j DROP",
+        mends: "iptables -t raw -D PREROUTING -s 10.200.0.0/24 -d 10.200.1.0/24 -j DROP",
         fail: &[PODS],
         says: " cannot reach ",
         may_fail: &[CLUSTER_IP, NODE_PORT, DNS],

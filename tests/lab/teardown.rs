@@ -206,11 +206,15 @@ fn nodes_that_stay_are_as_they_were() {
 
 /// Two packages of the distribution, one of which needs the other, and one of somebody's that needs both; as a
 /// repository in a folder of the node, because nodes have no way out.
-fn offer_packages(lab: &Lab) {
+///
+/// Returns the name of the library that `ipset` needs: the distribution's releases name it after its version.
+fn offer_packages(lab: &Lab) -> String {
     let offered = lab.folder().join("offered");
     std::fs::create_dir(&offered).expect("a folder");
     let script = r#"
-        apt-get -q download ipset libipset13 >&2
+        [ -n "$(apt-cache depends ipset 2>/dev/null)" ] || apt-get -q update >&2
+        lib=$(apt-cache depends ipset | sed -n 's/^  Depends: \(libipset[0-9a-z]*\)$/\1/p' | head -n 1)
+        apt-get -q download ipset "$lib" >&2
         mkdir -p theirs/DEBIAN
         printf 'Package: theirs\nVersion: 1\nArchitecture: all\nMaintainer: a\nDepends: ipset\nDescription: a\n' > theirs/DEBIAN/control
         dpkg-deb --build theirs >&2
@@ -230,14 +234,17 @@ fn offer_packages(lab: &Lab) {
     let mut ssh = lab.labctl(&["ssh", "inventory.yaml", "node-0", "--", unpack]);
     let sent = ssh.stdin(File::open(archive).expect("the archive")).status().expect("ssh starts");
     assert!(sent.success());
+    let library = lab.on("node-0", "sed -n 's/^Package: \\(libipset.*\\)/\\1/p' /srv/offered/Packages");
+    assert!(library.starts_with("libipset") && library.lines().count() == 1, "{library}");
+    library
 }
 
 #[test]
 fn packages_that_came_with_a_lab_go_with_it() {
     let lab = Lab::new("single");
     bare_nodes(&lab);
-    offer_packages(&lab);
-    lab.on("node-0", "dpkg --purge ipset libipset13");
+    let library = offer_packages(&lab);
+    lab.on("node-0", &format!("dpkg --purge ipset {library}"));
     let before = censuses(&lab);
     std::fs::write(
         lab.folder().join("mine.yaml"),
@@ -248,11 +255,12 @@ fn packages_that_came_with_a_lab_go_with_it() {
 
     assert_eq!(lab.must(&["play", "mine.yaml"]).changed(), 1);
     assert_eq!(
-        lab.on("node-0", "dpkg-query -W -f '${Status}' libipset13; ipset --version | cut -d, -f1"),
-        "install ok installedipset v7.17"
+        lab.on("node-0", &format!("dpkg-query -W -f '${{Status}}' {library}; ipset --version | cut -d' ' -f1")),
+        "install ok installedipset"
     );
     let noted = lab.on("node-0", "grep ^package /var/lib/labctl/record | sort");
-    assert_eq!(noted, "package ipset\npackage libipset13", "what was missing, and what came with it; socat was there");
+    let wanted = format!("package ipset\npackage {library}");
+    assert_eq!(noted, wanted, "what was missing, and what came with it; socat was there");
     assert_eq!(lab.must(&["play", "mine.yaml"]).changed(), 0);
 
     // Somebody has come to need them: they stay, and that is said.
@@ -260,7 +268,7 @@ fn packages_that_came_with_a_lab_go_with_it() {
     let refused = lab.run(&["down", "--yes", "--keep-nodes"]);
     assert_eq!(refused.code, Some(1), "{}", refused.story());
     assert!(
-        refused.story().contains("packages libipset13 ipset because these need them: theirs"),
+        refused.story().contains(&format!("packages {library} ipset because these need them: theirs")),
         "{}",
         refused.story()
     );

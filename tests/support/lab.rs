@@ -1,13 +1,16 @@
 //! A real lab for a test: one of the shipped inventories in a folder of its own, worked on with the real program.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard};
 
 use serde_json::Value;
+
+#[path = "owned.rs"]
+mod owned;
 
 /// One lab at a time: they share this machine's two or four processors.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -17,6 +20,7 @@ pub struct Lab {
     pub name: &'static str,
     folder: tempfile::TempDir,
     host: BTreeSet<String>,
+    _owner: File,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -41,7 +45,8 @@ impl Lab {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let sources = Path::new(env!("CARGO_MANIFEST_DIR"));
         let bundle = sources.join("bundle").canonicalize().expect("there is a bundle: run `make bundle`");
-        let folder = tempfile::Builder::new().prefix("lab-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        sweep();
+        let (folder, owner) = owned::directory(Path::new(env!("CARGO_TARGET_TMPDIR")), "lab-");
         let text = fs::read_to_string(sources.join(format!("inventories/{name}.yaml"))).expect("a shipped inventory");
         assert!(text.contains("bundle: ../bundle"), "{name}.yaml names the bundle beside the sources");
         let text = text.replace("bundle: ../bundle", &format!("bundle: {}", bundle.display()));
@@ -52,7 +57,7 @@ impl Lab {
             text = text.replace(old, new);
         }
         fs::write(folder.path().join("inventory.yaml"), text).expect("an inventory");
-        Self { name, folder, host: host(), _turn: turn }
+        Self { name, folder, host: host(), _owner: owner, _turn: turn }
     }
 
     pub fn directory(&self) -> PathBuf {
@@ -66,14 +71,19 @@ impl Lab {
 
     /// labctl, in the lab's folder.
     pub fn labctl(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_labctl"));
-        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
-        command
+        labctl(self.folder.path(), &[env!("CARGO_BIN_EXE_labctl")], arguments)
+    }
+
+    /// As [`Lab::labctl`], for what must have ended after a quarter of an hour.
+    fn labctl_in_time(&self, arguments: &[&str]) -> Command {
+        labctl(self.folder.path(), &["timeout", "--kill-after=10", "900", env!("CARGO_BIN_EXE_labctl")], arguments)
     }
 
     /// Runs a verb to its end and gathers its events.
     pub fn run(&self, verb: &[&str]) -> Run {
-        let output = self.labctl(verb).args(["--output", "json"]).output().expect("labctl starts");
+        let output = self.labctl_in_time(verb).args(["--output", "json"]).output().expect("labctl starts");
+        let in_time = !matches!(output.status.code(), None | Some(124 | 137));
+        assert!(in_time, "labctl {verb:?} on {} does not end: {}", self.name, String::from_utf8_lossy(&output.stdout));
         let stdout = String::from_utf8_lossy(&output.stdout);
         let events = stdout.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
         Run { code: output.status.code(), events, stderr: String::from_utf8_lossy(&output.stderr).into_owned() }
@@ -150,7 +160,7 @@ impl Lab {
 
     /// Runs a command on a node over SSH; its standard output.
     pub fn on(&self, node: &str, command: &str) -> String {
-        let output = self.labctl(&["ssh", "inventory.yaml", node, "--", command]).output().expect("ssh starts");
+        let output = self.labctl_in_time(&["ssh", "inventory.yaml", node, "--", command]).output().expect("ssh starts");
         assert!(output.status.success(), "{node}: {command}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
@@ -229,7 +239,8 @@ impl Lab {
         traces.extend(self.host.difference(&now).map(|line| format!("{line}, before")));
         let left = fs::read_dir(self.folder.path()).expect("the test's folder").flatten();
         traces.extend(
-            left.filter(|e| e.file_name() != "inventory.yaml").map(|e| format!("directory {}", e.path().display())),
+            left.filter(|e| e.file_name() != "inventory.yaml" && e.file_name() != owned::OWNER)
+                .map(|e| format!("directory {}", e.path().display())),
         );
         traces
     }
@@ -271,6 +282,32 @@ impl Run {
         let told = ["task_failed", "check", "warning", "planned", "run_ended"];
         let events = self.events.iter().filter(|event| told.iter().any(|kind| event["event"] == *kind));
         format!("{}\n{}", self.stderr, events.map(Value::to_string).collect::<Vec<_>>().join("\n"))
+    }
+}
+
+/// A program with words before it, in a directory, with no setting of whoever runs the tests.
+fn labctl(directory: &Path, program: &[&str], arguments: &[&str]) -> Command {
+    let mut command = Command::new(program[0]);
+    command.args(&program[1..]).args(arguments).current_dir(directory).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name == "SSH_AUTH_SOCK" || (name.starts_with("LABCTL_") && name != "LABCTL_CACHE") {
+            command.env_remove(&*name);
+        }
+    }
+    command
+}
+
+/// Takes down the labs that killed tests have left: they have the addresses that the next ones want.
+fn sweep() {
+    for directory in owned::abandoned(Path::new(env!("CARGO_TARGET_TMPDIR")), "lab-") {
+        if directory.join("inventory.yaml").exists() {
+            let program = ["timeout", "--kill-after=10", "300", env!("CARGO_BIN_EXE_labctl")];
+            let output = labctl(&directory, &program, &["down", "--yes"]).output().expect("labctl starts");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "a killed test has left {}: {said}", directory.display());
+        }
+        fs::remove_dir_all(&directory).expect("it can be removed");
     }
 }
 

@@ -61,9 +61,23 @@ pub fn until(what: &str, is: impl Fn() -> bool) {
     }
 }
 
+/// Removes the bridges of tests that were killed; all else of theirs has ended with them.
+fn sweep() {
+    for entry in std::fs::read_dir("/sys/class/net").expect("links").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix("lt").and_then(|rest| rest.split_once('x')).filter(|(pid, number)| {
+            [pid, number].iter().all(|it| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit()))
+        });
+        if owner.is_some_and(|(pid, _)| !Path::new("/proc").join(pid).exists()) {
+            let _ = Command::new("ip").args(["link", "delete", &name]).status();
+        }
+    }
+}
+
 impl Neighbours {
     /// Machines with these names, each listening on SSH.
     pub fn new(names: &[&str]) -> Self {
+        sweep();
         let folder = tempfile::tempdir().expect("a folder");
         // The addresses that RFC 2544 keeps for benchmarks: nobody's lab is there.
         let number = BRIDGES.fetch_add(1, Ordering::Relaxed);
@@ -108,9 +122,10 @@ impl Neighbours {
         let file = self.folder.path().join("known_hosts");
         let before = std::fs::read_to_string(&file).unwrap_or_default();
         std::fs::write(&file, format!("{before}{address} {known}\n")).expect("a file");
-        let (program, words) = machine.prefix().split_first().expect("a program");
-        let sshd = Command::new(program)
-            .args(words)
+        // It ends with this test, even when that is killed.
+        let sshd = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL"])
+            .args(machine.prefix())
             .args(["/usr/sbin/sshd", "-D", "-f", "/etc/ssh/test_config", "-E", "/var/log/test_sshd"])
             .stdin(Stdio::null())
             .spawn()
