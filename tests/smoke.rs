@@ -12,8 +12,8 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::LazyLock;
 
 use labctl::smoke::{Check, checks};
 
@@ -50,7 +50,7 @@ case "$*" in
   'exec '*' -- wget '*' http://10.32.0.77/')
     if broken 'a ClusterIP is dead from one pod' && [ "$2" = web-d ]; then exit 1; fi
     # Every third call meets the pod that does not answer.
-    if broken 'a ClusterIP leads to a dead pod'; then echo >> "$0.calls"; [ $(($(wc -l < "$0.calls") % 3)) != 0 ] || exit 1; fi
+    if broken 'a ClusterIP leads to a dead pod'; then echo >> "$CALLS"; [ $(($(wc -l < "$CALLS") % 3)) != 0 ] || exit 1; fi
     echo web-a ;;
   'exec '*' -- wget '*':31234/')
     if broken 'a NodePort is dead on one worker'; then case "$*" in *10.240.0.21:*) exit 1 ;; esac; fi
@@ -80,14 +80,21 @@ if [ "$BROKEN" = 'Secrets are not encrypted' ]; then printf 'k8s\0\n\014v1 Secre
 else printf 'k8s:enc:aescbc:v1:key1:\001\002\003'; fi
 "#;
 
-/// Runs a check in a lab with this fault; the pod that is forwarded to says that it is `forwarded`.
-fn run(check: &Check, broken: &str, forwarded: &str) -> Output {
-    let folder = tempfile::tempdir().expect("a folder");
+/// The two programs, written before any test starts a process: one that inherited a file open for writing would keep
+/// the kernel from running it.
+static PROGRAMS: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().expect("a directory");
     for (name, text) in [("kubectl", KUBECTL), ("etcdctl", ETCDCTL)] {
         let path = folder.path().join(name);
         fs::write(&path, text).expect("a program");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
     }
+    folder
+});
+
+/// Runs a check in a lab with this fault; the pod that is forwarded to says that it is `forwarded`.
+fn run(check: &Check, broken: &str, forwarded: &str) -> Output {
+    let folder = tempfile::tempdir().expect("a directory");
     let server = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = server.local_addr().expect("an address").port();
     let answer = format!("HTTP/1.0 200 OK\r\n\r\n{forwarded}\n");
@@ -99,11 +106,12 @@ fn run(check: &Check, broken: &str, forwarded: &str) -> Output {
     });
     let programs = "PATH=/usr/local/bin:$PATH\n";
     assert!(check.script.contains(programs), "{}", check.script);
-    let here = format!("PATH={}:$PATH\n", Path::new(folder.path()).display());
+    let here = format!("PATH={}:$PATH\n", PROGRAMS.path().display());
     Command::new("sh")
         .args(["-c", &check.script.replace(programs, &here)])
         .env("BROKEN", broken)
         .env("PORT", port.to_string())
+        .env("CALLS", folder.path().join("calls"))
         .output()
         .expect("sh starts")
 }
