@@ -1,7 +1,8 @@
 //! Every file that the templates make, for every node of three labs, compared with the copies under `tests/golden/`.
 //!
 //! A changed template shows in review as the changed files. `LABCTL_UPDATE_GOLDEN=1 cargo test --test golden` writes
-//! them anew. Which template goes where is read from `playbooks/up.yaml`, so no second table has to be kept.
+//! them again. Which template goes where is read from `playbooks/up.yaml` and its components, so no second table has to
+//! be kept.
 
 #[path = "support/labs.rs"]
 mod labs;
@@ -60,7 +61,7 @@ fn every_standard_template_is_used_by_the_playbook_and_the_other_way_round() {
     let mut used: BTreeSet<String> =
         tasks().into_iter().filter_map(|task| template_of(&task).map(|(from, _)| from)).collect();
     // What `labctl smoke` creates; no playbook does.
-    used.insert("smoke.yaml".to_owned());
+    used.insert("smoke/smoke.yaml".to_owned());
     let known: BTreeSet<String> = standard::TEMPLATES.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(used, known);
 }
@@ -144,7 +145,7 @@ fn templates_follow_containerds_version() {
         artefacts.versions.insert("containerd".to_owned(), version.to_owned());
         let context = Context::new(&cluster, node, None, &artefacts);
         let renderer = Renderer::new(None).expect("templates parse");
-        renderer.render("containerd-config.toml", &context).expect("renders")
+        renderer.render("containerd/config.toml", &context).expect("renders")
     };
     assert!(text("1.7.24").contains("version = 2\n"));
     assert!(text("1.7.24").contains("sandbox_image = \"registry.k8s.io/pause:3.10\""));
@@ -197,18 +198,25 @@ fn rendered(cluster: &Cluster, node: &Node) -> BTreeMap<String, String> {
     files
 }
 
-/// Every task of `up` with its play's hosts and condition: `{hosts, play_when, task}`.
+/// Every task of `up` with the nodes and the condition of its play: `{on, play_when, task}`.
 fn tasks() -> Vec<Value> {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("playbooks/up.yaml")).expect("up.yaml");
-    let playbook: Value = serde_yaml::from_str(&text).expect("up.yaml is YAML");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("playbooks");
+    let read = |path: &Path| {
+        let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        serde_yaml::from_str::<Value>(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
     let mut all = Vec::new();
-    for play in playbook["plays"].as_sequence().expect("plays") {
-        for task in play["tasks"].as_sequence().expect("tasks") {
-            let mut entry = serde_yaml::Mapping::new();
-            entry.insert("hosts".into(), play["hosts"].clone());
-            entry.insert("play_when".into(), play.get("when").cloned().unwrap_or(Value::Null));
-            entry.insert("task".into(), task.clone());
-            all.push(Value::Mapping(entry));
+    for play in read(&root.join("up.yaml"))["plays"].as_sequence().expect("plays") {
+        let name = play["name"].as_str().expect("a name");
+        let component = read(&root.join(format!("up/{name}.yaml")));
+        for section in ["prepare", "binaries", "tasks"] {
+            for task in component[section].as_sequence().into_iter().flatten() {
+                let mut entry = serde_yaml::Mapping::new();
+                entry.insert("on".into(), play["on"].clone());
+                entry.insert("play_when".into(), play.get("when").cloned().unwrap_or(Value::Null));
+                entry.insert("task".into(), task.clone());
+                all.push(Value::Mapping(entry));
+            }
         }
     }
     all
@@ -220,17 +228,26 @@ fn template_of(task: &Value) -> Option<(String, String)> {
         return Some((from.to_owned(), task["task"]["template"]["to"].as_str().expect("a path").to_owned()));
     }
     let from = task["task"]["kubectl_apply"]["from"].as_str()?;
-    Some((from.to_owned(), format!("/manifests/{from}")))
+    Some((from.to_owned(), format!("/manifests/{}", from.rsplit('/').next().expect("a name"))))
 }
 
 /// Whether `task` is for `node`.
 fn applies(renderer: &Renderer, task: &Value, node: &Node, context: &Context) -> bool {
-    let hosts = task["hosts"].as_str().expect("hosts");
     let conditions = [&task["play_when"], &task["task"]["when"]];
-    (hosts == "all" || node.roles.iter().any(|role| role.to_string() == hosts))
+    [&task["on"], &task["task"]["on"]].into_iter().all(|on| includes(on, node))
         && conditions.into_iter().filter_map(Value::as_str).all(|condition| {
             renderer.condition(condition, context).unwrap_or_else(|error| panic!("{condition}: {error}"))
         })
+}
+
+/// Whether `on`, where there is one, names the node: `all`, a role, or a list of roles.
+fn includes(on: &Value, node: &Node) -> bool {
+    let has = |name: &str| name == "all" || node.roles.iter().any(|role| role.to_string() == name);
+    match on {
+        Value::Null => true,
+        Value::String(name) => has(name),
+        names => names.as_sequence().expect("roles").iter().any(|name| has(name.as_str().expect("a role"))),
+    }
 }
 
 /// The peers that `task` is repeated for; one `None` where it is not repeated.

@@ -77,7 +77,7 @@ fn run(script: &str, arguments: &[&str], members: &str) -> Ran {
 fn member_script() -> String {
     let lab = labs::ha();
     let context = Context::new(&lab, lab.node("controller-1").expect("a node"), None, &labs::artefacts());
-    Renderer::new(None).expect("templates").render("etcd-member.sh", &context).expect("renders")
+    Renderer::new(None).expect("templates").render("etcd/member.sh", &context).expect("renders")
 }
 
 const TWO: &str = "\

@@ -92,7 +92,7 @@ impl Workshop {
 /// Every name that the standard playbooks take from a bundle.
 fn names_in_the_bundle() -> BTreeSet<String> {
     use labctl::playbook::Module;
-    let books = standard::STANDARD.iter().map(|(name, _)| standard::find(name, None).expect("a playbook"));
+    let books = standard::names().map(|name| standard::find(name, None).expect("a playbook"));
     let tasks = books.flat_map(|book| book.plays).flat_map(|play| play.tasks);
     tasks
         .filter_map(|task| match task.module {
@@ -112,8 +112,7 @@ fn tasks_are_repeated_for_peers_and_left_out_where_a_condition_is_false() {
     assert_eq!(workshop.titles(once), ["controller-0: /once/", "controller-0: /both/", "controller-1: /both/"]);
     let when = "- name: p\n  hosts: all\n  tasks:\n  - { directory: { path: '/{{ node.name }}' }, when: \"'client' in node.roles\" }\n";
     assert_eq!(workshop.titles(when), ["client-0: /client-0/"]);
-    let never =
-        "- name: p\n  hosts: all\n  when: \"cluster.network.mode == 'none'\"\n  tasks: [{ directory: { path: /x } }]\n";
+    let never = "- name: p\n  hosts: all\n  when: \"not network.bridge\"\n  tasks: [{ directory: { path: /x } }]\n";
     assert_eq!(workshop.titles(never), [""; 0]);
     let each = "- name: p\n  hosts: client\n  tasks:\n  - { directory: { path: '/{{ peer.name }}' }, each: controllers, name: 'for {{ peer.name }}' }\n";
     assert_eq!(workshop.titles(each), ["client-0: for controller-0", "client-0: for controller-1"]);
@@ -183,7 +182,7 @@ fn what_cannot_be_worked_out_names_play_task_and_node() {
         ("{ file: { from: pki/nobody.crt, to: /a } }", "there is no `pki/nobody.crt` in this lab"),
         ("{ file: { from: kubeconfig/nobody, to: /a } }", "there is no `kubeconfig/nobody` in this lab"),
         ("{ file: { from: other/x, to: /a } }", "neither pki/NAME nor kubeconfig/NAME"),
-        ("{ template: { from: etcd.servise, to: /a } }", "did you mean `etcd.service`?"),
+        ("{ template: { from: etcd/etcd.servise, to: /a } }", "did you mean `etcd/etcd.service`?"),
         ("{ binary: { from: nothing, to: /a } }", "nothing"),
         ("{ image: { from: etcd } }", "`etcd` is no image in the bundle"),
         ("{ routes: { within: here, to: 10.0.0.0/8, via: 10.0.0.1 } }", "`here` is not a CIDR"),
@@ -293,7 +292,7 @@ fn the_standard_playbooks_expand_for_every_lab_settle_and_show_no_secret() {
     for cluster in labs {
         let workshop = Workshop::new(cluster);
         let secrets = secrets(&workshop);
-        for (name, _) in standard::STANDARD {
+        for name in standard::names() {
             let playbook = standard::find(name, None).expect("a playbook");
             let desired = workshop.expand(&playbook).unwrap_or_else(|e| panic!("{}: {e}", workshop.cluster.name));
             let plan = plan::diff::plan(&desired, &BTreeMap::new());

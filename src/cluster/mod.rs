@@ -123,6 +123,34 @@ pub struct Network {
     pub proxy: ProxyMode,
 }
 
+impl Network {
+    /// What the settings mean.
+    pub fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            bridge: self.mode != PodNetwork::None,
+            routes: self.mode == PodNetwork::Routes,
+            vxlan: self.mode == PodNetwork::Vxlan,
+            allocates_node_cidrs: self.mode == PodNetwork::None,
+            nftables: self.proxy == ProxyMode::Nftables,
+        }
+    }
+}
+
+/// What a network has, for playbooks and templates to ask: a mode of its own more, and none of them has to change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Capabilities {
+    /// labctl joins the pods of each worker with a bridge; otherwise an addon connects all pods.
+    pub bridge: bool,
+    /// Nodes reach each other's pods by plain routes.
+    pub routes: bool,
+    /// Nodes reach each other's pods through a VXLAN.
+    pub vxlan: bool,
+    /// kube-controller-manager gives each Node its pod CIDR.
+    pub allocates_node_cidrs: bool,
+    /// kube-proxy programs nftables.
+    pub nftables: bool,
+}
+
 /// How pods of different nodes reach each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

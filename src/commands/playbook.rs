@@ -5,7 +5,7 @@ use std::fs;
 use super::session::print;
 use super::{Exit, Stop};
 use crate::cli::Playbook as Verb;
-use crate::playbook::standard::{self, STANDARD};
+use crate::playbook::standard;
 use crate::render;
 use crate::report::Reporter;
 
@@ -14,7 +14,7 @@ pub fn playbook(verb: &Verb, reporter: &Reporter) -> Result<Exit, Stop> {
     match verb {
         Verb::List => {
             let mut text = String::new();
-            for (name, _) in STANDARD {
+            for name in standard::names() {
                 let playbook = standard::find(name, None).map_err(Stop::bad)?;
                 let (number, summary) = (playbook.plays.len(), playbook.summary());
                 let plays = if number == 1 { "play " } else { "plays" };
@@ -24,7 +24,7 @@ pub fn playbook(verb: &Verb, reporter: &Reporter) -> Result<Exit, Stop> {
         }
         Verb::Show { name } => print(reporter, standard::text(name).map_err(Stop::bad)?),
         Verb::Export { folder, force } => {
-            let playbooks = STANDARD.iter().map(|(name, text)| (format!("playbooks/{name}.yaml"), *text));
+            let playbooks = standard::FILES.iter().map(|(name, text)| (format!("playbooks/{name}.yaml"), *text));
             let templates =
                 render::standard::TEMPLATES.iter().map(|(name, text)| (format!("templates/{name}.tera"), *text));
             let mut said = String::new();

@@ -18,7 +18,7 @@ pub async fn smoke(lab: &Lab, global: &Global, reporter: &Reporter) -> Result<Ex
         let workshop = workshop_in_memory(cluster, bundle(cluster, &working.events).await?, &sources)?;
         let controllers: Vec<_> = cluster.with_role(Role::Controller).collect();
         let first = controllers.first().ok_or_else(|| Stop::bad("the lab has no controller"))?;
-        let manifest = workshop.render("smoke.yaml", cluster, first)?;
+        let manifest = workshop.render("smoke/smoke.yaml", cluster, first)?;
         let connections = connect(cluster, &controllers, &working.run).await;
         let ok = smoke::run::run(cluster, &manifest, &connections, &working.run).await;
         Ok(Outcome { ok, connections, ..Outcome::default() })

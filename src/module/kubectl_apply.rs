@@ -10,7 +10,7 @@ use super::{Actions, Facts, Question, State, file::Content, probe::PathFact, quo
 /// Objects in the cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KubectlApply {
-    /// The manifest's file name: `coredns.yaml`.
+    /// The manifest's name among the templates: `coredns/coredns.yaml`.
     pub name: String,
     /// The manifest.
     pub manifest: Content,
@@ -22,7 +22,12 @@ pub const KUBECTL: &str = "kubectl --kubeconfig=/etc/kubernetes/admin.conf --ser
 impl KubectlApply {
     /// Where the manifest is kept on the controller.
     pub fn path(&self) -> String {
-        format!("/etc/kubernetes/addons/{}", self.name)
+        format!("/etc/kubernetes/addons/{}", self.file())
+    }
+
+    /// The manifest's file name: `coredns.yaml`.
+    fn file(&self) -> &str {
+        self.name.rsplit('/').next().unwrap_or(&self.name)
     }
 
     /// Passes when every object of the applied manifest exists.
@@ -72,7 +77,7 @@ impl State for KubectlApply {
     }
 
     fn title(&self) -> String {
-        format!("kubectl apply {}", self.name)
+        format!("kubectl apply {}", self.file())
     }
 
     fn settle(&self, facts: &mut Facts) {

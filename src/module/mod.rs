@@ -1,6 +1,6 @@
 //! Modules: the kinds of task that a playbook can hold, one file each.
 //!
-//! A task of a playbook (`template: { from: etcd.service, to: ... }`) becomes, for one node, a [`Desired`] state: all
+//! A task of a playbook (`template: { from: etcd/etcd.service, to: ... }`) becomes, for one node, a [`Desired`] state: all
 //! strings rendered, all content known. Every desired state has four faces, all of them pure:
 //!
 //! - **probe**: the [`Question`]s whose answers tell whether the node is already as desired;

@@ -22,12 +22,11 @@ fn subject(desired: &Desired) -> Option<(String, String)> {
         Desired::Sysctl(it) => (it.key.clone(), it.value.clone()),
         Desired::Routes(it) => (format!("the set of routes to {}", it.within.trunc()), it.routes.id()),
         Desired::Hosts(it) => (format!("the set of names marked {}", it.mark), it.names.id()),
-        Desired::Image(_)
-        | Desired::Command(_)
-        | Desired::KernelModule(_)
-        | Desired::Package(_)
-        | Desired::KubectlApply(_)
-        | Desired::Wait(_) => return None,
+        // Manifests of two directories of templates can have one name, and each would take the other's place.
+        Desired::KubectlApply(it) => (it.path(), format!("manifest {}", it.manifest.sha256())),
+        Desired::Image(_) | Desired::Command(_) | Desired::KernelModule(_) | Desired::Package(_) | Desired::Wait(_) => {
+            return None;
+        }
     })
 }
 

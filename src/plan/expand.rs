@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use self::sets::Shared;
 use super::coherence::{refuse_contradictions, tell_units_what_they_use};
+use super::delivered::Delivered;
 use super::{DesiredNode, DesiredPlay, DesiredTask, ExpandError};
 use crate::bundle::Bundle;
 use crate::cluster::{Cluster, Node, Role};
@@ -49,18 +50,20 @@ fn is_name(text: &str) -> bool {
 pub fn expand(playbook: &Playbook, materials: &Materials<'_>) -> Result<Vec<DesiredPlay>, ExpandError> {
     let mut plays: Vec<DesiredPlay> = Vec::with_capacity(playbook.plays.len());
     let common = Context::of_lab(materials.cluster, materials.artefacts);
-    for play in &playbook.plays {
+    let sets_of = |play: &Play| play.tasks.iter().map(|_| Shared::default()).collect::<Vec<_>>();
+    let sets: Vec<Vec<Shared>> = playbook.plays.iter().map(sets_of).collect();
+    let mut delivered = Delivered::default();
+    for (play, shared) in playbook.plays.iter().zip(&sets) {
         let after = play
             .after
             .iter()
             .filter_map(|name| playbook.plays.iter().position(|earlier| earlier.name == *name))
             .collect();
-        let hosts: Vec<&Node> = materials.cluster.nodes.iter().filter(|node| is_for(play, node)).collect();
+        let hosts: Vec<&Node> = materials.cluster.nodes.iter().filter(|node| play.on.includes(node)).collect();
         let mut nodes = Vec::with_capacity(hosts.len());
-        let shared: Vec<Shared> = play.tasks.iter().map(|_| Shared::default()).collect();
         for (index, node) in hosts.iter().enumerate() {
-            let expansion = Expansion { play, node, materials, common: &common, shared: &shared, first: index == 0 };
-            nodes.push(DesiredNode { node: node.name.clone(), tasks: expansion.tasks()? });
+            let expansion = Expansion { play, node, materials, common: &common, shared, first: index == 0 };
+            nodes.push(DesiredNode { node: node.name.clone(), tasks: expansion.tasks(&mut delivered)? });
         }
         nodes.retain(|on| !on.tasks.is_empty());
         plays.push(DesiredPlay {
@@ -72,12 +75,9 @@ pub fn expand(playbook: &Playbook, materials: &Materials<'_>) -> Result<Vec<Desi
         });
     }
     refuse_contradictions(&plays)?;
+    delivered.tell_units(&mut plays);
     tell_units_what_they_use(&mut plays)?;
     Ok(plays)
-}
-
-fn is_for(play: &Play, node: &Node) -> bool {
-    play.hosts.role().is_none_or(|role| node.has(role))
 }
 
 /// One play on one node.
@@ -92,7 +92,7 @@ struct Expansion<'a> {
     first: bool,
 }
 
-impl Expansion<'_> {
+impl<'a> Expansion<'a> {
     fn error(&self, task: impl ToString, what: impl ToString) -> ExpandError {
         ExpandError {
             play: self.play.name.clone(),
@@ -109,14 +109,14 @@ impl Expansion<'_> {
         }
     }
 
-    fn tasks(&self) -> Result<Vec<DesiredTask>, ExpandError> {
+    fn tasks(&self, delivered: &mut Delivered<'a>) -> Result<Vec<DesiredTask>, ExpandError> {
         let mut tasks = Vec::new();
         let own = self.common.on(self.node, None);
         if !self.holds(self.play.when.as_ref(), "", &own)? {
             return Ok(tasks);
         }
         for (index, task) in self.play.tasks.iter().enumerate() {
-            if task.once && !self.first {
+            if task.once && !self.first || !task.on.iter().all(|on| on.includes(self.node)) {
                 continue;
             }
             let place = task.name.clone().unwrap_or_else(|| format!("{} ({})", index + 1, task.module.kind()));
@@ -130,6 +130,7 @@ impl Expansion<'_> {
                     Some(name) => self.text(name, &place, &context)?,
                     None => desired.title(),
                 };
+                delivered.note(&self.node.name, task, &desired);
                 tasks.push(DesiredTask { title, why: task.why.clone(), desired });
             }
         }
@@ -321,6 +322,7 @@ impl Expansion<'_> {
                 uses: args
                     .uses
                     .iter()
+                    .flatten()
                     .map(|used| Ok(Used { path: path(used)?, sha256: String::new() }))
                     .collect::<Result<_, ExpandError>>()?,
                 leaves: args.leaves.iter().map(path).collect::<Result<_, ExpandError>>()?,

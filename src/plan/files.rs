@@ -54,11 +54,11 @@ mod tests {
     fn a_file_answers_to_its_path_its_name_and_its_template() {
         let path = "/etc/containerd/config.toml";
         let file =
-            PlacedFile { path: path.into(), origin: "templates/containerd-config.toml.tera".into(), bytes: None };
-        for name in [path, "config.toml", "containerd-config.toml", "containerd-config.toml.tera"] {
+            PlacedFile { path: path.into(), origin: "templates/containerd/config.toml.tera".into(), bytes: None };
+        for name in [path, "config.toml", "containerd/config.toml", "containerd/config.toml.tera"] {
             assert!(file.is_called(name), "{name}");
         }
-        for name in ["", "containerd", "/config.toml", "templates/containerd-config.toml"] {
+        for name in ["", "containerd", "/config.toml", "templates/containerd/config.toml"] {
             assert!(!file.is_called(name), "{name}");
         }
     }

@@ -4,6 +4,7 @@
 //! [`diff`] holds that against the facts that the nodes' probes found. Neither has I/O, a clock or randomness.
 
 mod coherence;
+mod delivered;
 pub mod diff;
 pub mod expand;
 pub mod explain;

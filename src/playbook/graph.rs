@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
-use super::{Hosts, Play, Playbook};
+use super::{Play, Playbook};
 
 /// In Mermaid's language, which code hosts draw in Markdown.
 pub fn mermaid(playbook: &Playbook) -> String {
     let mut text = String::from("graph LR\n");
     for (index, play) in playbook.plays.iter().enumerate() {
         // Play names are the user's own: quoted they may be anything, while an id may not be `end`, for one.
-        let _ = writeln!(text, "  p{index}[\"{}<br/>{}\"]", quoted(&play.name, "#quot;"), play.hosts);
+        let _ = writeln!(text, "  p{index}[\"{}<br/>{}\"]", quoted(&play.name, "#quot;"), play.on);
     }
     for (index, play) in playbook.plays.iter().enumerate() {
         for earlier in earlier(playbook, play) {
@@ -24,7 +24,7 @@ pub fn dot(playbook: &Playbook) -> String {
     let mut text = String::from("digraph plays {\n  rankdir=LR\n  node [shape=box]\n");
     for play in &playbook.plays {
         let name = quoted(&play.name, "\\\"");
-        let _ = writeln!(text, "  \"{name}\" [label=\"{name}\\n{}\"]", play.hosts);
+        let _ = writeln!(text, "  \"{name}\" [label=\"{name}\\n{}\"]", play.on);
     }
     for play in &playbook.plays {
         for earlier in earlier(playbook, play) {
@@ -44,15 +44,6 @@ fn earlier<'a>(playbook: &'a Playbook, play: &'a Play) -> impl Iterator<Item = u
 
 fn quoted(name: &str, quote: &str) -> String {
     name.replace('\\', "/").replace('"', quote).replace(['\n', '\r'], " ")
-}
-
-impl std::fmt::Display for Hosts {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.role() {
-            Some(role) => role.fmt(f),
-            None => f.write_str("all"),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,16 @@
 //! Reads playbooks from YAML, and refuses those that cannot be run: unknown keys, plays that come after each other in
-//! a circle, or after a play that does not exist.
+//! a circle, or after a play that does not exist, and plays without tasks.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::Playbook;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::component::{Entry, put_together};
+use super::{Component, Playbook};
 
 /// A playbook that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,14 +22,62 @@ pub struct PlaybookError {
     pub what: String,
 }
 
-/// Reads a playbook's text; `file` is what errors call it.
+/// A file and its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// What errors call it.
+    pub name: String,
+    /// What is in it.
+    pub text: String,
+}
+
+/// Finds the file of the component of this name, if there is one.
+pub type FindComponent<'a> = &'a dyn Fn(&str) -> Result<Option<File>, PlaybookError>;
+
+/// A playbook as its own file has it: the order.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Order {
+    name: String,
+    #[serde(default)]
+    why: String,
+    plays: Vec<Entry>,
+}
+
+/// Reads the text of a playbook that is whole without components; `file` is what errors call it.
 ///
 /// # Errors
-/// When it is no YAML, not of a playbook's shape, or its plays are not in any order.
+/// As [`assemble`].
 pub fn parse(file: &str, text: &str) -> Result<Playbook, PlaybookError> {
-    let playbook: Playbook = serde_yaml::from_str(text).map_err(|error| not_a_playbook(file, &error))?;
-    check_order(&playbook).map_err(|what| PlaybookError { file: file.to_owned(), what })?;
+    assemble(&File { name: file.to_owned(), text: text.to_owned() }, &|_| Ok(None))
+}
+
+/// Reads a playbook and the components that it names.
+///
+/// # Errors
+/// When one of the files is not YAML, or not of its shape; when the plays are not in any order, or one has no tasks.
+pub fn assemble(file: &File, component: FindComponent<'_>) -> Result<Playbook, PlaybookError> {
+    let wrong = |what| PlaybookError { file: file.name.clone(), what };
+    let Order { name, why, plays } = from_yaml(file)?;
+    let mut entries = Vec::with_capacity(plays.len());
+    for entry in plays {
+        let found = if entry.tasks.is_none() { component(&entry.name)? } else { None };
+        let found = found.as_ref().map(from_yaml::<Component>).transpose()?;
+        if found.is_none() && entry.lacks_tasks() {
+            let play = &entry.name;
+            return Err(wrong(format!(
+                "play `{play}` has no `tasks`, and there is no {name}/{play}.yaml that has them"
+            )));
+        }
+        entries.push((entry, found));
+    }
+    let playbook = Playbook { name, why, plays: put_together(entries).map_err(wrong)? };
+    check_order(&playbook).map_err(wrong)?;
     Ok(playbook)
+}
+
+fn from_yaml<T: DeserializeOwned>(file: &File) -> Result<T, PlaybookError> {
+    serde_yaml::from_str(&file.text).map_err(|error| not_a_playbook(&file.name, &error))
 }
 
 /// serde's error in our words: the place first, and said once.
@@ -40,23 +92,23 @@ fn not_a_playbook(file: &str, error: &serde_yaml::Error) -> PlaybookError {
     }
 }
 
-/// Reads a playbook's file.
+/// Reads the file of a playbook or of a component.
 ///
 /// # Errors
-/// When it cannot be read, and as [`parse`].
-pub fn read(path: &Path) -> Result<Playbook, PlaybookError> {
-    let file = path.display().to_string();
+/// When it cannot be read.
+pub fn read(path: &Path) -> Result<File, PlaybookError> {
+    let name = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| {
         let what = match error.kind() {
             io::ErrorKind::NotFound => {
                 "no such file; a playbook is a YAML file, or one that `labctl playbook list` names".to_owned()
             }
-            _ if path.is_dir() => "a folder, not a playbook; name the file in it".to_owned(),
+            _ if path.is_dir() => "a directory, not a playbook; name the file in it".to_owned(),
             _ => format!("cannot be read: {error}"),
         };
-        PlaybookError { file: file.clone(), what }
+        PlaybookError { file: name.clone(), what }
     })?;
-    parse(&file, &text)
+    Ok(File { name, text })
 }
 
 /// Plays are written in an order in which they could run, one after the other: each comes after plays above it. That

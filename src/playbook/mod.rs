@@ -1,27 +1,30 @@
 //! Playbooks: the runbook as data. An ordered set of plays that brings nodes to a state.
 //!
-//! This module is the typed vocabulary of the YAML; [`load`] reads it, and [`standard`] holds the playbooks that are
-//! compiled in. Strings are still templates here: what a task means for one node is worked out by the plan.
+//! This module is the typed vocabulary of the YAML; [`load`] reads it, [`component`] puts what belongs together and
+//! what begins together into one another's places, and [`standard`] holds the playbooks that are compiled in. Strings
+//! are still templates here: what a task means for one node is worked out by the plan.
 
+pub mod component;
 pub mod graph;
 pub mod load;
+mod on;
 pub mod standard;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::cluster::Role;
 use crate::module::unit::OnChange;
+pub use component::Component;
+pub use on::On;
 
 /// An ordered set of plays.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Playbook {
     /// Its name: the verb it stands behind.
     pub name: String,
     /// What it is for, in a sentence or two.
-    #[serde(default)]
     pub why: String,
     /// The plays.
     pub plays: Vec<Play>,
@@ -40,57 +43,23 @@ pub fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Tasks for the nodes of one role, with the plays it comes after.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Tasks for the nodes of some roles, with the plays it comes after.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Play {
     /// Its name, unique in the playbook.
     pub name: String,
     /// The nodes it is for.
-    pub hosts: Hosts,
+    pub on: On,
     /// The plays that must have ended on all of their nodes.
-    #[serde(default)]
     pub after: Vec<String>,
     /// All of its nodes at the same time, or one after the other.
-    #[serde(default)]
     pub strategy: Strategy,
     /// A condition over the cluster and the node; the play is left out where it is false.
-    #[serde(default)]
     pub when: Option<String>,
     /// Why the play exists, for a learner.
-    #[serde(default)]
     pub why: String,
-    /// What is desired, in order.
+    /// What is desired, in order: its own tasks, and those it gathers from components.
     pub tasks: Vec<Task>,
-}
-
-/// The nodes that a play is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Hosts {
-    /// Every node.
-    All,
-    /// Nodes with the role controller.
-    Controller,
-    /// Nodes with the role worker.
-    Worker,
-    /// Nodes with the role loadbalancer.
-    Loadbalancer,
-    /// Nodes with the role client.
-    Client,
-}
-
-impl Hosts {
-    /// The role, or `None` for every node.
-    pub fn role(self) -> Option<Role> {
-        match self {
-            Hosts::All => None,
-            Hosts::Controller => Some(Role::Controller),
-            Hosts::Worker => Some(Role::Worker),
-            Hosts::Loadbalancer => Some(Role::Loadbalancer),
-            Hosts::Client => Some(Role::Client),
-        }
-    }
 }
 
 /// How a play goes over its nodes.
@@ -129,6 +98,8 @@ pub struct Task {
     pub name: Option<String>,
     /// Why the task exists, for a learner.
     pub why: Option<String>,
+    /// The nodes of the play that it is for: those that all of these name.
+    pub on: Vec<On>,
     /// A condition; the task is left out where it is false.
     pub when: Option<String>,
     /// Repeats the task for each of these nodes.
@@ -137,6 +108,8 @@ pub struct Task {
     pub once: bool,
     /// What is desired.
     pub module: Module,
+    /// The component that it is a part of, if any.
+    pub component: Option<Arc<Component>>,
 }
 
 /// The modules, with their arguments as the YAML has them.
@@ -279,9 +252,10 @@ pub struct UnitArgs {
     /// Whether it should start at boot; yes unless given.
     #[serde(default)]
     pub enabled: Option<bool>,
-    /// Files, or folders with a trailing `/`, whose change concerns it. Its own unit file is implied.
+    /// Files, or directories with a trailing `/`, whose change concerns it; its own unit file is implied. Unless given,
+    /// in the file of a component: all that the component puts on the node, and the certificates that it names.
     #[serde(default)]
-    pub uses: Vec<String>,
+    pub uses: Option<Vec<String>>,
     /// What to do then.
     #[serde(default)]
     pub on_change: OnChange,
@@ -419,6 +393,7 @@ fn duration<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
 struct RawTask {
     name: Option<String>,
     why: Option<String>,
+    on: Option<On>,
     when: Option<String>,
     each: Option<Each>,
     #[serde(default)]
@@ -467,6 +442,15 @@ impl<'de> Deserialize<'de> for Task {
         if modules.next().is_some() {
             return Err(D::Error::custom("this task has two modules: give each a task of its own"));
         }
-        Ok(Task { name: raw.name, why: raw.why, when: raw.when, each: raw.each, once: raw.once, module })
+        Ok(Task {
+            name: raw.name,
+            why: raw.why,
+            on: raw.on.into_iter().collect(),
+            when: raw.when,
+            each: raw.each,
+            once: raw.once,
+            module,
+            component: None,
+        })
     }
 }

@@ -1,56 +1,112 @@
-//! The playbooks that are compiled in. `--playbooks DIR` uses changed ones of the same name instead.
+//! The playbooks that are compiled in. `--playbooks DIR` uses changed ones of the same name instead, and changed
+//! components of them.
 
 use std::path::Path;
 
 use super::Playbook;
-use super::load::{PlaybookError, parse, read};
+use super::load::{File, PlaybookError, assemble, read};
 
-/// Name and text of every standard playbook.
-pub const STANDARD: &[(&str, &str)] = &[
-    ("up", include_str!("../../playbooks/up.yaml")),
-    ("down", include_str!("../../playbooks/down.yaml")),
-    ("restore", include_str!("../../playbooks/restore.yaml")),
-    ("restored", include_str!("../../playbooks/restored.yaml")),
-    ("remove-node", include_str!("../../playbooks/remove-node.yaml")),
-    ("rotate-ca", include_str!("../../playbooks/rotate-ca.yaml")),
-    ("rotate-ca-stop", include_str!("../../playbooks/rotate-ca-stop.yaml")),
-];
+/// Name and text of every file of `playbooks/`, sorted: `up`, and for its components `up/etcd`.
+pub const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/playbooks.rs"));
 
-/// The playbook called `name`: from `folder` when it has `NAME.yaml`, else the standard one.
-///
-/// # Errors
-/// When there is no such playbook or no such folder, or the playbook cannot be used.
-pub fn find(name: &str, folder: Option<&Path>) -> Result<Playbook, PlaybookError> {
-    // A mistyped folder must not mean the standard playbooks.
-    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-        let what = "no such folder of playbooks; `labctl playbook export` makes one".to_owned();
-        return Err(PlaybookError { file: folder.display().to_string(), what });
-    }
-    if let Some(changed) = folder.map(|folder| folder.join(format!("{name}.yaml")))
-        && changed.exists()
-    {
-        return read(&changed);
-    }
-    parse(&format!("playbooks/{name}.yaml"), text(name)?)
+/// The names of the standard playbooks, sorted.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    FILES.iter().map(|(name, _)| *name).filter(|name| !name.contains('/'))
 }
 
-/// The text of the standard playbook called `name`.
+/// The playbook called `name`: from `directory` when it has `NAME.yaml`, else the standard one. So is each of its
+/// components, whichever of the two it is.
+///
+/// # Errors
+/// When there is no such playbook or no such directory, or the playbook cannot be used.
+pub fn find(name: &str, directory: Option<&Path>) -> Result<Playbook, PlaybookError> {
+    // A mistyped directory must not mean the standard playbooks.
+    if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
+        let what = "no such directory of playbooks; `labctl playbook export` makes one".to_owned();
+        return Err(PlaybookError { file: directory.display().to_string(), what });
+    }
+    let changed = directory.map(|directory| directory.join(format!("{name}.yaml"))).filter(|path| path.exists());
+    let file = match changed {
+        Some(path) => read(&path)?,
+        None => File { name: format!("playbooks/{name}.yaml"), text: text(name)?.to_owned() },
+    };
+    assemble(&file, &|component| of_component(name, component, directory))
+}
+
+/// The file of one of a playbook's components, if there is one.
+fn of_component(playbook: &str, component: &str, directory: Option<&Path>) -> Result<Option<File>, PlaybookError> {
+    let name = format!("{playbook}/{component}");
+    match directory.map(|directory| directory.join(format!("{name}.yaml"))).filter(|path| path.exists()) {
+        Some(path) => read(&path).map(Some),
+        None => Ok(standard(&name).map(|text| File { name: format!("playbooks/{name}.yaml"), text: text.to_owned() })),
+    }
+}
+
+fn standard(name: &str) -> Option<&'static str> {
+    FILES.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
+/// The text of the standard playbook called `name`, or of one of its components: `up/etcd`.
 ///
 /// # Errors
 /// When there is none.
 pub fn text(name: &str) -> Result<&'static str, PlaybookError> {
-    STANDARD.iter().find(|(known, _)| *known == name).map(|(_, text)| *text).ok_or_else(|| {
-        let known: Vec<&str> = STANDARD.iter().map(|(known, _)| *known).collect();
-        let known = known.join(", ");
+    standard(name).ok_or_else(|| {
+        let known = names().collect::<Vec<_>>().join(", ");
         PlaybookError { file: name.to_owned(), what: format!("no such standard playbook; there are {known}") }
     })
 }
 
-/// The playbook that a person names: a standard one, one of `folder`, or any file.
+/// The playbook that a person names: a standard one, one of `directory`, or any file. The components of a file are
+/// beside it, in a directory of its name.
 ///
 /// # Errors
 /// When there is no such playbook, or it cannot be used.
-pub fn named(name: &str, folder: Option<&Path>) -> Result<Playbook, PlaybookError> {
-    let file = Path::new(name);
-    if file.extension().is_some() || file.components().count() > 1 { read(file) } else { find(name, folder) }
+pub fn named(name: &str, directory: Option<&Path>) -> Result<Playbook, PlaybookError> {
+    let path = Path::new(name);
+    if path.extension().is_none() && path.components().count() == 1 {
+        return find(name, directory);
+    }
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let beside = path.parent().unwrap_or(Path::new(""));
+    assemble(&read(path)?, &|component| of_component(&stem, component, Some(beside)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_standard_component_has_its_place_in_the_order() {
+        for (name, _) in FILES {
+            let Some((playbook, component)) = name.split_once('/') else { continue };
+            let plays = find(playbook, None).expect("a playbook").plays;
+            assert!(plays.iter().any(|play| play.name == component), "{playbook}.yaml has no play `{component}`");
+        }
+    }
+
+    #[test]
+    fn a_component_of_ones_own_is_a_file_and_a_line() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let write = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+            std::fs::write(path, text).expect("a file");
+        };
+        let order = format!("{}  - {{ name: motd, on: all, after: [ready] }}\n", text("up").expect("the order"));
+        write("up.yaml", &order);
+        write("up/motd.yaml", "why: To greet.\ntasks:\n- file: { content: hello, to: /etc/motd }\n");
+        write("up/coredns.yaml", "why: None here.\ntasks: []\n");
+        let playbook = find("up", Some(directory.path())).expect("a playbook");
+        let play = |name: &str| playbook.plays.iter().find(|play| play.name == name).expect("a play");
+        assert_eq!((play("motd").why.as_str(), play("motd").tasks.len()), ("To greet.", 1));
+        assert_eq!(play("coredns").tasks, [], "the changed one takes the standard one's place");
+        assert_eq!(
+            play("etcd"),
+            find("up", None).expect("a playbook").plays.iter().find(|it| it.name == "etcd").expect("etcd")
+        );
+        // The order alone is enough as well, and so is its path.
+        let path = directory.path().join("up.yaml");
+        assert_eq!(named(&path.display().to_string(), None).expect("a playbook"), playbook);
+    }
 }

@@ -13,6 +13,7 @@ use crate::cluster::{Cluster, Node, Role};
 /// The variables of every template, in the order in which they are explained.
 pub const VARIABLES: &[(&str, &str)] = &[
     ("cluster", "the whole lab: name, domain, network, api, pki, ..."),
+    ("network", "what the network has: bridge, routes, vxlan, allocates_node_cidrs, nftables, each true or false"),
     ("minor", "the Kubernetes minor release as a number: 34 for 1.34.2"),
     ("node", "the node that the file is for: name, address, roles, labels, pod_cidr"),
     ("peer", "the other node, in a task that is repeated with `each:`"),
@@ -24,12 +25,21 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("limit", "the names of the nodes that the run is for: all of them, unless --limit names some"),
     ("leaving", "the node that is taken out of the lab, in the playbook that does it: also gone, forced"),
     ("local", "whether labctl made the nodes on this machine, as containers"),
+    ("kubectl", "kubectl on a controller, as the administrator"),
+    ("etcdctl", "etcdctl on a controller, with the certificates that etcd asks for"),
     ("images", "references of the bundle's images by name: images.pause, images.coredns"),
     ("versions", "versions of the bundle's files by name: versions.containerd"),
     ("token_key", "id of the key that signs service account tokens now, as tokens name it"),
     ("encryption_key", "the key that Secrets are encrypted with in etcd, base64"),
     ("restore", "what is restored, in the playbook of that name: restore.id, hash, revision, keys, size, sha256"),
 ];
+
+/// The administrator's kubectl on a controller.
+const KUBECTL: &str = "kubectl --kubeconfig /etc/kubernetes/admin.conf";
+/// etcdctl on a controller; which member it asks is for `--endpoints` to say.
+const ETCDCTL: &str = "etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt \
+                       --cert /etc/kubernetes/pki/etcd/healthcheck-client.crt \
+                       --key /etc/kubernetes/pki/etcd/healthcheck-client.key";
 
 /// What comes from outside the cluster model: the bundle's images and versions, and the lab's secret key.
 #[derive(Clone, PartialEq, Default)]
@@ -130,6 +140,7 @@ impl Context {
         let with_role = |role| cluster.with_role(role).collect::<Vec<_>>();
         let mut variables = tera::Context::new();
         variables.insert("cluster", cluster);
+        variables.insert("network", &cluster.network.capabilities());
         variables.insert("minor", &cluster.kubernetes.minor);
         variables.insert("nodes", &cluster.nodes);
         variables.insert("controllers", &with_role(Role::Controller));
@@ -144,6 +155,8 @@ impl Context {
             variables.insert("leaving", leaving);
         }
         variables.insert("local", &cluster.local.is_some());
+        variables.insert("kubectl", KUBECTL);
+        variables.insert("etcdctl", ETCDCTL);
         variables.insert("images", &artefacts.images);
         variables.insert("versions", &artefacts.versions);
         variables.insert("token_key", &artefacts.token_key);

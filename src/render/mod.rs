@@ -1,7 +1,7 @@
 //! Templates: turns a template and what is known of a node into the text of a file.
 //!
-//! This is the only module that names tera. The standard templates are compiled in ([`standard`]); files of the same
-//! name in a folder of the user's take their place. All of them are parsed when a [`Renderer`] is made, so a typing
+//! This is the only module that names tera. The standard templates are compiled in ([`standard`]), each component's in
+//! a directory of its own; files of the same name in a directory of the user's take their place. All of them are parsed when a [`Renderer`] is made, so a typing
 //! mistake in any template ends a run before it has touched a node. A variable that does not exist is an error, never
 //! an empty string. Nothing is escaped for HTML: what is written is units and YAML.
 //!
@@ -54,6 +54,14 @@ pub enum RenderError {
         /// The other.
         second: String,
     },
+    /// A file that looks like a standard template and is not in its directory, so that it would change nothing.
+    #[error("{file} takes no template's place: the one that labctl uses is {}; move the file there, or rename it", expected.display())]
+    Misplaced {
+        /// The file.
+        file: String,
+        /// Where it would have to be.
+        expected: PathBuf,
+    },
     /// A mistake in a template, found when it was parsed or rendered.
     #[error("{place}: {message}")]
     Template {
@@ -90,8 +98,10 @@ impl Renderer {
         for (name, text) in standard::TEMPLATES {
             sources.insert((*name).to_owned(), (format!("templates/{name}{SUFFIX}"), (*text).to_owned()));
         }
-        if let Some(folder) = overrides {
-            sources.extend(read_folder(folder)?);
+        if let Some(directory) = overrides {
+            let own = read_directory(directory)?;
+            refuse_misplaced(directory, &own, &sources)?;
+            sources.extend(own);
         }
         let origins = sources.iter().map(|(name, (origin, _))| (name.clone(), origin.clone())).collect();
         let mut tera = Tera::new();
@@ -184,21 +194,37 @@ impl std::fmt::Debug for Renderer {
     }
 }
 
-/// The user's templates: name, then where it lies and its text.
-fn read_folder(folder: &Path) -> Result<BTreeMap<String, (String, String)>, RenderError> {
+/// The user's templates: name, then where it is and its text.
+fn read_directory(directory: &Path) -> Result<BTreeMap<String, (String, String)>, RenderError> {
+    let mut found = BTreeMap::new();
+    read_below(directory, "", &mut found)?;
+    Ok(found)
+}
+
+fn read_below(
+    directory: &Path,
+    prefix: &str,
+    found: &mut BTreeMap<String, (String, String)>,
+) -> Result<(), RenderError> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
         move |source| RenderError::Read { path, source }
     };
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(folder).map_err(unreadable(folder))? {
-        let path = entry.map_err(unreadable(folder))?.path();
+    for entry in fs::read_dir(directory).map_err(unreadable(directory))? {
+        let path = entry.map_err(unreadable(directory))?.path();
         let Some(file) = path.file_name().and_then(|file| file.to_str()) else { continue };
-        // Folders and an editor's leftovers are not templates.
-        if !path.is_file() || file.starts_with('.') || file.ends_with('~') {
+        // An editor's leftovers are not templates.
+        if file.starts_with('.') || file.ends_with('~') {
             continue;
         }
-        let name = file.strip_suffix(SUFFIX).unwrap_or(file).to_owned();
+        if path.is_dir() {
+            read_below(&path, &format!("{prefix}{file}/"), found)?;
+            continue;
+        }
+        if !path.is_file() {
+            continue;
+        }
+        let name = format!("{prefix}{}", file.strip_suffix(SUFFIX).unwrap_or(file));
         let text = fs::read_to_string(&path).map_err(unreadable(&path))?;
         let origin = path.display().to_string();
         if let Some((other, _)) = found.insert(name.clone(), (origin.clone(), text)) {
@@ -206,7 +232,24 @@ fn read_folder(folder: &Path) -> Result<BTreeMap<String, (String, String)>, Rend
             return Err(RenderError::Twice { name, first, second });
         }
     }
-    Ok(found)
+    Ok(())
+}
+
+/// Refuses a file that is called as a standard template and is not in that one's directory: whoever wrote it expects it
+/// to be used.
+fn refuse_misplaced(
+    directory: &Path,
+    own: &BTreeMap<String, (String, String)>,
+    standard: &BTreeMap<String, (String, String)>,
+) -> Result<(), RenderError> {
+    for (name, (file, _)) in own.iter().filter(|(name, _)| !name.contains('/')) {
+        let meant = |known: &&String| known.rsplit_once('/').is_some_and(|(_, last)| last == name);
+        if let Some(known) = standard.keys().find(meant) {
+            let expected = directory.join(format!("{known}{SUFFIX}"));
+            return Err(RenderError::Misplaced { file: file.clone(), expected });
+        }
+    }
+    Ok(())
 }
 
 /// Our messages begin lower-case; tera's do not.

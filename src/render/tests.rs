@@ -9,11 +9,22 @@ use crate::cluster::{Api, Cluster, KeyAlgorithm, Network, Node, PkiPolicy, PodNe
 
 #[test]
 fn a_file_of_the_same_name_takes_the_place_of_a_standard_template() {
-    let folder = folder(&[("etcd.service.tera", "mine, for {{ node.name }}\n"), ("extra.conf", "{{ minor }}")]);
+    let folder = folder(&[("etcd/etcd.service.tera", "mine, for {{ node.name }}\n"), ("extra.conf", "{{ minor }}")]);
     let renderer = Renderer::new(Some(folder.path())).expect("parses");
-    assert_eq!(renderer.render("etcd.service", &context()).expect("renders"), "mine, for one\n");
+    assert_eq!(renderer.render("etcd/etcd.service", &context()).expect("renders"), "mine, for one\n");
     assert_eq!(renderer.render("extra.conf", &context()).expect("renders"), "34");
-    assert!(renderer.render("kubelet.service", &context()).expect("renders").contains("[Service]"));
+    assert!(renderer.render("kubelet/kubelet.service", &context()).expect("renders").contains("[Service]"));
+}
+
+#[test]
+fn a_template_beside_its_components_directory_is_refused() {
+    let folder = folder(&[("etcd.service.tera", "mine")]);
+    let error = Renderer::new(Some(folder.path())).expect_err("it would change nothing").to_string();
+    let expected = folder.path().join("etcd/etcd.service.tera");
+    assert!(
+        error.ends_with(&format!("labctl uses is {}; move the file there, or rename it", expected.display())),
+        "{error}"
+    );
 }
 
 #[test]
@@ -51,20 +62,20 @@ fn an_unknown_variable_is_an_error_with_its_line() {
 #[test]
 fn an_unknown_template_suggests_a_known_one() {
     let renderer = Renderer::new(None).expect("parses");
-    let error = renderer.render("etcd.servce", &context()).expect_err("no such template").to_string();
-    assert_eq!(error, "there is no template `etcd.servce`; did you mean `etcd.service`?");
+    let error = renderer.render("etcd/etcd.servce", &context()).expect_err("no such template").to_string();
+    assert_eq!(error, "there is no template `etcd/etcd.servce`; did you mean `etcd/etcd.service`?");
 }
 
 #[test]
 fn conditions_are_true_or_false_and_nothing_else() {
     let renderer = Renderer::new(None).expect("parses");
     let condition = |text: &str| renderer.condition(text, &context());
-    assert!(condition("cluster.network.mode == 'routes' and 'worker' in node.roles").expect("a condition"));
+    assert!(condition("network.routes and 'worker' in node.roles").expect("a condition"));
     assert!(!condition("local").expect("a condition"));
     assert!(!condition("versions['image/coredns'] is defined").expect("a condition"));
     let error = condition("node.name").expect_err("a name is no condition").to_string();
     assert_eq!(error, "`node.name` is not a condition: it is `one`, where true or false is needed");
-    condition("cluster.netwrk.mode == 'routes'").expect_err("a typing mistake");
+    condition("netwrk.routes").expect_err("a typing mistake");
     condition("lokal").expect_err("a typing mistake");
 }
 
@@ -97,7 +108,9 @@ fn debug_output_does_not_show_the_key() {
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     for (name, text) in files {
-        fs::write(folder.path().join(name), text).expect("a file");
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+        fs::write(path, text).expect("a file");
     }
     folder
 }

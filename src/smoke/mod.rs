@@ -82,7 +82,7 @@ pub fn clean_up() -> String {
     format!("{}kubectl delete namespace \"$ns\" --ignore-not-found --wait=true --timeout=90s >/dev/null\n", preamble())
 }
 
-/// Creates what the checks look at. `manifest` is the rendered template `smoke.yaml`.
+/// Creates what the checks look at. `manifest` is the rendered template `smoke/smoke.yaml`.
 pub fn set_up(manifest: &str) -> String {
     format!("{}kubectl apply -f - <<'LABCTL_EOF' >/dev/null\n{manifest}\nLABCTL_EOF\n", preamble())
 }

@@ -1,0 +1,37 @@
+//! Lists what is compiled in: every file of `playbooks/` and `templates/`, so that a new one needs no line of Rust.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+fn main() -> io::Result<()> {
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo names the crate's directory"));
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names a directory for what is generated"));
+    for (directory, suffix) in [("playbooks", ".yaml"), ("templates", ".tera")] {
+        println!("cargo::rerun-if-changed={directory}");
+        let mut files = Vec::new();
+        find(&root.join(directory), "", suffix, &mut files)?;
+        files.sort();
+        let mut list = String::from("&[\n");
+        for (name, path) in files {
+            let _ = writeln!(list, "    ({name:?}, include_str!({path:?})),");
+        }
+        list.push_str("]\n");
+        fs::write(out.join(format!("{directory}.rs")), list)?;
+    }
+    Ok(())
+}
+
+/// Adds the name of every file below `directory` that ends in `suffix`, without it, and its path.
+fn find(directory: &Path, prefix: &str, suffix: &str, files: &mut Vec<(String, PathBuf)>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        if path.is_dir() {
+            find(&path, &format!("{prefix}{name}/"), suffix, files)?;
+        } else if let Some(name) = name.strip_suffix(suffix).filter(|name| !name.starts_with('.')) {
+            files.push((format!("{prefix}{name}"), path));
+        }
+    }
+    Ok(())
+}

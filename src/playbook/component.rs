@@ -1,0 +1,153 @@
+//! Components: what makes etcd or a kubelet, in one file, however many plays it is spread over.
+//!
+//! A playbook's own file is the order of its plays. The tasks of a play that has none there are in the file of its name
+//! beside it: `up/etcd.yaml` has the tasks of the play `etcd` of `up.yaml`, and what etcd needs of earlier plays. Plays
+//! gather that: the play that has `gathers: binaries` gets the binaries of all components that are only on its own
+//! nodes. So each component is in one place, and everything that can begin early does.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::{On, Play, Strategy, Task};
+
+/// The file of one component.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Component {
+    /// Why it exists, for a learner.
+    pub why: String,
+    /// What it needs of the machine: packages, kernel modules, settings.
+    pub prepare: Vec<Task>,
+    /// The certificates and kubeconfigs that it reads: `ca.crt`, `sa.key`, `kubelet.conf`; `apiserver` for the
+    /// certificate and its key.
+    pub certificates: Vec<String>,
+    /// Its programs.
+    pub binaries: Vec<Task>,
+    /// Everything else, in order.
+    pub tasks: Vec<Task>,
+    /// Its name, which is its play's.
+    #[serde(skip)]
+    pub name: String,
+}
+
+impl Component {
+    /// The paths on a node of the certificates and kubeconfigs that it reads.
+    pub fn certificate_paths(&self) -> impl Iterator<Item = String> + '_ {
+        self.certificates.iter().flat_map(|name| match name.rsplit_once('.') {
+            Some((_, "conf")) => vec![format!("/etc/kubernetes/{name}")],
+            Some(_) => vec![format!("/etc/kubernetes/pki/{name}")],
+            None => ["crt", "key"].map(|end| format!("/etc/kubernetes/pki/{name}.{end}")).to_vec(),
+        })
+    }
+
+    fn section(&self, section: Section) -> &[Task] {
+        match section {
+            Section::Prepare => &self.prepare,
+            Section::Binaries => &self.binaries,
+        }
+    }
+}
+
+/// The sections of components that a play can gather.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Section {
+    /// `prepare`.
+    Prepare,
+    /// `binaries`.
+    Binaries,
+}
+
+impl Section {
+    const ALL: [(Section, &'static str); 2] = [(Section::Prepare, "prepare"), (Section::Binaries, "binaries")];
+}
+
+/// A play as the playbook's file has it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Entry {
+    pub name: String,
+    #[serde(alias = "hosts")]
+    on: On,
+    #[serde(default)]
+    after: Vec<String>,
+    #[serde(default)]
+    strategy: Strategy,
+    when: Option<String>,
+    #[serde(default)]
+    why: String,
+    gathers: Option<Section>,
+    pub tasks: Option<Vec<Task>>,
+}
+
+impl Entry {
+    /// Whether it has no tasks of its own, so that a component's file has to say what it is.
+    pub fn lacks_tasks(&self) -> bool {
+        self.tasks.is_none() && self.gathers.is_none()
+    }
+}
+
+/// Puts the plays together: each with its own tasks, or its component's, and with what it gathers.
+///
+/// # Errors
+/// When a section would be gathered by no play, or by two, or cannot be.
+pub(super) fn put_together(entries: Vec<(Entry, Option<Component>)>) -> Result<Vec<Play>, String> {
+    let mut parts: Vec<(Entry, Option<Arc<Component>>)> = Vec::with_capacity(entries.len());
+    for (entry, component) in entries {
+        let named = component.map(|component| Arc::new(Component { name: entry.name.clone(), ..component }));
+        parts.push((entry, named));
+    }
+    let mut gathered: Vec<Vec<Task>> = parts.iter().map(|_| Vec::new()).collect();
+    for (entry, component) in &parts {
+        let Some(component) = component else { continue };
+        for (section, name) in Section::ALL {
+            if component.section(section).is_empty() {
+                continue;
+            }
+            let gathers = |(other, _): &(Entry, _)| other.gathers == Some(section) && entry.on.is_within(&other.on);
+            let plays: Vec<usize> = (0..parts.len()).filter(|&index| gathers(&parts[index])).collect();
+            let [play] = plays[..] else {
+                let number = if plays.is_empty() { "no play gathers" } else { "more than one play gathers" };
+                return Err(format!("{number} the `{name}` of `{}`, which is on {}", entry.name, entry.on));
+            };
+            for task in component.section(section) {
+                gathered[play].push(part_of(component, entry, task)?);
+            }
+        }
+    }
+    let with_tasks = parts.into_iter().zip(gathered);
+    Ok(with_tasks.map(|((entry, component), gathered)| play(entry, component, gathered)).collect())
+}
+
+/// A task of one of the component's sections, for a play that is on other nodes as well.
+fn part_of(component: &Arc<Component>, entry: &Entry, task: &Task) -> Result<Task, String> {
+    if task.once {
+        return Err(format!(
+            "`{}` has a task with `once` in a section that other plays gather; move it to `tasks`",
+            entry.name
+        ));
+    }
+    let mut task = Task { component: Some(Arc::clone(component)), ..task.clone() };
+    task.on.push(entry.on.clone());
+    task.when = match (&entry.when, task.when) {
+        (Some(all), Some(own)) => Some(format!("({all}) and ({own})")),
+        (all, own) => own.or_else(|| all.clone()),
+    };
+    Ok(task)
+}
+
+fn play(entry: Entry, component: Option<Arc<Component>>, gathered: Vec<Task>) -> Play {
+    let own = match (&entry.tasks, &component) {
+        (Some(tasks), _) => tasks.clone(),
+        (None, Some(component)) => {
+            let part = |task: &Task| Task { component: Some(Arc::clone(component)), ..task.clone() };
+            component.tasks.iter().map(part).collect()
+        }
+        (None, None) => Vec::new(),
+    };
+    let why = if entry.why.is_empty() { component.map(|it| it.why.clone()).unwrap_or_default() } else { entry.why };
+    let tasks = own.into_iter().chain(gathered).collect();
+    let Entry { name, on, after, strategy, when, .. } = entry;
+    Play { name, on, after, strategy, when, why, tasks }
+}
