@@ -119,6 +119,7 @@ const PURE: &[&str] = &[
     "pki/spec.rs",
     "pki/inspect.rs",
     "pki/kubeconfig.rs",
+    "pki/list.rs",
     "pki/merge.rs",
     "pki/rotation.rs",
     "bundle/releases.rs",

@@ -15,7 +15,7 @@ use crate::engine::{Run, connect::connect, probe::probe};
 use crate::event::{CertificateFound, Event, Events};
 use crate::module::Question;
 use crate::pki::inspect::Certificate;
-use crate::pki::{CertSpec, listing, specs, store};
+use crate::pki::{CertSpec, list, listing, specs, store};
 use crate::playbook::standard;
 use crate::report::Reporter;
 
@@ -52,8 +52,8 @@ async fn list(args: &CertsList, global: &Global, reporter: &Reporter) -> Result<
         nodes: nodes.iter().map(|node| node.name.clone()).collect(),
     });
     let connections = connect(&cluster, &nodes, &run).await;
-    let questions: BTreeSet<Question> =
-        listing::ON_NODES.iter().map(|path| Question::Text((*path).to_owned())).collect();
+    let on_nodes = list::paths_of_certificates();
+    let questions: BTreeSet<Question> = on_nodes.iter().cloned().map(Question::Text).collect();
     let facts = probe(&connections, |_| questions.clone(), &run).await;
 
     let now = OffsetDateTime::now_utc();
@@ -71,8 +71,8 @@ async fn list(args: &CertsList, global: &Global, reporter: &Reporter) -> Result<
     }
     for node in &nodes {
         let texts = facts.get(&node.name).map(|facts| &facts.texts);
-        for path in listing::ON_NODES {
-            if let Some(text) = texts.and_then(|texts| texts.get(*path)) {
+        for path in &on_nodes {
+            if let Some(text) = texts.and_then(|texts| texts.get(path)) {
                 add(Some(&node.name), path, text);
             }
         }

@@ -11,19 +11,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::PkiError;
+use super::list::{CERTIFICATES, Server};
 use super::spec::CA;
 use super::store::Pki;
-use crate::cluster::{Cluster, Role};
+use crate::cluster::{Cluster, Node};
 
 /// The administrator's kubeconfig.
 pub const ADMIN: &str = "admin.conf";
-/// The controller-manager's kubeconfig.
-pub const CONTROLLER_MANAGER: &str = "controller-manager.conf";
-/// The scheduler's kubeconfig.
-pub const SCHEDULER: &str = "scheduler.conf";
-/// kube-proxy's kubeconfig.
-pub const KUBE_PROXY: &str = "kube-proxy.conf";
-
 /// What stands in a kubeconfig.
 #[derive(Clone, Copy)]
 pub struct Access<'a> {
@@ -147,11 +141,7 @@ impl Entries {
     }
 }
 
-/// Every kubeconfig of the lab by file name: `admin.conf`, `controller-manager.conf`, `scheduler.conf`,
-/// `kube-proxy.conf`, and `nodes/<worker>/kubelet.conf` for each worker.
-///
-/// Controller-manager and scheduler talk to the API server beside them, so that a controller does not depend on the load
-/// balancer or on its peers; all others go through the endpoint.
+/// Every kubeconfig of the lab by file name: `admin.conf`, and `nodes/<worker>/kubelet.conf` for each worker.
 ///
 /// # Errors
 /// [`PkiError::Absent`] when `pki` lacks a certificate of this cluster.
@@ -160,25 +150,24 @@ pub fn kubeconfigs(cluster: &Cluster, pki: &Pki) -> Result<BTreeMap<String, Vec<
     let beside = format!("https://127.0.0.1:{}", cluster.api.server_port);
     let ca = pki.require(&format!("{CA}.crt"))?;
     let mut files = BTreeMap::new();
-    let mut add = |file: &str, certificate: &str, user: &str, server: &str| {
-        let access = Access {
-            lab: &cluster.name,
-            user,
-            server,
-            ca,
-            certificate: pki.require(&format!("{certificate}.crt"))?,
-            key: pki.require(&format!("{certificate}.key"))?,
+    for entry in CERTIFICATES {
+        let Some(server) = entry.kubeconfig else { continue };
+        let nodes: Vec<Option<&Node>> = match entry.is_per_node() {
+            true => cluster.nodes.iter().filter(|node| entry.is_on(node)).map(Some).collect(),
+            false => vec![None],
         };
-        files.insert(file.to_owned(), kubeconfig(&access).into_bytes());
-        Ok::<(), PkiError>(())
-    };
-    add(ADMIN, "admin", "admin", &endpoint)?;
-    add(CONTROLLER_MANAGER, "controller-manager", "system:kube-controller-manager", &beside)?;
-    add(SCHEDULER, "scheduler", "system:kube-scheduler", &beside)?;
-    add(KUBE_PROXY, "kube-proxy", "system:kube-proxy", &endpoint)?;
-    for worker in cluster.with_role(Role::Worker) {
-        let own = format!("nodes/{}/kubelet", worker.name);
-        add(&format!("{own}.conf"), &own, &format!("system:node:{}", worker.name), &endpoint)?;
+        for node in nodes {
+            let name = entry.in_lab(node);
+            let access = Access {
+                lab: &cluster.name,
+                user: &entry.user_of(node),
+                server: if server == Server::Beside { &beside } else { &endpoint },
+                ca,
+                certificate: pki.require(&format!("{name}.crt"))?,
+                key: pki.require(&format!("{name}.key"))?,
+            };
+            files.insert(format!("{name}.conf"), kubeconfig(&access).into_bytes());
+        }
     }
     Ok(files)
 }

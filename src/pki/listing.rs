@@ -11,27 +11,6 @@ use super::PkiError;
 use super::inspect::Certificate;
 use crate::lab::LabDirectory;
 
-/// The files of a node that hold certificates, whatever its roles: what is not there is not listed.
-pub const ON_NODES: &[&str] = &[
-    "/etc/kubernetes/pki/ca.crt",
-    "/etc/kubernetes/pki/ca-signer.crt",
-    "/etc/kubernetes/pki/apiserver.crt",
-    "/etc/kubernetes/pki/apiserver-kubelet-client.crt",
-    "/etc/kubernetes/pki/apiserver-etcd-client.crt",
-    "/etc/kubernetes/pki/front-proxy-ca.crt",
-    "/etc/kubernetes/pki/front-proxy-client.crt",
-    "/etc/kubernetes/pki/etcd/ca.crt",
-    "/etc/kubernetes/pki/etcd/server.crt",
-    "/etc/kubernetes/pki/etcd/peer.crt",
-    "/etc/kubernetes/pki/etcd/healthcheck-client.crt",
-    "/etc/kubernetes/pki/kubelet.crt",
-    "/etc/kubernetes/admin.conf",
-    "/etc/kubernetes/controller-manager.conf",
-    "/etc/kubernetes/scheduler.conf",
-    "/etc/kubernetes/kubelet.conf",
-    "/etc/kubernetes/kube-proxy.conf",
-];
-
 /// The certificates in one file, PEM or kubeconfig.
 ///
 /// # Errors

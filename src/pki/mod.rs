@@ -19,6 +19,7 @@ mod fixture;
 pub mod inspect;
 pub mod issue;
 pub mod kubeconfig;
+pub mod list;
 pub mod listing;
 pub mod merge;
 pub mod recovery;

@@ -12,22 +12,13 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::inspect::Certificate;
 use super::issue;
+use super::list::{CERTIFICATES, Entry, on_node};
 use super::spec::{CA, ETCD_CA, FRONT_PROXY_CA};
 use super::store::{ENCRYPTION_KEY, SERVICE_ACCOUNT_KEY, SERVICE_ACCOUNT_PUBLIC_KEY};
-use crate::cluster::{Node, Role};
+use crate::cluster::Node;
 
-/// Where nodes keep their certificates and keys.
-const ON_NODE: &str = "/etc/kubernetes/pki";
 /// Where a controller keeps the key that Secrets are encrypted with.
 const ENCRYPTION_CONFIG: &str = "/etc/kubernetes/encryption-config.yaml";
-/// What all controllers share beside the CAs, by name.
-const SHARED: [&str; 5] =
-    ["apiserver", "apiserver-kubelet-client", "apiserver-etcd-client", "etcd/healthcheck-client", "front-proxy-client"];
-/// Identities that lie in kubeconfigs on controllers.
-const KUBECONFIGS: [&str; 3] = ["admin", "controller-manager", "scheduler"];
-/// The identity that lies in a kubeconfig on every worker.
-const KUBE_PROXY: &str = "kube-proxy";
-
 /// Files of nodes by path, with their text.
 pub type Texts = BTreeMap<String, String>;
 
@@ -48,40 +39,23 @@ impl std::fmt::Debug for Recovered {
 
 /// The files to ask a controller for what all controllers share.
 pub fn shared_files() -> Vec<String> {
-    let authorities = [CA, ETCD_CA, FRONT_PROXY_CA];
-    let pairs = authorities.iter().chain(&SHARED).flat_map(|name| pair(name));
-    let kubeconfigs = KUBECONFIGS.iter().map(|name| kubeconfig(name));
-    let others = [SERVICE_ACCOUNT_KEY, SERVICE_ACCOUNT_PUBLIC_KEY].map(|name| format!("{ON_NODE}/{name}"));
+    let shared = || CERTIFICATES.iter().filter(|entry| entry.is_shared_by_controllers());
+    let pairs = shared().filter(|entry| entry.is_file()).flat_map(Entry::pair);
+    let kubeconfigs = shared().filter(|entry| !entry.is_file()).map(Entry::kubeconfig_path);
+    let others = [SERVICE_ACCOUNT_KEY, SERVICE_ACCOUNT_PUBLIC_KEY].map(on_node);
     pairs.chain(others).chain(kubeconfigs).chain([ENCRYPTION_CONFIG.to_owned()]).collect()
 }
 
-/// The files to ask a node for what is its own.
+/// The files to ask a node for what is its own, or its role's.
 pub fn own_files(node: &Node) -> Vec<String> {
-    let mut files: Vec<String> = own(node).into_iter().flat_map(|(on_node, _)| pair(on_node)).collect();
-    if node.has(Role::Worker) {
-        files.push(kubeconfig(KUBE_PROXY));
-    }
-    files
+    own(node)
+        .flat_map(|entry| if entry.is_file() { entry.pair().to_vec() } else { vec![entry.kubeconfig_path()] })
+        .collect()
 }
 
-/// A node's own certificates: their name there, and in the lab directory.
-fn own(node: &Node) -> Vec<(&'static str, String)> {
-    let mut own = Vec::new();
-    if node.has(Role::Controller) {
-        own.extend(["etcd/server", "etcd/peer"].map(|name| (name, format!("nodes/{}/{name}", node.name))));
-    }
-    if node.has(Role::Worker) {
-        own.push(("kubelet", format!("nodes/{}/kubelet", node.name)));
-    }
-    own
-}
-
-fn pair(name: &str) -> [String; 2] {
-    [format!("{ON_NODE}/{name}.crt"), format!("{ON_NODE}/{name}.key")]
-}
-
-fn kubeconfig(name: &str) -> String {
-    format!("/etc/kubernetes/{name}.conf")
+/// What a node has and not every controller.
+fn own(node: &Node) -> impl Iterator<Item = &'static Entry> {
+    CERTIFICATES.iter().filter(|entry| !entry.is_shared_by_controllers() && entry.is_on(node))
 }
 
 /// What all controllers share, from one of them.
@@ -91,8 +65,9 @@ fn kubeconfig(name: &str) -> String {
 pub fn shared(texts: &Texts) -> Result<Recovered, Vec<String>> {
     let mut recovered = Recovered::default();
     let mut lacking = Vec::new();
-    for name in [CA, ETCD_CA, FRONT_PROXY_CA] {
-        let [certificate, key] = pair(name).map(|path| (texts.get(&path), path));
+    for authority in CERTIFICATES.iter().filter(|entry| entry.issuer.is_none()) {
+        let [certificate, key] = authority.pair().map(|path| (texts.get(&path), path));
+        let name = authority.name;
         match (certificate, key) {
             ((Some(certificates), path), (Some(key), _)) => match split_authorities(certificates, key) {
                 Ok((issuing, old)) => {
@@ -110,8 +85,7 @@ pub fn shared(texts: &Texts) -> Result<Recovered, Vec<String>> {
             }
         }
     }
-    let (path, public) =
-        (format!("{ON_NODE}/{SERVICE_ACCOUNT_KEY}"), format!("{ON_NODE}/{SERVICE_ACCOUNT_PUBLIC_KEY}"));
+    let [path, public] = [SERVICE_ACCOUNT_KEY, SERVICE_ACCOUNT_PUBLIC_KEY].map(on_node);
     match texts.get(&path) {
         None => lacking.push(missing(&path)),
         Some(key) => match split_public_keys(texts.get(&public).map_or("", String::as_str), key) {
@@ -133,11 +107,8 @@ pub fn shared(texts: &Texts) -> Result<Recovered, Vec<String>> {
     if !lacking.is_empty() {
         return Err(lacking);
     }
-    for name in SHARED {
-        recovered.put_pair(name, texts, name);
-    }
-    for name in KUBECONFIGS {
-        recovered.put_identity(name, texts);
+    for entry in CERTIFICATES.iter().filter(|entry| entry.is_shared_by_controllers() && entry.issuer.is_some()) {
+        recovered.put_entry(entry, texts, entry.name);
     }
     Ok(recovered)
 }
@@ -149,12 +120,12 @@ fn missing(path: &str) -> String {
 impl Recovered {
     /// Adds what is a node's own.
     pub fn add_own(&mut self, node: &Node, texts: &Texts) {
-        for (on_node, name) in own(node) {
-            self.put_pair(on_node, texts, &name);
-        }
-        // Every worker has the same one.
-        if node.has(Role::Worker) && !self.files.contains_key(&format!("{KUBE_PROXY}.key")) {
-            self.put_identity(KUBE_PROXY, texts);
+        for entry in own(node) {
+            let name = entry.in_lab(Some(node));
+            // What a role shares is the same on each of its nodes.
+            if !self.files.contains_key(&format!("{name}.key")) {
+                self.put_entry(entry, texts, &name);
+            }
         }
     }
 
@@ -162,21 +133,24 @@ impl Recovered {
         self.files.insert(name, content.into());
     }
 
-    /// A certificate with its key; what is missing is issued again, and so is what does not belong together.
-    fn put_pair(&mut self, on_node: &str, texts: &Texts, name: &str) {
-        let [certificate, key] = pair(on_node).map(|path| texts.get(&path));
+    /// A certificate with its key, under `name`; what is missing is issued again, and so is what does not belong together.
+    fn put_entry(&mut self, entry: &Entry, texts: &Texts, name: &str) {
+        if !entry.is_file() {
+            return self.put_identity(&entry.kubeconfig_path(), texts, name);
+        }
+        let [certificate, key] = entry.pair().map(|path| texts.get(&path));
         if let (Some(certificate), Some(key)) = (certificate, key) {
             self.put_checked(name, certificate, key);
         }
     }
 
     /// The certificate and key in a kubeconfig.
-    fn put_identity(&mut self, name: &str, texts: &Texts) {
-        let Some(text) = texts.get(&kubeconfig(name)) else { return };
+    fn put_identity(&mut self, path: &str, texts: &Texts, name: &str) {
+        let Some(text) = texts.get(path) else { return };
         let decoded = |field| Some(String::from_utf8(BASE64.decode(value(text, field)?).ok()?).ok()).flatten();
         match (decoded("client-certificate-data"), decoded("client-key-data")) {
             (Some(certificate), Some(key)) => self.put_checked(name, &certificate, &key),
-            _ => self.left_out.push(format!("{} holds no certificate with its key", kubeconfig(name))),
+            _ => self.left_out.push(format!("{path} holds no certificate with its key")),
         }
     }
 
@@ -292,8 +266,9 @@ fn value<'a>(text: &'a str, field: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::Role;
     use crate::lab::LabDirectory;
-    use crate::pki::{fixture, kubeconfigs, store};
+    use crate::pki::{fixture, kubeconfigs, list::files_of, store};
 
     /// A cluster's certificates, and where each would lie on its nodes.
     fn lab() -> (crate::cluster::Cluster, store::Pki, BTreeMap<String, Texts>) {
@@ -306,33 +281,18 @@ mod tests {
         for node in &cluster.nodes {
             let mut texts = Texts::new();
             let mut add = |path: String, content: String| texts.insert(path, content);
-            for (on_node, name) in own(node) {
-                for end in ["crt", "key"] {
-                    add(format!("{ON_NODE}/{on_node}.{end}"), text(&format!("{name}.{end}")));
-                }
+            for file in files_of(node) {
+                let content = match file.from.split_once('/').expect("a place and a name") {
+                    ("pki", name) => text(name),
+                    (_, name) => String::from_utf8(kubeconfigs.get(name).expect(name).clone()).expect("text"),
+                };
+                add(file.to, content);
             }
-            let mut identities: Vec<&str> = Vec::new();
             if node.has(Role::Controller) {
-                for name in [CA, ETCD_CA, FRONT_PROXY_CA].iter().chain(&SHARED) {
-                    for end in ["crt", "key"] {
-                        add(format!("{ON_NODE}/{name}.{end}"), text(&format!("{name}.{end}")));
-                    }
-                }
-                for name in [SERVICE_ACCOUNT_KEY, SERVICE_ACCOUNT_PUBLIC_KEY] {
-                    add(format!("{ON_NODE}/{name}"), text(name));
-                }
                 let key = text(ENCRYPTION_KEY);
                 let config =
                     format!("providers:\n  - secretbox:\n      keys:\n        - name: key1\n          secret: {key}\n");
                 add(ENCRYPTION_CONFIG.to_owned(), config);
-                identities.extend(KUBECONFIGS);
-            }
-            if node.has(Role::Worker) {
-                identities.push(KUBE_PROXY);
-            }
-            for name in identities {
-                let bytes = kubeconfigs.get(&format!("{name}.conf")).expect(name).clone();
-                add(kubeconfig(name), String::from_utf8(bytes).expect("text"));
             }
             nodes.insert(node.name.clone(), texts);
         }
@@ -346,15 +306,21 @@ mod tests {
     #[test]
     fn all_that_was_put_on_nodes_comes_back_byte_for_byte() {
         let (cluster, pki, nodes) = lab();
-        let mut recovered = shared(&nodes[&first_controller(&cluster).name]).expect("all is there");
+        let mut recovered = Recovered::default();
         for node in &cluster.nodes {
-            // What is asked for is what is there.
+            // What is asked for is what nodes have, and enough.
             let mut asked = own_files(node);
             if node.has(Role::Controller) {
                 asked.extend(shared_files());
             }
-            assert!(nodes[&node.name].keys().all(|path| asked.contains(path)), "{}: {asked:?}", node.name);
-            recovered.add_own(node, &nodes[&node.name]);
+            let there = &nodes[&node.name];
+            assert!(asked.iter().all(|path| there.contains_key(path)), "{}: {asked:?}", node.name);
+            let answers = there.iter().filter(|(path, _)| asked.contains(path));
+            let answers: Texts = answers.map(|(path, text)| (path.clone(), text.clone())).collect();
+            if node.has(Role::Controller) {
+                recovered = shared(&answers).expect("all is there");
+            }
+            recovered.add_own(node, &answers);
         }
         assert_eq!(recovered.left_out, [""; 0]);
         // A copy for one program, made of the CA's certificate each time that nodes are given theirs.
@@ -393,7 +359,7 @@ mod tests {
             ]
         );
         let mut foreign = whole.clone();
-        foreign.insert(format!("{ON_NODE}/ca.key"), whole[&format!("{ON_NODE}/etcd/ca.key")].clone());
+        foreign.insert(on_node("ca.key"), whole[&on_node("etcd/ca.key")].clone());
         assert_eq!(
             shared(&foreign).expect_err("refused"),
             ["/etc/kubernetes/pki/ca.crt holds no certificate that belongs to the key beside it"]
@@ -404,9 +370,9 @@ mod tests {
     fn leaves_that_are_missing_or_do_not_fit_are_left_to_be_issued_again() {
         let (cluster, _, nodes) = lab();
         let mut texts = nodes[&first_controller(&cluster).name].clone();
-        texts.remove(&format!("{ON_NODE}/front-proxy-client.key"));
-        texts.insert(format!("{ON_NODE}/apiserver.key"), texts[&format!("{ON_NODE}/ca.key")].clone());
-        texts.insert(kubeconfig("scheduler"), "kind: Config\n".to_owned());
+        texts.remove(&on_node("front-proxy-client.key"));
+        texts.insert(on_node("apiserver.key"), texts[&on_node("ca.key")].clone());
+        texts.insert("/etc/kubernetes/scheduler.conf".to_owned(), "kind: Config\n".to_owned());
         let recovered = shared(&texts).expect("what counts is there");
         assert_eq!(
             recovered.left_out,
@@ -426,7 +392,7 @@ mod tests {
         let (_, other, _) = lab();
         let old = |name: &str| String::from_utf8(other.get(name).expect(name).to_vec()).expect("text");
         let whole = &nodes[&first_controller(&cluster).name];
-        let (ca, sa) = (format!("{ON_NODE}/ca.crt"), format!("{ON_NODE}/sa.pub"));
+        let (ca, sa) = (on_node("ca.crt"), on_node("sa.pub"));
         for old_first in [true, false] {
             let both = |new: &str, old: &str| if old_first { format!("{old}{new}") } else { format!("{new}{old}") };
             let mut texts = whole.clone();

@@ -11,23 +11,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use time::Duration;
 
+pub use super::list::{CA, ETCD_CA, FRONT_PROXY_CA, Usage};
+use super::list::{CERTIFICATES, Entry, Names};
 use crate::cluster::{Cluster, KeyAlgorithm, Node, Role};
-
-/// Name of the CA that clients, API servers and kubelets trust.
-pub const CA: &str = "ca";
-/// Name of the CA that etcd members and their clients trust; its own, so that no API client can reach etcd.
-pub const ETCD_CA: &str = "etcd/ca";
-/// Name of the CA behind the aggregation layer's proxy client; its own, because whoever it signs may claim any user.
-pub const FRONT_PROXY_CA: &str = "front-proxy-ca";
-
-/// What a certificate may be used for (extended key usage).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Usage {
-    /// TLS server authentication.
-    Server,
-    /// TLS client authentication.
-    Client,
-}
 
 /// One certificate that a cluster needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,54 +67,17 @@ impl CertSpec {
 
     /// The client certificate of somebody who uses the API: a user, perhaps in a group.
     pub fn user(cluster: &Cluster, user: &str, group: Option<&str>, life: Duration) -> Self {
-        let mut spec = Self::leaf(cluster, user, CA, user);
-        spec.organization = group.map(str::to_owned);
-        spec.life = life;
-        spec
-    }
-
-    fn ca(cluster: &Cluster, name: &str, common_name: &str) -> Self {
         Self {
-            name: name.to_owned(),
-            issuer: None,
-            common_name: common_name.to_owned(),
-            organization: None,
-            dns_names: Vec::new(),
-            ip_addresses: Vec::new(),
-            usages: Vec::new(),
-            algorithm: cluster.pki.algorithm,
-            life: Duration::days(cluster.pki.ca_days.into()),
-        }
-    }
-
-    fn leaf(cluster: &Cluster, name: impl Into<String>, issuer: &'static str, common_name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            issuer: Some(issuer),
-            common_name: common_name.into(),
-            organization: None,
+            name: user.to_owned(),
+            issuer: Some(CA),
+            common_name: user.to_owned(),
+            organization: group.map(str::to_owned),
             dns_names: Vec::new(),
             ip_addresses: Vec::new(),
             usages: vec![Usage::Client],
             algorithm: cluster.pki.algorithm,
-            life: Duration::days(cluster.pki.leaf_days.into()),
+            life,
         }
-    }
-
-    fn in_group(mut self, organization: &str) -> Self {
-        self.organization = Some(organization.to_owned());
-        self
-    }
-
-    fn for_usages(mut self, usages: &[Usage]) -> Self {
-        self.usages = usages.to_vec();
-        self
-    }
-
-    fn reached_at(mut self, names: AlternativeNames) -> Self {
-        self.dns_names = names.dns;
-        self.ip_addresses = names.ip;
-        self
     }
 }
 
@@ -136,48 +85,36 @@ impl CertSpec {
 ///
 /// A CA stands before everything that it signs.
 pub fn specs(cluster: &Cluster) -> Vec<CertSpec> {
-    let mut specs = vec![
-        CertSpec::ca(cluster, CA, "kubernetes"),
-        CertSpec::ca(cluster, ETCD_CA, "etcd-ca"),
-        CertSpec::ca(cluster, FRONT_PROXY_CA, "front-proxy-ca"),
-        CertSpec::leaf(cluster, "apiserver", CA, "kube-apiserver")
-            .for_usages(&[Usage::Server])
-            .reached_at(apiserver_names(cluster)),
-        CertSpec::leaf(cluster, "apiserver-kubelet-client", CA, "kube-apiserver-kubelet-client"),
-        CertSpec::leaf(cluster, "apiserver-etcd-client", ETCD_CA, "kube-apiserver-etcd-client"),
-        // kubeadm's name for the identity of etcdctl on a controller.
-        CertSpec::leaf(cluster, "etcd/healthcheck-client", ETCD_CA, "kube-etcd-healthcheck-client"),
-        CertSpec::leaf(cluster, "front-proxy-client", FRONT_PROXY_CA, "front-proxy-client"),
-        CertSpec::leaf(cluster, "controller-manager", CA, "system:kube-controller-manager"),
-        CertSpec::leaf(cluster, "scheduler", CA, "system:kube-scheduler"),
-        CertSpec::leaf(cluster, "kube-proxy", CA, "system:kube-proxy").in_group("system:node-proxier"),
-        CertSpec::leaf(cluster, "admin", CA, "admin").in_group("system:masters"),
-    ];
+    let (own, shared): (Vec<&Entry>, Vec<&Entry>) = CERTIFICATES.iter().partition(|entry| entry.is_per_node());
+    let mut specs: Vec<CertSpec> = shared.iter().map(|entry| entry.spec(cluster, None)).collect();
     for node in &cluster.nodes {
-        if node.has(Role::Controller) {
-            specs.extend(["server", "peer"].map(|face| {
-                CertSpec::leaf(cluster, format!("nodes/{}/etcd/{face}", node.name), ETCD_CA, &node.name)
-                    // An etcd member is a client of itself (the gRPC gateway) and of its peers.
-                    .for_usages(&[Usage::Server, Usage::Client])
-                    .reached_at(etcd_names(node))
-            }));
-        }
-        if node.has(Role::Worker) {
-            specs.push(
-                CertSpec::leaf(
-                    cluster,
-                    format!("nodes/{}/kubelet", node.name),
-                    CA,
-                    format!("system:node:{}", node.name),
-                )
-                .in_group("system:nodes")
-                // Client of the API server, and server of logs, exec and metrics.
-                .for_usages(&[Usage::Server, Usage::Client])
-                .reached_at(kubelet_names(node)),
-            );
-        }
+        specs.extend(own.iter().filter(|entry| entry.is_on(node)).map(|entry| entry.spec(cluster, Some(node))));
     }
     specs
+}
+
+impl Entry {
+    /// The certificate of this entry: what all nodes share, or the node's own.
+    fn spec(&self, cluster: &Cluster, node: Option<&Node>) -> CertSpec {
+        let names = match (self.names, node) {
+            (Names::None, _) => AlternativeNames::default(),
+            (Names::Api, _) => apiserver_names(cluster),
+            (Names::Node, node) => node.map(kubelet_names).unwrap_or_default(),
+            (Names::NodeAndLoopback, node) => node.map(etcd_names).unwrap_or_default(),
+        };
+        let days = if self.issuer.is_none() { cluster.pki.ca_days } else { cluster.pki.leaf_days };
+        CertSpec {
+            name: self.in_lab(node),
+            issuer: self.issuer,
+            common_name: self.user_of(node),
+            organization: self.organization.map(str::to_owned),
+            dns_names: names.dns,
+            ip_addresses: names.ip,
+            usages: self.usages.to_vec(),
+            algorithm: cluster.pki.algorithm,
+            life: Duration::days(days.into()),
+        }
+    }
 }
 
 /// Subject alternative names in the making: keeps the order, drops what is there already.

@@ -21,15 +21,12 @@ use super::PkiError;
 use super::files::Files;
 use super::inspect::{Why, why_issue};
 use super::issue::{self, Authority, Pair};
+pub use super::list::{SERVICE_ACCOUNT_KEY, SERVICE_ACCOUNT_PUBLIC_KEY, SIGNER};
 use super::rotation::{self, AUTHORITIES, Stage, Step};
 use super::spec::{CA, CertSpec, specs};
 use crate::cluster::{Cluster, KeyAlgorithm};
 use crate::lab::LabDirectory;
 
-/// The key that signs service account tokens, the same on every controller.
-pub const SERVICE_ACCOUNT_KEY: &str = "sa.key";
-/// Its public half, which API servers check tokens with.
-pub const SERVICE_ACCOUNT_PUBLIC_KEY: &str = "sa.pub";
 /// The key that Secrets are encrypted with in etcd: base64 text.
 pub const ENCRYPTION_KEY: &str = "encryption.key";
 
@@ -69,10 +66,6 @@ impl Pki {
         self.files.insert(name, content.into());
     }
 }
-
-/// The CA's certificate alone, without others that are trusted beside it: kube-controller-manager signs with it, and
-/// takes one only.
-pub const SIGNER: &str = "ca-signer.crt";
 
 /// One thing that was issued, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]

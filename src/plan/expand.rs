@@ -14,8 +14,9 @@ use crate::cluster::{Cluster, Node, Role};
 use crate::module::file::{Blob, Content, File};
 use crate::module::unit::{Unit, Used};
 use crate::module::{self, Desired, State};
+use crate::pki::list;
 use crate::pki::store::Pki;
-use crate::playbook::{Each, Module, Play, Playbook, Task, UnitState};
+use crate::playbook::{Delivers, Each, Module, Play, Playbook, Task, UnitState};
 use crate::render::{Context, Renderer, context::Artefacts};
 
 /// What tasks can name: everything that is neither in the playbook nor in the inventory.
@@ -115,6 +116,9 @@ impl<'a> Expansion<'a> {
         if !self.holds(self.play.when.as_ref(), "", &own)? {
             return Ok(tasks);
         }
+        if self.play.delivers == Some(Delivers::Certificates) {
+            tasks.extend(self.certificates()?);
+        }
         for (index, task) in self.play.tasks.iter().enumerate() {
             if task.once && !self.first || !task.on.iter().all(|on| on.includes(self.node)) {
                 continue;
@@ -135,6 +139,27 @@ impl<'a> Expansion<'a> {
             }
         }
         Ok(tasks)
+    }
+
+    /// The certificates, keys and kubeconfigs of the node, and the directories that they are in.
+    fn certificates(&self) -> Result<Vec<DesiredTask>, ExpandError> {
+        let files = list::files_of(self.node);
+        let owner = || "root:root".to_owned();
+        let directory =
+            |path| Desired::Directory(module::directory::Directory { path, mode: "755".to_owned(), owner: owner() });
+        let mut all: Vec<(Desired, Option<&str>)> =
+            list::directories_of(&files).into_iter().map(|path| (directory(path), None)).collect();
+        for list::Placed { from: origin, to: path, is_private, why } in files {
+            let (content, sensitive) = self.artefact(&origin, &path)?;
+            let mode = if is_private { "600" } else { "644" }.to_owned();
+            all.push((Desired::File(File { path, mode, owner: owner(), content, sensitive, origin }), why));
+        }
+        let task = |(desired, why): (Desired, Option<&str>)| DesiredTask {
+            title: desired.title(),
+            why: why.map(str::to_owned),
+            desired,
+        };
+        Ok(all.into_iter().map(task).collect())
     }
 
     /// The nodes that a task is repeated for; once without a peer when it is not repeated.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{On, Play, Strategy, Task};
+use super::{Delivers, On, Play, Strategy, Task};
 
 /// The file of one component.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -78,13 +78,14 @@ pub(super) struct Entry {
     #[serde(default)]
     why: String,
     gathers: Option<Section>,
+    delivers: Option<Delivers>,
     pub tasks: Option<Vec<Task>>,
 }
 
 impl Entry {
     /// Whether it has no tasks of its own, so that a component's file has to say what it is.
     pub fn lacks_tasks(&self) -> bool {
-        self.tasks.is_none() && self.gathers.is_none()
+        self.tasks.is_none() && self.gathers.is_none() && self.delivers.is_none()
     }
 }
 
@@ -148,6 +149,6 @@ fn play(entry: Entry, component: Option<Arc<Component>>, gathered: Vec<Task>) ->
     };
     let why = if entry.why.is_empty() { component.map(|it| it.why.clone()).unwrap_or_default() } else { entry.why };
     let tasks = own.into_iter().chain(gathered).collect();
-    let Entry { name, on, after, strategy, when, .. } = entry;
-    Play { name, on, after, strategy, when, why, tasks }
+    let Entry { name, on, after, strategy, when, delivers, .. } = entry;
+    Play { name, on, after, strategy, when, why, delivers, tasks }
 }

@@ -58,8 +58,18 @@ pub struct Play {
     pub when: Option<String>,
     /// Why the play exists, for a learner.
     pub why: String,
+    /// What it puts on each node before its tasks, by the node's roles.
+    pub delivers: Option<Delivers>,
     /// What is desired, in order: its own tasks, and those it gathers from components.
     pub tasks: Vec<Task>,
+}
+
+/// Files that follow from the lab alone, so that no task has to name them one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Delivers {
+    /// The certificates, keys and kubeconfigs that a node of these roles has.
+    Certificates,
 }
 
 /// How a play goes over its nodes.

@@ -1,0 +1,328 @@
+//! The certificates of a lab, one entry each: the only list. What is issued ([`spec`](super::spec)), which file of it
+//! every node gets, what `certs list` looks for, which kubeconfigs there are and what `recover` reads back follow
+//! from it.
+
+use crate::cluster::{Node, Role};
+
+/// Name of the CA that clients, API servers and kubelets trust.
+pub const CA: &str = "ca";
+/// Name of the CA that etcd members and their clients trust; its own, so that no API client can reach etcd.
+pub const ETCD_CA: &str = "etcd/ca";
+/// Name of the CA behind the aggregation layer's proxy client; its own, because whoever it signs may claim any user.
+pub const FRONT_PROXY_CA: &str = "front-proxy-ca";
+
+/// What a certificate may be used for (extended key usage).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Usage {
+    /// TLS server authentication.
+    Server,
+    /// TLS client authentication.
+    Client,
+}
+
+/// The key that signs service account tokens, the same on every controller.
+pub const SERVICE_ACCOUNT_KEY: &str = "sa.key";
+/// Its public half, which API servers check tokens with.
+pub const SERVICE_ACCOUNT_PUBLIC_KEY: &str = "sa.pub";
+/// The CA's certificate alone, without others that are trusted beside it: kube-controller-manager signs with it, and
+/// takes one only.
+pub const SIGNER: &str = "ca-signer.crt";
+
+/// The nodes' directory for kubeconfigs, and above that for certificates.
+const KUBERNETES: &str = "/etc/kubernetes";
+
+const CONTROLLERS: &[Role] = &[Role::Controller];
+const WORKERS: &[Role] = &[Role::Worker];
+const CLUSTER: &[Role] = &[Role::Controller, Role::Worker];
+const ADMINISTRATORS: &[Role] = &[Role::Controller, Role::Client];
+
+/// Every certificate of a lab. A CA stands before everything that it signs; nodes get their files in this order.
+pub const CERTIFICATES: &[Entry] = &[
+    Entry::ca(CA, "kubernetes").on(CLUSTER).key_on(CONTROLLERS),
+    Entry::ca(ETCD_CA, "etcd-ca").on(CONTROLLERS),
+    Entry::ca(FRONT_PROXY_CA, "front-proxy-ca").on(CONTROLLERS),
+    Entry::leaf("apiserver", CA, "kube-apiserver").on(CONTROLLERS).used_as(&[Usage::Server]).reached_at(Names::Api),
+    Entry::leaf("apiserver-kubelet-client", CA, "kube-apiserver-kubelet-client").on(CONTROLLERS),
+    Entry::leaf("apiserver-etcd-client", ETCD_CA, "kube-apiserver-etcd-client").on(CONTROLLERS),
+    // kubeadm's name for the identity of etcdctl on a controller.
+    Entry::leaf("etcd/healthcheck-client", ETCD_CA, "kube-etcd-healthcheck-client").on(CONTROLLERS),
+    Entry::leaf("front-proxy-client", FRONT_PROXY_CA, "front-proxy-client").on(CONTROLLERS),
+    // These two ask the API server beside them, so that a controller depends neither on the load balancer nor on peers.
+    Entry::user("controller-manager", "system:kube-controller-manager", Server::Beside).on(CONTROLLERS),
+    Entry::user("scheduler", "system:kube-scheduler", Server::Beside).on(CONTROLLERS),
+    Entry::user("kube-proxy", "system:kube-proxy", Server::Endpoint).in_group("system:node-proxier").on(WORKERS),
+    Entry::user("admin", "admin", Server::Endpoint).in_group("system:masters").on(ADMINISTRATORS),
+    // An etcd member is a client of itself (the gRPC gateway) and of its peers.
+    Entry::leaf("etcd/server", ETCD_CA, "{node}")
+        .on(CONTROLLERS)
+        .used_as(&[Usage::Server, Usage::Client])
+        .reached_at(Names::NodeAndLoopback),
+    Entry::leaf("etcd/peer", ETCD_CA, "{node}")
+        .on(CONTROLLERS)
+        .used_as(&[Usage::Server, Usage::Client])
+        .reached_at(Names::NodeAndLoopback),
+    // Client of the API server, and server of logs, exec and metrics.
+    Entry::leaf("kubelet", CA, "system:node:{node}")
+        .in_group("system:nodes")
+        .on(WORKERS)
+        .used_as(&[Usage::Server, Usage::Client])
+        .reached_at(Names::Node)
+        .with_kubeconfig(Server::Endpoint),
+];
+
+/// The files beside certificates and their keys: name, roles, and why it is there.
+const OTHERS: &[(&str, &[Role], Option<&str>)] = &[
+    (
+        SIGNER,
+        CONTROLLERS,
+        Some(
+            "While the CA is being replaced, ca.crt holds two; kube-controller-manager signs with one and takes no second.",
+        ),
+    ),
+    (SERVICE_ACCOUNT_PUBLIC_KEY, CONTROLLERS, None),
+    (SERVICE_ACCOUNT_KEY, CONTROLLERS, None),
+];
+
+/// One certificate of the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// What people call it, and its file's name on nodes without extension.
+    pub name: &'static str,
+    /// Name of the CA that signs it; `None` for a CA.
+    pub issuer: Option<&'static str>,
+    /// Common name of the subject; with `{node}` in it, each node has a certificate of its own.
+    common_name: &'static str,
+    /// Organization of the subject.
+    pub organization: Option<&'static str>,
+    /// Extended key usages, sorted.
+    pub usages: &'static [Usage],
+    /// What it can be reached at.
+    pub names: Names,
+    /// The roles whose nodes have it.
+    on: &'static [Role],
+    /// The roles whose nodes have its key.
+    key_on: &'static [Role],
+    /// Whether nodes have it as a file, with its key in another.
+    is_file: bool,
+    /// The server of the kubeconfig that holds it, if one does.
+    pub kubeconfig: Option<Server>,
+}
+
+/// The names and addresses in a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// None: it is only shown to servers.
+    None,
+    /// All that an API server is called by.
+    Api,
+    /// The node's.
+    Node,
+    /// The node's, and this machine's own.
+    NodeAndLoopback,
+}
+
+/// The API server that a kubeconfig names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Server {
+    /// The lab's endpoint.
+    Endpoint,
+    /// The one on the same node.
+    Beside,
+}
+
+impl Entry {
+    const fn leaf(name: &'static str, issuer: &'static str, common_name: &'static str) -> Self {
+        Self {
+            name,
+            issuer: Some(issuer),
+            common_name,
+            organization: None,
+            usages: &[Usage::Client],
+            names: Names::None,
+            on: &[],
+            key_on: &[],
+            is_file: true,
+            kubeconfig: None,
+        }
+    }
+
+    const fn ca(name: &'static str, common_name: &'static str) -> Self {
+        Self { issuer: None, usages: &[], ..Self::leaf(name, name, common_name) }
+    }
+
+    /// Somebody who uses the API, with a kubeconfig and no other file.
+    const fn user(name: &'static str, user: &'static str, server: Server) -> Self {
+        Self { is_file: false, kubeconfig: Some(server), ..Self::leaf(name, CA, user) }
+    }
+
+    const fn on(self, roles: &'static [Role]) -> Self {
+        Self { on: roles, key_on: roles, ..self }
+    }
+
+    const fn key_on(self, roles: &'static [Role]) -> Self {
+        Self { key_on: roles, ..self }
+    }
+
+    const fn in_group(self, organization: &'static str) -> Self {
+        Self { organization: Some(organization), ..self }
+    }
+
+    const fn used_as(self, usages: &'static [Usage]) -> Self {
+        Self { usages, ..self }
+    }
+
+    const fn reached_at(self, names: Names) -> Self {
+        Self { names, ..self }
+    }
+
+    const fn with_kubeconfig(self, server: Server) -> Self {
+        Self { kubeconfig: Some(server), ..self }
+    }
+
+    /// Whether each node has a certificate of its own.
+    pub fn is_per_node(&self) -> bool {
+        self.common_name.contains("{node}")
+    }
+
+    /// Whether `node` has it.
+    pub fn is_on(&self, node: &Node) -> bool {
+        has_any(node, self.on)
+    }
+
+    /// Whether all controllers have the same one, as a file or in a kubeconfig.
+    pub fn is_shared_by_controllers(&self) -> bool {
+        !self.is_per_node() && self.on.contains(&Role::Controller)
+    }
+
+    /// Whether it is a file on nodes, with its key in another.
+    pub fn is_file(&self) -> bool {
+        self.is_file
+    }
+
+    /// Its name in the lab directory, below `pki`, without extension.
+    pub fn in_lab(&self, node: Option<&Node>) -> String {
+        match node.filter(|_| self.is_per_node()) {
+            Some(node) => format!("nodes/{}/{}", node.name, self.name),
+            None => self.name.to_owned(),
+        }
+    }
+
+    /// The common name of its subject: the user, to an API server.
+    pub fn user_of(&self, node: Option<&Node>) -> String {
+        self.common_name.replace("{node}", node.map_or("", |node| &node.name))
+    }
+
+    /// The paths on a node of the certificate and of its key.
+    pub fn pair(&self) -> [String; 2] {
+        [format!("{}.crt", self.name), format!("{}.key", self.name)].map(|name| on_node(&name))
+    }
+
+    /// The path on a node of the kubeconfig that holds it.
+    pub fn kubeconfig_path(&self) -> String {
+        format!("{KUBERNETES}/{}.conf", self.name)
+    }
+}
+
+fn has_any(node: &Node, roles: &[Role]) -> bool {
+    roles.iter().any(|role| node.has(*role))
+}
+
+/// The path on a node of a file of the lab's `pki` directory that all nodes share.
+pub fn on_node(name: &str) -> String {
+    format!("{KUBERNETES}/pki/{name}")
+}
+
+/// A file that a node gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// What playbooks call it: `pki/NAME` or `kubeconfig/NAME`.
+    pub from: String,
+    /// Its path on the node.
+    pub to: String,
+    /// Whether there is a private key in it.
+    pub is_private: bool,
+    /// Why it is there, when that is not plain.
+    pub why: Option<&'static str>,
+}
+
+/// Every file with a certificate or a key that `node` gets.
+pub fn files_of(node: &Node) -> Vec<Placed> {
+    let mut files = Vec::new();
+    let mut add = |from: String, to: String, is_private, why| files.push(Placed { from, to, is_private, why });
+    for entry in CERTIFICATES {
+        let in_lab = entry.in_lab(Some(node));
+        let [certificate, key] = entry.pair();
+        if entry.is_file && entry.is_on(node) {
+            add(format!("pki/{in_lab}.crt"), certificate, false, None);
+        }
+        if entry.is_file && has_any(node, entry.key_on) {
+            add(format!("pki/{in_lab}.key"), key, true, None);
+        }
+        if entry.kubeconfig.is_some() && entry.is_on(node) {
+            add(format!("kubeconfig/{in_lab}.conf"), entry.kubeconfig_path(), true, None);
+        }
+    }
+    for (name, roles, why) in OTHERS {
+        if has_any(node, roles) {
+            add(format!("pki/{name}"), on_node(name), name.ends_with(".key"), *why);
+        }
+    }
+    files
+}
+
+/// The directories of these files, each after the one that it is in.
+pub fn directories_of(files: &[Placed]) -> Vec<String> {
+    let mut all = std::collections::BTreeSet::new();
+    for file in files {
+        for (end, _) in file.to.match_indices('/').skip(2) {
+            all.insert(file.to[..end].to_owned());
+        }
+    }
+    all.into_iter().collect()
+}
+
+/// The paths of all files that hold certificates on some node of a lab.
+pub fn paths_of_certificates() -> Vec<String> {
+    let files = CERTIFICATES.iter().filter(|entry| entry.is_file).map(|entry| entry.pair()[0].clone());
+    let kubeconfigs = CERTIFICATES.iter().filter(|entry| entry.kubeconfig.is_some()).map(Entry::kubeconfig_path);
+    files.chain([on_node(SIGNER)]).chain(kubeconfigs).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pki::fixture;
+
+    fn files(name: &str) -> Vec<String> {
+        let cluster = fixture::cluster();
+        files_of(cluster.node(name).expect("a node")).into_iter().map(|file| file.to).collect()
+    }
+
+    #[test]
+    fn a_node_gets_what_it_needs_and_nothing_more() {
+        let worker = [
+            "/etc/kubernetes/pki/ca.crt",
+            "/etc/kubernetes/kube-proxy.conf",
+            "/etc/kubernetes/pki/kubelet.crt",
+            "/etc/kubernetes/pki/kubelet.key",
+            "/etc/kubernetes/kubelet.conf",
+        ];
+        assert_eq!(files("worker-0"), worker);
+        assert_eq!(files("lb-0"), [""; 0]);
+        assert_eq!(files("controller-0").len(), 26);
+        for entry in CERTIFICATES.iter().filter(|entry| entry.issuer.is_none()) {
+            assert_eq!(entry.key_on, CONTROLLERS, "only controllers hold the key of {}", entry.name);
+        }
+    }
+
+    #[test]
+    fn keys_are_private_and_directories_come_before_what_is_in_them() {
+        let cluster = fixture::cluster();
+        let files = files_of(cluster.node("controller-0").expect("a node"));
+        for file in &files {
+            assert_eq!(file.is_private, file.to.ends_with(".key") || file.to.ends_with(".conf"), "{file:?}");
+        }
+        let expected = ["/etc/kubernetes", "/etc/kubernetes/pki", "/etc/kubernetes/pki/etcd"];
+        assert_eq!(directories_of(&files), expected);
+    }
+}
