@@ -89,7 +89,7 @@ fn every_string_of_the_playbook_renders_for_every_node() {
 
 #[test]
 fn every_supported_minor_renders_and_its_yaml_parses() {
-    for minor in [20, 21, 22, 23, 24, 25, 26, 27, 28, 30, 31, 32, 34, 35, 36] {
+    for minor in 20..=36 {
         for mut cluster in [labs::sandbox(), labs::single(), labs::ha()] {
             cluster.kubernetes.minor = minor;
             for mode in [PodNetwork::Routes, PodNetwork::Vxlan, PodNetwork::None] {

@@ -1,4 +1,8 @@
-//! Laws of the pure middle, held to thousands of made-up cases: plans settle, quoting survives, probes never panic.
+//! Laws of the pure middle, held to thousands of made-up cases: what `diff`, `plan` and `settle` say of the same facts
+//! agrees, quoting survives, probes never panic.
+//!
+//! `settle` is a model of what a task's actions do. That the actions themselves leave nothing to do, on a machine with a
+//! real shell, is in `tests/modules.rs`.
 
 #![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
 
@@ -127,7 +131,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
     #[test]
-    fn after_its_own_actions_no_task_finds_anything_to_do(desired in desired(), mut facts in facts()) {
+    fn a_diff_finds_nothing_in_the_facts_that_a_task_settles_to(desired in desired(), mut facts in facts()) {
         desired.settle(&mut facts);
         prop_assert_eq!(desired.diff(&facts), None);
         let once = facts.clone();
@@ -136,7 +140,7 @@ proptest! {
     }
 
     #[test]
-    fn a_plan_holds_exactly_the_tasks_that_differ_and_settles_to_nothing(desired in vec(desired(), 0..5), mut facts in facts()) {
+    fn a_plan_holds_exactly_the_tasks_that_differ_and_none_after_their_facts_are_settled(desired in vec(desired(), 0..5), mut facts in facts()) {
         let tasks = desired.iter().map(|it| DesiredTask { title: it.title(), why: None, desired: it.clone() }).collect();
         let nodes = vec![DesiredNode { node: "n".into(), tasks }];
         let (name, why, after, strategy) = ("p".into(), String::new(), vec![], PlayStrategy::Parallel);

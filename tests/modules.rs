@@ -16,6 +16,7 @@ use labctl::module::directory::Directory;
 use labctl::module::file::{Blob, Content, File};
 use labctl::module::hosts::{Hosts, Name};
 use labctl::module::kernel_module::KernelModule;
+use labctl::module::package::{Package, Wanted};
 use labctl::module::routes::{Route, Routes};
 use labctl::module::set::Set;
 use labctl::module::sysctl::Sysctl;
@@ -521,4 +522,55 @@ async fn a_node_sends_the_text_of_what_differs_and_of_nothing_else_and_is_left_a
     machine.settles(&[text("/etc/c/differs", "new\n")]).await;
     let facts = machine.facts(&[text("/etc/c/differs", "newer\n")]).await;
     assert_eq!(facts.other_texts.get("/etc/c/differs").map(String::as_str), Some("new\n"));
+}
+
+/// What `explain` says of each task, typed on a machine that labctl has never met. Left out is what a person cannot type:
+/// a secret's or a large file's content, and what a unit, an image and a manifest need to be there first.
+#[tokio::test]
+async fn what_explain_says_to_type_leaves_nothing_for_labctl_to_do() {
+    let desired = [
+        folder("/etc/made by hand", "750"),
+        text("/etc/made by hand/it's $here", "one\n'two' `three`\n"),
+        file("/etc/setuid", "4755", Content::inline(&b"#!/bin/sh\n"[..])),
+        sysctl("net.ipv4.ip_forward", "1"),
+        sysctl("net.ipv4.ip_local_port_range", "20000 60000"),
+        hosts(&[("worker-0", 20), ("worker-1", 21)]),
+        routes(&[("10.200.1.0/24", "10.240.0.21"), ("10.200.2.0/24", "10.240.0.22")], None),
+        command("echo one >> /log", "[ -e /log ]"),
+        command("touch /second && echo two >> /log", "[ -e /second ] && [ -e /log ]"),
+        command("touch /third; echo three >> /log", "test -e /third"),
+        wait("[ -e /third ]", 60),
+        Desired::KernelModule(KernelModule { name: "br_test".into(), provides: "/provided".into() }),
+        Desired::Package(Package {
+            names: vec![Wanted { name: "some-tool".into(), proof: Some("/usr/sbin/some-tool".into()) }],
+        }),
+    ];
+    let prepared = || {
+        let machine = Machine::new();
+        machine.sh("ip link add left type veth peer name right && ip addr add 10.240.0.10/24 dev left");
+        machine.sh("ip link set left up && ip link set right up");
+        machine.shim("modprobe", ": > /provided");
+        machine.shim("apt-get", "case \"$*\" in *' some-tool') : > /usr/sbin/some-tool ;; esac");
+        machine
+    };
+    let (by_hand, by_labctl) = (prepared(), prepared());
+    assert_eq!(by_hand.differences(&desired).await.len(), desired.len(), "all of it is to be done");
+    for state in &desired {
+        by_hand.sh(&labctl::module::State::shell(state));
+    }
+    assert_eq!(by_hand.differences(&desired).await, []);
+
+    // And what labctl makes of the same machine is the same.
+    by_labctl.settles(&desired).await;
+    let look =
+        "stat -c '%a %U:%G %n' '/etc/made by hand' /etc/setuid; cat '/etc/made by hand/it'\\''s $here' /etc/setuid
+        cd /proc/sys/net/ipv4; cat ip_forward ip_local_port_range; ip route; cat /log /etc/hosts
+        cd /etc/sysctl.d; cat *ip_forward* *port_range*; cat /etc/modules-load.d/*br_test*; ls /usr/sbin/some-tool";
+    assert_eq!(by_hand.sh(look), by_labctl.sh(look));
+
+    // Typed again, a command whose check holds does nothing, whatever it is made of.
+    for state in desired.iter().filter(|it| matches!(it, Desired::Command(_))) {
+        by_hand.sh(&labctl::module::State::shell(state));
+    }
+    assert_eq!(by_hand.sh("cat /log"), "one\ntwo\nthree");
 }

@@ -467,7 +467,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn a_whole_playbook_plans_what_differs_and_nothing_else_and_has_nothing_left_to_do_after_it(
+    fn a_whole_playbook_plans_what_differs_and_nothing_else_and_settles_to_an_empty_plan(
         moments in vec(0..6_u8, 6),
         damages in vec((0..6_usize, any::<usize>(), 0..14_u8), 0..8),
     ) {

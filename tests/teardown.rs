@@ -135,3 +135,26 @@ async fn swap_that_was_on_is_on_again_and_fstab_is_as_it_was() {
     assert_eq!(machine.sh("cat /on"), "-p 7 /swap.img\n/dev/sdx2");
     assert_eq!(machine.sh("cat /etc/fstab; echo ."), "/dev/sda1 / ext4 defaults 0 1\n/dev/sdx2 none swap sw 0 0.");
 }
+
+#[tokio::test]
+async fn a_record_that_is_empty_has_nothing_to_undo() {
+    let machine = machine("");
+    machine.sh("truncate -s 0 /var/lib/labctl/record; mkdir /etc/theirs");
+    machine.settles(&down()).await;
+    assert_eq!(machine.sh("ls -d /etc/theirs; ls -d /var/lib/labctl 2>/dev/null || :"), "/etc/theirs");
+}
+
+/// The power went while the last line was written. What stands before it is undone, and of a line without its end
+/// nothing is taken for more than it says. (Cut to a path that is somebody's, a line does name that path.)
+#[tokio::test]
+async fn the_torn_last_line_of_a_record_keeps_nothing_from_being_undone() {
+    for cut in ["hosts_entry", "file", "file ", "file /etc/theirs-and-lo", "tree /srv/i", "sysctl net.ipv4.ip_forward"]
+    {
+        let machine = machine("");
+        machine.sh(&format!("printf 'directory /etc/ours\nfile /etc/ours/file\n{cut}' > /var/lib/labctl/record"));
+        machine.sh("mkdir /etc/ours /srv/it; touch /etc/ours/file /etc/theirs; cp /etc/hosts /hosts");
+        machine.settles(&down()).await;
+        assert_eq!(machine.sh("ls -d /etc/ours /etc/theirs /srv/it 2>/dev/null || :"), "/etc/theirs\n/srv/it", "{cut}");
+        assert_eq!(machine.sh("cmp /etc/hosts /hosts; ls -d /root /usr"), "/root\n/usr", "{cut}");
+    }
+}

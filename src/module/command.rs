@@ -27,7 +27,15 @@ impl State for Command {
 
     fn shell(&self) -> String {
         let (run, unless) = (self.run.trim(), self.unless.trim());
-        if run.contains('\n') { format!("# unless: {unless}\n{run}") } else { format!("{unless} || {run}") }
+        // `a || b && c` runs `c` in any case, and so does `a || b; c`.
+        let grouped = if unless.contains(';') { format!("{{ {unless}; }}") } else { unless.to_owned() };
+        if run.contains('\n') {
+            format!("# unless: {unless}\n{run}")
+        } else if run.contains([';', '&']) {
+            format!("{grouped} || {{ {run}; }}")
+        } else {
+            format!("{grouped} || {run}")
+        }
     }
 
     fn title(&self) -> String {

@@ -118,8 +118,8 @@ pub trait State {
     /// A short title for reports: `/etc/hosts`, `unit etcd.service`.
     fn title(&self) -> String;
 
-    /// What the facts are once the actions have run: the law that plans are held to is that a diff against these
-    /// facts finds nothing.
+    /// A model of what the facts are once the actions have run, for tests of plans: a diff against these facts finds
+    /// nothing. `tests/modules.rs` runs the actions themselves.
     fn settle(&self, facts: &mut Facts);
 }
 
