@@ -102,7 +102,7 @@ const FAULTS: &[Fault] = &[
         what: "Secrets stored as they are",
         node: "controller-0",
         breaks: "cd /etc/kubernetes; cp -p encryption-config.yaml /run/config; \
-                 sed -i 's/^\\( *\\)providers:.*/&\\n\\1- identity: {}/' encryption-config.yaml; \
+                 sed -i -e '/- identity/d' -e 's/^\\( *\\)providers:.*/&\\n\\1  - identity: {}/' encryption-config.yaml; \
                  systemctl restart kube-apiserver; READY",
         mends: "cp -p /run/config /etc/kubernetes/encryption-config.yaml; systemctl restart kube-apiserver; READY",
         fail: &[SECRET],
