@@ -292,3 +292,118 @@ async fn a_run_that_is_stopped_or_cut_off_lets_nobody_in_any_more() {
         until("the run's folder is gone", || all.machine(node).sh("ls -A /var/lib/labctl/runs").is_empty());
     }
 }
+
+/// What a node sends in place of the blobs that it was asked for, as a script.
+const LIES: [&str; 4] = [
+    // A path, in a header of the right length; where it leads to is a file that must stay.
+    "printf '%-62s x zst %18s\\n666666' ./../../../../etc/victim 6",
+    // A header without an end.
+    "yes a | tr -d '\\n'",
+    // What was asked for, by its name, and bytes without an end.
+    "printf '%s raw %18s\\n' \"$sha\" 73400320; cat /dev/zero",
+    // More of it than there can be.
+    "printf '%s zst %18s\\n' \"$sha\" 999999999999; cat /dev/zero",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_lies_to_others_harms_none_of_them() {
+    let blobs = |folder: &Path| [blob(folder, "one", 70)];
+    for lie in LIES {
+        let all = Neighbours::new(&ALL[..3]);
+        let blobs = blobs(all.folder());
+        // It has the blob, says so, and gives something else to whoever asks.
+        all.machine("a").sh(&format!(
+            "cat > /usr/local/bin/sh <<'EOF'\n#!/bin/bash\ncase $1 in */give) ;; *) exec /bin/sh \"$@\" ;; esac\n\
+             echo lied >> /var/lied\nsha=${{2##* }}\n{lie}\nEOF\nchmod 755 /usr/local/bin/sh"
+        ));
+        for node in ["b", "c"] {
+            all.machine(node).sh("echo 'as it was' > /etc/victim");
+        }
+        let connections = all.connect(&ALL[..3]).await;
+        let first = carry_out(plan(&blobs, &["a"], &[]), &connections, delivery(&all), |_| false).await;
+        assert!(first.0.ok, "{lie}: {first:#?}");
+        let others = plan(&blobs, &["b", "c"], &["a"]);
+        let (applied, events) = carry_out(others, &connections, delivery(&all), |_| false).await;
+        assert!(applied.ok, "{lie}: {applied:?} {events:#?}");
+        for node in ["b", "c"] {
+            is_whole_and_clean(&all, node, &blobs);
+            assert_eq!(all.machine(node).sh("cat /etc/victim"), "as it was", "{lie}");
+            assert_ne!(origins(&events)[&("one".to_owned(), node.to_owned())].as_deref(), Some("a"), "{lie}");
+        }
+        all.machine("a").sh("grep -q lied /var/lied");
+    }
+}
+
+/// A file system of its own for the keys, in which nothing can be written at the moment when `full` says so.
+fn keys_on_a_full_disk(all: &Neighbours, node: &str, full: &str) {
+    all.machine(node).sh(&format!(
+        "mkdir -m 700 /root/.ssh && mount -t tmpfs -o size=16k,mode=700 tmpfs /root/.ssh && cd /root/.ssh
+        printf '# %s\\n' one two three > authorized_keys && chmod 600 authorized_keys
+        {full}"
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_leaves_the_keys_as_they_are() {
+    let all = Neighbours::new(&ALL);
+    // Full from the beginning; full once there is a copy, of which the last page is full as well; full while the line of
+    // a run that was killed is taken out; and room for all, to see that it works in between.
+    keys_on_a_full_disk(&all, "a", "dd if=/dev/zero of=full 2>/dev/null || :");
+    keys_on_a_full_disk(
+        &all,
+        "b",
+        "yes '# more' | head -c 8172 >> authorized_keys; [ $(stat -c %s authorized_keys) = 8192 ]",
+    );
+    keys_on_a_full_disk(&all, "c", "echo 'restrict ssh-ed25519 AAAAtwo labctl-spread' >> authorized_keys");
+    all.machine("c").sh("cat > /usr/local/sbin/grep <<'EOF'
+#!/bin/sh
+# The file that is written to is empty by now.
+[ \"$1\" != -v ] || dd if=/dev/zero of=/root/.ssh/full 2>/dev/null
+exec /bin/grep \"$@\"
+EOF
+        chmod 755 /usr/local/sbin/grep");
+    keys_on_a_full_disk(&all, "d", ":");
+    let seen = |node: &str| {
+        all.machine(node)
+            .sh("cd /root/.ssh; stat -c '%n %s %a %U' authorized_keys; sha256sum authorized_keys; ls -A | grep -v full")
+    };
+    let before: Vec<String> = ALL.map(seen).into();
+    let blobs = [blob(all.folder(), "one", 70)];
+    let connections = all.connect(&ALL).await;
+    let (applied, events) = carry_out(plan(&blobs, &ALL, &[]), &connections, delivery(&all), |_| false).await;
+    assert!(applied.ok, "{applied:?} {events:#?}");
+    for (node, before) in ALL.iter().zip(before) {
+        is_whole_and_clean(&all, node, &blobs);
+        assert_eq!(seen(node), before, "keys of {node}");
+        let gave = origins(&events).values().any(|from| from.as_deref() == Some(*node));
+        assert!(!gave || *node == "d", "{node} lets nobody in: {:#?}", origins(&events));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_run_takes_out_what_a_power_failure_left() {
+    let all = Neighbours::new(&ALL[..2]);
+    all.machine("b").sh("mkdir -m 700 /root/.ssh && printf '# no end' > /root/.ssh/authorized_keys");
+    let before = keys(&all, "b");
+    let blobs = [blob(all.folder(), "one", 70)];
+    let connections = all.connect(&ALL[..2]).await;
+    // The node's side of the gate is killed as a power failure would: it has no time to clean up.
+    let b = all.machine("b");
+    let opened = |event: &Event| {
+        if matches!(event, Event::Delivered { .. }) {
+            b.sh("for folder in /var/lib/labctl/runs/*; do [ ! -e $folder/undo ] || { n=${folder##*/}; kill -9 ${n%.*}; }; done");
+        }
+        matches!(event, Event::Delivered { .. })
+    };
+    carry_out(plan(&blobs, &ALL[..2], &[]), &connections, delivery(&all), opened).await;
+    assert!(b.sh("cat /root/.ssh/authorized_keys").contains(" labctl-spread"), "the line is left");
+    // Any play, also one of a teardown, that has nothing to do with keys or blobs.
+    let mut other = plan(&blobs[..1], &["b"], &[]);
+    for change in &mut other.plays[0].nodes[0].changes {
+        change.actions = Actions { script: ":\n".into(), ..Actions::default() };
+    }
+    let (applied, events) = carry_out(other, &connections, delivery(&all), |_| false).await;
+    assert!(applied.ok, "{applied:?} {events:#?}");
+    assert_eq!(keys(&all, "b"), before);
+    assert_eq!(b.sh("ls -A /var/lib/labctl/runs"), "");
+}

@@ -1,7 +1,8 @@
 //! Carries large files into a node's blob store: from this machine, or on its order from another node.
 //!
-//! The node reads `SHA256 FORM SIZE` lines, each followed by that many bytes, raw or packed with zstd. It checks what
-//! it wrote and renames it to its hash. What is cut off leaves only temporary files, which the next push removes.
+//! The node reads `SHA256 FORM SIZE` lines, each followed by that many bytes, raw or packed with zstd. It takes only what
+//! it was told to expect, checks what it wrote, and renames it to its hash. What is cut off leaves only temporary files,
+//! which the next push removes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -101,14 +102,28 @@ impl Inbox {
     }
 }
 
-/// The node's side: a function that reads blobs from its standard input into the store. Where `keep` names a folder,
-/// packed blobs are kept there as they came, for other nodes.
-pub(super) fn receiver(keep: Option<&str>) -> String {
+/// What stands before every blob: always as long, so that nobody has to look for its end. `give` in gate.sh writes the
+/// same.
+fn header(sha256: &str, form: &str, size: u64) -> String {
+    format!("{sha256} {form:<3} {size:>18}\n")
+}
+
+/// The length of a [`header`].
+const HEADER: usize = 64 + 1 + 3 + 1 + 18 + 1;
+
+/// The node's side: a function that reads `blobs` from its standard input into the store. Where `keep` names a
+/// directory, packed blobs are kept there as they came, for other nodes.
+///
+/// The sender is not trusted. It may be another node, and this runs as root: only a checksum that is expected becomes
+/// part of a path, each counts once, and none takes more room than the blob's size.
+pub(super) fn receiver(keep: Option<&str>, blobs: &[Blob]) -> String {
+    let expected: String = blobs.iter().map(|blob| format!(" {}:{}", blob.sha256, blob.size)).collect();
     // Checking and renaming one blob happens while the next one is being received.
     format!(
         r#"umask 077
 store={STATE_FOLDER}/blobs
 keep={keep}
+expected='{expected} '
 mkdir -p $store || exit 1
 for old in $store/.incoming-*; do
   pid=${{old##*/.incoming-}}
@@ -121,15 +136,31 @@ is_whole() {{
 }}
 # As `head -c` does, in pieces that a pipe holds at once.
 take() {{ dd bs=64K iflag=fullblock,count_bytes count="$1" status=none; }}
+refuse() {{
+  wait
+  echo "$1" >&2
+  exit 1
+}}
 receive() {{
-  while read -r sha form size; do
+  set -f
+  while header=$(take {HEADER}) && [ -n "$header" ]; do
+    # shellcheck disable=SC2086 # three words
+    set -- $header
+    sha=$1 form=$2 size=$3
+    [ "${{#header}}" = {length} ] && [ "$#" = 3 ] || refuse 'what the sender announces is not a blob'
+    case $size in *[!0-9]*) refuse 'the sender announces a blob without a size' ;; esac
+    case $expected in *" $sha:"*) ;; *) refuse 'the sender announces a blob that nobody asked for' ;; esac
+    rest=${{expected#*" $sha:"}} whole=${{rest%%" "*}}
+    expected="${{expected%%" $sha:"*}} ${{rest#*" "}}"
+    # What is packed is smaller, or it would not be packed.
+    [ "$size" -le "$whole" ] || refuse "the sender announces $size bytes for a blob of $whole"
     incoming=$store/.incoming-$$-$sha
     case $form${{keep:+ kept}} in
       raw*) take "$size" > $incoming ;;
-      zst) take "$size" | zstd -dcq > $incoming ;;
-      "zst kept") take "$size" | tee "$keep/.$sha" | zstd -dcq > $incoming ;;
-      *) echo "this is no blob: $sha" >&2; false ;;
-    esac || {{ rm -f "$incoming" "$keep/.$sha"; exit 1; }}
+      zst) take "$size" | zstd -dcq | take $((whole + 1)) > $incoming ;;
+      "zst kept") take "$size" | tee "$keep/.$sha" | zstd -dcq | take $((whole + 1)) > $incoming ;;
+      *) false ;;
+    esac || {{ rm -f $incoming; [ -z "$keep" ] || rm -f "$keep/.$sha"; refuse "a blob could not be written"; }}
     (
       if is_whole "$sha" "$incoming" && mv -f $incoming $store/$sha; then
         printf '%s\t%s\n' "$sha" "$(LC_ALL=C stat -c '{SIGNATURE}' $store/$sha)" >> {KNOWN_FILE}
@@ -137,13 +168,15 @@ receive() {{
         echo "@blob $sha"
       else
         rm -f $incoming
+        [ -z "$keep" ] || rm -f "$keep/.$sha"
       fi
     ) &
   done
   wait
 }}
 "#,
-        keep = keep.unwrap_or_default()
+        keep = keep.unwrap_or_default(),
+        length = HEADER - 1,
     )
 }
 
@@ -189,8 +222,8 @@ async fn attempt(
     let (reader, writer) = tokio::io::duplex(CHUNK);
     let (lines, heard) = mpsc::unbounded_channel();
     let (ready, is_ready) = oneshot::channel();
-    let command =
-        format!("{}command -v zstd > /dev/null && echo @ready zst || echo @ready raw\nreceive\n", receiver(keep));
+    let ready_to_receive = "command -v zstd > /dev/null && echo @ready zst || echo @ready raw\nreceive\n";
+    let command = format!("{}{ready_to_receive}", receiver(keep, blobs));
     let exec = Exec::new(command, patience(blobs)).stdin(Stdin::Stream(Box::new(reader), Arc::default())).lines(lines);
     inbox.under_way.store(0, Ordering::Relaxed);
     let feed = async {
@@ -280,7 +313,7 @@ async fn feed(
         if packed.is_some() {
             sent_packed.push(blob.clone());
         }
-        let line = format!("{} {form} {size}\n", blob.sha256);
+        let line = header(&blob.sha256, form, size);
         // A receiver that is gone says why by itself; a failed write here is only its echo.
         if writer.write_all(line.as_bytes()).await.is_err() || copy(inbox, file, &mut writer, blob, size).await.is_err()
         {
@@ -313,4 +346,124 @@ async fn copy(
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::path::Path;
+    use std::process::{Command, Output, Stdio};
+
+    use super::*;
+    use crate::module::file::Content;
+
+    /// A node that expects `blobs`, and what it makes of what a sender sends.
+    fn received(node: &Path, keeps: bool, blobs: &[Blob], sent: &[u8]) -> Output {
+        let keep = node.join("run").display().to_string();
+        std::fs::create_dir_all(&keep).expect("a directory");
+        let state = node.join("state").display().to_string();
+        let text = receiver(Some(&*keep).filter(|_| keeps), blobs).replace(STATE_FOLDER, &state);
+        let mut shell = Command::new("sh")
+            .args(["-c", &format!("{text}receive\n")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a shell");
+        let mut input = shell.stdin.take().expect("a pipe");
+        // A node that refuses does not read to the end.
+        let _ = input.write_all(sent);
+        drop(input);
+        shell.wait_with_output().expect("an end")
+    }
+
+    fn blob(bytes: &[u8]) -> Blob {
+        let sha256 = Content::inline(bytes.to_vec()).sha256().to_owned();
+        Blob { sha256, size: bytes.len() as u64, source: "/b".into(), name: "b".into() }
+    }
+
+    fn message(form: &str, sha256: &str, size: u64, bytes: &[u8]) -> Vec<u8> {
+        [header(sha256, form, size).as_bytes(), bytes].concat()
+    }
+
+    /// Every file below `folder`, with its size.
+    fn files(folder: &Path) -> Vec<(String, u64)> {
+        let mut all = Vec::new();
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let about = entry.metadata().expect("it is there");
+            if about.is_dir() {
+                all.extend(files(&entry.path()));
+            } else {
+                all.push((entry.file_name().to_string_lossy().into_owned(), about.len()));
+            }
+        }
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn what_is_expected_arrives_raw_and_packed_and_is_kept_for_others() {
+        let node = tempfile::tempdir().expect("a directory");
+        let (one, two) = (b"one ".repeat(50_000), b"two ".repeat(50_000));
+        let packed = zstd::encode_all(&two[..], 3).expect("packed");
+        let blobs = [blob(&one), blob(&two)];
+        let sent = [
+            message("raw", &blobs[0].sha256, blobs[0].size, &one),
+            message("zst", &blobs[1].sha256, packed.len() as u64, &packed),
+        ];
+        let output = received(node.path(), true, &blobs, &sent.concat());
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        for blob in &blobs {
+            assert!(said.contains(&format!("@blob {}", blob.sha256)), "{said}");
+            let size = std::fs::metadata(node.path().join("state/blobs").join(&blob.sha256)).expect("a blob").len();
+            assert_eq!(size, blob.size);
+        }
+        let kept = std::fs::read(node.path().join("run").join(format!("{}.zst", blobs[1].sha256))).expect("kept");
+        assert!(kept == packed);
+    }
+
+    #[test]
+    fn a_sender_that_lies_reaches_no_file_and_takes_no_room() {
+        let bytes = b"what was asked for ".repeat(1000);
+        let wanted = blob(&bytes);
+        let (sha, size) = (wanted.sha256.as_str(), wanted.size);
+        let zeros = vec![0; 64 << 20];
+        let bomb = zstd::encode_all(&zeros[..], 3).expect("packed");
+        let other = blob(b"nobody asked");
+        // A path that the old protocol would have taken, in a header of the right length.
+        let path = |path: &str| format!("{path:<64} zst {:>18}\n", 6).replace("  zst", " x zst").into_bytes();
+        let lies: [(&str, Vec<u8>, &str); 11] = [
+            ("a path", [path("./../../victim"), b"666666".to_vec()].concat(), "not a blob"),
+            ("a short line", b"./../../victim zst 6\n666666".to_vec(), "not a blob"),
+            ("an endless line", vec![b'a'; 64 << 20], "not a blob"),
+            ("another blob", message("raw", &other.sha256, other.size, b"nobody asked"), "nobody asked for"),
+            ("a pattern", message("raw", &"*".repeat(64), 4, b"four"), "nobody asked for"),
+            ("too much", message("raw", sha, 64 << 20, &zeros), "for a blob of"),
+            ("a size that is none", format!("{sha} raw {:>18}\n", "$(id)").into_bytes(), "without a size"),
+            ("a form that is none", message("tar", sha, size, &bytes), "could not be written"),
+            ("other bytes", message("raw", sha, size, &vec![b'x'; bytes.len()]), ""),
+            ("a bomb", message("zst", sha, bomb.len() as u64, &bomb), ""),
+            (
+                "the same again",
+                [message("raw", sha, size, &bytes), message("raw", sha, size, &bytes)].concat(),
+                "nobody",
+            ),
+        ];
+        for (name, sent, why) in lies {
+            for keeps in [false, true] {
+                let node = tempfile::tempdir().expect("a directory");
+                std::fs::write(node.path().join("victim"), "as it was").expect("a file");
+                let output = received(node.path(), keeps, std::slice::from_ref(&wanted), &sent);
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                assert!(said.contains(why), "{name}: {said}");
+                let victim = std::fs::read_to_string(node.path().join("victim")).expect("it is still there");
+                assert_eq!(victim, "as it was", "{name}");
+                let left: u64 = files(node.path()).iter().map(|(_, size)| size).sum();
+                assert!(left < size + 1000, "{name} leaves {:?}", files(node.path()));
+                let whole = String::from_utf8_lossy(&output.stdout).lines().count();
+                assert_eq!(whole, usize::from(name == "the same again"), "{name}");
+            }
+        }
+    }
 }

@@ -17,11 +17,13 @@ const SETS: &str = include_str!("../node/sets.sh");
 /// What the node runs, with the tar stream as its input. It must hold no secret: everyone on the node can see it.
 pub fn command() -> String {
     // A run that was killed could not remove its folder, and there may be keys in it: the next run does. A folder is
-    // named after the process that will remove it, because other plays of this run have theirs beside it. Folders that
+    // named after the process that will remove it, because other plays of this run have theirs beside it. What such a run
+    // left elsewhere it says how to undo, in `undo`: a key of a run that ended with the node's power. Folders that
     // are empty afterwards go too, once the record has: after a teardown they are all that is left of labctl.
     format!(
         "umask 077; mkdir -p {STATE_FOLDER}/runs; : >> {STATE_FOLDER}/record; for old in {STATE_FOLDER}/runs/*; do pid=${{old##*/}}; \
-         [ -e \"/proc/${{pid%.*}}/exe\" ] || rm -rf \"$old\"; done; \
+         [ -e \"/proc/${{pid%.*}}/exe\" ] || {{ [ ! -f \"$old/undo\" ] || sh \"$old/undo\" || {{ rm -f \"$old/key\"; continue; }}; \
+         rm -rf \"$old\"; }}; done; \
          here=$(mktemp -d {STATE_FOLDER}/runs/$$.XXXXXXXX) && \
          trap 'rm -rf \"$here\"; [ -e {STATE_FOLDER}/record ] || rmdir {STATE_FOLDER}/runs {STATE_FOLDER} 2>/dev/null' EXIT && \
          tar -xf - -C \"$here\" && sh \"$here/script\" \"$here\""

@@ -87,7 +87,11 @@ impl Gate {
                     ("@gives", _) => gives = true,
                     ("@takes", _) => takes = true,
                     ("@has", sha) => drop(has.insert(sha.to_owned())),
-                    ("@open", folder) => return Some((folder.to_owned(), gives, takes, has)),
+                    // It becomes part of commands on that node.
+                    ("@open", folder) if is_run_folder(folder) => {
+                        return Some((folder.to_owned(), gives, takes, has));
+                    }
+                    ("@open", _) => return None,
                     _ => {}
                 }
             }
@@ -109,6 +113,15 @@ impl Gate {
     }
 }
 
+/// Whether this is what mktemp makes of a run's directory, and nothing else.
+fn is_run_folder(folder: &str) -> bool {
+    folder.strip_prefix(&format!("{STATE_FOLDER}/runs/")).is_some_and(|name| {
+        !name.starts_with('.')
+            && !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.')
+    })
+}
+
 /// A line of known_hosts for a node under its own name.
 pub(super) fn known_host(node: &str, host_key: &str) -> String {
     format!("{node} {host_key}\n")
@@ -120,12 +133,13 @@ fn fetching(folder: &str, keeps: bool, giver: &str, peer: &Peer, form: &str, blo
     // Silence is found out in ten seconds, because another node, or this machine, could send meanwhile. Most processors
     // do AES in hardware, and then it is several times faster than OpenSSH's first choice.
     format!(
-        "{receive}here={folder}\nssh -F none -T -n -i $here/key -o BatchMode=yes -o IdentitiesOnly=yes -o IdentityAgent=none \
+        "{receive}here={folder}\ntimeout {limit} ssh -F none -T -n -i $here/key -o BatchMode=yes -o IdentitiesOnly=yes -o IdentityAgent=none \
          -o PreferredAuthentications=publickey -o StrictHostKeyChecking=yes -o UserKnownHostsFile=$here/known_hosts \
          -o GlobalKnownHostsFile=/dev/null -o HostKeyAlias={giver} -o ConnectTimeout=5 -o ServerAliveInterval=3 \
          -o ServerAliveCountMax=3 -o Compression=no -o LogLevel=ERROR \
          -c aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes128-ctr -p {port} -l {user} {address} '{request}' | receive\n",
-        receive = receiver(Some(folder).filter(|_| keeps)),
+        receive = receiver(Some(folder).filter(|_| keeps), blobs),
+        limit = patience(blobs).as_secs(),
         port = peer.port,
         user = quote(&peer.user),
         address = peer.address,
@@ -176,6 +190,24 @@ mod tests {
         assert!(text.contains(&format!("'zst {0} {0}'", "ab".repeat(32))), "{text}");
         for option in ["StrictHostKeyChecking=yes", "HostKeyAlias=worker-0", "IdentityAgent=none", "-F none"] {
             assert!(text.contains(option), "{option}");
+        }
+    }
+
+    #[test]
+    fn a_nodes_word_for_its_run_directory_is_checked() {
+        assert!(is_run_folder("/var/lib/labctl/runs/4711.aB3xYz12"));
+        for lie in [
+            "",
+            "/",
+            "/etc",
+            "/var/lib/labctl/runs/",
+            "/var/lib/labctl/runs/..",
+            "/var/lib/labctl/runs/1/../..",
+            "/var/lib/labctl/runs/1;id",
+            "/var/lib/labctl/runs/$(id)",
+            "/var/lib/labctl/runs/1 2",
+        ] {
+            assert!(!is_run_folder(lie), "{lie}");
         }
     }
 }

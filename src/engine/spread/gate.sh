@@ -5,38 +5,59 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export LC_ALL PATH
 umask 077
 trap '' HUP PIPE
-mark=' labctl-spread'
 
 mkdir -p "$state/runs" "$state/blobs" || exit 1
 for old in "$state"/runs/*; do
   pid=${old##*/}
-  [ -e "/proc/${pid%.*}/exe" ] || rm -rf "$old"
+  [ -e "/proc/${pid%.*}/exe" ] || {
+    # What could not be undone now, on a full disk for instance, is tried again by the next run.
+    [ ! -f "$old/undo" ] || sh "$old/undo" || { rm -f "$old/key"; continue; }
+    rm -rf "$old"
+  }
 done
 here=$(mktemp -d "$state/runs/$$.XXXXXXXX") || exit 1
+trap 'rm -rf -- "$here"' EXIT
 
 home=$(getent passwd "$user" | cut -d: -f6)
 group=$(id -gn "$user")
 keys=$(readlink -f -- "$home/.ssh/authorized_keys" 2>/dev/null)
 : "${keys:=$home/.ssh/authorized_keys}"
-new=${keys%/*}/.authorized_keys.labctl-$$
+printf '%s\n' "$keys" > "$here/keys" || exit 1
 
-# Takes out what a run put in, this one or one that was killed, and leaves the file byte for byte as it was.
+# How our line is taken out. It is a file of its own, so that whoever finds the directory of a run that was killed, by a
+# power failure for instance, can do it as well.
+cat > "$here/undo" << 'EOF' || exit 1
+mark=' labctl-spread'
+keys=$(cat "${here:=${0%/*}}/keys") && [ -n "$keys" ] || exit 1
+new=${keys%/*}/.authorized_keys.labctl-$$
+others() {
+  grep -v "$mark" "$keys"
+  [ $? -le 1 ]
+}
+# Takes out what a run put in, this one or one that was killed, and leaves the file byte for byte as it was. When there
+# is no room to write it, it stays as it is.
 take_out() {
   rm -f -- "${keys%/*}"/.authorized_keys.labctl-*
   [ -f "$keys" ] && grep -q "$mark" "$keys" || return 0
   made=$(grep -m 1 "$mark" "$keys")
   made=${made##*"$mark"}
-  cp -a -- "$keys" "$new" || return 1
-  grep -v "$mark" "$keys" > "$new"
-  # The line before ours may have had no end of its own.
-  case $made in *line*) case $(tail -n 1 "$keys") in *"$mark"*) truncate -s -1 "$new" ;; esac ;; esac
-  case $made in *file*) if [ ! -s "$new" ]; then
-    rm -f -- "$new" "$keys"
-    case $made in *folder*) rmdir -- "${keys%/*}" 2>/dev/null ;; esac
-    return 0
-  fi ;; esac
-  mv -fT -- "$new" "$keys"
+  if cp -a -- "$keys" "$new" && others > "$new" && others | cmp -s -- - "$new"; then
+    # The line before ours may have had no end of its own.
+    case $made in *line*) case $(tail -n 1 "$keys") in *"$mark"*) truncate -s -1 "$new" || return 1 ;; esac ;; esac
+    case $made in *file*) if [ ! -s "$new" ]; then
+      rm -f -- "$new" "$keys"
+      case $made in *folder*) rmdir -- "${keys%/*}" 2>/dev/null ;; esac
+      return 0
+    fi ;; esac
+    sync -- "$new" && mv -fT -- "$new" "$keys" && return 0
+  fi
+  rm -f -- "$new"
+  return 1
 }
+case $0 in */undo) take_out ;; esac
+EOF
+# shellcheck source=/dev/null
+. "$here/undo"
 
 # Lets the run's key in, to one command and nothing else, and not for longer than the run can take.
 put_in() {
@@ -46,22 +67,30 @@ put_in() {
     install -d -m 700 -o "$user" -g "$group" -- "${keys%/*}" || return 1
     made=$made,folder
   fi
+  add_line && return 0
+  rm -f -- "$new"
+  case $made in *folder*) rmdir -- "${keys%/*}" 2>/dev/null ;; esac
+  return 1
+}
+add_line() {
   if [ -e "$keys" ]; then
-    cp -a -- "$keys" "$new" || return 1
+    cp -a -- "$keys" "$new" && cmp -s -- "$keys" "$new" || return 1
   else
     install -m 600 -o "$user" -g "$group" -- /dev/null "$new" || return 1
     made=$made,file
   fi
   if [ -s "$new" ] && [ "$(tail -c 1 "$new" | wc -l)" = 0 ]; then
-    echo >> "$new"
+    echo >> "$new" || return 1
     made=$made,line
   fi
   sudo=
   [ "$user" = root ] || sudo='sudo -n '
   until=$(date -d "+$minutes minutes" +%Y%m%d%H%M) || return 1
   # shellcheck disable=SC2016 # sshd's shell fills it in
-  printf 'restrict,expiry-time="%s",command="%ssh %s/give \\"$SSH_ORIGINAL_COMMAND\\"" %s%s%s\n' \
-    "$until" "$sudo" "$here" "$public" "$mark" "$made" >> "$new" && mv -fT -- "$new" "$keys"
+  line=$(printf 'restrict,expiry-time="%s",command="%ssh %s/give \\"$SSH_ORIGINAL_COMMAND\\"" %s%s%s' \
+    "$until" "$sudo" "$here" "$public" "$mark" "$made")
+  printf '%s\n' "$line" >> "$new" && [ "$(tail -n 1 "$new")" = "$line" ] || return 1
+  sync -- "$new" && mv -fT -- "$new" "$keys"
 }
 
 cleanup() {
@@ -72,7 +101,7 @@ trap cleanup EXIT
 trap 'exit 1' INT TERM
 
 # What the key's holder may run: it gives blobs by their SHA-256, packed as they came when they are asked for so.
-cat > "$here/give" <<'EOF'
+cat > "$here/give" << 'EOF' || exit 1
 set -f
 here=${0%/*}
 state=${here%/runs/*}
@@ -81,10 +110,10 @@ for sha in ${1#* }; do
   case $sha in *[!0-9a-f]*) exit 1 ;; esac
   [ "${#sha}" = 64 ] || exit 1
   if [ "$form" = zst ] && [ -f "$here/$sha.zst" ]; then
-    printf '%s zst %s\n' "$sha" "$(stat -c %s "$here/$sha.zst")"
+    printf '%s zst %18s\n' "$sha" "$(stat -c %s "$here/$sha.zst")"
     cat "$here/$sha.zst" || exit 1
   else
-    printf '%s raw %s\n' "$sha" "$(stat -c %s "$state/blobs/$sha" || echo 0)"
+    printf '%s raw %18s\n' "$sha" "$(stat -c %s "$state/blobs/$sha" || echo 0)"
     cat "$state/blobs/$sha" || exit 1
   fi
 done
@@ -94,8 +123,8 @@ EOF
 until_dot() {
   while IFS= read -r line && [ "$line" != . ]; do printf '%s\n' "$line"; done
 }
-until_dot > "$here/key"
-until_dot > "$here/known_hosts"
+until_dot > "$here/key" || exit 1
+until_dot > "$here/known_hosts" || exit 1
 until_dot | while IFS= read -r sha; do
   [ ! -f "$state/blobs/$sha" ] || echo "@has $sha"
 done
