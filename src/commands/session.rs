@@ -151,7 +151,7 @@ where
     let delivery = Delivery::of(cluster, spread_of(global.spread), &cache_directory());
     let run =
         Run::new(events.clone(), global.forks.get(), cancelled).telling_new_texts(global.diff).delivering(delivery);
-    let listener = tokio::spawn(listen_for_ctrl_c(cancel, events.clone()));
+    let listener = tokio::spawn(listen_for_stop(cancel, events.clone()));
     events.emit(Event::RunStarted {
         verb: verb.to_owned(),
         lab: cluster.name.clone(),
@@ -179,13 +179,25 @@ fn spread_of(typed: cli::Spread) -> Spread {
     }
 }
 
-async fn listen_for_ctrl_c(cancel: watch::Sender<bool>, events: Events) {
-    if tokio::signal::ctrl_c().await.is_err() {
+/// Hears of Ctrl-C, and of what ends a run from outside in the same way: `kill`, `timeout`, a CI system, a terminal that
+/// is closed.
+async fn listen_for_stop(cancel: watch::Sender<bool>, events: Events) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hang_up)] = kinds.map(signal) else { return };
+    let mut next = async || {
+        tokio::select! {
+            heard = interrupt.recv() => heard,
+            heard = terminate.recv() => heard,
+            heard = hang_up.recv() => heard,
+        }
+    };
+    if next().await.is_none() {
         return;
     }
     cancel.send_replace(true);
     events.emit(Event::Cancelling);
-    if tokio::signal::ctrl_c().await.is_ok() {
+    if next().await.is_some() {
         // What nodes were doing goes on or is cut off; running the same command again finishes it.
         report::restore_terminal();
         std::process::exit(130);
