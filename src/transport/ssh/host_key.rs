@@ -6,7 +6,7 @@
 //! markers, and answers "unknown" when a known host comes with a key of another type.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -223,8 +223,14 @@ impl Recorded {
             fs::create_dir_all(folder)?;
         }
         // One write in append mode: nodes that are met at the same time do not mix their lines.
-        let mut file = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(file)?;
-        file.write_all(format!("{name} {}\n", bare(key)).as_bytes())
+        let mut file = fs::OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(file)?;
+        // A file that was written by hand may end in the middle of a line.
+        let mut last = [b'\n'];
+        if file.seek(SeekFrom::End(-1)).is_ok() {
+            file.read_exact(&mut last)?;
+        }
+        let end = if last == [b'\n'] { "" } else { "\n" };
+        file.write_all(format!("{end}{name} {}\n", bare(key)).as_bytes())
     }
 }
 

@@ -85,6 +85,8 @@ enum Opened {
     Key(Box<PrivateKey>),
     /// Locked with a passphrase; the public half can be read in OpenSSH's own format.
     Locked(Option<PublicKey>),
+    /// The public half only: it picks one of the agent's keys.
+    Public(Box<PublicKey>),
 }
 
 /// Logs in over `handle`.
@@ -124,26 +126,33 @@ impl Attempts<'_> {
         let name = file.display();
         match open(file) {
             Err(error) => {
-                let help = "ssh.identity names the private key file, in OpenSSH or PEM format".to_owned();
+                let help = "ssh.identity names a private key file, in OpenSSH or PEM format, or the public half of a key of the agent".to_owned();
                 Err(failed(self.login, format!("cannot use the identity {name}: {error}"), Some(help)))
             }
             Ok(Opened::Key(key)) => Ok(self.show_file(file, key).await),
-            Ok(Opened::Locked(public)) => {
-                let held = self.agent_keys().await.into_iter().find(|(_, identity)| {
-                    public.as_ref().is_some_and(|key| key.key_data() == identity.public_key().key_data())
-                });
-                match held {
-                    Some((mut agent, identity)) => Ok(self.show_agent_key(&mut agent, identity).await),
-                    None => {
-                        let mut why =
-                            format!("the identity {name} is locked with a passphrase, and the agent does not hold it");
-                        if let Some(told) = self.told.first() {
-                            why.push_str(&format!(" ({told})"));
-                        }
-                        Err(failed(self.login, why, Some(format!("unlock it once for the agent: ssh-add {name}"))))
+            Ok(Opened::Public(public)) => match self.held_by_agent(Some(&public)).await {
+                Some((mut agent, identity)) => Ok(self.show_agent_key(&mut agent, identity).await),
+                None => {
+                    let mut why =
+                        format!("the identity {name} is a public key, and the agent does not hold its other half");
+                    if let Some(told) = self.told.first() {
+                        why.push_str(&format!(" ({told})"));
                     }
+                    let help = "see what it holds with `ssh-add -L`, or name the private key file (ssh.identity)";
+                    Err(failed(self.login, why, Some(help.to_owned())))
                 }
-            }
+            },
+            Ok(Opened::Locked(public)) => match self.held_by_agent(public.as_ref()).await {
+                Some((mut agent, identity)) => Ok(self.show_agent_key(&mut agent, identity).await),
+                None => {
+                    let mut why =
+                        format!("the identity {name} is locked with a passphrase, and the agent does not hold it");
+                    if let Some(told) = self.told.first() {
+                        why.push_str(&format!(" ({told})"));
+                    }
+                    Err(failed(self.login, why, Some(format!("unlock it once for the agent: ssh-add {name}"))))
+                }
+            },
         }
     }
 
@@ -167,6 +176,7 @@ impl Attempts<'_> {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => self.told.push(format!("{name}: {error}")),
                 Ok(Opened::Locked(_)) => self.told.push(format!("{name}: locked with a passphrase")),
+                Ok(Opened::Public(_)) => self.told.push(format!("{name}: only a public key")),
                 Ok(Opened::Key(key)) if seen.contains(key.public_key().key_data()) => {}
                 Ok(Opened::Key(_)) if self.shown == TRIES => {
                     self.told.push(format!("{name}: not tried, {TRIES} keys were refused before it"));
@@ -180,6 +190,12 @@ impl Attempts<'_> {
             }
         }
         None
+    }
+
+    /// The agent's key that is the other half of `public`.
+    async fn held_by_agent(&mut self, public: Option<&PublicKey>) -> Option<(AgentClient<UnixStream>, AgentIdentity)> {
+        let is_it = |held: &AgentIdentity| public.is_some_and(|key| key.key_data() == held.public_key().key_data());
+        self.agent_keys().await.into_iter().find(|(_, held)| is_it(held))
     }
 
     /// The keys that the agent holds, each with a connection to ask for its signature. No agent is no error.
@@ -284,6 +300,9 @@ fn open(file: &Path) -> io::Result<Opened> {
             Ok(Opened::Locked(PrivateKey::from_openssh(&text).ok().map(|key| key.public_key().clone())))
         }
         Err(_) if text.contains("ENCRYPTED") => Ok(Opened::Locked(None)),
-        Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, format!("not a private key: {error}"))),
+        Err(error) => match PublicKey::from_openssh(text.trim()) {
+            Ok(public) => Ok(Opened::Public(Box::new(public))),
+            Err(_) => Err(io::Error::new(io::ErrorKind::InvalidData, format!("not a private key: {error}"))),
+        },
     }
 }
