@@ -1,5 +1,6 @@
 //! Connects to all nodes at the same time, as far as `--forks` allows.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -10,7 +11,7 @@ use crate::cluster::{Cluster, Node};
 use crate::event::Event;
 use crate::lab::LabDirectory;
 use crate::transport::Transport;
-use crate::transport::ssh::{Session, Target};
+use crate::transport::ssh::{Dialler, Target};
 
 /// Files that a run has open beside its connections: logs, locks, blobs on their way.
 const OTHER_FILES: usize = 100;
@@ -44,15 +45,16 @@ pub async fn connect_trusting(cluster: &Cluster, nodes: &[&Node], accept_new: bo
     if let Some(message) = too_few_files(nodes, getrlimit(Resource::Nofile).current) {
         run.events.emit(Event::Warning { node: None, message });
     }
+    let dialler = Arc::new(Dialler::default());
     let mut dialling = JoinSet::new();
     for node in nodes {
         let target = Target { accept_new, ..target(cluster, node) };
-        let run = run.clone();
+        let (run, dialler) = (run.clone(), Arc::clone(&dialler));
         dialling.spawn(async move {
             let Ok(_permit) = run.forks.clone().acquire_owned().await else { return None };
             run.events.emit(Event::NodeConnecting { node: target.node.clone() });
             let started = Instant::now();
-            match Session::connect(&target).await {
+            match dialler.connect(&target).await {
                 Ok(session) => {
                     run.events.emit(Event::NodeConnected { node: target.node.clone(), took: started.elapsed() });
                     Some((target.node, Transport::Ssh(session)))

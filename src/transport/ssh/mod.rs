@@ -5,6 +5,7 @@
 //! a [`Session`] runs commands, each in a channel of its own (`command`).
 
 mod command;
+mod dial;
 mod host_key;
 mod identity;
 mod tunnel;
@@ -14,6 +15,7 @@ use std::env;
 use std::fmt;
 use std::net::Shutdown;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -22,12 +24,14 @@ use russh::keys::PublicKeyOrCertificate;
 use russh::{Preferred, cipher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::collect::seconds;
 use super::{Traffic, TransportError};
 use crate::cluster;
+pub use dial::Dialler;
+use dial::Failed;
 use host_key::{Recorded, bare};
 use identity::Login;
 pub use identity::TemporaryKey;
@@ -41,11 +45,19 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 /// The window of every channel, in bytes: what may be under way before it is acknowledged.
 const WINDOW: u32 = 16 * 1024 * 1024;
 
+/// The same behind a jump host, as large as OpenSSH's own: what is under way waits in a queue of ours there, and this
+/// bounds it.
+const WINDOW_BEHIND: u32 = 2 * 1024 * 1024;
+
+/// The most that waits in the queue of a node behind a jump host, in bytes: all of its channels' windows, and as much as
+/// one of them for all that is no channel's data.
+const QUEUE: usize = (PLACES + 1) * WINDOW_BEHIND as usize;
+
 /// The largest packet to receive, in bytes: the most that russh can take.
 const PACKET: u32 = 65535;
 
 /// Commands at once on one connection. sshd allows 10 (`MaxSessions`), and may still be clearing up after one that has
-/// ended.
+/// ended. Where it allows fewer, that is found out.
 const PLACES: usize = 8;
 
 /// How long a farewell may take.
@@ -105,10 +117,12 @@ struct Inner {
     user: String,
     handle: Handle<Client>,
     /// The connection that `handle` runs over, when there is a jump host.
-    jump: Option<Connected>,
+    jump: Option<Arc<Connected>>,
     ended: watch::Receiver<Option<String>>,
     host_key: String,
+    /// Who may open a channel, and how many they are in all.
     places: Semaphore,
+    allowed: AtomicUsize,
     traffic: Traffic,
 }
 
@@ -122,44 +136,29 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    /// Connects to the node and logs in.
+    /// Connects to one node and logs in. Who connects to several uses one [`Dialler`] for all.
     ///
     /// # Errors
-    /// When a machine on the way cannot be reached in time, its host key is unknown, changed or revoked, no key is
-    /// accepted, or the jump host does not forward. Each says what to do about it.
+    /// As [`Dialler::connect`].
     pub async fn connect(target: &Target) -> Result<Self, TransportError> {
-        let ssh = &target.ssh;
-        let mut hop =
-            Hop { target, host: &ssh.host, port: ssh.port, user: &ssh.user, place: address(&ssh.host, ssh.port) };
-        let (jump, connected) = match &ssh.jump {
-            None => (None, hop.direct().await?),
-            Some(through) => {
-                let place = format!("the jump host {}", address(&through.host, through.port));
-                hop.place = format!("{} through {place}", hop.place);
-                let first = Hop { target, host: &through.host, port: through.port, user: &through.user, place };
-                let jump = first.direct().await?;
-                match hop.through(&jump, &first.place).await {
-                    Ok(connected) => (Some(jump), connected),
-                    Err(error) => {
-                        // Ends the tunnel too, and with it what may still wait for an answer through it.
-                        jump.disconnect().await;
-                        return Err(error);
-                    }
-                }
-            }
-        };
-        Ok(Self {
+        Dialler::default().connect(target).await
+    }
+
+    /// Over a connection that is logged in, and that runs over `jump` if there is one.
+    fn over(target: &Target, connected: Connected, jump: Option<Arc<Connected>>) -> Self {
+        Self {
             inner: Arc::new(Inner {
                 node: target.node.clone(),
-                user: ssh.user.clone(),
+                user: target.ssh.user.clone(),
                 handle: connected.handle,
                 jump,
                 ended: connected.ended,
                 host_key: connected.host_key,
                 places: Semaphore::new(PLACES),
+                allowed: AtomicUsize::new(PLACES),
                 traffic: Traffic::default(),
             }),
-        })
+        }
     }
 
     /// The host key that the node has shown, and that was found in order: type and key, as known_hosts has them.
@@ -176,8 +175,9 @@ impl Session {
     /// fail.
     pub async fn close(&self) {
         disconnect(&self.inner.handle, &self.inner.ended).await;
-        if let Some(jump) = &self.inner.jump {
-            jump.disconnect().await;
+        // Other nodes may still be connected through the same one; the last of them ends it.
+        if let Some(jump) = self.inner.jump.as_ref().filter(|jump| Arc::strong_count(jump) == 1) {
+            disconnect(&jump.handle, &jump.ended).await;
         }
     }
 }
@@ -187,12 +187,6 @@ struct Connected {
     handle: Handle<Client>,
     ended: watch::Receiver<Option<String>>,
     host_key: String,
-}
-
-impl Connected {
-    async fn disconnect(&self) {
-        disconnect(&self.handle, &self.ended).await;
-    }
 }
 
 async fn disconnect(handle: &Handle<Client>, ended: &watch::Receiver<Option<String>>) {
@@ -217,14 +211,14 @@ struct Hop<'a> {
 
 impl Hop<'_> {
     /// Connects over TCP.
-    async fn direct(&self) -> Result<Connected, TransportError> {
+    async fn direct(&self) -> Result<Connected, Failed> {
         let deadline = Instant::now() + self.target.connect_timeout;
         let socket = match timeout_at(deadline, TcpStream::connect((self.host, self.port))).await {
             Ok(Ok(socket)) => socket,
-            Ok(Err(error)) => return Err(self.unreachable(&error)),
+            Ok(Err(error)) => return Err(self.unreachable(&error).into()),
             Err(_) => {
                 let help = "is the machine up, is the address right, does a firewall drop the port?";
-                return Err(self.failed(format!("no answer within {}", self.limit()), help));
+                return Err(self.failed(format!("no answer within {}", self.limit()), help).into());
             }
         };
         let prepared = socket.set_nodelay(true).and_then(|()| socket.into_std()).and_then(|socket| {
@@ -232,7 +226,7 @@ impl Hop<'_> {
             Ok((TcpStream::from_std(socket)?, twin))
         });
         let (socket, twin) = prepared.map_err(|error| self.unreachable(&error))?;
-        let connected = self.establish(socket, deadline).await;
+        let connected = self.establish(socket, deadline, WINDOW).await;
         if connected.is_err() {
             // A handshake that was given up goes on in a task of russh's; this ends it.
             let _ = twin.shutdown(Shutdown::Both);
@@ -241,36 +235,48 @@ impl Hop<'_> {
     }
 
     /// Connects over a channel of `jump`'s connection.
-    async fn through(&self, jump: &Connected, place: &str) -> Result<Connected, TransportError> {
+    async fn through(&self, jump: &Connected, place: &str) -> Result<Connected, Failed> {
         let deadline = Instant::now() + self.target.connect_timeout;
         let opened = jump.handle.channel_open_direct_tcpip(self.host, u32::from(self.port), "127.0.0.1", 0);
         let channel = match timeout_at(deadline, opened).await {
             Ok(Ok(channel)) => channel,
-            Ok(Err(russh::Error::ChannelOpenFailure(russh::ChannelOpenFailure::AdministrativelyProhibited))) => {
-                let help = "allow it in sshd_config there (`AllowTcpForwarding yes`, and PermitOpen), then reload sshd";
-                return Err(self.failed(format!("{place} does not forward connections"), help));
-            }
-            Ok(Err(russh::Error::ChannelOpenFailure(_))) => {
-                let help =
-                    "the address is looked up and connected to from the jump host: is it right, and is sshd running?";
-                return Err(self.failed(format!("{place} cannot reach it"), help));
-            }
-            Ok(Err(error)) => return Err(self.failed(describe(&error), "is the jump host all right?")),
+            Ok(Err(error)) => return Err(self.not_forwarded(&error, place).into()),
             Err(_) => {
                 let why = format!("no answer within {}", self.limit());
-                return Err(self.failed(why, "can the jump host reach this address?"));
+                return Err(self.failed(why, "can the jump host reach this address?").into());
             }
         };
-        self.establish(tunnel::stream(channel), deadline).await
+        let (give_up, given_up) = oneshot::channel();
+        let connected = self.establish(tunnel::stream(channel, QUEUE, given_up), deadline, WINDOW_BEHIND).await;
+        if connected.is_err() {
+            // A handshake that was given up goes on in a task of russh's; this ends it.
+            let _ = give_up.send(());
+        }
+        connected
+    }
+
+    fn not_forwarded(&self, error: &russh::Error, place: &str) -> TransportError {
+        match error {
+            russh::Error::ChannelOpenFailure(russh::ChannelOpenFailure::AdministrativelyProhibited) => {
+                let help = "allow it in sshd_config there (`AllowTcpForwarding yes`, and PermitOpen), then reload sshd";
+                self.failed(format!("{place} does not forward connections"), help)
+            }
+            russh::Error::ChannelOpenFailure(_) => {
+                let help =
+                    "the address is looked up and connected to from the jump host: is it right, and is sshd running?";
+                self.failed(format!("{place} cannot reach it"), help)
+            }
+            error => self.failed(describe(error), "is the jump host all right?"),
+        }
     }
 
     /// Shakes hands over `stream`, checks the host key and logs in, all before `deadline`.
-    async fn establish<S>(&self, stream: S, deadline: Instant) -> Result<Connected, TransportError>
+    async fn establish<S>(&self, stream: S, deadline: Instant, window: u32) -> Result<Connected, Failed>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let recorded = Recorded::read(&self.target.known_hosts, self.host, self.port)?;
-        let config = Arc::new(config(&recorded));
+        let config = Arc::new(config(&recorded, window));
         let (said, ended) = watch::channel(None);
         let host_key = Arc::new(OnceLock::new());
         let client = Client {
@@ -282,15 +288,18 @@ impl Hop<'_> {
         };
         let mut handle = match timeout_at(deadline, client::connect_stream(config, stream, client)).await {
             Ok(Ok(handle)) => handle,
-            Ok(Err(Fault::HostKey(error))) => return Err(error),
+            Ok(Err(Fault::HostKey(error))) => return Err(error.into()),
             Ok(Err(Fault::Ssh(error))) => {
                 let help = "is it an SSH server at this port? it may also have too many connections (MaxStartups)";
-                return Err(self.failed(format!("the SSH handshake failed: {}", describe(&error)), help));
+                let failed = self.failed(format!("the SSH handshake failed: {}", describe(&error)), help);
+                return Err(Failed { error: failed, turned_away: hung_up(&error) });
             }
             Err(_) => {
                 let help =
                     "something listens there but does not answer as an SSH server in time: is the machine overloaded?";
-                return Err(self.failed(format!("the SSH handshake was not done within {}", self.limit()), help));
+                return Err(self
+                    .failed(format!("the SSH handshake was not done within {}", self.limit()), help)
+                    .into());
             }
         };
         let login = Login {
@@ -304,7 +313,7 @@ impl Hop<'_> {
             Ok(logged_in) => logged_in?,
             Err(_) => {
                 let help = "does a key of the agent wait for a touch or a confirmation?";
-                return Err(self.failed(format!("the login was not done within {}", self.limit()), help));
+                return Err(self.failed(format!("the login was not done within {}", self.limit()), help).into());
             }
         }
         let host_key = host_key.get().cloned().unwrap_or_default();
@@ -381,9 +390,9 @@ impl client::Handler for Client {
     }
 }
 
-fn config(recorded: &Recorded) -> client::Config {
+fn config(recorded: &Recorded, window: u32) -> client::Config {
     client::Config {
-        window_size: WINDOW,
+        window_size: window,
         maximum_packet_size: PACKET,
         // Silence is no fault: a command may take its time. A server that is gone is found out by asking it.
         inactivity_timeout: None,
@@ -411,6 +420,18 @@ fn config(recorded: &Recorded) -> client::Config {
 /// `host:port`, with brackets around an IPv6 address.
 fn address(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// Whether the other side has ended the connection, as sshd does when too many come at once.
+fn hung_up(error: &russh::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    match error {
+        russh::Error::Disconnect | russh::Error::HUP | russh::Error::SendError | russh::Error::RecvError => true,
+        russh::Error::IO(error) => {
+            matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+        }
+        _ => false,
+    }
 }
 
 /// What a russh error means to someone who has never heard of russh.

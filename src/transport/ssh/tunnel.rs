@@ -2,26 +2,34 @@
 //!
 //! russh can make a stream of a channel itself, but two sessions on top of each other can then stall: the inner one
 //! does not read while it waits to write, so the outer one fills the channel's queue, stops, and never sees the window
-//! that the inner one waits for. Here what arrives goes into a queue without a bound. It cannot grow without end: the
-//! far side sends no more than the windows that the inner session's channels have given it.
+//! that the inner one waits for. Here what arrives goes into a queue that stalls nobody. An honest far side sends no more
+//! than the windows that the inner session's channels have given it; a jump host that sends more is not waited for, but
+//! ends the stream with an error.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::stream::{Stream, poll_fn};
 use russh::ChannelMsg;
 use russh::client::Msg;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::bytes::{Bytes, BytesMut};
 use tokio_util::io::StreamReader;
 
 /// How much may wait to be sent, in bytes.
 const QUEUE: usize = 256 * 1024;
 
-/// A stream over `channel`. It ends, for reading and for writing, when the channel does.
-pub(super) fn stream(channel: russh::Channel<Msg>) -> impl AsyncRead + AsyncWrite + Unpin + Send + 'static {
+/// A stream over `channel`, in which `most` bytes may wait to be read. It ends, for reading and for writing, when the
+/// channel does, or when it is `given_up`.
+pub(super) fn stream(
+    channel: russh::Channel<Msg>,
+    most: usize,
+    given_up: oneshot::Receiver<()>,
+) -> impl AsyncRead + AsyncWrite + Unpin + Send + 'static {
     let (near, mut far) = tokio::io::duplex(QUEUE);
-    let (arrived, arrivals) = mpsc::unbounded_channel();
+    let (arrived, arrivals) = queue(most);
     tokio::spawn(async move {
         let (mut reader, writer) = channel.split();
         let send = async {
@@ -40,7 +48,7 @@ pub(super) fn stream(channel: russh::Channel<Msg>) -> impl AsyncRead + AsyncWrit
                     ChannelMsg::Eof | ChannelMsg::Close => break,
                     _ => continue,
                 };
-                if arrived.send(data).is_err() {
+                if !arrived.push(data) {
                     break;
                 }
             }
@@ -48,19 +56,73 @@ pub(super) fn stream(channel: russh::Channel<Msg>) -> impl AsyncRead + AsyncWrit
         tokio::select! {
             () = send => {}
             () = receive => {}
+            Ok(()) = given_up => {}
         }
         // The jump host may be gone already.
         let _ = writer.close().await;
     });
-    tokio::io::join(StreamReader::new(read_from(arrivals)), writing(near))
+    tokio::io::join(StreamReader::new(arrivals), writing(near))
 }
 
-/// What arrives, as a stream of buffers.
-fn read_from(mut arrivals: mpsc::UnboundedReceiver<Bytes>) -> impl Stream<Item = io::Result<Bytes>> + Unpin + Send {
-    poll_fn(move |context| arrivals.poll_recv(context).map(|data| data.map(Ok)))
+/// Where what arrives goes in.
+struct Arrived {
+    queue: mpsc::UnboundedSender<io::Result<Bytes>>,
+    waiting: Arc<AtomicUsize>,
+    most: usize,
+}
+
+impl Arrived {
+    /// Whether there is room for it, and somebody who reads. Who reads is told of the first that there is no room for.
+    fn push(&self, data: Bytes) -> bool {
+        let waiting = self.waiting.fetch_add(data.len(), Ordering::Relaxed) + data.len();
+        if waiting <= self.most {
+            return self.queue.send(Ok(data)).is_ok();
+        }
+        let _ = self.queue.send(Err(io::Error::other("the jump host sends more than was asked for")));
+        false
+    }
+}
+
+/// A queue for `most` bytes, with what arrives as a stream of buffers.
+fn queue(most: usize) -> (Arrived, impl Stream<Item = io::Result<Bytes>> + Unpin + Send) {
+    let (queue, mut arrivals) = mpsc::unbounded_channel::<io::Result<Bytes>>();
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&waiting);
+    let arriving = poll_fn(move |context| {
+        arrivals.poll_recv(context).map(|data| {
+            data.inspect(|data| {
+                counter.fetch_sub(data.as_ref().map_or(0, Bytes::len), Ordering::Relaxed);
+            })
+        })
+    });
+    (Arrived { queue, waiting, most }, arriving)
 }
 
 /// The end that is written to. Nothing is ever read from it.
 fn writing(near: DuplexStream) -> impl AsyncWrite + Unpin + Send {
     near
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_waits_to_be_read_is_bounded() {
+        let (arrived, arrivals) = queue(1000);
+        let mut reader = StreamReader::new(arrivals);
+        let mut all = vec![0; 400];
+        // Read in time, any amount goes through.
+        for _ in 0..100 {
+            assert!(arrived.push(Bytes::from(vec![7; 400])) && arrived.push(Bytes::from(vec![7; 400])));
+            reader.read_exact(&mut all).await.expect("the first");
+            reader.read_exact(&mut all).await.expect("the second");
+        }
+        assert!(arrived.push(Bytes::from(vec![7; 1000])));
+        assert!(!arrived.push(Bytes::from(vec![7; 1])), "there is no room for one more");
+        drop(arrived);
+        let mut rest = Vec::new();
+        let error = reader.read_to_end(&mut rest).await.expect_err("it ends with an error");
+        assert_eq!((rest.len(), error.to_string().as_str()), (1000, "the jump host sends more than was asked for"));
+    }
 }
