@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use labctl::cluster::{Jump, Ssh};
-use labctl::transport::ssh::{Session, Target};
+use labctl::transport::ssh::{Dialler, Session, Target};
 use labctl::transport::{Exec, Output, Stdin, Transport, TransportError};
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, EcdsaCurve, PrivateKey};
-use ssh_server::{Answer, Options, Server, key};
+use ssh_server::{Answer, Options, Server, command_of, key};
 
 const LONG: Duration = Duration::from_secs(60);
 const MEGABYTE: usize = 1024 * 1024;
@@ -101,7 +101,9 @@ async fn a_command_gives_back_output_errors_and_code() {
     let (_workstation, server, session) = lab(|options| options).await;
     let output = run(&session, "echo out; echo \"it's\" >&2; exit 7").await.expect("an end");
     assert_eq!((text(&output.stdout), text(&output.stderr), output.code), ("out\n", "it's\n", 7));
-    assert!(server.commands.lock().expect("a lock")[0].starts_with("sh -c '"));
+    let line = server.commands.lock().expect("a lock")[0].clone();
+    assert!(line.starts_with("sh -c '"), "{line}");
+    assert_eq!(command_of(&line).expect("a command").1, "echo out; echo \"it's\" >&2; exit 7");
     let output = run(&session, "kill -9 $$").await.expect("an end");
     assert_eq!(output.code, 128 + 9);
     session.close().await;
@@ -112,7 +114,7 @@ async fn a_command_gives_back_output_errors_and_code() {
 #[tokio::test]
 async fn lines_come_while_the_command_runs() {
     let (_workstation, _server, session) = lab(|options| options).await;
-    let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, mut lines) = labctl::transport::lines();
     let (mut feed, stdin) = tokio::io::duplex(64);
     let exec = Exec::new("echo ready; read answer; echo got $answer; printf end", LONG)
         .stdin(Stdin::Stream(Box::new(stdin), Arc::default()))
@@ -180,8 +182,13 @@ async fn a_new_host_is_recorded_when_that_was_asked_for() {
     let workstation = Workstation::new();
     let server = Options::new(&key(Algorithm::Ed25519), &workstation.login).start().await;
     let target = workstation.target(server.address.port());
+    // A file that somebody wrote by hand, without an end of its last line.
+    fs::write(workstation.known_hosts(), "# by hand").expect("a file");
     Session::connect(&Target { accept_new: true, ..target.clone() }).await.expect("accepted");
     Session::connect(&target).await.expect("known from then on");
+    let content = fs::read_to_string(workstation.known_hosts()).expect("a file");
+    assert!(content.starts_with("# by hand\n[127.0.0.1]:") && content.ends_with('\n'), "{content}");
+    assert_eq!(content.lines().count(), 2, "{content}");
 }
 
 #[tokio::test]
@@ -257,8 +264,35 @@ async fn keys_of_a_real_agent_log_in() {
     assert!(added.expect("ssh-add is installed").success());
     let mut target = workstation.target(server.address.port());
     target.ssh.identity = None;
-    target.agent = Some(socket);
+    target.agent = Some(socket.clone());
     Session::connect(&target).await.expect("the agent's key is accepted");
+
+    // With more keys in it than a server wants to see, and the right one last, the public half says which.
+    let crowded = workstation.folder.path().join("crowded");
+    let mut agent = KillOnDrop(
+        Command::new("ssh-agent").arg("-D").arg("-a").arg(&crowded).stdout(Stdio::null()).spawn().expect("ssh-agent"),
+    );
+    until("the agent listens", || crowded.exists() || agent.0.try_wait().ok().flatten().is_some()).await;
+    let add = |file: PathBuf| {
+        let added = Command::new("ssh-add").arg("-q").arg(file).env("SSH_AUTH_SOCK", &crowded).status();
+        assert!(added.expect("ssh-add is installed").success());
+    };
+    for number in 0..8 {
+        let file = workstation.folder.path().join(format!("other-{number}"));
+        write_key(&file, &key(Algorithm::Ed25519));
+        add(file);
+    }
+    add(workstation.folder.path().join("id"));
+    target.agent = Some(crowded);
+    refused(&target).await;
+    let public = workstation.folder.path().join("id.pub");
+    fs::write(&public, workstation.login.public_key().to_openssh().expect("a key")).expect("a file");
+    target.ssh.identity = Some(public.clone());
+    Session::connect(&target).await.expect("the key that was named is accepted");
+
+    fs::write(&public, key(Algorithm::Ed25519).public_key().to_openssh().expect("a key")).expect("a file");
+    let error = refused(&target).await;
+    assert!(error.why.contains("is a public key") && error.why.contains("does not hold"), "{error}");
 }
 
 #[tokio::test]
@@ -321,10 +355,9 @@ async fn sudo_in_the_way_is_explained() {
     ] {
         let workstation = Workstation::new();
         let host_key = key(Algorithm::Ed25519);
-        let options = Options::new(&host_key, &workstation.login).answering(move |line| {
-            let said = Answer::Said { stdout: String::new(), stderr: stderr.into(), code, status_first: false };
-            line.starts_with("sudo -n sh -c '").then_some(said)
-        });
+        // The login shell has greeted before.
+        let options = Options::new(&host_key, &workstation.login)
+            .answering(move |_| Some(Answer::Instead { stdout: "Welcome\n".into(), stderr: stderr.into(), code }));
         let server = options.start().await;
         workstation.knows("", server.address.port(), &host_key);
         let mut target = workstation.target(server.address.port());
@@ -333,6 +366,107 @@ async fn sudo_in_the_way_is_explained() {
         let error = run(&session, "id").await.expect_err("no root");
         assert!(error.why.contains(why), "{error}");
         assert!(error.help.is_some());
+        assert!(server.commands.lock().expect("a lock")[0].starts_with("sudo -n sh -c '"));
+    }
+}
+
+#[tokio::test]
+async fn a_forced_command_is_shown_as_what_it_is() {
+    // What cloud-init answers root's key with.
+    let said = "Please login as the user \"ubuntu\" rather than the user \"root\".\n\n";
+    let (_workstation, _server, session) = lab(|options| {
+        options.answering(|_| Some(Answer::Instead { stdout: said.into(), stderr: String::new(), code: 142 }))
+    })
+    .await;
+    // Whatever is asked: text, lines, a stream into a file, a script on standard input.
+    let (lines, _heard) = labctl::transport::lines();
+    let script = Stdin::Bytes(b"echo never\n".to_vec());
+    for exec in [
+        Exec::new("id", LONG),
+        Exec::new("id", LONG).lines(lines),
+        Exec::new("id", LONG).sink(tempfile::tempfile().expect("a file")),
+        Exec::new("sh -s", LONG).stdin(script),
+    ] {
+        let error = session.exec(exec).await.expect_err("it never began");
+        assert!(error.why.contains("Please login as the user \"ubuntu\""), "{error}");
+        let help = error.help.expect("what to do");
+        assert!(help.contains("ssh.user") && help.contains("ubuntu"), "{help}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_profile_prints_is_dropped() {
+    for profile in [
+        "echo Welcome; echo careful >&2; ",
+        r"printf '\033]0;root@node\007'; ",
+        "printf '@ready raw\\n@end\\nclock\\t1'; printf 'no line end' >&2; ",
+        "head -c 500000 /dev/zero; ",
+    ] {
+        let (_workstation, _server, session) = lab(|mut options| {
+            options.profile = profile;
+            options
+        })
+        .await;
+        let output = run(&session, "echo out; echo aside >&2; exit 3").await.expect("an end");
+        assert_eq!((text(&output.stdout), text(&output.stderr), output.code), ("out\n", "aside\n", 3), "{profile}");
+
+        let (lines, mut heard) = labctl::transport::lines();
+        session.exec(Exec::new("echo @ready zst", LONG).lines(lines)).await.expect("an end");
+        assert_eq!(heard.recv().await.as_deref(), Some("@ready zst"), "{profile}");
+        assert_eq!(heard.recv().await, None);
+
+        let mut file = tempfile::tempfile().expect("a file");
+        let sink = file.try_clone().expect("the same file");
+        session.exec(Exec::new("head -c 20000 /dev/zero", LONG).sink(sink)).await.expect("an end");
+        assert_eq!(std::io::Seek::stream_position(&mut file).expect("a position"), 20_000, "{profile}");
+
+        let script = Stdin::Bytes(b"echo from a script\n".to_vec());
+        let output = session.exec(Exec::new("sh -s", LONG).stdin(script)).await.expect("an end");
+        assert_eq!(text(&output.stdout), "from a script\n", "{profile}");
+    }
+}
+
+/// How much memory this process has had at most, in bytes.
+fn most_memory() -> usize {
+    let status = fs::read_to_string("/proc/self/status").expect("procfs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a high-water mark");
+    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_prints_without_end_is_ended_and_takes_no_memory() {
+    let endless = |first: &str, piece: &str, errors| {
+        let piece = piece.repeat(32 * 1024 / piece.len()).into_bytes();
+        Answer::Endless { first: first.into(), piece, errors }
+    };
+    for (answer, why) in [
+        (endless("MARKER\n", "y\n", false), "it prints without end: more than 4 MiB"),
+        (endless("MARKER\n", "\n", false), "it prints without end: more than 4 MiB"),
+        (endless("MARKER\n", "x", false), "it prints without end: more than 4 MiB"),
+        (endless("", "y\n", false), "the login shell prints without end"),
+        (endless("", "y\n", true), "the login shell prints without end"),
+    ] {
+        let (_workstation, _server, session) =
+            lab(|options| options.answering(move |command| command.contains("babble").then(|| answer.clone()))).await;
+        let before = most_memory();
+        // Nobody hears the lines: what waits to be heard is bounded too.
+        let (lines, mut heard) = labctl::transport::lines();
+        let listening = tokio::spawn(async move {
+            let mut count = 0_usize;
+            while heard.recv().await.is_some() {
+                count += 1;
+            }
+            count
+        });
+        let error = session.exec(Exec::new("babble", LONG).lines(lines)).await.expect_err("without an end");
+        assert!(error.why.contains(why), "{error}");
+        listening.await.expect("no panic");
+        // The channel's window, what is kept, and what other tests of this process do meanwhile.
+        let more = most_memory().saturating_sub(before);
+        assert!(more < 300 * MEGABYTE, "{why}: {} MiB more", more / MEGABYTE);
+        // The connection itself is all right.
+        let output = session.exec(Exec::new("echo on", LONG)).await.expect("an end");
+        assert_eq!(output.stdout, b"on\n");
     }
 }
 
@@ -401,7 +535,7 @@ async fn push(session: &Session, size: usize, kind: &str) {
 async fn slow_reader(session: &Session, folder: &std::path::Path) {
     let gate = folder.join("gate");
     assert!(Command::new("mkfifo").arg(&gate).status().expect("mkfifo").success());
-    let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, mut lines) = labctl::transport::lines();
     let command = format!("echo waiting; cat {} >/dev/null; wc -c", gate.display());
     let exec = Exec::new(command, LONG).stdin(Stdin::Bytes(vec![1; 40 * MEGABYTE])).lines(sender);
     let slow = tokio::spawn({
@@ -438,6 +572,40 @@ async fn crowd(session: &Session) {
     while let Some(done) = running.join_next().await {
         done.expect("a command of the crowd");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_allows_few_sessions_gets_few_at_a_time() {
+    for allowed in [1, 2, 5] {
+        let (_workstation, _server, session) = lab(|mut options| {
+            options.max_sessions = allowed;
+            options
+        })
+        .await;
+        crowd(&session).await;
+        assert!(session.has_room().await, "nothing runs");
+        // Something that holds its session, as a gate does: is there room for more?
+        let (mut feed, stdin) = tokio::io::duplex(64);
+        let (lines, mut heard) = labctl::transport::lines();
+        let exec = Exec::new("echo on; cat", LONG).stdin(Stdin::Stream(Box::new(stdin), Arc::default())).lines(lines);
+        let holder = tokio::spawn({
+            let session = session.clone();
+            async move { session.exec(exec).await }
+        });
+        assert_eq!(heard.recv().await.as_deref(), Some("on"));
+        assert_eq!(session.has_room().await, allowed > 1, "{allowed} allowed");
+        tokio::io::AsyncWriteExt::shutdown(&mut feed).await.expect("a pipe");
+        drop(feed);
+        holder.await.expect("no panic").expect("an end");
+        assert_eq!(run(&session, "echo on").await.expect("an end").stdout, b"on\n");
+    }
+    let (_workstation, _server, session) = lab(|mut options| {
+        options.max_sessions = 0;
+        options
+    })
+    .await;
+    let error = run(&session, "true").await.expect_err("none at all");
+    assert!(error.why.contains("even one alone"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -500,48 +668,145 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     waited.await.unwrap_or_else(|_| panic!("waited in vain until {what}"));
 }
 
+/// A real sshd with OpenSSH's own limits, and what it logs.
+struct Sshd {
+    port: u16,
+    target: Target,
+    log: PathBuf,
+    _process: KillOnDrop,
+}
+
+impl Sshd {
+    async fn start(workstation: &Workstation) -> Self {
+        const SSHD: &str = "/usr/sbin/sshd";
+        assert!(
+            fs::exists(SSHD).unwrap_or(false),
+            "{SSHD} is missing: install openssh-server, this test needs the real one"
+        );
+        let folder = workstation.folder.path();
+        let host_key = key(Algorithm::Ed25519);
+        write_key(&folder.join("host_key"), &host_key);
+        fs::write(folder.join("authorized_keys"), workstation.login.public_key().to_openssh().expect("a key"))
+            .expect("a file");
+        // sshd run by root wants its privilege separation folder, which a service manager would have made.
+        let _ = fs::create_dir_all("/run/sshd");
+        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
+        let config = format!(
+            "ListenAddress 127.0.0.1:{port}\nHostKey {0}/host_key\nAuthorizedKeysFile {0}/authorized_keys\nStrictModes no\n\
+             PidFile none\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
+             PermitRootLogin prohibit-password\n",
+            folder.display()
+        );
+        fs::write(folder.join("sshd_config"), config).expect("a file");
+        let log = folder.join("sshd.log");
+        let process = KillOnDrop(
+            Command::new(SSHD)
+                .arg("-D")
+                .arg("-e")
+                .arg("-f")
+                .arg(folder.join("sshd_config"))
+                .stderr(fs::File::create(&log).expect("a file"))
+                .spawn()
+                .expect("sshd starts"),
+        );
+        until("sshd listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()).await;
+        workstation.knows("", port, &host_key);
+        let mut target = workstation.target(port);
+        let me = Command::new("id").arg("-un").output().expect("id").stdout;
+        target.ssh.user = text(&me).trim().into();
+        Self { port, target, log, _process: process }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// How often somebody has logged in.
+    fn logins(&self) -> usize {
+        self.log().matches("Accepted publickey").count()
+    }
+}
+
+/// Connects to forty nodes at once, with one dialler or with one each; how many came through.
+async fn forty(target: &Target, together: bool) -> Vec<Result<Session, TransportError>> {
+    let shared = Arc::new(Dialler::default());
+    let mut dialling = tokio::task::JoinSet::new();
+    for number in 0..40 {
+        let target = Target { node: format!("worker-{number}"), ..target.clone() };
+        let dialler = if together { Arc::clone(&shared) } else { Arc::default() };
+        dialling.spawn(async move { dialler.connect(&target).await });
+    }
+    dialling.join_all().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forty_nodes_behind_a_real_sshd_all_connect() {
+    let workstation = Workstation::new();
+    let bastion = Sshd::start(&workstation).await;
+    // One node stands for forty: all are reached at the same address, through the bastion.
+    let host_key = key(Algorithm::Ed25519);
+    let far = Options::new(&host_key, &workstation.login).start().await;
+    workstation.knows("", far.address.port(), &host_key);
+    let mut behind = workstation.target(far.address.port());
+    behind.ssh.jump =
+        Some(Jump { host: "127.0.0.1".into(), port: bastion.port, user: bastion.target.ssh.user.clone() });
+    let sessions = forty(&behind, true).await;
+    let failed: Vec<_> = sessions.iter().filter_map(|session| session.as_ref().err()).collect();
+    assert!(failed.is_empty(), "{} of 40 failed: {failed:?}\n{}", failed.len(), bastion.log());
+    assert_eq!(bastion.logins(), 1, "one connection is shared by all: {}", bastion.log());
+    for session in sessions.iter().flatten() {
+        assert_eq!(run(session, "echo on").await.expect("through the bastion").stdout, b"on\n");
+    }
+    // The connection lasts as long as somebody needs it.
+    let mut sessions: Vec<Session> = sessions.into_iter().flatten().collect();
+    let last = sessions.pop().expect("forty");
+    for session in sessions {
+        session.close().await;
+    }
+    assert_eq!(run(&last, "echo on").await.expect("it is still there").stdout, b"on\n");
+    last.close().await;
+
+    // Forty logins to the very same sshd: few at a time, and all come through.
+    let sessions = forty(&bastion.target, true).await;
+    let failed: Vec<_> = sessions.iter().filter_map(|session| session.as_ref().err()).collect();
+    assert!(failed.is_empty(), "{} of 40 failed: {failed:?}\n{}", failed.len(), bastion.log());
+
+    // And forty that know nothing of each other, as of as many runs: who is turned away comes again.
+    let sessions = forty(&bastion.target, false).await;
+    let failed: Vec<_> = sessions.iter().filter_map(|session| session.as_ref().err()).collect();
+    assert!(failed.is_empty(), "{} of 40 failed: {failed:?}\n{}", failed.len(), bastion.log());
+}
+
+#[tokio::test]
+async fn a_server_that_always_hangs_up_is_an_error_in_bounded_time() {
+    let workstation = Workstation::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let came = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&came);
+    let server = tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            counter.fetch_add(1, Ordering::Relaxed);
+            drop(socket);
+        }
+    });
+    let target = Target { connect_timeout: Duration::from_millis(500), ..workstation.target(port) };
+    let error = refused(&target).await;
+    assert!(error.why.contains("handshake failed"), "{error}");
+    assert!(error.help.as_deref().is_some_and(|help| help.contains("MaxStartups")), "{error:?}");
+    assert!(came.load(Ordering::Relaxed) > 1, "it came again");
+    server.abort();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_real_sshd() {
-    const SSHD: &str = "/usr/sbin/sshd";
-    assert!(
-        fs::exists(SSHD).unwrap_or(false),
-        "{SSHD} is missing: install openssh-server, this test needs the real one"
-    );
     let workstation = Workstation::new();
-    let folder = workstation.folder.path();
-    let host_key = key(Algorithm::Ed25519);
-    write_key(&folder.join("host_key"), &host_key);
-    fs::write(folder.join("authorized_keys"), workstation.login.public_key().to_openssh().expect("a key"))
-        .expect("a file");
-    // sshd run by root wants its privilege separation folder, which a service manager would have made.
-    let _ = fs::create_dir_all("/run/sshd");
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
-    let config = format!(
-        "ListenAddress 127.0.0.1:{port}\nHostKey {0}/host_key\nAuthorizedKeysFile {0}/authorized_keys\nStrictModes no\n\
-         PidFile none\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-         PermitRootLogin prohibit-password\n",
-        folder.display()
-    );
-    fs::write(folder.join("sshd_config"), config).expect("a file");
-    let _sshd = KillOnDrop(
-        Command::new(SSHD)
-            .arg("-D")
-            .arg("-e")
-            .arg("-f")
-            .arg(folder.join("sshd_config"))
-            .stderr(fs::File::create(folder.join("sshd.log")).expect("a file"))
-            .spawn()
-            .expect("sshd starts"),
-    );
-    until("sshd listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()).await;
-    workstation.knows("", port, &host_key);
-    let mut target = workstation.target(port);
-    let me = Command::new("id").arg("-un").output().expect("id").stdout;
-    target.ssh.user = text(&me).trim().into();
-    let log = || fs::read_to_string(folder.join("sshd.log")).unwrap_or_default();
+    let sshd = Sshd::start(&workstation).await;
+    let (port, folder) = (sshd.port, workstation.folder.path());
+    let mut target = sshd.target.clone();
     let session = match Session::connect(&target).await {
         Ok(session) => session,
-        Err(error) => panic!("{error}\n{}", log()),
+        Err(error) => panic!("{error}\n{}", sshd.log()),
     };
 
     let output = run(&session, "echo out; echo \"it's\" >&2; exit 7").await.expect("an end");

@@ -19,7 +19,11 @@ use super::{Connections, Run, failure};
 use crate::event::{Awaited, Event, Failure, PlayOutcome};
 use crate::plan::{Change, Plan, PlannedNode, PlannedPlay};
 use crate::playbook::Strategy;
-use crate::transport::{Exec, Stdin, Transport, TransportError};
+use crate::transport::{Exec, Stdin, Transport, TransportError, lines};
+
+/// How many lines of output, and of the journal, a failure has at most, and how long each is, in characters.
+const LINES: usize = 50;
+const LINE: usize = 1000;
 
 /// What came of a plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -300,7 +304,7 @@ impl Cell {
             Ok(stream) => stream,
             Err(error) => return self.transport_failed("pack the play's files", &plain("pack", error)),
         };
-        let (lines, heard) = mpsc::unbounded_channel();
+        let (lines, heard) = lines();
         let exec = Exec::new(command(), patience(&self.changes)).stdin(Stdin::Bytes(stream)).lines(lines);
         let (output, heard) = tokio::join!(transport.exec(exec), self.listen(heard));
         if let Some(task) = heard.failed {
@@ -324,7 +328,7 @@ impl Cell {
     }
 
     /// Turns what the script says into events.
-    async fn listen(&self, mut lines: mpsc::UnboundedReceiver<String>) -> Heard {
+    async fn listen(&self, mut lines: mpsc::Receiver<String>) -> Heard {
         let mut heard = Heard::default();
         let mut began = Instant::now();
         let (mut output, mut journal) = (Vec::new(), Vec::new());
@@ -366,13 +370,20 @@ impl Cell {
                         help: None,
                     }));
                 }
-                Line::Output(text) => output.push(text),
-                Line::Journal(text) => journal.push(text),
+                Line::Output(text) => note(&mut output, &text),
+                Line::Journal(text) => note(&mut journal, &text),
                 Line::End => heard.ended = true,
                 Line::Start(_) | Line::Done(_) | Line::Same(_) | Line::Fail(..) => {}
             }
         }
         heard
+    }
+}
+
+/// Adds a line that explains a failure, as far as anybody would read it.
+fn note(lines: &mut Vec<String>, text: &str) {
+    if lines.len() < LINES {
+        lines.push(text.chars().take(LINE).collect());
     }
 }
 

@@ -9,6 +9,9 @@ use crate::transport::{Exec, Output, Transport, TransportError};
 /// The slowest and largest that is still worth waiting for.
 const LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
 
+/// The largest that is taken, in bytes: twice what etcd recommends for its database at most.
+const LARGEST: u64 = 16 << 30;
+
 /// Runs `script` on a node as root and writes its standard output into `file`. Asked to stop, it gives the command up.
 ///
 /// # Errors
@@ -17,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
 pub async fn fetch(transport: &Transport, script: &str, file: File, run: &Run) -> Result<Output, TransportError> {
     let mut cancelled = run.cancelled.clone();
     tokio::select! {
-        output = transport.exec(Exec::new(script, LIMIT).sink(file)) => output,
+        output = transport.exec(Exec::new(script, LIMIT).sink(file).at_most(LARGEST)) => output,
         Ok(_) = cancelled.wait_for(|stop| *stop) => {
             Err(TransportError { what: "fetch from the node".to_owned(), why: "stopped".to_owned(), help: None })
         }

@@ -7,12 +7,15 @@ use tokio::task::JoinSet;
 
 use super::{Connections, Run};
 use crate::event::Event;
-use crate::module::probe::{parse, script};
+use crate::module::probe::{LONGEST_TEXT, parse, script};
 use crate::module::{Facts, Question};
 use crate::transport::{Exec, Stdin, Transport, TransportError};
 
 /// A probe reads only; on a node where hundreds of megabytes have to be hashed again it may still take a while.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The longest answer that is read, in bytes. A node answers with a few hundred lines and some small files.
+const LONGEST_ANSWER: u64 = 16 << 20;
 
 /// Asks `questions` of every connected node. A node that does not answer is told of and is not in the result.
 pub async fn probe(
@@ -53,7 +56,8 @@ pub async fn probe(
 pub async fn ask(transport: &Transport, questions: &BTreeSet<Question>) -> Result<Facts, TransportError> {
     let sent = SystemTime::now();
     // The script goes in as input, not as an argument: it may be longer than the system allows arguments to be.
-    let exec = Exec::new("sh -s", PROBE_TIMEOUT).stdin(Stdin::Bytes(script(questions).into_bytes()));
+    let exec =
+        Exec::new("sh -s", PROBE_TIMEOUT).at_most(LONGEST_ANSWER).stdin(Stdin::Bytes(script(questions).into_bytes()));
     let output = transport.exec(exec).await?;
     let text = String::from_utf8_lossy(&output.stdout);
     let mut facts = parse(questions, &text).map_err(|error| {
@@ -64,6 +68,8 @@ pub async fn ask(transport: &Transport, questions: &BTreeSet<Question>) -> Resul
         };
         TransportError { what: "probe the node".to_owned(), why, help: None }
     })?;
+    // A node sends no longer one by itself; it would be held against another, line by line.
+    facts.other_texts.retain(|_, text| text.len() as u64 <= LONGEST_TEXT);
     // The node read its clock right at the beginning of the round trip.
     let here = sent.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     facts.clock_offset = facts.clock_offset.map(|there| there - here);

@@ -18,10 +18,13 @@ use crate::event::Event;
 use crate::module::STATE_FOLDER;
 use crate::module::file::Blob;
 use crate::module::probe::{KNOWN_FILE, SIGNATURE};
-use crate::transport::{Exec, Stdin, Transport, TransportError};
+use crate::transport::{Exec, Stdin, Transport, TransportError, lines};
 
 /// The slowest uplink that is still worth waiting for, in bytes a second.
 const SLOWEST: u64 = 100 * 1024;
+
+/// How long a node may take from its first word until it can receive.
+const READY: Duration = Duration::from_secs(60);
 
 /// How much is read and written at once, in bytes.
 const CHUNK: usize = 1 << 20;
@@ -220,21 +223,38 @@ async fn attempt(
     on_arrival: &(dyn Fn(&Blob) + Sync),
 ) -> (Vec<Blob>, Vec<Blob>, Option<TransportError>) {
     let (reader, writer) = tokio::io::duplex(CHUNK);
-    let (lines, heard) = mpsc::unbounded_channel();
+    let (lines, heard) = lines();
+    let (begun, has_begun) = oneshot::channel();
     let (ready, is_ready) = oneshot::channel();
+    let (give_up, given_up) = oneshot::channel();
     let ready_to_receive = "command -v zstd > /dev/null && echo @ready zst || echo @ready raw\nreceive\n";
-    let command = format!("{}{ready_to_receive}", receiver(keep, blobs));
+    let command = format!("echo @begun\n{}{ready_to_receive}", receiver(keep, blobs));
     let exec = Exec::new(command, patience(blobs)).stdin(Stdin::Stream(Box::new(reader), Arc::default())).lines(lines);
     inbox.under_way.store(0, Ordering::Relaxed);
     let feed = async {
-        // A node that ended before it was ready says why by itself.
-        let unpacks = is_ready.await.unwrap_or(false);
-        let packer = packer.filter(|packer| unpacks && packer.packs());
+        // A node that ended before it was ready says why by itself. How long it takes to begin is not the push's
+        // business: it may have to wait for its turn.
+        let _ = has_begun.await;
+        let Ok(unpacks) = tokio::time::timeout(READY, is_ready).await else {
+            let _ = give_up.send(());
+            return Ok(Vec::new());
+        };
+        let packer = packer.filter(|packer| unpacks.unwrap_or(false) && packer.packs());
         packer.inspect(|packer| packer.begin(blobs));
         feed(inbox, writer, blobs, packer).await
     };
-    let (output, missing, fed) =
-        tokio::join!(inbox.transport.exec(exec), listen(inbox, blobs, None, heard, Some(ready), on_arrival), feed);
+    let running = async {
+        tokio::select! {
+            output = inbox.transport.exec(exec) => output,
+            Ok(()) = given_up => Err(TransportError {
+                what: "push binaries into the blob store".to_owned(),
+                why: format!("the node began, but could not receive anything within {} s", READY.as_secs()),
+                help: Some(format!("does the disk that {STATE_FOLDER} is on answer, on {}?", inbox.node)),
+            }),
+        }
+    };
+    let beginning = Beginning { begun: Some(begun), ready: Some(ready) };
+    let (output, missing, fed) = tokio::join!(running, listen(inbox, blobs, None, heard, beginning, on_arrival), feed);
     inbox.under_way.store(0, Ordering::Relaxed);
     let packed = match (&output, &fed) {
         (Ok(_), Ok(packed)) => packed.iter().filter(|blob| missing.contains(blob)).cloned().collect(),
@@ -256,13 +276,20 @@ async fn attempt(
     (missing, packed, error)
 }
 
+/// Who waits for a node to begin, and to be ready, which tells whether it can unpack.
+#[derive(Default)]
+pub(super) struct Beginning {
+    begun: Option<oneshot::Sender<()>>,
+    ready: Option<oneshot::Sender<bool>>,
+}
+
 /// Hears what a node says of its getting `blobs` from the node `from`, or from here; what is missing in the end.
 pub(super) async fn listen(
     inbox: &Inbox,
     blobs: &[Blob],
     from: Option<&str>,
-    mut heard: mpsc::UnboundedReceiver<String>,
-    mut ready: Option<oneshot::Sender<bool>>,
+    mut heard: mpsc::Receiver<String>,
+    mut beginning: Beginning,
     on_arrival: &(dyn Fn(&Blob) + Sync),
 ) -> Vec<Blob> {
     let mut missing = blobs.to_vec();
@@ -275,8 +302,10 @@ pub(super) async fn listen(
                 inbox.arrived(&blob, from);
                 on_arrival(&blob);
             }
-        } else if let (Some(form), Some(ready)) = (line.strip_prefix("@ready "), ready.take()) {
-            let _ = ready.send(form == "zst");
+        } else if let Some(form) = line.strip_prefix("@ready ") {
+            let _ = beginning.ready.take().map(|ready| ready.send(form == "zst"));
+        } else if line == "@begun" {
+            let _ = beginning.begun.take().map(|begun| begun.send(()));
         }
     }
     missing

@@ -1,73 +1,179 @@
 //! Gathers what a command prints, line by line for those who watch and whole for those who wait.
 //!
 //! Every transport ends its commands the same way, so what they share is here: the collector, and the words for a
-//! command that took too long.
+//! command that took too long. A node may print anything, and without end; what is kept of it is bounded.
 
+use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc;
 
 use super::{Output, TransportError};
 
 /// How much of a command a message shows, in characters.
 const SHOWN: usize = 80;
 
+/// How much of the end of the standard error is kept, in bytes.
+const TAIL: usize = 64 * 1024;
+
+/// How much a login shell may print before the command begins, in bytes.
+const NOISE: usize = 1024 * 1024;
+
 /// What a command has printed so far.
 pub(super) struct Collector {
     output: Output,
-    lines: Option<UnboundedSender<String>>,
+    lines: Option<mpsc::Sender<String>>,
     sink: Option<Box<dyn io::Write + Send>>,
+    /// How much the command may print, and has printed, on standard output.
+    most: u64,
+    printed: u64,
     /// Where in standard output the first line begins that was not handed on yet.
     begun: usize,
+    before: Preamble,
+    before_errors: Preamble,
+}
+
+/// What comes before a command's own output on one of its streams: greetings, title escapes, banners.
+struct Preamble {
+    /// What stands right before the command's own output; none once it has come.
+    marker: Option<Vec<u8>>,
+    said: Vec<u8>,
+    passed_over: usize,
 }
 
 impl Collector {
-    /// Nothing printed yet; complete lines of standard output will go to `lines`, or all of it to `sink`.
-    pub(super) fn new(lines: Option<UnboundedSender<String>>, sink: Option<Box<dyn io::Write + Send>>) -> Self {
-        Self { output: Output::default(), lines, sink, begun: 0 }
+    /// Nothing printed yet; complete lines of standard output will go to `lines`, or all of it to `sink`. Standard
+    /// output that is longer than `most` bytes ends the command.
+    pub(super) fn new(lines: Option<mpsc::Sender<String>>, sink: Option<Box<dyn io::Write + Send>>, most: u64) -> Self {
+        Self {
+            output: Output::default(),
+            lines,
+            sink,
+            most,
+            printed: 0,
+            begun: 0,
+            before: Preamble::new(None),
+            before_errors: Preamble::new(None),
+        }
+    }
+
+    /// The same for a command that prints the line `marker` on both streams before anything of its own.
+    pub(super) fn after(mut self, marker: &str) -> Self {
+        self.before = Preamble::new(Some(marker));
+        self.before_errors = Preamble::new(Some(marker));
+        self
     }
 
     /// The command printed `bytes` on standard output.
     ///
     /// # Errors
-    /// When they cannot be written where they should go. Until they are, no more is taken from the command.
-    pub(super) fn stdout(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// When they cannot be written where they should go, or are more than the command may print. Until they are
+    /// written, no more is taken from the command.
+    pub(super) async fn stdout(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let own = self.before.pass(bytes)?;
+        self.printed += own.len() as u64;
+        if self.printed > self.most {
+            let most = size(self.most);
+            return Err(io::Error::other(format!("it prints without end: more than {most} came, so it was ended")));
+        }
         if let Some(sink) = &mut self.sink {
             let context =
                 |error: io::Error| io::Error::new(error.kind(), format!("cannot write what it printed: {error}"));
-            return sink.write_all(bytes).map_err(context);
+            return sink.write_all(&own).map_err(context);
         }
         let mut looked = self.output.stdout.len();
-        self.output.stdout.extend_from_slice(bytes);
+        self.output.stdout.extend_from_slice(&own);
         while let Some(end) = self.output.stdout[looked..].iter().position(|byte| *byte == b'\n') {
             let end = looked + end;
-            self.hand_on(end);
+            self.hand_on(end).await;
             looked = end + 1;
             self.begun = looked;
         }
         Ok(())
     }
 
-    /// The command printed `bytes` on standard error.
-    pub(super) fn stderr(&mut self, bytes: &[u8]) {
-        self.output.stderr.extend_from_slice(bytes);
+    /// The command printed `bytes` on standard error. Only the end of it is kept.
+    ///
+    /// # Errors
+    /// When there is no end of what comes before the command.
+    pub(super) fn stderr(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let own = self.before_errors.pass(bytes)?;
+        self.output.stderr.extend_from_slice(&own);
+        keep_end(&mut self.output.stderr, 2 * TAIL);
+        Ok(())
+    }
+
+    /// Whether the command has begun: its marker came, or it has none.
+    pub(super) fn has_begun(&self) -> bool {
+        self.before.marker.is_none()
+    }
+
+    /// What was printed, on standard output and on standard error, before the command began.
+    pub(super) fn noise(&self) -> (String, String) {
+        let text = |before: &Preamble| String::from_utf8_lossy(&before.said).into_owned();
+        (text(&self.before), text(&self.before_errors))
     }
 
     /// The command ended with `code`; a last line without its newline is handed on too.
-    pub(super) fn finish(mut self, code: i32) -> Output {
+    pub(super) async fn finish(mut self, code: i32) -> Output {
         if self.begun < self.output.stdout.len() {
-            self.hand_on(self.output.stdout.len());
+            self.hand_on(self.output.stdout.len()).await;
         }
+        keep_end(&mut self.output.stderr, TAIL);
         self.output.code = code;
         self.output
     }
 
-    fn hand_on(&self, end: usize) {
+    async fn hand_on(&mut self, end: usize) {
         if let Some(lines) = &self.lines {
             // Nobody may be listening any more; the command goes on all the same.
-            let _ = lines.send(String::from_utf8_lossy(&self.output.stdout[self.begun..end]).into_owned());
+            let _ = lines.send(String::from_utf8_lossy(&self.output.stdout[self.begun..end]).into_owned()).await;
         }
+    }
+}
+
+impl Preamble {
+    fn new(marker: Option<&str>) -> Self {
+        let marker = marker.map(|marker| format!("{marker}\n").into_bytes());
+        Self { marker, said: Vec::new(), passed_over: 0 }
+    }
+
+    /// The part of `bytes` that the command printed itself. The marker may stand at the end of a line that has begun.
+    fn pass<'a>(&mut self, bytes: &'a [u8]) -> io::Result<Cow<'a, [u8]>> {
+        let Some(marker) = &self.marker else { return Ok(Cow::Borrowed(bytes)) };
+        let looked = self.said.len().saturating_sub(marker.len());
+        self.said.extend_from_slice(bytes);
+        let found = self.said[looked..].windows(marker.len()).position(|window| window == marker.as_slice());
+        if let Some(at) = found {
+            let own = self.said.split_off(looked + at + marker.len());
+            self.said.truncate(looked + at);
+            self.marker = None;
+            return Ok(Cow::Owned(own));
+        }
+        self.passed_over += bytes.len();
+        keep_end(&mut self.said, 2 * TAIL);
+        if self.passed_over > NOISE {
+            let most = size(NOISE as u64);
+            return Err(io::Error::other(format!("the login shell prints without end: {most} before the command")));
+        }
+        Ok(Cow::Borrowed(&[]))
+    }
+}
+
+/// Forgets the beginning of what is longer than `most`, and keeps the last 64 KiB.
+fn keep_end(bytes: &mut Vec<u8>, most: usize) {
+    if bytes.len() > most {
+        bytes.drain(..bytes.len() - TAIL);
+    }
+}
+
+/// `bytes` as a message shows it.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..0x10_0000 => format!("{} KiB", bytes >> 10),
+        0x10_0000..0x4000_0000 => format!("{} MiB", bytes >> 20),
+        _ => format!("{} GiB", bytes >> 30),
     }
 }
 
@@ -100,15 +206,17 @@ pub(super) fn seconds(duration: Duration) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn lines_come_whole_however_the_bytes_are_cut() {
-        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
-        let mut collector = Collector::new(Some(sender), None);
+    const MOST: u64 = 4 << 20;
+
+    #[tokio::test]
+    async fn lines_come_whole_however_the_bytes_are_cut() {
+        let (sender, mut receiver) = mpsc::channel(10);
+        let mut collector = Collector::new(Some(sender), None, MOST);
         for piece in ["one\nt", "w", "o\n\nlast"] {
-            collector.stdout(piece.as_bytes()).expect("kept");
+            collector.stdout(piece.as_bytes()).await.expect("kept");
         }
-        collector.stderr(b"aside");
-        let output = collector.finish(3);
+        collector.stderr(b"aside").expect("kept");
+        let output = collector.finish(3).await;
         let mut lines = Vec::new();
         while let Ok(line) = receiver.try_recv() {
             lines.push(line);
@@ -116,6 +224,55 @@ mod tests {
         assert_eq!(lines, ["one", "two", "", "last"]);
         assert_eq!(output.stdout, b"one\ntwo\n\nlast");
         assert_eq!((output.stderr.as_slice(), output.code), (b"aside".as_slice(), 3));
+    }
+
+    #[tokio::test]
+    async fn what_comes_before_the_marker_is_nobodys_output_however_it_is_cut() {
+        for before in ["", "Welcome\n", "\x1b]0;root\x07", "mark\nmar"] {
+            let text = format!("{before}marker\nown\nmarker\n");
+            for cut in 0..text.len() {
+                let mut collector = Collector::new(None, None, MOST).after("marker");
+                assert!(!collector.has_begun());
+                for piece in [&text[..cut], &text[cut..]] {
+                    collector.stdout(piece.as_bytes()).await.expect("kept");
+                    collector.stderr(piece.as_bytes()).expect("kept");
+                }
+                assert!(collector.has_begun());
+                assert_eq!(collector.noise(), (before.to_owned(), before.to_owned()));
+                let output = collector.finish(0).await;
+                assert_eq!(String::from_utf8_lossy(&output.stdout), "own\nmarker\n", "cut at {cut}");
+                assert_eq!(String::from_utf8_lossy(&output.stderr), "own\nmarker\n", "cut at {cut}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_is_bounded() {
+        let mut collector = Collector::new(None, None, 1000);
+        collector.stdout(&[b'x'; 1000]).await.expect("just enough");
+        let error = collector.stdout(b"x").await.expect_err("one too many");
+        assert!(error.to_string().contains("without end"), "{error}");
+
+        let mut sunk = Collector::new(None, Some(Box::new(io::sink())), 1000);
+        sunk.stdout(&[b'x'; 1001]).await.expect_err("a sink has a limit too");
+
+        let mut collector = Collector::new(None, None, MOST);
+        for _ in 0..10_000 {
+            collector.stderr(&[b'x'; 1000]).expect("the end is kept");
+            assert!(collector.output.stderr.len() <= 2 * TAIL);
+        }
+        collector.stderr(b"the end").expect("kept");
+        let output = collector.finish(1).await;
+        assert!(output.stderr.len() <= TAIL && output.stderr.ends_with(b"the end"));
+
+        let mut loud = Collector::new(None, None, MOST).after("marker");
+        let error = loop {
+            if let Err(error) = loud.stdout(&[b'y'; 4096]).await {
+                break error;
+            }
+        };
+        assert!(error.to_string().contains("login shell prints without end"), "{error}");
+        assert!(loud.noise().0.len() <= 2 * TAIL);
     }
 
     #[test]

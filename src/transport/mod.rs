@@ -12,7 +12,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::AsyncRead;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc;
+
+/// How much a command may print on standard output, in bytes, unless it says otherwise.
+const MOST: u64 = 4 * 1024 * 1024;
+
+/// How many lines of a command may wait to be heard. Until they are, no more is taken from it.
+const WAITING: usize = 256;
 
 /// A kept connection to one node.
 #[derive(Debug, Clone)]
@@ -30,9 +36,11 @@ pub struct Exec {
     /// What the command reads.
     pub stdin: Stdin,
     /// Gets each line of standard output as it comes.
-    pub lines: Option<UnboundedSender<String>>,
+    pub lines: Option<mpsc::Sender<String>>,
     /// Gets the standard output as it comes, which is then neither kept nor split into lines: for what may be large.
     pub sink: Option<Box<dyn std::io::Write + Send>>,
+    /// The most that it may print on standard output, in bytes; 4 MiB unless said otherwise. More ends it with an error.
+    pub most: u64,
     /// The command is given up after this.
     pub timeout: Duration,
 }
@@ -54,7 +62,7 @@ pub struct Output {
     pub code: i32,
     /// Standard output, whole; empty when it went into a sink.
     pub stdout: Vec<u8>,
-    /// Standard error, whole.
+    /// Standard error; of a long one its last 64 KiB.
     pub stderr: Vec<u8>,
 }
 
@@ -81,10 +89,15 @@ pub struct Traffic {
     pub bytes_received: AtomicU64,
 }
 
+/// A way for a command's lines, from where it runs to who listens.
+pub fn lines() -> (mpsc::Sender<String>, mpsc::Receiver<String>) {
+    mpsc::channel(WAITING)
+}
+
 impl Exec {
     /// `command` with nothing to read, given up after `timeout`.
     pub fn new(command: impl Into<String>, timeout: Duration) -> Self {
-        Self { command: command.into(), stdin: Stdin::Empty, lines: None, sink: None, timeout }
+        Self { command: command.into(), stdin: Stdin::Empty, lines: None, sink: None, most: MOST, timeout }
     }
 
     /// The same with `stdin` to read.
@@ -94,8 +107,14 @@ impl Exec {
     }
 
     /// The same with each line of standard output sent to `lines` as it comes.
-    pub fn lines(mut self, lines: UnboundedSender<String>) -> Self {
+    pub fn lines(mut self, lines: mpsc::Sender<String>) -> Self {
         self.lines = Some(lines);
+        self
+    }
+
+    /// The same with at most `bytes` of standard output.
+    pub fn at_most(mut self, bytes: u64) -> Self {
+        self.most = bytes;
         self
     }
 
@@ -121,6 +140,14 @@ impl Transport {
         let received = output.stdout.len() + output.stderr.len();
         self.traffic().bytes_received.fetch_add(received as u64, Ordering::Relaxed);
         Ok(output)
+    }
+
+    /// Whether another command can run beside those that run now: sshd may allow as few as one at a time.
+    pub async fn has_room(&self) -> bool {
+        match self {
+            Transport::Ssh(session) => session.has_room().await,
+            Transport::Shell(_) => true,
+        }
     }
 
     /// The host key that the node has proven to have, as known_hosts has it; none where there is no SSH.

@@ -47,7 +47,7 @@ impl Shell {
     /// # Errors
     /// When the shell cannot be started, the stream to send cannot be read, or the time is over.
     pub async fn exec(&self, exec: Exec) -> Result<Output, TransportError> {
-        let Exec { command, stdin, lines, sink, timeout: limit } = exec;
+        let Exec { command, stdin, lines, sink, most, timeout: limit } = exec;
         let what = format!("run `{}` on this machine", shown(&command));
         let failed = |why: String| TransportError { what: what.clone(), why, help: None };
 
@@ -70,7 +70,7 @@ impl Shell {
             return Err(failed("its pipes are missing".into()));
         };
 
-        let mut collector = Collector::new(lines, sink);
+        let mut collector = Collector::new(lines, sink, most);
         let mut status = None;
         let run = async {
             let feed = feed(input, stdin, &self.inner.traffic);
@@ -82,11 +82,11 @@ impl Shell {
                     fed = &mut feed, if feeding => { feeding = false; fed?; }
                     count = read(&mut stdout, &mut out), if out_open => {
                         out_open = count? > 0;
-                        collector.stdout(&out)?;
+                        collector.stdout(&out).await?;
                     }
                     count = read(&mut stderr, &mut err), if err_open => {
                         err_open = count? > 0;
-                        collector.stderr(&err);
+                        collector.stderr(&err)?;
                     }
                     ended = child.wait(), if status.is_none() => status = Some(ended?),
                 }
@@ -99,7 +99,7 @@ impl Shell {
             Ok(Ok(())) => {
                 group.0 = None;
                 let code = status.and_then(|status| status.code().or(status.signal().map(|signal| 128 + signal)));
-                Ok(collector.finish(code.unwrap_or(255)))
+                Ok(collector.finish(code.unwrap_or(255)).await)
             }
         }
     }

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use russh::keys::{Algorithm, PrivateKey, PublicKey};
 use russh::server::{Auth, ChannelOpenHandle, Config, Handle, Handler, Msg, Session, VerifiedPublicKey, run_stream};
 use russh::{Channel, ChannelId, ChannelMsg, ChannelOpenFailure, Sig};
@@ -30,6 +32,8 @@ pub struct Options {
     pub max_sessions: usize,
     /// Put before `PATH` of the commands that it runs.
     pub path: Option<String>,
+    /// What the login shell runs before each command, as a profile does.
+    pub profile: &'static str,
     /// Answers a command in place of a shell, when it returns something.
     pub answer: Option<Arc<Answering>>,
     /// Counts what goes on here and on other servers with the same gauge.
@@ -67,7 +71,7 @@ impl Level {
     }
 }
 
-/// Answers a command line, or leaves it to a shell.
+/// Answers a command, as it was before it was made a line for a login shell, or leaves it to a shell.
 pub type Answering = dyn Fn(&str) -> Option<Answer> + Send + Sync;
 
 /// An answer that no shell gives.
@@ -75,6 +79,10 @@ pub type Answering = dyn Fn(&str) -> Option<Answer> + Send + Sync;
 pub enum Answer {
     /// This output and exit code; with `status_first` the code is sent before the output.
     Said { stdout: String, stderr: String, code: u32, status_first: bool },
+    /// This, by somebody else than the command, which never begins: a forced command, nologin, sudo.
+    Instead { stdout: String, stderr: String, code: u32 },
+    /// This without an end, until nobody takes it any more.
+    Endless { first: String, piece: Vec<u8>, errors: bool },
     /// Some output, then the link is cut without a word.
     CutAfter(String),
     /// The command is refused.
@@ -92,6 +100,14 @@ pub struct Server {
     task: tokio::task::JoinHandle<()>,
 }
 
+/// A command line taken apart: what the command's own output begins with, and the command.
+pub fn command_of(line: &str) -> Option<(String, String)> {
+    let (_, words) = line.rsplit_once(" labctl/runs ")?;
+    let (marker, words) = words.split_once(' ')?;
+    let bytes = STANDARD.decode(words.replace(' ', "")).ok()?;
+    Some((format!("{marker}\n"), String::from_utf8(bytes).ok()?))
+}
+
 /// A new key.
 pub fn key(algorithm: Algorithm) -> PrivateKey {
     PrivateKey::random(&mut rand::rng(), algorithm).expect("a new key")
@@ -106,6 +122,7 @@ impl Options {
             forwards: false,
             max_sessions: 10,
             path: None,
+            profile: "",
             answer: None,
             gauge: Arc::default(),
         }
@@ -213,6 +230,15 @@ impl Handler for Connection {
         Ok(())
     }
 
+    /// A session that never ran a command is over as well.
+    async fn channel_close(&mut self, id: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
+        if self.channels.remove(&id).is_some() {
+            self.open.fetch_sub(1, Ordering::SeqCst);
+            session.close(id)?;
+        }
+        Ok(())
+    }
+
     async fn channel_open_direct_tcpip(
         &mut self,
         channel: Channel<Msg>,
@@ -243,18 +269,20 @@ impl Handler for Connection {
         let line = String::from_utf8_lossy(line).into_owned();
         self.commands.lock().expect("a lock").push(line.clone());
         let Some(channel) = self.channels.remove(&id) else { return session.channel_failure(id) };
-        let answer = self.options.answer.as_ref().and_then(|answer| answer(&line));
+        let (marker, command) = command_of(&line).expect("a command of labctl's");
+        let answer = self.options.answer.as_ref().and_then(|answer| answer(&command));
         if matches!(answer, Some(Answer::Refused)) {
             self.open.fetch_sub(1, Ordering::SeqCst);
             return session.channel_failure(id);
         }
         session.channel_success(id)?;
         let (handle, open) = (session.handle(), self.open.clone());
+        let line = format!("{}{line}", self.options.profile);
         let (path, link, gauge) = (self.options.path.clone(), self.link.clone(), self.options.gauge.clone());
         gauge.working.up();
         tokio::spawn(async move {
             match answer {
-                Some(answer) => say(answer, id, &handle, &link).await,
+                Some(answer) => say(answer, &marker, id, &handle, &link).await,
                 None => run(channel, &line, path, &handle).await,
             }
             gauge.working.down();
@@ -265,19 +293,33 @@ impl Handler for Connection {
     }
 }
 
-async fn say(answer: Answer, id: ChannelId, handle: &Handle, link: &std::net::TcpStream) {
+async fn say(answer: Answer, marker: &str, id: ChannelId, handle: &Handle, link: &std::net::TcpStream) {
     match answer {
         Answer::Refused => {}
-        Answer::CutAfter(stdout) => {
+        Answer::Instead { stdout, stderr, code } => {
             let _ = handle.data(id, stdout.into_bytes()).await;
+            let _ = handle.extended_data(id, 1, stderr.into_bytes()).await;
+            let _ = handle.exit_status_request(id, code).await;
+            let _ = handle.eof(id).await;
+        }
+        Answer::Endless { first, piece, errors } => {
+            let _ = handle.data(id, first.replace("MARKER\n", marker).into_bytes()).await;
+            let more = async || match errors {
+                true => handle.extended_data(id, 1, piece.clone()).await,
+                false => handle.data(id, piece.clone()).await,
+            };
+            while more().await.is_ok() {}
+        }
+        Answer::CutAfter(stdout) => {
+            let _ = handle.data(id, format!("{marker}{stdout}").into_bytes()).await;
             let _ = link.shutdown(Shutdown::Both);
         }
         Answer::Said { stdout, stderr, code, status_first } => {
             if status_first {
                 let _ = handle.exit_status_request(id, code).await;
             }
-            let _ = handle.data(id, stdout.into_bytes()).await;
-            let _ = handle.extended_data(id, 1, stderr.into_bytes()).await;
+            let _ = handle.data(id, format!("{marker}{stdout}").into_bytes()).await;
+            let _ = handle.extended_data(id, 1, format!("{marker}{stderr}").into_bytes()).await;
             if !status_first {
                 let _ = handle.exit_status_request(id, code).await;
             }

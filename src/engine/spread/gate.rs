@@ -11,14 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncWriteExt, DuplexStream};
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::super::push::{Inbox, listen, patience, receiver};
+use super::super::push::{Beginning, Inbox, listen, patience, receiver};
 use crate::module::file::Blob;
 use crate::module::{STATE_FOLDER, quote};
 use crate::transport::ssh::TemporaryKey;
-use crate::transport::{Exec, Stdin, Transport, TransportError};
+use crate::transport::{Exec, Stdin, Transport, TransportError, lines};
 
 const SCRIPT: &str = include_str!("gate.sh");
 
@@ -70,13 +69,13 @@ impl Gate {
         let (user, public) = (quote(&peer.user), quote(&keys.key.public));
         let command = format!("state={STATE_FOLDER} user={user} minutes={minutes} public={public}\n{SCRIPT}");
         let (mut input, reader) = tokio::io::duplex(1 << 16);
-        let (lines, mut heard) = mpsc::unbounded_channel();
+        let (lines, mut heard) = lines();
         let exec =
             Exec::new(command, keys.lifetime).stdin(Stdin::Stream(Box::new(reader), Arc::default())).lines(lines);
-        let transport = transport.clone();
+        let connection = transport.clone();
         let work = tokio::spawn(async move {
             // Whatever it says: a gate that does not open or does not stay open only means that nothing comes through.
-            let _ = transport.exec(exec).await;
+            let _ = connection.exec(exec).await;
         });
         let told = format!("{}.\n{}.\n{}.\n", keys.key.private.as_str(), keys.known_hosts, keys.wanted);
         let opening = async {
@@ -99,7 +98,13 @@ impl Gate {
         };
         let opened = tokio::time::timeout(ANSWER, opening).await.ok().flatten();
         let (folder, gives, takes, has) = opened?;
-        Some(Self { folder, gives, takes, has, input, work })
+        let gate = Self { folder, gives, takes, has, input, work };
+        // A gate keeps a session for as long as the run. Where sshd allows only one, the node's own work needs it.
+        if transport.has_room().await {
+            return Some(gate);
+        }
+        gate.close().await;
+        None
     }
 
     /// Closes it, and waits for the node to have cleaned up.
@@ -160,14 +165,16 @@ pub(super) async fn fetch(
     blobs: &[Blob],
     on_arrival: &(dyn Fn(&Blob) + Sync),
 ) -> Result<(), TransportError> {
-    let (lines, heard) = mpsc::unbounded_channel();
+    let (lines, heard) = lines();
     let either = format!(
         "form=raw\ncommand -v zstd > /dev/null && form=zst\n{}",
         fetching(gate, keeps, giver, peer, "'$form'", blobs)
     );
     let exec = Exec::new(either, patience(blobs)).lines(lines);
-    let (output, missing) =
-        tokio::join!(inbox.transport.exec(exec), listen(inbox, blobs, Some(giver), heard, None, on_arrival));
+    let (output, missing) = tokio::join!(
+        inbox.transport.exec(exec),
+        listen(inbox, blobs, Some(giver), heard, Beginning::default(), on_arrival)
+    );
     let output = output?;
     if missing.is_empty() {
         return Ok(());
