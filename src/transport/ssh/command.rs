@@ -149,7 +149,9 @@ impl Session {
             }
             let fewer = |allowed: usize| allowed.checked_sub(1).filter(|allowed| *allowed > 0);
             if inner.allowed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok() {
-                place.map(SemaphorePermit::forget);
+                if let Some(place) = place {
+                    place.forget();
+                }
             } else if alone.get_or_insert_with(Instant::now).elapsed() > CLEARING {
                 return Err(NotOpened::Refused);
             } else {
