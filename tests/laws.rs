@@ -94,8 +94,15 @@ fn facts() -> impl Strategy<Value = Facts> {
     let kind = prop_oneof![Just("regular file"), Just("regular empty file"), Just("directory"), Just("symbolic link")];
     let fact = (kind, "[67]00", "(root|daemon):root", proptest::option::of("[0-9a-f]{2}"))
         .prop_map(|(kind, mode, owner, sha256)| PathFact { kind: kind.to_owned(), mode, owner, size: 0, sha256 });
-    let unit = ("(|active|failed|inactive)", "(|enabled|disabled|static)", any::<bool>());
-    let unit = unit.prop_map(|(active, file, stale)| UnitFact { active, file, stale });
+    let unit = ("(|active|failed|inactive)", "(|enabled|disabled|static)", any::<bool>(), 0..4_u32, 0..20_u64);
+    let unit = unit.prop_map(|(active, file, stale, restarts, lasted)| UnitFact {
+        active,
+        file,
+        stale,
+        restarts,
+        lasted: Some(lasted),
+        ..UnitFact::default()
+    });
     let text_path = prop_oneof![
         Just("/etc/hosts".to_owned()),
         "/proc/sys/[ab]/[ab]",

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::push::Pushed;
 use super::script::{Line, command, patience, stream};
 use super::spread::{Wanted, deliver};
-use super::{Connections, Run, failure};
+use super::{Connections, Run, cause, failure};
 use crate::event::{Awaited, Event, Failure, PlayOutcome};
 use crate::plan::{Change, Plan, PlannedNode, PlannedPlay};
 use crate::playbook::Strategy;
@@ -330,13 +330,14 @@ impl Cell {
     /// Turns what the script says into events.
     async fn listen(&self, mut lines: mpsc::Receiver<String>) -> Heard {
         let mut heard = Heard::default();
-        let mut began = Instant::now();
+        // A unit's task ends when it was seen to stay up, and others may begin before that.
+        let mut began: BTreeMap<usize, Instant> = BTreeMap::new();
         let (mut output, mut journal) = (Vec::new(), Vec::new());
         while let Some(line) = lines.recv().await {
             let Some(line) = Line::parse(&line) else { continue };
             match line {
                 Line::Start(number) if number < self.changes.len() => {
-                    began = Instant::now();
+                    began.insert(number, Instant::now());
                     heard.doing = Some(number);
                     self.run.events.emit(Event::TaskStarted {
                         play: self.play.clone(),
@@ -352,21 +353,27 @@ impl Cell {
                         node: self.node.clone(),
                         task: self.changes[number].title.clone(),
                         changed,
-                        took: began.elapsed(),
+                        took: began.get(&number).map(Instant::elapsed).unwrap_or_default(),
                     });
                 }
                 Line::Fail(number, code) if number < self.changes.len() => {
                     let change = &self.changes[number];
-                    heard.failed = Some(change.title.clone());
+                    heard.failed.get_or_insert_with(|| change.title.clone());
+                    let said = std::mem::take(&mut journal);
+                    // Why it was done is no reason for its failure: what the program itself says of that comes first.
+                    let reason = match cause::line_that_matters(&said) {
+                        Some(line) => format!("{line}\n{}", change.why),
+                        None => change.why.clone(),
+                    };
                     self.run.events.emit(Event::TaskFailed(Failure {
                         node: self.node.clone(),
                         play: self.play.clone(),
                         task: change.title.clone(),
                         command: Some(change.shell.clone()),
                         code: Some(code),
-                        reason: change.why.clone(),
+                        reason,
                         stderr: std::mem::take(&mut output),
-                        journal: std::mem::take(&mut journal),
+                        journal: cause::shown(said),
                         help: None,
                     }));
                 }

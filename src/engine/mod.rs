@@ -8,6 +8,7 @@
 //! The engine decides nothing about what is desired and prints nothing: it takes a plan and emits events.
 
 pub mod apply;
+mod cause;
 pub mod connect;
 pub mod fetch;
 pub mod lock;

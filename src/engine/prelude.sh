@@ -85,20 +85,29 @@ note() { # text, path
 # Said by a task that found nothing to change.
 same() { : > "$here/same"; }
 
-# How systemd sees a unit: sets $active, $enabled (empty when there is no such unit) and $stale.
+# How systemd sees a unit: sets $active, $sub, $enabled (empty when there is no such unit), $stale, and of a service
+# $type, $main (its process), $code and $status (how the last one ended), $restarts and $invocation.
 see() { # unit
-  active='' enabled='' stale=''
+  active='' sub='' enabled='' stale='' type='' main=0 code=0 status=0 restarts=0 invocation=''
   while IFS='=' read -r key value; do
     case $key in
       ActiveState) active=$value ;;
+      SubState) sub=$value ;;
       UnitFileState) enabled=$value ;;
       NeedDaemonReload) stale=$value ;;
+      Type) type=$value ;;
+      MainPID) main=$value ;;
+      ExecMainCode) code=$value ;;
+      ExecMainStatus) status=$value ;;
+      NRestarts) restarts=$value ;;
+      InvocationID) invocation=$value ;;
     esac
   done << END
-$(systemctl show -p ActiveState,UnitFileState,NeedDaemonReload -- "$1")
+$(systemctl show -p "ActiveState,SubState,UnitFileState,NeedDaemonReload,$seen" -- "$1")
 END
   [ -n "$active" ] || return 1
 }
+seen=Type,MainPID,ExecMainCode,ExecMainStatus,NRestarts,InvocationID
 # Has systemd take up unit files that it has not read yet; then it may see the unit differently.
 reread() { # unit, after `see`
   [ "$stale" = yes ] || return 0
@@ -115,6 +124,86 @@ enable() { # unit, after `see`
   systemctl enable --quiet --no-reload -- "$1"
   : > "$here/enabled"
 }
+# Hundredths of a second since the machine began, which no clock that is set can change.
+now() {
+  read -r now _ < /proc/uptime
+  now=${now%.*}${now#*.}
+}
+# Said by a task that has started a unit: the task is done when the unit was seen to stay up.
+stays() { # unit, at least and at most so long (hundredths of a second), what to note then, where
+  now
+  see "$1"
+  printf '%s\n' "$1 $now $restarts $2 $3 $4 $5" > "$here/watched"
+}
+# Whether a unit stays up. One that says itself when it is ready was waited for by systemctl. Of any other nobody knows
+# more than that its program was started: it is watched until it listens and goes on for a moment, or for long enough.
+# Of one that does not, sets $ended: the run of it (its invocation) that ended last.
+watch() { # unit, since when, restarts then, at least and at most so long
+  heard='' flaps='' ended=''
+  while see "$1"; do
+    now
+    # Started again between two looks.
+    if [ -n "$flaps" ] && [ "$ended" != "$invocation" ]; then break; fi
+    ended=$invocation
+    case $active/$sub in
+      failed/* | */auto-restart*) break ;;
+      inactive/*) [ "$type" != oneshot ] || return 0; break ;;
+      deactivating/*) flaps=yes ;;
+    esac
+    # It may run at this moment, but how it ended is known when it has ended again.
+    [ "$restarts" -le "$3" ] || flaps=yes
+    if [ $((now - $2)) -ge $(($5 + 500)) ]; then break; fi
+    if [ -z "$flaps" ] && [ "$active" != activating ]; then
+      case $type in simple | exec | idle) ;; *) return 0 ;; esac
+      if [ -z "$heard" ] && ss -Hltnp 2>/dev/null | grep -q "pid=$main,"; then heard=$now; fi
+      if [ $((now - $2)) -ge "$5" ]; then return 0; fi
+      if [ -n "$heard" ] && [ $((now - $2)) -ge "$4" ] && [ $((now - heard)) -ge 50 ]; then return 0; fi
+    fi
+    sleep 0.1
+  done
+  case $code in
+    2 | 3) how="its program was killed by signal $status" ;;
+    1) how="its program ended with exit code $status" ;;
+    0) how='its program ended' ;;
+    *) how="it is $active ($sub)" ;;
+  esac
+  echo "$1 does not stay up: $how; started again $restarts times"
+  return 1
+}
+# Watches the units that tasks have started, all at the same time, and says how these tasks went.
+settle() {
+  [ -e "$here/pending" ] || return 0
+  mv -- "$here/pending" "$here/settling"
+  fails=''
+  while read -r number unit since before least most fingerprint place; do
+    if watch "$unit" "$since" "$before" "$least" "$most" > "$here/output"; then
+      note_file "$payload/$fingerprint" "$place"
+      printf '@done %s\n' "$number"
+    else
+      # shellcheck disable=SC2154 # `did_not_stay` stands above this text
+      note "$did_not_stay" "$place"
+      failed "$number" "$unit" 1 "$ended"
+      fails=yes
+    fi
+  done < "$here/settling"
+  [ -z "$fails" ] || { finish; exit 0; }
+}
+failed() { # number, unit whose journal explains it, exit code, which run of the unit if not the last
+  tail -n 20 "$here/output" | sed 's/^/@output /'
+  [ -z "$2" ] || journal "$2" "$4" | cut -c 1-1000 | sed 's/^/@journal /'
+  printf '@fail %s %s\n' "$1" "$3"
+}
+# What the journal has of one run of a unit; of others only when that left no word.
+journal() { # unit, which run of it if not the last
+  if [ -n "$2" ]; then invocation=$2; else see "$1" || return 0; fi
+  timeout 5 journalctl --sync 2>/dev/null || :
+  last=''
+  [ -z "$invocation" ] || last=$(entries "_SYSTEMD_INVOCATION_ID=$invocation" + "INVOCATION_ID=$invocation")
+  if [ -n "$last" ]; then printf '%s\n' "$last"; else entries -u "$1"; fi
+}
+entries() { # which
+  timeout 20 journalctl -q --no-pager -o cat -n 200 "$@" 2>/dev/null
+}
 # At the end of all tasks, of one that fails too, and before one that waits.
 finish() {
   [ -e "$here/enabled" ] || return 0
@@ -129,12 +218,14 @@ run() { # number, unit whose journal explains a failure
   ( set -e; "task_$1" ) > "$here/output" 2>&1 < /dev/null
   code=$?
   if [ "$code" -eq 0 ]; then
-    if [ -e "$here/same" ]; then printf '@same %s\n' "$1"; else printf '@done %s\n' "$1"; fi
+    if [ -e "$here/watched" ]; then
+      printf '%s %s\n' "$1" "$(cat "$here/watched")" >> "$here/pending"
+      rm -f "$here/watched"
+    elif [ -e "$here/same" ]; then printf '@same %s\n' "$1"; else printf '@done %s\n' "$1"; fi
     return
   fi
-  tail -n 20 "$here/output" | sed 's/^/@output /'
   finish
-  [ -z "$2" ] || journalctl -u "$2" -n 15 --no-pager -o short-iso 2>/dev/null | sed 's/^/@journal /'
-  printf '@fail %s %s\n' "$1" "$code"
+  failed "$1" "$2" "$code" ''
+  settle
   exit 0
 }

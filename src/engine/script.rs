@@ -7,6 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::module::probe::SIGNATURE;
+use crate::module::unit::DID_NOT_STAY;
 use crate::module::{STATE_FOLDER, quote};
 use crate::plan::Change;
 
@@ -32,15 +33,21 @@ pub fn command() -> String {
 
 /// The script that applies `changes` in order and stops at the first that fails.
 pub fn script(changes: &[Change]) -> String {
-    let mut text = format!("signature='{SIGNATURE}'\n{PRELUDE}{RECORD}{SETS}");
+    let mut text = format!("signature='{SIGNATURE}'\ndid_not_stay='{DID_NOT_STAY}'\n{PRELUDE}{RECORD}{SETS}");
+    let mut watching = false;
     for (number, change) in changes.iter().enumerate() {
         text.push_str(&format!("\n# {}: {}\ntask_{number}() {{\n", one_line(&change.title), one_line(&change.why)));
         text.push_str(&change.actions.script);
         text.push_str("}\n");
         let unit = change.actions.unit.as_deref().unwrap_or_default();
+        // Units that are started one after another are watched together; whatever else comes finds them up.
+        if watching && !change.actions.watched {
+            text.push_str("settle\n");
+        }
+        watching = change.actions.watched;
         text.push_str(&format!("run {number} {}\n", quote(unit)));
     }
-    text.push_str("finish\n");
+    text.push_str("settle\nfinish\n");
     // Notes of stat signatures only grow, and the newest are the ones that hold.
     text.push_str(
         "if [ \"$(wc -l < \"$state/known\" 2>/dev/null || echo 0)\" -gt 5000 ]; then\n  \

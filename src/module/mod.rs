@@ -75,6 +75,8 @@ pub struct Actions {
     pub blobs: Vec<file::Blob>,
     /// The unit whose journal explains a failure.
     pub unit: Option<String>,
+    /// Whether it is done only when the unit was seen to stay up, which its script leaves to the prelude's `settle`.
+    pub watched: bool,
     /// How long the action may take, beyond the usual.
     pub patience: Duration,
 }
@@ -89,6 +91,7 @@ impl fmt::Debug for Actions {
             .field("payloads", &payloads)
             .field("blobs", &self.blobs)
             .field("unit", &self.unit)
+            .field("watched", &self.watched)
             .field("patience", &self.patience)
             .finish()
     }

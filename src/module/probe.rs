@@ -66,6 +66,12 @@ pub struct UnitFact {
     pub file: String,
     /// Whether systemd's copy of the unit file is out of date.
     pub stale: bool,
+    /// The finer state: `running`, `exited`, `auto-restart`, ...
+    pub sub: String,
+    /// How often systemd has started it again by itself since it was last started by somebody.
+    pub restarts: u32,
+    /// For how many seconds it has been active.
+    pub lasted: Option<u64>,
 }
 
 /// What a probe found on one node. A question that has no answer here was not asked or found nothing.
@@ -149,7 +155,9 @@ pub fn script(questions: &BTreeSet<Question>) -> String {
     }
     if !units.is_empty() {
         text.push_str(&format!(
-            "systemctl show -p Id,ActiveState,UnitFileState,NeedDaemonReload --{units} 2>/dev/null | sed 's/^/unit\\t/'\n"
+            "read -r up _ < /proc/uptime; printf 'uptime\\t%s\\n' \"${{up%.*}}\"\n\
+             systemctl show -p Id,ActiveState,SubState,UnitFileState,NeedDaemonReload,NRestarts,\
+             ActiveEnterTimestampMonotonic --{units} 2>/dev/null | sed 's/^/unit\\t/'\n"
         ));
     }
     for i in 0..checks.len() {
@@ -225,6 +233,7 @@ pub fn parse(questions: &BTreeSet<Question>, output: &str) -> Result<Facts, Prob
     let mut known: BTreeMap<&str, &str> = BTreeMap::new();
     let mut signatures: Vec<&str> = Vec::new();
     let mut unit = (String::new(), UnitFact::default());
+    let mut uptime: Option<u64> = None;
     let mut whole = false;
     let checks: Vec<&String> =
         questions.iter().filter_map(|q| if let Question::Check(c) = q { Some(c) } else { None }).collect();
@@ -232,6 +241,7 @@ pub fn parse(questions: &BTreeSet<Question>, output: &str) -> Result<Facts, Prob
         let (kind, rest) = line.split_once('\t').unwrap_or((line, ""));
         match kind {
             "clock" => facts.clock_offset = rest.parse().ok(),
+            "uptime" => uptime = rest.parse().ok(),
             "missing" => facts.missing_tools.push(rest.to_owned()),
             "path" => signatures.push(rest),
             "hash" => {
@@ -272,7 +282,14 @@ pub fn parse(questions: &BTreeSet<Question>, output: &str) -> Result<Facts, Prob
                 Some(("ActiveState", value)) => unit.1.active = value.to_owned(),
                 Some(("UnitFileState", value)) => unit.1.file = value.to_owned(),
                 Some(("NeedDaemonReload", value)) => unit.1.stale = value == "yes",
-                _ => keep_unit(&mut facts, &mut unit),
+                Some(("SubState", value)) => unit.1.sub = value.to_owned(),
+                Some(("NRestarts", value)) => unit.1.restarts = value.parse().unwrap_or_default(),
+                Some(("ActiveEnterTimestampMonotonic", value)) => {
+                    let since = value.parse::<u64>().ok().filter(|since| *since > 0).map(|since| since / 1_000_000);
+                    unit.1.lasted = uptime.zip(since).map(|(now, since)| now.saturating_sub(since));
+                }
+                Some(_) => {}
+                None => keep_unit(&mut facts, &mut unit),
             },
             "check" => {
                 if let Some((index, code)) = rest.split_once('\t')

@@ -5,6 +5,7 @@
 //! everything the unit uses, and the diff compares that note with what is desired, not with what this run did.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{Actions, Facts, Question, State, probe::UnitFact, probe::unit_record, quote};
 
@@ -46,6 +47,17 @@ pub struct Used {
     pub sha256: String,
 }
 
+/// What the note on the node says of a unit that was started and did not stay up.
+pub const DID_NOT_STAY: &str = "did not stay up";
+/// How long a program is watched after its start, in hundredths of a second: at least so long when it listens by then,
+/// at most so long when it does not. What is wrong with flags and files shows within a second or two.
+const WATCHED: (u32, u32) = (100, 400);
+/// How long one is watched that was seen to end again and again: its next end must come within this time.
+const WATCHED_FLAPPING: (u32, u32) = (1200, 1200);
+/// A unit that systemd has started again this often, and that has lasted for less than so many seconds since, flaps.
+/// One restart is none: a program that loses a lease or a connection may end in order to be started again.
+const FLAPS: (u32, u64) = (2, 10);
+
 impl Unit {
     /// What the note on the node says once the unit runs as desired: `sha256sum`'s own format, so that a person can
     /// check it with `sha256sum -c`.
@@ -65,6 +77,9 @@ impl Unit {
         };
         if *noted == desired {
             return None;
+        }
+        if noted.trim_end() == DID_NOT_STAY {
+            return Some(format!("{verb}: it {DID_NOT_STAY} when it was last started"));
         }
         let changed: Vec<&str> = self
             .uses
@@ -86,6 +101,9 @@ impl Unit {
         let Some(noted) = facts.texts.get(&unit_record(&self.name)).filter(|_| self.started && runs) else {
             return Vec::new();
         };
+        if noted.trim_end() == DID_NOT_STAY {
+            return Vec::new();
+        }
         let noted: BTreeMap<&str, &str> =
             noted.lines().filter_map(|line| line.split_once("  ").map(|(sha256, path)| (path, sha256))).collect();
         let news = self.uses.iter().filter_map(|used| match noted.get(used.path.as_str()) {
@@ -96,6 +114,16 @@ impl Unit {
         let gone = noted.keys().filter(|path| !self.uses.iter().any(|used| used.path == **path));
         news.chain(gone.map(|path| format!("{path} is no longer used"))).collect()
     }
+}
+
+/// Whether a unit that runs now has ended again and again, and was started just now.
+fn flaps(found: &UnitFact) -> bool {
+    let (restarts, seconds) = FLAPS;
+    found.active == "active" && found.restarts >= restarts && found.lasted.is_some_and(|lasted| lasted < seconds)
+}
+
+fn times(count: u32) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 impl State for Unit {
@@ -109,6 +137,9 @@ impl State for Unit {
         let runs = found.active == "active";
         match (self.started, runs) {
             (true, false) if found.active.is_empty() => return Some("start".to_owned()),
+            (true, false) if found.sub.starts_with("auto-restart") => {
+                return Some(format!("start: it ends again and again, {} so far", times(found.restarts + 1)));
+            }
             (true, false) => return Some(format!("start: it is {}", found.active)),
             (false, true) => return Some("stop".to_owned()),
             _ => {}
@@ -117,6 +148,10 @@ impl State for Unit {
             && let Some(why) = self.outdated(facts)
         {
             return Some(why);
+        }
+        if self.started && flaps(found) {
+            let lasted = found.lasted.unwrap_or_default();
+            return Some(format!("it ended {}, the last time {lasted} s ago", times(found.restarts)));
         }
         match (self.enabled, found.file.as_str()) {
             // What has no [Install] section is started by others, and cannot be enabled.
@@ -148,8 +183,10 @@ impl State for Unit {
         let record = unit_record(&self.name);
         let mut payloads = Vec::new();
         if self.started {
-            let running = facts.units.get(&self.name).is_some_and(|unit| unit.active == "active");
-            if !running || self.outdated(facts).is_some() {
+            let found = facts.units.get(&self.name);
+            let running = found.is_some_and(|unit| unit.active == "active");
+            let due = !running || self.outdated(facts).is_some();
+            if due {
                 let verb = match self.on_change {
                     OnChange::Restart => "restart",
                     OnChange::Reload => "reload-or-restart",
@@ -159,14 +196,20 @@ impl State for Unit {
                     "[ \"$active\" = inactive ] || systemctl reset-failed {name} 2>/dev/null || :\n\
                      systemctl {verb} {name}\n"
                 ));
+            }
+            if due || found.is_some_and(flaps) {
+                // What is noted once it was seen to stay up is what it runs with.
+                let (least, most) = if due { WATCHED } else { WATCHED_FLAPPING };
                 let payload = format!("fingerprint-{}", self.name);
-                script.push_str(&format!("note_file \"$payload/{payload}\" {}\n", quote(&record)));
+                script.push_str(&format!("stays {name} {least} {most} {payload} {}\n", quote(&record)));
                 payloads.push((payload, self.fingerprint().into_bytes().into()));
             }
         } else {
             script.push_str(&format!("systemctl stop {name}\nrm -f {}\n", quote(&record)));
         }
-        Actions { script, payloads, unit: Some(self.name.clone()), ..Actions::default() }
+        let watched = !payloads.is_empty();
+        let patience = Duration::from_secs(if watched { 30 } else { 0 });
+        Actions { script, payloads, unit: Some(self.name.clone()), watched, patience, ..Actions::default() }
     }
 
     fn shell(&self) -> String {
@@ -187,7 +230,7 @@ impl State for Unit {
         let fact = UnitFact {
             active: if self.started { "active" } else { "inactive" }.to_owned(),
             file: if self.enabled { "enabled" } else { "disabled" }.to_owned(),
-            stale: false,
+            ..UnitFact::default()
         };
         facts.units.insert(self.name.clone(), fact);
         if self.started {

@@ -8,6 +8,7 @@ mod lab;
 mod backup;
 mod bring_up;
 mod certificates;
+mod done;
 mod nodes;
 mod plan;
 mod smoke;

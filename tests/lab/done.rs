@@ -1,0 +1,83 @@
+//! "Done" means done: what was started is up and stays up, and what does not is named with its own words.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::is_settled;
+use crate::lab::{Lab, Run};
+
+const NODE: &str = "  - { name: node-0, address: 10.231.0.10, roles: [controller, worker, loadbalancer, client] }";
+const WORKER: &str = "\n  - { name: extra, address: 10.231.0.11, roles: [worker] }";
+
+/// The one failure of a run.
+fn failure(run: &Run) -> &Value {
+    assert_eq!(run.code, Some(1), "{}", run.story());
+    let failures: Vec<&Value> = run.all("task_failed").collect();
+    let [failure] = failures[..] else { panic!("one failure: {}", run.story()) };
+    failure
+}
+
+#[test]
+fn a_run_is_done_when_what_it_started_stays_up() {
+    let lab = Lab::changed("single", &[(NODE, &format!("{NODE}{WORKER}"))]);
+
+    // A node that is left out of a new lab is not waited for.
+    let first = lab.must(&["up", "--limit", "node-0"]);
+    assert!(first.changed() > 50, "{}", first.story());
+    let nodes = lab.kubectl("get nodes -o name");
+    assert_eq!(String::from_utf8_lossy(&nodes.stdout), "node/node-0\n");
+    lab.must(&["up"]);
+    is_settled(&lab);
+
+    // A kubelet with a flag that it does not know is started, and ends a moment later, again and again.
+    let mine = lab.folder().join("mine");
+    let export = lab.labctl(&["playbook", "export", "mine"]).output().expect("labctl starts");
+    assert!(export.status.success());
+    let template = mine.join("templates/kubelet.service.tera");
+    let text = fs::read_to_string(&template).expect("a template");
+    let flag = "  --node-ip={{ node.address }} \\\n";
+    assert!(text.contains(flag), "{text}");
+    fs::write(&template, text.replace(flag, &format!("{flag}  --no-such-flag=4 \\\n"))).expect("a template");
+    for attempt in 1..=2 {
+        let up = lab.run(&["up", "--templates", "mine/templates", "--limit", "extra"]);
+        let failure = failure(&up);
+        let named = ["node", "task"].map(|field| failure[field].as_str().expect("text"));
+        assert_eq!(named, ["extra", "unit kubelet.service"], "attempt {attempt}");
+        let reason = failure["reason"].as_str().expect("a reason").lines().next().expect("a line");
+        assert!(reason.contains("unknown flag: --no-such-flag"), "attempt {attempt}: {}", up.story());
+        let journal = failure["journal"].to_string();
+        assert!(!journal.contains("Stopping") && !journal.contains("Deactivated"), "nothing of the old one: {journal}");
+    }
+    let plan = lab.run(&["plan", "--templates", "mine/templates"]);
+    assert_eq!(plan.code, Some(3), "{}", plan.story());
+    let changes = plan.all("planned").next().expect("a plan")["changes"].as_array().expect("changes").clone();
+    let planned: Vec<(&str, &str)> = changes
+        .iter()
+        .map(|change| (change["node"].as_str().expect("a node"), change["task"].as_str().expect("a task")))
+        .filter(|(node, _)| *node == "extra")
+        .collect();
+    assert_eq!(planned, [("extra", "unit kubelet.service")]);
+
+    // A unit that somebody broke behind labctl's back is seen by the next plan, though its files are as they should be.
+    lab.must(&["up"]);
+    lab.on(
+        "extra",
+        "mkdir -p /run/systemd/system/kube-proxy.service.d && cd /run/systemd/system/kube-proxy.service.d && \
+        printf '[Service]\\nExecStart=\\nExecStart=/usr/local/bin/kube-proxy --broken\\n' > broken.conf && \
+        systemctl daemon-reload && systemctl restart kube-proxy",
+    );
+    assert!(lab.within_two_minutes(|| {
+        lab.on("extra", "systemctl show -p NRestarts --value kube-proxy").parse::<u32>().expect("a number") > 1
+    }));
+    let plan = lab.run(&["plan"]);
+    assert!(plan.story().contains("unit kube-proxy.service"), "{}", plan.story());
+    let up = lab.run(&["up"]);
+    let told = failure(&up);
+    assert_eq!((told["node"].as_str(), told["task"].as_str()), (Some("extra"), Some("unit kube-proxy.service")));
+    assert!(told["reason"].as_str().expect("a reason").contains("unknown flag: --broken"), "{}", up.story());
+    lab.on("extra", "rm -r /run/systemd/system/kube-proxy.service.d && systemctl daemon-reload");
+    lab.must(&["up"]);
+    is_settled(&lab);
+    lab.must(&["down", "--yes"]);
+}
