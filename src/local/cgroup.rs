@@ -104,6 +104,15 @@ pub(super) fn find(hierarchies: &[Hierarchy], prefix: &str) -> Vec<PathBuf> {
     hierarchies.iter().flat_map(|hierarchy| children(&hierarchy.current)).filter(named).collect()
 }
 
+/// The cgroups of `machine` that a process of it is in, or below.
+pub(super) fn of_process(pid: Pid, machine: &str) -> Result<Vec<PathBuf>, LocalError> {
+    // A process that has ended meanwhile is in none.
+    let own = std::fs::read_to_string(format!("/proc/{}/cgroup", pid.as_raw_nonzero())).unwrap_or_default();
+    let inside = match_up(&own, &mounts::mounted()?);
+    let its = |inside: &Hierarchy| inside.current.ancestors().find(|folder| is_of(folder, machine)).map(Path::to_owned);
+    Ok(inside.iter().filter_map(its).collect())
+}
+
 /// Whether a cgroup is named as those of `machine` are (systemd adds `.scope`). Nothing else is ever killed.
 pub(super) fn is_of(cgroup: &Path, machine: &str) -> bool {
     cgroup.file_name().is_some_and(|name| {

@@ -56,6 +56,21 @@ pub enum LocalError {
         /// What the inventory says.
         now: String,
     },
+    /// Nodes run, and their folders are not where they were made.
+    #[error(
+        "the local nodes {} of this lab run or are mounted, but {} has no folders of theirs{}",
+        nodes.join(", "),
+        folder.display(),
+        moved.as_ref().map(|moved| format!(": the lab directory is {} now", moved.display())).unwrap_or_default()
+    )]
+    Lost {
+        /// The nodes.
+        nodes: Vec<String>,
+        /// Where their folders should be.
+        folder: PathBuf,
+        /// Where the lab directory is by now, when it was moved.
+        moved: Option<PathBuf>,
+    },
     /// The lab has no such local node.
     #[error("there is no local node {node} in {}", folder.display())]
     Unknown {

@@ -10,6 +10,7 @@ mod cgroup;
 mod error;
 mod kernel;
 mod keys;
+mod lost;
 mod mounts;
 mod names;
 mod network;
@@ -17,7 +18,7 @@ mod node;
 mod preflight;
 mod program;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -61,6 +62,8 @@ pub struct Up {
 pub struct Down {
     /// Nodes that were removed, sorted.
     pub removed: Vec<String>,
+    /// Where the lab directory was moved to while its nodes ran; what is there stays.
+    pub moved: Option<PathBuf>,
 }
 
 /// One local node as it is now.
@@ -159,16 +162,51 @@ pub async fn down(lab: &LabDirectory, events: &Events) -> Result<Down, LocalErro
     events.emit(Event::StepStarted { step: STEP.into() });
     let lab_names = Names::of(lab);
     let names: Vec<String> = found(lab);
+    let lost = lost::find(&nodes_folder(lab, &lab_names))?;
+    let moved = lost::moved_to(&lost, lab_names.root());
+    let removed_lost = remove_lost(&lab_names, &lost).await;
     let removed = remove_folders(lab, &lab_names, &names).await;
     // Also when a node would not go: the more is gone, the less there is to look at by hand.
     let owned = (lab.clone(), lab_names);
     let swept = blocking("remove the lab's network", move || sweep(&owned.0, &owned.1)).await;
-    let (removed, swept) = (removed?, swept?);
+    let (mut removed, swept) = (removed?, swept?);
+    removed_lost?;
+    removed.extend(lost.into_keys());
+    removed.sort();
+    removed.dedup();
     blocking("put this machine's kernel settings back", kernel::restore).await?;
-    let detail = if removed.is_empty() { "none there".to_owned() } else { format!("{} removed", count(removed.len())) };
+    let detail = match (removed.len(), swept) {
+        (0, false) => "none there".to_owned(),
+        (0, true) => "none there; what an earlier run left is removed".to_owned(),
+        (removed, _) => format!("{} removed", count(removed)),
+    };
+    if let Some(moved) = &moved {
+        let message = format!(
+            "the lab directory was moved to {}: its nodes are removed, the files there stay; delete them when they are \
+             of no more use",
+            moved.display()
+        );
+        events.emit(Event::Warning { node: None, message });
+    }
     let changed = swept || !removed.is_empty();
     events.emit(Event::StepEnded { step: STEP.into(), detail, changed, took: begun.elapsed() });
-    Ok(Down { removed })
+    Ok(Down { removed, moved })
+}
+
+/// Refuses to work on a lab whose nodes run without their folders: they cannot be logged in to, and to start them once
+/// more would end them.
+///
+/// # Errors
+/// [`LocalError::Lost`] with the nodes, and where their folders are by now if that is known.
+pub fn check_not_lost(lab: &LabDirectory) -> Result<(), LocalError> {
+    let names = Names::of(lab);
+    let folder = nodes_folder(lab, &names);
+    let lost = lost::find(&folder)?;
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let moved = lost::moved_to(&lost, names.root());
+    Err(LocalError::Lost { nodes: lost.into_keys().collect(), folder, moved })
 }
 
 /// Ends and removes the named nodes; names without a node are passed over. The lab's bridge stays.
@@ -178,7 +216,7 @@ pub async fn down(lab: &LabDirectory, events: &Events) -> Result<Down, LocalErro
 pub async fn remove(lab: &LabDirectory, names: &[String]) -> Result<Down, LocalError> {
     let there: BTreeSet<String> = found(lab).into_iter().collect();
     let names: Vec<String> = names.iter().filter(|name| there.contains(*name)).cloned().collect();
-    Ok(Down { removed: remove_folders(lab, &Names::of(lab), &names).await? })
+    Ok(Down { removed: remove_folders(lab, &Names::of(lab), &names).await?, moved: None })
 }
 
 /// Ends a node as a power failure does, and waits until nothing of it runs. Its data stays for the next [`up`].
@@ -334,6 +372,16 @@ async fn remove_folders(lab: &LabDirectory, names: &Names, nodes: &[String]) -> 
     Ok(nodes.to_vec())
 }
 
+/// Removes nodes that have no folder any more; all of them are tried before the first error is returned.
+async fn remove_lost(names: &Names, lost: &BTreeMap<String, lost::LostNode>) -> Result<(), LocalError> {
+    let mut removing = JoinSet::new();
+    for (name, node) in lost.clone() {
+        let names = names.clone();
+        removing.spawn_blocking(move || lost::remove(&names, &name, &node));
+    }
+    joined("remove a node", removing).await
+}
+
 /// Removes what is left of a lab without nodes: what a killed run made and did not record, the bridge, the login key.
 fn sweep(lab: &LabDirectory, names: &Names) -> Result<bool, LocalError> {
     let mut found = network::has_bridge(names);
@@ -366,9 +414,13 @@ fn found(lab: &LabDirectory) -> Vec<String> {
 
 /// A node's folder by its real path: the kernel names mounts and processes by it.
 fn folder(lab: &LabDirectory, names: &Names, node: &str) -> NodeFolder {
+    NodeFolder::new(names, &nodes_folder(lab, names), node)
+}
+
+/// The real path of the folder that holds the nodes' folders.
+fn nodes_folder(lab: &LabDirectory, names: &Names) -> PathBuf {
     let nodes = lab.local_nodes();
-    let nodes = nodes.strip_prefix(lab.root()).map_or(nodes.clone(), |below| names.root().join(below));
-    NodeFolder::new(names, &nodes, node)
+    nodes.strip_prefix(lab.root()).map_or(nodes.clone(), |below| names.root().join(below))
 }
 
 fn check_addresses(local: &LocalNodes, nodes: &[&Node]) -> Result<(), LocalError> {
