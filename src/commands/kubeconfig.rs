@@ -81,8 +81,13 @@ fn merge_into(cluster: &Cluster, into: Option<&Path>, entries: &Entries, reporte
     }
     if let Some(before) = &before {
         let backup = PathBuf::from(format!("{}.before-labctl", file.display()));
-        write(&backup, before)?;
-        reporter.note(&format!("what was there before is kept in {}", backup.display()));
+        // Only the first one is an original: what is there now may be the work of an earlier merge.
+        if std::fs::symlink_metadata(&backup).is_ok() {
+            reporter.note(&format!("what was there before the first merge is still in {}", backup.display()));
+        } else {
+            write(&backup, before)?;
+            reporter.note(&format!("what was there before is kept in {}", backup.display()));
+        }
     }
     write(&file, &merged)?;
     reporter.note(&format!("{} has context {} now: {use_it}", named.display(), entries.context));

@@ -17,6 +17,7 @@ use crate::engine::{Connections, Delivery, Run, lock};
 use crate::event::{Event, Events, NodeSummary, RunSummary};
 use crate::inventory::{Problem, did_you_mean};
 use crate::lab::{LabDirectory, cache_directory};
+use crate::local::LocalError;
 use crate::report::{self, Reporter, RunLog, RunReport};
 
 /// Reads and resolves the inventory; says all that is wrong with it.
@@ -138,6 +139,9 @@ where
 {
     let nodes = limited(cluster, &global.limit)?;
     let lab = lab_of(cluster);
+    if verb != "down" {
+        refuse_lost_nodes(cluster)?;
+    }
     let _lock = lock::take(&lab, verb).map_err(|error| {
         let help = error.help();
         Stop::failed(error).help(help)
@@ -170,6 +174,25 @@ where
     result.map(|_| report)
 }
 
+/// Refuses a lab whose local nodes run while their folders are somewhere else or nowhere.
+pub fn refuse_lost_nodes(cluster: &Cluster) -> Result<(), Stop> {
+    if cluster.local.is_none() {
+        return Ok(());
+    }
+    let lab = lab_of(cluster);
+    crate::local::check_not_lost(&lab).map_err(|error| {
+        let help = match &error {
+            LocalError::Lost { moved: Some(moved), .. } => format!(
+                "move {} back to {}; or run `labctl down`, which removes the nodes",
+                moved.display(),
+                lab.root().display()
+            ),
+            _ => "`labctl down` removes them; a lab without its directory cannot be logged in to".to_owned(),
+        };
+        Stop::failed(error).help(help)
+    })
+}
+
 /// What was typed, in the engine's words.
 fn spread_of(typed: cli::Spread) -> Spread {
     match typed {
@@ -199,7 +222,7 @@ async fn listen_for_stop(cancel: watch::Sender<bool>, events: Events) {
     events.emit(Event::Cancelling);
     if next().await.is_some() {
         // What nodes were doing goes on or is cut off; running the same command again finishes it.
-        report::restore_terminal();
+        report::end_at_once();
         std::process::exit(130);
     }
 }

@@ -1,5 +1,7 @@
 //! `validate`: checks the inventory without opening a connection.
 
+use serde_json::json;
+
 use super::session::{open, print};
 use super::{Exit, Stop};
 use crate::cli::Lab;
@@ -21,5 +23,16 @@ pub fn validate(lab: &Lab, reporter: &Reporter) -> Result<Exit, Stop> {
         with(Role::Worker),
         cluster.api_url()
     );
+    if reporter.is_json() {
+        let lab = json!({
+            "event": "valid",
+            "inventory": lab.inventory,
+            "lab": cluster.name,
+            "kubernetes": cluster.kubernetes.to_string(),
+            "nodes": cluster.nodes.iter().map(|node| &node.name).collect::<Vec<_>>(),
+            "api": cluster.api_url(),
+        });
+        return print(reporter, &format!("{lab}\n"));
+    }
     print(reporter, &text)
 }

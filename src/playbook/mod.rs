@@ -31,6 +31,15 @@ pub struct Playbook {
 }
 
 impl Playbook {
+    /// The templates that its tasks name; a name may still hold a variable.
+    pub fn templates(&self) -> impl Iterator<Item = &str> {
+        self.plays.iter().flat_map(|play| &play.tasks).filter_map(|task| match &task.module {
+            Module::Template(args) => Some(args.from.as_str()),
+            Module::KubectlApply(args) => Some(args.from.as_str()),
+            _ => None,
+        })
+    }
+
     /// The first sentence of what it is for.
     pub fn summary(&self) -> String {
         let why = one_line(&self.why);

@@ -26,11 +26,23 @@ pub fn find(name: &str, directory: Option<&Path>) -> Result<Playbook, PlaybookEr
         return Err(PlaybookError { file: directory.display().to_string(), what });
     }
     let changed = directory.map(|directory| directory.join(format!("{name}.yaml"))).filter(|path| path.exists());
+    if let Some(directory) = directory.filter(|directory| changed.is_none() && !has_ours(directory)) {
+        let near = [directory.join("playbooks"), directory.with_file_name("playbooks")];
+        let meant = near.iter().find(|near| has_ours(near));
+        let meant = meant.map(|meant| format!("; did you mean {}?", meant.display())).unwrap_or_default();
+        let what = format!("no file in this directory takes the place of a standard playbook's{meant}");
+        return Err(PlaybookError { file: directory.display().to_string(), what });
+    }
     let file = match changed {
         Some(path) => read(&path)?,
         None => File { name: format!("playbooks/{name}.yaml"), text: text(name)?.to_owned() },
     };
     assemble(&file, &|component| of_component(name, component, directory))
+}
+
+/// Whether a directory has a file that takes the place of a standard one.
+fn has_ours(directory: &Path) -> bool {
+    FILES.iter().any(|(name, _)| directory.join(format!("{name}.yaml")).is_file())
 }
 
 /// The file of one of a playbook's components, if there is one.

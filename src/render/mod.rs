@@ -12,7 +12,7 @@ mod filters;
 mod lines;
 pub mod standard;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,8 @@ pub struct Renderer {
     tera: Tera,
     /// Where each template came from, as messages name it.
     origins: BTreeMap<String, String>,
+    /// The folder of the user's templates, and what it has.
+    own: Option<(PathBuf, BTreeSet<String>)>,
 }
 
 /// What can be wrong with a template.
@@ -43,6 +45,15 @@ pub enum RenderError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// A directory without a single template that anything asks for: the wrong one, most likely.
+    #[error("{}: no template in this directory takes the place of a standard one{}", folder.display(),
+        meant.as_ref().map(|meant| format!("; did you mean {}?", meant.display())).unwrap_or_default())]
+    NoneOfOurs {
+        /// The folder.
+        folder: PathBuf,
+        /// One near it that has some.
+        meant: Option<PathBuf>,
     },
     /// `etcd.service` and `etcd.service.tera` side by side.
     #[error("{first} and {second} are both the template `{name}`: remove one of them")]
@@ -98,10 +109,12 @@ impl Renderer {
         for (name, text) in standard::TEMPLATES {
             sources.insert((*name).to_owned(), (format!("templates/{name}{SUFFIX}"), (*text).to_owned()));
         }
+        let mut own = None;
         if let Some(directory) = overrides {
-            let own = read_directory(directory)?;
-            refuse_misplaced(directory, &own, &sources)?;
-            sources.extend(own);
+            let found = read_directory(directory)?;
+            refuse_misplaced(directory, &found, &sources)?;
+            own = Some((directory.to_owned(), found.keys().cloned().collect()));
+            sources.extend(found);
         }
         let origins = sources.iter().map(|(name, (origin, _))| (name.clone(), origin.clone())).collect();
         let mut tera = Tera::new();
@@ -109,7 +122,7 @@ impl Renderer {
         tera.autoescape_on(Vec::<&str>::new());
         let parsed =
             tera.add_raw_templates(sources.iter().map(|(name, (_, text))| (name, lines::standalone_tags(text))));
-        let renderer = Self { tera, origins };
+        let renderer = Self { tera, origins, own };
         match parsed {
             Ok(()) => Ok(renderer),
             Err(error) => Err(renderer.explain(&error, None)),
@@ -119,6 +132,22 @@ impl Renderer {
     /// The names of all templates, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.origins.keys().map(String::as_str)
+    }
+
+    /// Refuses a folder of templates in which nothing takes the place of a standard one and nothing is `used` either.
+    ///
+    /// # Errors
+    /// With the folder that was probably meant.
+    pub fn check_folder<'a>(&self, used: impl IntoIterator<Item = &'a str>) -> Result<(), RenderError> {
+        let Some((folder, own)) = &self.own else { return Ok(()) };
+        let ours = |own: &BTreeSet<String>| standard::TEMPLATES.iter().any(|(name, _)| own.contains(*name));
+        // A name that is worked out for each node may be any.
+        if ours(own) || used.into_iter().any(|name| own.contains(name) || name.contains("{{") && !own.is_empty()) {
+            return Ok(());
+        }
+        let near = [folder.join("templates"), folder.with_file_name("templates")];
+        let has_ours = |folder: &PathBuf| read_directory(folder).is_ok_and(|found| ours(&found.into_keys().collect()));
+        Err(RenderError::NoneOfOurs { folder: folder.clone(), meant: near.into_iter().find(has_ours) })
     }
 
     /// Renders the template called `name`.

@@ -90,6 +90,11 @@ impl Reporter {
         Self { output, verbose, diff, out: Stream::stdout(), err: Stream::stderr() }
     }
 
+    /// Whether a program reads what is written.
+    pub fn is_json(&self) -> bool {
+        self.output == Output::Json
+    }
+
     /// Starts [`Reporter::run`] as a task of its own. Await it after the last [`crate::event::Events`] is dropped.
     pub fn spawn(&self, events: UnboundedReceiver<Stamped>, log: Option<RunLog>) -> JoinHandle<RunReport> {
         let reporter = self.clone();
@@ -308,9 +313,14 @@ impl Reporter {
     }
 }
 
-/// Gives the terminal back what a live display took from it, for a process that is about to end without closing.
-pub fn restore_terminal() {
+/// Ends the display of a process that is about to end without closing: the live picture goes, and a last line says how
+/// to go on.
+pub fn end_at_once() {
+    terminal::take_away();
+    let stream = Stream::stderr();
     let _ = console::Term::stderr().show_cursor();
+    let last = "Stopped at once. What nodes were doing may still go on there; the same command resumes it.";
+    say(&stream, &[stream.paint.bad(last)]);
 }
 
 /// Prints lines; a stream that is gone is none of the run's business.

@@ -3,6 +3,7 @@
 //! The whole picture is one indicatif bar with a message of many lines, so that a frame appears at once or not at all.
 //! The cursor is never hidden, so there is nothing to restore: not after Ctrl-C, not after a panic.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -22,6 +23,16 @@ const NAME: usize = 14;
 /// Rows and columns of the terminal, asked again at each frame: windows are resized.
 type Size = Box<dyn Fn() -> (u16, u16) + Send>;
 
+/// The picture that is on the terminal, for who ends the process without closing it.
+static DRAWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Takes the picture of a run that still goes on away.
+pub(super) fn take_away() {
+    if let Some(bar) = DRAWN.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        bar.finish_and_clear();
+    }
+}
+
 /// Draws a run on a terminal.
 pub(super) struct Terminal {
     bar: ProgressBar,
@@ -38,7 +49,9 @@ impl Terminal {
     /// On the terminal behind the standard error.
     pub fn stderr(paint: Paint, verbose: bool, diff: bool) -> Self {
         let size = || console::Term::stderr().size();
-        Self::new(ProgressDrawTarget::stderr_with_hz(HERTZ), Box::new(size), paint, verbose).with_diffs(diff)
+        let terminal = Self::new(ProgressDrawTarget::stderr_with_hz(HERTZ), Box::new(size), paint, verbose);
+        *DRAWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(terminal.bar.clone());
+        terminal.with_diffs(diff)
     }
 
     /// The same, telling of the lines that differ when `diff` is true.
