@@ -34,6 +34,12 @@ pub struct Member {
     /// Whether its removal was begun.
     #[serde(default)]
     pub leaving: bool,
+    /// Whether its machine is lost, as whoever removes it says.
+    #[serde(default)]
+    pub gone: bool,
+    /// Whether it goes also when etcd or a pod stands in the way, as whoever removes it says.
+    #[serde(default)]
+    pub forced: bool,
 }
 
 /// Something that an inventory says and no run can follow.
@@ -63,7 +69,9 @@ impl Roster {
 
     /// Notes a node that is worked on.
     pub fn remember(&mut self, node: &Node) {
-        let leaving = self.member(&node.name).is_some_and(|member| member.leaving);
+        let known = self.member(&node.name);
+        let said = |of: fn(&Member) -> bool| known.is_some_and(of);
+        let (leaving, gone, forced) = (said(|it| it.leaving), said(|it| it.gone), said(|it| it.forced));
         let member = Member {
             name: node.name.clone(),
             address: node.address,
@@ -71,6 +79,8 @@ impl Roster {
             pod_cidr: node.pod_cidr,
             ssh: node.ssh.clone(),
             leaving,
+            gone,
+            forced,
         };
         match self.nodes.iter_mut().find(|known| known.name == node.name) {
             Some(known) => *known = member,
@@ -78,15 +88,32 @@ impl Roster {
         }
     }
 
-    /// Notes that a node's removal has begun.
-    pub fn leaves(&mut self, node: &Node) {
+    /// Notes that a node's removal has begun, and how, so that any later run can finish it.
+    pub fn leaves(&mut self, node: &Node, gone: bool, forced: bool) {
         self.remember(node);
-        self.nodes.iter_mut().filter(|member| member.name == node.name).for_each(|member| member.leaving = true);
+        for member in self.nodes.iter_mut().filter(|member| member.name == node.name) {
+            (member.leaving, member.gone, member.forced) = (true, gone, forced);
+        }
+    }
+
+    /// The nodes whose removal was begun and has not ended.
+    pub fn leaving(&self) -> impl Iterator<Item = &Member> {
+        self.nodes.iter().filter(|member| member.leaving)
+    }
+
+    /// `cluster` without the nodes whose removal was begun: what the lab is going to be. Everything about the others is
+    /// as it was.
+    pub fn staying(&self, cluster: &Cluster) -> Cluster {
+        let mut cluster = cluster.clone();
+        cluster.nodes.retain(|node| self.member(&node.name).is_none_or(|member| !member.leaving));
+        cluster
     }
 
     /// Notes that a node's removal was refused before anything was done.
     pub fn stays(&mut self, name: &str) {
-        self.nodes.iter_mut().filter(|member| member.name == name).for_each(|member| member.leaving = false);
+        for member in self.nodes.iter_mut().filter(|member| member.name == name) {
+            (member.leaving, member.gone, member.forced) = (false, false, false);
+        }
     }
 
     /// Forgets a node.
@@ -95,7 +122,7 @@ impl Roster {
     }
 
     /// Everything in `cluster` that no run can follow from here, for `file`, as the inventory is called. Nodes that are
-    /// new, and roles that were added, are what runs are for.
+    /// new, and roles that were added, are what runs are for; a removal that was begun is finished by the next one.
     pub fn drift(&self, cluster: &Cluster, file: &str) -> Vec<Drift> {
         self.nodes.iter().filter_map(|member| member.drift(self, cluster, file)).collect()
     }
@@ -106,8 +133,7 @@ impl Member {
         let (name, address) = (&self.name, self.address);
         let drift = |what: String, help: String| Some(Drift { what, help });
         if self.leaving {
-            let what = format!("the removal of `{name}` was begun and has not ended");
-            return drift(what, format!("run `labctl node remove {file} {name}` again: it goes on where it was"));
+            return None;
         }
         let Some(node) = cluster.node(name) else {
             let at_its_address = |node: &&Node| node.address == address && roster.member(&node.name).is_none();
@@ -266,13 +292,23 @@ mod tests {
     }
 
     #[test]
-    fn a_removal_that_was_cut_off_goes_first() {
+    fn a_removal_that_was_cut_off_is_remembered_and_stands_in_nobodys_way() {
         let mut roster = roster();
-        roster.leaves(&cluster(&NODES).nodes[1]);
-        let drifts = roster.drift(&cluster(&NODES), "t.yaml");
-        assert_eq!(drifts[0].what, "the removal of `worker-0` was begun and has not ended");
+        let names = |cluster: &Cluster| cluster.nodes.iter().map(|node| node.name.clone()).collect::<Vec<_>>();
+        roster.leaves(&cluster(&NODES).nodes[1], true, false);
+        assert_eq!(roster.drift(&cluster(&NODES), "t.yaml"), [], "neither while its entry is there");
+        assert_eq!(roster.drift(&cluster(&[NODES[0], NODES[2]]), "t.yaml"), [], "nor when it is not");
+        assert_eq!(names(&roster.staying(&cluster(&NODES))), ["controller-0", "extra"]);
+        let staying = roster.staying(&cluster(&NODES));
+        assert_eq!(staying.node("extra"), cluster(&NODES).node("extra"), "its pods stay in their network");
+        let read = Roster::read(roster.text().as_bytes()).expect("a roster");
+        let said: Vec<_> = read.leaving().map(|member| (member.name.as_str(), member.gone, member.forced)).collect();
+        assert_eq!(said, [("worker-0", true, false)]);
+        roster.remember(&cluster(&NODES).nodes[1]);
+        assert_eq!(roster.leaving().count(), 1, "work on it is no reason to forget that");
         roster.stays("worker-0");
-        assert_eq!(roster.drift(&cluster(&NODES), "t.yaml"), []);
+        assert_eq!(roster.leaving().count(), 0);
+        assert_eq!(names(&roster.staying(&cluster(&NODES))).len(), 3);
         roster.forget("worker-0");
         assert_eq!(roster.member("worker-0"), None);
     }

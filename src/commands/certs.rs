@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::converge::{bring_up, fit_for_local_nodes};
 use super::session::{exit_of, known, lab_of, limited, open, under_lock};
-use super::{Exit, Stop};
+use super::{Exit, Stop, next};
 use crate::cli::{Certs, CertsList, CertsRenew, Global, Lab};
 use crate::cluster::Cluster;
 use crate::engine::{Run, connect::connect, probe::probe};
@@ -145,8 +145,11 @@ async fn renew(args: &CertsRenew, global: &Global, reporter: &Reporter) -> Resul
     })
     .await?;
     // What was issued is in the lab directory, so the rest of the way is `up`'s.
-    let next = if report.ok() { format!("labctl certs list {inventory}") } else { format!("labctl up {inventory}") };
-    reporter.close(&report, &[next]);
+    let then = match report.ok() {
+        true => format!("labctl certs list {inventory}"),
+        false => next::again("up", &lab_args.inventory, &args.sources, global),
+    };
+    reporter.close(&report, &[then]);
     Ok(exit_of(&report))
 }
 

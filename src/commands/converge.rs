@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::session::{Outcome, Working, exit_of, lab_of, limited, open, under_lock};
+use super::node::finish_removals;
+use super::session::{Outcome, Working, exit_of, lab_of, limited, open, refuse_lost_nodes, under_lock};
 use super::workshop::{bundle, bundle_planned, desired_kept, workshop_planned};
-use super::{Exit, Stop, roster};
+use super::{Exit, Stop, next, roster};
 use crate::cli::{Converge, Global, Play, Sources};
 use crate::cluster::{Cluster, Node, Role};
 use crate::engine::{Connections, Run, apply::apply, connect::connect, probe::probe};
@@ -25,18 +26,45 @@ pub async fn up(args: &Converge, global: &Global, reporter: &Reporter) -> Result
     fit_for_local_nodes(&cluster)?;
     let report = under_lock("up", &cluster, global, reporter, |working| {
         tell_of_rotation(&cluster, &args.lab, &working.events);
-        bring_up(&cluster, &playbook, &args.sources, global, working)
+        bring_up_and_finish(&cluster, &playbook, args, global, working)
     })
     .await?;
     let inventory = args.lab.inventory.display();
-    let next = if report.ok() {
+    let then = if report.ok() {
         let admin = relative(&lab_of(&cluster).admin_conf());
         vec![format!("export KUBECONFIG={admin}; kubectl get nodes"), format!("labctl smoke {inventory}")]
     } else {
-        vec![format!("labctl up {inventory}")]
+        vec![next::again("up", &args.lab.inventory, &args.sources, global)]
     };
-    reporter.close(&report, &next);
+    reporter.close(&report, &then);
     Ok(exit_of(&report))
+}
+
+/// As [`bring_up`], and then the end of removals that earlier runs began: last, because they need a lab that works.
+async fn bring_up_and_finish(
+    cluster: &Cluster,
+    playbook: &Playbook,
+    args: &Converge,
+    global: &Global,
+    working: Working,
+) -> Result<Outcome, Stop> {
+    let finishes = global.limit.is_empty();
+    tell_of_removals(cluster, finishes, &working.events);
+    let mut outcome = bring_up(cluster, playbook, &args.sources, global, working.clone()).await?;
+    if outcome.ok && finishes && !working.run.is_cancelled() {
+        let finished = finish_removals(&args.lab.inventory, cluster, &args.sources, global, &working).await?;
+        finished.into_iter().for_each(|finished| outcome.and(finished));
+    }
+    Ok(outcome)
+}
+
+/// Says which removals were begun and have not ended, and who finishes them.
+fn tell_of_removals(cluster: &Cluster, finishes: bool, events: &Events) {
+    for member in roster::read(&lab_of(cluster)).leaving() {
+        let how = if finishes { "`labctl up` finishes it" } else { "`labctl up` without --limit finishes it" };
+        let message = format!("the removal of {} was begun and has not ended; {how}", member.name);
+        events.emit(Event::Warning { node: None, message });
+    }
 }
 
 /// The whole of `up` inside of a run, for every verb that ends with a lab that is as its inventory says.
@@ -47,6 +75,8 @@ pub async fn bring_up(
     global: &Global,
     working: Working,
 ) -> Result<Outcome, Stop> {
+    // A node that is on its way out is nobody's to bring up again.
+    let cluster = &roster::read(&lab_of(cluster)).staying(cluster);
     let bundle = bundle(cluster, &working.events).await?;
     let desired = desired_kept(cluster, playbook, bundle, sources, &global.limit, &working.events)?;
     start_local_nodes(cluster, &working.events).await?;
@@ -82,6 +112,9 @@ pub async fn plan(args: &Converge, global: &Global, reporter: &Reporter) -> Resu
     let cluster = open(&args.lab.inventory, reporter)?;
     let playbook = standard::find("up", args.sources.playbooks.as_deref()).map_err(Stop::bad)?;
     roster::refuse_drift(&cluster, &args.lab.inventory, reporter)?;
+    refuse_lost_nodes(&cluster)?;
+    let whole = cluster;
+    let cluster = roster::read(&lab_of(&whole)).staying(&whole);
     let nodes = limited(&cluster, &global.limit)?;
     let (events, receiver) = Events::channel();
     let telling = reporter.spawn(receiver, None);
@@ -92,6 +125,7 @@ pub async fn plan(args: &Converge, global: &Global, reporter: &Reporter) -> Resu
         lab: cluster.name.clone(),
         nodes: nodes.iter().map(|node| node.name.clone()).collect(),
     });
+    tell_of_removals(&whole, global.limit.is_empty(), &events);
     let planned = async {
         let bundle = bundle_planned(&cluster, &events).await?;
         let workshop = workshop_planned(&cluster, bundle, &args.sources, &events)?.limited(&global.limit);
@@ -119,11 +153,12 @@ pub async fn plan(args: &Converge, global: &Global, reporter: &Reporter) -> Resu
         }
         return Ok(Exit::Failed);
     }
-    if plan.is_empty() && report.preparations.is_empty() {
+    let unfinished = roster::read(&lab_of(&cluster)).leaving().count();
+    if plan.is_empty() && report.preparations.is_empty() && unfinished == 0 {
         reporter.plan(&report, &[]);
         return Ok(Exit::Done);
     }
-    reporter.plan(&report, &[format!("labctl up {}", args.lab.inventory.display())]);
+    reporter.plan(&report, &[next::again("up", &args.lab.inventory, &args.sources, global)]);
     Ok(Exit::Something)
 }
 

@@ -1,9 +1,9 @@
 //! `down`: takes the lab off its nodes; local nodes go with it.
 
 use super::converge::converge;
-use super::session::{Outcome, exit_of, lab_of, limited, open, under_lock};
+use super::session::{Outcome, exit_of, lab_of, limited, open, refuse_lost_nodes, under_lock};
 use super::workshop::bare_workshop;
-use super::{Exit, Stop, roster};
+use super::{Exit, Stop, next, roster};
 use crate::cli::{Down, Global};
 use crate::cluster::{Cluster, Node};
 use crate::engine::Run;
@@ -18,6 +18,9 @@ pub async fn down(args: &Down, global: &Global, reporter: &Reporter) -> Result<E
     if remove_nodes && !global.limit.is_empty() {
         return Err(Stop::bad("local nodes are removed together, so --limit does not go with `down`")
             .help("leave out --limit, or add --keep-nodes to empty some nodes and keep them"));
+    }
+    if !remove_nodes {
+        refuse_lost_nodes(&cluster)?;
     }
     if !global.yes {
         let question = question(&cluster, &limited(&cluster, &global.limit)?, remove_nodes);
@@ -40,7 +43,7 @@ pub async fn down(args: &Down, global: &Global, reporter: &Reporter) -> Result<E
     })
     .await?;
     let keep = if args.keep_nodes { " --keep-nodes" } else { "" };
-    let again = format!("labctl down {}{keep}", args.lab.inventory.display());
+    let again = format!("{}{keep}", next::again("down", &args.lab.inventory, &args.sources, global));
     reporter.close(&report, &if report.ok() { Vec::new() } else { vec![again] });
     if report.ok() && remove_nodes {
         remove_lab_directory(&cluster)?;

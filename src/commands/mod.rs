@@ -7,6 +7,7 @@ mod down;
 mod etcd;
 mod explain;
 mod kubeconfig;
+mod next;
 mod node;
 mod playbook;
 mod recover;

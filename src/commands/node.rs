@@ -6,7 +6,7 @@ use std::path::Path;
 use super::converge::{bring_up, converge_on, fit_for_local_nodes, start_local_nodes};
 use super::session::{Outcome, Working, exit_of, known, lab_of, open, under_lock};
 use super::workshop::{bare_workshop, leaving_workshop};
-use super::{Exit, Stop, roster};
+use super::{Exit, Stop, next, roster};
 use crate::cli::{Global, NodeAdd, NodeRemove, NodeVerb, Sources};
 use crate::cluster::roster::{Roster, must_stay};
 use crate::cluster::{self, Cluster, Node, Role};
@@ -14,6 +14,7 @@ use crate::inventory::Problem;
 use crate::inventory::edit::{self, NewNode};
 use crate::inventory::load;
 use crate::lab::LabDirectory;
+use crate::module::quote;
 use crate::playbook::{Playbook, standard};
 use crate::render::context::Leaving;
 use crate::report::{Answer, Reporter};
@@ -67,13 +68,13 @@ async fn add(args: &NodeAdd, global: &Global, reporter: &Reporter) -> Result<Exi
     })
     .await?;
     let inventory = path.display();
-    let next = if report.ok() {
-        vec![format!("labctl smoke {inventory}")]
+    let then = if report.ok() {
+        format!("labctl smoke {inventory}")
     } else {
-        reporter.note(&format!("`{name}` is in {inventory} now; `labctl up {inventory}` goes on"));
-        vec![format!("labctl up {inventory}")]
+        reporter.note(&format!("`{name}` is in {inventory} now; `labctl up {inventory}` resumes"));
+        next::again("up", path, &args.sources, global)
     };
-    reporter.close(&report, &next);
+    reporter.close(&report, &[then]);
     Ok(exit_of(&report))
 }
 
@@ -110,12 +111,51 @@ async fn remove(args: &NodeRemove, global: &Global, reporter: &Reporter) -> Resu
     let report =
         under_lock("node remove", &before, global, reporter, |working| removal.carry_out(&playbooks, global, working))
             .await?;
-    let mut again = format!("labctl node remove {inventory} {name}");
+    // Once the node is out there is nothing to remove any more: the rest of the way is `up`'s.
+    let is_out = roster::read(&lab_of(&before)).member(name).is_none();
+    let mut again = if is_out {
+        next::again("up", path, &args.sources, global)
+    } else {
+        next::again(&format!("node remove {}", quote(&inventory.to_string())), Path::new(name), &args.sources, global)
+    };
     for (option, given) in [(" --gone", args.gone), (" --force", args.force)] {
-        again.push_str(if given { option } else { "" });
+        again.push_str(if given && !is_out { option } else { "" });
     }
     reporter.close(&report, &if report.ok() { Vec::new() } else { vec![again] });
     Ok(exit_of(&report))
+}
+
+/// Finishes removals that earlier runs began, at the end of an `up` that went well for the nodes that stay.
+///
+/// # Errors
+/// As `node remove` has them; the lab without the node is as it should be all the same.
+pub async fn finish_removals(
+    path: &Path,
+    cluster: &Cluster,
+    sources: &Sources,
+    global: &Global,
+    working: &Working,
+) -> Result<Option<Outcome>, Stop> {
+    let roster = roster::read(&lab_of(cluster));
+    let mut finished: Option<Outcome> = None;
+    for member in roster.leaving() {
+        let name = &member.name;
+        let before = with_leaving(cluster.clone(), &roster, name)?;
+        let node = super::session::node(&before, name)?.clone();
+        let leaving = Leaving { node, gone: member.gone, forced: member.forced };
+        let text = edit::remove(&text_of(path)?, name).map_err(|error| remove_by_hand(error, path, name))?;
+        let (after, _) = cluster::open_with(path, &text).map_err(|problems| {
+            let said: Vec<String> = problems.iter().map(Problem::to_string).collect();
+            Stop::bad(format!("the inventory without {name} is no lab: {}", said.join("; ")))
+        })?;
+        let removal = Removal { path, before: &before, after: &after, leaving: &leaving, sources };
+        let outcome = removal.carry_out(&removal.playbooks()?, global, working.clone()).await?;
+        match &mut finished {
+            Some(finished) => finished.and(outcome),
+            None => finished = Some(outcome),
+        }
+    }
+    Ok(finished)
 }
 
 /// `cluster` with the node that is to leave as the lab has it, which is not always as the inventory says.
@@ -184,7 +224,7 @@ impl Removal<'_> {
     }
 
     /// Every step looks at what is there, so that a removal that was cut off goes on where it was. The roster forgets
-    /// the node last: until then `up` says that there is something to finish.
+    /// the node when it is out; what the others need to know of that is then any `up`'s to do, this one's first.
     async fn carry_out(&self, playbooks: &Playbooks, global: &Global, working: Working) -> Result<Outcome, Stop> {
         let lab = lab_of(self.before);
         let name = &self.leaving.node.name;
@@ -193,7 +233,8 @@ impl Removal<'_> {
         let begun = known.nodes.is_empty() || known.member(name).is_some();
         let mut outcome = Outcome { ok: true, turnover: vec![name.clone()], ..Outcome::default() };
         if begun {
-            roster::change(&lab, |roster| roster.leaves(&self.leaving.node))?;
+            let Leaving { node, gone, forced } = self.leaving;
+            roster::change(&lab, |roster| roster.leaves(node, *gone, *forced))?;
             // A local node that an earlier attempt has removed already must not be made again.
             let is_there = crate::local::nodes(&lab).iter().any(|local| local.name == *name);
             let needed = if is_there && !self.leaving.gone { self.before } else { self.after };
@@ -218,16 +259,9 @@ impl Removal<'_> {
         let text = edit::remove(&text_of(self.path)?, name).map_err(|e| remove_by_hand(e, self.path, name))?;
         save(self.path, &text)?;
         forget_files(&lab, &self.leaving.node)?;
-        if self.leaving.forced {
-            // Without a majority of etcd nothing below can succeed until a backup is restored, and that must not be
-            // kept from happening by a removal that never ends.
-            roster::change(&lab, |roster| roster.forget(name))?;
-        }
+        roster::change(&lab, |roster| roster.forget(name))?;
         let brought = bring_up(self.after, &playbooks.up, self.sources, global, working.clone()).await?;
         outcome.and(brought);
-        if outcome.ok && !working.run.is_cancelled() {
-            roster::change(&lab, |roster| roster.forget(name))?;
-        }
         Ok(outcome)
     }
 

@@ -8,7 +8,7 @@ use sha2::Digest;
 use time::OffsetDateTime;
 
 use super::etcd::failed;
-use super::session::{Outcome, Working, exit_of, known, lab_of, open, under_lock};
+use super::session::{Outcome, Working, exit_of, known, lab_of, open, refuse_lost_nodes, under_lock};
 use super::{Exit, Stop};
 use crate::backup::archive::read_pki;
 use crate::cli::{Global, Recover};
@@ -34,6 +34,7 @@ pub async fn recover(args: &Recover, global: &Global, reporter: &Reporter) -> Re
     }
     let inventory = args.lab.inventory.display();
     let lab = lab_of(&cluster);
+    refuse_lost_nodes(&cluster)?;
     if cluster.local.is_some() && crate::local::nodes(&lab).is_empty() {
         // Before the lock makes the folder anew.
         let what = format!(

@@ -16,7 +16,7 @@ use super::converge::{bring_up, converge, start_local_nodes};
 use super::etcd::{bad, failed};
 use super::session::{Outcome, Working, exit_of, lab_of, limited, open, under_lock};
 use super::workshop::{bundle, workshop_from};
-use super::{Exit, Stop};
+use super::{Exit, Stop, next};
 use crate::backup::{Archive, BackupError, archive, differing, misfit};
 use crate::cli::{Global, Restore, Sources};
 use crate::cluster::{Cluster, Role};
@@ -24,6 +24,7 @@ use crate::engine::connect::connect;
 use crate::event::Event;
 use crate::lab::LabDirectory;
 use crate::module::file::Blob;
+use crate::module::quote;
 use crate::playbook::{Playbook, standard};
 use crate::render::context;
 use crate::report::{Answer, Reporter};
@@ -74,13 +75,13 @@ pub async fn restore(args: &Restore, global: &Global, reporter: &Reporter) -> Re
     }
     let work = Work { args, cluster: &cluster, backup, pki, id, playbooks };
     let report = under_lock("etcd restore", &cluster, global, reporter, |working| work.run(global, working)).await?;
-    let inventory = inventory.display();
-    let next = if report.ok() {
-        vec![format!("labctl smoke {inventory}")]
+    let then = if report.ok() {
+        vec![format!("labctl smoke {}", inventory.display())]
     } else {
-        vec![format!("labctl etcd restore {inventory} {}", args.place.file().display())]
+        let verb = format!("etcd restore {}", quote(&inventory.display().to_string()));
+        vec![next::again(&verb, args.place.file(), &args.sources, global)]
     };
-    reporter.close(&report, &next);
+    reporter.close(&report, &then);
     Ok(exit_of(&report))
 }
 

@@ -9,7 +9,7 @@ use super::certs::must_have_a_ca;
 use super::converge::{bring_up, converge, fit_for_local_nodes};
 use super::session::{Outcome, Working, exit_of, lab_of, open, under_lock};
 use super::workshop::{bundle, desired_kept};
-use super::{Exit, Stop};
+use super::{Exit, Stop, next};
 use crate::cli::{Global, RotateCa};
 use crate::cluster::Cluster;
 use crate::event::Event;
@@ -44,7 +44,7 @@ pub async fn rotate_ca(args: &RotateCa, global: &Global, reporter: &Reporter) ->
     })
     .await?;
     if !report.ok() {
-        reporter.close(&report, &[format!("labctl certs rotate-ca {inventory}")]);
+        reporter.close(&report, &[next::again("certs rotate-ca", &args.lab.inventory, &args.sources, global)]);
         return Ok(exit_of(&report));
     }
     reporter.close(&report, &[format!("labctl certs list {inventory}"), format!("labctl smoke {inventory}")]);

@@ -3,7 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use super::session::{lab_of, node, open};
+use super::session::{lab_of, node, open, refuse_lost_nodes};
 use super::{Exit, Stop};
 use crate::cli::Ssh;
 use crate::engine::connect::target;
@@ -14,6 +14,7 @@ pub fn ssh(args: &Ssh, reporter: &Reporter) -> Result<Exit, Stop> {
     let lab = args.lab();
     let cluster = open(&lab.inventory, reporter)?;
     let node = node(&cluster, args.node())?;
+    refuse_lost_nodes(&cluster)?;
     let runs = |local: &crate::local::LocalNode| local.name == node.name && local.pid.is_some();
     if cluster.local.is_some() && !crate::local::nodes(&lab_of(&cluster)).iter().any(runs) {
         return Err(Stop::failed(format!("the local node {} does not run", node.name))

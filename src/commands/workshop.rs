@@ -51,6 +51,7 @@ impl Workshop {
 
     /// What the playbook desires, worked out for every node.
     pub fn expand(&self, playbook: &Playbook, cluster: &Cluster) -> Result<Vec<DesiredPlay>, Stop> {
+        self.renderer.check_folder(playbook.templates()).map_err(Stop::bad)?;
         let materials = Materials {
             cluster,
             pki: &self.pki,
