@@ -135,7 +135,7 @@ async fn a_play_says_what_it_waited_for_last() {
 #[tokio::test]
 async fn a_failed_task_is_told_whole_and_stops_only_what_depends_on_it() {
     let (a, b) = (Machine::new(), Machine::new());
-    a.shim("journalctl", "echo \"journal of $2\"");
+    a.shim("journalctl", "for last; do :; done; echo \"journal of $last\"");
     let mut broken = task("start etcd", "echo one; echo two >&2; exit 7");
     broken.actions.unit = Some("etcd.service".into());
     let plays = vec![

@@ -299,6 +299,49 @@ async fn two_nodes_from_nothing_to_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lab_whose_directory_was_moved_or_deleted_is_found_and_removed_and_no_other_is_touched() {
+    can_run();
+    sweep().await;
+    let lab = Lab::new([10, 246, 0], &[("left", 11), ("right", 12)]);
+    let other = Lab::new([10, 247, 0], &[("left", 11)]);
+    other.up().await.expect("another lab");
+    let others = other.traces();
+    let moved = lab.directory.root().with_file_name("moved");
+    for deleted in [false, true] {
+        lab.up().await.expect("the lab");
+        assert!(local::check_not_lost(&lab.directory).is_ok());
+        let pid = lab.pid("left");
+        fs::rename(lab.directory.root(), &moved).expect("it moves");
+        if deleted {
+            // What a clean-up does that passes over what it cannot remove: the mounts stay.
+            for node in ["left", "right"] {
+                let state = moved.join("nodes").join(node);
+                for file in fs::read_dir(&state).expect("its folder").flatten().filter(|it| it.path().is_file()) {
+                    fs::remove_file(file.path()).expect("it goes");
+                }
+            }
+        }
+
+        let lost = local::check_not_lost(&lab.directory).expect_err("the nodes run without their folders");
+        let LocalError::Lost { nodes, moved: where_to, .. } = &lost else { panic!("{lost}") };
+        assert_eq!((nodes.join(" "), where_to.as_deref()), ("left right".to_owned(), Some(&*moved)));
+        assert!(Path::new("/proc").join(&pid).exists(), "to ask ends nothing");
+
+        let down = lab.down().await.expect("the lab goes down");
+        assert_eq!((down.removed.join(" "), down.moved.as_deref()), ("left right".to_owned(), Some(&*moved)));
+        assert_eq!(lab.traces(), Vec::<String>::new());
+        let mounts = fs::read_to_string("/proc/self/mountinfo").expect("the mount table");
+        assert!(!mounts.contains(&*moved.to_string_lossy()), "nothing stays mounted where it was moved to: {mounts}");
+        assert!(moved.join("nodes/left/upper").is_dir(), "what was moved is its owner's");
+        assert!(local::check_not_lost(&lab.directory).is_ok(), "nothing is lost any more");
+        assert_eq!(lab.down().await.expect("down with nothing there").removed, Vec::<String>::new());
+        fs::remove_dir_all(&moved).expect("it goes");
+    }
+    assert_eq!(other.traces(), others, "the lab beside is as it was");
+    assert_eq!(other.ssh("left", "hostname"), "left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_labs_live_side_by_side_and_a_used_subnet_is_refused() {
     can_run();
     sweep().await;

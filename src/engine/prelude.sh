@@ -195,8 +195,8 @@ failed() { # number, unit whose journal explains it, exit code, which run of the
 }
 # What the journal has of one run of a unit; of others only when that left no word.
 journal() { # unit, which run of it if not the last
-  if [ -n "$2" ]; then invocation=$2; else see "$1" || return 0; fi
-  timeout 5 journalctl --sync 2>/dev/null || :
+  if [ -n "$2" ]; then invocation=$2; else see "$1" || :; fi
+  timeout 5 journalctl --sync > /dev/null 2>&1 || :
   last=''
   [ -z "$invocation" ] || last=$(entries "_SYSTEMD_INVOCATION_ID=$invocation" + "INVOCATION_ID=$invocation")
   if [ -n "$last" ]; then printf '%s\n' "$last"; else entries -u "$1"; fi

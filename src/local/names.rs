@@ -32,9 +32,7 @@ pub(super) struct Names {
 impl Names {
     /// The names of the lab in `lab`; of its real path, so that a link to it is the same lab.
     pub fn of(lab: &LabDirectory) -> Self {
-        let root = std::fs::canonicalize(lab.root())
-            .or_else(|_| std::path::absolute(lab.root()))
-            .unwrap_or_else(|_| lab.root().to_owned());
+        let root = real(lab.root());
         let id = format!("lab{}", &digest(&[root.as_os_str().as_bytes()])[..8]);
         Self { root, id }
     }
@@ -85,6 +83,18 @@ impl Names {
     }
 }
 
+/// The real path of `path`, also of one that is not there any more: then that of the folder that it was in.
+fn real(path: &Path) -> PathBuf {
+    if let Ok(real) = std::fs::canonicalize(path) {
+        return real;
+    }
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    match (absolute.parent(), absolute.file_name()) {
+        (Some(folder), Some(name)) => real(folder).join(name),
+        _ => absolute,
+    }
+}
+
 /// SHA-256 over `parts`, each with its length, in hexadecimal.
 pub(super) fn digest(parts: &[&[u8]]) -> String {
     let mut hasher = Sha256::new();
@@ -111,6 +121,18 @@ mod tests {
         for other in ["lab1234-worker-0", "labor-0", "cni-1", "lab01234567-", "lab0123456z-a"] {
             assert!(!is_machine(other), "{other}");
         }
+    }
+
+    #[test]
+    fn a_lab_keeps_its_names_when_its_folder_is_gone_also_behind_a_link() {
+        let here = tempfile::tempdir().expect("a folder");
+        let (labs, link) = (here.path().join("labs"), here.path().join("link"));
+        std::fs::create_dir_all(labs.join("a/deep")).expect("a folder");
+        std::os::unix::fs::symlink(&labs, &link).expect("a link");
+        let there = Names::of(&LabDirectory::new(link.join("a/deep")));
+        assert_eq!(there, Names::of(&LabDirectory::new(labs.join("a/deep"))));
+        std::fs::remove_dir_all(labs.join("a")).expect("it goes");
+        assert_eq!(Names::of(&LabDirectory::new(link.join("a/deep"))), there);
     }
 
     #[test]

@@ -79,5 +79,21 @@ fn a_run_is_done_when_what_it_started_stays_up() {
     lab.on("extra", "rm -r /run/systemd/system/kube-proxy.service.d && systemctl daemon-reload");
     lab.must(&["up"]);
     is_settled(&lab);
+
+    // A removal that is cut off locks nothing: a plan says so, and the next `up` finishes it.
+    assert!(lab.killed_at(&["node", "remove", "extra", "--yes"], |event| event["event"] == "task_started"));
+    let plan = lab.run(&["plan"]);
+    assert_eq!(plan.code, Some(3), "{}", plan.story());
+    assert!(plan.story().contains("the removal of extra was begun and has not ended"), "{}", plan.story());
+    let limited = lab.must(&["up", "--limit", "node-0"]);
+    assert!(limited.story().contains("`labctl up` without --limit finishes it"), "{}", limited.story());
+    assert!(lab.nodes().contains(&"extra".to_owned()), "which leaves it as it is");
+    lab.must(&["up"]);
+    assert_eq!(lab.nodes(), ["node-0"]);
+    let nodes = lab.kubectl("get nodes -o name");
+    assert_eq!(String::from_utf8_lossy(&nodes.stdout), "node/node-0\n");
+    let inventory = fs::read_to_string(lab.folder().join("inventory.yaml")).expect("an inventory");
+    assert!(!inventory.contains("extra"), "{inventory}");
+    is_settled(&lab);
     lab.must(&["down", "--yes"]);
 }

@@ -1,0 +1,107 @@
+//! Units against a real shell and a systemd of the tests' own: what is started is seen to stay up.
+
+#![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
+
+#[allow(dead_code, reason = "each test binary uses a part of it")]
+#[path = "support/machine.rs"]
+mod machine;
+
+use labctl::module::Desired;
+use labctl::module::command::Command;
+use labctl::module::unit::{OnChange, Unit};
+use machine::Machine;
+
+/// A unit that uses no files.
+fn unit(name: &str) -> Desired {
+    let (name, on_change) = (name.to_owned(), OnChange::Restart);
+    Desired::Unit(Unit { name, started: true, enabled: true, on_change, uses: Vec::new(), leaves: Vec::new() })
+}
+
+/// A systemd that says of a unit what is in /units/NAME, and once it was started, what is in /units/NAME.then.
+fn with_systemd(machine: &Machine) {
+    machine.sh("mkdir -p /units");
+    machine.shim(
+        "systemctl",
+        r#"verb=$1
+for last; do :; done
+case $verb in
+  show) seen=no; for unit; do
+          [ -e "/units/$unit" ] || continue
+          [ $seen = no ] || echo; seen=yes; echo "Id=$unit"; cat "/units/$unit"
+        done ;;
+  restart) cat "/units/$last.then" > "/units/$last"; echo "$last" >> /restarted ;;
+esac"#,
+    );
+    machine.shim(
+        "journalctl",
+        "case $* in *_SYSTEMD_INVOCATION_ID=crashed*) cat /journal ;; *--sync*) ;; *) echo old ;; esac",
+    );
+}
+
+const DOWN: &str = "ActiveState=inactive\nSubState=dead\nUnitFileState=enabled\nType=simple\n";
+const RUNS: &str = "ActiveState=active\nSubState=running\nUnitFileState=enabled\nType=simple\nMainPID=0\nNRestarts=0\n";
+const FLAPS: &str = "ActiveState=activating\nSubState=auto-restart\nUnitFileState=enabled\nType=simple\n\
+                     ExecMainCode=1\nExecMainStatus=1\nNRestarts=3\nInvocationID=crashed\n";
+
+#[tokio::test]
+async fn a_unit_that_ends_after_its_start_is_a_failure_with_its_own_last_words_and_is_not_as_desired() {
+    let machine = Machine::new();
+    with_systemd(&machine);
+    let put = |name: &str, text: &str| machine.sh(&format!("printf '%s' '{text}' > /units/{name}"));
+    put("good.service", DOWN);
+    put("good.service.then", RUNS);
+    put("bad.service", DOWN);
+    put("bad.service.then", FLAPS);
+    machine.sh("printf 'hello\\nError: unknown flag: --no-such-flag\\nUsage: bad\\n' > /journal");
+    let after = Desired::Command(Command { run: "touch /after".into(), unless: "[ -e /after ]".into() });
+    let desired = [unit("good.service"), unit("bad.service"), after];
+    let converged = machine.converge(&desired).await;
+    let failure = converged.failure();
+    assert_eq!(failure.task, "unit bad.service");
+    assert_eq!(failure.reason, "Error: unknown flag: --no-such-flag\nstart: it is inactive");
+    let said = "bad.service does not stay up: its program ended with exit code 1; started again 3 times";
+    assert_eq!(failure.stderr, [said]);
+    assert_eq!(failure.journal, ["hello", "Error: unknown flag: --no-such-flag", "Usage: bad"], "of this run only");
+    assert_eq!(converged.applied.changed["node"], 1, "the other one was watched beside it, and is done");
+    assert_eq!(machine.attempt("ls /after").status.code(), Some(2), "what comes after a unit needs it");
+
+    // The next plan finds it, also in the moment in which it happens to run.
+    let found = machine.differences(&desired).await;
+    assert_eq!(found[0], ("unit bad.service".into(), "start: it ends again and again, 4 times so far".into()));
+    put("bad.service", RUNS);
+    let found = machine.differences(&desired).await;
+    assert_eq!(found[0].1, "restart: it did not stay up when it was last started");
+
+    // Mended, it is started once more, and then there is nothing to do for either.
+    put("bad.service.then", RUNS);
+    machine.settles(&desired).await;
+    assert_eq!(machine.sh("cat /restarted"), "good.service\nbad.service\nbad.service");
+}
+
+#[tokio::test]
+async fn a_unit_that_was_started_again_and_again_until_now_is_watched_and_not_restarted() {
+    let machine = Machine::new();
+    with_systemd(&machine);
+    let put = |text: &str| machine.sh(&format!("printf '%s' '{text}' > /units/a.service"));
+    put(DOWN);
+    machine.sh(&format!("printf '%s' '{RUNS}' > /units/a.service.then"));
+    machine.settles(&[unit("a.service")]).await;
+    let lately = "ActiveEnterTimestampMonotonic=$(cut -d. -f1 /proc/uptime)000000";
+    let restarts = |count: u32, since: &str| {
+        let text = RUNS.replace("NRestarts=0", &format!("NRestarts={count}"));
+        machine.sh(&format!("{{ printf '%s' '{text}'; echo \"{since}\"; }} > /units/a.service"));
+    };
+    restarts(1, lately);
+    assert_eq!(machine.differences(&[unit("a.service")]).await, [], "one restart is none");
+    restarts(7, "ActiveEnterTimestampMonotonic=1000000");
+    assert_eq!(machine.differences(&[unit("a.service")]).await, [], "what was long ago is over");
+    restarts(7, lately);
+    let found = machine.differences(&[unit("a.service")]).await;
+    assert!(found[0].1.starts_with("it ended 7 times, the last time "), "{found:?}");
+    // While it is watched it ends once more.
+    machine.shim("sleep", &format!("printf '%s' '{FLAPS}' > /units/a.service"));
+    machine.sh("echo 'panic: again' > /journal");
+    let converged = machine.converge(&[unit("a.service")]).await;
+    assert!(converged.failure().reason.starts_with("panic: again\n"), "{:?}", converged.failure());
+    assert_eq!(machine.sh("cat /restarted"), "a.service", "it was not started by this");
+}
