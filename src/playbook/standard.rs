@@ -89,6 +89,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_directory_without_a_file_of_ours_is_refused_and_the_right_one_named() {
+        let mine = tempfile::tempdir().expect("a directory");
+        let right = mine.path().join("playbooks");
+        std::fs::create_dir_all(right.join("up")).expect("a directory");
+        std::fs::write(right.join("up/etcd.yaml"), text("up/etcd").expect("a component")).expect("a file");
+        find("up", Some(&right)).expect("one component is enough");
+        let error = find("up", Some(mine.path())).expect_err("nothing of it is used").to_string();
+        assert!(error.contains(&format!("did you mean {}?", right.display())), "{error}");
+    }
+
+    #[test]
     fn every_standard_component_has_its_place_in_the_order() {
         for (name, _) in FILES {
             let Some((playbook, component)) = name.split_once('/') else { continue };

@@ -105,6 +105,30 @@ fn debug_output_does_not_show_the_key() {
     assert!(!format!("{:?}", Context::new(&cluster(), &node(), None, &artefacts)).contains("c2VjcmV0"));
 }
 
+#[test]
+fn a_directory_without_a_template_of_ours_is_refused_and_the_right_one_named() {
+    let mine = tempfile::tempdir().expect("a directory");
+    let (right, other) = (mine.path().join("templates"), mine.path().join("playbooks"));
+    fs::create_dir_all(right.join("kubelet")).expect("a directory");
+    fs::create_dir_all(&other).expect("a directory");
+    fs::write(right.join("kubelet/kubelet.service.tera"), "mine").expect("a file");
+    let said = |directory: &std::path::Path, used: &[&str]| {
+        let renderer = Renderer::new(Some(directory)).expect("parses");
+        renderer.check_folder(used.iter().copied()).map_err(|error| error.to_string())
+    };
+    let meant = |directory: &std::path::Path| {
+        let (directory, right) = (directory.display(), right.display());
+        let what = "no template in this directory takes the place of a standard one";
+        Err(format!("{directory}: {what}; did you mean {right}?"))
+    };
+    assert_eq!(said(&right, &[]), Ok(()));
+    assert_eq!(said(mine.path(), &["kubelet/kubelet.service"]), meant(mine.path()), "it is one directory too high");
+    assert_eq!(said(&other, &[]), meant(&other), "it is the one beside");
+    fs::write(other.join("peers.tera"), "own").expect("a file");
+    assert_eq!(said(&other, &["peers"]), Ok(()), "a playbook of one's own has templates of one's own");
+    assert_eq!(said(&other, &[]), meant(&other));
+}
+
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     for (name, text) in files {

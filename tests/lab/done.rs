@@ -34,7 +34,7 @@ fn a_run_is_done_when_what_it_started_stays_up() {
     let mine = lab.folder().join("mine");
     let export = lab.labctl(&["playbook", "export", "mine"]).output().expect("labctl starts");
     assert!(export.status.success());
-    let template = mine.join("templates/kubelet.service.tera");
+    let template = mine.join("templates/kubelet/kubelet.service.tera");
     let text = fs::read_to_string(&template).expect("a template");
     let flag = "  --node-ip={{ node.address }} \\\n";
     assert!(text.contains(flag), "{text}");
