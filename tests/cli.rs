@@ -188,6 +188,42 @@ fn standard_files_are_shown_and_exported_as_they_are() {
     assert!(files_under(&folder.path().join("mine/playbooks")) == playbooks);
 }
 
+#[test]
+fn a_timeline_is_drawn_of_the_last_run_of_a_named_one_and_as_a_page() {
+    let (tools, folder) = (Tools::new(), tempfile::tempdir().expect("a directory"));
+    quiet_lab(&tools, folder.path());
+    let runs = folder.path().join(".labctl/quiet/runs");
+    fs::create_dir_all(&runs).expect("a directory");
+    let log = include_str!("cli/timeline.in/up.jsonl");
+    fs::write(runs.join("2026-01-01T00-00-00Z.jsonl"), log.replace("\"up\"", "\"first\"")).expect("a log");
+    fs::write(runs.join("2026-01-02T00-00-00Z.jsonl"), log.replace("worker-0", "<worker&0>")).expect("a log");
+    let said = |line: &str| {
+        let output = tools.labctl(folder.path(), line);
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let list = said("timeline --list");
+    let at = |run: &str| list.find(run).unwrap_or_else(|| panic!("{run} in {list}"));
+    assert!(at("2026-01-02") < at("2026-01-01"), "the newest first: {list}");
+    let last = said("timeline");
+    assert!(last.contains("<worker&0>") && last.contains("etcd"), "{last}");
+    let first = said("timeline inventory.yaml 2026-01-01T00-00-00Z");
+    assert!(first.contains("first") && !first.contains("<worker&0>"), "{first}");
+
+    said("timeline --html page.html");
+    let page = fs::read_to_string(folder.path().join("page.html")).expect("the page");
+    assert!(page.starts_with("<!doctype html>\n") && page.ends_with("</html>\n"), "{page}");
+    assert!(
+        page.contains("&lt;worker&amp;0&gt;") && !page.contains("<worker&0>"),
+        "names are text, not markup: {page}"
+    );
+    assert!(!page.contains("http") && !page.contains("<script"), "a page that needs nothing else");
+    let count = |what: &str| page.matches(what).count();
+    assert_eq!(count("<svg"), count("</svg>"));
+    assert!(count("<rect") > 5 && count("<rect") == count("</rect>"), "a bar with its tooltip: {page}");
+    assert!(count("<li>") > 2, "the critical path: {page}");
+}
+
 /// Both forms of the graph have the same plays and the same arrows.
 #[test]
 fn the_graph_is_the_same_in_both_forms() {

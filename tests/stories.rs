@@ -1,0 +1,107 @@
+//! Every verb and every option has a story, or says here that it has none yet: something new without one is red.
+
+#![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
+
+use std::collections::BTreeSet;
+
+use clap::CommandFactory;
+
+/// What no story runs with success and looks at. This list may only become shorter.
+const NO_STORY_YET: &[&str] = &[
+    "--forks",
+    "--limit",
+    "--spread",
+    "bundle list --bundle",
+    "bundle pull",
+    "bundle pull --bundle",
+    "bundle verify --bundle",
+    "certs renew --only",
+    "certs renew --playbooks",
+    "certs renew --templates",
+    "certs rotate-ca --playbooks",
+    "certs rotate-ca --templates",
+    "down --playbooks",
+    "down --templates",
+    "etcd backup --force",
+    "etcd restore --force",
+    "etcd restore --playbooks",
+    "etcd restore --templates",
+    "explain --playbooks",
+    "explain --templates",
+    "graph --playbooks",
+    "graph --templates",
+    "kubeconfig",
+    "kubeconfig --days",
+    "kubeconfig --group",
+    "kubeconfig --into",
+    "kubeconfig --merge",
+    "kubeconfig --user",
+    "node add --playbooks",
+    "node add --templates",
+    "node remove --force",
+    "node remove --playbooks",
+    "node remove --templates",
+    "plan --templates",
+    "play --playbooks",
+    "play --templates",
+    "recover --from",
+    "render --file",
+    "render --playbooks",
+    "render --templates",
+    "up --templates",
+];
+
+/// Every verb as it is typed, with each of its own options; global options stand alone.
+fn surface() -> BTreeSet<String> {
+    fn add(command: &clap::Command, before: &str, found: &mut BTreeSet<String>) {
+        for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
+            if let Some(long) = arg.get_long().filter(|long| !["help", "version"].contains(long)) {
+                let global = arg.is_global_set();
+                if !global || before.is_empty() {
+                    found.insert(format!("{before} --{long}").trim().to_owned());
+                }
+            }
+        }
+        for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
+            let name = format!("{before} {}", verb.get_name()).trim().to_owned();
+            if verb.get_subcommands().next().is_none() {
+                found.insert(name.clone());
+            }
+            add(verb, &name, found);
+        }
+    }
+    let mut found = BTreeSet::new();
+    add(&labctl::cli::Cli::command(), "", &mut found);
+    found
+}
+
+#[test]
+fn every_verb_and_option_has_a_story() {
+    let surface = surface();
+    assert!(surface.len() > 50, "{surface:?}");
+    let told: BTreeSet<String> = include_str!("stories.txt")
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| line.split('\t').next().expect("a name").to_owned())
+        .collect();
+    let none: BTreeSet<String> = NO_STORY_YET.iter().map(|it| (*it).to_owned()).collect();
+    let listed: BTreeSet<String> = told.union(&none).cloned().collect();
+    let untold: Vec<&String> = surface.difference(&listed).collect();
+    assert!(untold.is_empty(), "no story: add one, and name it in tests/stories.txt: {untold:#?}");
+    let gone: Vec<&String> = listed.difference(&surface).collect();
+    assert!(gone.is_empty(), "there is no such verb or option: {gone:#?}");
+    let both: Vec<&String> = told.intersection(&none).collect();
+    assert!(both.is_empty(), "these have a story, so they are not without one: {both:#?}");
+}
+
+/// A story that is named is there: the function, in the file.
+#[test]
+fn every_story_that_is_named_is_there() {
+    let tests = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    for line in include_str!("stories.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let (_, story) = line.split_once('\t').unwrap_or_else(|| panic!("`{line}` names no story"));
+        let (file, what) = story.split_once(": ").unwrap_or_else(|| panic!("`{line}` names no file"));
+        let text = std::fs::read_to_string(tests.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+        assert!(text.contains(what), "{file} has no `{what}`, which `{line}` names");
+    }
+}
