@@ -37,8 +37,8 @@ check: ## Formatting and lints
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --quiet
-	cat src/engine/prelude.sh src/engine/record.sh src/node/sets.sh | shellcheck -s sh -
-	shellcheck -s sh src/engine/spread/gate.sh src/local/launch.sh tests/support/census.sh tests/prerequisites tests/get-bundle .ci/run
+	cat src/node/prelude.sh src/node/record.sh src/node/sets.sh src/node/undo.sh | shellcheck -s sh -
+	shellcheck -s sh src/node/gate.sh src/node/launch.sh tests/support/census.sh tests/prerequisites tests/get-bundle .ci/run
 	shellcheck -s sh -x -e SC2016 benches/lib.sh benches/run benches/peers benches/report benches/*/row benches/*/*/issue benches/cold-up/by-hand
 	shellcheck tests/bundle/build
 

@@ -18,6 +18,7 @@
 //!                   └──> local: nodes on this machine, made before the engine dials them
 //!
 //!  timeline: where a run's time went, read from its log ──> report
+//!  node: the shell that runs on nodes, and the grammar of the record that it keeps there
 //!  lab: what lies where on the workstation          smoke: does the lab work, asked through the engine's connections
 //!  cli: what can be typed ──> commands: one file a verb, the only place that wires all of these together
 //! ```
@@ -35,6 +36,7 @@
 //! | [`cluster`] | works out every address, network, name and version once, and reports all problems at once |
 //! | [`event`] | is the contract between a run and its report: everything worth telling, as data |
 //! | [`module`] | has one file for each kind of task: what to ask a node, what differs, what to send, and the same by hand |
+//! | [`node`] | holds all shell that runs on nodes, and the grammar of the record that it keeps there |
 //! | [`pki`] | says which certificates a lab needs, issues what is missing, and keeps it |
 //! | [`bundle`] | opens the folder of binaries and images that a lab is built from, or makes it of official releases |
 //! | [`backup`] | says what is in a backup, writes and reads it so that no byte can change unnoticed |
@@ -125,6 +127,7 @@ pub mod inventory;
 pub mod lab;
 pub mod local;
 pub mod module;
+pub mod node;
 pub mod pki;
 pub mod plan;
 pub mod playbook;

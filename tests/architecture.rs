@@ -18,7 +18,8 @@ const ROOMS: &[Room] = &[
     room("inventory", &[], "it stands at the very left: it says what a file says, and nothing about what it means"),
     room("lab", &[], "it knows paths and permissions; what is written there is its callers' business"),
     room("event", &[], "it is the contract between a run and its report, and neither may be seen from it"),
-    room("module", &[], "it is the vocabulary of desired states, which knows neither labs nor playbooks"),
+    room("node", &[], "it is text that runs on nodes, and the grammar of the record there; it knows nothing of tasks"),
+    room("module", &["node"], "it is the vocabulary of desired states, which knows neither labs nor playbooks"),
     room("cluster", &["inventory", "lab"], "everything is worked out from the inventory, once, and from nothing else"),
     room(
         "pki",
@@ -44,10 +45,14 @@ const ROOMS: &[Room] = &[
         "it is pure: whatever it needs of a node is a fact that somebody else has found",
     ),
     room("transport", &["cluster"], "it carries commands and bytes, and knows nothing of tasks"),
-    room("local", &["cluster", "event", "lab"], "a local node is a machine like any other once it answers on SSH"),
+    room(
+        "local",
+        &["cluster", "event", "lab", "node"],
+        "a local node is a machine like any other once it answers on SSH",
+    ),
     room(
         "engine",
-        &["cluster", "event", "lab", "module", "plan", "playbook", "transport"],
+        &["cluster", "event", "lab", "module", "node", "plan", "playbook", "transport"],
         "it carries out a plan; where contents came from is decided when it gets one",
     ),
     room(
@@ -114,6 +119,7 @@ const MAY_TOUCH: &[&str] = &[
 const PURE: &[&str] = &[
     "cluster/",
     "module/",
+    "node/",
     "plan/",
     "playbook/mod.rs",
     "pki/spec.rs",

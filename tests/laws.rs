@@ -14,7 +14,7 @@ use labctl::module::probe::{PathFact, UnitFact, parse, unit_record};
 use labctl::module::unit::{OnChange, Unit, Used};
 use labctl::module::{Desired, Facts, Question, State, quote};
 use labctl::module::{
-    command, directory, hosts, image, kernel_module, kubectl_apply, package, routes, set::Set, sysctl, wait,
+    command, directory, hosts, image, kernel_module, kubectl_apply, package, routes, set::Set, sysctl, undo, wait,
 };
 use labctl::plan::{DesiredNode, DesiredPlay, DesiredTask, diff::plan};
 use labctl::playbook::Strategy as PlayStrategy;
@@ -82,6 +82,7 @@ fn desired() -> impl Strategy<Value = Desired> {
         ("[ab]", vec(any::<u8>(), 0..4)).prop_map(|(name, manifest)| {
             Desired::KubectlApply(kubectl_apply::KubectlApply { name, manifest: Content::inline(manifest) })
         }),
+        vec(path(), 0..2).prop_map(|own| Desired::Undo(undo::Undo { own })),
         (check, 0..100_u64).prop_map(|(until, seconds)| {
             let (what, timeout) = ("it".into(), Duration::from_secs(seconds));
             Desired::Wait(wait::Wait { what, until, timeout, unit: None })

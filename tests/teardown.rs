@@ -6,10 +6,12 @@
 #[path = "support/machine.rs"]
 mod machine;
 
+use labctl::event::Event;
 use labctl::module::Desired;
 use labctl::module::command::Command;
+use labctl::module::undo::Undo;
 use labctl::playbook::{Module, standard};
-use machine::Machine;
+use machine::{Converged, Machine};
 
 /// The tasks of the standard playbook `down`, in their order.
 fn down() -> Vec<Desired> {
@@ -17,7 +19,8 @@ fn down() -> Vec<Desired> {
     let tasks = playbook.plays.into_iter().flat_map(|play| play.tasks);
     let command = |module: Module| match module {
         Module::Command(args) => Desired::Command(Command { run: args.run, unless: args.unless }),
-        other => panic!("a teardown is made of commands, not of {}", other.kind()),
+        Module::Undo(args) => Desired::Undo(Undo { own: args.own }),
+        other => panic!("a teardown is made of commands and `undo`, not of {}", other.kind()),
     };
     tasks.map(|task| command(task.module)).collect()
 }
@@ -34,7 +37,7 @@ fn machine(record: &str) -> Machine {
 async fn what_was_changed_in_place_comes_back() {
     let machine = machine(
         "attributes /srv/theirs 2770 daemon:daemon\ncontents /srv/theirs\nunended /etc/hosts 10.0.0.9 printer\n\
-         hosts_entry worker-0\nhosts_entry a.b\ndirectory /var/lib/ours\ntree /srv/ours\ndirectory /root/.kube\n\
+         hosts_entry worker-0\nhosts_entry a.b\ndirectory /var/lib/ours\ntree /var/lib/ours\ntree /srv/ours\ndirectory /root/.kube\n\
          file /etc/it's a $(file)\nreplaced /etc/theirs\nsysctl net.ipv4.ip_forward 0\n\
          setting /proc/sys/net/ipv4/ip_local_port_range 32768\t60999\nlink ours\nroute 198.51.100.0/24\n\
          kept /etc/hosts\nhosts labctl-mine\nroute 198.51.101.0/24 dev lo scope link",
@@ -52,7 +55,8 @@ async fn what_was_changed_in_place_comes_back() {
          ip link add ours type veth peer name other; ip link set lo up; ip route add 198.51.100.0/24 dev lo
          ip route add 198.51.101.0/24 dev other 2>/dev/null || :",
     );
-    machine.settles(&down()).await;
+    let went = machine.settles(&down()).await;
+    assert_eq!(warnings(&went), ["/root/.kube stays: what is in it was not put there by labctl: other"]);
     assert_eq!(machine.sh("stat -c '%a %U:%G' /srv/theirs; ls /srv/theirs"), "2770 daemon:daemon");
     assert_eq!(machine.sh("cat /etc/hosts; echo ."), "10.240.0.7 xworker-0 # labctl\n10.0.0.9 printer.");
     assert_eq!(machine.sh("ls -d /var/lib/ours /srv/ours /etc/it* /etc/.it* 2>/dev/null || :"), "");
@@ -90,6 +94,69 @@ async fn what_would_not_go_is_named_and_stays_in_the_record() {
     assert_eq!(machine.sh("cat /etc/theirs; ls -d /var/lib/labctl 2>/dev/null || :"), "old");
 }
 
+/// What a person should know afterwards.
+fn warnings(went: &Converged) -> Vec<&str> {
+    let told = went.events.iter();
+    told.filter_map(|event| match event {
+        Event::Warning { message, .. } => Some(message.as_str()),
+        _ => None,
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn a_directory_goes_only_when_nothing_of_somebodys_is_in_it() {
+    let machine = machine(
+        "directory /etc/kubernetes\ndirectory /etc/kubernetes/pki\nfile /etc/kubernetes/pki/ca.crt\n\
+         directory /var/lib/etcd\ndirectory /var/lib/theirs\ndirectory /opt/cni\ndirectory /opt/cni/bin",
+    );
+    machine.sh("mkdir -p /etc/kubernetes/pki /var/lib/etcd/member /var/lib/theirs/deep /opt/cni/bin");
+    machine.sh(
+        "echo ours > /etc/kubernetes/pki/ca.crt; echo it > /var/lib/theirs/deep/file; echo it > /opt/cni/bin/theirs",
+    );
+    let went = machine.settles(&down()).await;
+    let named = [
+        "/opt/cni/bin stays: what is in it was not put there by labctl: theirs",
+        "/opt/cni stays: what is in it was not put there by labctl: bin",
+        "/var/lib/theirs stays: what is in it was not put there by labctl: deep",
+    ];
+    assert_eq!(warnings(&went), named);
+    assert_eq!(machine.sh("cat /var/lib/theirs/deep/file /opt/cni/bin/theirs"), "it\nit");
+    assert_eq!(machine.sh("ls -d /etc/kubernetes /var/lib/etcd /var/lib/labctl 2>/dev/null || :"), "");
+}
+
+/// A record that a power failure tore, or that somebody has edited.
+#[tokio::test]
+async fn a_line_that_is_torn_or_dangerous_is_refused_and_named() {
+    let lines = [
+        "directory /etc/",
+        "tree /var",
+        "tree /var/lib/../../etc",
+        "contents /var//lib",
+        "directory etc/kubernetes",
+        "tree /etc/kubernetes/",
+        "tree /",
+        "tree",
+        "file /",
+        "file relative",
+        "attributes /etc 755 root:root",
+        "replaced /etc/./x",
+        "setting /etc/passwd x",
+        "setting /proc/sys/../../etc/x 1",
+        "what /is/this",
+    ];
+    let machine = machine(&lines.join("\n"));
+    machine.sh("mkdir -p /etc/kubernetes; echo it > /etc/kubernetes/file");
+    let before = machine.sh("find /etc /var/lib -path /var/lib/labctl -prune -o -print | sort | sha256sum; ls /");
+    let went = machine.settles(&down()).await;
+    let said = warnings(&went).join("\n");
+    for line in lines {
+        assert!(said.contains(&format!("`{}", line.trim())), "{line} is named: {said}");
+    }
+    let after = machine.sh("find /etc /var/lib -path /var/lib/labctl -prune -o -print | sort | sha256sum; ls /");
+    assert_eq!(after, before, "nothing is gone");
+}
+
 #[tokio::test]
 async fn hosts_that_were_lost_on_the_way_are_as_they_were() {
     for (loss, left) in [(": > /etc/hosts", "10.0.0.9 printer"), ("rm /etc/hosts", "10.0.0.9 printer"), ("true", "now")]
@@ -105,7 +172,7 @@ async fn hosts_that_were_lost_on_the_way_are_as_they_were() {
 
 #[tokio::test]
 async fn nothing_is_deleted_through_a_mount() {
-    let machine = machine("tree /srv/ours\ndirectory /var/lib/ours");
+    let machine = machine("tree /srv/ours\ntree /var/lib/ours");
     machine.sh("mkdir -p /precious /srv/ours/volume /var/lib/ours/v/w; echo it > /precious/file");
     machine.sh("mount --bind /precious /srv/ours/volume; mount --bind /precious /var/lib/ours/v/w");
     machine.settles(&down()).await;

@@ -379,6 +379,9 @@ impl Cell {
                 }
                 Line::Output(text) => note(&mut output, &text),
                 Line::Journal(text) => note(&mut journal, &text),
+                Line::Remark(message) => {
+                    self.run.events.emit(Event::Warning { node: Some(self.node.clone()), message });
+                }
                 Line::End => heard.ended = true,
                 Line::Start(_) | Line::Done(_) | Line::Same(_) | Line::Fail(..) => {}
             }

@@ -9,11 +9,8 @@ use std::time::Duration;
 use crate::module::probe::SIGNATURE;
 use crate::module::unit::DID_NOT_STAY;
 use crate::module::{STATE_FOLDER, quote};
+use crate::node::{PRELUDE, RECORD, SETS};
 use crate::plan::Change;
-
-const PRELUDE: &str = include_str!("prelude.sh");
-const RECORD: &str = include_str!("record.sh");
-const SETS: &str = include_str!("../node/sets.sh");
 
 /// What the node runs, with the tar stream as its input. It must hold no secret: everyone on the node can see it.
 pub fn command() -> String {
@@ -53,6 +50,7 @@ pub fn script(changes: &[Change]) -> String {
         "if [ \"$(wc -l < \"$state/known\" 2>/dev/null || echo 0)\" -gt 5000 ]; then\n  \
          tail -n 1000 \"$state/known\" > \"$here/known\" && cp \"$here/known\" \"$state/known\"\nfi\n",
     );
+    text.push_str("[ ! -e \"$here/remarks\" ] || sed 's/^/@remark /' \"$here/remarks\"\n");
     text.push_str("printf '@end\\n'\n");
     text
 }
@@ -106,6 +104,8 @@ pub enum Line {
     Output(String),
     /// A line of the journal of the failed task's unit.
     Journal(String),
+    /// Something that a person should know, and no failure.
+    Remark(String),
     /// All tasks are done.
     End,
 }
@@ -125,6 +125,7 @@ impl Line {
             }
             "@output" => Some(Line::Output(rest.to_owned())),
             "@journal" => Some(Line::Journal(rest.to_owned())),
+            "@remark" => Some(Line::Remark(rest.to_owned())),
             "@end" => Some(Line::End),
             _ => None,
         }

@@ -16,13 +16,12 @@ use super::error::{LocalError, tail};
 use super::names::Names;
 use super::{keys, mounts, network, program};
 use crate::cluster::{LocalNodes, Node};
+use crate::node::LAUNCH;
 
 /// How long a killed node may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How much of a console log an error quotes.
 const QUOTED_LINES: usize = 25;
-/// What the launcher is: a few lines of shell, so that it outlives labctl and is there to read.
-const LAUNCHER: &str = include_str!("launch.sh");
 
 /// One node's folder in the lab directory, and what lies where in it.
 #[derive(Debug, Clone)]
@@ -240,7 +239,7 @@ impl NodeFolder {
             put(&self.path.join("cgroups"), text.as_bytes(), 0o600)?;
             cgroup::create(&hierarchies, &machine)?;
         }
-        put(&self.path.join("launch.sh"), LAUNCHER.as_bytes(), 0o600)?;
+        put(&self.path.join("launch.sh"), LAUNCH.as_bytes(), 0o600)?;
         let console = self.console();
         let log = File::create(&console).map_err(LocalError::io("open", &console))?;
         let errors = log.try_clone().map_err(LocalError::io("open", &console))?;

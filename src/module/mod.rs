@@ -21,6 +21,7 @@ mod quote;
 pub mod routes;
 pub mod set;
 pub mod sysctl;
+pub mod undo;
 pub mod unit;
 pub mod wait;
 
@@ -61,6 +62,8 @@ pub enum Desired {
     KubectlApply(kubectl_apply::KubectlApply),
     /// A condition that comes true by itself.
     Wait(wait::Wait),
+    /// Nothing that labctl has made or changed.
+    Undo(undo::Undo),
 }
 
 /// What an action needs beside its text.
@@ -141,6 +144,7 @@ impl Desired {
             Desired::Hosts(it) => it,
             Desired::KubectlApply(it) => it,
             Desired::Wait(it) => it,
+            Desired::Undo(it) => it,
         }
     }
 

@@ -24,9 +24,12 @@ fn subject(desired: &Desired) -> Option<(String, String)> {
         Desired::Hosts(it) => (format!("the set of names marked {}", it.mark), it.names.id()),
         // Manifests of two directories of templates can have one name, and each would take the other's place.
         Desired::KubectlApply(it) => (it.path(), format!("manifest {}", it.manifest.sha256())),
-        Desired::Image(_) | Desired::Command(_) | Desired::KernelModule(_) | Desired::Package(_) | Desired::Wait(_) => {
-            return None;
-        }
+        Desired::Image(_)
+        | Desired::Command(_)
+        | Desired::KernelModule(_)
+        | Desired::Package(_)
+        | Desired::Wait(_)
+        | Desired::Undo(_) => return None,
     })
 }
 

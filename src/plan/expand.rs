@@ -388,6 +388,9 @@ impl<'a> Expansion<'a> {
                     manifest: Content::inline(manifest.into_bytes()),
                 })
             }
+            Module::Undo(args) => Desired::Undo(module::undo::Undo {
+                own: args.own.iter().map(path).collect::<Result<_, ExpandError>>()?,
+            }),
             Module::Wait(args) => Desired::Wait(module::wait::Wait {
                 what: text(&args.what)?,
                 until: text(&args.until)?,

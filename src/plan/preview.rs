@@ -41,7 +41,7 @@ pub(super) fn of_new_text(change: &Change) -> Option<String> {
 
 fn kind(desired: &Desired, why: &str) -> ChangeKind {
     match desired {
-        Desired::Command(_) | Desired::KubectlApply(_) => ChangeKind::Run,
+        Desired::Command(_) | Desired::KubectlApply(_) | Desired::Undo(_) => ChangeKind::Run,
         Desired::Wait(_) => ChangeKind::Wait,
         Desired::Unit(_) => match why.split([':', ' ']).next() {
             Some("start") => ChangeKind::Start,

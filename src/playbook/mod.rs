@@ -162,6 +162,8 @@ pub enum Module {
     KubectlApply(KubectlApplyArgs),
     /// `wait`.
     Wait(WaitArgs),
+    /// `undo`.
+    Undo(UndoArgs),
 }
 
 impl Module {
@@ -182,6 +184,7 @@ impl Module {
             Module::Hosts(_) => "hosts",
             Module::KubectlApply(_) => "kubectl_apply",
             Module::Wait(_) => "wait",
+            Module::Undo(_) => "undo",
         }
     }
 }
@@ -388,6 +391,15 @@ pub struct WaitArgs {
     pub unit: Option<String>,
 }
 
+/// `undo`: everything that the node record lists is undone.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UndoArgs {
+    /// Directories that programs of the lab call their own, whatever the record says of them.
+    #[serde(default)]
+    pub own: Vec<String>,
+}
+
 fn duration<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(d)?;
     let bad = || serde::de::Error::custom(format!("`{text}` is not a time like 60s or 2m"));
@@ -431,6 +443,7 @@ struct RawTask {
     hosts: Option<HostsArgs>,
     kubectl_apply: Option<KubectlApplyArgs>,
     wait: Option<WaitArgs>,
+    undo: Option<UndoArgs>,
 }
 
 impl<'de> Deserialize<'de> for Task {
@@ -452,11 +465,12 @@ impl<'de> Deserialize<'de> for Task {
             raw.hosts.map(Module::Hosts),
             raw.kubectl_apply.map(Module::KubectlApply),
             raw.wait.map(Module::Wait),
+            raw.undo.map(Module::Undo),
         ]
         .into_iter()
         .flatten();
         let module = modules.next().ok_or_else(|| {
-            D::Error::custom("this task has no module: one of directory, file, template, binary, image, unit, command, sysctl, kernel_module, package, routes, hosts, kubectl_apply, wait")
+            D::Error::custom("this task has no module: one of directory, file, template, binary, image, unit, command, sysctl, kernel_module, package, routes, hosts, kubectl_apply, wait, undo")
         })?;
         if modules.next().is_some() {
             return Err(D::Error::custom("this task has two modules: give each a task of its own"));

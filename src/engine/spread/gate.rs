@@ -16,10 +16,9 @@ use tokio::task::JoinHandle;
 use super::super::push::{Beginning, Inbox, listen, patience, receiver};
 use crate::module::file::Blob;
 use crate::module::{STATE_FOLDER, quote};
+use crate::node::GATE;
 use crate::transport::ssh::TemporaryKey;
 use crate::transport::{Exec, Stdin, Transport, TransportError, lines};
-
-const SCRIPT: &str = include_str!("gate.sh");
 
 /// How long a node may take to open its gate, and to close it.
 const ANSWER: Duration = Duration::from_secs(15);
@@ -67,7 +66,7 @@ impl Gate {
     pub async fn open(transport: &Transport, peer: &Peer, keys: &Keys) -> Option<Self> {
         let minutes = keys.lifetime.as_secs().div_ceil(60);
         let (user, public) = (quote(&peer.user), quote(&keys.key.public));
-        let command = format!("state={STATE_FOLDER} user={user} minutes={minutes} public={public}\n{SCRIPT}");
+        let command = format!("state={STATE_FOLDER} user={user} minutes={minutes} public={public}\n{GATE}");
         let (mut input, reader) = tokio::io::duplex(1 << 16);
         let (lines, mut heard) = lines();
         let exec =

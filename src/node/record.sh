@@ -56,7 +56,10 @@ leaves() { # path...
       *)
         if recorded "tree $path" "contents $path"; then continue; fi
         if [ -d "$path" ]; then
+          # Made by another task of ours, or somebody's that is still empty.
+          if recorded "directory $path"; then made "tree $path"; continue; fi
           occupied "$path"
+          [ -n "$(ls -A -- "$path")" ] || made "contents $path"
         elif [ ! -e "$path" ] && [ ! -L "$path" ]; then
           above "${path%/*}"
           made "tree $path"
@@ -70,10 +73,9 @@ above() { # a folder that a program will make, with those above it that are miss
   above "${1%/*}"
   made "directory $1"
 }
-occupied() { # a folder of somebody's that we work in: its attributes come back, and when it is empty so it will be
+occupied() { # a directory of somebody's that we work in: its attributes come back
   if recorded "directory $1"; then return; fi
   found "attributes $1" "$(stat -L -c '%a %U:%G' -- "$1")"
-  [ -n "$(ls -A -- "$1")" ] || made "contents $1"
 }
 claim() { # a file that is about to be written: ours, or somebody's whose copy is kept
   case $1 in "$state"/*) return 0 ;; esac

@@ -1,0 +1,43 @@
+//! `undo`: everything that the node record lists is undone, the newest first, and labctl's own things go.
+
+use super::{Actions, Facts, Question, STATE_FOLDER, State, quote};
+use crate::node;
+
+/// The end of a lab on a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undo {
+    /// Directories that programs of the lab call their own, whatever the record says of them.
+    pub own: Vec<String>,
+}
+
+/// Passes when there is nothing to undo.
+fn check() -> String {
+    format!("! test -e {STATE_FOLDER}")
+}
+
+impl State for Undo {
+    fn probe(&self) -> Vec<Question> {
+        vec![Question::Check(check())]
+    }
+
+    fn diff(&self, facts: &Facts) -> Option<String> {
+        (facts.checks.get(&check()) != Some(&true)).then(|| "the record lists what labctl did".to_owned())
+    }
+
+    fn actions(&self, _: &Facts) -> Actions {
+        let own: Vec<_> = self.own.iter().map(|path| quote(path)).collect();
+        Actions::script(format!("{}undo {}\n", node::UNDO, own.join(" ")))
+    }
+
+    fn shell(&self) -> String {
+        format!("# Undo every line of {STATE_FOLDER}/record, the last one first; then:\nrm -r {STATE_FOLDER}")
+    }
+
+    fn title(&self) -> String {
+        "undo what the record lists".to_owned()
+    }
+
+    fn settle(&self, facts: &mut Facts) {
+        facts.checks.insert(check(), true);
+    }
+}
