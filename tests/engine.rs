@@ -26,7 +26,7 @@ fn task(title: &str, script: &str) -> Change {
         found: true,
         preview: Preview::default(),
         actions: Actions::script(format!("{script}\n")),
-        shell: format!("by hand: {title}"),
+        shell: format!("by hand: {title}").into(),
     }
 }
 

@@ -5,77 +5,23 @@
 #[allow(dead_code, reason = "each test binary uses a part of it")]
 #[path = "support/labs.rs"]
 mod labs;
+#[allow(dead_code, reason = "each test binary uses a part of it")]
+#[path = "support/workshop.rs"]
+mod workshop;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::LazyLock;
 
-use labctl::bundle::{Bundle, BundleFile};
-use labctl::cluster::{Cluster, Role};
-use labctl::lab::LabDirectory;
-use labctl::module::file::{Blob, Content};
+use labctl::module::file::Content;
 use labctl::module::{Desired, Facts, Question, State};
-use labctl::pki::{kubeconfig::kubeconfigs, store};
-use labctl::plan::expand::{Materials, expand};
 use labctl::plan::{self, DesiredPlay, Plan};
-use labctl::playbook::{load, standard};
-use labctl::render::context::Leaving;
-use labctl::render::{Artefacts, Renderer};
+use labctl::playbook::standard;
 use proptest::collection::vec;
 use proptest::prelude::*;
-
-/// Everything that plans are made from, without a workstation.
-struct Workshop {
-    cluster: Cluster,
-    pki: store::Pki,
-    kubeconfigs: BTreeMap<String, Vec<u8>>,
-    bundle: Bundle,
-    renderer: Renderer,
-    artefacts: Artefacts,
-}
+use workshop::Workshop;
 
 impl Workshop {
-    fn new(cluster: Cluster) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let now = time::OffsetDateTime::now_utc();
-        let pki = store::ensure(&cluster, &LabDirectory::new(folder.path()), now).expect("certificates").pki;
-        let kubeconfigs = kubeconfigs(&cluster, &pki).expect("kubeconfigs");
-        let file = |name: &str| BundleFile {
-            version: "1.2.3".into(),
-            path: format!("/bundle/{name}").into(),
-            size: 1,
-            sha256: labctl::module::file::Content::inline(name.as_bytes()).sha256().to_owned(),
-            image: name.strip_prefix("image/").map(|name| format!("registry.example/{name}:1.2.3")),
-        };
-        let mut bundle = Bundle::empty(cluster.kubernetes);
-        bundle.files = names_in_the_bundle().into_iter().map(|name| (name.clone(), file(&name))).collect();
-        let renderer = Renderer::new(None).expect("templates");
-        let encryption_key =
-            String::from_utf8(pki.require(store::ENCRYPTION_KEY).expect("a key").to_vec()).expect("text");
-        // A node that leaves, for the playbook that takes one out.
-        let leaving = cluster.with_role(Role::Worker).next().cloned();
-        let leaving = leaving.map(|node| Leaving { node, gone: false, forced: false });
-        let encryption_key = encryption_key.trim().to_owned();
-        let artefacts = Artefacts { encryption_key, leaving, ..labs::artefacts() };
-        Self { cluster, pki, kubeconfigs, bundle, renderer, artefacts }
-    }
-
-    /// What a playbook with these plays desires, or why it is refused.
-    fn plays(&self, text: &str) -> Result<Vec<DesiredPlay>, String> {
-        let playbook = load::parse("test.yaml", &format!("name: test\nplays:\n{text}")).expect("a playbook");
-        self.expand(&playbook)
-    }
-
-    fn expand(&self, playbook: &labctl::playbook::Playbook) -> Result<Vec<DesiredPlay>, String> {
-        let Self { cluster, pki, kubeconfigs, bundle, renderer, artefacts } = self;
-        let name = "backup/snapshot.db".to_owned();
-        let sha256 = labctl::module::file::Content::inline(name.as_bytes()).sha256().to_owned();
-        let snapshot = Blob { sha256, size: 1, source: "/snapshot.db".into(), name: name.clone() };
-        let handed = &BTreeMap::from([(name, snapshot)]);
-        let materials = Materials { cluster, pki, kubeconfigs, bundle, renderer, artefacts, handed };
-        expand(playbook, &materials).map_err(|error| error.to_string())
-    }
-
     /// The titles of one play's tasks, `node: title` each.
     fn titles(&self, text: &str) -> Vec<String> {
         let plays = self.plays(text).expect("a plan");
@@ -87,20 +33,6 @@ impl Workshop {
     fn refused(&self, tasks: &str) -> String {
         self.plays(&format!("- {{ name: p, hosts: loadbalancer, tasks: [{tasks}] }}")).expect_err("refused")
     }
-}
-
-/// Every name that the standard playbooks take from a bundle.
-fn names_in_the_bundle() -> BTreeSet<String> {
-    use labctl::playbook::Module;
-    let books = standard::names().map(|name| standard::find(name, None).expect("a playbook"));
-    let tasks = books.flat_map(|book| book.plays).flat_map(|play| play.tasks);
-    tasks
-        .filter_map(|task| match task.module {
-            Module::Binary(args) => Some(args.from),
-            Module::Image(args) => Some(args.from),
-            _ => None,
-        })
-        .collect()
 }
 
 #[test]
@@ -450,7 +382,7 @@ fn carry_out<'a>(
             let mut tasks = on.tasks.iter();
             for change in &planned.changes {
                 let same = |task: &&labctl::plan::DesiredTask| {
-                    task.title == change.title && task.desired.shell() == change.shell
+                    task.title == change.title && *task.desired.shell() == *change.shell
                 };
                 let task = tasks.by_ref().find(same).expect("changes are some of the tasks, in their order");
                 task.desired.settle(facts);

@@ -50,7 +50,7 @@ fn plan(blobs: &[Blob], lacking: &[&str], having: &[&str]) -> Plan {
             blobs: vec![blob.clone()],
             ..Actions::default()
         },
-        shell: String::new(),
+        shell: "".into(),
         preview: labctl::event::Preview::default(),
     };
     let on = |node: &&str, changes: Vec<Change>| PlannedNode {

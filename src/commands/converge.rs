@@ -137,7 +137,7 @@ pub async fn plan(args: &Converge, global: &Global, reporter: &Reporter) -> Resu
         // On a node that is still to be made, everything is to be done.
         let runs = |node: &Node| stopped.iter().all(|(name, _)| *name != node.name);
         let reachable: Vec<&Node> = nodes.iter().copied().filter(|node| runs(node)).collect();
-        let (plan, _, reached) = make_plan(&cluster, &reachable, &desired, &run).await;
+        let (plan, _, reached) = make_plan(&cluster, &reachable, desired, &run).await;
         Ok::<_, Stop>((plan, reached, reachable.len()))
     }
     .await;
@@ -221,7 +221,7 @@ pub async fn converge_on(
     begin: impl FnOnce(&[&Node]) -> Result<(), Stop>,
 ) -> Result<Outcome, Stop> {
     let desired = select(desired, nodes);
-    let (plan, connections, reached) = make_plan(cluster, nodes, &desired, run).await;
+    let (plan, connections, reached) = make_plan(cluster, nodes, desired, run).await;
     let mut outcome = Outcome { ok: reached == nodes.len(), connections, ..Outcome::default() };
     for node in nodes.iter().filter(|node| !outcome.connections.contains_key(&node.name)) {
         outcome.applied.failed.insert(node.name.clone(), "connect".to_owned());
@@ -256,14 +256,13 @@ fn select(mut plays: Vec<DesiredPlay>, nodes: &[&Node]) -> Vec<DesiredPlay> {
 async fn make_plan(
     cluster: &Cluster,
     nodes: &[&Node],
-    desired: &[DesiredPlay],
+    mut desired: Vec<DesiredPlay>,
     run: &Run,
 ) -> (Plan, Connections, usize) {
     let mut connections = connect(cluster, nodes, run).await;
-    let facts = probe(&connections, |node| plan::questions(desired, node), run).await;
-    refuse_obstacles(desired, &facts, &mut connections, run);
+    let facts = probe(&connections, |node| plan::questions(&desired, node), run).await;
+    refuse_obstacles(&desired, &facts, &mut connections, run);
     connections.retain(|node, _| facts.contains_key(node));
-    let mut desired = desired.to_vec();
     let controllers: Vec<&str> = cluster.with_role(Role::Controller).map(|node| node.name.as_str()).collect();
     preflight::settle_founding(&controllers, &mut desired, &facts);
     let plan = plan::diff::plan(&desired, &facts);

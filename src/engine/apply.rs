@@ -369,7 +369,7 @@ impl Cell {
                         node: self.node.clone(),
                         play: self.play.clone(),
                         task: change.title.clone(),
-                        command: Some(change.shell.clone()),
+                        command: Some(change.shell.to_string()),
                         code: Some(code),
                         reason,
                         stderr: std::mem::take(&mut output),

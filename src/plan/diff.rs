@@ -1,6 +1,7 @@
 //! From what is desired and what was found to a plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use super::preview::preview;
 use super::{Change, DesiredPlay, DesiredTask, Plan, PlannedNode, PlannedPlay};
@@ -11,6 +12,7 @@ use crate::module::{Desired, Facts, State};
 /// everything on it differs.
 pub fn plan(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Plan {
     let nothing = Facts::default();
+    let mut texts = Texts::default();
     let mut plays: Vec<PlannedPlay> = Vec::with_capacity(desired.len());
     // Whether a play, or one that it comes after, changes anything anywhere.
     let mut stirred: Vec<bool> = Vec::with_capacity(desired.len());
@@ -19,12 +21,27 @@ pub fn plan(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Plan {
         let nodes: Vec<PlannedNode> = play
             .nodes
             .iter()
-            .map(|on| node(&on.node, &on.tasks, facts.get(&on.node).unwrap_or(&nothing), before))
+            .map(|on| node(&on.node, &on.tasks, facts.get(&on.node).unwrap_or(&nothing), before, &mut texts))
             .collect();
         stirred.push(before || nodes.iter().any(|node| node.changes.iter().any(|change| change.found)));
         plays.push(PlannedPlay { name: play.name.clone(), after: play.after.clone(), strategy: play.strategy, nodes });
     }
     Plan { plays }
+}
+
+/// Texts that many nodes have in common, once each: the names of a large lab are long, and the same everywhere.
+#[derive(Default)]
+struct Texts(HashSet<Arc<str>>);
+
+impl Texts {
+    fn share(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(text) {
+            return Arc::clone(known);
+        }
+        let text: Arc<str> = text.into();
+        self.0.insert(Arc::clone(&text));
+        text
+    }
 }
 
 /// Whether a task is about a unit that runs now.
@@ -34,7 +51,7 @@ fn runs(task: &DesiredTask, facts: &Facts) -> bool {
 }
 
 /// One node's part of one play. `stirred`: something that the play comes after changes.
-fn node(name: &str, tasks: &[DesiredTask], facts: &Facts, stirred: bool) -> PlannedNode {
+fn node(name: &str, tasks: &[DesiredTask], facts: &Facts, stirred: bool, texts: &mut Texts) -> PlannedNode {
     let mut changes: Vec<Change> = Vec::new();
     let mut unchanged = 0;
     for task in tasks {
@@ -57,7 +74,7 @@ fn node(name: &str, tasks: &[DesiredTask], facts: &Facts, stirred: bool) -> Plan
             why,
             found,
             actions: task.desired.actions(facts),
-            shell: task.desired.shell(),
+            shell: texts.share(&task.desired.shell()),
         });
     }
     PlannedNode { node: name.to_owned(), changes, unchanged, fresh: !tasks.iter().any(|task| runs(task, facts)) }

@@ -311,13 +311,19 @@ impl<'a> Expansion<'a> {
             }
             Module::Template(args) => {
                 let from = text(&args.from)?;
-                let rendered = self.materials.renderer.render(&from, context).map_err(|e| self.error(place, e))?;
+                let render = |context| {
+                    let rendered = self.materials.renderer.render(&from, context).map_err(|e| self.error(place, e))?;
+                    let secret = self.is_secret(&rendered);
+                    Ok((Content::inline(rendered.into_bytes()), secret))
+                };
+                let (content, secret) =
+                    if args.shared { shared.file(|| render(self.common))? } else { render(context)? };
                 Desired::File(File {
                     path: file_path(&args.to)?,
                     mode: self.mode(args.mode.as_ref(), "644", place)?,
                     owner: self.owner(args.owner.as_ref(), place)?,
-                    sensitive: args.sensitive || self.is_secret(&rendered),
-                    content: Content::inline(rendered.into_bytes()),
+                    sensitive: args.sensitive || secret,
+                    content,
                     origin: format!("templates/{from}.tera"),
                 })
             }

@@ -3,6 +3,7 @@
 //! Nodes of one role get almost the same tasks. A task that is the same on several nodes is told once, with the nodes
 //! that it is for when these are not all of the play's.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use super::{DesiredPlay, DesiredTask};
@@ -23,6 +24,7 @@ pub fn explain(plays: &[DesiredPlay], nodes: &[&str], wanted: impl Fn(&DesiredPl
 }
 
 fn explain_play(play: &DesiredPlay, plays: &[DesiredPlay], nodes: &[&str]) -> String {
+    let nodes: HashSet<&str> = nodes.iter().copied().collect();
     let hosts: Vec<&str> = play.nodes.iter().map(|on| on.node.as_str()).filter(|host| nodes.contains(host)).collect();
     if hosts.is_empty() && !play.nodes.is_empty() {
         return String::new();
@@ -37,13 +39,13 @@ fn explain_play(play: &DesiredPlay, plays: &[DesiredPlay], nodes: &[&str]) -> St
     let on = if hosts.is_empty() { "no node of this lab".to_owned() } else { hosts.join(", ") };
     let rolling = if play.strategy == Strategy::Rolling && hosts.len() > 1 { ", one after the other" } else { "" };
     let _ = writeln!(text, "- on: {on}{rolling}");
-    for told in merged(play, &hosts) {
+    for told in merged(play, &nodes) {
         let place = if told.nodes == hosts { String::new() } else { format!(" (on {})", told.nodes.join(", ")) };
         let _ = writeln!(text, "\n## {}{place}\n", told.task.title);
         if let Some(why) = &told.task.why {
             let _ = writeln!(text, "{}\n", one_line(why));
         }
-        for line in told.shell.lines() {
+        for line in told.task.desired.shell().lines() {
             text.push_str(format!("    {line}").trim_end());
             text.push('\n');
         }
@@ -54,34 +56,44 @@ fn explain_play(play: &DesiredPlay, plays: &[DesiredPlay], nodes: &[&str]) -> St
 /// A task with the nodes that it is the same on.
 struct Told<'a> {
     task: &'a DesiredTask,
-    shell: String,
     nodes: Vec<&'a str>,
 }
 
-/// The tasks of all nodes in one list, each node's in its own order.
-fn merged<'a>(play: &'a DesiredPlay, hosts: &[&str]) -> Vec<Told<'a>> {
-    let mut all: Vec<Told<'a>> = Vec::new();
-    for on in play.nodes.iter().filter(|on| hosts.contains(&on.node.as_str())) {
-        let mut place = 0;
-        for task in &on.tasks {
-            let shell = task.desired.shell();
-            let same = |told: &Told| told.task.title == task.title && told.task.why == task.why && told.shell == shell;
-            match all[place..].iter().position(same) {
-                Some(index) => {
-                    all[place + index].nodes.push(&on.node);
-                    place += index + 1;
-                }
-                None => {
-                    // Beside the same task of the other nodes, where it only differs in what it says.
-                    let like = |told: &Told| told.task.title == task.title;
-                    place = all[place..].iter().rposition(like).map_or(place, |index| place + index + 1);
-                    all.insert(place, Told { task, shell, nodes: vec![&on.node] });
-                    place += 1;
-                }
-            }
+/// Tasks with one title that differ in what they say, in the order in which they were found.
+struct Alike<'a> {
+    title: &'a str,
+    told: Vec<Told<'a>>,
+    places: HashMap<(Option<&'a str>, String), usize>,
+}
+
+impl<'a> Alike<'a> {
+    fn add(&mut self, node: &'a str, task: &'a DesiredTask) {
+        let key = (task.why.as_deref(), task.desired.shell());
+        let place = *self.places.entry(key).or_insert(self.told.len());
+        match self.told.get_mut(place) {
+            Some(told) => told.nodes.push(node),
+            None => self.told.push(Told { task, nodes: vec![node] }),
         }
     }
-    all
+}
+
+/// The tasks of all nodes in one list, each node's in its own order.
+fn merged<'a>(play: &'a DesiredPlay, hosts: &HashSet<&str>) -> Vec<Told<'a>> {
+    let mut all: Vec<Alike<'a>> = Vec::new();
+    for on in play.nodes.iter().filter(|on| hosts.contains(on.node.as_str())) {
+        let mut place = 0;
+        for task in &on.tasks {
+            match all[place..].iter().position(|alike| alike.title == task.title) {
+                Some(index) => place += index,
+                None => {
+                    all.insert(place, Alike { title: &task.title, told: Vec::new(), places: HashMap::new() });
+                }
+            }
+            all[place].add(&on.node, task);
+            place += 1;
+        }
+    }
+    all.into_iter().flat_map(|alike| alike.told).collect()
 }
 
 #[cfg(test)]

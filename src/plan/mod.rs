@@ -13,6 +13,7 @@ pub mod preflight;
 mod preview;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::event::{PlannedChange, Preview};
 use crate::module::{Actions, Desired, Question, State};
@@ -123,8 +124,8 @@ pub struct Change {
     pub preview: Preview,
     /// What to do.
     pub actions: Actions,
-    /// The same by hand.
-    pub shell: String,
+    /// The same by hand; nodes share a text that is the same on them.
+    pub shell: Arc<str>,
 }
 
 impl Plan {

@@ -240,6 +240,9 @@ pub struct TemplateArgs {
     /// Whether the content must never be shown.
     #[serde(default)]
     pub sensitive: bool,
+    /// Whether it is the same on every node, and rendered once: it knows no `node`.
+    #[serde(default)]
+    pub shared: bool,
 }
 
 /// `binary`: a program of the bundle.

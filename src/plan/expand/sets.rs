@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use super::Expansion;
 use crate::cluster::{Node, Role};
+use crate::module::file::Content;
 use crate::module::hosts::{Hosts, Name, is_mark};
 use crate::module::routes::{Route, Routes, WIDEST};
 use crate::module::set::Set;
@@ -14,11 +15,26 @@ use crate::plan::ExpandError;
 use crate::playbook::{Each, HostsArgs, RoutesArgs};
 use crate::render::Context;
 
-/// The set of one task, from the first node that needs it on.
+/// What the nodes share of one task, from the first node that needs it on.
 #[derive(Default)]
 pub(super) struct Shared {
     names: OnceCell<Set<Name>>,
     routes: OnceCell<Set<Route>>,
+    file: OnceCell<(Content, bool)>,
+}
+
+impl Shared {
+    /// A file that is the same on every node, and whether it is a secret.
+    pub(super) fn file(
+        &self,
+        render: impl FnOnce() -> Result<(Content, bool), ExpandError>,
+    ) -> Result<(Content, bool), ExpandError> {
+        if let Some(file) = self.file.get() {
+            return Ok(file.clone());
+        }
+        let file = render()?;
+        Ok(self.file.get_or_init(|| file).clone())
+    }
 }
 
 impl Expansion<'_> {
