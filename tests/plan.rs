@@ -248,6 +248,51 @@ fn the_standard_playbooks_expand_for_every_lab_settle_and_show_no_secret() {
     }
 }
 
+/// A script that a playbook or a template comes to, as the node runs it. A task's commands may call what begins every
+/// script of labctl's.
+fn scripts(desired: &Desired) -> Vec<String> {
+    match desired {
+        Desired::Command(it) => vec![it.run.clone(), it.unless.clone()],
+        Desired::Wait(it) => vec![it.until.clone()],
+        Desired::File(it) => {
+            it.content.text().filter(|text| text.starts_with("#!/bin/sh")).map(str::to_owned).into_iter().collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// A list with one node in it is a loop that runs once, and what a task is given by labctl's own scripts is not set in
+/// it.
+const NO_MISTAKES: &str = "SC2043,SC2154";
+
+#[test]
+fn the_shell_of_playbooks_and_templates_has_no_mistakes() {
+    let mut all = BTreeSet::new();
+    for cluster in [labs::sandbox(), labs::single(), labs::ha()] {
+        let workshop = Workshop::new(cluster);
+        for name in standard::names() {
+            let playbook = standard::find(name, None).expect("a playbook");
+            for on in workshop.expand(&playbook).expect("it expands").into_iter().flat_map(|play| play.nodes) {
+                all.extend(on.tasks.iter().flat_map(|task| scripts(&task.desired)));
+            }
+        }
+    }
+    assert!(all.len() > 40, "{} scripts", all.len());
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |(number, text): (usize, &String)| {
+        let path = folder.path().join(format!("{number}.sh"));
+        std::fs::write(&path, format!("{text}\n")).expect("a file");
+        path
+    };
+    let files: Vec<_> = all.iter().enumerate().map(file).collect();
+    let checked = std::process::Command::new("shellcheck")
+        .args(["-s", "sh", "-e", NO_MISTAKES])
+        .args(&files)
+        .output()
+        .expect("shellcheck runs: make prerequisites installs it");
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+}
+
 /// A node that has every file, each with something else in it that everyone may read.
 fn all_otherwise(desired: &[DesiredPlay]) -> BTreeMap<String, Facts> {
     let mut facts: BTreeMap<String, Facts> = BTreeMap::new();

@@ -108,14 +108,18 @@ fn warnings(went: &Converged) -> Vec<&str> {
 async fn a_directory_goes_only_when_nothing_of_somebodys_is_in_it() {
     let machine = machine(
         "directory /etc/kubernetes\ndirectory /etc/kubernetes/pki\nfile /etc/kubernetes/pki/ca.crt\n\
-         directory /var/lib/etcd\ndirectory /var/lib/theirs\ndirectory /opt/cni\ndirectory /opt/cni/bin",
+         directory /var/lib/etcd\ndirectory /var/lib/theirs\ndirectory /opt/cni\ndirectory /opt/cni/bin\n\
+         empty /srv/full\nempty /srv/empty\nempty /srv/ours\ncontents /srv/ours",
     );
+    machine.sh("mkdir -p /srv/full /srv/empty /srv/ours; touch /srv/full/theirs /srv/ours/it");
     machine.sh("mkdir -p /etc/kubernetes/pki /var/lib/etcd/member /var/lib/theirs/deep /opt/cni/bin");
     machine.sh(
         "echo ours > /etc/kubernetes/pki/ca.crt; echo it > /var/lib/theirs/deep/file; echo it > /opt/cni/bin/theirs",
     );
     let went = machine.settles(&down()).await;
+    assert_eq!(machine.sh("ls /srv/ours; ls /srv/full"), "theirs");
     let named = [
+        "/srv/full was empty and is not: what is in it was not put there by labctl: theirs",
         "/opt/cni/bin stays: what is in it was not put there by labctl: theirs",
         "/opt/cni stays: what is in it was not put there by labctl: bin",
         "/var/lib/theirs stays: what is in it was not put there by labctl: deep",

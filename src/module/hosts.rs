@@ -63,10 +63,10 @@ impl State for Hosts {
     fn diff(&self, facts: &Facts) -> Option<String> {
         let text = facts.texts.get(HOSTS).map(String::as_str).unwrap_or_default();
         let mut found = self.found(text);
-        let mut wanted: Vec<String> = self.names.iter().map(ToString::to_string).collect();
-        if found.is_empty() && !wanted.is_empty() {
+        if found.is_empty() && self.names.iter().next().is_some() {
             return Some("missing".to_owned());
         }
+        let mut wanted: Vec<String> = self.names.iter().map(ToString::to_string).collect();
         found.sort_unstable();
         wanted.sort_unstable();
         let missing = wanted.iter().find(|line| found.binary_search(&line.as_str()).is_err());
@@ -91,13 +91,15 @@ impl State for Hosts {
         }
     }
 
+    // The same on every node that has the same names, and made of the text that they share.
     fn shell(&self) -> String {
-        let ending = self.ending();
-        let mut text = format!("sed -i '/{ending}$/d' {HOSTS}\ncat >> {HOSTS} <<'EOF'\n");
-        for name in self.names.iter() {
-            text.push_str(&format!("{name}{ending}\n"));
-        }
-        text + "EOF"
+        let (mark, text) = (&self.mark, self.names.text());
+        let own = match self.names.own() {
+            own if own.is_empty() => own,
+            own => format!("grep -vxF {} | ", quote(&own)),
+        };
+        let text = String::from_utf8_lossy(&text);
+        format!("sed -i '/ # {mark}$/d' {HOSTS}\n{own}sed 's/$/ # {mark}/' >> {HOSTS} <<'EOF'\n{text}EOF")
     }
 
     fn title(&self) -> String {

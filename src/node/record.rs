@@ -32,6 +32,7 @@ pub const KINDS: &[Kind] = &[
     kind("directory", "PATH", "a directory of ours; it goes when it is empty", "undo_directory"),
     kind("tree", "PATH", "a directory that a program of ours owns, with all in it", "undo_tree"),
     kind("contents", "PATH", "a directory that was empty before our program", "undo_contents"),
+    kind("empty", "PATH", "a directory that was there and empty", "undo_empty"),
     kind("attributes", "PATH MODE OWNER", "how a directory was before", "undo_attributes"),
     kind("hosts", "MARK", "lines of /etc/hosts that end with this mark", "undo_hosts"),
     kind("hosts_entry", "NAME", "a name in /etc/hosts, in older records", "undo_hosts_entry"),

@@ -59,7 +59,7 @@ leaves() { # path...
           # Made by another task of ours, or somebody's that is still empty.
           if recorded "directory $path"; then made "tree $path"; continue; fi
           occupied "$path"
-          [ -n "$(ls -A -- "$path")" ] || made "contents $path"
+          if recorded "empty $path"; then made "contents $path"; fi
         elif [ ! -e "$path" ] && [ ! -L "$path" ]; then
           above "${path%/*}"
           made "tree $path"
@@ -74,7 +74,11 @@ above() { # a folder that a program will make, with those above it that are miss
   made "directory $1"
 }
 occupied() { # a directory of somebody's that we work in: its attributes come back
-  if recorded "directory $1"; then return; fi
+  if recorded "directory $1" "empty $1"; then return; fi
+  case $begun in *"${newline}attributes $1 "*) return ;; esac
+  if grep -qF -- "attributes $1 " "$record" 2>/dev/null; then return; fi
+  # What is in it later may be ours, and whoever was there first had nothing in it.
+  [ -n "$(ls -A -- "$1")" ] || made "empty $1"
   found "attributes $1" "$(stat -L -c '%a %U:%G' -- "$1")"
 }
 claim() { # a file that is about to be written: ours, or somebody's whose copy is kept

@@ -19,7 +19,7 @@ undo() { # directories that programs of the lab call their own, whatever the rec
     case $kind in
       '' | unit | package | chains | rules | surveyed) ;;
       file | replaced | kept | lines) one "$kind" 1 ;;
-      directory | tree | contents | attributes) one "$kind" 2 ;;
+      directory | tree | contents | empty | attributes) one "$kind" 2 ;;
       hosts | hosts_entry | route | link | module)
         if [ -n "$rest" ]; then "undo_$kind" "$rest"; else refuse; fi
         ;;
@@ -153,11 +153,16 @@ undo_tables() {
       nft delete chain "$family" "$table" "$chain" ||
         stays "the chain $chain of the table $family $table"
     fi
-    if ! grep -qx "rules $family $table" "$record" &&
-      ! nft list table "$family" "$table" | grep -q chain; then
-      nft delete table "$family" "$table" || stays "the table $family $table"
-    fi
   done < "$here/chains"
+  for family in ip ip6; do
+    for table in filter nat mangle raw; do
+      if ! grep -qx "rules $family $table" "$record" &&
+        nft list table "$family" "$table" > "$here/table" 2>/dev/null &&
+        ! grep -q chain "$here/table"; then
+        nft delete table "$family" "$table" || stays "the table $family $table"
+      fi
+    done
+  done
 }
 empty_chain() { # that accepts what it is given
   nft list chain "$family" "$table" "$chain" > "$here/chain"
@@ -205,6 +210,11 @@ undo_directory() { # path
   case $1 in /etc/systemd/*) return ;; esac
   left=$(find "$1" -mindepth 1 -maxdepth 1 -printf '%f ' | head -c 200)
   remark "$1 stays: what is in it was not put there by labctl: ${left% }"
+}
+undo_empty() { # path
+  if [ ! -d "$1" ] || [ -z "$(ls -A -- "$1")" ]; then return; fi
+  left=$(find "$1" -mindepth 1 -maxdepth 1 -printf '%f ' | head -c 200)
+  remark "$1 was empty and is not: what is in it was not put there by labctl: ${left% }"
 }
 undo_tree() { # path
   while grep -qF " $1 " /proc/self/mounts; do umount -l "$1" || break; done
