@@ -261,9 +261,9 @@ fn scripts(desired: &Desired) -> Vec<String> {
     }
 }
 
-/// A list with one node in it is a loop that runs once, and what a task is given by labctl's own scripts is not set in
-/// it.
-const NO_MISTAKES: &str = "SC2043,SC2154";
+/// In a lab with one controller a loop over its peers runs once, and where a condition of the template comes to `exit`,
+/// what is behind it is not reached. Programs of awk and sh are quoted. What labctl's own scripts give to a task is not set in it.
+const NO_MISTAKES: &str = "SC2016,SC2043,SC2154,SC2317";
 
 #[test]
 fn the_shell_of_playbooks_and_templates_has_no_mistakes() {
