@@ -19,7 +19,12 @@ const ROOMS: &[Room] = &[
     room("lab", &[], "it knows paths and permissions; what is written there is its callers' business"),
     room("event", &[], "it is the contract between a run and its report, and neither may be seen from it"),
     room("node", &[], "it is text that runs on nodes, and the grammar of the record there; it knows nothing of tasks"),
-    room("module", &["node"], "it is the vocabulary of desired states, which knows neither labs nor playbooks"),
+    room(
+        "module",
+        &["event", "node"],
+        "it is the vocabulary of desired states, which knows neither labs nor playbooks; what kind of change it takes is \
+         a word of the events",
+    ),
     room("cluster", &["inventory", "lab"], "everything is worked out from the inventory, once, and from nothing else"),
     room(
         "pki",

@@ -1,6 +1,6 @@
 //! `command`: a command, with a check that says when it is not needed.
 
-use super::{Actions, Facts, Question, State, quote};
+use super::{Actions, Difference, Facts, Question, State, quote};
 
 /// A shell command that is run unless its check passes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,8 +16,8 @@ impl State for Command {
         vec![Question::Check(self.unless.clone())]
     }
 
-    fn diff(&self, facts: &Facts) -> Option<String> {
-        (facts.checks.get(&self.unless) != Some(&true)).then(|| "its check does not pass".to_owned())
+    fn diff(&self, facts: &Facts) -> Option<Difference> {
+        (facts.checks.get(&self.unless) != Some(&true)).then(|| Difference::run("its check does not pass"))
     }
 
     fn actions(&self, _: &Facts) -> Actions {

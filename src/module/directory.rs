@@ -1,6 +1,6 @@
 //! `directory`: a folder with mode and owner.
 
-use super::{Actions, Facts, Question, State, probe::PathFact, quote};
+use super::{Actions, Difference, Facts, Question, State, probe::PathFact, quote};
 
 /// A folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,10 +25,10 @@ impl State for Directory {
         vec![Question::Path(self.inside())]
     }
 
-    fn diff(&self, facts: &Facts) -> Option<String> {
-        let Some(found) = facts.paths.get(&self.inside()) else { return Some("missing".to_owned()) };
+    fn diff(&self, facts: &Facts) -> Option<Difference> {
+        let Some(found) = facts.paths.get(&self.inside()) else { return Some(Difference::missing()) };
         if found.kind != "directory" {
-            return Some(format!("is a {}, not a directory", found.kind));
+            return Some(Difference::alter(format!("is a {}, not a directory", found.kind)));
         }
         attributes_differ(found, &self.mode, &self.owner)
     }
@@ -58,12 +58,12 @@ impl State for Directory {
 }
 
 /// How mode or owner of something that exists differ from what is desired.
-pub(super) fn attributes_differ(found: &PathFact, mode: &str, owner: &str) -> Option<String> {
+pub(super) fn attributes_differ(found: &PathFact, mode: &str, owner: &str) -> Option<Difference> {
     if found.mode != mode {
-        return Some(format!("mode {} should be {mode}", found.mode));
+        return Some(Difference::alter(format!("mode {} should be {mode}", found.mode)));
     }
     if found.owner != owner {
-        return Some(format!("owner {} should be {owner}", found.owner));
+        return Some(Difference::alter(format!("owner {} should be {owner}", found.owner)));
     }
     None
 }

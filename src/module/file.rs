@@ -7,7 +7,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Actions, Facts, Question, STATE_FOLDER, State, directory::attributes_differ, probe::PathFact, quote};
+use super::{
+    Actions, Difference, Facts, Question, STATE_FOLDER, State, directory::attributes_differ, probe::PathFact, quote,
+};
 
 /// A file on a node.
 #[derive(Debug, Clone, PartialEq)]
@@ -133,16 +135,16 @@ impl State for File {
         questions
     }
 
-    fn diff(&self, facts: &Facts) -> Option<String> {
-        let Some(found) = facts.paths.get(&self.path) else { return Some("missing".to_owned()) };
+    fn diff(&self, facts: &Facts) -> Option<Difference> {
+        let Some(found) = facts.paths.get(&self.path) else { return Some(Difference::missing()) };
         if !found.kind.starts_with("regular") {
-            return Some(format!("is a {}, not a file", found.kind));
+            return Some(Difference::alter(format!("is a {}, not a file", found.kind)));
         }
         if self.content.sha256().is_empty() {
-            return Some("can only be compared once the bundle is here".to_owned());
+            return Some(Difference::alter("can only be compared once the bundle is here"));
         }
         if found.sha256.as_deref() != Some(self.content.sha256()) {
-            return Some("content differs".to_owned());
+            return Some(Difference::alter("content differs"));
         }
         attributes_differ(found, &self.mode, &self.owner)
     }

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
-use super::{Actions, Facts, Question, State, quote, set::Set};
+use super::{Actions, Difference, Facts, Question, State, quote, set::Set};
 
 const HOSTS: &str = "/etc/hosts";
 
@@ -60,25 +60,25 @@ impl State for Hosts {
         vec![Question::Text(HOSTS.to_owned())]
     }
 
-    fn diff(&self, facts: &Facts) -> Option<String> {
+    fn diff(&self, facts: &Facts) -> Option<Difference> {
         let text = facts.texts.get(HOSTS).map(String::as_str).unwrap_or_default();
         let mut found = self.found(text);
         if found.is_empty() && self.names.iter().next().is_some() {
-            return Some("missing".to_owned());
+            return Some(Difference::missing());
         }
         let mut wanted: Vec<String> = self.names.iter().map(ToString::to_string).collect();
         found.sort_unstable();
         wanted.sort_unstable();
         let missing = wanted.iter().find(|line| found.binary_search(&line.as_str()).is_err());
         if let Some(line) = missing {
-            return Some(format!("`{line}` is missing"));
+            return Some(Difference::alter(format!("`{line}` is missing")));
         }
         let left = |line: &&&str| wanted.binary_search_by(|it| it.as_str().cmp(line)).is_err();
         if let Some(line) = found.iter().find(left) {
-            return Some(format!("`{line}` is left over"));
+            return Some(Difference::alter(format!("`{line}` is left over")));
         }
         let twice = found.windows(2).find(|pair| pair[0] == pair[1]);
-        twice.map(|pair| format!("`{}` is there more than once", pair[0]))
+        twice.map(|pair| Difference::alter(format!("`{}` is there more than once", pair[0])))
     }
 
     fn actions(&self, _: &Facts) -> Actions {

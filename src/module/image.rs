@@ -1,6 +1,8 @@
 //! `image`: a container image of the bundle, imported into containerd's `k8s.io` namespace, where the kubelet looks.
 
-use super::{Actions, Facts, Question, STATE_FOLDER, State, file::Blob, quote};
+use crate::event::ChangeKind;
+
+use super::{Actions, Difference, Facts, Question, STATE_FOLDER, State, file::Blob, quote};
 
 /// A container image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,13 +30,13 @@ impl State for Image {
         vec![Question::Images, Question::Text(self.record()), self.archive.question()]
     }
 
-    fn diff(&self, facts: &Facts) -> Option<String> {
+    fn diff(&self, facts: &Facts) -> Option<Difference> {
         if !facts.images.contains(&self.reference) {
-            return Some("not imported".to_owned());
+            return Some(Difference::new(ChangeKind::Make, "not imported"));
         }
         match facts.texts.get(&self.record()) {
             Some(sha256) if sha256.trim_end() == self.archive.sha256 => None,
-            _ => Some("imported from another archive".to_owned()),
+            _ => Some(Difference::alter("imported from another archive")),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! What counts is what the module provides: a kernel may have it built in, and then there is nothing to load.
 
-use super::{Actions, Facts, Question, State, quote};
+use super::{Actions, Difference, Facts, Question, State, quote};
 
 /// A kernel module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +35,9 @@ impl State for KernelModule {
         vec![Question::Check(self.check())]
     }
 
-    fn diff(&self, facts: &Facts) -> Option<String> {
-        (facts.checks.get(&self.check()) != Some(&true)).then(|| "not loaded, or a reboot would lose it".to_owned())
+    fn diff(&self, facts: &Facts) -> Option<Difference> {
+        (facts.checks.get(&self.check()) != Some(&true))
+            .then(|| Difference::alter("not loaded, or a reboot would lose it"))
     }
 
     fn actions(&self, _: &Facts) -> Actions {

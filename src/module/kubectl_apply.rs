@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Actions, Facts, Question, State, file::Content, probe::PathFact, quote};
+use super::{Actions, Difference, Facts, Question, State, file::Content, probe::PathFact, quote};
 
 /// Objects in the cluster.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,15 +42,15 @@ impl State for KubectlApply {
         vec![Question::File { path, sha256, text: true }, Question::Check(self.check())]
     }
 
-    fn diff(&self, facts: &Facts) -> Option<String> {
+    fn diff(&self, facts: &Facts) -> Option<Difference> {
         match facts.paths.get(&self.path()) {
-            None => return Some("not applied yet".to_owned()),
+            None => return Some(Difference::run("not applied yet")),
             Some(found) if found.sha256.as_deref() != Some(self.manifest.sha256()) => {
-                return Some("the manifest changed".to_owned());
+                return Some(Difference::run("the manifest changed"));
             }
             Some(_) => {}
         }
-        (facts.checks.get(&self.check()) != Some(&true)).then(|| "objects are missing in the cluster".to_owned())
+        (facts.checks.get(&self.check()) != Some(&true)).then(|| Difference::run("objects are missing in the cluster"))
     }
 
     fn actions(&self, _: &Facts) -> Actions {

@@ -4,11 +4,12 @@
 //! strings rendered, all content known. Every desired state has four faces, all of them pure:
 //!
 //! - **probe**: the [`Question`]s whose answers tell whether the node is already as desired;
-//! - **diff**: how the answers (the [`Facts`]) differ from what is desired, as a sentence, or not at all;
+//! - **diff**: the [`Difference`] between the answers (the [`Facts`]) and what is desired, if there is one;
 //! - **actions**: the shell text that makes it so, with the files that it needs;
 //! - **shell**: what a person would have typed.
 
 pub mod command;
+mod difference;
 pub mod directory;
 pub mod file;
 pub mod hosts;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::quote::quote;
+pub use difference::Difference;
 pub use probe::{Facts, Question};
 
 /// Where labctl keeps its own things on a node.
@@ -113,7 +115,7 @@ pub trait State {
     fn probe(&self) -> Vec<Question>;
 
     /// Why the node is not as desired; `None` when it is. A question without an answer counts as "not as desired".
-    fn diff(&self, facts: &Facts) -> Option<String>;
+    fn diff(&self, facts: &Facts) -> Option<Difference>;
 
     /// What to do about it.
     fn actions(&self, facts: &Facts) -> Actions;
@@ -159,7 +161,7 @@ impl State for Desired {
     fn probe(&self) -> Vec<Question> {
         self.state().probe()
     }
-    fn diff(&self, facts: &Facts) -> Option<String> {
+    fn diff(&self, facts: &Facts) -> Option<Difference> {
         self.state().diff(facts)
     }
     fn actions(&self, facts: &Facts) -> Actions {

@@ -1,6 +1,8 @@
 //! `package`: packages of the distribution, installed with apt where they are missing.
 
-use super::{Actions, Facts, Question, State, quote};
+use crate::event::ChangeKind;
+
+use super::{Actions, Difference, Facts, Question, State, quote};
 use std::time::Duration;
 
 /// Packages that a node must have.
@@ -39,9 +41,9 @@ impl State for Package {
         self.names.iter().map(|wanted| Question::Check(wanted.check())).collect()
     }
 
-    fn diff(&self, facts: &Facts) -> Option<String> {
+    fn diff(&self, facts: &Facts) -> Option<Difference> {
         let missing: Vec<&str> = self.missing(facts).collect();
-        (!missing.is_empty()).then(|| format!("missing: {}", missing.join(", ")))
+        (!missing.is_empty()).then(|| Difference::new(ChangeKind::Make, format!("missing: {}", missing.join(", "))))
     }
 
     fn actions(&self, facts: &Facts) -> Actions {

@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use super::{Actions, Facts, Question, State, set::Set};
+use super::{Actions, Difference, Facts, Question, State, set::Set};
 
 /// The widest network whose routes can be taken for ours: anything wider holds the Internet's.
 pub const WIDEST: u8 = 8;
@@ -71,14 +71,14 @@ impl State for Routes {
         vec![Question::Routes]
     }
 
-    fn diff(&self, facts: &Facts) -> Option<String> {
+    fn diff(&self, facts: &Facts) -> Option<Difference> {
         let mut ours = 0;
         for route in self.routes.iter() {
             let Some(found) = facts.routes.get(&route.destination()) else {
-                return Some(format!("{} is missing", route.destination()));
+                return Some(Difference::alter(format!("{} is missing", route.destination())));
             };
             if after(found, "via").and_then(|via| via.parse().ok()) != Some(route.via) {
-                return Some(format!("is `{found}`"));
+                return Some(Difference::alter(format!("is `{found}`")));
             }
             ours += usize::from(self.owns(&route.destination(), found));
         }
@@ -88,7 +88,7 @@ impl State for Routes {
         }
         let wanted: std::collections::BTreeSet<_> = self.routes.iter().map(Route::destination).collect();
         let left = facts.routes.iter().filter(owned).find(|(to, _)| !wanted.contains(*to));
-        left.map(|(_, route)| format!("`{route}` is left over"))
+        left.map(|(_, route)| Difference::alter(format!("`{route}` is left over")))
     }
 
     fn actions(&self, _: &Facts) -> Actions {

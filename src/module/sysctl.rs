@@ -1,6 +1,6 @@
 //! `sysctl`: a kernel setting, now and after a reboot.
 
-use super::{Actions, Facts, Question, State, quote};
+use super::{Actions, Difference, Facts, Question, State, quote};
 
 /// A kernel setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,15 +31,17 @@ impl State for Sysctl {
         vec![Question::Text(self.live()), Question::Text(self.persistent())]
     }
 
-    fn diff(&self, facts: &Facts) -> Option<String> {
-        let Some(live) = facts.texts.get(&self.live()) else { return Some("not known to the kernel yet".to_owned()) };
+    fn diff(&self, facts: &Facts) -> Option<Difference> {
+        let Some(live) = facts.texts.get(&self.live()) else {
+            return Some(Difference::alter("not known to the kernel yet"));
+        };
         // The kernel puts tabs between the numbers of a range, people put spaces.
         if !live.split_whitespace().eq(self.value.split_whitespace()) {
-            return Some(format!("{} should be {}", live.trim_end(), self.value));
+            return Some(Difference::alter(format!("{} should be {}", live.trim_end(), self.value)));
         }
         match facts.texts.get(&self.persistent()) {
             Some(text) if text.trim_end() == self.line() => None,
-            _ => Some("a reboot would lose it".to_owned()),
+            _ => Some(Difference::alter("a reboot would lose it")),
         }
     }
 

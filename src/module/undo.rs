@@ -1,6 +1,6 @@
 //! `undo`: everything that the node record lists is undone, the newest first, and labctl's own things go.
 
-use super::{Actions, Facts, Question, STATE_FOLDER, State, quote};
+use super::{Actions, Difference, Facts, Question, STATE_FOLDER, State, quote};
 use crate::node;
 
 /// The end of a lab on a node.
@@ -20,8 +20,8 @@ impl State for Undo {
         vec![Question::Check(check())]
     }
 
-    fn diff(&self, facts: &Facts) -> Option<String> {
-        (facts.checks.get(&check()) != Some(&true)).then(|| "the record lists what labctl did".to_owned())
+    fn diff(&self, facts: &Facts) -> Option<Difference> {
+        (facts.checks.get(&check()) != Some(&true)).then(|| Difference::run("the record lists what labctl did"))
     }
 
     fn actions(&self, _: &Facts) -> Actions {

@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Actions, Facts, Question, State, probe::UnitFact, probe::unit_record, quote};
+use crate::event::ChangeKind;
+
+use super::{Actions, Difference, Facts, Question, State, probe::UnitFact, probe::unit_record, quote};
 
 /// A systemd unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,20 +68,21 @@ impl Unit {
     }
 
     /// Why the running unit must take up something new, if it must.
-    fn outdated(&self, facts: &Facts) -> Option<String> {
-        let verb = match self.on_change {
-            OnChange::Restart => "restart",
-            OnChange::Reload => "reload",
+    fn outdated(&self, facts: &Facts) -> Option<Difference> {
+        let (kind, verb) = match self.on_change {
+            OnChange::Restart => (ChangeKind::Restart, "restart"),
+            OnChange::Reload => (ChangeKind::Reload, "reload"),
         };
+        let because = |why: String| Some(Difference::new(kind, format!("{verb}: {why}")));
         let desired = self.fingerprint();
         let Some(noted) = facts.texts.get(&unit_record(&self.name)) else {
-            return Some(format!("{verb}: it was not started by labctl"));
+            return because("it was not started by labctl".to_owned());
         };
         if *noted == desired {
             return None;
         }
         if noted.trim_end() == DID_NOT_STAY {
-            return Some(format!("{verb}: it {DID_NOT_STAY} when it was last started"));
+            return because(format!("it {DID_NOT_STAY} when it was last started"));
         }
         let changed: Vec<&str> = self
             .uses
@@ -87,10 +90,10 @@ impl Unit {
             .filter(|used| !noted.contains(&format!("{}  {}\n", used.sha256, used.path)))
             .map(|used| used.path.as_str())
             .collect();
-        Some(match changed.as_slice() {
-            [] => format!("{verb}: something that it used is gone"),
-            [one] => format!("{verb}: {one} changed"),
-            [one, rest @ ..] => format!("{verb}: {one} and {} more changed", rest.len()),
+        because(match changed.as_slice() {
+            [] => "something that it used is gone".to_owned(),
+            [one] => format!("{one} changed"),
+            [one, rest @ ..] => format!("{one} and {} more changed", rest.len()),
         })
     }
 
@@ -131,17 +134,19 @@ impl State for Unit {
         vec![Question::Unit(self.name.clone()), Question::Text(unit_record(&self.name))]
     }
 
-    fn diff(&self, facts: &Facts) -> Option<String> {
+    fn diff(&self, facts: &Facts) -> Option<Difference> {
         let missing = UnitFact::default();
         let found = facts.units.get(&self.name).unwrap_or(&missing);
         let runs = found.active == "active";
+        let start = |why| Some(Difference::new(ChangeKind::Start, why));
         match (self.started, runs) {
-            (true, false) if found.active.is_empty() => return Some("start".to_owned()),
+            (true, false) if found.active.is_empty() => return start("start".to_owned()),
             (true, false) if found.sub.starts_with("auto-restart") => {
-                return Some(format!("start: it ends again and again, {} so far", times(found.restarts + 1)));
+                let ends = times(found.restarts + 1);
+                return start(format!("start: it ends again and again, {ends} so far"));
             }
-            (true, false) => return Some(format!("start: it is {}", found.active)),
-            (false, true) => return Some("stop".to_owned()),
+            (true, false) => return start(format!("start: it is {}", found.active)),
+            (false, true) => return Some(Difference::new(ChangeKind::Stop, "stop")),
             _ => {}
         }
         if self.started
@@ -151,16 +156,17 @@ impl State for Unit {
         }
         if self.started && flaps(found) {
             let lasted = found.lasted.unwrap_or_default();
-            return Some(format!("it ended {}, the last time {lasted} s ago", times(found.restarts)));
+            let why = format!("it ended {}, the last time {lasted} s ago", times(found.restarts));
+            return Some(Difference::alter(why));
         }
         match (self.enabled, found.file.as_str()) {
             // What has no [Install] section is started by others, and cannot be enabled.
             (true, "enabled" | "static" | "generated" | "alias" | "indirect") => {}
-            (true, _) => return Some("enable".to_owned()),
-            (false, "enabled") => return Some("disable".to_owned()),
+            (true, _) => return Some(Difference::alter("enable")),
+            (false, "enabled") => return Some(Difference::alter("disable")),
             (false, _) => {}
         }
-        found.stale.then(|| "systemd has not read its unit file again".to_owned())
+        found.stale.then(|| Difference::alter("systemd has not read its unit file again"))
     }
 
     fn actions(&self, facts: &Facts) -> Actions {

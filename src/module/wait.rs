@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Actions, Facts, Question, State, quote};
+use crate::event::ChangeKind;
+
+use super::{Actions, Difference, Facts, Question, State, quote};
 
 /// A condition to wait for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +24,8 @@ impl State for Wait {
         vec![Question::Check(self.until.clone())]
     }
 
-    fn diff(&self, facts: &Facts) -> Option<String> {
-        (facts.checks.get(&self.until) != Some(&true)).then(|| "not yet so".to_owned())
+    fn diff(&self, facts: &Facts) -> Option<Difference> {
+        (facts.checks.get(&self.until) != Some(&true)).then(|| Difference::new(ChangeKind::Wait, "not yet so"))
     }
 
     fn actions(&self, _: &Facts) -> Actions {

@@ -3,7 +3,7 @@
 SYSTEMCTL_SKIP_SYSV=1
 export SYSTEMCTL_SKIP_SYSV
 
-stays() { printf '%s\n' "$*" >> "$here/stays"; }
+remains() { printf '%s\n' "$*" >> "$here/stays"; }
 # Not ours and in nobody's way: named, and no reason to fail.
 remark() { printf '%s\n' "$*" >> "$here/remarks"; }
 listed() { sed -n "s/^$1 //p" "$record"; }
@@ -32,7 +32,7 @@ undo() { # directories that programs of the lab call their own, whatever the rec
   undo_fstab
   undo_packages
   systemctl daemon-reload ||
-    stays "systemd still has the units that are gone: systemctl daemon-reload"
+    remains "systemd still has the units that are gone: systemctl daemon-reload"
   restart_units
   if [ -s "$here/stays" ]; then
     echo "This could not be removed or put back:"
@@ -75,7 +75,7 @@ undo_units() {
     fi
     case $(systemctl is-active "$unit") in
       active | activating | deactivating | reloading)
-        stays "unit $unit: it does not end: systemctl status $unit"
+        remains "unit $unit: it does not end: systemctl status $unit"
         ;;
     esac
     systemctl disable --quiet "$unit" 2>/dev/null
@@ -90,10 +90,10 @@ restart_units() {
   listed unit | while read -r unit enabled active; do
     systemctl cat "$unit" >/dev/null 2>&1 || continue
     if [ "$enabled" = enabled ]; then
-      systemctl enable --quiet "$unit" || stays "$unit is not enabled again"
+      systemctl enable --quiet "$unit" || remains "$unit is not enabled again"
     fi
     if [ "$active" = active ]; then
-      systemctl start "$unit" || stays "$unit does not start again: journalctl -u $unit"
+      systemctl start "$unit" || remains "$unit does not start again: journalctl -u $unit"
     fi
   done
 }
@@ -130,14 +130,14 @@ undo_chains() { # family, names of our chains as a pattern
     }
     END {flush_table()}
   ' > "$here/rules"
-  [ ! -s "$here/rules" ] || "$1-restore" --noflush -w 10 < "$here/rules" || stays "rules of $1"
+  [ ! -s "$here/rules" ] || "$1-restore" --noflush -w 10 < "$here/rules" || remains "rules of $1"
 }
 # Tables and chains that iptables or kube-proxy made on the way; empty, they are as good as not there.
 undo_tables() {
   for table in 'ip kube-proxy' 'ip6 kube-proxy'; do
     # shellcheck disable=SC2086 # a family and a name
     if nft list table $table >/dev/null 2>&1 && ! grep -qx "rules $table" "$record"; then
-      nft delete table $table || stays "the table $table"
+      nft delete table $table || remains "the table $table"
     fi
   done
   nft list chains | awk '
@@ -151,7 +151,7 @@ undo_tables() {
     esac
     if ! grep -qx "rules $family $table $chain" "$record" && empty_chain; then
       nft delete chain "$family" "$table" "$chain" ||
-        stays "the chain $chain of the table $family $table"
+        remains "the chain $chain of the table $family $table"
     fi
   done < "$here/chains"
   for family in ip ip6; do
@@ -159,7 +159,7 @@ undo_tables() {
       if ! grep -qx "rules $family $table" "$record" &&
         nft list table "$family" "$table" > "$here/table" 2>/dev/null &&
         ! grep -q chain "$here/table"; then
-        nft delete table "$family" "$table" || stays "the table $family $table"
+        nft delete table "$family" "$table" || remains "the table $family $table"
       fi
     done
   done
@@ -171,24 +171,24 @@ empty_chain() { # that accepts what it is given
 }
 
 undo_file() { # path
-  rm -f -- "$1" "${1%/*}/.${1##*/}.labctl-"* 2>/dev/null || stays "$1"
+  rm -f -- "$1" "${1%/*}/.${1##*/}.labctl-"* 2>/dev/null || remains "$1"
 }
 undo_replaced() { # path
   rm -f -- "${1%/*}/.${1##*/}.labctl-"*
   cp -a --remove-destination -- "$state/originals$1" "$1" ||
-    stays "$1: what was there before lies in $state/originals$1"
+    remains "$1: what was there before lies in $state/originals$1"
 }
 # Only for what may have happened to it on the way: the lines of ours are gone by now.
 undo_kept() { # path
   if [ -s "$1" ] || [ ! -s "$state/originals$1" ]; then return; fi
-  cp -a -- "$state/originals$1" "$1" || stays "$1: what was there before lies in $state/originals$1"
+  cp -a -- "$state/originals$1" "$1" || remains "$1: what was there before lies in $state/originals$1"
 }
 undo_lines() { # path
-  [ -s "$1" ] || rm -f -- "$1" || stays "$1"
+  [ -s "$1" ] || rm -f -- "$1" || remains "$1"
 }
 undo_unended() { # path, its last line
   if [ "$(tail -n 1 "${1%% *}")" = "${1#* }" ]; then
-    truncate -s -1 "${1%% *}" || stays "${1%% *}"
+    truncate -s -1 "${1%% *}" || remains "${1%% *}"
   fi
 }
 
@@ -197,10 +197,10 @@ mounted() { awk -v below="$1/" 'index($2, below) == 1 {print $2}' /proc/self/mou
 clear() { # directory, more of find's words
   mounted "$1" | while read -r point; do umount -l "$(printf %b "$point")"; done
   if [ -n "$(mounted "$1")" ]; then
-    stays "$1: $(mounted "$1" | head -n 1) is mounted there"
+    remains "$1: $(mounted "$1" | head -n 1) is mounted there"
     return
   fi
-  find "$@" -exec rm -rf --one-file-system -- {} + || stays "$1"
+  find "$@" -exec rm -rf --one-file-system -- {} + || remains "$1"
 }
 # What labctl and the lab's programs put there is gone by now, by name. What is left is somebody else's.
 undo_directory() { # path
@@ -229,7 +229,7 @@ undo_attributes() { # path, mode, owner
   mode=${mode##* }
   [ -d "$path" ] || return 0
   if ! chown "$owner" "$path" || ! chmod "00$mode" "$path"; then
-    stays "mode and owner of $path: $mode $owner"
+    remains "mode and owner of $path: $mode $owner"
   fi
 }
 
@@ -240,20 +240,20 @@ without() { # ending
   awk -v end="$1" 'substr($0, length($0) - length(end) + 1) != end' "$hosts" > "$here/hosts" || return 1
   cmp -s "$here/hosts" "$hosts" || replace "$here/hosts" "$hosts"
 }
-undo_hosts() { without " # $1" || stays "names marked $1 in /etc/hosts"; } # mark
+undo_hosts() { without " # $1" || remains "names marked $1 in /etc/hosts"; } # mark
 # One name, as labs of older versions have them.
-undo_hosts_entry() { without " $1 # labctl" || stays "$1 in /etc/hosts"; } # name
+undo_hosts_entry() { without " $1 # labctl" || remains "$1 in /etc/hosts"; } # name
 
 undo_route() { # destination; with more of it when there was another one than ours
   if [ "$1" != "${1#* }" ]; then
     # shellcheck disable=SC2086 # words of a route
-    ip route replace $1 || stays "the route $1"
+    ip route replace $1 || remains "the route $1"
   elif ip route show exact "$1" | grep -q .; then
-    ip route del "$1" || stays "the route to $1"
+    ip route del "$1" || remains "the route to $1"
   fi
 }
 undo_link() { # name
-  ! ip link show "$1" >/dev/null 2>&1 || ip link del "$1" || stays "the link $1"
+  ! ip link show "$1" >/dev/null 2>&1 || ip link del "$1" || remains "the link $1"
 }
 undo_sysctl() { # key, value
   set_back "${1%% *}" "/proc/sys/$(printf %s "${1%% *}" | tr . /)" "${1#* }"
@@ -268,7 +268,7 @@ undo_setting() { # path, value
 # A setting that went with its module, and one that the kernel keeps for itself, are as they were.
 set_back() { # name, path, value
   [ -w "$2" ] && [ "$(cat "$2")" != "$3" ] || return 0
-  printf '%s\n' "$3" > "$2" || stays "$1: it was $3 and is $(cat "$2")"
+  printf '%s\n' "$3" > "$2" || remains "$1: it was $3 and is $(cat "$2")"
 }
 # One that somebody else uses by now has to stay.
 undo_module() { modprobe -q -r "$1"; } # name
@@ -278,7 +278,7 @@ undo_swap() { # device, priority
   case ${1##* } in -*) priority= ;; *) priority="-p ${1##* }" ;; esac
   # shellcheck disable=SC2086 # an option and its value, or nothing
   swapon --noheadings --show=NAME | grep -qxF "$device" || swapon $priority "$device" ||
-    stays "swap on $device"
+    remains "swap on $device"
 }
 
 undo_fstab() {
@@ -299,10 +299,10 @@ undo_packages() {
     grep -vxF "$packages")
   if [ -n "$others" ]; then
     # shellcheck disable=SC2086 # one word per package
-    stays packages $packages because these need them: $others
+    remains packages $packages because these need them: $others
     return
   fi
   # shellcheck disable=SC2086 # one word per package
   DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=120 purge $packages ||
-    stays packages $packages
+    remains packages $packages
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::preview::preview;
 use super::{Change, DesiredPlay, DesiredTask, Plan, PlannedNode, PlannedPlay};
 use crate::event::Preview;
-use crate::module::{Desired, Facts, State};
+use crate::module::{Desired, Difference, Facts, State};
 
 /// Holds what is desired against what was found. A node without facts is a node about which nothing is known, and
 /// everything on it differs.
@@ -57,11 +57,11 @@ fn node(name: &str, tasks: &[DesiredTask], facts: &Facts, stirred: bool, texts: 
     for task in tasks {
         let difference = task.desired.diff(facts);
         let again = || stirred || changes.iter().any(|change| change.found);
-        let (why, found) = match difference {
-            Some(why) => (why, true),
+        let (difference, found) = match difference {
+            Some(difference) => (difference, true),
             // A check that passed before its surroundings changed proves nothing about afterwards.
             None if task.desired.judged_at_run_time() && again() => {
-                ("judged again when its turn comes".to_owned(), false)
+                (Difference::run("judged again when its turn comes"), false)
             }
             None => {
                 unchanged += 1;
@@ -70,8 +70,8 @@ fn node(name: &str, tasks: &[DesiredTask], facts: &Facts, stirred: bool, texts: 
         };
         changes.push(Change {
             title: task.title.clone(),
-            preview: if found { preview(&task.desired, &why, facts) } else { Preview::default() },
-            why,
+            preview: if found { preview(&task.desired, difference.kind, facts) } else { Preview::default() },
+            why: difference.why,
             found,
             actions: task.desired.actions(facts),
             shell: texts.share(&task.desired.shell()),

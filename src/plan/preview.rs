@@ -16,9 +16,8 @@ const CONTEXT: usize = 3;
 /// So much of a checksum tells two files apart.
 const SHORT: usize = 12;
 
-/// What the change of a task that is not as desired looks like. `why` is what its diff says.
-pub(super) fn preview(desired: &Desired, why: &str, facts: &Facts) -> Preview {
-    let kind = kind(desired, why);
+/// What a change of this kind looks like, of a task that is not as desired.
+pub(super) fn preview(desired: &Desired, kind: ChangeKind, facts: &Facts) -> Preview {
     match desired {
         Desired::File(file) => Preview { kind, ..of_file(file, facts) },
         Desired::Unit(unit) => Preview { kind, because: unit.not_taken_up(facts), ..Preview::default() },
@@ -37,23 +36,6 @@ pub(super) fn of_new_text(change: &Change) -> Option<String> {
     let [(_, bytes)] = &*change.actions.payloads else { return None };
     let text = std::str::from_utf8(bytes).ok().filter(|text| made && !is_pem(text))?;
     Some(unified("", text)).filter(|diff| !diff.is_empty())
-}
-
-fn kind(desired: &Desired, why: &str) -> ChangeKind {
-    match desired {
-        Desired::Command(_) | Desired::KubectlApply(_) | Desired::Undo(_) => ChangeKind::Run,
-        Desired::Wait(_) => ChangeKind::Wait,
-        Desired::Unit(_) => match why.split([':', ' ']).next() {
-            Some("start") => ChangeKind::Start,
-            Some("restart") => ChangeKind::Restart,
-            Some("reload") => ChangeKind::Reload,
-            Some("stop") => ChangeKind::Stop,
-            _ => ChangeKind::Alter,
-        },
-        Desired::Image(_) if why == "not imported" => ChangeKind::Make,
-        _ if why.starts_with("missing") => ChangeKind::Make,
-        _ => ChangeKind::Alter,
-    }
 }
 
 fn of_file(file: &File, facts: &Facts) -> Preview {
@@ -150,8 +132,8 @@ mod tests {
     }
 
     fn seen(desired: Desired, facts: &Facts) -> Preview {
-        let why = desired.diff(facts).expect("it differs");
-        preview(&desired, &why, facts)
+        let kind = desired.diff(facts).expect("it differs").kind;
+        preview(&desired, kind, facts)
     }
 
     fn values(preview: &Preview) -> Vec<String> {

@@ -131,7 +131,7 @@ impl Machine {
     /// Why the machine is not as desired, for each task that differs.
     pub async fn differences(&self, desired: &[Desired]) -> Vec<(String, String)> {
         let facts = self.facts(desired).await;
-        desired.iter().filter_map(|state| Some((state.title(), state.diff(&facts)?))).collect()
+        desired.iter().filter_map(|state| Some((state.title(), state.diff(&facts)?.why))).collect()
     }
 
     /// Probes, plans and applies.
