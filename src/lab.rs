@@ -3,6 +3,7 @@
 //! It is `.labctl/<name>/` beside the inventory, for its owner's eyes only: folders 0700, files 0600. This module
 //! knows where each thing lies in it and how to write there safely; what is written is its callers' business.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -60,6 +61,11 @@ impl LabDirectory {
         self.root.join("roster.json")
     }
 
+    /// The fingerprints of the keys that the lab has had, which nodes are compared with.
+    pub fn identity(&self) -> PathBuf {
+        self.root.join("identity")
+    }
+
     /// Host keys of the lab's nodes, in OpenSSH's format.
     pub fn known_hosts(&self) -> PathBuf {
         self.root.join("known_hosts")
@@ -99,6 +105,20 @@ impl LabDirectory {
     /// As the file system has them; an existing file is then as it was.
     pub fn write_private(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         self.prepare_private(path, content, true)?.persist(path)?;
+        self.sync_names([path]).map_err(|(_, error)| error)
+    }
+
+    /// Has the names of files reach the disk, and those of the directories above them.
+    ///
+    /// # Errors
+    /// As the file system has them, with the directory.
+    pub fn sync_names<'a>(&self, files: impl IntoIterator<Item = &'a Path>) -> Result<(), (PathBuf, io::Error)> {
+        let above = |path: &'a Path| path.ancestors().skip(1).take_while(|it| it.starts_with(&self.root));
+        let directories: BTreeSet<&Path> = files.into_iter().flat_map(above).collect();
+        for directory in directories.into_iter().chain(self.root.parent()) {
+            let synced = fs::File::open(directory).and_then(|directory| directory.sync_all());
+            synced.map_err(|error| (directory.to_owned(), error))?;
+        }
         Ok(())
     }
 
@@ -126,13 +146,20 @@ impl LabDirectory {
             }
         }
         if !each {
-            let synced = fs::File::open(&self.root).and_then(|root| Ok(rustix::fs::syncfs(root)?));
-            synced.map_err(|error| (self.root.clone(), error))?;
+            self.sync_all()?;
         }
         for ((path, _), prepared) in files.iter().zip(prepared) {
             prepared.persist(path).map_err(|error| (path.clone(), error.error))?;
         }
-        Ok(())
+        // A name is on the disk only once its directory is: nodes must not get a key that a power
+        // failure could take away from the lab directory.
+        if each { self.sync_names(files.iter().map(|(path, _)| path.as_path())) } else { self.sync_all() }
+    }
+
+    /// Has all that the file system has under way reach the disk.
+    fn sync_all(&self) -> Result<(), (PathBuf, io::Error)> {
+        let synced = fs::File::open(&self.root).and_then(|root| Ok(rustix::fs::syncfs(root)?));
+        synced.map_err(|error| (self.root.clone(), error))
     }
 
     /// The content of a file, under another name that is removed unless it is persisted; on the disk where `synced`.

@@ -128,6 +128,7 @@ const PURE: &[&str] = &[
     "plan/",
     "playbook/mod.rs",
     "pki/spec.rs",
+    "pki/identity.rs",
     "pki/inspect.rs",
     "pki/kubeconfig.rs",
     "pki/list.rs",

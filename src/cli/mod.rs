@@ -75,6 +75,13 @@ pub struct Global {
     #[arg(env = "LABCTL_LIMIT", hide_env_values = true)]
     pub limit: Vec<String>,
 
+    /// Change these nodes although they belong to another lab or cluster
+    ///
+    /// Keys of theirs that labctl replaces are kept there, in /var/lib/labctl/kept.
+    #[arg(long, global = true, value_name = "NODE,..", value_delimiter = ',')]
+    #[arg(env = "LABCTL_TAKE_OVER", hide_env_values = true)]
+    pub take_over: Vec<String>,
+
     /// Work on so many nodes at a time
     #[arg(long, global = true, value_name = "N", default_value = "32", value_parser = at_least_one)]
     #[arg(env = "LABCTL_FORKS", hide_env_values = true)]

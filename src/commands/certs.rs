@@ -6,7 +6,7 @@ use std::time::Instant;
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
-use super::converge::{bring_up, fit_for_local_nodes};
+use super::converge::{bring_up_with, fit_for_local_nodes};
 use super::session::{exit_of, known, lab_of, limited, open, under_lock};
 use super::{Exit, Stop, next};
 use crate::cli::{Certs, CertsList, CertsRenew, Global, Lab};
@@ -138,10 +138,9 @@ async fn renew(args: &CertsRenew, global: &Global, reporter: &Reporter) -> Resul
         let lab = lab_of(&cluster);
         let picked = |spec: &CertSpec| wanted.contains(&spec.name);
         let renewed = store::renew(&cluster, &lab, OffsetDateTime::now_utc(), picked, life).map_err(Stop::failed)?;
-        renewed.save(&lab).map_err(Stop::failed)?;
-        let detail = format!("{} issued", renewed.issued.len());
+        let detail = format!("{} to issue", renewed.issued.len());
         working.events.emit(Event::StepEnded { step, detail, changed: true, took: started.elapsed() });
-        bring_up(&cluster, &playbook, &args.sources, global, working).await
+        bring_up_with(Some(renewed), &cluster, &playbook, &args.sources, global, working).await
     })
     .await?;
     // What was issued is in the lab directory, so the rest of the way is `up`'s.
@@ -158,8 +157,10 @@ pub(super) fn must_have_a_ca(cluster: &Cluster, lab: &Lab) -> Result<(), Stop> {
     if lab_of(cluster).pki().join("ca.crt").exists() {
         return Ok(());
     }
-    Err(Stop::failed(format!("lab {} has no CA yet", cluster.name))
-        .help(format!("`labctl up {}` makes it", lab.inventory.display())))
+    Err(Stop::failed(format!("lab {} has no CA yet", cluster.name)).help(format!(
+        "`labctl up {0}` makes it for a new lab; `labctl recover {0}` reads it back from the nodes of one that runs",
+        lab.inventory.display()
+    )))
 }
 
 /// The names of the certificates to renew.

@@ -5,16 +5,17 @@ use std::path::Path;
 
 use super::node::finish_removals;
 use super::session::{Outcome, Working, exit_of, lab_of, limited, open, refuse_lost_nodes, under_lock};
-use super::workshop::{bundle, bundle_planned, desired_kept, workshop_planned};
+use super::workshop::{Desired, bundle, bundle_planned, desired, desired_of, tell_issued, workshop_planned};
 use super::{Exit, Stop, next, roster};
 use crate::cli::{Converge, Global, Play, Sources};
 use crate::cluster::{Cluster, Node, Role};
-use crate::engine::{Connections, Run, apply::apply, connect::connect, probe::probe};
+use crate::engine::{Connections, Run, apply::apply, connect::connect, probe::probe, script::Mark};
 use crate::event::{Event, Events, Failure, Preparation};
 use crate::lab::cache_directory;
 use crate::module::Facts;
-use crate::pki::{rotate, rotation::Stage};
-use crate::plan::{self, DesiredPlay, Plan, preflight};
+use crate::pki::{Ensured, identity::Holding, rotate, rotation::Stage, store};
+use crate::plan::preflight::{self, Obstacle};
+use crate::plan::{self, DesiredPlay, Plan, ownership};
 use crate::playbook::{Playbook, standard};
 use crate::report::Reporter;
 
@@ -75,16 +76,36 @@ pub async fn bring_up(
     global: &Global,
     working: Working,
 ) -> Result<Outcome, Stop> {
+    bring_up_with(None, cluster, playbook, sources, global, working).await
+}
+
+/// As [`bring_up`], with certificates that were issued for it where there are any.
+pub async fn bring_up_with(
+    issued: Option<Ensured>,
+    cluster: &Cluster,
+    playbook: &Playbook,
+    sources: &Sources,
+    global: &Global,
+    working: Working,
+) -> Result<Outcome, Stop> {
     // A node that is on its way out is nobody's to bring up again.
     let cluster = &roster::read(&lab_of(cluster)).staying(cluster);
     let bundle = bundle(cluster, &working.events).await?;
-    let desired = desired_kept(cluster, playbook, bundle, sources, &global.limit, &working.events)?;
+    let desired = match issued {
+        Some(ensured) => desired_of(ensured, cluster, playbook, bundle, sources, &global.limit)?,
+        None => desired(cluster, playbook, bundle, sources, &global.limit)?,
+    };
     start_local_nodes(cluster, &working.events).await?;
     let nodes = limited(cluster, &global.limit)?;
     let known = roster::read(&lab_of(cluster));
+    let Desired { plays, .. } = &desired;
+    let plays = plays.clone();
     // From the moment at which work on it begins, a node is a part of the lab.
-    let begin = |reached: &[&Node]| roster::remember(cluster, reached);
-    let mut outcome = converge_on(cluster, &nodes, desired, &working.run, begin).await?;
+    let begin = |reached: &[&Node]| {
+        desired.keep(cluster, &nodes, reached, &working.events)?;
+        roster::remember(cluster, reached)
+    };
+    let mut outcome = converge_on(cluster, &nodes, plays, &working.run, None, begin).await?;
     if !known.nodes.is_empty() {
         let new = nodes.iter().filter(|node| known.member(&node.name).is_none());
         outcome.turnover.extend(new.map(|node| node.name.clone()));
@@ -99,8 +120,8 @@ pub async fn play(args: &Play, global: &Global, reporter: &Reporter) -> Result<E
     let report = under_lock(&format!("play {}", playbook.name), &cluster, global, reporter, |working| async {
         let (run, events) = (working.run, working.events);
         let bundle = bundle(&cluster, &events).await?;
-        let desired = desired_kept(&cluster, &playbook, bundle, &args.sources, &global.limit, &events)?;
-        converge(&cluster, desired, global, &run).await
+        let desired = desired(&cluster, &playbook, bundle, &args.sources, &global.limit)?;
+        converge_kept(&cluster, desired, global, &run).await
     })
     .await?;
     reporter.close(&report, &[]);
@@ -116,10 +137,13 @@ pub async fn plan(args: &Converge, global: &Global, reporter: &Reporter) -> Resu
     let whole = cluster;
     let cluster = roster::read(&lab_of(&whole)).staying(&whole);
     let nodes = limited(&cluster, &global.limit)?;
+    limited(&cluster, &global.take_over)?;
     let (events, receiver) = Events::channel();
     let telling = reporter.spawn(receiver, None);
     let (_cancel, cancelled) = tokio::sync::watch::channel(false);
-    let run = Run::new(events.clone(), global.forks.get(), cancelled).telling_new_texts(global.diff);
+    let run = Run::new(events.clone(), global.forks.get(), cancelled)
+        .telling_new_texts(global.diff)
+        .taking_over(global.take_over.clone());
     events.emit(Event::RunStarted {
         verb: "plan".to_owned(),
         lab: cluster.name.clone(),
@@ -128,7 +152,8 @@ pub async fn plan(args: &Converge, global: &Global, reporter: &Reporter) -> Resu
     tell_of_removals(&whole, global.limit.is_empty(), &events);
     let planned = async {
         let bundle = bundle_planned(&cluster, &events).await?;
-        let workshop = workshop_planned(&cluster, bundle, &args.sources, &events)?.limited(&global.limit);
+        let (workshop, issued) = workshop_planned(&cluster, bundle, &args.sources)?;
+        let workshop = workshop.limited(&global.limit);
         let desired = select(workshop.expand(&playbook, &cluster)?, &nodes);
         let stopped = stopped_local_nodes(&cluster);
         for (node, made) in &stopped {
@@ -137,7 +162,12 @@ pub async fn plan(args: &Converge, global: &Global, reporter: &Reporter) -> Resu
         // On a node that is still to be made, everything is to be done.
         let runs = |node: &Node| stopped.iter().all(|(name, _)| *name != node.name);
         let reachable: Vec<&Node> = nodes.iter().copied().filter(|node| runs(node)).collect();
-        let (plan, _, reached) = make_plan(&cluster, &reachable, desired, &run).await;
+        let planned = make_plan(&cluster, &reachable, desired, &run, None).await?;
+        let (plan, reached) = (planned.plan, planned.connections.len());
+        // What a refused plan would have issued is of no interest, and the wrong idea.
+        if planned.strangers.is_empty() {
+            tell_issued(&issued, &events);
+        }
         Ok::<_, Stop>((plan, reached, reachable.len()))
     }
     .await;
@@ -209,20 +239,35 @@ pub async fn converge(
     global: &Global,
     run: &Run,
 ) -> Result<Outcome, Stop> {
-    converge_on(cluster, &limited(cluster, &global.limit)?, desired, run, |_| Ok(())).await
+    converge_on(cluster, &limited(cluster, &global.limit)?, desired, run, None, |_| Ok(())).await
 }
 
-/// As [`converge`], on `nodes`; `begin` is told which of them were reached, before anything is done to them.
+/// As [`converge`], with certificates that are kept before anything changes.
+pub async fn converge_kept(cluster: &Cluster, desired: Desired, global: &Global, run: &Run) -> Result<Outcome, Stop> {
+    let nodes = limited(cluster, &global.limit)?;
+    let plays = desired.plays.clone();
+    let begin = |reached: &[&Node]| desired.keep(cluster, &nodes, reached, &run.events);
+    converge_on(cluster, &nodes, plays, run, None, begin).await
+}
+
+/// As [`converge`], on `nodes`. They must belong to the lab whose keys `whose` knows, or the lab
+/// directory; `begin` gets those that were reached, before anything is done to them.
 pub async fn converge_on(
     cluster: &Cluster,
     nodes: &[&Node],
     desired: Vec<DesiredPlay>,
     run: &Run,
+    whose: Option<Holding>,
     begin: impl FnOnce(&[&Node]) -> Result<(), Stop>,
 ) -> Result<Outcome, Stop> {
     let desired = select(desired, nodes);
-    let (plan, connections, reached) = make_plan(cluster, nodes, desired, run).await;
+    let Planned { plan, connections, strangers } = make_plan(cluster, nodes, desired, run, whose).await?;
+    let reached = connections.len();
     let mut outcome = Outcome { ok: reached == nodes.len(), connections, ..Outcome::default() };
+    if !strangers.is_empty() {
+        outcome.applied.failed = strangers.into_iter().map(|node| (node, "preflight".to_owned())).collect();
+        return Ok(outcome);
+    }
     for node in nodes.iter().filter(|node| !outcome.connections.contains_key(&node.name)) {
         outcome.applied.failed.insert(node.name.clone(), "connect".to_owned());
     }
@@ -236,7 +281,8 @@ pub async fn converge_on(
         *outcome.unchanged.entry(on.node.clone()).or_default() += on.unchanged;
     }
     if !plan.is_empty() {
-        let mut applied = apply(plan, &outcome.connections, run).await;
+        let run = run.clone().marking(mark(cluster)?);
+        let mut applied = apply(plan, &outcome.connections, &run).await;
         outcome.ok &= applied.ok;
         applied.failed.append(&mut outcome.applied.failed);
         outcome.applied = applied;
@@ -252,15 +298,40 @@ fn select(mut plays: Vec<DesiredPlay>, nodes: &[&Node]) -> Vec<DesiredPlay> {
     plays
 }
 
-/// Connects and probes; the plan, the connections to nodes that can be worked on, and how many these are.
+/// What nodes are told of the lab, once its keys are in the lab directory.
+fn mark(cluster: &Cluster) -> Result<Mark, Stop> {
+    let lab = lab_of(cluster);
+    let holding = store::holding(cluster, &lab).map_err(Stop::failed)?;
+    store::remember(&holding, &lab).map_err(Stop::failed)?;
+    let text = (!holding.is_empty()).then(|| holding.mark().text().trim_end().to_owned());
+    Ok(Mark { text, related: holding.related().map(str::to_owned).collect() })
+}
+
+/// A plan, and who can be worked on.
+struct Planned {
+    plan: Plan,
+    /// Connections to the nodes that can be worked on; none where anything must not be touched.
+    connections: Connections,
+    /// Nodes that belong to somebody else.
+    strangers: Vec<String>,
+}
+
+/// Connects, probes and plans.
 async fn make_plan(
     cluster: &Cluster,
     nodes: &[&Node],
     mut desired: Vec<DesiredPlay>,
     run: &Run,
-) -> (Plan, Connections, usize) {
+    whose: Option<Holding>,
+) -> Result<Planned, Stop> {
     let mut connections = connect(cluster, nodes, run).await;
     let facts = probe(&connections, |node| plan::questions(&desired, node), run).await;
+    let kept = || store::holding(cluster, &lab_of(cluster)).map_err(Stop::failed);
+    let holding = whose.map_or_else(kept, Ok)?;
+    let strangers = refuse_strangers(&holding, &facts, run);
+    if !strangers.is_empty() {
+        return Ok(Planned { plan: Plan::default(), connections: Connections::new(), strangers });
+    }
     refuse_obstacles(&desired, &facts, &mut connections, run);
     connections.retain(|node, _| facts.contains_key(node));
     let controllers: Vec<&str> = cluster.with_role(Role::Controller).map(|node| node.name.as_str()).collect();
@@ -275,8 +346,36 @@ async fn make_plan(
         let (unchanged, judged_again) = (plan.unchanged(), plan.judged_again());
         run.events.emit(Event::Planned { changes, unchanged, judged_again, left_out });
     }
-    let reached = connections.len();
-    (plan, connections, reached)
+    Ok(Planned { plan, connections, strangers })
+}
+
+/// Asks `nodes` whose they are, before a verb changes anything on the workstation. Reports those
+/// that are not this lab's; a node that cannot be reached is reported when it is needed. Notes down
+/// the keys that the lab has now, before any of them changes.
+///
+/// # Errors
+/// When there are any, or the lab directory cannot be read.
+pub async fn must_be_ours(cluster: &Cluster, nodes: &[&Node], run: &Run) -> Result<(), Stop> {
+    let quiet = Run { events: Events::channel().0, ..run.clone() };
+    let connections = connect(cluster, nodes, &quiet).await;
+    let facts = probe(&connections, |_| ownership::questions(), &quiet).await;
+    let lab = lab_of(cluster);
+    let holding = store::holding(cluster, &lab).map_err(Stop::failed)?;
+    if refuse_strangers(&holding, &facts, run).is_empty() {
+        return store::remember(&holding, &lab).map_err(Stop::failed);
+    }
+    Err(Stop::failed("nodes belong to somebody else, so nothing was changed")
+        .help("each of them is named above, with what can be done"))
+}
+
+/// Reports nodes that belong to somebody else, by name.
+fn refuse_strangers(holding: &Holding, facts: &BTreeMap<String, Facts>, run: &Run) -> Vec<String> {
+    let strangers = ownership::strangers(holding, facts, &run.taken_over);
+    let names = strangers.iter().map(|obstacle| obstacle.node.clone()).collect();
+    for obstacle in strangers {
+        run.events.emit(Event::TaskFailed(preflight_failure(obstacle)));
+    }
+    names
 }
 
 /// Tells of what stands in the way on a node, and leaves that node alone.
@@ -288,17 +387,21 @@ fn refuse_obstacles(
 ) {
     for obstacle in preflight::obstacles(desired, facts) {
         connections.remove(&obstacle.node);
-        run.events.emit(Event::TaskFailed(Failure {
-            node: obstacle.node,
-            play: String::new(),
-            task: "preflight".to_owned(),
-            command: None,
-            code: None,
-            reason: obstacle.what,
-            stderr: Vec::new(),
-            journal: Vec::new(),
-            help: Some(obstacle.help),
-        }));
+        run.events.emit(Event::TaskFailed(preflight_failure(obstacle)));
+    }
+}
+
+fn preflight_failure(obstacle: Obstacle) -> Failure {
+    Failure {
+        node: obstacle.node,
+        play: String::new(),
+        task: "preflight".to_owned(),
+        command: None,
+        code: None,
+        reason: obstacle.what,
+        stderr: Vec::new(),
+        journal: Vec::new(),
+        help: Some(obstacle.help),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::converge::{bring_up, converge_on, fit_for_local_nodes, start_local_nodes};
+use super::converge::{bring_up, converge_on, fit_for_local_nodes, must_be_ours, start_local_nodes};
 use super::session::{Outcome, Working, exit_of, known, lab_of, open, under_lock};
 use super::workshop::{bare_workshop, leaving_workshop};
 use super::{Exit, Stop, next, roster};
@@ -59,6 +59,10 @@ async fn add(args: &NodeAdd, global: &Global, reporter: &Reporter) -> Result<Exi
     let playbook = standard::find("up", args.sources.playbooks.as_deref()).map_err(Stop::bad)?;
     fit_for_local_nodes(&after)?;
     let report = under_lock("node add", &after, global, reporter, |working| async {
+        if after.local.is_none() {
+            let new: Vec<&Node> = after.node(name).into_iter().collect();
+            must_be_ours(&after, &new, &working.run).await?;
+        }
         if text.is_some() {
             // Once more: somebody may have worked on the file since.
             let text = edit::add(&text_of(path)?, &new).map_err(|error| by_hand(error, path, &new))?;
@@ -280,7 +284,7 @@ impl Removal<'_> {
             let mut cluster = self.before.clone();
             cluster.nodes.sort_by_key(|node| node.name != helper.name);
             let desired = workshop.expand(playbook, &cluster)?;
-            let tried = converge_on(&cluster, &[helper], desired, &working.run, |_| Ok(())).await?;
+            let tried = converge_on(&cluster, &[helper], desired, &working.run, None, |_| Ok(())).await?;
             if tried.connections.contains_key(&helper.name) {
                 outcome.and(tried);
                 return Ok(());
@@ -294,7 +298,7 @@ impl Removal<'_> {
     /// Undoes on the machine what labctl made there.
     async fn empty_machine(&self, down: &Playbook, working: &Working, outcome: &mut Outcome) -> Result<(), Stop> {
         let desired = bare_workshop(self.before, self.sources)?.expand(down, self.before)?;
-        let emptied = converge_on(self.before, &[&self.leaving.node], desired, &working.run, |_| Ok(())).await?;
+        let emptied = converge_on(self.before, &[&self.leaving.node], desired, &working.run, None, |_| Ok(())).await?;
         outcome.and(emptied);
         Ok(())
     }

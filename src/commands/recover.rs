@@ -1,6 +1,6 @@
 //! `recover`: rebuilds a lost lab directory from what lies on the nodes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Instant;
 
@@ -17,9 +17,11 @@ use crate::engine::connect::connect_trusting;
 use crate::engine::{Connections, probe::probe};
 use crate::event::Event;
 use crate::lab::{LabDirectory, cache_directory};
-use crate::module::Question;
+use crate::module::{Facts, Question};
+use crate::pki::identity::Mark;
 use crate::pki::recovery::{Recovered, own_files, shared, shared_files};
 use crate::pki::{kubeconfig, kubeconfigs, store};
+use crate::plan::ownership;
 use crate::report::Reporter;
 
 /// The most files that a message names.
@@ -84,10 +86,12 @@ impl Work<'_> {
         let questions = |name: &str| -> BTreeSet<Question> {
             let Some(node) = self.cluster.node(name) else { return BTreeSet::new() };
             let shared = if node.name == source.name { shared_files() } else { Vec::new() };
-            own_files(node).into_iter().chain(shared).map(Question::Text).collect()
+            let files = own_files(node).into_iter().chain(shared).chain([ownership::mark_file()]);
+            files.map(Question::Text).collect()
         };
         let facts = probe(&connections, questions, &self.working.run).await;
         let texts = |node: &Node| facts.get(&node.name).map(|facts| &facts.texts);
+        self.refuse_other_lab(&facts)?;
         let Some(found) = texts(source) else { return Ok(Outcome { connections, ..Outcome::default() }) };
         let mut recovered = shared(found).map_err(|lacking| {
             Stop::failed(format!("{} does not have what a lab cannot do without: {}", source.name, lacking.join("; ")))
@@ -135,6 +139,22 @@ impl Work<'_> {
         Ok(connections)
     }
 
+    /// Refuses nodes of a lab with another name: their keys would make this lab that one.
+    fn refuse_other_lab(&self, facts: &BTreeMap<String, Facts>) -> Result<(), Stop> {
+        for (node, facts) in facts.iter().filter(|(node, _)| !self.working.run.taken_over.contains(*node)) {
+            let mark = facts.texts.get(&ownership::mark_file()).map(|text| Mark::parse(text));
+            if let Some(other) = mark.filter(|mark| !mark.lab.is_empty() && mark.lab != self.cluster.name) {
+                let what = format!("{node} belongs to another lab: `{}`", other.lab);
+                return Err(Stop::failed(what).help(format!(
+                    "nothing was written; set `name: {}` in the inventory if that is the lab you mean, \
+                     or add --take-over {node}",
+                    other.lab
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Writes what was found, unless something else is there.
     fn write(&self, recovered: &Recovered, source: &Node) -> Result<(), Stop> {
         let folder = self.lab.pki();
@@ -166,6 +186,8 @@ impl Work<'_> {
     fn complete(&self) -> Result<usize, Stop> {
         let ensured = store::ensure(self.cluster, self.lab, OffsetDateTime::now_utc()).map_err(Stop::failed)?;
         ensured.save(self.lab).map_err(Stop::failed)?;
+        let holding = store::holding(self.cluster, self.lab).map_err(Stop::failed)?;
+        store::remember(&holding, self.lab).map_err(Stop::failed)?;
         let kubeconfigs = kubeconfigs(self.cluster, &ensured.pki).map_err(Stop::failed)?;
         if let Some(admin) = kubeconfigs.get(kubeconfig::ADMIN) {
             self.lab.write_private(&self.lab.admin_conf(), admin).map_err(Stop::failed)?;

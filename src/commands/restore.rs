@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use time::OffsetDateTime;
 
-use super::converge::{bring_up, converge, start_local_nodes};
+use super::converge::{bring_up, converge, converge_on, start_local_nodes};
 use super::etcd::{bad, failed};
 use super::session::{Outcome, Working, exit_of, lab_of, limited, open, under_lock};
 use super::workshop::{bundle, workshop_from};
@@ -25,6 +25,7 @@ use crate::event::Event;
 use crate::lab::LabDirectory;
 use crate::module::file::Blob;
 use crate::module::quote;
+use crate::pki::{identity::Holding, store};
 use crate::playbook::{Playbook, standard};
 use crate::render::context;
 use crate::report::{Answer, Reporter};
@@ -169,7 +170,9 @@ impl Work<'_> {
         start_local_nodes(cluster, &events).await?;
         let Some(global) = self.reachable(global, &working).await? else { return Ok(Outcome::default()) };
         let (step, started) = ("restore".to_owned(), Instant::now());
-        let mut outcome = converge(cluster, restoring, &global, &working.run).await?;
+        let nodes = limited(cluster, &global.limit)?;
+        let whose = self.whose(&staged)?;
+        let mut outcome = converge_on(cluster, &nodes, restoring, &working.run, whose, |_| Ok(())).await?;
         if !outcome.ok || working.run.is_cancelled() {
             return Ok(outcome);
         }
@@ -200,6 +203,14 @@ impl Work<'_> {
         );
         events.emit(Event::StepEnded { step, detail, changed: true, took: started.elapsed() });
         Ok(outcome)
+    }
+
+    /// Whose the nodes must be: the backup's where the lab directory has no keys, else the lab's.
+    fn whose(&self, staged: &Staged) -> Result<Option<Holding>, Stop> {
+        match self.pki {
+            Certificates::None => store::holding(self.cluster, &staged.certificates).map(Some).map_err(Stop::failed),
+            Certificates::Same | Certificates::Other(_) => Ok(None),
+        }
     }
 
     /// What the playbook is told of the snapshot, and the snapshot itself.
@@ -245,7 +256,10 @@ impl Work<'_> {
     /// Puts the backup's certificates and keys in the place of the lab's. Cut off in between, the lab has none, and the
     /// next run takes the backup's.
     fn exchange_certificates(&self, staged: &Staged) -> Result<(), Stop> {
-        let pki = lab_of(self.cluster).pki();
+        let lab = lab_of(self.cluster);
+        let pki = lab.pki();
+        let holding = || store::holding(self.cluster, &lab).map_err(Stop::failed);
+        store::remember(&holding()?, &lab).map_err(Stop::failed)?;
         let rename = |from: PathBuf, to: PathBuf| {
             fs::rename(&from, &to).map_err(|cause| failed(BackupError::Io { doing: "rename", path: from, cause }))
         };
@@ -259,7 +273,11 @@ impl Work<'_> {
             fs::remove_dir_all(&pki)
                 .map_err(|cause| failed(BackupError::Io { doing: "remove", path: pki.clone(), cause }))?;
         }
-        rename(staged.certificates.pki(), pki)
+        rename(staged.certificates.pki(), pki.clone())?;
+        lab.sync_names([pki.as_path()])
+            .map_err(|(path, cause)| failed(BackupError::Io { doing: "sync", path, cause }))?;
+        // The nodes' keys are older from here on, whichever were made first.
+        store::remember(&holding()?.renewed(), &lab).map_err(Stop::failed)
     }
 }
 

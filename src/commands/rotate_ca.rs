@@ -6,12 +6,12 @@ use std::time::Instant;
 use time::OffsetDateTime;
 
 use super::certs::must_have_a_ca;
-use super::converge::{bring_up, converge, fit_for_local_nodes};
+use super::converge::{bring_up, converge_kept, fit_for_local_nodes, must_be_ours};
 use super::session::{Outcome, Working, exit_of, lab_of, open, under_lock};
-use super::workshop::{bundle, desired_kept};
+use super::workshop::{bundle, desired};
 use super::{Exit, Stop, next};
 use crate::cli::{Global, RotateCa};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Node};
 use crate::event::Event;
 use crate::pki::rotate;
 use crate::pki::rotation::Stage;
@@ -66,6 +66,8 @@ async fn rotate(
     let stage = || rotate::stage(cluster, &lab).map_err(Stop::failed);
     let ended = !rotate::expired(cluster, &lab, OffsetDateTime::now_utc()).map_err(Stop::failed)?.is_empty();
     let mut sum = Outcome { ok: true, ..Outcome::default() };
+    let nodes: Vec<&Node> = cluster.nodes.iter().collect();
+    must_be_ours(cluster, &nodes, &working.run).await?;
     if matches!(stage()?, Stage::Settled | Stage::Trust) {
         step(&working, "new CAs", "made, to be trusted beside the old ones", || {
             rotate::begin(cluster, &lab, OffsetDateTime::now_utc()).map_err(Stop::failed)
@@ -123,8 +125,8 @@ async fn play(
     working: &Working,
 ) -> Result<Outcome, Stop> {
     let bundle = bundle(cluster, &working.events).await?;
-    let desired = desired_kept(cluster, playbook, bundle, &args.sources, &[], &working.events)?;
-    converge(cluster, desired, global, &working.run).await
+    let desired = desired(cluster, playbook, bundle, &args.sources, &[])?;
+    converge_kept(cluster, desired, global, &working.run).await
 }
 
 /// Adds what one part of the rotation came to; whether it went well.

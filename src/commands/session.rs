@@ -138,6 +138,7 @@ where
     F: Future<Output = Result<Outcome, Stop>>,
 {
     let nodes = limited(cluster, &global.limit)?;
+    limited(cluster, &global.take_over)?;
     let lab = lab_of(cluster);
     if verb != "down" {
         refuse_lost_nodes(cluster)?;
@@ -153,8 +154,10 @@ where
     let telling = reporter.spawn(receiver, Some(log));
     let (cancel, cancelled) = watch::channel(false);
     let delivery = Delivery::of(cluster, spread_of(global.spread), &cache_directory());
-    let run =
-        Run::new(events.clone(), global.forks.get(), cancelled).telling_new_texts(global.diff).delivering(delivery);
+    let run = Run::new(events.clone(), global.forks.get(), cancelled)
+        .telling_new_texts(global.diff)
+        .delivering(delivery)
+        .taking_over(global.take_over.clone());
     let listener = tokio::spawn(listen_for_stop(cancel, events.clone()));
     events.emit(Event::RunStarted {
         verb: verb.to_owned(),

@@ -7,7 +7,7 @@ use super::Stop;
 use super::session::lab_of;
 use crate::bundle::Bundle;
 use crate::cli::Sources;
-use crate::cluster::{Cluster, Node};
+use crate::cluster::{Cluster, Node, Role};
 use crate::event::{Event, Events, Preparation};
 use crate::lab::{LabDirectory, cache_directory};
 use crate::module::file::Blob;
@@ -125,20 +125,18 @@ pub fn workshop_from(
     Workshop::new(ensured.pki, bundle, sources, cluster)
 }
 
-/// The same for a plan, which tells what would be issued.
+/// The same for a plan, with what would be issued.
 pub fn workshop_planned(
     cluster: &Cluster,
     bundle: Bundle,
     sources: &Sources,
-    events: &Events,
-) -> Result<Workshop, Stop> {
+) -> Result<(Workshop, Vec<store::Issued>), Stop> {
     let ensured = store::ensure(cluster, &lab_of(cluster), now()).map_err(Stop::failed)?;
-    tell_issued(&ensured.issued, events);
-    Workshop::new(ensured.pki, bundle, sources, cluster)
+    Ok((Workshop::new(ensured.pki, bundle, sources, cluster)?, ensured.issued))
 }
 
-/// Tells of every certificate that is issued, and why.
-fn tell_issued(issued: &[store::Issued], events: &Events) {
+/// Reports every certificate that is issued, and why.
+pub fn tell_issued(issued: &[store::Issued], events: &Events) {
     for store::Issued { name, why } in issued {
         let replaced = !matches!(why, Why::New | Why::CertificateMissing | Why::KeyMissing);
         let (name, why) = (name.clone(), why.to_string());
@@ -146,31 +144,85 @@ fn tell_issued(issued: &[store::Issued], events: &Events) {
     }
 }
 
-/// What the playbook desires, from certificates that are ensured and kept, as a step of a run. A playbook or template
-/// with a mistake is refused before anything is kept.
-pub fn desired_kept(
+/// What a playbook desires, with the certificates that it needs; those that were issued for it are
+/// in memory only, until [`Desired::keep`].
+pub struct Desired {
+    /// The plays, worked out for every node.
+    pub plays: Vec<DesiredPlay>,
+    ensured: store::Ensured,
+    admin_conf: Option<Vec<u8>>,
+}
+
+/// What the playbook desires, from certificates that are ensured. A playbook or template with a
+/// mistake is refused before anything is kept.
+///
+/// # Errors
+/// When certificates cannot be used or issued, or the playbook cannot be worked out.
+pub fn desired(
     cluster: &Cluster,
     playbook: &Playbook,
     bundle: Bundle,
     sources: &Sources,
     limit: &[String],
-    events: &Events,
-) -> Result<Vec<DesiredPlay>, Stop> {
-    let (step, started) = ("certificates".to_owned(), Instant::now());
-    events.emit(Event::StepStarted { step: step.clone() });
-    let lab = lab_of(cluster);
-    let ensured = store::ensure(cluster, &lab, now()).map_err(Stop::failed)?;
+) -> Result<Desired, Stop> {
+    let ensured = store::ensure(cluster, &lab_of(cluster), now()).map_err(Stop::failed)?;
+    desired_of(ensured, cluster, playbook, bundle, sources, limit)
+}
+
+/// The same, from certificates that are at hand.
+///
+/// # Errors
+/// When the playbook cannot be worked out.
+pub fn desired_of(
+    ensured: store::Ensured,
+    cluster: &Cluster,
+    playbook: &Playbook,
+    bundle: Bundle,
+    sources: &Sources,
+    limit: &[String],
+) -> Result<Desired, Stop> {
     let workshop = Workshop::new(ensured.pki.clone(), bundle, sources, cluster)?.limited(limit);
-    let desired = workshop.expand(playbook, cluster)?;
-    ensured.save(&lab).map_err(Stop::failed)?;
-    tell_issued(&ensured.issued, events);
-    let issued = ensured.issued.len();
-    if let Some(admin) = workshop.admin_conf() {
-        lab.write_private(&lab.admin_conf(), admin).map_err(Stop::failed)?;
+    let plays = workshop.expand(playbook, cluster)?;
+    let admin_conf = workshop.admin_conf().map(<[u8]>::to_vec);
+    Ok(Desired { plays, ensured, admin_conf })
+}
+
+impl Desired {
+    /// Keeps the certificates in the lab directory, as a step of a run. `reached` are the nodes
+    /// that can be worked on, of `nodes` that should be.
+    ///
+    /// # Errors
+    /// When the lab directory cannot be written; and when the lab's keys would be made although a
+    /// controller that may have them cannot be asked.
+    pub fn keep(&self, cluster: &Cluster, nodes: &[&Node], reached: &[&Node], events: &Events) -> Result<(), Stop> {
+        let (step, started) = ("certificates".to_owned(), Instant::now());
+        let lab = lab_of(cluster);
+        let holding = || store::holding(cluster, &lab).map_err(Stop::failed);
+        if holding()?.is_empty() {
+            let unseen = |node: &&&Node| !reached.iter().any(|it| it.name == node.name);
+            let silent = nodes.iter().filter(|node| node.has(Role::Controller)).find(unseen);
+            if let Some(node) = silent {
+                let what =
+                    format!("the lab directory has no keys yet, and {} cannot be asked whether the lab has", node.name);
+                return Err(Stop::failed(what).help(
+                    "nothing was changed; bring the controller back, or leave it out with --limit or \
+                     from the inventory",
+                ));
+            }
+        }
+        events.emit(Event::StepStarted { step: step.clone() });
+        store::remember(&holding()?, &lab).map_err(Stop::failed)?;
+        self.ensured.save(&lab).map_err(Stop::failed)?;
+        store::remember(&holding()?, &lab).map_err(Stop::failed)?;
+        tell_issued(&self.ensured.issued, events);
+        if let Some(admin) = &self.admin_conf {
+            lab.write_private(&lab.admin_conf(), admin).map_err(Stop::failed)?;
+        }
+        let issued = self.ensured.issued.len();
+        let detail = if issued == 0 { "all valid".to_owned() } else { format!("{issued} issued") };
+        events.emit(Event::StepEnded { step, detail, changed: issued > 0, took: started.elapsed() });
+        Ok(())
     }
-    let detail = if issued == 0 { "all valid".to_owned() } else { format!("{issued} issued") };
-    events.emit(Event::StepEnded { step, detail, changed: issued > 0, took: started.elapsed() });
-    Ok(desired)
 }
 
 /// The bundle, opened; downloaded first when the inventory names none.

@@ -300,7 +300,7 @@ impl Cell {
     }
 
     async fn carry_out(&self, transport: &Transport) -> Ended {
-        let stream = match stream(&self.changes) {
+        let stream = match stream(&self.changes, &self.run.mark) {
             Ok(stream) => stream,
             Err(error) => return self.transport_failed("pack the play's files", &plain("pack", error)),
         };

@@ -18,12 +18,13 @@ pub mod push;
 pub mod script;
 pub mod spread;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, watch};
 
+use self::script::Mark;
 use self::spread::{Peer, Spread};
 use crate::cluster::Cluster;
 use crate::event::{Event, Events, Failure};
@@ -42,6 +43,10 @@ pub struct Run {
     pub new_texts: bool,
     /// How large files get to nodes.
     pub delivery: Arc<Delivery>,
+    /// Nodes that are meant to become the lab's, whoever they belong to.
+    pub taken_over: Arc<BTreeSet<String>>,
+    /// What nodes are told of the lab that they belong to.
+    pub mark: Arc<Mark>,
 }
 
 /// How large files get to nodes. The default is the plain way: each node gets all that it lacks from this machine, as
@@ -78,7 +83,15 @@ impl Run {
     /// A run that works on at most `forks` nodes at a time.
     pub fn new(events: Events, forks: usize, cancelled: watch::Receiver<bool>) -> Self {
         let forks = Arc::new(Semaphore::new(forks.max(1)));
-        Self { events, forks, cancelled, new_texts: false, delivery: Arc::default() }
+        Self {
+            events,
+            forks,
+            cancelled,
+            new_texts: false,
+            delivery: Arc::default(),
+            taken_over: Arc::default(),
+            mark: Arc::default(),
+        }
     }
 
     /// The same, with whether a plan tells the whole text of files that are to be made.
@@ -89,6 +102,16 @@ impl Run {
     /// The same, with large files delivered in this way.
     pub fn delivering(self, delivery: Delivery) -> Self {
         Self { delivery: Arc::new(delivery), ..self }
+    }
+
+    /// The same, with nodes that are meant to become the lab's, whoever they belong to.
+    pub fn taking_over(self, nodes: impl IntoIterator<Item = String>) -> Self {
+        Self { taken_over: Arc::new(nodes.into_iter().collect()), ..self }
+    }
+
+    /// The same, with what nodes are told of the lab that they belong to.
+    pub fn marking(self, mark: Mark) -> Self {
+        Self { mark: Arc::new(mark), ..self }
     }
 
     /// Whether the user asked to stop.

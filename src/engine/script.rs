@@ -28,10 +28,25 @@ pub fn command() -> String {
     )
 }
 
-/// The script that applies `changes` in order and stops at the first that fails.
-pub fn script(changes: &[Change]) -> String {
-    let mut text = format!("signature='{SIGNATURE}'\ndid_not_stay='{DID_NOT_STAY}'\n{PRELUDE}{RECORD}{SETS}");
+/// What a node is told of the lab that it belongs to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// The text that says which lab it is; none where there is nothing to say yet.
+    pub text: Option<String>,
+    /// Fingerprints of the keys that may be replaced without a copy: the lab's own, present and
+    /// earlier.
+    pub related: Vec<String>,
+}
+
+/// The script that applies `changes` in order and stops at the first that fails. Before the first
+/// of them, the node is marked as the lab's.
+pub fn script(changes: &[Change], mark: &Mark) -> String {
+    let mut text =
+        format!("signature='{SIGNATURE}'\ndid_not_stay='{DID_NOT_STAY}'\nrelated={}\n{PRELUDE}{RECORD}{SETS}", quote(&mark.related.join(" ")));
     let mut watching = false;
+    if let Some(mark) = &mark.text {
+        text.push_str(&format!("\nmark {} || exit 0\n", quote(mark)));
+    }
     for (number, change) in changes.iter().enumerate() {
         text.push_str(&format!("\n# {}: {}\ntask_{number}() {{\n", one_line(&change.title), one_line(&change.why)));
         text.push_str(&change.actions.script);
@@ -63,7 +78,7 @@ fn one_line(text: &str) -> String {
 ///
 /// # Errors
 /// As the tar format has them: a payload's name that does not fit.
-pub fn stream(changes: &[Change]) -> io::Result<Vec<u8>> {
+pub fn stream(changes: &[Change], mark: &Mark) -> io::Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
     let mut add = |name: &str, bytes: &[u8]| {
         let mut header = tar::Header::new_gnu();
@@ -72,7 +87,7 @@ pub fn stream(changes: &[Change]) -> io::Result<Vec<u8>> {
         header.set_cksum();
         archive.append_data(&mut header, name, bytes)
     };
-    add("script", script(changes).as_bytes())?;
+    add("script", script(changes, mark).as_bytes())?;
     // There is always a payload folder: tasks put their scratch files there.
     add("payload/.keep", b"")?;
     let mut sent = std::collections::BTreeSet::new();

@@ -32,6 +32,8 @@ pub enum Question {
     },
     /// The whole text of a small file.
     Text(String),
+    /// The names in a directory, hidden ones too.
+    Names(String),
     /// The state of a systemd unit.
     Unit(String),
     /// All routes of the main table.
@@ -84,6 +86,8 @@ pub struct Facts {
     /// The text of files that have another content than the one that is wanted, where it was asked for and may be
     /// shown.
     pub other_texts: BTreeMap<String, String>,
+    /// The names in directories that exist.
+    pub names: BTreeMap<String, Vec<String>>,
     /// Units by name.
     pub units: BTreeMap<String, UnitFact>,
     /// Routes, as `ip -o route` prints them, by destination.
@@ -106,6 +110,9 @@ pub const KNOWN_FILE: &str = "/var/lib/labctl/known";
 
 /// The longest text, in bytes, that a node sends to show how it differs.
 pub const LONGEST_TEXT: u64 = 65_536;
+
+/// How many names of a directory a node sends at most.
+const MOST_NAMES: usize = 50;
 
 /// The stat format that is at once the answer about a path and its signature. The path comes last.
 pub const SIGNATURE: &str = "%F|%a|%U:%G|%s|%i|%.9Y|%.9Z|%n";
@@ -141,6 +148,10 @@ pub fn script(questions: &BTreeSet<Question>) -> String {
             }
             Question::Text(path) => text.push_str(&format!(
                 "[ -f {0} ] && {{ printf 'text\\t%s\\t' {0}; base64 -w0 {0}; echo; }}\n",
+                quote(path)
+            )),
+            Question::Names(path) => text.push_str(&format!(
+                "[ -d {0} ] && {{ printf 'names\\t%s\\t' {0}; ls -A {0} | head -n {MOST_NAMES} | tr '\\n' '/'; echo; }}\n",
                 quote(path)
             )),
             Question::Routes => text.push_str("ip -o -4 route show 2>/dev/null | sed 's/^/route\\t/'\n"),
@@ -266,6 +277,11 @@ pub fn parse(questions: &BTreeSet<Question>, output: &str) -> Result<Facts, Prob
                 {
                     facts.other_texts.insert(path.to_owned(), text);
                 }
+            }
+            "names" => {
+                let (path, names) = rest.split_once('\t').unwrap_or((rest, ""));
+                let names = names.split('/').filter(|name| !name.is_empty()).map(str::to_owned);
+                facts.names.insert(path.to_owned(), names.collect());
             }
             "route" => {
                 let destination = rest.split(' ').next().unwrap_or_default();

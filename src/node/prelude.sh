@@ -34,6 +34,7 @@ begin() { # path; sets $temporary
   fi
   folders "${1%/*}"
   claim "$1"
+  keep_key "$1"
   temporary=${1%/*}/.${1##*/}.labctl-
   # What a killed run left. Another play of this run may be at the same file. A process that has ended but was not
   # waited for yet still takes signals, but has no program any more.

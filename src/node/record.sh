@@ -123,3 +123,42 @@ note_packages() {
   # A line for a package that is there in another version has that version in brackets: it stays afterwards.
   for package in $(printf '%s\n' "$planned" | sed -n 's/^Inst \([^ ]*\) (.*/\1/p'); do made "package $package"; done
 }
+# Says on the node which lab it belongs to, before anything else changes there.
+mark() { # text
+  [ "$(cat "$state/lab" 2>/dev/null)" = "$1" ] && return 0
+  {
+    printf '%s\n' "$1" > "$state/lab.new" && chmod 644 "$state/lab.new" && sync "$state/lab.new" &&
+      mv -fT "$state/lab.new" "$state/lab" && sync "$state"
+  } > "$here/output" 2>&1 && return 0
+  printf '@start 0\n'
+  sed 's/^/@output /' "$here/output"
+  echo "@output $state/lab cannot be written, and nothing was changed"
+  printf '@fail 0 1\n'
+  return 1
+}
+# The keys that cannot be made again. One that this lab has no other copy of is kept when another
+# takes its place: whatever the reason, it may be the last.
+keep_key() { # path of a file that is about to be written
+  [ -f "$1" ] || return 0
+  case $1 in
+    /etc/kubernetes/pki/ca.key | /etc/kubernetes/pki/etcd/ca.key | /etc/kubernetes/pki/front-proxy-ca.key | \
+      /etc/kubernetes/pki/sa.key)
+      print=$(sha256sum < "$1")
+      print=${print%% *}
+      ;;
+    /etc/kubernetes/encryption-config.yaml)
+      print=$(sed -n 's/^ *secret: *//p' "$1" | head -n 1 | tr -d '\n' | sha256sum)
+      print=${print%% *}
+      ;;
+    *) return 0 ;;
+  esac
+  # shellcheck disable=SC2154 # `related` stands above this text
+  case " $related " in *" $print "*) return 0 ;; esac
+  [ ! -e "$state/kept$1.$print" ] || return 0
+  mkdir -p -- "$state/kept${1%/*}"
+  chmod 700 "$state/kept"
+  install -m 600 -- "$1" "$state/kept$1.new"
+  sync "$state/kept$1.new"
+  mv -fT -- "$state/kept$1.new" "$state/kept$1.$print"
+  sync "$state/kept${1%/*}"
+}

@@ -8,6 +8,7 @@
 //! - [`kubeconfig`] renders the kubeconfigs from the result (pure), and [`merge`] puts one into somebody's own (pure);
 //! - [`user`] issues what people use a lab with;
 //! - [`listing`] finds certificates and reads them back;
+//! - [`identity`] compares what a node says of its lab with what the lab directory holds (pure);
 //! - [`recovery`] makes the lab directory's files of those on nodes (pure).
 //!
 //! The clock is an argument everywhere, and nothing is written before [`store::Ensured::save`], so a plan can show what
@@ -16,6 +17,7 @@
 mod files;
 #[cfg(test)]
 mod fixture;
+pub mod identity;
 pub mod inspect;
 pub mod issue;
 pub mod kubeconfig;

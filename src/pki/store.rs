@@ -19,6 +19,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::PkiError;
 use super::files::Files;
+use super::identity::{Holding, Mark};
 use super::inspect::{Why, why_issue};
 use super::issue::{self, Authority, Pair};
 pub use super::list::{SERVICE_ACCOUNT_KEY, SERVICE_ACCOUNT_PUBLIC_KEY, SIGNER};
@@ -120,6 +121,7 @@ pub(super) fn carry_out(steps: &[Step], lab: &LabDirectory) -> Result<(), PkiErr
     let folder = lab.pki();
     let failed = |name: &str, cause: io::Error| PkiError::Write { path: folder.join(name), cause };
     let written = |step: &Step| matches!(step, Step::Write(..));
+    let mut renamed: Vec<PathBuf> = Vec::new();
     for alike in steps.chunk_by(|one, next| written(one) && written(next)) {
         let mut files: Vec<(PathBuf, &[u8])> = Vec::new();
         for step in alike {
@@ -127,13 +129,50 @@ pub(super) fn carry_out(steps: &[Step], lab: &LabDirectory) -> Result<(), PkiErr
                 Step::Write(name, content) => files.push((folder.join(name), content)),
                 Step::Rename(from, to) => {
                     fs::rename(folder.join(from), folder.join(to)).map_err(|cause| failed(to, cause))?;
+                    renamed.push(folder.join(to));
                 }
-                Step::Remove(name) => fs::remove_file(folder.join(name)).map_err(|cause| failed(name, cause))?,
+                Step::Remove(name) => {
+                    fs::remove_file(folder.join(name)).map_err(|cause| failed(name, cause))?;
+                    renamed.push(folder.join(name));
+                }
             }
         }
-        lab.write_all_private(&files).map_err(|(path, cause)| PkiError::Write { path, cause })?;
+        if !files.is_empty() {
+            lab.write_all_private(&files).map_err(|(path, cause)| PkiError::Write { path, cause })?;
+        }
     }
-    Ok(())
+    if renamed.is_empty() {
+        return Ok(());
+    }
+    let synced = lab.sync_names(renamed.iter().map(PathBuf::as_path));
+    synced.map_err(|(path, cause)| PkiError::Write { path, cause })
+}
+
+/// What the lab directory holds of the keys that cannot be made again, now and before.
+///
+/// # Errors
+/// [`PkiError::Read`].
+pub fn holding(cluster: &Cluster, lab: &LabDirectory) -> Result<Holding, PkiError> {
+    let files = Files::read(&lab.pki(), &specs(cluster))?;
+    let path = lab.identity();
+    let remembered = match fs::read_to_string(&path) {
+        Ok(text) => Mark::parse(&text),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Mark::default(),
+        Err(cause) => return Err(PkiError::Read { path, cause }),
+    };
+    Ok(Holding::new(&cluster.name, &files.content, &remembered))
+}
+
+/// Notes down which keys the lab directory holds, before any node gets them.
+///
+/// # Errors
+/// [`PkiError::Write`].
+pub fn remember(holding: &Holding, lab: &LabDirectory) -> Result<(), PkiError> {
+    let (path, text) = (lab.identity(), holding.remembered().text());
+    if holding.is_empty() || fs::read_to_string(&path).is_ok_and(|there| there == text) {
+        return Ok(());
+    }
+    lab.write_private(&path, text.as_bytes()).map_err(|cause| PkiError::Write { path, cause })
 }
 
 /// Loads the lab's certificates and keys, and issues (in memory) what is missing or no longer fits the cluster.

@@ -9,6 +9,7 @@ pub mod diff;
 pub mod expand;
 pub mod explain;
 pub mod files;
+pub mod ownership;
 pub mod preflight;
 mod preview;
 
@@ -177,7 +178,11 @@ impl Plan {
 
 /// Everything that a plan wants to know about one node.
 pub fn questions(plays: &[DesiredPlay], node: &str) -> BTreeSet<Question> {
-    tasks_of(plays, node).flat_map(|task| task.desired.probe()).chain(preflight::questions()).collect()
+    tasks_of(plays, node)
+        .flat_map(|task| task.desired.probe())
+        .chain(preflight::questions())
+        .chain(ownership::questions())
+        .collect()
 }
 
 /// Every task for one node, in the playbook's order.

@@ -205,7 +205,10 @@ fn a_user_with_sudo_on_a_machine_that_exists_already_is_enough() {
     assert_eq!(unknown.code, Some(1), "{}", unknown.story());
     assert!(unknown.story().contains("host key"), "{}", unknown.story());
     std::fs::copy(lab.directory().join("known_hosts"), own.join("known_hosts")).expect("known hosts");
-    lab.must(&["down", "own.yaml", "--yes"]);
+    let keyless = lab.run(&["down", "own.yaml", "--yes"]);
+    assert_eq!(keyless.code, Some(1), "{}", keyless.story());
+    assert!(keyless.story().contains("`labctl recover` reads the keys back"), "{}", keyless.story());
+    lab.must(&["down", "own.yaml", "--yes", "--take-over", "node-0"]);
     assert_eq!(lab.on("node-0", before), theirs, "what was theirs is as it was, and nothing of ours is left");
 
     // Without sudo there is one clear error.

@@ -10,6 +10,7 @@ mod bring_up;
 mod certificates;
 mod done;
 mod nodes;
+mod ownership;
 mod plan;
 mod smoke;
 mod teardown;

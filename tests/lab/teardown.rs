@@ -195,7 +195,11 @@ fn nodes_that_stay_are_as_they_were() {
     passes_smoke(&lab, 12);
     run_pods(&lab);
     std::fs::remove_dir_all(lab.directory().join("pki")).expect("the certificates");
-    lab.must(&["down", "--yes", "--keep-nodes"]);
+    let keyless = lab.run(&["down", "--yes", "--keep-nodes"]);
+    assert_eq!(keyless.code, Some(1), "{}", keyless.story());
+    assert!(keyless.story().contains("`labctl recover` reads the keys back"), "{}", keyless.story());
+    let nodes = before.keys().cloned().collect::<Vec<_>>().join(",");
+    lab.must(&["down", "--yes", "--keep-nodes", "--take-over", &nodes]);
     for node in before.keys() {
         is_as_before(&lab, node, &before, "after a whole lab");
     }

@@ -1,0 +1,395 @@
+//! Which lab a machine belongs to: the keys that cannot be made again, by their fingerprints (pure).
+//!
+//! Every node carries a [`Mark`]: the lab's name and a SHA-256 of each key that cannot be replaced
+//! without a rotation. The lab directory holds the keys themselves, and remembers the fingerprints
+//! of those that it held before. [`Holding::judge`] compares the two, before anything is touched.
+//!
+//! A fingerprint reveals nothing: each key has at least 128 bits that nobody can guess.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use super::rotation::{AUTHORITIES, Content, NEXT_SERVICE_ACCOUNT_KEY, next_key};
+use super::store::{ENCRYPTION_KEY, SERVICE_ACCOUNT_KEY};
+
+/// Fingerprints by key, oldest first. Keys have the names of the pki directory: `etcd/ca.key`.
+pub type Fingerprints = BTreeMap<String, Vec<String>>;
+
+/// The names of the keys that cannot be made again, in the pki directory.
+pub fn names() -> impl Iterator<Item = String> {
+    AUTHORITIES.iter().map(|ca| format!("{ca}.key")).chain([SERVICE_ACCOUNT_KEY, ENCRYPTION_KEY].map(str::to_owned))
+}
+
+/// The fingerprint of the key `name`: of its file, or of the encryption key without its line end,
+/// because that one lies inside of another file on nodes.
+pub fn fingerprint(name: &str, content: &[u8]) -> String {
+    let content = if name == ENCRYPTION_KEY { content.trim_ascii() } else { content };
+    hex::encode(Sha256::digest(content))
+}
+
+/// A lab's name and fingerprints of its keys, as a node and the lab directory note them down.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// The lab's name.
+    pub lab: String,
+    /// The fingerprints: on a node the newest of each key, in the lab directory all of them.
+    pub keys: Fingerprints,
+}
+
+impl Mark {
+    /// The mark as the text of a file.
+    pub fn text(&self) -> String {
+        let mut text = format!(
+            "# The lab that this belongs to, and SHA-256 fingerprints of its keys. Nothing secret.\n\
+             lab {}\n",
+            self.lab
+        );
+        for (name, fingerprints) in &self.keys {
+            for fingerprint in fingerprints {
+                text.push_str(&format!("key {name} {fingerprint}\n"));
+            }
+        }
+        text
+    }
+
+    /// Reads a mark back. Lines that it does not know are a newer version's and say nothing here.
+    pub fn parse(text: &str) -> Self {
+        let mut mark = Self::default();
+        for line in text.lines() {
+            match line.split(' ').collect::<Vec<_>>()[..] {
+                ["lab", lab] => mark.lab = lab.to_owned(),
+                ["key", name, fingerprint] => {
+                    mark.keys.entry(name.to_owned()).or_default().push(fingerprint.to_owned());
+                }
+                _ => {}
+            }
+        }
+        mark
+    }
+}
+
+/// What a node has that tells which lab it belongs to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OnNode {
+    /// The mark, where there is one.
+    pub mark: Option<Mark>,
+    /// Whether labctl has a record there of what it made.
+    pub recorded: bool,
+    /// The text of the CA's certificate file.
+    pub ca: Option<String>,
+    /// Fingerprints of the files of keys, where there are any.
+    pub keys: BTreeMap<String, String>,
+    /// Signs of a cluster, by the path that shows it: only what labctl did not put there.
+    pub signs: Vec<&'static str>,
+}
+
+/// Why a node is not this lab's to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stranger {
+    /// It belongs to a lab whose keys the lab directory does not have: of this name, or of none.
+    KeysLost {
+        /// The lab's name, when the node knows it.
+        lab: Option<String>,
+        /// The keys that are missing.
+        missing: Vec<String>,
+    },
+    /// It belongs to a lab of this name, or of none, with other keys than the lab directory has.
+    OtherKeys {
+        /// The lab's name, when the node knows it.
+        lab: Option<String>,
+        /// The keys that differ.
+        differing: Vec<String>,
+    },
+    /// It belongs to another lab.
+    OtherLab(String),
+    /// Something else made a cluster of it.
+    OtherCluster(Vec<&'static str>),
+}
+
+/// What a lab directory holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Holding {
+    /// The lab's name.
+    pub lab: String,
+    /// The fingerprints of the keys that are there, by name.
+    current: BTreeMap<String, String>,
+    /// All fingerprints that were ever there, oldest first.
+    known: Fingerprints,
+    /// The certificates of CAs that are there, each a PEM block.
+    authorities: Vec<String>,
+}
+
+impl Holding {
+    /// What a lab directory holds: the files of its pki directory, and what it remembers of others.
+    pub fn new(lab: &str, content: &Content, remembered: &Mark) -> Self {
+        let mut holding = Self { lab: lab.to_owned(), known: remembered.keys.clone(), ..Self::default() };
+        for name in names() {
+            if let Some(key) = content.get(&name) {
+                let fingerprint = fingerprint(&name, key);
+                holding.learn(&name, &fingerprint);
+                holding.current.insert(name, fingerprint);
+            }
+        }
+        // A rotation that has begun: the next keys come after the present ones.
+        let next = AUTHORITIES.iter().map(|ca| (format!("{ca}.key"), next_key(ca)));
+        let account = (SERVICE_ACCOUNT_KEY.to_owned(), NEXT_SERVICE_ACCOUNT_KEY.to_owned());
+        for (name, next) in next.chain([account]) {
+            if let Some(key) = content.get(&next) {
+                holding.learn(&name, &fingerprint(&name, key));
+            }
+        }
+        let certificates = ["ca.crt", "ca-next.crt", "ca-old.crt"];
+        let texts = certificates.iter().filter_map(|name| str::from_utf8(content.get(*name)?).ok());
+        holding.authorities = texts.flat_map(blocks).collect();
+        holding
+    }
+
+    /// Adds a fingerprint that is newer than all known ones; one that is known keeps its place.
+    fn learn(&mut self, name: &str, fingerprint: &str) {
+        let known = self.known.entry(name.to_owned()).or_default();
+        if !known.iter().any(|it| it == fingerprint) {
+            known.push(fingerprint.to_owned());
+        }
+    }
+
+    /// Makes the keys that are there the newest: a backup with older ones has taken their place.
+    pub fn renewed(mut self) -> Self {
+        for (name, fingerprint) in &self.current {
+            let known = self.known.entry(name.clone()).or_default();
+            known.retain(|it| it != fingerprint);
+            known.push(fingerprint.clone());
+        }
+        self
+    }
+
+    /// Whether there is none of the keys.
+    pub fn is_empty(&self) -> bool {
+        self.current.is_empty()
+    }
+
+    /// What a node of this lab carries.
+    pub fn mark(&self) -> Mark {
+        let keys = self.current.iter().map(|(name, fingerprint)| (name.clone(), vec![fingerprint.clone()]));
+        Mark { lab: self.lab.clone(), keys: keys.collect() }
+    }
+
+    /// What the lab directory remembers.
+    pub fn remembered(&self) -> Mark {
+        Mark { lab: self.lab.clone(), keys: self.known.clone() }
+    }
+
+    /// The fingerprints of keys that this lab's may replace: its own, present and earlier.
+    pub fn related(&self) -> impl Iterator<Item = &str> {
+        self.known.values().flatten().map(String::as_str)
+    }
+
+    /// Whether a node is this lab's, or nobody's.
+    ///
+    /// # Errors
+    /// Whose it is otherwise.
+    pub fn judge(&self, node: &OnNode) -> Result<(), Stranger> {
+        match &node.mark {
+            Some(mark) => {
+                let newest = |(name, all): (&String, &Vec<String>)| Some((name.clone(), all.last()?.clone()));
+                let keys = mark.keys.iter().filter_map(newest).collect();
+                self.compare(Some(&mark.lab), &keys, &[])
+            }
+            None if node.recorded => {
+                // From before nodes had marks. A node without a CA has nothing to lose.
+                let ca: Vec<String> = node.ca.iter().flat_map(|text| blocks(text)).collect();
+                self.compare(None, &node.keys, &ca)
+            }
+            None if node.signs.is_empty() => Ok(()),
+            None => Err(Stranger::OtherCluster(node.signs.clone())),
+        }
+    }
+
+    fn compare(
+        &self,
+        lab: Option<&str>,
+        keys: &BTreeMap<String, String>,
+        authorities: &[String],
+    ) -> Result<(), Stranger> {
+        let mut missing: Vec<String> = keys.keys().filter(|name| !self.current.contains_key(*name)).cloned().collect();
+        if !authorities.is_empty() && self.authorities.is_empty() {
+            missing.push("ca.crt".to_owned());
+        }
+        let mut differing: Vec<String> =
+            keys.iter().filter(|(name, key)| !self.succeeds(name, key)).map(|(name, _)| name.clone()).collect();
+        if !authorities.is_empty() && !authorities.iter().any(|ca| self.authorities.contains(ca)) {
+            differing.push("ca.crt".to_owned());
+        }
+        // A copy of the lab directory under another name still is that lab.
+        if missing.is_empty() && differing.is_empty() {
+            return Ok(());
+        }
+        match lab {
+            Some(lab) if lab != self.lab => Err(Stranger::OtherLab(lab.to_owned())),
+            _ => {
+                let lab = lab.map(str::to_owned);
+                Err(if missing.is_empty() {
+                    Stranger::OtherKeys { lab, differing }
+                } else {
+                    Stranger::KeysLost { lab, missing }
+                })
+            }
+        }
+    }
+
+    /// Whether the key in the lab directory is this one, is about to become it, or came after it.
+    ///
+    /// One that came later than the lab directory's is not: the directory is an old copy then.
+    fn succeeds(&self, name: &str, fingerprint: &str) -> bool {
+        let Some(known) = self.known.get(name) else { return false };
+        let place = |wanted: &str| known.iter().position(|it| it == wanted);
+        let Some(current) = self.current.get(name).and_then(|it| place(it)) else { return false };
+        place(fingerprint).is_some_and(|there| there <= current)
+    }
+}
+
+/// The PEM blocks of a text, each trimmed.
+fn blocks(text: &str) -> Vec<String> {
+    const END: &str = "-----END CERTIFICATE-----";
+    let mut blocks: Vec<String> = text.split_inclusive(END).map(|part| part.trim().to_owned()).collect();
+    blocks.retain(|block| block.ends_with(END));
+    blocks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pki::rotation;
+
+    fn content(salt: &str) -> Content {
+        let keys = names().map(|name| (name.clone(), format!("{salt} {name}\n").into_bytes()));
+        let certificate = ("ca.crt".to_owned(), certificate(salt).into_bytes());
+        keys.chain([certificate]).collect()
+    }
+
+    fn certificate(salt: &str) -> String {
+        format!("-----BEGIN CERTIFICATE-----\n{salt}\n-----END CERTIFICATE-----\n")
+    }
+
+    fn holding(lab: &str, content: &Content) -> Holding {
+        Holding::new(lab, content, &Mark::default())
+    }
+
+    fn marked(mark: Mark) -> OnNode {
+        OnNode { mark: Some(mark), recorded: true, ..OnNode::default() }
+    }
+
+    #[test]
+    fn a_mark_reads_back_as_it_was_written() {
+        let mark = holding("sandbox", &content("a")).mark();
+        assert_eq!(Mark::parse(&mark.text()), mark);
+        assert_eq!(mark.keys.len(), 5);
+        assert_eq!(Mark::parse("torn"), Mark::default());
+    }
+
+    #[test]
+    fn a_node_of_this_lab_and_a_bare_machine_may_be_changed() {
+        let ours = holding("sandbox", &content("a"));
+        assert_eq!(ours.judge(&marked(ours.mark())), Ok(()));
+        assert_eq!(ours.judge(&OnNode::default()), Ok(()));
+        assert_eq!(holding("sandbox", &Content::new()).judge(&OnNode::default()), Ok(()));
+        // A load balancer that was marked before there were keys, and a lab under a new name.
+        assert_eq!(ours.judge(&marked(Mark { lab: "sandbox".to_owned(), ..Mark::default() })), Ok(()));
+        assert_eq!(holding("renamed", &content("a")).judge(&marked(ours.mark())), Ok(()));
+    }
+
+    #[test]
+    fn a_lab_directory_that_lost_any_of_the_keys_is_refused() {
+        let mark = holding("sandbox", &content("a")).mark();
+        for name in names() {
+            let mut left = content("a");
+            left.remove(&name);
+            // That it once had the key is remembered, and counts for nothing.
+            let lost = Holding::new("sandbox", &left, &mark);
+            let missing = vec![name];
+            let lab = Some("sandbox".to_owned());
+            assert_eq!(lost.judge(&marked(mark.clone())), Err(Stranger::KeysLost { lab, missing }));
+        }
+        let empty = holding("sandbox", &Content::new());
+        let refused = empty.judge(&marked(mark));
+        assert!(matches!(refused, Err(Stranger::KeysLost { missing, .. }) if missing.len() == 5));
+    }
+
+    #[test]
+    fn other_keys_under_the_same_name_are_another_lab() {
+        let ours = holding("sandbox", &content("a"));
+        for name in names() {
+            let mut theirs = content("a");
+            theirs.insert(name.clone(), b"another".to_vec());
+            let lab = Some("sandbox".to_owned());
+            let expected = Err(Stranger::OtherKeys { lab, differing: vec![name] });
+            assert_eq!(ours.judge(&marked(holding("sandbox", &theirs).mark())), expected);
+        }
+        let other = marked(holding("other", &content("b")).mark());
+        assert_eq!(ours.judge(&other), Err(Stranger::OtherLab("other".to_owned())));
+        assert_eq!(holding("new", &Content::new()).judge(&other), Err(Stranger::OtherLab("other".to_owned())));
+    }
+
+    #[test]
+    fn nodes_from_before_are_adopted_when_their_keys_fit() {
+        let ours = holding("sandbox", &content("a"));
+        let key = |salt: &str| {
+            (SERVICE_ACCOUNT_KEY.to_owned(), fingerprint(SERVICE_ACCOUNT_KEY, &content(salt)[SERVICE_ACCOUNT_KEY]))
+        };
+        let node = |ca: &str, keys: &[&str]| OnNode {
+            recorded: true,
+            ca: Some(certificate(ca)),
+            keys: keys.iter().map(|salt| key(salt)).collect(),
+            ..OnNode::default()
+        };
+        assert_eq!(ours.judge(&node("a", &["a"])), Ok(()));
+        assert_eq!(ours.judge(&node("a", &[])), Ok(()), "a worker");
+        // Cut off before it had any certificate.
+        assert_eq!(ours.judge(&OnNode { recorded: true, ..OnNode::default() }), Ok(()));
+        let differing = vec!["ca.crt".to_owned()];
+        assert_eq!(ours.judge(&node("b", &[])), Err(Stranger::OtherKeys { lab: None, differing }));
+        let missing = vec![SERVICE_ACCOUNT_KEY.to_owned(), "ca.crt".to_owned()];
+        let empty = holding("sandbox", &Content::new());
+        assert_eq!(empty.judge(&node("a", &["a"])), Err(Stranger::KeysLost { lab: None, missing }));
+        // In the middle of a rotation a node trusts two.
+        let mut both = node("b", &[]);
+        both.ca = Some(certificate("b") + &certificate("a"));
+        assert_eq!(ours.judge(&both), Ok(()));
+    }
+
+    #[test]
+    fn somebody_elses_cluster_is_refused_and_our_own_is_not_taken_for_one() {
+        let ours = holding("sandbox", &content("a"));
+        let signs = vec!["/var/lib/etcd/member"];
+        let node = OnNode { signs: signs.clone(), ..OnNode::default() };
+        assert_eq!(ours.judge(&node), Err(Stranger::OtherCluster(signs.clone())));
+        assert_eq!(ours.judge(&OnNode { signs, recorded: true, ..OnNode::default() }), Ok(()));
+    }
+
+    #[test]
+    fn a_rotation_is_followed_forwards_and_never_backwards() {
+        let mut folder = content("a");
+        let before = holding("sandbox", &folder);
+        for name in names().filter(|name| name != ENCRYPTION_KEY) {
+            let next = name.replace(".key", "-next.key");
+            folder.insert(next.clone(), format!("b {next}").into_bytes());
+            folder.insert(next.replace(".key", ".crt"), certificate(&next).into_bytes());
+        }
+        let trust = Holding::new("sandbox", &folder, &before.remembered());
+        assert_eq!(trust.judge(&marked(before.mark())), Ok(()));
+        assert_eq!(trust.mark(), before.mark(), "the old keys still sign");
+        rotation::apply(&mut folder.clone(), &[]);
+        let steps = rotation::replace(&folder);
+        rotation::apply(&mut folder, &steps);
+        let after = Holding::new("sandbox", &folder, &trust.remembered());
+        assert_ne!(after.mark(), before.mark());
+        // A node that was off all the while follows; the new ones are the lab's own, too.
+        assert_eq!(after.judge(&marked(before.mark())), Ok(()));
+        assert_eq!(after.judge(&marked(after.mark())), Ok(()));
+        // The old pki directory, put back by hand, would replace the only copies of the new keys.
+        let rolled_back = Holding::new("sandbox", &content("a"), &after.remembered());
+        assert!(matches!(rolled_back.judge(&marked(after.mark())), Err(Stranger::OtherKeys { .. })));
+        // A restore says so on purpose.
+        assert_eq!(rolled_back.renewed().judge(&marked(after.mark())), Ok(()));
+    }
+}
