@@ -407,7 +407,7 @@ fn damage(facts: &mut Facts, pick: usize, how: u8) -> Option<String> {
 /// What a question is about.
 fn about(question: Question) -> String {
     match question {
-        Question::Path(it) | Question::Text(it) | Question::Unit(it) | Question::Check(it) => it,
+        Question::Path(it) | Question::Text(it) | Question::Names(it) | Question::Unit(it) | Question::Check(it) => it,
         Question::File { path, .. } => path,
         Question::Routes => "routes".to_owned(),
         Question::Images => "images".to_owned(),

@@ -156,9 +156,6 @@ pub async fn plan(args: &Converge, global: &Global, reporter: &Reporter) -> Resu
         let workshop = workshop.limited(&global.limit);
         let desired = select(workshop.expand(&playbook, &cluster)?, &nodes);
         let stopped = stopped_local_nodes(&cluster);
-        for (node, made) in &stopped {
-            events.emit(Event::Preparation(Preparation::LocalNode { node: node.clone(), made: *made }));
-        }
         // On a node that is still to be made, everything is to be done.
         let runs = |node: &Node| stopped.iter().all(|(name, _)| *name != node.name);
         let reachable: Vec<&Node> = nodes.iter().copied().filter(|node| runs(node)).collect();
@@ -167,6 +164,9 @@ pub async fn plan(args: &Converge, global: &Global, reporter: &Reporter) -> Resu
         // What a refused plan would have issued is of no interest, and the wrong idea.
         if planned.strangers.is_empty() {
             tell_issued(&issued, &events);
+        }
+        for (node, made) in &stopped {
+            events.emit(Event::Preparation(Preparation::LocalNode { node: node.clone(), made: *made }));
         }
         Ok::<_, Stop>((plan, reached, reachable.len()))
     }
