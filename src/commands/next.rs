@@ -19,6 +19,9 @@ pub fn again(verb: &str, inventory: &Path, sources: &Sources, global: &Global) -
     if !global.limit.is_empty() {
         option("limit", &global.limit.join(","));
     }
+    if !global.take_over.is_empty() {
+        option("take-over", &global.take_over.join(","));
+    }
     match global.spread {
         Spread::Auto => {}
         Spread::Always => option("spread", "always"),
@@ -35,6 +38,7 @@ mod tests {
         Global {
             output: crate::report::Output::Text,
             limit: limit.iter().map(|&name| name.to_owned()).collect(),
+            take_over: Vec::new(),
             forks: std::num::NonZeroUsize::MIN,
             spread,
             yes: false,

@@ -41,8 +41,10 @@ pub struct Mark {
 /// The script that applies `changes` in order and stops at the first that fails. Before the first
 /// of them, the node is marked as the lab's.
 pub fn script(changes: &[Change], mark: &Mark) -> String {
-    let mut text =
-        format!("signature='{SIGNATURE}'\ndid_not_stay='{DID_NOT_STAY}'\nrelated={}\n{PRELUDE}{RECORD}{SETS}", quote(&mark.related.join(" ")));
+    let mut text = format!(
+        "signature='{SIGNATURE}'\ndid_not_stay='{DID_NOT_STAY}'\nrelated={}\n{PRELUDE}{RECORD}{SETS}",
+        quote(&mark.related.join(" "))
+    );
     let mut watching = false;
     if let Some(mark) = &mark.text {
         text.push_str(&format!("\nmark {} || exit 0\n", quote(mark)));
