@@ -212,6 +212,12 @@ fn smoke_names_what_is_broken() {
         }
 
         on(&lab, fault, fault.mends, &replicas);
+        // One that has lost its API server asks again only after a while, and would be taken for broken.
+        if fault.mends.contains("start kube-apiserver") {
+            for worker in ["worker-0", "worker-1"] {
+                lab.on(worker, "systemctl restart kube-proxy");
+            }
+        }
         for worker in ["worker-0", "worker-1"] {
             assert!(ready(worker, "True"), "{worker} is not Ready after: {}", fault.what);
         }
