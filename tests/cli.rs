@@ -55,6 +55,38 @@ fn every_story_is_told_as_written() {
 }
 
 #[test]
+fn a_run_that_is_told_to_end_stops_as_on_ctrl_c() {
+    use std::io::BufRead as _;
+    let (tools, folder) = (Tools::new(), tempfile::tempdir().expect("a folder"));
+    // A node that is reached and then says nothing, so that the run is in the middle of it.
+    let node = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = node.local_addr().expect("an address").port();
+    let inventory = quiet_lab(&tools, folder.path());
+    fs::write(&inventory, INVENTORY.replace("port: 1 ", &format!("port: {port} "))).expect("an inventory");
+    for (first, second) in [("TERM", "TERM"), ("HUP", "TERM"), ("INT", "HUP")] {
+        let mut run = Command::new("sh")
+            .args(["-c", "exec \"$0\" up 2>&1", LABCTL])
+            .current_dir(folder.path())
+            .envs(tools.environment())
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("labctl starts");
+        let _connection = node.accept().expect("it dials the node");
+        let id = run.id().to_string();
+        let tell = |signal: &str| {
+            let told = Command::new("kill").args([&format!("-{signal}"), &id]).status();
+            assert!(told.expect("kill").success());
+        };
+        tell(first);
+        let mut said = std::io::BufReader::new(run.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
+        assert!(said.any(|line| line.contains("stopping: what runs may end")), "{first} stops it gently");
+        tell(second);
+        assert_eq!(run.wait().expect("an end").code(), Some(130), "{first}, then {second}");
+    }
+}
+
+#[test]
 fn no_secret_is_ever_printed() {
     let (tools, folder) = (Tools::new(), tempfile::tempdir().expect("a folder"));
     let inventory = quiet_lab(&tools, folder.path());

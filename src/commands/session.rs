@@ -2,8 +2,9 @@
 //! Ctrl-C.
 
 use std::collections::BTreeMap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::path::Path;
+use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
@@ -158,7 +159,7 @@ where
         .telling_new_texts(global.diff)
         .delivering(delivery)
         .taking_over(global.take_over.clone());
-    let listener = tokio::spawn(listen_for_stop(cancel, events.clone()));
+    let listener = tokio::spawn(listen_for_stop(stop_signals(), cancel, events.clone()));
     events.emit(Event::RunStarted {
         verb: verb.to_owned(),
         lab: cluster.name.clone(),
@@ -205,29 +206,29 @@ fn spread_of(typed: cli::Spread) -> Spread {
     }
 }
 
-/// Hears of Ctrl-C, and of what ends a run from outside in the same way: `kill`, `timeout`, a CI system, a terminal that
-/// is closed.
-async fn listen_for_stop(cancel: watch::Sender<bool>, events: Events) {
+/// Ctrl-C, and what ends a run from outside in the same way: `kill`, `timeout`, a CI system, a terminal that is closed.
+/// From here on they do not end the process by themselves.
+fn stop_signals() -> Vec<tokio::signal::unix::Signal> {
     use tokio::signal::unix::{SignalKind, signal};
     let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-    let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hang_up)] = kinds.map(signal) else { return };
+    kinds.into_iter().filter_map(|kind| signal(kind).ok()).collect()
+}
+
+async fn listen_for_stop(mut signals: Vec<tokio::signal::unix::Signal>, cancel: watch::Sender<bool>, events: Events) {
     let mut next = async || {
-        tokio::select! {
-            heard = interrupt.recv() => heard,
-            heard = terminate.recv() => heard,
-            heard = hang_up.recv() => heard,
-        }
+        poll_fn(|context| {
+            let heard = signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
+            if heard { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     };
-    if next().await.is_none() {
-        return;
-    }
+    next().await;
     cancel.send_replace(true);
     events.emit(Event::Cancelling);
-    if next().await.is_some() {
-        // What nodes were doing goes on or is cut off; running the same command again finishes it.
-        report::end_at_once();
-        std::process::exit(130);
-    }
+    next().await;
+    // What nodes were doing goes on or is cut off; running the same command again finishes it.
+    report::end_at_once();
+    std::process::exit(130);
 }
 
 fn summary(nodes: &[&Node], outcome: &Outcome, cancelled: bool, took: Duration, log: std::path::PathBuf) -> RunSummary {
