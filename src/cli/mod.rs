@@ -77,7 +77,7 @@ pub struct Global {
 
     /// Change these nodes although they belong to another lab or cluster
     ///
-    /// Keys of theirs that labctl replaces are kept there, in /var/lib/labctl/kept.
+    /// Keys of theirs that labctl replaces are kept there, in /var/lib/labctl/kept-keys.
     #[arg(long, global = true, value_name = "NODE,..", value_delimiter = ',')]
     pub take_over: Vec<String>,
 

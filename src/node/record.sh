@@ -154,11 +154,11 @@ keep_key() { # path of a file that is about to be written
   esac
   # shellcheck disable=SC2154 # `related` stands above this text
   case " $related " in *" $print "*) return 0 ;; esac
-  [ ! -e "$state/kept$1.$print" ] || return 0
-  mkdir -p -- "$state/kept${1%/*}"
-  chmod 700 "$state/kept"
-  install -m 600 -- "$1" "$state/kept$1.new"
-  sync "$state/kept$1.new"
-  mv -fT -- "$state/kept$1.new" "$state/kept$1.$print"
-  sync "$state/kept${1%/*}"
+  [ ! -e "$state/kept-keys$1.$print" ] || return 0
+  mkdir -p -- "$state/kept-keys${1%/*}"
+  chmod 700 "$state/kept-keys"
+  install -m 600 -- "$1" "$state/kept-keys$1.new"
+  sync "$state/kept-keys$1.new"
+  mv -fT -- "$state/kept-keys$1.new" "$state/kept-keys$1.$print"
+  sync "$state/kept-keys${1%/*}"
 }

@@ -39,9 +39,9 @@ undo() { # directories that programs of the lab call their own, whatever the rec
     cat "$here/stays"
     return 1
   fi
-  # All but the directory of this very run, which goes by itself.
+  # All but the directory of this very run, which goes by itself, and keys of another lab.
   for entry in "$state"/* "$state"/runs/*; do
-    case $entry in "$state/runs" | "$here") ;; *) rm -rf -- "$entry" ;; esac
+    case $entry in "$state/runs" | "$state/kept-keys" | "$here") ;; *) rm -rf -- "$entry" ;; esac
   done
 }
 
