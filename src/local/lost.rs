@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,6 +18,7 @@ use super::error::LocalError;
 use super::mounts::{self, Mount};
 use super::names::Names;
 use super::network;
+use super::node::forget_nspawn;
 
 /// How long a killed node may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -78,14 +78,10 @@ pub(super) fn remove(names: &Names, name: &str, lost: &LostNode) -> Result<(), L
         }
     }
     network::remove_node(&names.link(name), &machine)?;
-    if let Some(root) = &lost.root {
-        if let Ok(found) = fs::metadata(root) {
-            // systemd-nspawn removes it when it ends by itself, not when it is killed.
-            let _ = fs::remove_file(format!("/run/systemd/nspawn/locks/inode-{}:{}", found.dev(), found.ino()));
-        }
-        mounts::unmount_below(root)?;
-    }
-    Ok(())
+    // Without a mount that is known there is no lock to be found either; a folder of the machine may still be there.
+    let root = lost.root.as_deref();
+    forget_nspawn(root.unwrap_or(Path::new("")), &machine)?;
+    root.map_or(Ok(()), mounts::unmount_below)
 }
 
 /// The node whose root an overlay is, when it was mounted for a node below `nodes`.

@@ -142,14 +142,7 @@ impl NodeFolder {
     pub fn remove(&self) -> Result<(), LocalError> {
         self.kill()?;
         let machine = self.machine();
-        // systemd-nspawn removes these when it ends by itself, not when it is killed.
-        if let Ok(root) = fs::metadata(self.root()) {
-            remove_if_there(Path::new(&format!("/run/systemd/nspawn/locks/inode-{}:{}", root.dev(), root.ino())))?;
-        }
-        for folder in ["propagate", "unix-export"] {
-            // Only ever an empty folder; one that is not is not ours.
-            let _ = fs::remove_dir(Path::new("/run/systemd/nspawn").join(folder).join(&machine));
-        }
+        forget_nspawn(&self.root(), &machine)?;
         network::remove_node(&self.names.link(&self.node), &machine)?;
         mounts::remove_folder(&self.path)
     }
@@ -303,6 +296,18 @@ impl NodeFolder {
         }
         (if scope { "systemd-run" } else { "sh" }, arguments)
     }
+}
+
+/// Removes what systemd-nspawn keeps of a machine: it does so when it ends by itself, not when it is killed.
+pub(super) fn forget_nspawn(root: &Path, machine: &str) -> Result<(), LocalError> {
+    if let Ok(root) = fs::metadata(root) {
+        remove_if_there(Path::new(&format!("/run/systemd/nspawn/locks/inode-{}:{}", root.dev(), root.ino())))?;
+    }
+    for folder in ["propagate", "unix-export"] {
+        // Only ever an empty folder; one that is not is not ours.
+        let _ = fs::remove_dir(Path::new("/run/systemd/nspawn").join(folder).join(machine));
+    }
+    Ok(())
 }
 
 /// What a node is started with.
