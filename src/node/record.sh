@@ -127,8 +127,9 @@ note_packages() {
 mark() { # text
   [ "$(cat "$state/lab" 2>/dev/null)" = "$1" ] && return 0
   {
-    printf '%s\n' "$1" > "$state/lab.new" && chmod 644 "$state/lab.new" && sync "$state/lab.new" &&
-      mv -fT "$state/lab.new" "$state/lab" && sync "$state"
+    # Another play of this run may be at it, too.
+    printf '%s\n' "$1" > "$here/lab" && chmod 644 "$here/lab" && sync "$here/lab" &&
+      mv -fT "$here/lab" "$state/lab" && sync "$state"
   } > "$here/output" 2>&1 && return 0
   printf '@start 0\n'
   sed 's/^/@output /' "$here/output"
@@ -157,8 +158,8 @@ keep_key() { # path of a file that is about to be written
   [ ! -e "$state/kept-keys$1.$print" ] || return 0
   mkdir -p -- "$state/kept-keys${1%/*}"
   chmod 700 "$state/kept-keys"
-  install -m 600 -- "$1" "$state/kept-keys$1.new"
-  sync "$state/kept-keys$1.new"
-  mv -fT -- "$state/kept-keys$1.new" "$state/kept-keys$1.$print"
+  install -m 600 -- "$1" "$here/kept"
+  sync "$here/kept"
+  mv -fT -- "$here/kept" "$state/kept-keys$1.$print"
   sync "$state/kept-keys${1%/*}"
 }
