@@ -65,8 +65,8 @@ deny: ## Licences, advisories and sources of all dependencies
 	command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
 	cargo deny check
 
-golden: ## Write all expected outputs anew, to be reviewed as a diff
-	LABCTL_UPDATE_GOLDEN=1 $(CARGO) test --locked --test golden --test inventory
+golden: ## Regenerate all expected outputs, to be reviewed as a diff
+	LABCTL_UPDATE_GOLDEN=1 $(CARGO) test --locked --test golden --test inventory --test docs
 
 clean: ## Remove what was built here; caches stay
 	$(CARGO) clean

@@ -2,7 +2,7 @@
 //! and exit code. `TRYCMD=overwrite cargo test --test cli` writes what is said today into the stories, for review.
 //!
 //! A story begins in a copy of its `.in` folder. `$BUNDLE` is a small bundle with everything that a lab of 1.34.4 needs
-//! and no real program in it, `$PORT` is an SSH server that nobody knows.
+//! and no real program in it, `$PORT` is an SSH server that nobody knows. Console blocks of README and `docs/` are run too.
 
 #[path = "support/ssh_server.rs"]
 #[allow(dead_code, reason = "what other tests need of it is not needed here")]
@@ -51,6 +51,8 @@ fn every_story_is_told_as_written() {
     stories.register_bin("as-nobody", tools.folder.path().join("as-nobody"));
     stories.register_bin("without-programs", tools.folder.path().join("without-programs"));
     stories.case("tests/cli/*.trycmd").case("tests/cli/*.toml");
+    // Console blocks of the documentation, in the repository's own directory; they write nothing.
+    stories.case("README.md").case("docs/*.md");
     stories.run();
 }
 

@@ -1,0 +1,532 @@
+//! The documentation against the program: generated tables are current, and every verb, option, path, target and
+//! example that a page names exists.
+//!
+//! Tables between `<!-- generated: NAME -->` and `<!-- end -->` are written by
+//! `LABCTL_UPDATE_GOLDEN=1 cargo test --test docs`. Console blocks of the pages are run by `tests/cli.rs`.
+
+#![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
+
+#[path = "support/prose.rs"]
+mod prose;
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::{Command, CommandFactory as _};
+use labctl::cli::Cli;
+use labctl::playbook::{load, standard};
+use labctl::render::context::VARIABLES;
+
+/// Directories whose prose is still to be swept for the banned turns of `docs/style.md`.
+const NOT_SWEPT: &[&str] =
+    &["commands/", "engine/", "local/", "module/", "pki/", "plan/", "playbook/", "render/", "smoke/", "transport/"];
+
+#[test]
+fn generated_tables_are_current() {
+    let mut stale = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (path, text) in pages() {
+        let mut current = String::new();
+        let mut rest = text.as_str();
+        while let Some((before, after)) = rest.split_once("<!-- generated: ") {
+            let (name, after) = after.split_once(" -->\n").expect("a marker ends in its line");
+            let (_, after) = after.split_once("<!-- end -->").unwrap_or_else(|| panic!("{name} has no end"));
+            let _ = write!(current, "{before}<!-- generated: {name} -->\n{}<!-- end -->", generated(name));
+            seen.insert(name.to_owned());
+            rest = after;
+        }
+        current.push_str(rest);
+        if current != text {
+            if std::env::var_os("LABCTL_UPDATE_GOLDEN").is_some() {
+                fs::write(&path, current).expect("a page can be written");
+            } else {
+                stale.push(path.display().to_string());
+            }
+        }
+    }
+    assert!(stale.is_empty(), "run `LABCTL_UPDATE_GOLDEN=1 cargo test --test docs` and read the diff: {stale:?}");
+    assert!(seen.len() >= 10, "some generated tables are gone: {seen:?}");
+}
+
+/// The text between a marker and its end.
+fn generated(name: &str) -> String {
+    match name {
+        "verbs" => table(["verb", "what it does"], verbs().into_iter().map(|(verb, about)| [code(&verb), about])),
+        "options" => options(|argument| argument.is_global_set(), &[Cli::command()]),
+        "environment" => {
+            let mut all = Vec::new();
+            every_command(&Cli::command(), &mut all);
+            options(|argument| !argument.is_global_set() && !argument.is_hide_set(), &all)
+        }
+        "exit codes" => table(["code", "meaning"], exit_codes()),
+        "variables" => {
+            table(["variable", "what"], VARIABLES.iter().map(|(name, what)| [code(name), (*what).to_owned()]))
+        }
+        "modules" => table(["module", "desired state"], modules().into_iter().map(|(name, what)| [code(&name), what])),
+        "playbooks" => table(
+            ["playbook", "what it does"],
+            standard::names().map(|name| {
+                let playbook = standard::find(name, None).expect("a standard playbook");
+                [code(name), playbook.summary()]
+            }),
+        ),
+        "plays" => table(["play", "on", "why"], plays()),
+        "events" => table(["`event`", "when"], events()),
+        "tests" => table(["file", "what it holds"], test_files()),
+        "make" => {
+            table(["command", "what it does"], make_targets().into_iter().map(|(t, a)| [code(&format!("make {t}")), a]))
+        }
+        _ => panic!("nothing generates `{name}`"),
+    }
+}
+
+#[test]
+fn every_command_line_in_the_docs_can_be_typed() {
+    let mut wrong = Vec::new();
+    for (path, text) in pages() {
+        for line in command_lines(&text, "labctl") {
+            if let Some(why) = cannot_be_typed(&line) {
+                wrong.push(format!("{}: `{line}`: {why}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_check_of_command_lines_can_fail() {
+    for line in ["labctl fly", "labctl certs renw", "labctl up --limt a", "labctl node add w --adress 1.2.3.4"] {
+        assert!(cannot_be_typed(line).is_some(), "{line}");
+    }
+    for line in ["labctl certs renew --only x", "labctl ssh w -- ls --all", "labctl VERB --help", "labctl up --yes"] {
+        assert_eq!(cannot_be_typed(line), None, "{line}");
+    }
+}
+
+#[test]
+fn every_make_target_in_the_docs_exists() {
+    let known: BTreeSet<String> = make_targets().into_iter().map(|(target, _)| target).collect();
+    for (path, text) in pages() {
+        for line in command_lines(&text, "make") {
+            let target = line.split(' ').nth(1).unwrap_or_default();
+            assert!(known.contains(target), "{}: `{line}`: there is no such target", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_path_and_link_in_the_docs_exists() {
+    let mut wrong = Vec::new();
+    for (path, text) in pages() {
+        let beside = path.parent().expect("a page is in a directory");
+        for target in links(&text) {
+            let (file, anchor) = target.split_once('#').unwrap_or((&target, ""));
+            let file = if file.is_empty() { path.clone() } else { beside.join(file) };
+            let headings = |text: &str| text.lines().filter_map(heading).any(|heading| heading == anchor);
+            if !file.exists() || !anchor.is_empty() && !fs::read_to_string(&file).is_ok_and(|text| headings(&text)) {
+                wrong.push(format!("{}: {target}", path.display()));
+            }
+        }
+        for quoted in inline_code(&text) {
+            let ours = ["src/", "tests/", "playbooks/", "templates/", "inventories/", "benches/", "docs/"];
+            let begins = ours.iter().any(|begin| quoted.starts_with(begin));
+            let whole = !quoted.contains(['<', '*', ' ', '{']);
+            if begins && whole && !root().join(&quoted).exists() {
+                wrong.push(format!("{}: `{quoted}`", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "these do not exist: {wrong:#?}");
+}
+
+#[test]
+fn the_inventory_page_has_every_key_and_no_other() {
+    let decode = fs::read_to_string(root().join("src/inventory/decode.rs")).expect("a source file");
+    let page = fs::read_to_string(root().join("docs/inventory.md")).expect("a page");
+    let keys = |name: &str| -> BTreeSet<String> {
+        let after = decode.split_once(&format!("const {name}: &[&str] =")).unwrap_or_else(|| panic!("no {name}")).1;
+        let list = after.split(';').next().expect("a list");
+        list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+    };
+    let documented = |heading: &str| -> BTreeSet<String> {
+        let after = page.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no section {heading}")).1;
+        let section = after.split("\n## ").next().expect("a section");
+        section
+            .lines()
+            .filter_map(|row| row.strip_prefix("| `")?.split_once('`'))
+            .map(|(key, _)| key.to_owned())
+            .collect()
+    };
+    let ssh: BTreeSet<String> = keys("SSH").union(&keys("NODE_SSH")).cloned().collect();
+    for (section, keys) in [
+        ("Top level", keys("INVENTORY")),
+        ("`local`", keys("LOCAL")),
+        ("`ssh`", ssh),
+        ("`network`", keys("NETWORK")),
+        ("`api`", keys("API")),
+        ("`pki`", keys("PKI")),
+        ("`nodes`", keys("NODE")),
+    ] {
+        assert!(!keys.is_empty(), "{section}");
+        assert_eq!(documented(section), keys, "{section} of docs/inventory.md");
+    }
+}
+
+#[test]
+fn inventories_and_playbooks_in_the_docs_are_right() {
+    let (mut inventories, mut playbooks) = (0, 0);
+    let folder = tempfile::tempdir().expect("a directory");
+    for (path, text) in pages() {
+        for block in blocks(&text, "yaml") {
+            if block.contains("kubernetes:") {
+                let file = folder.path().join("inventory.yaml");
+                fs::write(&file, &block).expect("a file");
+                labctl::cluster::open(&file).unwrap_or_else(|wrong| panic!("{}: {wrong:?}", path.display()));
+                inventories += 1;
+            } else if block.starts_with("name:") || block.starts_with("tasks:") {
+                load::parse(&path.display().to_string(), &as_playbook(&block))
+                    .unwrap_or_else(|wrong| panic!("{wrong}"));
+                playbooks += 1;
+            }
+        }
+    }
+    assert!(inventories >= 1 && playbooks >= 2, "{inventories} inventories, {playbooks} playbooks");
+}
+
+#[test]
+fn every_module_has_a_row_and_an_example() {
+    let nothing = "name: x\nplays:\n- { name: x, on: all, tasks: [{ name: x }] }\n";
+    let refusal = load::parse("x", nothing).expect_err("a task without a module").to_string();
+    let known = refusal.split_once("one of ").expect("the modules are listed").1;
+    let known: BTreeSet<&str> = known.split(", ").collect();
+    let rows = modules();
+    let rows: BTreeSet<&str> = rows.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(rows, known, "the first line of each src/module/*.rs names its modules");
+    let page = fs::read_to_string(root().join("docs/playbooks.md")).expect("a page");
+    let examples = blocks(&page, "yaml").into_iter().find(|block| block.starts_with("tasks:")).expect("examples");
+    for module in known {
+        assert!(examples.contains(&format!("- {module}: {{")), "docs/playbooks.md has no example of `{module}`");
+    }
+}
+
+#[test]
+fn every_package_that_up_installs_is_named_for_labs_without_internet() {
+    let page = fs::read_to_string(root().join("docs/bundles.md")).expect("a page");
+    let mut seen = 0;
+    for path in files_below(&root().join("playbooks")) {
+        let text = fs::read_to_string(&path).expect("a playbook");
+        for (at, _) in text.match_indices("=/usr/") {
+            let name: &str =
+                text[..at].rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '-').next().expect("a name");
+            assert!(page.contains(&format!("`{name}`")), "docs/bundles.md does not name the package `{name}`");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 8, "only {seen} packages were found in playbooks/");
+}
+
+#[test]
+fn the_prose_has_no_banned_turns() {
+    let style = fs::read_to_string(root().join("docs/style.md")).expect("a page");
+    let turns = blocks(&style, "banned").concat();
+    let turns: Vec<&str> = turns.lines().filter(|line| !line.is_empty()).collect();
+    assert!(turns.len() >= 10);
+    let mut found = String::new();
+    let mut look = |place: &str, line: usize, text: &str| {
+        for turn in &turns {
+            if prose::has_turn(text, turn) {
+                let _ = writeln!(found, "{place}:{line}: `{turn}`: {}", text.trim());
+            }
+        }
+    };
+    for path in files_below(&root().join("src")) {
+        let place = path.strip_prefix(root().join("src")).expect("below src").display().to_string();
+        if path.extension().is_none_or(|it| it != "rs") || NOT_SWEPT.iter().any(|room| place.starts_with(room)) {
+            continue;
+        }
+        for (line, text) in prose::of(&fs::read_to_string(&path).expect("a source file")) {
+            look(&place, line, &text);
+        }
+    }
+    for (path, text) in pages().into_iter().filter(|(path, _)| !path.ends_with("docs/style.md")) {
+        let place = path.strip_prefix(root()).expect("a page of ours").display().to_string();
+        for (index, line) in text.lines().enumerate() {
+            look(&place, index + 1, line);
+        }
+    }
+    assert!(found.is_empty(), "docs/style.md bans these turns:\n{found}");
+}
+
+#[test]
+fn a_readme_fits_on_a_few_screens() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("a page");
+    assert!(readme.lines().count() <= 160, "the README is a front page; details go to docs/");
+    for named in ["make demo", "make test"] {
+        assert!(readme.contains(named), "the README names `{named}`");
+    }
+}
+
+/// Every verb with its subcommands, and what it does.
+fn verbs() -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for verb in Cli::command().get_subcommands() {
+        let about = |command: &Command| command.get_about().map(ToString::to_string).unwrap_or_default();
+        let below: Vec<&Command> = verb.get_subcommands().collect();
+        if below.is_empty() {
+            all.push((format!("labctl {}", verb.get_name()), about(verb)));
+        }
+        for second in below {
+            all.push((format!("labctl {} {}", verb.get_name(), second.get_name()), about(second)));
+        }
+    }
+    all
+}
+
+fn every_command(command: &Command, all: &mut Vec<Command>) {
+    all.push(command.clone());
+    for below in command.get_subcommands() {
+        every_command(below, all);
+    }
+}
+
+/// The options of `commands` that have a variable in the environment, each once.
+fn options(which: impl Fn(&clap::Arg) -> bool, commands: &[Command]) -> String {
+    let mut rows = BTreeSet::new();
+    for argument in commands.iter().flat_map(Command::get_arguments).filter(|argument| which(argument)) {
+        let Some(variable) = argument.get_env() else { continue };
+        let option = match (argument.get_long(), argument.get_short()) {
+            (Some(long), Some(short)) => format!("--{long}, -{short}"),
+            (Some(long), None) => format!("--{long}"),
+            _ => argument.get_id().to_string().to_uppercase(),
+        };
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        rows.insert([code(&option), code(&variable.to_string_lossy()), help]);
+    }
+    table(["option", "variable", "meaning"], rows)
+}
+
+/// The exit codes as the help has them.
+fn exit_codes() -> Vec<[String; 2]> {
+    let help = Cli::command().get_after_help().expect("the help has a list of exit codes").to_string();
+    let after = help.split_once("Exit codes:\n").expect("the exit codes").1;
+    let lines = after.lines().take_while(|line| !line.is_empty());
+    lines
+        .map(|line| {
+            let (number, meaning) = line.trim().split_once(' ').expect("a code and its meaning");
+            [number.to_owned(), meaning.trim().to_owned()]
+        })
+        .collect()
+}
+
+/// Every module with the first sentence of its file's documentation: "`file`, `template` and `binary`: a file ...".
+fn modules() -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for path in files_below(&root().join("src/module")) {
+        let text = fs::read_to_string(&path).expect("a source file");
+        let Some(line) = text.strip_prefix("//! `") else { continue };
+        let line = line.lines().next().expect("a line");
+        let Some((names, what)) = line.split_once("`: ") else { continue };
+        let names =
+            names.split(|c: char| !c.is_ascii_lowercase() && c != '_').filter(|name| !matches!(*name, "" | "and"));
+        all.extend(names.map(|name| (name.to_owned(), what.trim_end_matches('.').to_owned())));
+    }
+    all.sort();
+    all
+}
+
+fn plays() -> Vec<[String; 3]> {
+    let playbook = standard::find("up", None).expect("the standard playbook");
+    playbook
+        .plays
+        .iter()
+        .map(|play| [code(&play.name), play.on.to_string(), labctl::playbook::one_line(&play.why)])
+        .collect()
+}
+
+/// The kinds of event, as serde names them, with the first line of their documentation.
+fn events() -> Vec<[String; 2]> {
+    let text = fs::read_to_string(root().join("src/event.rs")).expect("a source file");
+    let body = text.split_once("pub enum Event {\n").expect("the events").1;
+    let body = body.split("\n}\n").next().expect("their end");
+    let (mut rows, mut doc) = (Vec::new(), String::new());
+    for line in body.lines() {
+        // Variants are indented once, their fields twice.
+        let Some(line) = line.strip_prefix("    ").filter(|line| !line.starts_with(' ')) else { continue };
+        if let Some(more) = line.strip_prefix("/// ") {
+            let _ = write!(doc, "{}{more}", if doc.is_empty() { "" } else { " " });
+        } else if line.starts_with(|c: char| c.is_ascii_uppercase()) {
+            let name: String = line.chars().take_while(char::is_ascii_alphanumeric).collect();
+            let mut snake = String::new();
+            for c in name.chars() {
+                if c.is_ascii_uppercase() && !snake.is_empty() {
+                    snake.push('_');
+                }
+                snake.push(c.to_ascii_lowercase());
+            }
+            rows.push([code(&snake), std::mem::take(&mut doc)]);
+        }
+    }
+    assert!(rows.len() > 10, "{rows:?}");
+    rows
+}
+
+/// Every test file with the first paragraph of its documentation.
+fn test_files() -> Vec<[String; 2]> {
+    let mut rows = Vec::new();
+    for path in files_below(&root().join("tests")) {
+        let place = path.strip_prefix(root()).expect("below the root").display().to_string();
+        let depth = place.matches('/').count();
+        let binary = depth == 1 && place.ends_with(".rs") || place.ends_with("/main.rs");
+        if !binary {
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("a source file");
+        let lines = text.lines().map_while(|line| line.strip_prefix("//!")).take_while(|line| !line.trim().is_empty());
+        let said: Vec<&str> = lines.map(str::trim).collect();
+        rows.push([code(&place), said.join(" ")]);
+    }
+    rows.sort();
+    rows
+}
+
+fn make_targets() -> Vec<(String, String)> {
+    let text = fs::read_to_string(root().join("Makefile")).expect("a Makefile");
+    text.lines()
+        .filter_map(|line| {
+            let (rule, about) = line.split_once("## ")?;
+            let (target, _) = rule.split_once(':')?;
+            target.bytes().all(|b| b.is_ascii_lowercase() || b == b'-').then(|| (target.to_owned(), about.to_owned()))
+        })
+        .collect()
+}
+
+/// Why nobody can type this, if nobody can. Words in capitals stand for something.
+fn cannot_be_typed(line: &str) -> Option<String> {
+    let mut words = line.split(' ').skip(1).filter(|word| !word.is_empty()).peekable();
+    let root = Cli::command();
+    let mut command = &root;
+    while let Some(word) = words.peek() {
+        if !command.has_subcommands() || word.starts_with('-') {
+            break;
+        }
+        if word.bytes().all(|b| b.is_ascii_uppercase()) {
+            return None;
+        }
+        let Some(below) = command.find_subcommand(word) else {
+            return Some(format!("there is no `{word}`"));
+        };
+        command = below;
+        words.next();
+    }
+    let options: BTreeSet<&str> =
+        command.get_arguments().chain(root.get_arguments()).filter_map(clap::Arg::get_long).collect();
+    for word in words.take_while(|word| *word != "--") {
+        let Some(option) = word.strip_prefix("--") else { continue };
+        let option = option.split('=').next().unwrap_or(option);
+        if !options.contains(option) && !matches!(option, "help" | "version") {
+            return Some(format!("there is no --{option}"));
+        }
+    }
+    None
+}
+
+/// What is typed for `program` in a page: lines of code blocks, and code in the text, that begin with it.
+fn command_lines(text: &str, program: &str) -> Vec<String> {
+    let begins = format!("{program} ");
+    let mut found: Vec<String> = inline_code(text).into_iter().filter(|quoted| quoted.starts_with(&begins)).collect();
+    let mut open = false;
+    for line in text.lines() {
+        if line.starts_with("```") {
+            open = !open;
+        } else if open || line.starts_with("    ") {
+            let typed = line.trim_start().trim_start_matches("$ ");
+            if typed.starts_with(&begins) {
+                let end = typed.find([';', '#', '&', '|']).unwrap_or(typed.len());
+                found.push(typed[..end].trim().to_owned());
+            }
+        }
+    }
+    found
+}
+
+/// Code in the text, outside of blocks.
+fn inline_code(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open = false;
+    for line in text.lines() {
+        if line.starts_with("```") {
+            open = !open;
+        } else if !open && !line.starts_with("    ") {
+            found.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    found
+}
+
+/// The contents of fenced blocks of one language.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    text.split(&fence).skip(1).map(|after| after.split("```").next().unwrap_or_default().to_owned()).collect()
+}
+
+/// Targets of relative links.
+fn links(text: &str) -> Vec<String> {
+    let after = text.split("](").skip(1).filter_map(|after| after.split(')').next());
+    after.filter(|target| !target.contains("://")).map(str::to_owned).collect()
+}
+
+/// A heading as a link names it.
+fn heading(line: &str) -> Option<String> {
+    let text = line.strip_prefix('#')?.trim_start_matches('#').trim().to_lowercase();
+    let kept = text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    Some(kept.map(|c| if c == ' ' { '-' } else { c }).collect())
+}
+
+/// A playbook around a list of tasks; a whole one as it is.
+fn as_playbook(block: &str) -> String {
+    match block.strip_prefix("tasks:\n") {
+        Some(tasks) => {
+            let tasks: String = tasks.lines().map(|line| format!("  {line}\n")).collect();
+            format!("name: x\nplays:\n- name: x\n  on: all\n  tasks:\n{tasks}")
+        }
+        None => block.to_owned(),
+    }
+}
+
+fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let row = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let mut text = row(&head.map(str::to_owned));
+    let _ = writeln!(text, "|{}", "---|".repeat(N));
+    for cells in rows {
+        text.push_str(&row(&cells.map(|cell| cell.replace('|', "\\|").replace('\n', " "))));
+    }
+    text
+}
+
+fn code(text: &str) -> String {
+    format!("`{text}`")
+}
+
+/// README, changelog and every page below `docs/`, with their text.
+fn pages() -> Vec<(PathBuf, String)> {
+    let mut pages = files_below(&root().join("docs"));
+    pages.retain(|path| path.extension().is_some_and(|it| it == "md"));
+    pages.extend([root().join("README.md"), root().join("CHANGELOG.md")]);
+    pages.into_iter().map(|path| (path.clone(), fs::read_to_string(&path).expect("a page can be read"))).collect()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() { found.extend(files_below(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
