@@ -1,4 +1,4 @@
-//! The contract between the engine and the report: everything worth telling about a run, as data.
+//! The contract between the engine and the report: everything worth reporting about a run, as data.
 //!
 //! The engine (and what prepares its work: local nodes, bundle, certificates) emits events and never prints; the
 //! report prints and never decides. The same events, one JSON object a line, are the run log and `--output json`.
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// A run begins.
+    /// A run starts.
     RunStarted {
         /// The verb: `up`, `down`, `smoke`, ...
         verb: String,
@@ -20,12 +20,13 @@ pub enum Event {
         /// The nodes it will work on, in order.
         nodes: Vec<String>,
     },
-    /// A step on the workstation begins, before or after the nodes' own work: `local nodes`, `bundle`, `certificates`.
+    /// A step on the workstation starts, before or after the work on the nodes: `local nodes`,
+    /// `bundle`, `certificates`.
     StepStarted {
         /// Its name, fit for a line of its own.
         step: String,
     },
-    /// How far a step is, when it can tell.
+    /// The progress of a step, when it is known.
     StepProgress {
         /// The step's name.
         step: String,
@@ -36,7 +37,7 @@ pub enum Event {
         /// What is being worked on now.
         detail: String,
     },
-    /// A step ended well.
+    /// A step succeeded.
     StepEnded {
         /// The step's name.
         step: String,
@@ -48,20 +49,20 @@ pub enum Event {
         #[serde(rename = "ms", serialize_with = "millis")]
         took: Duration,
     },
-    /// A node is being dialled.
+    /// A connection to a node is being made.
     NodeConnecting {
         /// The node.
         node: String,
     },
-    /// A node's SSH connection stands.
+    /// A node's SSH connection is established.
     NodeConnected {
         /// The node.
         node: String,
-        /// From dialling to authenticated.
+        /// From the first packet to authenticated.
         #[serde(rename = "ms", serialize_with = "millis")]
         took: Duration,
     },
-    /// A node was asked about everything that the plan wants to know.
+    /// A node was asked everything that the plan needs to know.
     NodeProbed {
         /// The node.
         node: String,
@@ -69,21 +70,21 @@ pub enum Event {
         #[serde(rename = "ms", serialize_with = "millis")]
         took: Duration,
     },
-    /// Something that is done on the workstation before any node is changed: in a plan it would be, in a run it was.
+    /// Work on the workstation before any node is changed: pending in a plan, done in a run.
     Preparation(Preparation),
-    /// What the run is going to do, complete before anything changes.
+    /// What the run will do, complete before anything changes.
     Planned {
         /// Every change, in playbook order.
         changes: Vec<PlannedChange>,
         /// Tasks that are already as desired.
         unchanged: usize,
-        /// Tasks that are as desired now and are judged again when their turn comes, because something before them
-        /// changes.
+        /// Tasks that are unchanged so far and are checked again when reached, because an earlier
+        /// task changes something they use.
         judged_again: usize,
-        /// Nodes that could not be asked, or that something stands in the way on: nothing is done there.
+        /// Nodes that could not be probed, or that an obstacle was found on: nothing is done there.
         left_out: Vec<String>,
     },
-    /// Bytes on their way into a node's blob store.
+    /// Bytes being sent to a node's blob store.
     Pushing {
         /// The node.
         node: String,
@@ -100,11 +101,11 @@ pub enum Event {
         blob: String,
         /// Its length in bytes.
         size: u64,
-        /// The node that gave it; without one it came from this machine.
+        /// The node that passed it on; none when it came from the workstation.
         #[serde(skip_serializing_if = "Option::is_none")]
         from: Option<String>,
     },
-    /// A play begins on a node that has something to change.
+    /// A play starts on a node that has something to change.
     PlayStarted {
         /// The play.
         play: String,
@@ -115,7 +116,7 @@ pub enum Event {
         /// What it had to wait for last.
         awaited: Awaited,
     },
-    /// A task begins.
+    /// A task starts.
     TaskStarted {
         /// The play.
         play: String,
@@ -124,7 +125,7 @@ pub enum Event {
         /// The task's title.
         task: String,
     },
-    /// A task ended well.
+    /// A task succeeded.
     TaskEnded {
         /// The play.
         play: String,
@@ -156,22 +157,22 @@ pub enum Event {
     Check {
         /// What was checked, as a sentence.
         name: String,
-        /// `None` when it passed; otherwise why it did not.
+        /// `None` when it passed; otherwise why it failed.
         failure: Option<String>,
         /// How long it took.
         #[serde(rename = "ms", serialize_with = "millis")]
         took: Duration,
     },
-    /// Something that a person should know and that stops nothing.
+    /// A warning: something to know that does not stop the run.
     Warning {
         /// The node it is about, if it is about one.
         node: Option<String>,
         /// The sentence.
         message: String,
     },
-    /// The user asked to stop: what runs may end, nothing new begins.
+    /// The user asked to stop: running tasks may finish, nothing new starts.
     Cancelling,
-    /// A run is over.
+    /// A run ended.
     RunEnded(RunSummary),
 }
 
@@ -332,7 +333,7 @@ pub struct RunSummary {
     pub ok: bool,
     /// Whether the run was stopped by the user.
     pub cancelled: bool,
-    /// One row a node, in the inventory's order.
+    /// One row per node, in the inventory's order.
     pub nodes: Vec<NodeSummary>,
     /// The run's length.
     #[serde(rename = "ms", serialize_with = "millis")]
@@ -362,7 +363,8 @@ pub struct NodeSummary {
     pub bytes_sent: u64,
     /// Bytes that the node answered.
     pub bytes_received: u64,
-    /// Whether the node came into the lab in this run, or left it: then what changed on the others is because of it.
+    /// Whether the node came into the lab in this run, or left it: then what changed on the other
+    /// nodes is because of it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub turnover: bool,
 }
@@ -414,7 +416,7 @@ impl Events {
         (Self(sender), receiver)
     }
 
-    /// Tells of something that happened now. A report that is gone is no reason to stop working.
+    /// Emits something that happened now. Work continues even when the report is gone.
     pub fn emit(&self, event: Event) {
         let _ = self.0.send(Stamped { time: SystemTime::now(), event });
     }

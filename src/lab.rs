@@ -1,7 +1,8 @@
 //! The lab directory: where the workstation keeps a lab's PKI, kubeconfigs, known hosts, lock and run logs.
 //!
-//! It is `.labctl/<name>/` beside the inventory, for its owner's eyes only: folders 0700, files 0600. This module
-//! knows where each thing lies in it and how to write there safely; what is written is its callers' business.
+//! It is `.labctl/<name>/` beside the inventory, for its owner's eyes only: directories 0700, files
+//! 0600. This module knows the paths in it and how to write there safely; what is
+//! written is its callers' business.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,7 +21,7 @@ const MANY: usize = 32;
 
 /// Where labctl keeps what can be had again: releases, the base image of local nodes.
 ///
-/// `LABCTL_CACHE`, or `labctl` in the user's cache folder.
+/// `LABCTL_CACHE`, or `labctl` in the user's cache directory.
 pub fn cache_directory() -> PathBuf {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("LABCTL_CACHE").unwrap_or_else(|| {
@@ -29,7 +30,7 @@ pub fn cache_directory() -> PathBuf {
     })
 }
 
-/// One lab's folder on the workstation.
+/// One lab's directory on the workstation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabDirectory {
     root: PathBuf,
@@ -41,7 +42,7 @@ impl LabDirectory {
         Self { root: root.into() }
     }
 
-    /// The folder itself.
+    /// The directory itself.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -76,12 +77,12 @@ impl LabDirectory {
         self.root.join("ssh/id_ed25519")
     }
 
-    /// File systems and state of local nodes, one folder a node.
+    /// File systems and state of local nodes, one directory per node.
     pub fn local_nodes(&self) -> PathBuf {
         self.root.join("nodes")
     }
 
-    /// Run logs, one JSON-lines file a run.
+    /// Run logs, one JSON-lines file per run.
     pub fn runs(&self) -> PathBuf {
         self.root.join("runs")
     }
@@ -91,7 +92,7 @@ impl LabDirectory {
         self.root.join("lock")
     }
 
-    /// Makes `folder` (under the lab directory) and every folder above it that is missing, 0700.
+    /// Makes `folder` (under the lab directory) and every directory above it that is missing, 0700.
     ///
     /// # Errors
     /// As the file system has them.
@@ -99,7 +100,7 @@ impl LabDirectory {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
     }
 
-    /// Writes a 0600 file that appears whole or not at all; makes its folder when missing.
+    /// Writes a 0600 file that appears whole or not at all; makes its directory when missing.
     ///
     /// # Errors
     /// As the file system has them; an existing file is then as it was.
@@ -138,7 +139,7 @@ impl LabDirectory {
                     .iter()
                     .map(|(path, content)| scope.spawn(move || self.prepare_private(path, content, each)))
                     .collect();
-                let lost = || Err(io::Error::other("the thread that wrote it was lost"));
+                let lost = || Err(io::Error::other("the thread that wrote it panicked"));
                 threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| lost())).collect()
             });
             for ((path, _), written) in part.iter().zip(written) {
@@ -180,7 +181,7 @@ mod tests {
     use super::*;
 
     fn lab() -> (tempfile::TempDir, LabDirectory) {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let lab = LabDirectory::new(folder.path().join("lab"));
         (folder, lab)
     }
@@ -205,10 +206,10 @@ mod tests {
     fn a_file_that_cannot_be_written_is_named_and_none_after_it_appears() {
         let (_folder, lab) = lab();
         let path = |name: &str| lab.pki().join(name);
-        lab.make_folder(&path("folder")).expect("a folder");
+        lab.make_folder(&path("folder")).expect("a directory");
         let files: Vec<(PathBuf, &[u8])> =
             ["a.key", "folder", "b.crt"].into_iter().map(|name| (path(name), &b"text"[..])).collect();
-        let (which, _) = lab.write_all_private(&files).expect_err("a folder cannot be replaced by a file");
+        let (which, _) = lab.write_all_private(&files).expect_err("a directory cannot be replaced by a file");
         assert_eq!(which, path("folder"));
         let mut found: Vec<_> =
             fs::read_dir(lab.pki()).expect("it").map(|entry| entry.expect("an entry").file_name()).collect();

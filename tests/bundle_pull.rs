@@ -242,7 +242,7 @@ async fn a_server_that_always_cuts_is_given_up() {
     let path = format!("{KUBERNETES}/kubelet");
     world.server.handle(&path, |_, _| Reply { cut_after: Some(5000), ..Reply::ok(&program("kubelet")) });
     let text = world.complaint().await;
-    assert!(text.contains("kubelet") && text.contains("broke") && text.contains("goes on where it ended"), "{text}");
+    assert!(text.contains("kubelet") && text.contains("broke") && text.contains("the download resumes"), "{text}");
 }
 
 #[tokio::test]
@@ -461,8 +461,8 @@ async fn a_tampered_lock_is_refused() {
     let kubelet = sha256(&program("kubelet"));
     let line = good.lines().find(|line| line.contains("name: kubelet,")).expect("kubelet's line");
     for (bad, complaint) in [
-        (good.replace("bin/kubelet", "../kubelet"), "leaves the bundle's folder"),
-        (good.replace("bin/kubelet", "/usr/bin/kubelet"), "leaves the bundle's folder"),
+        (good.replace("bin/kubelet", "../kubelet"), "leaves the bundle's directory"),
+        (good.replace("bin/kubelet", "/usr/bin/kubelet"), "leaves the bundle's directory"),
         (format!("{good}{line}\n"), "`kubelet` is listed twice"),
         (good.replace(&kubelet, "abc"), "`abc` is not 64 lower-case hex digits"),
         (good.replace("name: kubelet,", "name: kubelet, mode: 4755,"), "unknown field `mode`"),

@@ -82,8 +82,8 @@ fn the_sandbox_is_worked_out() {
     let (cluster, warnings) = shipped("sandbox");
     assert_eq!(
         said(&warnings),
-        "inventories/sandbox.yaml:36:56: warning: two controllers are two etcd members, which tolerate no loss: without \
-         either of them the API stops\n  help: fine for a lab; one controller is as safe, and three tolerate the loss of one\n"
+        "inventories/sandbox.yaml:36:56: warning: two controllers mean two etcd members, which tolerate no loss: the API \
+         stops when either is lost\n  help: fine for a lab, but no safer than one controller; three tolerate the loss of one\n"
     );
     let here = std::env::current_dir().unwrap().canonicalize().unwrap();
     assert_eq!(cluster.name, "sandbox");
@@ -211,7 +211,7 @@ fn what_works_but_surprises_is_a_warning() {
         whats,
         [
             "no node is a worker: pods will have nowhere to run",
-            "several controllers and no load balancer: everything reaches the API at `c-0` alone",
+            "several controllers and no load balancer: everything reaches the API through `c-0` alone",
         ]
     );
 }

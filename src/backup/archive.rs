@@ -41,7 +41,7 @@ pub struct Archive {
     pub manifest: Manifest,
     /// The inventory.
     pub inventory: Vec<u8>,
-    /// Certificates and keys, by their path below the pki folder.
+    /// Certificates and keys, by their path below the pki directory.
     pub pki: BTreeMap<String, Vec<u8>>,
     /// SHA-256 of the snapshot, lower-case hex.
     pub snapshot_sha256: String,
@@ -54,10 +54,10 @@ impl std::fmt::Debug for Archive {
     }
 }
 
-/// Everything below a pki folder, by path; empty when there is no such folder.
+/// Everything below a pki directory, by path; empty when there is no such directory.
 ///
 /// # Errors
-/// When something in it cannot be read, or is neither a file nor a folder.
+/// When something in it cannot be read, or is neither a file nor a directory.
 pub fn read_pki(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, BackupError> {
     let mut found = BTreeMap::new();
     let mut open = vec![folder.to_owned()];
@@ -83,18 +83,19 @@ pub fn read_pki(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, BackupError>
     Ok(found)
 }
 
-/// Refuses a place where a backup cannot go, before one is made: another file is there (unless `replace`), or no folder.
+/// Refuses a place where a backup cannot go, before one is made: another file is there (unless
+/// `replace`), or no directory.
 ///
 /// # Errors
 /// What is in the way.
 pub fn check_place(path: &Path, replace: bool) -> Result<(), BackupError> {
     let refused = |why: String| Err(BackupError::NoPlace { path: path.to_owned(), why });
     if path.file_name().is_none() || path.is_dir() {
-        return refused("it is a folder".to_owned());
+        return refused("it is a directory".to_owned());
     }
     let folder = folder_of(path);
     if !folder.is_dir() {
-        return refused(format!("there is no folder {}", folder.display()));
+        return refused(format!("there is no directory {}", folder.display()));
     }
     if fs::symlink_metadata(path).is_ok() && !replace {
         return Err(BackupError::Exists { path: path.to_owned() });
@@ -199,7 +200,7 @@ pub fn read(path: &Path, snapshot: &mut dyn Write) -> Result<Archive, BackupErro
     }
     let mut head = [0; 3];
     if file.read_exact(&mut head).is_err() || head != GZIP {
-        return Err(foreign("it does not begin as a tar.gz does"));
+        return Err(foreign("it does not start like a tar.gz"));
     }
     file.rewind().map_err(io)?;
     let length = metadata.len().saturating_sub(TRAILER as u64);
@@ -210,9 +211,10 @@ pub fn read(path: &Path, snapshot: &mut dyn Write) -> Result<Archive, BackupErro
     if end != trailer(&whole.hex()) {
         let cut = !end.ends_with(TRAILER_TAIL) || !end.starts_with(TRAILER_HEAD);
         return Err(damaged(if cut {
-            "its end is not a backup's, so it was cut short, something was added, or it is another tar.gz".to_owned()
+            "it does not end as a backup does: it was truncated, something was appended, or it is another tar.gz"
+                .to_owned()
         } else {
-            "its checksum is another than the one that was written with it".to_owned()
+            "its checksum differs from the one written with it".to_owned()
         }));
     }
     file.rewind().map_err(io)?;
@@ -243,7 +245,8 @@ fn unpack(stream: impl Read, snapshot: &mut dyn Write) -> Result<Archive, Unpack
     let mut snapshot_sum = None;
     for entry in tar.entries()? {
         let mut entry = entry?;
-        let name = name(&entry.path()?).ok_or_else(|| Unpack::Damaged("a name in it leads elsewhere".to_owned()))?;
+        let name = name(&entry.path()?)
+            .ok_or_else(|| Unpack::Damaged("a name in it points outside of the backup".to_owned()))?;
         let sum = if name == SNAPSHOT {
             let mut hashing = Hashing::new(&mut *snapshot);
             io::copy(&mut entry, &mut hashing)?;
@@ -285,7 +288,7 @@ fn unpack(stream: impl Read, snapshot: &mut dyn Write) -> Result<Archive, Unpack
     let mut pki = BTreeMap::new();
     for (name, bytes) in small {
         let Some(name) = name.strip_prefix(PKI) else {
-            return Err(Unpack::Damaged(format!("nobody knows what {name} is doing in it")));
+            return Err(Unpack::Damaged(format!("it contains {name}, which does not belong in a backup")));
         };
         pki.insert(name.to_owned(), bytes);
     }
@@ -356,7 +359,7 @@ mod tests {
     }
 
     fn written(archive: &Archive) -> (tempfile::TempDir, PathBuf) {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let path = folder.path().join("lab.backup");
         let mut snapshot = scratch(&path).expect("a file");
         snapshot.write_all(DATA).expect("written");
@@ -366,7 +369,7 @@ mod tests {
     }
 
     fn refused(bytes: &[u8]) -> BackupError {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let path = folder.path().join("lab.backup");
         fs::write(&path, bytes).expect("written");
         read(&path, &mut io::sink()).expect_err("no backup")
@@ -379,7 +382,8 @@ mod tests {
         assert_eq!(read(&path, &mut snapshot).expect("whole"), archive());
         assert_eq!(snapshot, DATA);
         assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
-        let names: Vec<_> = fs::read_dir(folder.path()).expect("a folder").flatten().map(|e| e.file_name()).collect();
+        let names: Vec<_> =
+            fs::read_dir(folder.path()).expect("a directory").flatten().map(|e| e.file_name()).collect();
         assert_eq!(names, ["lab.backup"], "nothing is left beside it");
     }
 
@@ -414,7 +418,7 @@ mod tests {
         for length in 0..good.len() {
             refused(&good[..length]);
         }
-        assert!(refused(&good[..good.len() - 1]).to_string().contains("cut short"));
+        assert!(refused(&good[..good.len() - 1]).to_string().contains("truncated"));
         refused(&[good.as_slice(), b"\n"].concat());
         refused(&[good.as_slice(), good.as_slice()].concat());
         refused(&good[1..]);
@@ -422,10 +426,10 @@ mod tests {
 
     #[test]
     fn other_files_are_not_taken_for_backups() {
-        assert!(refused(b"").to_string().ends_with("it does not begin as a tar.gz does"));
-        assert!(refused(b"PK\x03\x04 a zip").to_string().contains("is no backup of labctl's"));
-        let folder = tempfile::tempdir().expect("a folder");
-        let error = read(folder.path(), &mut io::sink()).expect_err("a folder");
+        assert!(refused(b"").to_string().ends_with("it does not start like a tar.gz"));
+        assert!(refused(b"PK\x03\x04 a zip").to_string().contains("is not a labctl backup"));
+        let folder = tempfile::tempdir().expect("a directory");
+        let error = read(folder.path(), &mut io::sink()).expect_err("a directory");
         assert!(error.to_string().contains("it is not a file"), "{error}");
         let error = read(&folder.path().join("none"), &mut io::sink()).expect_err("nothing");
         assert!(matches!(error, BackupError::Io { .. }), "{error}");
@@ -442,7 +446,7 @@ mod tests {
         assert!(refused(&lacking).contains("there is no pki/encryption.key in it"));
         let mut newer = archive();
         newer.manifest.format = FORMAT + 1;
-        assert!(refused(&newer).contains("has format 2, and this labctl reads formats up to 1"));
+        assert!(refused(&newer).contains("has format 2; this labctl reads formats up to 1"));
         let other = Archive { snapshot_sha256: "00".repeat(32), ..archive() };
         assert!(refused(&other).contains("its files are not those that its SHA256SUMS lists"));
     }
@@ -453,8 +457,8 @@ mod tests {
         assert!(matches!(check_place(&path, false), Err(BackupError::Exists { .. })));
         check_place(&path, true).expect("it may");
         check_place(&folder.path().join("new"), false).expect("nothing is there");
-        check_place(folder.path(), true).expect_err("a folder is there");
-        check_place(&folder.path().join("none/new"), true).expect_err("there is no such folder");
+        check_place(folder.path(), true).expect_err("a directory is there");
+        check_place(&folder.path().join("none/new"), true).expect_err("there is no such directory");
     }
 
     #[test]

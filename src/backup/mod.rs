@@ -71,7 +71,7 @@ pub struct Manifest {
 /// Why a backup cannot be written, read or used.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// A file or folder on this machine.
+    /// A file or directory on the workstation.
     #[error("cannot {doing} {}: {cause}", path.display())]
     Io {
         /// What was being done.
@@ -82,13 +82,13 @@ pub enum BackupError {
         cause: std::io::Error,
     },
     /// Something else is at the place where the backup should go.
-    #[error("{} is there already", path.display())]
+    #[error("{} already exists", path.display())]
     Exists {
         /// The place.
         path: PathBuf,
     },
     /// There can be no file at the place where the backup should go.
-    #[error("no backup can be written to {}: {why}", path.display())]
+    #[error("cannot write a backup to {}: {why}", path.display())]
     NoPlace {
         /// The place.
         path: PathBuf,
@@ -96,7 +96,7 @@ pub enum BackupError {
         why: String,
     },
     /// The file is something else than a backup.
-    #[error("{} is no backup of labctl's: {why}", path.display())]
+    #[error("{} is not a labctl backup: {why}", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -104,7 +104,7 @@ pub enum BackupError {
         why: String,
     },
     /// It was a backup once.
-    #[error("{} is not as it was written: {why}", path.display())]
+    #[error("{} is damaged: {why}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -112,7 +112,7 @@ pub enum BackupError {
         why: String,
     },
     /// It is whole, and of a later labctl.
-    #[error("{} has format {found}, and this labctl reads formats up to {FORMAT}", path.display())]
+    #[error("{} has format {found}; this labctl reads formats up to {FORMAT}", path.display())]
     Newer {
         /// The file.
         path: PathBuf,
@@ -125,14 +125,12 @@ impl BackupError {
     /// What to do next.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::Io { .. } => "mind who may read and write there, and how much room is left",
-            Self::NoPlace { .. } => "name a file in a folder that is there",
+            Self::Io { .. } => "check the permissions there, and the free space",
+            Self::NoPlace { .. } => "name a file in an existing directory",
             Self::Exists { .. } => "name another file, or add --force to replace it",
             Self::Foreign { .. } => "name a file that `labctl etcd backup` has written",
-            Self::Damaged { .. } => {
-                "take another copy of it: a byte that changed on the way may be in a key or in the data"
-            }
-            Self::Newer { .. } => "use the labctl that wrote it, or a later one",
+            Self::Damaged { .. } => "use another copy: the changed byte may be in a key or in the data",
+            Self::Newer { .. } => "use the version of labctl that wrote it, or a newer one",
         }
     }
 }
@@ -144,14 +142,14 @@ pub fn misfit(manifest: &Manifest, kubernetes: crate::cluster::Version, etcd: Op
     if taken.is_none_or(|taken| (taken.major, taken.minor) > (kubernetes.major, kubernetes.minor)) {
         return Some(format!(
             "the backup was taken from Kubernetes {}, and the inventory asks for {kubernetes}, which may not be able to \
-             read what a later release has stored",
+             read what a newer release stored",
             manifest.kubernetes
         ));
     }
     let (from, to) = (minor(&manifest.etcd), etcd.and_then(minor));
     if to.is_some() && from > to {
         return Some(format!(
-            "the backup was taken from etcd {}, and the lab's bundle has etcd {}, which cannot read the data of a later \
+            "the backup was taken from etcd {}, and the lab's bundle has etcd {}, which cannot read the data of a newer \
              release",
             manifest.etcd,
             etcd.unwrap_or_default()

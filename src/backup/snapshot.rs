@@ -24,8 +24,9 @@ pub struct Taken {
     pub size: u64,
 }
 
-/// What the controller runs. Nothing of it stays there: the copy lies in a folder for root's eyes that goes with the
-/// command, however that ends; what a power failure leaves, the next one removes.
+/// What the controller runs. Nothing of it stays there: the copy is in a directory that only root
+/// can read and that is removed with the command, however it ends; the next run removes what a
+/// power failure leaves.
 pub const SCRIPT: &str = r#"set -eu
 umask 077
 LC_ALL=C

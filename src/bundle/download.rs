@@ -40,7 +40,7 @@ struct Transfer<'a> {
     wanted: &'a Wanted,
     part: PathBuf,
     progress: &'a Progress,
-    /// Bytes that progress was told of.
+    /// Bytes that were reported as progress.
     counted: u64,
 }
 
@@ -48,11 +48,11 @@ impl Downloads {
     /// The cache in `cache`, which is made when it is missing.
     ///
     /// # Errors
-    /// When the folder cannot be made.
+    /// When the directory cannot be made.
     pub fn new(http: Http, cache: &Path) -> Result<Self, BundleError> {
         let folder = cache.join("downloads");
         std::fs::create_dir_all(&folder)
-            .map_err(|error| BundleError::io(format!("make the cache folder {}", folder.display()), &error))?;
+            .map_err(|error| BundleError::io(format!("make the cache directory {}", folder.display()), &error))?;
         Ok(Self { http, folder })
     }
 
@@ -61,7 +61,7 @@ impl Downloads {
         &self.http
     }
 
-    /// Where a file of this content lies, or would lie, in the cache.
+    /// The path of a file of this content in the cache, whether or not it is there.
     pub fn path_of(&self, sha256: &str) -> PathBuf {
         self.folder.join(sha256)
     }
@@ -157,7 +157,7 @@ impl Transfer<'_> {
             }
             StatusCode::PARTIAL_CONTENT => {
                 self.discard().await.map_err(Trouble::Final)?;
-                let why = "the server sent another part than it was asked for".to_owned();
+                let why = "the server sent a different part than requested".to_owned();
                 Err(Trouble::Passing { why, pause: None })
             }
             // The whole file, also where only its end was asked for: servers may ignore Range.

@@ -9,14 +9,14 @@ use crate::cluster::Version;
 /// Why a bundle could not be opened, verified or pulled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BundleError {
-    /// The folder has no lock, so it is no bundle (yet).
+    /// The directory has no lock, so it is no bundle (yet).
     #[error(
-        "open bundle {}: it has no bundle.lock; `labctl bundle pull` makes a bundle, and a pull that was cut short \
-         goes on where it ended",
+        "open bundle {}: it has no bundle.lock; `labctl bundle pull` makes a bundle, and resumes \
+         one that was interrupted",
         folder.display()
     )]
     NoLock {
-        /// The folder.
+        /// The directory.
         folder: PathBuf,
     },
     /// The lock cannot be taken at its word.
@@ -38,15 +38,15 @@ pub enum BundleError {
         folder.display(), count(files), files.join("\n  ")
     )]
     Broken {
-        /// The bundle's folder.
+        /// The bundle's directory.
         folder: PathBuf,
         /// `name: what is wrong`.
         files: Vec<String>,
     },
     /// The bundle has no file of this name.
-    #[error("bundle {} has no `{name}`; add it to the folder and to bundle.lock, or pull the bundle again", folder.display())]
+    #[error("bundle {} has no `{name}`; add it to the directory and to bundle.lock, or pull the bundle again", folder.display())]
     NoFile {
-        /// The bundle's folder.
+        /// The bundle's directory.
         folder: PathBuf,
         /// What was asked for.
         name: String,
@@ -58,7 +58,7 @@ pub enum BundleError {
         files.join("\n  ")
     )]
     Mismatch {
-        /// The bundle's folder.
+        /// The bundle's directory.
         folder: PathBuf,
         /// `name: expected ..., got ...`.
         files: Vec<String>,
@@ -66,11 +66,11 @@ pub enum BundleError {
     /// The bundle was made for another Kubernetes version.
     #[error(
         "bundle {} holds Kubernetes {bundle}, but the lab wants {wanted}; set `kubernetes: \"{bundle}\"` in the \
-         inventory, or name a bundle of {wanted} (`labctl bundle pull` makes one in an empty folder)",
+         inventory, or name a bundle of {wanted} (`labctl bundle pull` makes one in an empty directory)",
         folder.display()
     )]
     OtherVersion {
-        /// The bundle's folder.
+        /// The bundle's directory.
         folder: PathBuf,
         /// What it holds.
         bundle: Version,
@@ -78,9 +78,9 @@ pub enum BundleError {
         wanted: Version,
     },
     /// The bundle was made for another processor architecture.
-    #[error("bundle {} is for {bundle}, not for {wanted}; pull into another folder", folder.display())]
+    #[error("bundle {} is for {bundle}, not for {wanted}; pull into another directory", folder.display())]
     OtherArchitecture {
-        /// The bundle's folder.
+        /// The bundle's directory.
         folder: PathBuf,
         /// What it holds.
         bundle: String,
@@ -107,8 +107,8 @@ pub enum BundleError {
     },
     /// What was downloaded is not what was published.
     #[error(
-        "download {url}: its SHA-256 is not the published one: expected {expected}, got {got}; what was downloaded is \
-         deleted, so try again, and distrust the network or the mirror in between when it stays so"
+        "download {url}: its SHA-256 is not the published one: expected {expected}, got {got}; the download was \
+         deleted, so try again; if it stays so, distrust the network or the mirror in between"
     )]
     Checksum {
         /// The address.
@@ -120,8 +120,8 @@ pub enum BundleError {
     },
     /// A download differs from what an earlier pull recorded.
     #[error(
-        "pull `{name}` again: bundle.lock records SHA-256 {locked}, but {origin} has {got} now; the release or \
-         the lock was changed since: find out why, and delete {} only if you accept the new one", lock.display()
+        "pull `{name}` again: bundle.lock records SHA-256 {locked}, but {origin} now has {got}; the release or \
+         the lock has changed: find out why, and delete {} only if you accept the new one", lock.display()
     )]
     LockDiffers {
         /// The file's name in the bundle.
@@ -166,7 +166,7 @@ impl BundleError {
     pub(super) fn io(what: impl Into<String>, error: &io::Error) -> Self {
         let why = match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                format!("the disk is full ({error}); make room there, or choose another folder, and run this again")
+                format!("the disk is full ({error}); make room there, or choose another directory, and run this again")
             }
             _ => error.to_string(),
         };
@@ -175,7 +175,7 @@ impl BundleError {
 
     /// A background task that did not come to its end.
     pub(super) fn cut_short(what: impl Into<String>, error: &tokio::task::JoinError) -> Self {
-        Self::Io { what: what.into(), why: format!("the work was cut short: {error}") }
+        Self::Io { what: what.into(), why: format!("the work was interrupted: {error}") }
     }
 
     /// A download that failed for a reason worth a sentence.

@@ -73,7 +73,7 @@ impl Http {
     /// A client that is as patient as `sources` say.
     ///
     /// # Errors
-    /// When TLS cannot be set up on this machine.
+    /// When TLS cannot be set up on the workstation.
     pub fn new(sources: &Sources) -> Result<Self, BundleError> {
         let bases = [&sources.kubernetes, &sources.github, &sources.registry];
         let mut builder = reqwest::Client::builder()
@@ -83,12 +83,12 @@ impl Http {
             // Where every host is reached by HTTPS, no redirect may lead out of it: checksums come the same way.
             .https_only(bases.iter().all(|base| base.starts_with("https://")));
         if bases.iter().all(|base| is_loopback(base)) {
-            // A mirror on this machine is not reached through the proxy that leads out of it.
+            // A mirror on the workstation is not reached through the proxy that leads out of it.
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(|error| BundleError::Io {
             what: "prepare for downloads".into(),
-            why: format!("{}; are CA certificates installed on this machine?", chain(error)),
+            why: format!("{}; are CA certificates installed on the workstation?", chain(error)),
         })?;
         Ok(Self { client, patience: sources.patience, tokens: Mutex::default() })
     }
@@ -142,8 +142,7 @@ impl Http {
     /// The last attempt's cause, when patience is over.
     pub async fn rest(&self, url: &str, failed: u32, why: String, pause: Option<Duration>) -> Result<(), BundleError> {
         if failed >= self.patience.attempts {
-            let why =
-                format!("{why} ({failed} attempts); check the network, or run this again: it goes on where it ended");
+            let why = format!("{why} ({failed} attempts); check the network, or run this again: the download resumes");
             return Err(BundleError::download(url, why));
         }
         let doubled = self.patience.pause.saturating_mul(2_u32.saturating_pow(failed.saturating_sub(1)));
@@ -183,7 +182,7 @@ impl Http {
             request.send()
         };
         let parsed = Url::parse(url)
-            .map_err(|error| Trouble::Final(BundleError::download(url, format!("this is no address: {error}"))))?;
+            .map_err(|error| Trouble::Final(BundleError::download(url, format!("not a valid URL: {error}"))))?;
         let mut response = request(parsed, None).await.map_err(|error| trouble(url, error))?;
         // Twice: a token that was kept may have expired since.
         for fresh in [false, true] {
@@ -204,9 +203,9 @@ impl Http {
             return Ok(token);
         }
         let refuse = |why: &str| Trouble::Final(BundleError::download(url, format!("no access: {why}")));
-        let mut realm = Url::parse(&challenge.realm).map_err(|_| refuse("the registry's token address is none"))?;
+        let mut realm = Url::parse(&challenge.realm).map_err(|_| refuse("the registry's token URL is not valid"))?;
         if asked_by.scheme() == "https" && realm.scheme() != "https" {
-            return Err(refuse("the registry wants a token to be fetched without TLS"));
+            return Err(refuse("the registry asks to fetch a token without TLS"));
         }
         {
             let mut query = realm.query_pairs_mut();
@@ -222,7 +221,7 @@ impl Http {
         }
         let body = small_body(&challenge.realm, response).await?;
         let answer: TokenAnswer =
-            serde_json::from_slice(&body).map_err(|_| refuse("the registry's token answer is not JSON"))?;
+            serde_json::from_slice(&body).map_err(|_| refuse("the registry's token response is not JSON"))?;
         let token = answer
             .token
             .or(answer.access_token)
@@ -238,9 +237,9 @@ pub(super) fn trouble(url: &str, error: reqwest::Error) -> Trouble {
         return Trouble::Final(BundleError::download(url, chain(error)));
     }
     let why = if error.is_timeout() && error.is_connect() {
-        "the connection did not stand in time".to_owned()
+        "connecting timed out".to_owned()
     } else if error.is_timeout() {
-        "the server stalled: nothing came for too long".to_owned()
+        "the server stalled: no data for too long".to_owned()
     } else if error.is_connect() {
         format!("cannot connect: {}", chain(error))
     } else {
@@ -261,9 +260,9 @@ fn refusal(url: &str, response: &Response) -> Trouble {
         };
     }
     let why = match code {
-        404 | 410 => format!(
-            "the server has no such file ({status}); was this version ever released, and does the mirror carry it?"
-        ),
+        404 | 410 => {
+            format!("the server has no such file ({status}); does this version exist, and does the mirror carry it?")
+        }
         401 | 403 => format!("the server refuses it ({status}); a proxy or a mirror may want you to log in"),
         _ => format!("the server answered {status}"),
     };
@@ -275,7 +274,7 @@ async fn small_body(url: &str, mut response: Response) -> Result<Vec<u8>, Troubl
     while let Some(chunk) = response.chunk().await.map_err(|error| trouble(url, error))? {
         bytes.extend_from_slice(&chunk);
         if bytes.len() > SMALL {
-            let why = format!("it is longer than {SMALL} bytes, which nothing of its kind is");
+            let why = format!("it is longer than {SMALL} bytes, too long for a file of its kind");
             return Err(Trouble::Final(BundleError::download(url, why)));
         }
     }

@@ -104,7 +104,7 @@ pub async fn resolve(
         document = read(&answer).map_err(wrong)?;
     }
     let (Some(config), Some(layers)) = (&document.config, &document.layers) else {
-        return Err(wrong(format!("what {url} answers is no image manifest")));
+        return Err(wrong(format!("{url} did not return an image manifest")));
     };
     let mut seen = BTreeSet::new();
     let mut blobs = Vec::new();
@@ -192,19 +192,20 @@ impl Descriptor {
         self.digest
             .strip_prefix("sha256:")
             .filter(|hex| is_sha256(hex))
-            .ok_or_else(|| format!("its manifest has the digest `{}`, which is no SHA-256", self.digest))
+            .ok_or_else(|| format!("its manifest has the digest `{}`, which is not a SHA-256", self.digest))
     }
 }
 
 fn read(answer: &Small) -> Result<Document, String> {
-    serde_json::from_slice(&answer.bytes).map_err(|error| format!("the registry's manifest makes no sense: {error}"))
+    serde_json::from_slice(&answer.bytes)
+        .map_err(|error| format!("the registry's manifest cannot be understood: {error}"))
 }
 
 fn append(archive: &mut tar::Builder<impl Write>, path: &str, bytes: &[u8]) -> io::Result<()> {
     archive.append_data(&mut header(bytes.len() as u64), path, bytes)
 }
 
-/// Nobody's file from no time: nothing in it depends on this machine.
+/// Nobody's file from no time: nothing in it depends on the workstation.
 fn header(size: u64) -> tar::Header {
     let mut header = tar::Header::new_ustar();
     header.set_size(size);

@@ -1,8 +1,9 @@
 //! `bundle.lock`: what a bundle holds, as a file that people review and later runs believe.
 //!
-//! Reading is strict, because what this file says decides which programs become root on the nodes: unknown keys,
-//! duplicate names, paths that leave the folder and checksums that are none are errors, all reported at once. Writing
-//! is by hand, one line a file, so that a change of versions is a short and readable diff.
+//! Reading is strict, because what this file says decides which programs become root on the nodes:
+//! unknown keys, duplicate names, paths that leave the directory and checksums that are none are
+//! errors, all reported at once. Writing is by hand, one line per file, so that a change of
+//! versions is a short and readable diff.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -15,10 +16,10 @@ use serde::Deserialize;
 use super::{Bundle, BundleError, BundleFile};
 use crate::cluster::Version;
 
-/// The file's name in a bundle's folder.
+/// The file's name in a bundle's directory.
 pub const FILE_NAME: &str = "bundle.lock";
 
-/// A lock, checked: every path in it stays inside the folder and every checksum is one.
+/// A lock, checked: every path in it stays inside the directory and every checksum is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lock {
     /// The Kubernetes version of the bundle.
@@ -34,7 +35,7 @@ pub struct Lock {
 pub struct LockedFile {
     /// The component's own version, without a `v`.
     pub version: String,
-    /// Relative to the bundle's folder, with `/`.
+    /// Relative to the bundle's directory, with `/`.
     pub path: String,
     /// Length in bytes.
     pub size: u64,
@@ -99,7 +100,7 @@ pub fn parse(text: &str) -> Result<Lock, Vec<String>> {
     for entry in document.files {
         problems.extend(entry.problems().into_iter().map(|problem| format!("file `{}`: {problem}", entry.name)));
         if !paths.insert(entry.path.clone()) {
-            problems.push(format!("file `{}`: path `{}` belongs to another file already", entry.name, entry.path));
+            problems.push(format!("file `{}`: path `{}` already belongs to another file", entry.name, entry.path));
         }
         let Entry { name, version, path, image, size, sha256 } = entry;
         if files.insert(name.clone(), LockedFile { version, path, size, sha256, image }).is_some() {
@@ -132,7 +133,7 @@ pub fn write(folder: &Path, lock: &Lock) -> Result<(), BundleError> {
 }
 
 impl Lock {
-    /// The lock as text: one line a file, in order of their paths' folders and names.
+    /// The lock as text: one line per file, in order of their paths' directories and names.
     pub fn to_yaml(&self) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
@@ -209,12 +210,12 @@ fn stays_inside(path: &str) -> Result<(), &'static str> {
         return Err("does not name a file");
     }
     if !path.bytes().all(allowed) {
-        return Err("has other characters than letters, digits and `-_./+`");
+        return Err("has characters other than letters, digits and `-_./+`");
     }
     if Path::new(path).components().all(|part| matches!(part, Component::Normal(_))) {
         return Ok(());
     }
-    Err("leaves the bundle's folder; paths are relative to it and have no `.` or `..`")
+    Err("leaves the bundle's directory; paths are relative to it and have no `.` or `..`")
 }
 
 /// A double-quoted scalar; JSON's strings are YAML's.

@@ -1,12 +1,14 @@
-//! Bundles: a folder of the binaries, archives and container images that a lab is built from, with checksums.
+//! Bundles: a directory of the binaries, archives and container images that a lab is built from,
+//! with checksums.
 //!
 //! `bundle.lock` names every file with its version, size and SHA-256. Everything to the right of this module speaks of
 //! a bundle's files by name (`kubelet`, `cni/bridge`, `image/coredns`) and never by path.
 //!
-//! A bundle is made in one way only, by [`pull`](pull::pull): the [releases] table says what belongs to a
-//! Kubernetes version and where it is published, [`download`] brings it into a cache where nothing is downloaded twice,
-//! [`images`] does the same for container images, [`place`] puts programs and images into the folder, and the
-//! [lock] is written last, so a folder with a lock is a whole bundle.
+//! A bundle is made in one way only, by [`pull`](pull::pull): the [releases] table says what
+//! belongs to a Kubernetes version and where it is published, [`download`] brings it into a cache
+//! where nothing is downloaded twice, [`images`] does the same for container images, [`place`] puts
+//! programs and images into the directory, and the [lock] is written last, so a directory with a
+//! lock is a whole bundle.
 
 pub mod download;
 pub mod error;
@@ -37,7 +39,7 @@ pub const STEP: &str = "bundle";
 /// An opened bundle: its lock was read and every file in it is there with the right size.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bundle {
-    /// The folder, absolute.
+    /// The directory, absolute.
     pub folder: PathBuf,
     /// The Kubernetes version that it was made for.
     pub kubernetes: Version,
@@ -77,7 +79,7 @@ impl Bundle {
     /// are named.
     pub fn open(folder: &Path) -> Result<Self, BundleError> {
         let folder = std::path::absolute(folder)
-            .map_err(|error| BundleError::io(format!("find the bundle folder {}", folder.display()), &error))?;
+            .map_err(|error| BundleError::io(format!("find the bundle directory {}", folder.display()), &error))?;
         let lock = lock::read(&folder)?.ok_or_else(|| BundleError::NoLock { folder: folder.clone() })?;
         let bundle = lock.into_bundle(folder);
         let broken = bundle.broken_files();

@@ -22,7 +22,7 @@ pub fn outlook(cluster: &Cluster, cache: &Path) -> Result<(Bundle, bool), Bundle
             let (folder, wanted) = (bundle.folder, cluster.kubernetes);
             Err(BundleError::OtherVersion { folder, bundle: bundle.kubernetes, wanted })
         }
-        // A pull completes what it finds in its own folder.
+        // A pull completes what it finds in its own directory.
         Err(BundleError::Broken { .. }) if cluster.bundle.is_none() => {
             Ok((announced(cluster, architecture, &folder)?, false))
         }
@@ -35,7 +35,7 @@ fn announced(cluster: &Cluster, architecture: &str, folder: &Path) -> Result<Bun
     let components = releases::components(cluster.kubernetes).ok_or_else(|| BundleError::Unsupported {
         version: cluster.kubernetes,
         architecture: architecture.to_owned(),
-        why: "labctl knows no releases of it".to_owned(),
+        why: "labctl does not know its releases".to_owned(),
     })?;
     let releases = releases::releases(cluster.kubernetes, architecture, &components, &Sources::official())?;
     let file = |path: &str, version: &str, image: Option<String>| BundleFile {

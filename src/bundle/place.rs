@@ -1,4 +1,5 @@
-//! Puts files into a bundle's folder: hashed on the way, held against the lock, and visible only when whole.
+//! Puts files into a bundle's directory: hashed on the way, checked against the lock, and visible
+//! only when whole.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -19,7 +20,7 @@ const PROGRAM: u32 = 0o755;
 /// Image archives are for everybody to read.
 const DATA: u32 = 0o644;
 
-/// A bundle's folder in the making.
+/// A bundle's directory in the making.
 #[derive(Debug, Clone)]
 pub struct Placer {
     folder: PathBuf,
@@ -132,7 +133,8 @@ impl Placer {
             return Ok(placed);
         }
         let names: Vec<_> = missing.iter().map(|member| format!("`{}`", member.path)).collect();
-        let why = format!("the archive has no {}; its layout changed, which labctl must learn", names.join(" and no "));
+        let why =
+            format!("the archive has no {}; its layout changed, and labctl has to be updated", names.join(" and no "));
         Err(BundleError::Archive { origin: origin.url.into(), why })
     }
 

@@ -1,4 +1,5 @@
-//! How far a bundle is: bytes done of bytes to do, told often enough to watch and seldom enough to log.
+//! The progress of a bundle: bytes done of bytes to do, reported often enough to watch and seldom
+//! enough to log.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};

@@ -1,8 +1,9 @@
 //! Making a bundle of the official releases, or completing one.
 //!
-//! Checksums and manifests are fetched first: they are small, they tell how much there is to do, and a version that
-//! was never released comes out before a gigabyte is on its way. The lock is written last. A pull that is killed at
-//! any moment and run again goes on where it ended; a pull of what is complete asks no server anything.
+//! Checksums and manifests are fetched first: they are small, they tell how much there is to do,
+//! and a version that was never released comes out before a gigabyte is on its way. The lock is
+//! written last. A pull that is killed at any moment resumes when run again; a pull of what is
+//! complete asks no server anything.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -45,10 +46,12 @@ struct Pull {
     placer: Placer,
 }
 
-/// The bundle that a cluster is built from: the inventory's folder, or the official releases from the cache.
+/// The bundle that a cluster is built from: the inventory's directory, or the official releases
+/// from the cache.
 ///
 /// # Errors
-/// When the folder is no whole bundle of the cluster's version, or the releases cannot be pulled.
+/// When the directory is no whole bundle of the cluster's version, or the releases cannot be
+/// pulled.
 pub async fn for_cluster(cluster: &Cluster, cache: &Path, events: &Events) -> Result<Bundle, BundleError> {
     for_cluster_from(cluster, host_architecture(), cache, &Sources::official(), events).await
 }
@@ -82,12 +85,13 @@ pub async fn for_cluster_from(
 
 /// Downloads the official releases for `version` into `folder`, through the cache in `cache`.
 ///
-/// A folder that is complete is left alone. What is missing in a bundle is fetched in the versions that its lock
-/// records, and must have the content that it records.
+/// A directory that is complete is left alone. What is missing in a bundle is fetched in the
+/// versions that its lock records, and must have the content that it records.
 ///
 /// # Errors
-/// When labctl knows no releases, the folder holds another version's bundle, something cannot be downloaded or is not
-/// what was published, or the disk is full. What was downloaded so far stays in the cache.
+/// When labctl knows no releases, the directory holds another version's bundle, something cannot be
+/// downloaded or is not what was published, or the disk is full. What was downloaded so far stays
+/// in the cache.
 pub async fn pull(
     version: Version,
     architecture: &str,
@@ -99,9 +103,9 @@ pub async fn pull(
     let started = Instant::now();
     events.emit(Event::StepStarted { step: STEP.into() });
     let folder = std::path::absolute(folder)
-        .map_err(|error| BundleError::io(format!("find the bundle folder {}", folder.display()), &error))?;
+        .map_err(|error| BundleError::io(format!("find the bundle directory {}", folder.display()), &error))?;
     std::fs::create_dir_all(cache)
-        .map_err(|error| BundleError::io(format!("make the cache folder {}", cache.display()), &error))?;
+        .map_err(|error| BundleError::io(format!("make the cache directory {}", cache.display()), &error))?;
     let _turn = take_turn(cache, events).await?;
 
     let mut components = releases::components(version).ok_or_else(|| BundleError::Unsupported {
@@ -235,7 +239,7 @@ fn fits(lock: &Lock, folder: &Path, version: Version, architecture: &str) -> Res
     Ok(())
 }
 
-/// The names of the lock's files that are in the folder with the right size.
+/// The names of the lock's files that are in the directory with the right size.
 fn present(folder: &Path, lock: Option<&Lock>) -> Vec<String> {
     let Some(lock) = lock else { return Vec::new() };
     let is_there = |file: &LockedFile| {

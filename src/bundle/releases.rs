@@ -110,7 +110,7 @@ pub struct Member {
 pub struct Target {
     /// Its name in the bundle.
     pub name: String,
-    /// Its path in the bundle's folder.
+    /// Its path in the bundle's directory.
     pub path: String,
 }
 

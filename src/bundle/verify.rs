@@ -54,7 +54,7 @@ pub async fn verify(bundle: &Bundle, events: &Events) -> Result<(), BundleError>
     Ok(())
 }
 
-/// The SHA-256 of a file, in lower-case hex; `read` is told of every piece.
+/// The SHA-256 of a file, in lower-case hex; `read` is called with every piece.
 pub(super) fn sha256_of(path: &Path, mut read: impl FnMut(u64)) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut hash = Sha256::new();

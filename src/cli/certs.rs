@@ -1,4 +1,4 @@
-//! `certs` and `kubeconfig`: what can be typed about certificates.
+//! `certs` and `kubeconfig`: the arguments of both.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use super::{Lab, Sources};
 /// `certs`.
 #[derive(Debug, Subcommand)]
 pub enum Certs {
-    /// List every certificate, on the nodes and in the lab directory, and when it ends
+    /// List every certificate, on the nodes and in the lab directory, and when it expires
     #[command(after_help = "\
-Exits with 3 when a certificate has ended or ends within the time that --within gives.
+Exits with 3 when a certificate has expired or expires within --within.
 
 Examples:
   labctl certs list
@@ -25,32 +25,32 @@ Examples:
 Issue new certificates, put them on the nodes, and restart what uses them: one controller at a time, each healthy \
 before the next. The CAs stay; `labctl certs rotate-ca` replaces those.
 
-With nodes, only the certificates that are theirs alone. A lab whose certificates have all ended is revived.")]
+With nodes, only the certificates that belong to them alone. It also revives a lab whose certificates have all expired.")]
     #[command(after_help = "\
 Examples:
   labctl certs renew
   labctl certs renew --only apiserver,kubelet
   labctl certs renew prod.yaml worker-1")]
     Renew(CertsRenew),
-    /// Replace the CAs and the service account key, and with them everything they signed
+    /// Replace the CAs and the service account key, and everything they signed
     #[command(name = "rotate-ca")]
     #[command(long_about = "\
-Replace the CAs and the service account key, and with them everything that they have signed.
+Replace the CAs and the service account key, and everything they signed.
 
-The API stays up, because nothing is used before everybody trusts it: first the new CAs are trusted beside the old \
-ones everywhere, then certificates, kubeconfigs and tokens are issued anew, then the old CAs are dropped. It may be \
-stopped at any moment; the same command goes on where it was.")]
+The API stays up, because nothing is used before everything trusts it: first the new CAs are trusted beside the old \
+ones everywhere, then certificates, kubeconfigs and tokens are reissued, then the old CAs are dropped. It can be \
+interrupted at any time; the same command resumes.")]
     RotateCa(RotateCa),
 }
 
 /// The lab and some of its nodes. A node's name has neither a dot nor a slash, and an inventory's path has one.
 #[derive(Debug, Args)]
 pub struct LabAndNodes {
-    /// The nodes, after the inventory when that is not ./inventory.yaml; all when left out
+    /// The nodes, after the inventory when that is not ./inventory.yaml; default: all
     #[arg(value_names = ["INVENTORY", "NODE"], num_args = 0..)]
     target: Vec<String>,
 
-    /// The inventory, when it is not given before the nodes
+    /// The inventory, when not given before the nodes
     #[arg(long = "inventory", value_name = "INVENTORY", default_value = "inventory.yaml", hide = true)]
     #[arg(env = "LABCTL_INVENTORY", hide_env_values = true)]
     default_inventory: PathBuf,
@@ -82,7 +82,7 @@ pub struct CertsList {
     #[command(flatten)]
     pub target: LabAndNodes,
 
-    /// How soon is too soon: 30d, 12h, 45m
+    /// How soon counts as expiring: 30d, 12h, 45m
     #[arg(long, value_name = "TIME", default_value = "30d", value_parser = span)]
     pub within: Duration,
 }
@@ -102,7 +102,7 @@ pub struct CertsRenew {
     #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
     pub only: Vec<String>,
 
-    /// A shorter life than the inventory's `leaf_days`, to try out what happens when certificates end: 10m, 30d
+    /// A shorter lifetime than the inventory's `leaf_days`, to try what happens when certificates expire: 10m, 30d
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub life: Option<Duration>,
 }
@@ -125,31 +125,31 @@ pub struct Kubeconfig {
     #[command(flatten)]
     pub lab: Lab,
 
-    /// Issue a certificate for this user in place of the administrator's; it is kept nowhere else
+    /// Issue a certificate for this user instead of printing the administrator's; it is not stored
     #[arg(long, value_name = "NAME", value_parser = user)]
     pub user: Option<String>,
 
-    /// The user's group, which RBAC can give rights to
+    /// The user's group, for RBAC
     #[arg(long, value_name = "NAME", requires = "user", value_parser = subject)]
     pub group: Option<String>,
 
-    /// How long the user's certificate is good for
+    /// Lifetime of the user's certificate in days
     #[arg(long, value_name = "N", requires = "user", default_value = "30")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub days: u32,
 
-    /// Add it to your own kubeconfig, or replace what is there of this lab; other entries stay as they are
+    /// Add it to your own kubeconfig, or replace this lab's entries there; other entries stay as they are
     #[arg(long, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
     pub merge: bool,
 
-    /// The kubeconfig to merge into, in place of $KUBECONFIG or ~/.kube/config
+    /// The kubeconfig to merge into, instead of $KUBECONFIG or ~/.kube/config
     #[arg(long, value_name = "FILE", requires = "merge")]
     pub into: Option<PathBuf>,
 }
 
-/// A length of time as people write it: `30d`, `12h`, `45m`, `90s`.
+/// A duration: `30d`, `12h`, `45m`, `90s`.
 fn span(text: &str) -> Result<Duration, String> {
-    let wrong = || "write a number and a unit: 30d, 12h, 45m or 90s".to_owned();
+    let wrong = || "expected a number and a unit: 30d, 12h, 45m or 90s".to_owned();
     let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
     let seconds: u64 = match unit {
         "d" => 86_400,
@@ -160,7 +160,7 @@ fn span(text: &str) -> Result<Duration, String> {
     };
     let number: u32 = number.parse().map_err(|_| wrong())?;
     if number > 36_500 && unit == "d" {
-        return Err("more than a hundred years; certificates cannot say that".to_owned());
+        return Err("more than a hundred years, which certificates cannot express".to_owned());
     }
     Ok(Duration::from_secs(seconds * u64::from(number)))
 }
@@ -168,12 +168,12 @@ fn span(text: &str) -> Result<Duration, String> {
 /// A name that can be the common name of a certificate.
 fn subject(text: &str) -> Result<String, String> {
     let fits = (1..=64).contains(&text.chars().count()) && text.trim() == text && !text.chars().any(char::is_control);
-    if fits { Ok(text.to_owned()) } else { Err("1 to 64 characters are needed, with no blanks around them".to_owned()) }
+    if fits { Ok(text.to_owned()) } else { Err("expected 1 to 64 characters, without spaces around them".to_owned()) }
 }
 
 fn user(text: &str) -> Result<String, String> {
     if text.starts_with("system:") {
-        return Err("names that begin with `system:` are Kubernetes' own".to_owned());
+        return Err("names that begin with `system:` are reserved for Kubernetes".to_owned());
     }
     subject(text)
 }

@@ -16,13 +16,13 @@ pub enum Etcd {
         long_about = "\
 Write etcd's data, the certificates and keys, and the inventory into one file.
 
-The snapshot is taken on the first controller whose etcd is healthy, checked there, and kept nowhere but in the file. \
-The file holds every secret of the lab: it is readable by its owner alone (0600), and belongs where keys belong.",
+The snapshot is taken on the first controller whose etcd is healthy, checked there, and kept only in the file. The file \
+holds every secret of the lab: only its owner can read it (0600), so keep it where you keep keys.",
         after_help = "\
 Examples:
   labctl etcd backup sandbox.backup
   labctl etcd backup prod.yaml /safe/prod-$(date +%F).backup
-  tar tzf sandbox.backup               what is in it"
+  tar tzf sandbox.backup               list what is in it"
     )]
     Backup(Backup),
     /// Give all members of etcd the data of a backup
@@ -31,10 +31,10 @@ Examples:
         long_about = "\
 Give all members of etcd the data of a backup.
 
-Everything is checked before anything is stopped: the file, whether it fits the lab, the snapshot on every controller. \
+It checks everything before it stops anything: the file, whether it fits the lab, the snapshot on every controller. \
 Then the control plane stops, every controller gets the same data, and `up` starts it again. What was written since \
-the backup is lost. It works with the data of all controllers gone, and on machines that have nothing yet. It may be \
-stopped at any moment and run again.",
+the backup is lost. It works when the data of all controllers is gone, and on machines that have nothing yet. It can be \
+interrupted at any time and run again.",
         after_help = "\
 Examples:
   labctl etcd restore sandbox.backup
@@ -43,14 +43,14 @@ Examples:
     Restore(Restore),
 }
 
-/// The inventory and the file: the inventory stands first and may be left out all the same.
+/// The inventory and the file: the inventory comes first and may be left out.
 #[derive(Debug, Args)]
 pub struct Place {
     /// The file, after the inventory when that is not ./inventory.yaml
     #[arg(value_names = ["INVENTORY", "FILE"], num_args = 1..=2, required = true)]
     target: Vec<PathBuf>,
 
-    /// The inventory, when it is not given before the file
+    /// The inventory, when not given before the file
     #[arg(long = "inventory", value_name = "INVENTORY", default_value = "inventory.yaml", hide = true)]
     #[arg(env = "LABCTL_INVENTORY", hide_env_values = true)]
     default_inventory: PathBuf,
@@ -79,7 +79,7 @@ pub struct Backup {
     #[command(flatten)]
     pub place: Place,
 
-    /// Replace the file when it is there already
+    /// Replace an existing file
     #[arg(long, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
     pub force: bool,
 }
@@ -94,7 +94,7 @@ pub struct Restore {
     #[command(flatten)]
     pub sources: Sources,
 
-    /// Restore also the backup of a lab with another name
+    /// Restore even the backup of a lab with another name
     #[arg(long, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
     pub force: bool,
 }
@@ -106,14 +106,14 @@ pub struct Recover {
     #[command(flatten)]
     pub lab: Lab,
 
-    /// Take what all controllers share from this one; the first that can be reached when left out
+    /// Take what all controllers share from this one; default: the first that can be reached
     #[arg(long, value_name = "CONTROLLER")]
     pub from: Option<String>,
 
-    /// Trust nodes whose host keys are not known here, and write their keys down
+    /// Trust nodes whose host keys are unknown, and record their keys
     ///
-    /// Without it, a node that neither the lab nor ~/.ssh/known_hosts knows is refused. The fingerprints of the keys
-    /// that were accepted are printed: compare them with those on the machines' consoles.
+    /// Without it, a node that is in neither the lab's known_hosts nor yours is refused. The fingerprints of the accepted
+    /// keys are printed: compare them with those on the machines' consoles.
     #[arg(long, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
     pub accept_new_host_keys: bool,
 }

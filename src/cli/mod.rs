@@ -1,4 +1,4 @@
-//! The command line: definitions only. What a verb does lies in `commands`, what it prints in `report`.
+//! The command line: definitions only. What a verb does is in `commands`, what it prints in `report`.
 
 mod certs;
 mod etcd;
@@ -23,11 +23,11 @@ const ABOUT: &str = "Real Kubernetes labs over SSH: the cluster you would have b
 const LONG_ABOUT: &str = "\
 labctl turns machines into a Kubernetes lab: plain upstream binaries and systemd units, nothing hidden.
 
-An inventory says which nodes there are and what each of them is. `labctl up` compares them with it and changes \
-what differs: the first time that is everything, after that it is what you changed. With no machines of your own, \
-an inventory with `local:` has the nodes made on this one.
+An inventory declares the nodes and what each of them is for. `labctl up` compares them with it and changes what \
+differs: the first time that is everything, after that it is what you changed. If you have no machines, an inventory \
+with `local:` makes the nodes on the workstation.
 
-Every step is data: `labctl plan` shows what would be done, `labctl explain` shows why, and the shell commands that \
+Every step is data: `labctl plan` shows what would change, `labctl explain` shows why, with the shell commands that \
 each step stands for.";
 
 const AFTER_HELP: &str = "\
@@ -42,8 +42,8 @@ Exit codes:
   0    done; for `plan`: nothing to do
   1    failed
   2    bad usage, or a bad inventory or playbook: nothing was done
-  3    there is something: `plan` found changes, `certs list` an end that is near
-  130  stopped by Ctrl-C: the first lets running tasks end, the second stops at once
+  3    pending: `plan` found changes, or `certs list` a certificate that expires soon
+  130  stopped by Ctrl-C: the first lets running tasks finish, the second stops at once
 
 Global options but --take-over can also be set in the environment: LABCTL_OUTPUT=json.";
 
@@ -64,7 +64,7 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// Write for a person, or one JSON event a line for a program
+    /// Output for a person, or one JSON event per line for a program
     ///
     /// With `json`, events go to the standard output and everything else to the standard error.
     #[arg(long, global = true, value_enum, default_value_t, env = "LABCTL_OUTPUT", hide_env_values = true)]
@@ -81,47 +81,47 @@ pub struct Global {
     #[arg(long, global = true, value_name = "NODE,..", value_delimiter = ',')]
     pub take_over: Vec<String>,
 
-    /// Work on so many nodes at a time
+    /// Maximum number of nodes to work on at once
     #[arg(long, global = true, value_name = "N", default_value = "32", value_parser = at_least_one)]
     #[arg(env = "LABCTL_FORKS", hide_env_values = true)]
     pub forks: NonZeroUsize,
 
-    /// Let nodes give large files to each other: auto, always or never
+    /// Let nodes pass large files on to each other: auto, always or never
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t, hide_possible_values = true)]
     #[arg(env = "LABCTL_SPREAD", hide_env_values = true)]
     pub spread: Spread,
 
-    /// Answer every question with yes
+    /// Answer yes to every question
     #[arg(long, short, global = true, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
     #[arg(env = "LABCTL_YES", hide_env_values = true)]
     pub yes: bool,
 
-    /// Show how each text on a node differs before it is changed, and all of each new one
+    /// Show how each text file differs before changing it, and new ones in full
     #[arg(long, global = true, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
     #[arg(env = "LABCTL_DIFF", hide_env_values = true)]
     pub diff: bool,
 
-    /// Tell also what was as desired already, and every single change
+    /// Also report unchanged tasks and every single change
     #[arg(long, short, global = true, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
     #[arg(env = "LABCTL_VERBOSE", hide_env_values = true)]
     pub verbose: bool,
 }
 
-/// When nodes give large files to each other.
+/// When nodes pass large files on to each other.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Spread {
     /// When it pays.
     #[default]
     Auto,
-    /// Whenever two nodes lack the same.
+    /// Whenever two nodes lack the same file.
     Always,
-    /// Not at all.
+    /// Never.
     Never,
 }
 
-/// clap's own words for a zero are about types.
+/// clap's own message for a zero is about types.
 fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
-    text.parse().map_err(|_| "a whole number from 1 on is needed".to_owned())
+    text.parse().map_err(|_| "expected a whole number, at least 1".to_owned())
 }
 
 /// What to do.
@@ -131,53 +131,54 @@ pub enum Verb {
     #[command(long_about = "\
 Bring the lab to what the inventory says.
 
-The first run, a run after a failure, after a change of the inventory or with a new node: all the same command. It \
-may be stopped at any moment and run again. Nodes that are as described cost one round trip and are left alone.")]
+The first run, a run after a failure, after a change of the inventory or with a new node: it is always the same \
+command. It can be interrupted at any time and run again. Nodes that are as declared cost one round trip and are left \
+alone.")]
     Up(Converge),
     /// Show what `up` would change, and change nothing
     #[command(long_about = "\
 Show what `up` would do, and do nothing: what is made (+), altered or restarted (~), stopped (-) and run (>), with \
-the lines that differ in every text. Of a secret nothing is shown but that it differs.
+the differing lines of every text file. For a secret it shows only that it differs.
 
-Exits with 0 when there is nothing to do, with 3 when there is, and with 1 when nodes could not be asked; the plan is \
-then without them.")]
+Exits with 0 when there is nothing to do, with 3 when there are changes, and with 1 when nodes could not be probed; \
+the plan then leaves them out.")]
     Plan(Converge),
     /// Remove the lab from its nodes and leave nothing behind
     #[command(long_about = "\
 Remove the lab from its nodes and leave nothing behind.
 
-What is removed, or put back as it was, is what the record on each node says; nothing else is touched. Nothing of \
-the lab needs to work for that, and nodes that cannot be reached are named while the rest is done: run it again when \
-they can be reached. What would not go is named too, and stays in the record.
+It removes what the record on each node lists, and restores what that replaced; it touches nothing else. The cluster \
+does not have to work for that. Nodes that cannot be reached are named while the others are done: run it again when \
+they can be reached. What cannot be removed is named too, and stays in the record.
 
-Local nodes are removed themselves, and with them the lab directory. Where the nodes stay the lab directory stays as \
-well: with its certificates the next `up` makes a lab that knows the same kubeconfigs. Without it `down` works all the \
-same, once the nodes' host keys are known again. Delete it when the lab is not to come back.")]
+Local nodes are removed whole, and the lab directory with them. Where the nodes stay, the lab directory stays too: with \
+its certificates the next `up` makes a lab that accepts the same kubeconfigs. `down` also works without it, once the \
+nodes' host keys are known again. Delete it when the lab is not to come back.")]
     Down(Down),
     /// Add a node to the lab, or take one out of it
     #[command(subcommand)]
     Node(NodeVerb),
-    /// Check that the lab works, from the outside in
+    /// Check that the lab works, from the outside
     Smoke(Lab),
-    /// Check the inventory and say all that is wrong with it; opens no connection
+    /// Check the inventory and report every mistake in it; opens no connection
     Validate(Lab),
-    /// Print the files that would be put on the nodes
+    /// Print the files that `up` would put on the nodes
     #[command(after_help = "\
 Examples:
   labctl render --limit controller-0
   labctl render --limit worker-0 --file kubelet.service
-  labctl render --to out/        one folder a node, laid out as on the node")]
+  labctl render --to out/        one directory per node, laid out as on the node")]
     Render(Render),
-    /// Tell what is done, why, and the commands to do it by hand
+    /// Explain each step: what, why, and the commands to do it by hand
     #[command(after_help = "\
 Examples:
   labctl explain                                 the whole runbook
   labctl explain --play etcd                     one play
-  labctl explain --limit worker-0 > worker-0.md  all that one node goes through")]
+  labctl explain --limit worker-0 > worker-0.md  everything one node goes through")]
     Explain(Explain),
-    /// Draw the plays and what each of them comes after
+    /// Draw the plays and their order
     Graph(Graph),
-    /// Run any playbook
+    /// Run a playbook
     Play(Play),
     /// Open a shell on a node, or run a command there
     #[command(after_help = "\
@@ -190,8 +191,8 @@ Examples:
         long_about = "\
 Show where the time of a run went: a chart of what every node did when, from the run's log.
 
-Marked are the bars on the critical path: the run could not have ended without them, each waiting for the one before \
-it. Making anything else faster makes the run no shorter.",
+Bars on the critical path are marked: the run could not end without them, each waiting for the one before it. Making \
+anything else faster does not make the run shorter.",
         after_help = "\
 Examples:
   labctl timeline                                 the last run of ./inventory.yaml's lab
@@ -199,14 +200,14 @@ Examples:
   labctl timeline --html run.html                 the same as a page to keep or to send"
     )]
     Timeline(Timeline),
-    /// Look at the lab's certificates, renew them, or replace the CAs
+    /// List the lab's certificates, renew them, or replace the CAs
     #[command(subcommand)]
     Certs(Certs),
     /// Print a kubeconfig, the administrator's or a new user's, or merge it into your own
     #[command(long_about = "\
 Print the administrator's kubeconfig, or one for a new user, or merge either into your own.
 
-A new user has no rights before somebody gives them: bind the user or the group to a role.")]
+A new user has no rights until you bind the user or the group to a role.")]
     #[command(after_help = "\
 Examples:
   labctl kubeconfig > lab.conf
@@ -214,7 +215,7 @@ Examples:
   labctl kubeconfig --user jane --group dev > jane.conf
   kubectl create clusterrolebinding dev --clusterrole=view --group=dev")]
     Kubeconfig(Kubeconfig),
-    /// Back up etcd with all that is needed to read it, or restore a backup
+    /// Back up etcd with everything needed to read it, or restore a backup
     #[command(subcommand)]
     Etcd(Etcd),
     /// Rebuild a lost lab directory from a controller
@@ -222,9 +223,9 @@ Examples:
         long_about = "\
 Rebuild a lost lab directory from a controller.
 
-A controller has the lab's certificate authorities, the key of the service accounts and the one that Secrets are \
-encrypted with; every node has its own certificates. They are read back and checked, and written to the lab directory \
-as they were. Nothing on any node is changed, and nothing in the lab directory that differs is written over.",
+A controller has the lab's certificate authorities, the service account key and the key that encrypts Secrets; every \
+node has its own certificates. labctl reads them back, checks them, and writes them to the lab directory as they were. \
+It changes nothing on any node, and overwrites nothing in the lab directory that differs.",
         after_help = "\
 Examples:
   labctl recover
@@ -232,13 +233,13 @@ Examples:
   labctl recover prod.yaml --accept-new-host-keys   on a workstation that has never met the nodes"
     )]
     Recover(Recover),
-    /// Fetch, list or check the releases that a lab is built from
+    /// Download, list or check the releases that a lab is built from
     #[command(subcommand)]
     Bundle(Bundle),
-    /// Look at the standard playbooks, or write them out to change them
+    /// List or print the standard playbooks, or write them out to change them
     #[command(subcommand)]
     Playbook(Playbook),
-    /// Print the completions of a shell
+    /// Print completions for a shell
     #[command(after_help = "\
 Example:
   labctl completions bash > ~/.local/share/bash-completion/completions/labctl")]
@@ -257,14 +258,14 @@ pub struct Lab {
     pub inventory: PathBuf,
 }
 
-/// Where playbooks and templates come from, when not from labctl itself.
+/// Where playbooks and templates come from, when not the standard ones.
 #[derive(Debug, Clone, Args)]
 pub struct Sources {
-    /// Use the playbooks in this folder in place of those compiled in
+    /// Use the playbooks in this directory instead of the standard ones
     #[arg(long, value_name = "DIR", env = "LABCTL_PLAYBOOKS", hide_env_values = true)]
     pub playbooks: Option<PathBuf>,
 
-    /// Use the templates in this folder in place of those compiled in
+    /// Use the templates in this directory instead of the standard ones
     #[arg(long, value_name = "DIR", env = "LABCTL_TEMPLATES", hide_env_values = true)]
     pub templates: Option<PathBuf>,
 }
@@ -290,7 +291,7 @@ pub struct Down {
     #[command(flatten)]
     pub sources: Sources,
 
-    /// Empty local nodes, but keep them
+    /// Empty local nodes but keep them
     #[arg(long, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
     #[arg(env = "LABCTL_KEEP_NODES", hide_env_values = true)]
     pub keep_nodes: bool,
@@ -310,7 +311,7 @@ pub struct Render {
     #[arg(long, value_name = "NAME")]
     pub file: Option<String>,
 
-    /// Write the files into this folder instead of printing them
+    /// Write the files into this directory instead of printing them
     #[arg(long, value_name = "DIR")]
     pub to: Option<PathBuf>,
 }
@@ -340,7 +341,7 @@ pub struct Graph {
     #[command(flatten)]
     pub sources: Sources,
 
-    /// The language of the drawing
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     pub format: GraphFormat,
 }
@@ -376,12 +377,12 @@ pub struct Ssh {
     #[arg(value_names = ["INVENTORY", "NODE"], num_args = 1..=2, required = true)]
     target: Vec<String>,
 
-    /// The inventory, when it is not given before the node
+    /// The inventory, when not given before the node
     #[arg(long = "inventory", value_name = "INVENTORY", default_value = "inventory.yaml", hide = true)]
     #[arg(env = "LABCTL_INVENTORY", hide_env_values = true)]
     default_inventory: PathBuf,
 
-    /// The command to run; a login shell when left out
+    /// The command to run; a login shell without it
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 }
@@ -392,7 +393,7 @@ impl Ssh {
         self.target.last().map_or("", String::as_str)
     }
 
-    /// The lab that it belongs to. The inventory stands before the node and may be left out all the same.
+    /// The lab that it belongs to. The inventory comes before the node and may be left out.
     pub fn lab(&self) -> Lab {
         let inventory = match self.target.as_slice() {
             [inventory, _node] => inventory.into(),
@@ -420,7 +421,7 @@ pub struct BundleFolder {
     #[command(flatten)]
     pub lab: Lab,
 
-    /// The bundle's folder, in place of the inventory's
+    /// The bundle's directory, instead of the inventory's
     #[arg(long, value_name = "DIR", env = "LABCTL_BUNDLE", hide_env_values = true)]
     pub bundle: Option<PathBuf>,
 }
@@ -435,16 +436,16 @@ pub enum Playbook {
         /// Its name
         name: String,
     },
-    /// Write the standard playbooks and templates into a folder
+    /// Write the standard playbooks and templates to a directory
     #[command(after_help = "\
 Example:
   labctl playbook export mine/
   labctl up --playbooks mine/playbooks --templates mine/templates")]
     Export {
-        /// The folder; files that are there already are kept, unless --force is given
+        /// The directory; existing files are kept unless --force is given
         #[arg(value_name = "DIR")]
         folder: PathBuf,
-        /// Write over files that are there already
+        /// Overwrite existing files
         #[arg(long)]
         force: bool,
     },

@@ -1,4 +1,4 @@
-//! `labctl node`: nodes that come and go.
+//! `node add` and `node remove`.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -15,24 +15,23 @@ pub enum NodeVerb {
     #[command(long_about = "\
 Add a node to the inventory, and bring it up.
 
-The inventory keeps its comments, order and style. What the other nodes need to know of the new one is changed on them, \
-and nothing else: a controller joins the etcd that is there.")]
+The inventory keeps its comments, order and style. The other nodes change only where they have to know the new one; a \
+controller joins the existing etcd.")]
     #[command(after_help = "\
 Examples:
   labctl node add worker-2 --address 10.240.0.22 --role worker
   labctl node add prod.yaml worker-7 --address 192.0.2.27 --role worker --label disk=ssd")]
     Add(NodeAdd),
-    /// Take a node out of the lab and out of the inventory
+    /// Remove a node from the lab and from the inventory
     #[command(long_about = "\
-Take a node out of the lab and out of the inventory.
+Remove a node from the lab and from the inventory.
 
-A worker is drained first, a controller leaves etcd first; then its Node object is deleted, the machine is emptied as \
-`down` does it, or removed when labctl made it, and the other nodes forget it. Stopped at any moment, the same command \
-finishes it.")]
+A worker is drained first, a controller leaves etcd first. Then its Node object is deleted, the machine is emptied as by \
+`down`, or removed when labctl made it, and the other nodes drop it. When interrupted, the same command finishes it.")]
     #[command(after_help = "\
 Examples:
   labctl node remove worker-2
-  labctl node remove controller-0 --gone     the machine is lost: nothing is asked of it")]
+  labctl node remove controller-0 --gone     the machine is lost: labctl does not contact it")]
     Remove(NodeRemove),
 }
 
@@ -43,7 +42,7 @@ pub struct LabAndNode {
     #[arg(value_names = ["INVENTORY", "NODE"], num_args = 1..=2, required = true)]
     target: Vec<String>,
 
-    /// The inventory, when it is not given before the node
+    /// The inventory, when not given before the node
     #[arg(long = "inventory", value_name = "INVENTORY", default_value = "inventory.yaml", hide = true)]
     #[arg(env = "LABCTL_INVENTORY", hide_env_values = true)]
     default_inventory: PathBuf,
@@ -55,7 +54,7 @@ impl LabAndNode {
         self.target.last().map_or("", String::as_str)
     }
 
-    /// The lab that it belongs to. The inventory stands before the node and may be left out all the same.
+    /// The lab that it belongs to. The inventory comes before the node and may be left out.
     pub fn lab(&self) -> Lab {
         let inventory = match self.target.as_slice() {
             [inventory, _node] => inventory.into(),
@@ -75,7 +74,7 @@ pub struct NodeAdd {
     /// The address that the other nodes reach it at
     #[arg(long, value_name = "ADDRESS")]
     pub address: Ipv4Addr,
-    /// What it is for: controller, worker, loadbalancer, client; more than one with a comma or said again
+    /// Its role: controller, worker, loadbalancer, client; separate several with commas, or repeat the option
     #[arg(long = "role", value_name = "ROLE", value_delimiter = ',', required = true)]
     pub roles: Vec<String>,
     /// A label for its Node object
@@ -93,10 +92,10 @@ pub struct NodeRemove {
     /// The lab and the node.
     #[command(flatten)]
     pub target: LabAndNode,
-    /// The machine is lost: ask nothing of it
+    /// The machine is lost: do not contact it
     #[arg(long, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
     pub gone: bool,
-    /// Remove it also when its pods do not end, or etcd loses its majority with it
+    /// Remove it even when its pods do not stop, or etcd loses its majority
     #[arg(long, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
     pub force: bool,
     /// Its playbooks.
@@ -105,6 +104,6 @@ pub struct NodeRemove {
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or_else(|| "a label is KEY=VALUE".to_owned())?;
+    let (key, value) = text.split_once('=').ok_or_else(|| "expected KEY=VALUE".to_owned())?;
     Ok((key.to_owned(), value.to_owned()))
 }

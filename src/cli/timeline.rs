@@ -8,11 +8,11 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[command(override_usage = "labctl timeline [OPTIONS] [INVENTORY] [RUN]")]
 pub struct Timeline {
-    /// The inventory (a .yaml file), and the run: a name from --list, or the path of a run log; the last when left out
+    /// The inventory (a .yaml file), and the run: a name from --list, or the path of a run log; default: the last run
     #[arg(value_names = ["INVENTORY", "RUN"], num_args = 0..=2)]
     target: Vec<String>,
 
-    /// The inventory, when it is not given before the run
+    /// The inventory, when not given before the run
     #[arg(long = "inventory", value_name = "INVENTORY", default_value = "inventory.yaml", hide = true)]
     #[arg(env = "LABCTL_INVENTORY", hide_env_values = true)]
     default_inventory: PathBuf,
@@ -21,7 +21,7 @@ pub struct Timeline {
     #[arg(long, conflicts_with = "html")]
     pub list: bool,
 
-    /// Write the chart into this file, as a page that needs nothing else
+    /// Write the chart to this file, as a self-contained page
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
 }

@@ -52,11 +52,12 @@ pub struct Cluster {
     pub api: Api,
     /// What certificates are made of.
     pub pki: PkiPolicy,
-    /// The bundle folder, absolute; `None` means the official releases, from the cache.
+    /// The bundle directory, absolute; `None` means the official releases, from the cache.
     pub bundle: Option<PathBuf>,
-    /// Set when labctl makes the nodes itself, on this machine.
+    /// Set when labctl makes the nodes itself, on the workstation.
     pub local: Option<LocalNodes>,
-    /// The folder for everything the workstation keeps about this lab: `.labctl/<name>` beside the inventory, absolute.
+    /// The directory for everything the workstation keeps about this lab: `.labctl/<name>` beside
+    /// the inventory, absolute.
     #[serde(skip)]
     pub lab_directory: PathBuf,
 }
@@ -93,7 +94,7 @@ pub struct Ssh {
     pub jump: Option<Jump>,
 }
 
-/// A bastion on the way to a node.
+/// A bastion in front of a node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Jump {
     /// Host name or address.
@@ -210,7 +211,7 @@ pub enum KeyAlgorithm {
     Rsa2048,
 }
 
-/// The nodes that labctl makes on this machine.
+/// The nodes that labctl makes on the workstation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LocalNodes {
     /// The network of the bridge that joins them.

@@ -90,10 +90,10 @@ pub fn check_host(host: &str) -> Result<(), String> {
         return Ok(());
     }
     if host.contains(':') {
-        return Err("is no IPv4 address or host name; IPv6 is not supported yet".to_owned());
+        return Err("is not an IPv4 address or a host name; IPv6 is not supported yet".to_owned());
     }
     if looks_like_an_address(host) {
-        return Err("is no IPv4 address".to_owned());
+        return Err("is not an IPv4 address".to_owned());
     }
     // Host names of people's own networks have capitals and underscores.
     check_domain(&host.to_lowercase().replace('_', "-"))

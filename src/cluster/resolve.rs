@@ -1,8 +1,9 @@
 //! From what an inventory says to the cluster it means: defaults filled in, everything derived, every rule checked.
 //!
-//! Pure: it reads an [`Inventory`] and nothing else. Nothing ends at the first mistake: a value that is wrong is
-//! reported and left out, and what does not depend on it is checked all the same, so that one look at the messages is
-//! enough to repair a file. One file a subject: networks, nodes, login, endpoint.
+//! Pure: it reads an [`Inventory`] and nothing else. Nothing ends at the first mistake: a value
+//! that is wrong is reported and left out, and what does not depend on it is checked all the same,
+//! so that one look at the messages is enough to repair a file. One file per subject: networks,
+//! nodes, login, endpoint.
 
 mod endpoint;
 mod login;
@@ -102,7 +103,7 @@ impl Resolver<'_, '_> {
             }
             Err(wrong) => {
                 let help = match text.value.trim_start_matches('v').split('.').count() {
-                    2 => format!("name the patch release as well, such as \"{}.0\"; {supported}", text.value),
+                    2 => format!("add the patch release, such as \"{}.0\"; {supported}", text.value),
                     _ => supported,
                 };
                 self.problems.error(text.at, wrong, help);
@@ -157,7 +158,8 @@ impl Resolver<'_, '_> {
         None
     }
 
-    /// The absolute path that `text` means: from the home directory after `~/`, else from the inventory's folder.
+    /// The absolute path that `text` means: from the home directory after `~/`, else from the
+    /// inventory's directory.
     fn path(&mut self, text: &Located<String>, key: &str) -> Option<PathBuf> {
         let written = text.value.as_str();
         let wrong = match (written.strip_prefix("~/"), &self.inventory.home) {

@@ -139,16 +139,16 @@ impl Member {
             let at_its_address = |node: &&Node| node.address == address && roster.member(&node.name).is_none();
             return match cluster.nodes.iter().find(at_its_address) {
                 Some(new) => drift(
-                    format!("`{name}` is called `{}` now, and a node keeps its name", new.name),
+                    format!("`{name}` is now called `{}`, but a node keeps its name", new.name),
                     format!(
-                        "its certificates, its Node object and its place in etcd carry the name `{name}`: put it back; \
-                         or `labctl node remove {file} {name}`, and then `labctl up {file}` with the new one"
+                        "its certificates, its Node object and its etcd membership have the name `{name}`: put it back; \
+                         or run `labctl node remove {file} {name}`, then `labctl up {file}` with the new name"
                     ),
                 ),
                 None => drift(
-                    format!("`{name}` is not in the inventory any more, and is still a node of this lab"),
+                    format!("`{name}` is no longer in the inventory, but still a node of this lab"),
                     format!(
-                        "`labctl node remove {file} {name}` takes it out of the lab, also now that its entry is gone; \
+                        "`labctl node remove {file} {name}` removes it from the lab, even without its entry; \
                          or put the entry back"
                     ),
                 ),
@@ -157,11 +157,11 @@ impl Member {
         if node.address != address {
             return drift(
                 format!(
-                    "`{name}` had the address {address} and has {} now, and a node keeps its address",
+                    "`{name}` had the address {address} and now has {}, but a node keeps its address",
                     node.address
                 ),
                 format!(
-                    "put {address} back; or `labctl node remove {file} {name}`, and then `labctl node add {file} {name} \
+                    "put {address} back; or run `labctl node remove {file} {name}`, then `labctl node add {file} {name} \
                      --address {}`",
                     node.address
                 ),
@@ -170,17 +170,17 @@ impl Member {
         if let Some(role) = self.roles.iter().find(|role| !node.has(**role)) {
             let add = node.roles.iter().map(|role| format!(" --role {role}")).collect::<String>();
             return drift(
-                format!("`{name}` was a {role} and is none now, and what it was made into stays on it"),
+                format!("`{name}` is no longer a {role}, but what that put on it is still there"),
                 format!(
-                    "put the role back; or `labctl node remove {file} {name}`, and then `labctl node add {file} {name} \
+                    "put the role back; or run `labctl node remove {file} {name}`, then `labctl node add {file} {name} \
                      --address {address}{add}`"
                 ),
             );
         }
         match (self.pod_cidr, node.pod_cidr) {
             (Some(was), Some(is)) if was != is => drift(
-                format!("the pods of `{name}` had {was} and would get {is}, and a Node object keeps its pod network"),
-                format!("write `pod_cidr: {was}` into the entry of `{name}`"),
+                format!("the pods of `{name}` had {was} and would get {is}, but a Node object keeps its pod network"),
+                format!("add `pod_cidr: {was}` to the entry of `{name}`"),
             ),
             _ => None,
         }
@@ -191,14 +191,14 @@ impl Member {
 pub fn must_stay(cluster: &Cluster, node: &Node) -> Option<Drift> {
     let name = &node.name;
     if node.has(Role::Controller) && cluster.with_role(Role::Controller).all(|other| other.name == *name) {
-        let what = format!("`{name}` is the last controller, and there is no lab without one");
-        let help = "add another controller first; or take the whole lab away with `labctl down`".to_owned();
+        let what = format!("`{name}` is the last controller; a lab needs one");
+        let help = "add another controller first, or remove the whole lab with `labctl down`".to_owned();
         return Some(Drift { what, help });
     }
     if cluster.api.loadbalancer.as_ref() == Some(name) {
-        let what = format!("`{name}` is the load balancer that every kubeconfig leads to");
-        let help = "set `api.endpoint` to another load balancer or a name of your own and run `labctl up` first; a \
-                    machine that is lost is replaced by another at its address and `labctl up`, for it keeps nothing"
+        let what = format!("`{name}` is the load balancer that every kubeconfig points to");
+        let help = "set `api.endpoint` to another load balancer or a name of your own and run `labctl up` first; to \
+                    replace a lost machine, set up another one at its address and run `labctl up`"
             .to_owned();
         return Some(Drift { what, help });
     }
@@ -255,21 +255,19 @@ mod tests {
         gone.truncate(1);
         assert_eq!(
             gone,
-            [
-                "`worker-0` is not in the inventory any more, and is still a node of this lab; `labctl node remove t.yaml \
-              worker-0` takes it out of the lab, also now that its entry is gone; or put the entry back"
-            ]
+            ["`worker-0` is no longer in the inventory, but still a node of this lab; `labctl node remove t.yaml \
+              worker-0` removes it from the lab, even without its entry; or put the entry back"]
         );
     }
 
     #[test]
     fn a_node_keeps_name_address_and_roles() {
         let renamed = said(1, "{ name: minion-0, address: 192.0.2.20, roles: [worker] }").remove(0);
-        assert!(renamed.starts_with("`worker-0` is called `minion-0` now"), "{renamed}");
+        assert!(renamed.starts_with("`worker-0` is now called `minion-0`"), "{renamed}");
         let moved = said(1, "{ name: worker-0, address: 192.0.2.99, roles: [worker] }").remove(0);
-        assert!(moved.starts_with("`worker-0` had the address 192.0.2.20 and has 192.0.2.99 now"), "{moved}");
+        assert!(moved.starts_with("`worker-0` had the address 192.0.2.20 and now has 192.0.2.99"), "{moved}");
         let less = said(2, "{ name: extra, address: 192.0.2.21, roles: [client] }").remove(0);
-        assert!(less.starts_with("`extra` was a worker and is none now"), "{less}");
+        assert!(less.starts_with("`extra` is no longer a worker"), "{less}");
         assert!(less.ends_with("`labctl node add t.yaml extra --address 192.0.2.21 --role client`"), "{less}");
     }
 
@@ -288,7 +286,7 @@ mod tests {
         nodes.insert(1, "{ name: other, address: 192.0.2.30, roles: [worker] }");
         let drifts = roster().drift(&cluster(&nodes), "t.yaml");
         assert_eq!(drifts.len(), 1);
-        assert_eq!(drifts[0].help, "write `pod_cidr: 10.200.1.0/24` into the entry of `extra`");
+        assert_eq!(drifts[0].help, "add `pod_cidr: 10.200.1.0/24` to the entry of `extra`");
     }
 
     #[test]

@@ -214,7 +214,7 @@ impl Decoder<'_> {
     fn any_mapping<'t>(&mut self, tree: &'t Tree, path: &Path) -> Option<Fields<'t>> {
         let at = self.positions.value(path);
         let Tree::Map(written) = tree else {
-            self.wrong_type(tree, path, "a mapping", "write `key: value` pairs, one a line and indented");
+            self.wrong_type(tree, path, "a mapping", "write `key: value` pairs, one per line and indented");
             return None;
         };
         let mut fields = Fields { entries: Vec::new(), path: path.clone(), at, suggested: Vec::new() };
@@ -236,7 +236,7 @@ impl Decoder<'_> {
         Some(fields)
     }
 
-    /// Adds what a merge key brings, unless the mapping says it itself.
+    /// Adds what a merge key brings, unless the mapping has the key itself.
     fn merge<'t>(&mut self, fields: &mut Fields<'t>, value: &'t Tree) {
         let sources = match value {
             Tree::List(sources) => sources.as_slice(),
@@ -269,7 +269,7 @@ impl Decoder<'_> {
         }
         let help = match tree {
             Tree::Text(text) if text.len() < 40 => format!("write a list: {key}: [{text}]"),
-            _ => "write a list: one `- ` a line, or [in, brackets]".to_owned(),
+            _ => "write a list: one `- ` per line, or [in, brackets]".to_owned(),
         };
         self.wrong_type(tree, &path, "a list", &help);
         None
@@ -336,7 +336,7 @@ impl Decoder<'_> {
         }
     }
 
-    /// Reports a key that must be there and is not, unless it is there with a slip of the pen.
+    /// Reports a required key that is missing, unless it is there with a typo.
     fn require(&mut self, fields: &Fields<'_>, key: &str, example: &str) {
         if fields.get(key).is_none() && !fields.suggested.contains(&key) {
             let whose =

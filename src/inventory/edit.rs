@@ -1,9 +1,10 @@
 //! Changes the nodes of an inventory's text, and nothing else in it: comments, order and style stay as they are.
 //!
-//! From text to text, without I/O. The places of the entries come from [`positions`](super::positions); what a change
-//! is made of is whole lines where each node has lines of its own, and a piece of the line where the list is written in
-//! brackets. The result is read again before it is given out: a text that would not say exactly what was meant is
-//! never returned, so that anchors, odd indentation and the like end in an error and not in a broken file.
+//! From text to text, without I/O. The places of the entries come from
+//! [`positions`](super::positions); what a change is made of is whole lines where each node has
+//! lines of its own, and a piece of the line where the list is written in brackets. The result is
+//! read again before it is returned: a text that does not mean exactly what was asked for is never
+//! returned, so anchors, odd indentation and the like end in an error and not in a broken file.
 
 use std::path::Path as FilePath;
 
@@ -85,7 +86,7 @@ struct Text<'t> {
 impl<'t> Text<'t> {
     fn read(whole: &'t str) -> Result<Self, EditError> {
         let text = whole.strip_prefix('\u{feff}').unwrap_or(whole);
-        let inventory = read(text).ok_or_else(|| by_hand("it is no inventory that can be read"))?;
+        let inventory = read(text).ok_or_else(|| by_hand("it is not an inventory that can be read"))?;
         let positions = Positions::of(text).map_err(|error| EditError(error.what))?;
         let nodes = inventory.nodes.map(|nodes| nodes.value).unwrap_or_default();
         if nodes.is_empty() {
@@ -97,7 +98,7 @@ impl<'t> Text<'t> {
 
     /// `edited`, when it says what the text said with its nodes changed by `change`.
     fn checked(&self, edited: String, name: &str, change: impl FnOnce(&mut Vec<Tree>)) -> Result<String, EditError> {
-        let unusual = || by_hand(&format!("the entry of `{name}` is tied to others, or written in an unusual way"));
+        let unusual = || by_hand(&format!("the entry of `{name}` uses anchors, or is written in an unusual way"));
         let mut wanted = read_yaml(self.text).map_err(|_| unusual())?;
         nodes_of(&mut wanted).map(change).ok_or_else(unusual)?;
         let found = read_yaml(&edited).map_err(|_| unusual())?;

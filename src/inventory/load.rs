@@ -13,14 +13,16 @@ use super::positions::{Position, Positions};
 use super::problem::Problem;
 use super::tree::Tree;
 
-/// The longest file that is read, in bytes. Ten thousand nodes are 1 MB; a device or a disk image is no inventory.
+/// The longest file that is read, in bytes. Ten thousand nodes are 1 MB; a device or a disk image
+/// is not an inventory.
 const LONGEST: u64 = 8 << 20;
 
 /// Reads the inventory at `path`.
 ///
 /// # Errors
-/// When there is nothing to decode: the file cannot be read, is not UTF-8, is no YAML, or is empty. Mistakes in an
-/// inventory that can be read are in [`Inventory::problems`] instead, so that those of meaning can join them.
+/// When there is nothing to decode: the file cannot be read, is not UTF-8, is not YAML, or is
+/// empty. Mistakes in an inventory that can be read are in [`Inventory::problems`] instead, so that
+/// those of meaning can join them.
 pub fn load(path: &Path) -> Result<Inventory, Problem> {
     let bytes = read(path).map_err(|error| unreadable(path, &error))?;
     load_with(path, &bytes)
@@ -55,12 +57,13 @@ pub fn save(path: &Path, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// As [`load`], for what the file at `path` would say with `bytes` in it.
+/// As [`load`], as if the file at `path` held `bytes`.
 ///
 /// # Errors
 /// As [`load`].
 pub fn load_with(path: &Path, bytes: &[u8]) -> Result<Inventory, Problem> {
-    // The name of the file as it was typed stays in messages; paths in the inventory start at its real folder.
+    // The name of the file as it was typed stays in messages; paths in the inventory start at its
+    // real directory.
     let folder = match path.parent() {
         Some(parent) if parent != Path::new("") => fs::canonicalize(parent),
         _ => std::env::current_dir(),
@@ -70,7 +73,8 @@ pub fn load_with(path: &Path, bytes: &[u8]) -> Result<Inventory, Problem> {
     Ok(Inventory { folder, home, ..parse(path, bytes)? })
 }
 
-/// Reads an inventory from memory; `file` is what messages call it. Its folder and home directory are left empty.
+/// Reads an inventory from memory; `file` is its name in messages. Its directory and home directory
+/// are left empty.
 ///
 /// # Errors
 /// As [`load`].
@@ -126,9 +130,9 @@ fn not_yaml(file: &Path, text: &str, error: &NotYaml) -> Problem {
     let help = if indentation.contains('\t') {
         "YAML is indented with spaces; this line begins with a tab"
     } else if error.what.contains("mapping values are not allowed") {
-        "a value that has `: ` in it needs quotes; and every key of a mapping begins in the same column"
+        "a value that has `: ` in it needs quotes; and all keys of a mapping start in the same column"
     } else if error.what.contains("unknown anchor") {
-        "an alias `*name` stands for what `&name` marked earlier in the file; a text that begins with `*` needs quotes"
+        "an alias `*name` refers to `&name` earlier in the file; a text that begins with `*` needs quotes"
     } else {
         "look at this line and the one before: indentation, quotes, brackets"
     };
@@ -158,7 +162,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Problem {
             ("no such file".to_owned(), "name an inventory that exists, or begin with a copy of inventories/kthw.yaml")
         }
         _ if path.is_dir() => {
-            ("a folder, not an inventory".to_owned(), "name the file in it, such as `inventory.yaml`")
+            ("a directory, not an inventory".to_owned(), "name the file in it, such as `inventory.yaml`")
         }
         _ => (format!("cannot be read: {error}"), "an inventory is a YAML file that you can read"),
     };
@@ -219,7 +223,7 @@ mod tests {
     fn what_is_no_file_is_refused_by_its_name() {
         let folder = tempfile::tempdir().unwrap();
         let refused = |path: &Path| load(path).unwrap_err().what;
-        assert_eq!(refused(folder.path()), "a folder, not an inventory");
+        assert_eq!(refused(folder.path()), "a directory, not an inventory");
         assert_eq!(refused(&folder.path().join("lab.yaml")), "no such file");
         assert_eq!(refused(Path::new("/dev/zero")), "cannot be read: not a file");
     }

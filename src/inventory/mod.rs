@@ -1,4 +1,4 @@
-//! What an inventory file says, read strictly, with the place of every word of it.
+//! The content of an inventory file, read strictly, with the position of every word.
 //!
 //! [`load`](load::load) turns the file into an [`Inventory`]: the shape is checked here (known keys, right types,
 //! nothing missing, nothing twice), the meaning in [`cluster`](crate::cluster), which works every default and derived
@@ -21,21 +21,21 @@ pub use problem::{Problem, Problems, Severity, did_you_mean};
 /// A value of the inventory, with its place in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Located<T> {
-    /// What stands there.
+    /// The value.
     pub value: T,
-    /// Where it stands.
+    /// Its position.
     pub at: Position,
 }
 
 /// An inventory as it was written: nothing is filled in yet.
 ///
-/// A field is `None` when its key was left out, and also when what stood there was of the wrong type; in the second
-/// case [`Inventory::problems`] says so.
+/// A field is `None` when its key was left out, and also when its value was of the wrong type; in
+/// the second case [`Inventory::problems`] has the error.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Inventory {
     /// The file, as it was named on the command line: what messages begin with.
     pub file: PathBuf,
-    /// The folder that the file lies in, absolute: relative paths of the inventory start here.
+    /// The directory of the file, absolute: relative paths of the inventory start here.
     pub folder: PathBuf,
     /// The user's home directory, for paths that begin with `~/`.
     pub home: Option<PathBuf>,
@@ -45,11 +45,11 @@ pub struct Inventory {
     pub kubernetes: Option<Located<String>>,
     /// `domain`: the cluster's DNS domain.
     pub domain: Option<Located<String>>,
-    /// `bundle`: the bundle folder.
+    /// `bundle`: the bundle directory.
     pub bundle: Option<Located<String>>,
-    /// `local`: labctl makes the nodes on this machine.
+    /// `local`: labctl makes the nodes on the workstation.
     pub local: Option<Located<LocalSection>>,
-    /// `ssh`: how to log in to every node that does not say otherwise.
+    /// `ssh`: how to log in to every node that has no `ssh` of its own.
     pub ssh: SshSection,
     /// `network`: pod and service networks.
     pub network: NetworkSection,
@@ -142,7 +142,7 @@ pub struct NodeEntry {
 }
 
 impl<T> Located<T> {
-    /// `value`, which stands at `at`.
+    /// `value` at the position `at`.
     pub fn new(value: T, at: Position) -> Self {
         Self { value, at }
     }

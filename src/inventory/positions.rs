@@ -1,8 +1,8 @@
-//! Where in a YAML text each key and value stands.
+//! Where each key and value is in a YAML text.
 //!
-//! The YAML reader that gives the values forgets where they stood. This walks the same text a second time, as a stream
-//! of events, and notes the line and column for every [`Path`]. It also finds what the values no longer show: keys
-//! given twice, and a second document.
+//! The YAML reader that returns the values drops their positions. This walks the same text a second
+//! time, as a stream of events, and notes the line and column for every [`Path`]. It also finds
+//! what the values no longer show: keys given twice, and a second document.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -28,7 +28,7 @@ enum Step {
     Index(usize),
 }
 
-/// Where one value stands, and the key that it belongs to.
+/// The position of one value and of its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Place {
     key: Option<Position>,
@@ -41,9 +41,9 @@ struct Place {
 pub struct Duplicate {
     /// The way to its value.
     pub path: Path,
-    /// Where the key stands first.
+    /// The key's first position.
     pub first: Position,
-    /// Where it stands again.
+    /// Its second position.
     pub again: Position,
 }
 
@@ -55,7 +55,7 @@ pub struct Positions {
     documents: Vec<Position>,
 }
 
-/// A text that is no YAML.
+/// A text that is not YAML.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct SyntaxError {
@@ -110,7 +110,7 @@ impl Positions {
     /// Notes the places of everything in `text`. With several documents, only the first one's.
     ///
     /// # Errors
-    /// When `text` is no YAML.
+    /// When `text` is not YAML.
     pub fn of(text: &str) -> Result<Self, SyntaxError> {
         let mut walk = Walk::default();
         let mut parser = Parser::new_from_str(text);
@@ -125,13 +125,13 @@ impl Positions {
         Ok(walk.found)
     }
 
-    /// Where the value at `path` begins. A value that is not in the text itself, because an alias or a merge brought
-    /// it, stands where that does.
+    /// Where the value at `path` begins. A value that is not in the text itself, because an alias
+    /// or a merge brought it, has the position of that.
     pub fn value(&self, path: &Path) -> Position {
         self.find(path).map_or_else(|| self.borrowed(path), |place| place.value)
     }
 
-    /// Where the key of the value at `path` stands; where the value does when it has none.
+    /// The position of the key of the value at `path`; of the value when it has no key.
     pub fn key(&self, path: &Path) -> Position {
         self.find(path).map_or_else(|| self.borrowed(path), |place| place.key.unwrap_or(place.value))
     }
@@ -141,7 +141,7 @@ impl Positions {
         self.find(path).and_then(|place| place.plain.as_deref())
     }
 
-    /// The keys that stand in one mapping more than once, in the order of the text.
+    /// The keys that occur in one mapping more than once, in the order of the text.
     pub fn duplicates(&self) -> &[Duplicate] {
         &self.duplicates
     }

@@ -1,4 +1,4 @@
-//! What is wrong with an inventory, where, and what would be right.
+//! What is wrong with an inventory, where, and how to fix it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -19,8 +19,9 @@ pub enum Severity {
 
 /// One thing that is wrong with an inventory.
 ///
-/// Displayed as `FILE:LINE:COL: what`, then an indented `help: ...`; a warning says `warning:` before what it is about,
-/// unless it is written with `{:#}`, for who has said so already.
+/// Displayed as `FILE:LINE:COL: what`, then an indented `help: ...`; a warning says `warning:`
+/// before what it is about, unless it is formatted with `{:#}`, for callers that print it
+/// themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The file, as it was named on the command line.
@@ -70,7 +71,7 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-/// The problems of one file, gathered on the way through it.
+/// The problems of one file, collected while reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems {
     file: PathBuf,

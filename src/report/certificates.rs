@@ -1,4 +1,4 @@
-//! The list of certificates: a table a node, and which of them have ended or end soon.
+//! The list of certificates: one table per node, and which of them have expired or expire soon.
 
 use super::stream::Paint;
 use super::text::{clean, count, fit, pad, pad_left, widest};
@@ -41,7 +41,8 @@ pub(super) fn table(all: &[CertificateFound], within: i64, width: usize, paint: 
     lines
 }
 
-/// What has ended or ends soon, one line each below a sentence that counts them; nothing when all is well.
+/// What has expired or expires soon, one line each below a sentence that counts them; nothing when
+/// all is well.
 pub(super) fn ending(all: &[CertificateFound], within: i64, paint: Paint) -> Vec<String> {
     let ended: Vec<&CertificateFound> = all.iter().filter(|one| one.seconds_left < 0).collect();
     let soon: Vec<&CertificateFound> = all.iter().filter(|one| (0..within).contains(&one.seconds_left)).collect();
@@ -57,10 +58,10 @@ pub(super) fn ending(all: &[CertificateFound], within: i64, paint: Paint) -> Vec
     };
     let verb = |number: usize, one: &str, many: &str| if number == 1 { one.to_owned() } else { many.to_owned() };
     let number = format!("{} of {}", ended.len(), count(all.len(), "certificate"));
-    tell(&ended, paint.bad(&format!("{number} {} ended:", verb(ended.len(), "has", "have"))));
+    tell(&ended, paint.bad(&format!("{number} {} expired:", verb(ended.len(), "has", "have"))));
     let number = format!("{} of {}", soon.len(), count(all.len(), "certificate"));
     let time = span(within);
-    tell(&soon, paint.warn(&format!("{number} {} within {time}:", verb(soon.len(), "ends", "end"))));
+    tell(&soon, paint.warn(&format!("{number} {} within {time}:", verb(soon.len(), "expires", "expire"))));
     lines
 }
 
@@ -131,9 +132,9 @@ controller-0
         assert_eq!(
             ending(&all, 30 * DAY, plain).join("\n"),
             "\
-1 of 3 certificates has ended:
+1 of 3 certificates has expired:
   controller-0: /etc/kubernetes/admin.conf, CN=kube-apiserver: EXPIRED 1h 01m ago
-1 of 3 certificates ends within 30 days:
+1 of 3 certificates expires within 30 days:
   controller-0: /etc/kubernetes/pki/apiserver.crt, CN=kube-apiserver: 10 days"
         );
         assert_eq!(ending(&all[..1], 30 * DAY, plain), [""; 0]);

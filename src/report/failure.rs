@@ -1,4 +1,5 @@
-//! A failed task, told so that a person can go on from it: where, what was run, what came back, what to do.
+//! A failed task, with what a person needs to continue: where, what was run, what came back, what
+//! to do.
 
 use std::path::Path;
 
@@ -6,7 +7,7 @@ use super::stream::Paint;
 use super::text::{clean, count, pad};
 use crate::event::Failure;
 
-/// So many are shown in full; the rest would push the first ones off the screen.
+/// How many are shown in full; more would push the first ones off the screen.
 const IN_FULL: usize = 5;
 /// A command may be a whole script: more lines than these would push what went wrong off the screen.
 const COMMAND_LINES: usize = 20;
@@ -32,7 +33,7 @@ pub(super) fn blocks(failures: &[Failure], log: Option<&Path>, paint: Paint) -> 
         lines.push(String::new());
     }
     if let Some(log) = log.filter(|_| !failures.is_empty()) {
-        lines.push(format!("The full log of the run is {}", log.display()));
+        lines.push(format!("Full log of the run: {}", log.display()));
     }
     lines
 }
@@ -72,7 +73,7 @@ fn block(group: &[&Failure], paint: Paint) -> Vec<String> {
         }
         match command.lines().count().saturating_sub(COMMAND_LINES) {
             0 => {}
-            more => field("", &paint.faint(&format!("({} more; the run log has all of it)", count(more, "line")))),
+            more => field("", &paint.faint(&format!("({} more in the run log)", count(more, "line")))),
         }
     }
     if let Some(code) = failure.code {
@@ -131,7 +132,7 @@ mod tests {
         };
         let text = blocks(&[failure], None, Paint::new(false)).join("\n");
         assert!(text.contains("step 20\n") && !text.contains("step 21"), "{text}");
-        assert!(text.contains("(10 lines more; the run log has all of it)"), "{text}");
+        assert!(text.contains("(10 lines more in the run log)"), "{text}");
         assert!(text.contains("│ it stays"), "{text}");
     }
 }

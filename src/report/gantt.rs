@@ -1,4 +1,4 @@
-//! A run's timeline for a terminal: one row a thing that took time, node by node, drawn to scale.
+//! A run's timeline for a terminal: one row per thing that took time, node by node, drawn to scale.
 
 use std::time::Duration;
 
@@ -79,12 +79,12 @@ fn critical_path(timeline: &Timeline, paint: Paint) -> Vec<String> {
     lines
 }
 
-/// One row a run.
+/// One row per run.
 pub(super) fn list(runs: &[(String, Timeline)], paint: Paint) -> Vec<String> {
     let names = widest(runs.iter().map(|(name, _)| name.as_str()).chain(["run"]));
     let verbs = widest(runs.iter().map(|(_, run)| run.verb.as_str()).chain(["verb"]));
     let mut lines =
-        vec![paint.faint(&format!("{}  {}  {:>8}  how it ended", pad("run", names), pad("verb", verbs), "took"))];
+        vec![paint.faint(&format!("{}  {}  {:>8}  outcome", pad("run", names), pad("verb", verbs), "took"))];
     lines.extend(runs.iter().map(|(name, run)| {
         let end = match run.ok {
             Some(true) => paint.good("done"),
@@ -96,7 +96,7 @@ pub(super) fn list(runs: &[(String, Timeline)], paint: Paint) -> Vec<String> {
     lines
 }
 
-/// What run this is, and how it ended.
+/// What run this is, and outcome.
 pub(super) fn head(timeline: &Timeline) -> String {
     let nodes = count(timeline.nodes.len(), "node");
     let end = match timeline.ok {
@@ -121,7 +121,7 @@ fn moment(millis: u64) -> String {
     moment.format(format).unwrap_or_default()
 }
 
-/// So many milliseconds, as a person says it.
+/// Milliseconds as a duration for a person.
 pub(super) fn length(millis: u64) -> String {
     took(Duration::from_millis(millis))
 }

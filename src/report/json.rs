@@ -1,4 +1,4 @@
-//! `--output json`: one event a line on the standard output, for programs.
+//! `--output json`: one event per line on the standard output, for programs.
 
 use std::io;
 use std::time::Duration;
@@ -21,7 +21,7 @@ impl Json {
         Self { stream, thin: Thin::new(Duration::from_secs(1)) }
     }
 
-    /// Tells of one event.
+    /// Reports one event.
     pub fn event(&mut self, stamped: &Stamped) -> io::Result<()> {
         if self.thin.passes(stamped) { self.stream.write(&line(stamped)?) } else { Ok(()) }
     }
@@ -39,7 +39,7 @@ pub(super) fn whole(timeline: &Timeline) -> String {
     format!("{}\n", serde_json::json!(timeline))
 }
 
-/// What a list of runs says of one, as a line of JSON.
+/// One run in a list of runs, as a line of JSON.
 pub(super) fn run(name: &str, run: &Timeline) -> String {
     let line = serde_json::json!({
         "run": name, "verb": run.verb, "lab": run.lab, "began_ms": run.began_ms, "ms": run.took, "ok": run.ok,

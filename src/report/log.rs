@@ -22,7 +22,8 @@ pub struct RunLog {
 }
 
 impl RunLog {
-    /// Begins the log of a run that starts at `now`: `<folder>/<UTC time>.jsonl`, readable by its owner only.
+    /// Begins the log of a run that starts at `now`: `<directory>/<UTC time>.jsonl`, readable by
+    /// its owner only.
     ///
     /// # Errors
     /// As the file system has them.

@@ -1,14 +1,15 @@
-//! Everything that labctl says: it drains the events of a run into displays and logs, and it alone prints.
+//! Everything that labctl prints: it drains the events of a run into displays and logs. Nothing
+//! else prints.
 //!
 //! ```text
 //! events ── run ──┬── Terminal   a person watches: permanent lines, and a live picture below them
-//!                 ├── Plain      a pipe or a file: one line a noteworthy event
-//!                 ├── Json       a program: one event a line on the standard output
+//!                 ├── Plain      a pipe or a file: one line per noteworthy event
+//!                 ├── Json       a program: one event per line on the standard output
 //!                 └── RunLog     the lab directory: every event, always
 //! ```
 //!
-//! What was asked for (a plan, a table, a rendered file) goes to the standard output, what is told on the way to the
-//! standard error. A reader that went away is no reason to fail: what cannot be said is left unsaid.
+//! Results (a plan, a table, a rendered file) go to the standard output, progress and errors to the
+//! standard error. A reader that went away is not a failure: what cannot be written is dropped.
 
 mod certificates;
 mod failure;
@@ -69,11 +70,11 @@ pub enum Answer {
     Yes,
     /// Do not.
     No,
-    /// Nobody is there to answer: the standard input is not a terminal.
+    /// The question cannot be answered: the standard input is not a terminal.
     Nobody,
 }
 
-/// Says things, in the way that suits who listens.
+/// Prints events and results in the form that suits the reader.
 #[derive(Debug, Clone)]
 pub struct Reporter {
     output: Output,
@@ -84,8 +85,8 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// A reporter for this process's standard streams. `verbose` tells of every single thing, `diff` of the lines that
-    /// a run is going to change.
+    /// A reporter for this process's standard streams. `verbose` reports every single thing, `diff`
+    /// the lines that a run is going to change.
     pub fn new(output: Output, verbose: bool, diff: bool) -> Self {
         Self { output, verbose, diff, out: Stream::stdout(), err: Stream::stderr() }
     }
@@ -101,7 +102,7 @@ impl Reporter {
         tokio::spawn(async move { reporter.run(events, log).await })
     }
 
-    /// Tells of every event until all senders are gone, and hands back what the run came to.
+    /// Reports every event until all senders are gone, and returns what the run came to.
     pub async fn run(&self, events: UnboundedReceiver<Stamped>, log: Option<RunLog>) -> RunReport {
         let mut sinks = vec![match self.output {
             Output::Json => Sink::Json(Json::new(self.out.clone())),
@@ -165,7 +166,9 @@ impl Reporter {
         }
         if report.judged_again > 0 {
             let tasks = text::count(report.judged_again, "task");
-            let again = format!("{tasks} as desired now: judged again on the way, because something before changes.");
+            let again = format!(
+                "{tasks} unchanged so far; checked again when reached, because an earlier task changes something they use."
+            );
             lines.push(paint.faint(&again));
         }
         lines.push(format!("{} {}.", paint.strong("Plan:"), counts.join("; ")));
@@ -180,7 +183,7 @@ impl Reporter {
         }
     }
 
-    /// Where the time of a run went, for who asked for it.
+    /// Renders a run's timeline.
     pub fn timeline(&self, timeline: &Timeline) -> String {
         if self.output == Output::Json {
             return json::whole(timeline);
@@ -188,7 +191,7 @@ impl Reporter {
         lines(&gantt::chart(timeline, self.out.width(), self.verbose, self.out.paint))
     }
 
-    /// The same as a page of its own.
+    /// Renders the same as a self-contained page.
     pub fn timeline_page(&self, timeline: &Timeline) -> String {
         page::page(timeline)
     }
@@ -201,8 +204,8 @@ impl Reporter {
         lines(&gantt::list(runs, self.out.paint))
     }
 
-    /// Prints what certificates were found; says which have ended or end within `within` seconds, what nodes were not
-    /// asked because they could not be reached, and what to do about either.
+    /// Prints the certificates that were found, which of them have expired or expire within
+    /// `within` seconds, which nodes could not be reached, and what to do about either.
     pub fn certificates(&self, all: &[CertificateFound], within: i64, report: &RunReport, next: &[String]) {
         if self.output == Output::Json {
             let line = |one| serde_json::json!({ "event": "certificate", "certificate": one }).to_string();
@@ -220,8 +223,8 @@ impl Reporter {
         say(&self.err, &lines);
     }
 
-    /// Prints all problems of `subject` (an inventory, a playbook). Of each, the first line is the problem itself
-    /// (`file:line:column: what`), and those below it help.
+    /// Prints all problems of `subject` (an inventory, a playbook). The first line of each is the
+    /// problem itself (`file:line:column: what`); those below it are help.
     pub fn problems<P: Display>(&self, subject: &str, problems: &[P]) {
         let paint = self.err.paint;
         let mut lines = Vec::new();
@@ -231,7 +234,7 @@ impl Reporter {
             lines.push(format!("{} {}", paint.bad("error:"), parts.next().unwrap_or_default()));
             lines.extend(parts.map(|line| self.detail(line)));
         }
-        // Of one problem all is said; several need a count, since the first ones may have left the screen.
+        // Several problems get a count, since the first ones may have left the screen.
         if problems.len() > 1 {
             let number = text::count(problems.len(), "problem");
             lines.push(String::new());
@@ -264,7 +267,7 @@ impl Reporter {
         say(&self.err, &lines);
     }
 
-    /// Prints something that a person should know and that stops nothing; outside of a run, where it is an event.
+    /// Prints a warning outside of a run; in a run it is an event.
     pub fn warning(&self, message: &str) {
         let mut parts = message.lines();
         let first = parts.next().unwrap_or_default();
@@ -273,15 +276,15 @@ impl Reporter {
         say(&self.err, &lines);
     }
 
-    /// Prints a sentence on the way, for who follows; not a result.
+    /// Prints a progress note to the standard error; not a result.
     pub fn note(&self, message: &str) {
         say(&self.err, &[message.to_string()]);
     }
 
-    /// Prints what a command was asked for, as it is, onto the standard output.
+    /// Prints a command's result to the standard output, as it is.
     ///
     /// # Errors
-    /// When it cannot be written, except for a reader that had enough (`labctl explain | head`).
+    /// When it cannot be written, except when the reader closed the pipe (`labctl explain | head`).
     pub fn print(&self, text: &str) -> io::Result<()> {
         match self.out.write(text) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -289,7 +292,7 @@ impl Reporter {
         }
     }
 
-    /// Asks before something that cannot be taken back; the default is no.
+    /// Asks before something that cannot be undone; the default is no.
     ///
     /// # Errors
     /// When the answer cannot be read.
@@ -392,15 +395,15 @@ async fn drain(mut events: UnboundedReceiver<Stamped>, mut sinks: Vec<Sink>) -> 
     report
 }
 
-/// Feeds one event to every sink. A sink that fails is told of once and left out from then on: a full disk must not
-/// stop a lab from being built.
+/// Feeds one event to every sink. A failing sink is reported once, then dropped: a full disk must
+/// not stop a lab from being built.
 fn tell(sinks: &mut Vec<Sink>, stamped: &Stamped) {
     let mut lost = Vec::new();
     sinks.retain_mut(|sink| match sink.event(stamped) {
         Ok(()) => true,
         Err(error) => {
             if error.kind() != io::ErrorKind::BrokenPipe {
-                lost.push(format!("{} ends here: {error}", sink.name()));
+                lost.push(format!("{} stops here: {error}", sink.name()));
             }
             false
         }

@@ -33,7 +33,7 @@ pub(super) fn page(timeline: &Timeline) -> String {
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>{title}</title>\n<style>\n{STYLE}\n</style>\n\
          <h1>{title}</h1>\n<svg width=\"{width}\" height=\"{height}\" role=\"img\">\n{}{chart}</svg>\n\
          <h1><b>Critical path</b></h1>\n<p>The run could not have ended without these, each waiting for the one before it; \
-         making anything else faster makes the run no shorter.</p>\n<ol>\n{path}</ol>\n</html>\n",
+         making anything else faster does not make the run shorter.</p>\n<ol>\n{path}</ol>\n</html>\n",
         ruler(timeline, height)
     )
 }
@@ -78,7 +78,7 @@ fn row(timeline: &Timeline, index: usize, bar: &Bar, y: u64) -> String {
     )
 }
 
-/// What a pointer on a bar is told.
+/// The tooltip of a bar.
 fn details(bar: &Bar) -> String {
     let place = bar.node.as_deref().map(|node| format!(" on {node}")).unwrap_or_default();
     let mut lines = vec![format!(

@@ -22,14 +22,14 @@ pub(super) struct Plain {
 }
 
 impl Plain {
-    /// Onto `stream`; `verbose` also tells of what was as desired already, `diff` of the lines that differ.
+    /// Onto `stream`; `verbose` also reports unchanged tasks, `diff` the lines that differ.
     pub fn new(stream: Stream, verbose: bool, diff: bool) -> Self {
         // A line every ten seconds shows that a slow push is alive, and no more.
         let thin = Thin::new(Duration::from_secs(10));
         Self { stream, verbose, diff, started: None, thin, census: Census::default() }
     }
 
-    /// Tells of one event.
+    /// Reports one event.
     pub fn event(&mut self, stamped: &Stamped) -> io::Result<()> {
         let started = *self.started.get_or_insert(stamped.time);
         let mut lines = if self.thin.passes(stamped) { self.lines(&stamped.event) } else { Vec::new() };
@@ -76,7 +76,7 @@ impl Plain {
             }
             Event::Warning { node: Some(node), message } => format!("warning: {node}: {}", clean(message)),
             Event::Warning { node: None, message } => format!("warning: {}", clean(message)),
-            Event::Cancelling => "stopping: what runs may end, nothing new begins".to_string(),
+            Event::Cancelling => "stopping: running tasks may finish, nothing new starts".to_string(),
             _ => return Vec::new(),
         };
         vec![line]

@@ -4,7 +4,7 @@ use super::stream::Paint;
 use super::text::{bytes, clean, count, pad, widest};
 use crate::event::{ChangeKind, NewValue, PlannedChange, Preparation};
 
-/// Titles longer than this stand out of the column instead of pushing it away from all the others.
+/// Longer titles overflow the column instead of widening it for all the others.
 const WIDEST_TASK: usize = 56;
 
 /// Every kind of change with the words that count it, in the order of a sentence.
@@ -46,7 +46,8 @@ pub(super) fn counts(changes: &[PlannedChange], unchanged: usize) -> String {
     format!("{} on {}; {desired}", parts.join(", "), count(nodes.len(), "node"))
 }
 
-/// What is done on this machine first, in few words: `3 certificates to issue, 1 local node to start`.
+/// What is done on the workstation first, in a few words: `3 certificates to issue, 1 local node to
+/// start`.
 pub(super) fn counts_here(preparations: &[Preparation]) -> Option<String> {
     let number = |wanted: fn(&Preparation) -> bool| preparations.iter().filter(|it| wanted(it)).count();
     let parts = [
@@ -62,12 +63,12 @@ pub(super) fn counts_here(preparations: &[Preparation]) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// What is done on this machine before any node is changed.
+/// What is done on the workstation before any node is changed.
 pub(super) fn list_here(preparations: &[Preparation], paint: Paint) -> Vec<String> {
     if preparations.is_empty() {
         return Vec::new();
     }
-    let mut lines = vec![paint.strong("this machine")];
+    let mut lines = vec![paint.strong("workstation")];
     let mut group = "";
     let names = preparations.iter().map(|it| if let Preparation::Certificate { name, .. } = it { name } else { "" });
     let column = widest(names).min(WIDEST_TASK);
@@ -140,7 +141,8 @@ fn shown(value: &NewValue, text: &str) -> String {
     }
 }
 
-/// What stands below a change: its values, what a unit has not taken up yet, the lines that differ.
+/// What is printed below a change: its values, what a unit has not taken up yet, the lines that
+/// differ.
 fn details(change: &PlannedChange, diffs: bool, paint: Paint) -> Vec<String> {
     const INDENT: &str = "        ";
     let mut lines = Vec::new();
@@ -170,7 +172,7 @@ fn details(change: &PlannedChange, diffs: bool, paint: Paint) -> Vec<String> {
     lines
 }
 
-/// A line of a text, safe for a terminal; blanks at its end, which nobody would see, are dots.
+/// A line of a text, safe for a terminal; trailing blanks, which would be invisible, are dots.
 fn legible(line: &str) -> String {
     let (mark, text) = line.split_at_checked(1).unwrap_or((line, ""));
     let text: String = console::strip_ansi_codes(text).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();

@@ -1,4 +1,5 @@
-//! What a run came to, gathered from its events: what the closing part prints and what the caller decides by.
+//! The result of a run, collected from its events: what the closing part prints and what the caller
+//! decides by.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -7,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::text::between;
 use crate::event::{Event, Failure, PlannedChange, PlayOutcome, Preparation, RunSummary, Stamped};
 
-/// Everything that is worth keeping of a run when its last event has been told.
+/// Everything worth keeping of a run after its last event.
 #[derive(Debug, Clone, Default)]
 pub struct RunReport {
     /// The verb: `up`, `down`, ...; empty when the run never began.
@@ -180,7 +181,8 @@ impl Census {
         match &stamped.event {
             Event::RunStarted { nodes, .. } => self.expected = nodes.len(),
             Event::NodeConnecting { .. } => self.begin(stamped.time),
-            // When dialling was not told of, it began as long ago as the connection took.
+            // When no event reported the start of connecting, it began as long ago as the
+            // connection took.
             Event::NodeConnected { took, .. } => self.begin(stamped.time.checked_sub(*took).unwrap_or(stamped.time)),
             Event::NodeProbed { .. } => self.probed += 1,
             Event::TaskFailed(failure) if failure.play.is_empty() => self.lost += 1,

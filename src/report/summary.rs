@@ -31,7 +31,7 @@ pub(super) fn tables(report: &RunReport, width: usize, verbose: bool, paint: Pai
     lines.iter().map(|line| fit(line, width.saturating_sub(1))).collect()
 }
 
-/// One row a node.
+/// One row per node.
 fn nodes(summary: &RunSummary, verbose: bool, paint: Paint) -> Vec<String> {
     type Cell = fn(&NodeSummary) -> String;
     let mut columns: Vec<(&str, bool, Cell)> = vec![
@@ -69,7 +69,7 @@ fn nodes(summary: &RunSummary, verbose: bool, paint: Paint) -> Vec<String> {
     lines.iter().map(|line| line.trim_end().to_string()).collect()
 }
 
-/// When nodes came or left: one row a task that changed the others for it.
+/// When nodes came or left: one row per task that changed the others for it.
 fn others(report: &RunReport, summary: &RunSummary, paint: Paint) -> Vec<String> {
     let stays = |name: &str| summary.nodes.iter().any(|node| node.node == name && !node.turnover);
     if summary.nodes.iter().all(|node| !node.turnover) {
@@ -82,7 +82,7 @@ fn others(report: &RunReport, summary: &RunSummary, paint: Paint) -> Vec<String>
             None => rows.push((task, vec![node])),
         }
     }
-    let title = "changed on the others";
+    let title = "changed on the other nodes";
     let column = widest(rows.iter().map(|(task, _)| *task).chain([title]));
     let all = summary.nodes.iter().filter(|node| !node.turnover).count();
     let row = |(task, nodes): (&str, Vec<&str>)| {
@@ -94,12 +94,13 @@ fn others(report: &RunReport, summary: &RunSummary, paint: Paint) -> Vec<String>
     };
     let head = paint.faint(&format!("  {}  on", pad(title, column)));
     if rows.is_empty() {
-        return vec![paint.faint("  nothing changed on the others")];
+        return vec![paint.faint("  nothing changed on the other nodes")];
     }
     std::iter::once(head).chain(rows.into_iter().map(row)).collect()
 }
 
-/// One row a play, from its first start to its last end, drawn to scale so that one sees what ran side by side.
+/// One row per play, from its first start to its last end, drawn to scale so that one sees what ran
+/// side by side.
 fn timeline(plays: &[PlayTimes], width: usize, paint: Paint) -> Vec<String> {
     let mut plays: Vec<&PlayTimes> = plays.iter().collect();
     plays.sort_by_key(|play| (play.start, play.end));
@@ -136,7 +137,7 @@ fn timeline(plays: &[PlayTimes], width: usize, paint: Paint) -> Vec<String> {
     lines
 }
 
-/// The sentence that says how it ended.
+/// The sentence that says outcome.
 pub(super) fn verdict(report: &RunReport, paint: Paint) -> String {
     let Some(summary) = &report.summary else {
         return paint.bad(if report.verb.is_empty() { "Failed." } else { "Failed before the end." });
@@ -174,7 +175,7 @@ pub(super) fn verdict(report: &RunReport, paint: Paint) -> String {
     }
     let tasks: usize = summary.nodes.iter().map(|node| node.unchanged).sum();
     let (tasks, nodes) = (count(tasks, "task"), count(summary.nodes.len(), "node"));
-    format!("{}: {tasks} on {nodes} as desired already, checked in {time}.", paint.good("No changes"))
+    format!("{}: {tasks} on {nodes} unchanged, checked in {time}.", paint.good("No changes"))
 }
 
 fn not_done(report: &RunReport) -> String {

@@ -54,7 +54,7 @@ impl Terminal {
         terminal.with_diffs(diff)
     }
 
-    /// The same, telling of the lines that differ when `diff` is true.
+    /// The same, with the lines that differ when `diff` is true.
     pub fn with_diffs(mut self, diff: bool) -> Self {
         self.diff = diff;
         self
@@ -129,7 +129,7 @@ impl Terminal {
             }
             Event::Cancelling => {
                 vec![format!(
-                    "{} stopping: what runs may end, nothing new begins; Ctrl-C again stops at once",
+                    "{} stopping: running tasks may finish, nothing new starts; press Ctrl-C again to stop at once",
                     paint.warn("!")
                 )]
             }

@@ -127,7 +127,7 @@ async fn json_is_one_event_a_line() {
 #[tokio::test]
 async fn the_run_log_has_everything_for_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a directory");
     let runs = folder.path().join("lab/runs");
     let log = RunLog::create(&runs, start()).expect("a log");
     let second = RunLog::create(&runs, start()).expect("a second log in the same second");
@@ -243,7 +243,7 @@ fn no_line_is_ever_wider_than_the_terminal() {
 }
 
 #[tokio::test]
-async fn a_lost_sink_is_told_of_once() {
+async fn a_lost_sink_is_reported_once() {
     struct Full;
     impl Write for Full {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
@@ -265,5 +265,5 @@ async fn a_lost_sink_is_told_of_once() {
     drop(events);
     super::drain(receiver, sinks).await;
     let text = screen.text();
-    assert_eq!(text.matches("warning: the output ends here: no space left on device").count(), 1, "{text}");
+    assert_eq!(text.matches("warning: the output stops here: no space left on device").count(), 1, "{text}");
 }

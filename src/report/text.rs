@@ -1,8 +1,8 @@
-//! How durations, sizes, counts and text from elsewhere are written, the same in every display.
+//! How durations, sizes, counts and foreign text are written, the same in every display.
 
 use std::time::{Duration, SystemTime};
 
-/// A duration as a person says it: `40ms`, `4.2s`, `1m 12s`, `2h 05m`.
+/// A duration for a person: `40ms`, `4.2s`, `1m 12s`, `2h 05m`.
 pub(super) fn took(duration: Duration) -> String {
     let millis = duration.as_millis();
     // Rounded before the unit is chosen, so that 59.96 s is a minute and never "60.0s".

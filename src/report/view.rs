@@ -16,7 +16,7 @@ const WIDEST_NAME: usize = 24;
 const BAR: usize = 20;
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 
-/// What goes on now.
+/// What is happening now.
 #[derive(Debug, Default)]
 pub(super) struct View {
     title: String,

@@ -25,7 +25,7 @@ pub struct Timeline {
     pub began_ms: u64,
     /// Its length in milliseconds; of a run that was cut off, until its last event.
     pub took: u64,
-    /// Whether it did all that it wanted; `None` for a run that was cut off.
+    /// Whether everything was done; `None` for a run that was interrupted.
     pub ok: Option<bool>,
     /// The nodes, in the inventory's order.
     pub nodes: Vec<String>,
@@ -58,9 +58,9 @@ pub struct Bar {
 pub enum What {
     /// A step on the workstation.
     Step(String),
-    /// Dialling a node.
+    /// Connecting to a node.
     Connect,
-    /// Asking a node about everything that the plan wants to know.
+    /// Asking a node everything that the plan needs to know.
     Probe,
     /// Large files on their way to a node; so many bytes.
     Push(u64),

@@ -10,18 +10,18 @@ use serde::Deserialize;
 use super::{Bar, Task, Timeline, What, critical, is_failure};
 use crate::event::{Awaited, PlayOutcome};
 
-/// Why a file is no run log.
+/// Why a file is not a run log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
     /// It does not begin as every run log does.
-    #[error("this is no run log: its first line is not the start of a run")]
+    #[error("not a run log: its first line is not the start of a run")]
     NoStart,
     /// A line in the middle is spoilt.
-    #[error("line {line} is no event: {why}")]
+    #[error("line {line} is not an event: {why}")]
     Line {
         /// Its number, from 1.
         line: usize,
-        /// What the reader says.
+        /// What the parser reports.
         why: String,
     },
 }

@@ -50,13 +50,13 @@ impl Resolver<'_, '_> {
             } else if text.parse::<Ipv4Addr>().is_ok() {
                 None
             } else if names::looks_like_an_address(text) {
-                Some("is no IPv4 address".to_owned())
+                Some("is not an IPv4 address".to_owned())
             } else {
                 names::check_domain(text).err()
             };
             match wrong {
                 Some(wrong) => {
-                    let help = "write a name or an IPv4 address that clients call the API by, such as api.example.org";
+                    let help = "write a name or an IPv4 address that clients use for the API, such as api.example.org";
                     self.problems.error(name.at, format!("`api.names`: `{text}` {wrong}"), help);
                 }
                 None => names.push(text.to_owned()),
@@ -76,7 +76,7 @@ impl Resolver<'_, '_> {
             let name = first.name.unwrap_or("the first controller");
             let at = self.inventory.nodes.as_ref().map(|nodes| nodes.at).unwrap_or_default();
             let what =
-                format!("several controllers and no load balancer: everything reaches the API at `{name}` alone");
+                format!("several controllers and no load balancer: everything reaches the API through `{name}` alone");
             let help = "add a node with `roles: [loadbalancer]`, or set `api.endpoint` to a name of your own";
             self.problems.warning(at, what, help);
         }
@@ -103,7 +103,7 @@ impl Resolver<'_, '_> {
                 return Some(Target::Controller(draft));
             }
             let what =
-                format!("`api.endpoint` is the node `{}`, which is no load balancer", draft.name.unwrap_or(text));
+                format!("`api.endpoint` is the node `{}`, which is not a load balancer", draft.name.unwrap_or(text));
             let help = match drafts.iter().find(|draft| draft.has(Role::Loadbalancer)).and_then(|draft| draft.name) {
                 Some(name) => format!("did you mean `{name}`?"),
                 None => "name a node with the role loadbalancer or controller, or a name of your own".to_owned(),
@@ -153,7 +153,7 @@ impl Resolver<'_, '_> {
     }
 }
 
-/// Why `text` is no endpoint of the user's own, and what would be one.
+/// Why `text` cannot be the user's own endpoint, and what could be.
 fn wrong(text: &str, address: Option<Ipv4Addr>, drafts: &[Draft<'_>], networks: &Networks) -> Option<(String, String)> {
     if let Some(address) = address {
         let inside = |net: Option<ipnet::Ipv4Net>| net.is_some_and(|net| net.contains(&address));
@@ -164,8 +164,7 @@ fn wrong(text: &str, address: Option<Ipv4Addr>, drafts: &[Draft<'_>], networks: 
         } else {
             return None;
         };
-        let what =
-            format!("`api.endpoint` {address} is inside of `{key}`, which nothing outside of the cluster reaches");
+        let what = format!("`api.endpoint` {address} is inside `{key}`, which nothing outside the cluster can reach");
         return Some((what, "name a load balancer node, or an address in the network of the nodes".to_owned()));
     }
     if text.matches(':').count() > 1 {
@@ -191,7 +190,7 @@ fn wrong(text: &str, address: Option<Ipv4Addr>, drafts: &[Draft<'_>], networks: 
         return Some((format!("`api.endpoint`: no node is called `{text}`"), help));
     }
     let wrong = if names::looks_like_an_address(text) {
-        "is no IPv4 address".to_owned()
+        "is not an IPv4 address".to_owned()
     } else {
         names::check_domain(text).err()?
     };

@@ -91,13 +91,10 @@ impl Resolver<'_, '_> {
         let host = section.host.as_ref().map(|host| (host.at, "host"));
         let jump = section.jump.as_ref().map(|jump| (jump.at, "jump"));
         for (at, key) in [user, port, host, jump].into_iter().flatten() {
-            let what =
-                format!("`ssh.{key}` does not go with `local`: labctl makes the nodes, and logs in as root on port 22");
-            self.problems.error(
-                at,
-                what,
-                format!("remove `{key}`; or remove `local`, when the machines exist already"),
+            let what = format!(
+                "`ssh.{key}` cannot be combined with `local`: labctl makes the nodes and logs in as root on port 22"
             );
+            self.problems.error(at, what, format!("remove `{key}`; or remove `local` if the machines already exist"));
         }
     }
 
@@ -119,7 +116,7 @@ impl Resolver<'_, '_> {
 
 fn parse_jump(text: &str) -> Result<Bastion, String> {
     if text.contains(',') {
-        return Err("is several; one is supported".to_owned());
+        return Err("lists several; one is supported".to_owned());
     }
     let (user, place) = match text.rsplit_once('@') {
         Some((user, place)) => (Some(user), place),
@@ -132,7 +129,7 @@ fn parse_jump(text: &str) -> Result<Bastion, String> {
         // More than one colon is an IPv6 address, which the check of the host has words for.
         Some((host, port)) if !port.contains(':') => {
             let port = port.parse().ok().filter(|port| *port > 0);
-            (host, port.ok_or("has a port that is no number from 1 to 65535")?)
+            (host, port.ok_or("has a port that is not a number from 1 to 65535")?)
         }
         _ => (place, SSH_PORT),
     };

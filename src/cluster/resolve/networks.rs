@@ -33,7 +33,7 @@ struct Named {
 
 /// Networks that have a meaning of their own everywhere (RFC 6890), so that no lab can use them.
 const RESERVED: &[(&str, &str)] = &[
-    ("0.0.0.0/8", "no addresses of machines"),
+    ("0.0.0.0/8", "not addresses of machines"),
     ("127.0.0.0/8", "every machine's own loopback"),
     ("169.254.0.0/16", "link-local"),
     ("224.0.0.0/3", "multicast and reserved"),
@@ -97,7 +97,7 @@ impl Resolver<'_, '_> {
         let (what, help) = match written.parse::<Ipv4Net>() {
             Ok(net) if net == net.trunc() => return Some(net),
             Ok(net) => (
-                format!("`{key}` {net} is an address inside of a network, not a network"),
+                format!("`{key}` {net} is an address inside a network, not a network"),
                 format!("did you mean {}?", net.trunc()),
             ),
             Err(_) if written.contains(':') => {
@@ -128,7 +128,7 @@ impl Resolver<'_, '_> {
                 self.problems.error(
                     said.at.unwrap_or_default(),
                     format!("`{}` {} overlaps {default}`{}`, {}", said.key, said.net, other.key, other.net),
-                    "nodes, pods and services each need addresses of their own",
+                    "nodes, pods and services each need their own addresses",
                 );
             }
         }
@@ -152,7 +152,7 @@ impl Resolver<'_, '_> {
         let Some(given) = self.inventory.network.node_prefix else {
             let prefix = network::default_node_prefix(net);
             if prefix.is_none() {
-                let help = format!("a /{} is room for one worker; a /16 is usual", network::LONGEST_NODE_PREFIX);
+                let help = format!("a /{} has room for one worker; a /16 is usual", network::LONGEST_NODE_PREFIX);
                 self.problems.error(pods.at.unwrap_or_default(), format!("`{}` {net} is too small", pods.key), help);
             }
             return prefix;
@@ -161,7 +161,7 @@ impl Resolver<'_, '_> {
         let most = network::LONGEST_NODE_PREFIX;
         let largest = net.prefix_len() + network::LARGEST_NODE_PREFIX_DIFFERENCE;
         let (what, help) = if prefix < net.prefix_len() {
-            (format!("is larger than all of the pod network {net}"), format!("from {} to {most}", net.prefix_len()))
+            (format!("is larger than the whole pod network {net}"), format!("from {} to {most}", net.prefix_len()))
         } else if prefix > most {
             ("has no room for pods".to_owned(), format!("{most} at most; 24 is usual"))
         } else if prefix > largest {
@@ -185,7 +185,7 @@ impl Resolver<'_, '_> {
         {
             self.problems.error(
                 text.at,
-                format!("kube-proxy's nftables mode is ready from Kubernetes 1.33, and this lab has {version}"),
+                format!("kube-proxy's nftables mode needs Kubernetes 1.33, and this lab has {version}"),
                 "use `proxy: iptables`, or a newer version",
             );
         }

@@ -83,7 +83,7 @@ impl<'i> Resolver<'i, '_> {
             let what = format!("the node name `{}` {wrong}", name.value);
             self.problems.error(name.at, what, "lower-case letters, digits and hyphens, such as `worker-0`");
         } else if name.value == "localhost" {
-            let what = "a node cannot be called `localhost`: every machine is that to itself";
+            let what = "a node cannot be called `localhost`: on every machine that is the machine itself";
             self.problems.error(name.at, what, "choose a name such as `node-0`");
         }
         &name.value
@@ -95,13 +95,13 @@ impl<'i> Resolver<'i, '_> {
             let (what, help) = if written.contains(':') {
                 (format!("the address {written}: IPv6 is not supported yet"), "use the node's IPv4 address")
             } else if names::looks_like_an_address(written) {
-                (format!("`{written}` is no IPv4 address"), "write four numbers from 0 to 255, such as 10.240.0.10")
+                (format!("`{written}` is not an IPv4 address"), "write four numbers from 0 to 255, such as 10.240.0.10")
             } else if written.contains('/') {
                 (format!("`{written}` is a network, not an address"), "leave the prefix length out")
             } else {
                 let help =
                     "certificates and routes need an address; a host name to log in at goes into `ssh: { host: ... }`";
-                (format!("`{written}` is no IPv4 address"), help)
+                (format!("`{written}` is not an IPv4 address"), help)
             };
             self.problems.error(text.at, what, help);
             return None;
@@ -116,7 +116,7 @@ impl<'i> Resolver<'i, '_> {
     fn roles(&mut self, entry: &NodeEntry) -> Option<Vec<Role>> {
         let list = entry.roles.as_ref()?;
         if list.value.is_empty() {
-            let help = format!("a node is for something: choose from {}", role_words().join(", "));
+            let help = format!("every node needs a role: choose from {}", role_words().join(", "));
             self.problems.error(list.at, "a node without roles", help);
             return None;
         }
@@ -153,7 +153,7 @@ impl<'i> Resolver<'i, '_> {
     fn labels(&mut self, entry: &NodeEntry, roles: Option<&[Role]>) -> BTreeMap<String, String> {
         let is_worker = roles.is_none_or(|roles| roles.contains(&Role::Worker));
         if let (false, Some((key, _))) = (is_worker, entry.labels.first()) {
-            let what = "labels on a node that is no worker: it has no Node object to carry them";
+            let what = "labels on a node that is not a worker: it has no Node object to carry them";
             self.problems.error(key.at, what, "remove them, or add `worker` to its roles");
         }
         for (key, value) in &entry.labels {
@@ -176,7 +176,7 @@ impl<'i> Resolver<'i, '_> {
             if let Some(name) = &draft.entry.name {
                 if let Some(first) = names.get(name.value.as_str()) {
                     let what = format!("a second node is called `{}`; the first is in line {}", name.value, first.line);
-                    self.problems.error(name.at, what, "give each node a name of its own");
+                    self.problems.error(name.at, what, "give each node its own name");
                 } else {
                     names.insert(&name.value, name.at);
                 }
@@ -184,7 +184,7 @@ impl<'i> Resolver<'i, '_> {
             if let (Some(address), Some(text)) = (draft.address, &draft.entry.address) {
                 if let Some((other, first)) = addresses.get(&address) {
                     let what = format!("{address} is already the address of `{other}` in line {}", first.line);
-                    self.problems.error(text.at, what, "one machine with several roles is one node with several roles");
+                    self.problems.error(text.at, what, "a machine with several roles is one node with several roles");
                 } else {
                     addresses.insert(address, (draft.name.unwrap_or("another node"), text.at));
                 }
@@ -207,12 +207,12 @@ impl<'i> Resolver<'i, '_> {
             let tolerated = (members - 1) / 2;
             let (fewer, more) = (members - 1, members + 1);
             let (what, help) = if tolerated == 0 {
-                let stops = "which tolerate no loss: without either of them the API stops";
-                let help = "fine for a lab; one controller is as safe, and three tolerate the loss of one";
-                (format!("two controllers are two etcd members, {stops}"), help.to_owned())
+                let stops = "which tolerate no loss: the API stops when either is lost";
+                let help = "fine for a lab, but no safer than one controller; three tolerate the loss of one";
+                (format!("two controllers mean two etcd members, {stops}"), help.to_owned())
             } else {
                 let what = format!(
-                    "{members} controllers are {members} etcd members, which tolerate no more losses than {fewer}"
+                    "{members} controllers mean {members} etcd members, which tolerate no more losses than {fewer}"
                 );
                 let help =
                     format!("{fewer} tolerate the loss of {tolerated} as well, {more} that of {}", tolerated + 1);
@@ -258,7 +258,7 @@ impl<'i> Resolver<'i, '_> {
         let taken = given.iter().find(|(other, _)| network::overlap(*other, part));
         let (what, help) = if draft.roles.is_some() && !draft.has(Role::Worker) {
             (
-                "is for pods, and this node is no worker".to_owned(),
+                "is for pods, but this node is not a worker".to_owned(),
                 "remove it, or add `worker` to the node's roles".into(),
             )
         } else if part.prefix_len() > network::LONGEST_NODE_PREFIX {
@@ -266,7 +266,7 @@ impl<'i> Resolver<'i, '_> {
         } else if let Some(pods) = networks.pods.filter(|pods| !pods.contains(&part)) {
             (format!("is not in the pod network {pods}"), format!("choose a part of {pods}, or leave `pod_cidr` out"))
         } else if let Some((other, name)) = taken {
-            (format!("overlaps that of `{name}`, {other}"), "each worker needs a part of its own".to_owned())
+            (format!("overlaps that of `{name}`, {other}"), "each worker needs its own part".to_owned())
         } else {
             given.push((part, draft.name.unwrap_or("another node")));
             return Some(part);
@@ -300,7 +300,7 @@ fn place(address: Ipv4Addr, networks: &Networks) -> Result<(), (String, &'static
             return Err((format!("{address} is not in `local.subnet` {subnet}"), help));
         }
         let taken = if address == local.gateway {
-            "this machine's own address on the bridge"
+            "the workstation's own address on the bridge"
         } else if address == subnet.network() {
             "the network itself"
         } else if address == subnet.broadcast() {
@@ -312,15 +312,15 @@ fn place(address: Ipv4Addr, networks: &Networks) -> Result<(), (String, &'static
     }
     if address.is_loopback() || address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
         return Err((
-            format!("{address} is no address that other nodes can reach"),
+            format!("{address} is not an address that other nodes can reach"),
             "use the node's address in its network",
         ));
     }
     let inside = [("pods", networks.pods), ("services", networks.services)];
     for (key, net) in inside.into_iter().filter_map(|(key, net)| Some((key, net?))) {
         if net.contains(&address) {
-            let help = "nodes need addresses outside of both cluster networks: change those, under `network`";
-            return Err((format!("{address} is inside of `network.{key}` {net}"), help));
+            let help = "nodes need addresses outside both cluster networks; change those under `network`";
+            return Err((format!("{address} is inside `network.{key}` {net}"), help));
         }
     }
     Ok(())
