@@ -43,7 +43,7 @@ Exit codes:
   1    failed
   2    bad usage, or a bad inventory or playbook: nothing was done
   3    pending: `plan` found changes, or `certs list` a certificate that expires soon
-  130  stopped by Ctrl-C: the first lets running tasks finish, the second stops at once
+  130  stopped by Ctrl-C, TERM or HUP: the first lets running tasks finish, the second stops at once
 
 Global options but --take-over can also be set in the environment: LABCTL_OUTPUT=json.";
 
