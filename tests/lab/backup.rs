@@ -93,16 +93,16 @@ fn a_lab_comes_back_from_its_backup_when_all_data_is_lost() {
 
     // Nothing is written over, and nothing is stopped for a backup that cannot be used.
     let again = lab.run(&["etcd", "backup", "lab.backup"]);
-    assert_eq!((again.code, again.stderr.contains("is there already")), (Some(2), true), "{}", again.story());
+    assert_eq!((again.code, again.stderr.contains("already exists")), (Some(2), true), "{}", again.story());
     let running = lab.start_times();
     copy(&lab, "cut", |bytes| bytes.truncate(bytes.len() / 2));
     copy(&lab, "flipped", |bytes| {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
     });
-    refused(&lab, "cut", 2, "cut short");
-    refused(&lab, "flipped", 2, "its checksum is another");
-    refused(&lab, "inventory.yaml", 2, "is no backup of labctl's");
+    refused(&lab, "cut", 2, "truncated");
+    refused(&lab, "flipped", 2, "its checksum differs");
+    refused(&lab, "inventory.yaml", 2, "is not a labctl backup");
     let text = fs::read_to_string(lab.folder().join("inventory.yaml")).expect("an inventory");
     let write = |name: &str, text: String| fs::write(lab.folder().join(name), text).expect(name);
     write("older.yaml", text.replace("kubernetes: \"1.34.4\"", "kubernetes: \"1.33.9\""));

@@ -324,7 +324,7 @@ fn a_lab_whose_certificates_have_ended_is_revived() {
     }));
     let text = lab.labctl(&["certs", "list"]).output().expect("labctl starts");
     let text = String::from_utf8_lossy(&text.stderr).into_owned();
-    assert!(text.contains("have ended:") && text.contains("EXPIRED"), "{text}");
+    assert!(text.contains("have expired:") && text.contains("EXPIRED"), "{text}");
     let refused = kubectl_with(&lab.directory().join("admin.conf"), &["get", "nodes"]);
     assert!(refused.contains("certificate has expired"), "an administrator whose time is over: {refused}");
 
