@@ -37,7 +37,7 @@ pub struct Member {
     /// Whether its machine is lost, as whoever removes it says.
     #[serde(default)]
     pub gone: bool,
-    /// Whether it goes also when etcd or a pod stands in the way, as whoever removes it says.
+    /// Whether it is removed even when etcd or a pod prevents it (`--force`).
     #[serde(default)]
     pub forced: bool,
 }
