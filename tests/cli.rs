@@ -82,7 +82,7 @@ fn a_run_that_is_told_to_end_stops_as_on_ctrl_c() {
         };
         tell(first);
         let mut said = std::io::BufReader::new(run.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
-        assert!(said.any(|line| line.contains("stopping: what runs may end")), "{first} stops it gently");
+        assert!(said.any(|line| line.contains("stopping: running tasks may finish")), "{first} stops it gently");
         tell(second);
         assert_eq!(run.wait().expect("an end").code(), Some(130), "{first}, then {second}");
     }
