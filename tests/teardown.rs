@@ -219,8 +219,16 @@ async fn a_record_that_is_empty_has_nothing_to_undo() {
 /// nothing is taken for more than it says. (Cut to a path that is somebody's, a line does name that path.)
 #[tokio::test]
 async fn the_torn_last_line_of_a_record_keeps_nothing_from_being_undone() {
-    for cut in ["hosts_entry", "file", "file ", "file /etc/theirs-and-lo", "tree /srv/i", "sysctl net.ipv4.ip_forward"]
-    {
+    // One of them looks whole: it was to be longer.
+    for cut in [
+        "hosts_entry",
+        "file",
+        "file ",
+        "file /etc/theirs-and-lo",
+        "file /etc/theirs",
+        "tree /srv/i",
+        "sysctl net.ipv4.ip_forward",
+    ] {
         let machine = machine("");
         machine.sh(&format!("printf 'directory /etc/ours\nfile /etc/ours/file\n{cut}' > /var/lib/labctl/record"));
         machine.sh("mkdir /etc/ours /srv/it; touch /etc/ours/file /etc/theirs; cp /etc/hosts /hosts");

@@ -4,10 +4,14 @@ record=$state/record
 newline='
 '
 # As it was when this script began. What is in here needs no look; what is not may have been added since, by another play.
-# A line that was cut off (the disk was full, the power went) must not run into the next one.
+# A line that was cut off (the disk was full, the power went) must not run into the next one, nor be taken for a whole
+# one: it may name something else by then. What it was about was not made yet.
 begun=$newline$(cat "$record" 2>/dev/null; echo .)
-case $begun in *"$newline.") ;; *) echo >> "$record" ;; esac
-begun=${begun%.}$newline
+case $begun in
+  *"$newline.") begun=${begun%.} ;;
+  *) begun="${begun%.} #torn$newline"; echo ' #torn' >> "$record" ;;
+esac
+begun=$begun$newline
 recorded() { # lines; whether one of them is in the record
   for line; do
     case $begun in *"$newline$line$newline"*) return 0 ;; esac
@@ -23,7 +27,8 @@ made() {
 # The same for a line that holds what was found: only the first finding counts, later ones are our own work.
 found() { # kind and subject, what was found
   case $begun in *"$newline$1 "*) return 0 ;; esac
-  grep -qF -- "$1 " "$record" 2>/dev/null || printf '%s %s\n' "$1" "$2" >> "$record"
+  begins=$1 awk 'index($0, ENVIRON["begins"] " ") == 1 {it = 1; exit} END {exit !it}' "$record" 2>/dev/null ||
+    printf '%s %s\n' "$1" "$2" >> "$record"
 }
 made_sysctl() { # key, value found, value wanted; what was so already is nobody's to put back
   [ "$(printf %s "$2" | tr -s '\t ' ' ')" = "$(printf %s "$3" | tr -s '\t ' ' ')" ] || found "sysctl $1" "$2"

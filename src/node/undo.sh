@@ -16,6 +16,7 @@ undo() { # directories that programs of the lab call their own, whatever the rec
   undo_rules
   tac "$record" > "$here/lines"
   while read -r kind rest; do
+    case " $rest" in *' #torn') refuse; continue ;; esac
     case $kind in
       '' | unit | package | chains | rules | surveyed) ;;
       file | replaced | kept | lines) one "$kind" 1 ;;
