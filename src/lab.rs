@@ -19,6 +19,9 @@ const AT_A_TIME: usize = 16;
 /// From so many files on it is faster to bring to the disk all that its file system has under way, once.
 const MANY: usize = 32;
 
+/// Keeps git away from a directory, this very file included.
+const IGNORE_ALL: &str = "*\n";
+
 /// Where labctl keeps what can be had again: releases, the base image of local nodes.
 ///
 /// `LABCTL_CACHE`, or `labctl` in the user's cache directory.
@@ -90,6 +93,43 @@ impl LabDirectory {
     /// The lock that keeps two runs apart.
     pub fn lock(&self) -> PathBuf {
         self.root.join("lock")
+    }
+
+    /// Makes the lab directory, and has git leave it alone: the keys of a lab belong into no commit.
+    ///
+    /// # Errors
+    /// As the file system has them.
+    pub fn create(&self) -> io::Result<()> {
+        self.make_folder(&self.root)?;
+        match self.ignore_file() {
+            Some(ignore) if !ignore.exists() => fs::write(ignore, IGNORE_ALL),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes the lab directory with all that is in it, and `.labctl` when no other lab is there.
+    ///
+    /// # Errors
+    /// As the file system has them.
+    pub fn remove(&self) -> io::Result<()> {
+        fs::remove_dir_all(&self.root)?;
+        let Some(parent) = self.root.parent() else { return Ok(()) };
+        let is_last = fs::read_dir(parent)?.flatten().all(|entry| entry.file_name() == ".gitignore");
+        if let Some(ignore) = self.ignore_file()
+            && is_last
+            && fs::read_to_string(&ignore).is_ok_and(|text| text == IGNORE_ALL)
+        {
+            fs::remove_file(ignore)?;
+        }
+        // Whatever somebody else has put there stays.
+        let _ = fs::remove_dir(parent);
+        Ok(())
+    }
+
+    /// The `.gitignore` of the directory of all labs; none where the lab directory is somewhere else.
+    fn ignore_file(&self) -> Option<PathBuf> {
+        let parent = self.root.parent()?;
+        (parent.file_name()? == ".labctl").then(|| parent.join(".gitignore"))
     }
 
     /// Makes `folder` (under the lab directory) and every directory above it that is missing, 0700.
@@ -184,6 +224,26 @@ mod tests {
         let folder = tempfile::tempdir().expect("a directory");
         let lab = LabDirectory::new(folder.path().join("lab"));
         (folder, lab)
+    }
+
+    #[test]
+    fn git_leaves_lab_directories_alone_and_nothing_of_them_stays() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let git = |arguments: &[&str]| {
+            let output = std::process::Command::new("git").arg("-C").arg(folder.path()).args(arguments).output();
+            String::from_utf8_lossy(&output.expect("git").stdout).into_owned()
+        };
+        git(&["init", "-q"]);
+        let labs = ["one", "two"].map(|name| LabDirectory::new(folder.path().join(".labctl").join(name)));
+        for lab in &labs {
+            lab.create().expect("made");
+            lab.write_private(&lab.pki().join("ca.key"), b"secret").expect("written");
+        }
+        assert_eq!(git(&["status", "--porcelain", "--untracked-files=all"]), "");
+        labs[0].remove().expect("removed");
+        assert_eq!(git(&["status", "--porcelain", "--untracked-files=all"]), "");
+        labs[1].remove().expect("removed");
+        assert!(!folder.path().join(".labctl").exists());
     }
 
     #[test]

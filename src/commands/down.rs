@@ -78,11 +78,5 @@ async fn empty(cluster: &Cluster, args: &Down, global: &Global, run: &Run) -> Re
 /// Local nodes are gone for good, and so are their keys and certificates.
 fn remove_lab_directory(cluster: &Cluster) -> Result<(), Stop> {
     let root = &cluster.lab_directory;
-    let error = |e: std::io::Error| Stop::failed(format!("remove {}: {e}", root.display()));
-    std::fs::remove_dir_all(root).map_err(error)?;
-    // `.labctl` itself, when this was the last lab in it.
-    if let Some(parent) = root.parent() {
-        let _ = std::fs::remove_dir(parent);
-    }
-    Ok(())
+    lab_of(cluster).remove().map_err(|error| Stop::failed(format!("remove {}: {error}", root.display())))
 }

@@ -50,7 +50,7 @@ impl LockError {
 pub fn take(lab: &LabDirectory, doing: &str) -> Result<Lock, LockError> {
     let path = lab.lock();
     let io = |why| LockError::Io { path: path.clone(), why };
-    lab.make_folder(lab.root()).map_err(io)?;
+    lab.create().map_err(io)?;
     let mut file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(io)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
