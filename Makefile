@@ -43,7 +43,7 @@ check: ## Formatting and lints
 	shellcheck tests/bundle/build
 
 unit: ## All tests but the real labs
-	$(CARGO) test --locked --lib --bins $$(ls tests/*.rs | sed -E 's,tests/(.*)\.rs,--test \1,')
+	$(CARGO) test --locked --lib --bins $$(ls tests/*.rs tests/*/main.rs | sed -E 's,^tests/([^/]*)(/main)?\.rs$$,\1,; /^lab$$/d; s,^,--test ,')
 
 lab: bundle ## Real labs: systemd nodes, etcd, Kubernetes
 	$(CARGO) test --locked --test lab -- --nocapture $(MATRIX:%=--skip %)
