@@ -358,7 +358,16 @@ async fn make_plan(
 pub async fn must_be_ours(cluster: &Cluster, nodes: &[&Node], run: &Run) -> Result<(), Stop> {
     let quiet = Run { events: Events::channel().0, ..run.clone() };
     let connections = connect(cluster, nodes, &quiet).await;
-    let facts = probe(&connections, |_| ownership::questions(), &quiet).await;
+    connected_must_be_ours(cluster, &connections, run).await
+}
+
+/// As [`must_be_ours`], over connections that are there already.
+///
+/// # Errors
+/// When there are any, or the lab directory cannot be read.
+pub async fn connected_must_be_ours(cluster: &Cluster, connections: &Connections, run: &Run) -> Result<(), Stop> {
+    let quiet = Run { events: Events::channel().0, ..run.clone() };
+    let facts = probe(connections, |_| ownership::questions(), &quiet).await;
     let lab = lab_of(cluster);
     let holding = store::holding(cluster, &lab).map_err(Stop::failed)?;
     if refuse_strangers(&holding, &facts, run).is_empty() {

@@ -8,6 +8,7 @@ use sha2::Digest;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::converge::connected_must_be_ours;
 use super::session::{Outcome, Working, exit_of, lab_of, limited, open, under_lock};
 use super::{Exit, Stop};
 use crate::backup::{Archive, BackupError, ESSENTIAL, FORMAT, Manifest, archive, snapshot};
@@ -67,6 +68,8 @@ async fn take(
             outcome.applied.failed.insert(node.name.clone(), "connect".to_owned());
             continue;
         };
+        // Data of one lab with the keys of another is a backup of neither.
+        connected_must_be_ours(cluster, &connections, &run).await?;
         events.emit(Event::StepStarted { step: step.clone() });
         let scratch = archive::scratch(file).map_err(failed)?;
         let sink = scratch

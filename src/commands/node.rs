@@ -59,10 +59,11 @@ async fn add(args: &NodeAdd, global: &Global, reporter: &Reporter) -> Result<Exi
     let playbook = standard::find("up", args.sources.playbooks.as_deref()).map_err(Stop::bad)?;
     fit_for_local_nodes(&after)?;
     let report = under_lock("node add", &after, global, reporter, |working| async {
-        if after.local.is_none() {
-            let new: Vec<&Node> = after.node(name).into_iter().collect();
-            must_be_ours(&after, &new, &working.run).await?;
-        }
+        // A local node that is to be made is nobody's.
+        let asked = |node: &&Node| node.has(Role::Controller) || node.name == name;
+        let made = |node: &&Node| node.name != name || after.local.is_none();
+        let nodes: Vec<&Node> = after.nodes.iter().filter(asked).filter(made).collect();
+        must_be_ours(&after, &nodes, &working.run).await?;
         if text.is_some() {
             // Once more: somebody may have worked on the file since.
             let text = edit::add(&text_of(path)?, &new).map_err(|error| by_hand(error, path, &new))?;

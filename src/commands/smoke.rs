@@ -1,5 +1,6 @@
 //! `smoke`: tries what a person would try on a fresh cluster.
 
+use super::converge::connected_must_be_ours;
 use super::session::{Outcome, exit_of, open, under_lock};
 use super::workshop::{bundle, workshop_in_memory};
 use super::{Exit, Stop};
@@ -20,6 +21,7 @@ pub async fn smoke(lab: &Lab, global: &Global, reporter: &Reporter) -> Result<Ex
         let first = controllers.first().ok_or_else(|| Stop::bad("the lab has no controller"))?;
         let manifest = workshop.render("smoke/smoke.yaml", cluster, first)?;
         let connections = connect(cluster, &controllers, &working.run).await;
+        connected_must_be_ours(cluster, &connections, &working.run).await?;
         let ok = smoke::run::run(cluster, &manifest, &connections, &working.run).await;
         Ok(Outcome { ok, connections, ..Outcome::default() })
     })

@@ -61,9 +61,13 @@ fn a_lab_directory_without_its_keys_changes_nothing(lab: &Lab, node: &str, keys:
         refused(&lab.run(verb), lacks, "`labctl recover`");
         assert!(!pki.exists(), "{verb:?} makes no keys in the place of the lost ones");
     }
-    for verb in [&["certs", "renew"][..], &["certs", "rotate-ca"]] {
+    let inventory = fs::read(lab.folder().join("inventory.yaml")).expect("an inventory");
+    let add = ["node", "add", "worker-9", "--address", "10.231.0.99", "--role", "worker"];
+    for verb in [&["certs", "renew"][..], &["certs", "rotate-ca"], &["smoke"], &add] {
         let run = lab.run(verb);
         assert_eq!(run.code, Some(1), "{}", run.story());
+        assert!(!pki.exists(), "{verb:?}");
+        assert_eq!(fs::read(lab.folder().join("inventory.yaml")).expect("an inventory"), inventory);
         assert!(run.story().contains("labctl recover"), "{}", run.story());
     }
     assert_eq!(lab.on(node, KEYS), keys);
@@ -89,6 +93,8 @@ fn a_node_from_before_there_were_marks_is_adopted_when_the_keys_fit(lab: &Lab, n
 
 fn another_lab_is_refused_and_keeps_the_keys_when_it_takes_over(lab: &Lab, node: &str, keys: &str) {
     elsewhere(lab, "other.yaml", "other");
+    let smoke = lab.run(&["smoke", "other.yaml"]);
+    assert!(smoke.story().contains("it belongs to another lab: `single`"), "{}", smoke.story());
     for verb in [&["plan", "other.yaml"][..], &["up", "other.yaml"], &["down", "other.yaml", "--yes"]] {
         refused(&lab.run(verb), "it belongs to another lab: `single`", &format!("--take-over {node}"));
     }
