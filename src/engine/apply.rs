@@ -21,8 +21,9 @@ use crate::plan::{Change, Plan, PlannedNode, PlannedPlay};
 use crate::playbook::Strategy;
 use crate::transport::{Exec, Stdin, Transport, TransportError, lines};
 
-/// How many lines of output, and of the journal, a failure has at most, and how long each is, in characters.
-const LINES: usize = 50;
+/// How many lines of output, and of the journal, a failure has at most, and how long each is, in characters. A node
+/// sends as many of a journal: the line that says why may stand before a page of usage.
+const LINES: usize = 200;
 const LINE: usize = 1000;
 
 /// What came of a plan.
@@ -390,11 +391,12 @@ impl Cell {
     }
 }
 
-/// Adds a line that explains a failure, as far as anybody would read it.
+/// Adds a line that explains a failure, as far as anybody would read it. The last ones count.
 fn note(lines: &mut Vec<String>, text: &str) {
-    if lines.len() < LINES {
-        lines.push(text.chars().take(LINE).collect());
+    if lines.len() == LINES {
+        lines.remove(0);
     }
+    lines.push(text.chars().take(LINE).collect());
 }
 
 /// What a script has said.

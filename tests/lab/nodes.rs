@@ -116,7 +116,7 @@ fn nodes_come_and_go_and_a_lost_controller_is_replaced() {
         lab.must(&["node", "add", "worker-2", "--address", "10.230.0.22", "--role", "worker", "--label", "disk=nvme"]);
     let knows = [
         "prepare: names of the nodes",
-        "pod-network: /etc/systemd/system/labctl-pod-network.service",
+        "pod-network: /etc/kubernetes/pod-routes",
         "pod-network: unit labctl-pod-network.service",
         "pod-network: routes to the other workers' pods",
     ];

@@ -162,12 +162,15 @@ fn a_plan_says_what_up_does_and_leaves_no_trace() {
     let folder = lab.folder().join(".labctl/own");
     fs::create_dir(&folder).expect("a lab directory");
     fs::copy(lab.directory().join("known_hosts"), folder.join("known_hosts")).expect("known hosts");
-    let partial = lab.run(&["plan", "own.yaml", "--playbooks", "mine"]);
+    let partial = lab.run(&["plan", "own.yaml", "--playbooks", "mine", "--take-over", "node-0"]);
     assert_eq!(partial.code, Some(1), "{}", partial.story());
     assert_eq!(partial.all("planned").next().expect("a plan")["left_out"], serde_json::json!(["ghost"]));
     let changes = planned(&partial);
     assert!(changes.contains_key("/etc/quiet/admin.crt") && changes.values().all(|change| change["node"] == "node-0"));
-    let said = lab.labctl(&["plan", "own.yaml", "--playbooks", "mine"]).output().expect("labctl starts");
+    let said = lab
+        .labctl(&["plan", "own.yaml", "--playbooks", "mine", "--take-over", "node-0"])
+        .output()
+        .expect("labctl starts");
     let (out, err) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
     assert!(out.contains("as desired; without ghost.\n") && err.contains("connection refused"), "{out}{err}");
     fs::remove_dir_all(folder).expect("it goes");
