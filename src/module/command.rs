@@ -26,7 +26,11 @@ impl State for Command {
     }
 
     fn shell(&self) -> String {
-        let (run, unless) = (self.run.trim(), self.unless.trim());
+        // Lines for the node record are labctl's own: whoever types by hand has no record.
+        let recorded = |line: &&str| line.trim_start().starts_with("claim ");
+        let run: Vec<&str> = self.run.trim().lines().filter(|line| !recorded(line)).collect();
+        let run = run.join("\n");
+        let (run, unless) = (run.trim(), self.unless.trim());
         // `a || b && c` runs `c` in any case, and so does `a || b; c`.
         let grouped = if unless.contains(';') { format!("{{ {unless}; }}") } else { unless.to_owned() };
         if run.contains('\n') {
@@ -48,5 +52,17 @@ impl State for Command {
 
     fn settle(&self, facts: &mut Facts) {
         facts.checks.insert(self.unless.clone(), true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_typed_by_hand_has_no_words_of_the_record() {
+        let (run, unless) = ("claim /root/.kube/config\nln -s /a /root/.kube/config\n", "test -e /root/.kube/config");
+        let command = Command { run: run.to_owned(), unless: unless.to_owned() };
+        assert_eq!(command.shell(), "test -e /root/.kube/config || ln -s /a /root/.kube/config");
     }
 }
