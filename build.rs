@@ -5,8 +5,12 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
-    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo names the crate's directory"));
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names a directory for what is generated"));
+    let root = PathBuf::from(
+        env::var_os("CARGO_MANIFEST_DIR").expect("cargo names the crate's directory"),
+    );
+    let out = PathBuf::from(
+        env::var_os("OUT_DIR").expect("cargo names a directory for what is generated"),
+    );
     for (directory, suffix) in [("playbooks", ".yaml"), ("templates", ".tera")] {
         println!("cargo::rerun-if-changed={directory}");
         let mut files = Vec::new();
@@ -23,7 +27,12 @@ fn main() -> io::Result<()> {
 }
 
 /// Adds the name of every file below `directory` that ends in `suffix`, without it, and its path.
-fn find(directory: &Path, prefix: &str, suffix: &str, files: &mut Vec<(String, PathBuf)>) -> io::Result<()> {
+fn find(
+    directory: &Path,
+    prefix: &str,
+    suffix: &str,
+    files: &mut Vec<(String, PathBuf)>,
+) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };

@@ -26,7 +26,8 @@ const IGNORE_ALL: &str = "*\n";
 ///
 /// `LABCTL_CACHE`, or `labctl` in the user's cache directory.
 pub fn cache_directory() -> PathBuf {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set =
+        |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("LABCTL_CACHE").unwrap_or_else(|| {
         let home = || set("HOME").unwrap_or_else(|| PathBuf::from("/var/cache"));
         set("XDG_CACHE_HOME").unwrap_or_else(|| home().join(".cache")).join("labctl")
@@ -114,7 +115,8 @@ impl LabDirectory {
     pub fn remove(&self) -> io::Result<()> {
         fs::remove_dir_all(&self.root)?;
         let Some(parent) = self.root.parent() else { return Ok(()) };
-        let is_last = fs::read_dir(parent)?.flatten().all(|entry| entry.file_name() == ".gitignore");
+        let is_last =
+            fs::read_dir(parent)?.flatten().all(|entry| entry.file_name() == ".gitignore");
         if let Some(ignore) = self.ignore_file()
             && is_last
             && fs::read_to_string(&ignore).is_ok_and(|text| text == IGNORE_ALL)
@@ -153,8 +155,12 @@ impl LabDirectory {
     ///
     /// # Errors
     /// As the file system has them, with the directory.
-    pub fn sync_names<'a>(&self, files: impl IntoIterator<Item = &'a Path>) -> Result<(), (PathBuf, io::Error)> {
-        let above = |path: &'a Path| path.ancestors().skip(1).take_while(|it| it.starts_with(&self.root));
+    pub fn sync_names<'a>(
+        &self,
+        files: impl IntoIterator<Item = &'a Path>,
+    ) -> Result<(), (PathBuf, io::Error)> {
+        let above =
+            |path: &'a Path| path.ancestors().skip(1).take_while(|it| it.starts_with(&self.root));
         let directories: BTreeSet<&Path> = files.into_iter().flat_map(above).collect();
         for directory in directories.into_iter().chain(self.root.parent()) {
             let synced = fs::File::open(directory).and_then(|directory| directory.sync_all());
@@ -170,14 +176,19 @@ impl LabDirectory {
     /// # Errors
     /// As the file system has them, with the file. None is written when one of them cannot be prepared; when one cannot
     /// be put in its place, those before it are written, and none after it.
-    pub fn write_all_private(&self, files: &[(PathBuf, &[u8])]) -> Result<(), (PathBuf, io::Error)> {
+    pub fn write_all_private(
+        &self,
+        files: &[(PathBuf, &[u8])],
+    ) -> Result<(), (PathBuf, io::Error)> {
         let each = files.len() <= MANY;
         let mut prepared: Vec<TempPath> = Vec::with_capacity(files.len());
         for part in files.chunks(AT_A_TIME) {
             let written: Vec<io::Result<TempPath>> = thread::scope(|scope| {
                 let threads: Vec<_> = part
                     .iter()
-                    .map(|(path, content)| scope.spawn(move || self.prepare_private(path, content, each)))
+                    .map(|(path, content)| {
+                        scope.spawn(move || self.prepare_private(path, content, each))
+                    })
                     .collect();
                 let lost = || Err(io::Error::other("the thread that wrote it panicked"));
                 threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| lost())).collect()
@@ -194,7 +205,11 @@ impl LabDirectory {
         }
         // A name is on the disk only once its directory is: nodes must not get a key that a power
         // failure could take away from the lab directory.
-        if each { self.sync_names(files.iter().map(|(path, _)| path.as_path())) } else { self.sync_all() }
+        if each {
+            self.sync_names(files.iter().map(|(path, _)| path.as_path()))
+        } else {
+            self.sync_all()
+        }
     }
 
     /// Has all that the file system has under way reach the disk.
@@ -207,7 +222,9 @@ impl LabDirectory {
     fn prepare_private(&self, path: &Path, content: &[u8], synced: bool) -> io::Result<TempPath> {
         let folder = path.parent().unwrap_or(&self.root);
         self.make_folder(folder)?;
-        let mut file = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o600)).tempfile_in(folder)?;
+        let mut file = tempfile::Builder::new()
+            .permissions(fs::Permissions::from_mode(0o600))
+            .tempfile_in(folder)?;
         file.write_all(content)?;
         if synced {
             file.as_file().sync_all()?;
@@ -230,11 +247,16 @@ mod tests {
     fn git_leaves_lab_directories_alone_and_nothing_of_them_stays() {
         let folder = tempfile::tempdir().expect("a directory");
         let git = |arguments: &[&str]| {
-            let output = std::process::Command::new("git").arg("-C").arg(folder.path()).args(arguments).output();
+            let output = std::process::Command::new("git")
+                .arg("-C")
+                .arg(folder.path())
+                .args(arguments)
+                .output();
             String::from_utf8_lossy(&output.expect("git").stdout).into_owned()
         };
         git(&["init", "-q"]);
-        let labs = ["one", "two"].map(|name| LabDirectory::new(folder.path().join(".labctl").join(name)));
+        let labs =
+            ["one", "two"].map(|name| LabDirectory::new(folder.path().join(".labctl").join(name)));
         for lab in &labs {
             lab.create().expect("made");
             lab.write_private(&lab.pki().join("ca.key"), b"secret").expect("written");
@@ -249,16 +271,19 @@ mod tests {
     #[test]
     fn many_files_are_written_whole_and_private() {
         let (_folder, lab) = lab();
-        let texts: Vec<(PathBuf, String)> =
-            (0..3 * AT_A_TIME + 1).map(|i| (lab.pki().join(format!("nodes/{}/{i}", i % 5)), i.to_string())).collect();
-        let files: Vec<(PathBuf, &[u8])> = texts.iter().map(|(path, text)| (path.clone(), text.as_bytes())).collect();
+        let texts: Vec<(PathBuf, String)> = (0..3 * AT_A_TIME + 1)
+            .map(|i| (lab.pki().join(format!("nodes/{}/{i}", i % 5)), i.to_string()))
+            .collect();
+        let files: Vec<(PathBuf, &[u8])> =
+            texts.iter().map(|(path, text)| (path.clone(), text.as_bytes())).collect();
         lab.write_all_private(&files).expect("written");
         for (path, text) in &texts {
             assert_eq!(fs::read_to_string(path).expect("a file"), *text);
             assert_eq!(fs::metadata(path).expect("a file").permissions().mode() & 0o777, 0o600);
         }
-        let found: usize =
-            (0..5).map(|i| fs::read_dir(lab.pki().join(format!("nodes/{i}"))).expect("it").count()).sum();
+        let found: usize = (0..5)
+            .map(|i| fs::read_dir(lab.pki().join(format!("nodes/{i}"))).expect("it").count())
+            .sum();
         assert_eq!(found, texts.len(), "nothing else is left there");
     }
 
@@ -267,12 +292,17 @@ mod tests {
         let (_folder, lab) = lab();
         let path = |name: &str| lab.pki().join(name);
         lab.make_folder(&path("folder")).expect("a directory");
-        let files: Vec<(PathBuf, &[u8])> =
-            ["a.key", "folder", "b.crt"].into_iter().map(|name| (path(name), &b"text"[..])).collect();
-        let (which, _) = lab.write_all_private(&files).expect_err("a directory cannot be replaced by a file");
+        let files: Vec<(PathBuf, &[u8])> = ["a.key", "folder", "b.crt"]
+            .into_iter()
+            .map(|name| (path(name), &b"text"[..]))
+            .collect();
+        let (which, _) =
+            lab.write_all_private(&files).expect_err("a directory cannot be replaced by a file");
         assert_eq!(which, path("folder"));
-        let mut found: Vec<_> =
-            fs::read_dir(lab.pki()).expect("it").map(|entry| entry.expect("an entry").file_name()).collect();
+        let mut found: Vec<_> = fs::read_dir(lab.pki())
+            .expect("it")
+            .map(|entry| entry.expect("an entry").file_name())
+            .collect();
         found.sort();
         assert_eq!(found, ["a.key", "folder"]);
     }

@@ -15,17 +15,37 @@ use labctl::cli::Cli;
 /// The rooms from left to right. Each may import only what its row names, and a row can name only rooms above it: that
 /// keeps the flow one-way, whatever is added to the table.
 const ROOMS: &[Room] = &[
-    room("inventory", &[], "it stands at the very left: it says what a file says, and nothing about what it means"),
-    room("lab", &[], "it knows paths and permissions; what is written there is its callers' business"),
-    room("event", &[], "it is the contract between a run and its report, and neither may be seen from it"),
-    room("node", &[], "it is text that runs on nodes, and the grammar of the record there; it knows nothing of tasks"),
+    room(
+        "inventory",
+        &[],
+        "it stands at the very left: it says what a file says, and nothing about what it means",
+    ),
+    room(
+        "lab",
+        &[],
+        "it knows paths and permissions; what is written there is its callers' business",
+    ),
+    room(
+        "event",
+        &[],
+        "it is the contract between a run and its report, and neither may be seen from it",
+    ),
+    room(
+        "node",
+        &[],
+        "it is text that runs on nodes, and the grammar of the record there; it knows nothing of tasks",
+    ),
     room(
         "module",
         &["event", "node"],
         "it is the vocabulary of desired states, which knows neither labs nor playbooks; what kind of change it takes is \
          a word of the events",
     ),
-    room("cluster", &["inventory", "lab"], "everything is worked out from the inventory, once, and from nothing else"),
+    room(
+        "cluster",
+        &["inventory", "lab"],
+        "everything is worked out from the inventory, once, and from nothing else",
+    ),
     room(
         "pki",
         &["cluster", "inventory", "lab"],
@@ -42,8 +62,16 @@ const ROOMS: &[Room] = &[
         &["cluster"],
         "what is in a backup follows from the lab alone; who takes or restores one is not its business",
     ),
-    room("render", &["cluster"], "a file is made of a template and the cluster, so that a render is the same anywhere"),
-    room("playbook", &["cluster", "module"], "it is the vocabulary of the YAML: roles and modules, still unrendered"),
+    room(
+        "render",
+        &["cluster"],
+        "a file is made of a template and the cluster, so that a render is the same anywhere",
+    ),
+    room(
+        "playbook",
+        &["cluster", "module"],
+        "it is the vocabulary of the YAML: roles and modules, still unrendered",
+    ),
     room(
         "plan",
         &["bundle", "cluster", "event", "module", "pki", "playbook", "render"],
@@ -65,8 +93,16 @@ const ROOMS: &[Room] = &[
         &["cluster", "engine", "event", "module", "transport"],
         "it looks at a lab from the outside in, so it must not know how the lab was made",
     ),
-    room("timeline", &["event"], "it reads what a run has told; how it is drawn is the report's business"),
-    room("report", &["event", "timeline"], "it tells what happened, from events alone, and decides nothing"),
+    room(
+        "timeline",
+        &["event"],
+        "it reads what a run has told; how it is drawn is the report's business",
+    ),
+    room(
+        "report",
+        &["event", "timeline"],
+        "it tells what happened, from events alone, and decides nothing",
+    ),
     room("cli", &["report"], "it defines what can be typed; what a verb does lies in `commands`"),
     room(
         "commands",
@@ -111,8 +147,13 @@ const LIBRARIES: &[(&str, &[&str])] = &[
 ];
 
 /// Words of the outside world: what a room needs to touch a machine, and those that may.
-const TOUCHING: &[&str] =
-    &["process::Command", "net::TcpStream", "net::UnixStream", "net::TcpListener", "net::UdpSocket"];
+const TOUCHING: &[&str] = &[
+    "process::Command",
+    "net::TcpStream",
+    "net::UnixStream",
+    "net::TcpListener",
+    "net::UdpSocket",
+];
 const MAY_TOUCH: &[&str] = &[
     "transport/",
     "local/",
@@ -170,7 +211,10 @@ fn every_room_imports_only_what_stands_to_its_left() {
     for source in sources() {
         let Some(room) = source.room() else { continue };
         for (line, to) in imports(&source.code, &source.modules) {
-            if to == room.name || room.imports.contains(&to.as_str()) || !ROOMS.iter().any(|room| room.name == to) {
+            if to == room.name
+                || room.imports.contains(&to.as_str())
+                || !ROOMS.iter().any(|room| room.name == to)
+            {
                 continue;
             }
             let _ = writeln!(
@@ -190,7 +234,11 @@ fn the_table_itself_goes_one_way() {
     for (index, room) in ROOMS.iter().enumerate() {
         for import in room.imports {
             let at = ROOMS.iter().position(|other| other.name == *import);
-            assert!(at.is_some_and(|at| at < index), "`{}` names `{import}`, which is not above it", room.name);
+            assert!(
+                at.is_some_and(|at| at < index),
+                "`{}` names `{import}`, which is not above it",
+                room.name
+            );
         }
     }
 }
@@ -201,12 +249,18 @@ fn the_drawing_and_the_table_have_every_top_level_module() {
     let declared: BTreeSet<&str> = blanked(&lib)
         .lines()
         .filter_map(|line| line.trim().strip_prefix("pub mod ")?.strip_suffix(';'))
-        .map(|name| ROOMS.iter().find(|room| room.name == name).map_or_else(|| panic!("{name} has no row"), |r| r.name))
+        .map(|name| {
+            ROOMS
+                .iter()
+                .find(|room| room.name == name)
+                .map_or_else(|| panic!("{name} has no row"), |r| r.name)
+        })
         .collect();
     let rows: BTreeSet<&str> = ROOMS.iter().map(|room| room.name).collect();
     assert_eq!(rows, declared, "the table here and the modules of src/lib.rs differ");
     let drawing = lib.split("```").nth(1).expect("src/lib.rs begins with a drawing");
-    let drawn: BTreeSet<&str> = drawing.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+    let drawn: BTreeSet<&str> =
+        drawing.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
     let missing: Vec<_> = declared.difference(&drawn).collect();
     assert!(missing.is_empty(), "the drawing in src/lib.rs does not show {missing:?}");
 }
@@ -250,7 +304,10 @@ fn a_verb_that_is_named_can_be_typed() {
         for path in if path.is_dir() { files_below(&path) } else { vec![path] } {
             let text = fs::read_to_string(&path).unwrap_or_default();
             for (at, begin) in text.match_indices("`labctl ") {
-                let verb = text[at + begin.len()..].split(|c: char| !c.is_ascii_lowercase()).next().unwrap_or_default();
+                let verb = text[at + begin.len()..]
+                    .split(|c: char| !c.is_ascii_lowercase())
+                    .next()
+                    .unwrap_or_default();
                 if !verb.is_empty() && !verbs.contains(verb) {
                     broken.push(format!("{}: `labctl {verb}`", path.display()));
                 }
@@ -262,8 +319,10 @@ fn a_verb_that_is_named_can_be_typed() {
 
 #[test]
 fn every_module_says_first_what_it_is_for() {
-    let silent: Vec<String> =
-        sources().filter(|source| !source.text.starts_with("//! ")).map(|source| source.place()).collect();
+    let silent: Vec<String> = sources()
+        .filter(|source| !source.text.starts_with("//! "))
+        .map(|source| source.place())
+        .collect();
     assert!(silent.is_empty(), "these do not begin with a `//!` sentence: {silent:?}");
 }
 
@@ -272,9 +331,14 @@ fn no_file_is_longer_than_one_can_read() {
     let mut long = Vec::new();
     for folder in ["src", "tests", "playbooks", "templates", "inventories"] {
         for path in files_below(&root().join(folder)) {
-            let ours =
-                path.extension().is_some_and(|it| ["rs", "yaml", "tera", "sh", "md", "go"].iter().any(|e| it == *e));
-            let lines = if ours { fs::read_to_string(&path).map_or(0, |text| text.lines().count()) } else { 0 };
+            let ours = path.extension().is_some_and(|it| {
+                ["rs", "yaml", "tera", "sh", "md", "go"].iter().any(|e| it == *e)
+            });
+            let lines = if ours {
+                fs::read_to_string(&path).map_or(0, |text| text.lines().count())
+            } else {
+                0
+            };
             if lines > LONGEST_FILE {
                 long.push(format!("{} has {lines} lines", path.display()));
             }
@@ -286,16 +350,26 @@ fn no_file_is_longer_than_one_can_read() {
 #[test]
 fn the_scan_sees_what_a_compiler_would() {
     let top = ["engine".to_owned(), "apply".to_owned()];
-    let found = |code: &str| imports(&blanked(code), &top).into_iter().map(|(_, to)| to).collect::<Vec<_>>();
+    let found = |code: &str| {
+        imports(&blanked(code), &top).into_iter().map(|(_, to)| to).collect::<Vec<_>>()
+    };
     assert_eq!(found("use crate::plan::Plan;"), ["plan"]);
-    assert_eq!(found("use crate::{plan::{Plan, Change}, report, self as all};"), ["plan", "report", "self"]);
+    assert_eq!(
+        found("use crate::{plan::{Plan, Change}, report, self as all};"),
+        ["plan", "report", "self"]
+    );
     assert_eq!(found("let x = crate::report::text();"), ["report"]);
     assert_eq!(found("use super::Run;"), ["engine"]);
     assert_eq!(found("use super::super::report::Reporter;"), ["report"]);
-    assert_eq!(found("mod tests { use super::super::Run; } use super::super::cli;"), ["engine", "cli"]);
+    assert_eq!(
+        found("mod tests { use super::super::Run; } use super::super::cli;"),
+        ["engine", "cli"]
+    );
     assert_eq!(found("pub(crate) fn f() {} pub(in crate::engine) fn g() {}"), ["engine"]);
     assert_eq!(
-        found("// crate::report\n/* crate::cli /* x */ */ let s = \"crate::cli\"; let r = r#\"crate::\"cli\"#;"),
+        found(
+            "// crate::report\n/* crate::cli /* x */ */ let s = \"crate::cli\"; let r = r#\"crate::\"cli\"#;"
+        ),
         [""; 0]
     );
     assert_eq!(found("fn f<'a>(x: &'a str) -> char { '\"' } use crate::lab;"), ["lab"]);
@@ -336,18 +410,26 @@ impl Source {
     /// The room that the file belongs to; `lib.rs` and `main.rs` belong to none.
     fn room(&self) -> Option<&'static Room> {
         let name = self.modules.first()?;
-        Some(ROOMS.iter().find(|room| room.name == name).unwrap_or_else(|| panic!("{} has no row", self.place())))
+        Some(
+            ROOMS
+                .iter()
+                .find(|room| room.name == name)
+                .unwrap_or_else(|| panic!("{} has no row", self.place())),
+        )
     }
 
     fn is_in(&self, places: &[&str]) -> bool {
-        places.iter().any(|place| self.path == *place || place.ends_with('/') && self.path.starts_with(place))
+        places.iter().any(|place| {
+            self.path == *place || place.ends_with('/') && self.path.starts_with(place)
+        })
     }
 
     /// The lines in which `word` stands, and not as the end of a longer one.
     fn lines_with<'a>(&'a self, word: &str) -> impl Iterator<Item = usize> + use<'a> {
         let word = word.to_owned();
         self.shipped.lines().enumerate().filter_map(move |(number, line)| {
-            let whole = |at: usize| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+            let whole =
+                |at: usize| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
             line.match_indices(&word).any(|(at, _)| whole(at)).then_some(number + 1)
         })
     }
@@ -359,19 +441,27 @@ fn root() -> &'static Path {
 
 fn sources() -> impl Iterator<Item = Source> {
     let src = root().join("src");
-    files_below(&src).into_iter().filter(|path| path.extension().is_some_and(|it| it == "rs")).map(move |path| {
-        let text = fs::read_to_string(&path).expect("a source file can be read");
-        let path = path.strip_prefix(&src).expect("it lies below src").to_string_lossy().into_owned();
-        let mut modules: Vec<String> = path.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
-        if modules.last().is_some_and(|last| last == "mod") || matches!(path.as_str(), "lib.rs" | "main.rs") {
-            modules.pop();
-        }
-        let code = blanked(&text);
-        // Unit tests stand at the end of their file.
-        let shipped =
-            code.split_once("#[cfg(test)]\nmod tests {").map_or(code.as_str(), |(shipped, _)| shipped).to_owned();
-        Source { path, text, code, shipped, modules }
-    })
+    files_below(&src).into_iter().filter(|path| path.extension().is_some_and(|it| it == "rs")).map(
+        move |path| {
+            let text = fs::read_to_string(&path).expect("a source file can be read");
+            let path =
+                path.strip_prefix(&src).expect("it lies below src").to_string_lossy().into_owned();
+            let mut modules: Vec<String> =
+                path.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
+            if modules.last().is_some_and(|last| last == "mod")
+                || matches!(path.as_str(), "lib.rs" | "main.rs")
+            {
+                modules.pop();
+            }
+            let code = blanked(&text);
+            // Unit tests stand at the end of their file.
+            let shipped = code
+                .split_once("#[cfg(test)]\nmod tests {")
+                .map_or(code.as_str(), |(shipped, _)| shipped)
+                .to_owned();
+            Source { path, text, code, shipped, modules }
+        },
+    )
 }
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {
@@ -430,8 +520,9 @@ fn literal_end(chars: &[char], at: usize) -> Option<usize> {
         }
         'r' if !in_word || chars[at - 1] == 'b' => {
             let hashes = chars[at + 1..].iter().take_while(|c| **c == '#').count();
-            let closes =
-                |rest: &[char]| rest[0] == '"' && rest.len() > hashes && rest[1..=hashes].iter().all(|c| *c == '#');
+            let closes = |rest: &[char]| {
+                rest[0] == '"' && rest.len() > hashes && rest[1..=hashes].iter().all(|c| *c == '#')
+            };
             (next(1 + hashes) == '"').then(|| find(chars, at + 2 + hashes, closes) + 1 + hashes)
         }
         '"' => Some(closing(chars, at, '"')),
@@ -481,7 +572,8 @@ fn imports(code: &str, modules: &[String]) -> Vec<(usize, String)> {
                     (up, at) = (up + 1, at + 2);
                 }
                 match (modules.len() + inline.len()).saturating_sub(up) {
-                    0 => found.extend(first_segments(&tokens, at + 2).into_iter().map(|to| (line, to))),
+                    0 => found
+                        .extend(first_segments(&tokens, at + 2).into_iter().map(|to| (line, to))),
                     _ => found.push((line, modules[0].clone())),
                 }
             }

@@ -15,9 +15,14 @@ use http_server::{Reply, Server};
 use labctl::bundle::pull::for_cluster_from;
 use labctl::bundle::releases::Patience;
 use labctl::bundle::{Bundle, BundleError, Sources, pull, verify};
-use labctl::cluster::{Api, Cluster, KeyAlgorithm, Network, PkiPolicy, PodNetwork, ProxyMode, Version};
+use labctl::cluster::{
+    Api, Cluster, KeyAlgorithm, Network, PkiPolicy, PodNetwork, ProxyMode, Version,
+};
 use labctl::event::{Event, Events, Stamped};
-use releases::{ETCD, KUBERNETES, MANIFEST, RUNC, layer_of, program, serve_etcd, serve_image, serve_releases, sha256};
+use releases::{
+    ETCD, KUBERNETES, MANIFEST, RUNC, layer_of, program, serve_etcd, serve_image, serve_releases,
+    sha256,
+};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// A server with every official release of Kubernetes 1.34.2, a folder to pull into, and a cache.
@@ -41,9 +46,16 @@ impl World {
             parallel: 4,
         };
         let base = server.url.clone();
-        let sources = Sources { kubernetes: base.clone(), github: base.clone(), registry: base, patience };
+        let sources =
+            Sources { kubernetes: base.clone(), github: base.clone(), registry: base, patience };
         let (events, seen) = Events::channel();
-        Self { server, place: tempfile::tempdir().expect("a temporary folder"), sources, events, seen }
+        Self {
+            server,
+            place: tempfile::tempdir().expect("a temporary folder"),
+            sources,
+            events,
+            seen,
+        }
     }
 
     fn folder(&self) -> PathBuf {
@@ -65,7 +77,11 @@ impl World {
     /// How often a path was asked for with GET, and where each request began.
     fn gets(&self, path: &str) -> Vec<Option<usize>> {
         let requests = self.server.take_requests();
-        requests.iter().filter(|r| r.method == "GET" && r.path == path).map(|r| r.range_start()).collect()
+        requests
+            .iter()
+            .filter(|r| r.method == "GET" && r.path == path)
+            .map(|r| r.range_start())
+            .collect()
     }
 
     fn part_of(&self, content: &[u8]) -> PathBuf {
@@ -86,8 +102,14 @@ async fn a_pull_brings_everything_and_writes_the_lock() {
         let mode = fs::metadata(&file.path).expect(name).permissions().mode() & 0o777;
         assert_eq!(mode, if name.starts_with("image/") { 0o644 } else { 0o755 }, "mode of {name}");
     }
-    assert_eq!(fs::read(world.folder().join("cni/host-local")).expect("a plugin"), program("host-local"));
-    assert_eq!(fs::read(world.folder().join("bin/etcdutl")).expect("a program"), program("etcdutl"));
+    assert_eq!(
+        fs::read(world.folder().join("cni/host-local")).expect("a plugin"),
+        program("host-local")
+    );
+    assert_eq!(
+        fs::read(world.folder().join("bin/etcdutl")).expect("a program"),
+        program("etcdutl")
+    );
 
     let lock = fs::read_to_string(world.folder().join("bundle.lock")).expect("the lock");
     let lines: Vec<_> = lock.lines().collect();
@@ -95,7 +117,9 @@ async fn a_pull_brings_everything_and_writes_the_lock() {
     let record = |name: &str, version: &str, path: &str| {
         let content = program(path.rsplit('/').next().expect("a name"));
         let (size, sum) = (content.len(), sha256(&content));
-        format!("  - {{ name: {name}, version: \"{version}\", path: {path}, size: {size}, sha256: {sum} }}")
+        format!(
+            "  - {{ name: {name}, version: \"{version}\", path: {path}, size: {size}, sha256: {sum} }}"
+        )
     };
     for expected in [
         record("cni/bridge", "1.8.0", "cni/bridge"),
@@ -141,7 +165,10 @@ async fn an_image_archive_is_an_oci_layout_with_its_name() {
     }
     let index: serde_json::Value = serde_json::from_slice(&entries["index.json"]).expect("JSON");
     let manifest = &index["manifests"][0];
-    assert_eq!(manifest["annotations"]["io.containerd.image.name"], "registry.k8s.io/coredns/coredns:v1.12.1");
+    assert_eq!(
+        manifest["annotations"]["io.containerd.image.name"],
+        "registry.k8s.io/coredns/coredns:v1.12.1"
+    );
     assert_eq!(manifest["mediaType"], MANIFEST);
     for (path, content) in &entries {
         if let Some(digest) = path.strip_prefix("blobs/sha256/") {
@@ -151,7 +178,9 @@ async fn an_image_archive_is_an_oci_layout_with_its_name() {
     let digest = manifest["digest"].as_str().expect("a digest").replace("sha256:", "blobs/sha256/");
     assert!(entries.contains_key(&digest));
     assert!(entries.contains_key("oci-layout"));
-    assert!(entries.contains_key(&format!("blobs/sha256/{}", sha256(&layer_of("coredns/coredns")))));
+    assert!(
+        entries.contains_key(&format!("blobs/sha256/{}", sha256(&layer_of("coredns/coredns"))))
+    );
     assert_eq!(entries.len(), 5, "oci-layout, index, manifest, config, layer");
 }
 
@@ -176,14 +205,24 @@ async fn another_folder_is_filled_from_the_cache() {
     let first = world.pull().await.expect("the pull");
     world.server.take_requests();
     let other = world.place.path().join("other");
-    let second = pull(version(), "amd64", &other, &world.cache(), &world.sources, &world.events).await;
+    let second =
+        pull(version(), "amd64", &other, &world.cache(), &world.sources, &world.events).await;
     let second = second.expect("the second pull");
     for request in world.server.take_requests() {
         let small = request.path.contains(".sha256") || request.path.contains("SHA256SUMS");
-        assert!(small || request.path.contains("/manifests/"), "{} was fetched again", request.path);
+        assert!(
+            small || request.path.contains("/manifests/"),
+            "{} was fetched again",
+            request.path
+        );
     }
-    let sums = |bundle: &Bundle| bundle.files.values().map(|file| file.sha256.clone()).collect::<Vec<_>>();
-    assert_eq!(sums(&first), sums(&second), "the same releases give the same bundle, image archives too");
+    let sums =
+        |bundle: &Bundle| bundle.files.values().map(|file| file.sha256.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        sums(&first),
+        sums(&second),
+        "the same releases give the same bundle, image archives too"
+    );
 }
 
 #[tokio::test]
@@ -194,7 +233,10 @@ async fn a_damaged_cache_is_not_believed() {
     fs::write(&cached, "damaged").expect("the cached file");
     fs::remove_file(world.folder().join("bin/kubelet")).expect("the program");
     world.pull().await.expect("the second pull");
-    assert_eq!(fs::read(world.folder().join("bin/kubelet")).expect("the program"), program("kubelet"));
+    assert_eq!(
+        fs::read(world.folder().join("bin/kubelet")).expect("the program"),
+        program("kubelet")
+    );
 }
 
 #[tokio::test]
@@ -203,7 +245,8 @@ async fn a_wrong_checksum_names_address_expected_and_got() {
     world.server.file(&format!("{KUBERNETES}/kubelet"), "evil");
     let text = world.complaint().await;
     let expected = sha256(&program("kubelet"));
-    for part in [&format!("{}{KUBERNETES}/kubelet", world.server.url), &expected, &sha256(b"evil")] {
+    for part in [&format!("{}{KUBERNETES}/kubelet", world.server.url), &expected, &sha256(b"evil")]
+    {
         assert!(text.contains(part), "{part} is not in: {text}");
     }
     assert!(!world.part_of(&program("kubelet")).exists());
@@ -233,16 +276,24 @@ async fn a_server_that_ignores_range_starts_over() {
     });
     world.pull().await.expect("the pull");
     assert_eq!(world.gets(&path), [None, Some(5000)]);
-    assert_eq!(fs::read(world.folder().join("bin/kubelet")).expect("the program"), program("kubelet"));
+    assert_eq!(
+        fs::read(world.folder().join("bin/kubelet")).expect("the program"),
+        program("kubelet")
+    );
 }
 
 #[tokio::test]
 async fn a_server_that_always_cuts_is_given_up() {
     let world = World::new().await;
     let path = format!("{KUBERNETES}/kubelet");
-    world.server.handle(&path, |_, _| Reply { cut_after: Some(5000), ..Reply::ok(&program("kubelet")) });
+    world
+        .server
+        .handle(&path, |_, _| Reply { cut_after: Some(5000), ..Reply::ok(&program("kubelet")) });
     let text = world.complaint().await;
-    assert!(text.contains("kubelet") && text.contains("broke") && text.contains("the download resumes"), "{text}");
+    assert!(
+        text.contains("kubelet") && text.contains("broke") && text.contains("the download resumes"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -256,7 +307,10 @@ async fn a_killed_pull_is_taken_up_by_the_next() {
     let mut patient = world.sources.clone();
     patient.patience.stall = Duration::from_secs(60);
     let (folder, cache, events) = (world.folder(), world.cache(), world.events.clone());
-    let pulling = tokio::spawn(async move { pull(version(), "amd64", &folder, &cache, &patient, &events).await });
+    let pulling =
+        tokio::spawn(
+            async move { pull(version(), "amd64", &folder, &cache, &patient, &events).await },
+        );
     let part = world.part_of(&program("kubelet"));
     let arrived = async {
         while fs::metadata(&part).map_or(0, |found| found.len()) < 7000 {
@@ -286,7 +340,10 @@ async fn a_missing_release_is_an_error_that_says_so() {
     let world = World::new().await;
     world.server.remove(&format!("{KUBERNETES}/kubectl"));
     let text = world.complaint().await;
-    assert!(text.contains(&format!("{KUBERNETES}/kubectl: the server has no such file (404")), "{text}");
+    assert!(
+        text.contains(&format!("{KUBERNETES}/kubectl: the server has no such file (404")),
+        "{text}"
+    );
     assert_eq!(world.gets(&format!("{KUBERNETES}/kubectl")).len(), 1, "a 404 is not tried again");
     world.server.remove(&format!("{KUBERNETES}/kubelet.sha256"));
     let text = world.complaint().await;
@@ -305,7 +362,11 @@ async fn a_stalled_server_is_given_up() {
         }
     });
     // Whoever stalls at the same byte every time brings nothing new.
-    world.server.handle(&path, |_, _| Reply { cut_after: Some(100), stall: true, ..Reply::ok(&program("kubelet")) });
+    world.server.handle(&path, |_, _| Reply {
+        cut_after: Some(100),
+        stall: true,
+        ..Reply::ok(&program("kubelet"))
+    });
     let text = world.complaint().await;
     assert!(text.contains("kubelet: the server stalled"), "{text}");
 }
@@ -314,7 +375,11 @@ async fn a_stalled_server_is_given_up() {
 async fn a_server_that_is_busy_is_asked_again() {
     let world = World::new().await;
     for path in [format!("{KUBERNETES}/kubelet"), format!("{KUBERNETES}/kubelet.sha256")] {
-        let body = if path.ends_with("256") { sha256(&program("kubelet")).into() } else { program("kubelet") };
+        let body = if path.ends_with("256") {
+            sha256(&program("kubelet")).into()
+        } else {
+            program("kubelet")
+        };
         world.server.handle(&path, move |request, before| match before {
             0 => Reply::status(503).header("Retry-After", "0"),
             1 if request.path.ends_with("kubelet") => Reply::status(503),
@@ -329,7 +394,10 @@ async fn a_mirrors_error_page_is_no_checksum() {
     let world = World::new().await;
     world.server.file(&format!("{ETCD}/SHA256SUMS"), "<html>please log in</html>");
     let text = world.complaint().await;
-    assert!(text.contains("SHA256SUMS: there is no SHA-256 of etcd-v3.6.6-linux-amd64.tar.gz"), "{text}");
+    assert!(
+        text.contains("SHA256SUMS: there is no SHA-256 of etcd-v3.6.6-linux-amd64.tar.gz"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -354,7 +422,10 @@ async fn a_registry_that_wants_tokens_gives_them_to_anybody() {
     let tokens = requests.iter().filter(|r| r.path.starts_with("/token")).count();
     assert!((1..=2).contains(&tokens), "{tokens} tokens for one repository");
     let kubelet = requests.iter().find(|r| r.path.ends_with("/kubelet")).expect("a request");
-    assert!(!kubelet.headers.contains_key("authorization"), "a token went where it does not belong");
+    assert!(
+        !kubelet.headers.contains_key("authorization"),
+        "a token went where it does not belong"
+    );
 }
 
 #[tokio::test]
@@ -374,7 +445,10 @@ async fn a_layer_with_another_digest_is_refused() {
     let length = layer_of("pause").len();
     world.server.file(&path, "x".repeat(length));
     let text = world.complaint().await;
-    assert!(text.contains(&path) && text.contains(&sha256("x".repeat(length).as_bytes())), "{text}");
+    assert!(
+        text.contains(&path) && text.contains(&sha256("x".repeat(length).as_bytes())),
+        "{text}"
+    );
     assert!(!world.folder().join("images/pause.tar").exists());
 }
 
@@ -399,9 +473,13 @@ async fn the_lock_outlives_a_release_that_is_changed_afterwards() {
     world.pull().await.expect("the pull");
     fs::remove_file(world.folder().join("bin/kubelet")).expect("the program");
     world.server.file(&format!("{KUBERNETES}/kubelet"), "changed after publication");
-    world.server.file(&format!("{KUBERNETES}/kubelet.sha256"), sha256(b"changed after publication"));
+    world
+        .server
+        .file(&format!("{KUBERNETES}/kubelet.sha256"), sha256(b"changed after publication"));
     let text = world.complaint().await;
-    for part in [&sha256(&program("kubelet")), &sha256(b"changed after publication"), "bundle.lock records"] {
+    for part in
+        [&sha256(&program("kubelet")), &sha256(b"changed after publication"), "bundle.lock records"]
+    {
         assert!(text.contains(part), "{part} is not in: {text}");
     }
     assert!(!world.folder().join("bin/kubelet").exists());
@@ -414,13 +492,22 @@ async fn missing_files_are_all_named_and_only_they_are_fetched_again() {
     fs::remove_file(world.folder().join("bin/runc")).expect("the program");
     fs::write(world.folder().join("images/pause.tar"), "cut").expect("the archive");
     let text = Bundle::open(&world.folder()).expect_err("a broken bundle").to_string();
-    for part in ["2 files are not", "bin/runc is missing", "pause.tar has 3 bytes, not", "labctl bundle pull"] {
+    for part in [
+        "2 files are not",
+        "bin/runc is missing",
+        "pause.tar has 3 bytes, not",
+        "labctl bundle pull",
+    ] {
         assert!(text.contains(part), "{part} is not in: {text}");
     }
     world.server.take_requests();
     world.pull().await.expect("the second pull");
     for request in world.server.take_requests() {
-        assert!(request.path.contains("runc") || request.path.contains("/v2/pause/"), "{} was asked", request.path);
+        assert!(
+            request.path.contains("runc") || request.path.contains("/v2/pause/"),
+            "{} was asked",
+            request.path
+        );
     }
 }
 
@@ -435,7 +522,9 @@ async fn verify_names_every_file_with_other_content() {
     }
     let bundle = Bundle::open(&world.folder()).expect("sizes are right");
     let text = verify(&bundle, &world.events).await.expect_err("two files differ").to_string();
-    for part in ["2 files have", "etcd: expected", "cni/portmap: expected", &sha256(&program("etcd"))] {
+    for part in
+        ["2 files have", "etcd: expected", "cni/portmap: expected", &sha256(&program("etcd"))]
+    {
         assert!(text.contains(part), "{part} is not in: {text}");
     }
 }
@@ -445,10 +534,13 @@ async fn another_versions_bundle_is_not_overwritten() {
     let world = World::new().await;
     world.pull().await.expect("the pull");
     let newer = "1.35.0".parse().expect("a version");
-    let error = pull(newer, "amd64", &world.folder(), &world.cache(), &world.sources, &world.events).await;
+    let error =
+        pull(newer, "amd64", &world.folder(), &world.cache(), &world.sources, &world.events).await;
     let text = error.expect_err("another version").to_string();
     assert!(text.contains("holds Kubernetes 1.34.2, but the lab wants 1.35.0"), "{text}");
-    let error = pull(version(), "arm64", &world.folder(), &world.cache(), &world.sources, &world.events).await;
+    let error =
+        pull(version(), "arm64", &world.folder(), &world.cache(), &world.sources, &world.events)
+            .await;
     assert!(matches!(error, Err(BundleError::OtherArchitecture { .. })), "{error:?}");
 }
 
@@ -473,7 +565,10 @@ async fn a_tampered_lock_is_refused() {
         assert_ne!(bad, good, "nothing was tampered with for: {complaint}");
         fs::write(&lock, bad).expect("the lock");
         let text = Bundle::open(&world.folder()).expect_err(complaint).to_string();
-        assert!(text.contains(complaint) && text.contains("bundle.lock"), "{complaint}\nis not in\n{text}");
+        assert!(
+            text.contains(complaint) && text.contains("bundle.lock"),
+            "{complaint}\nis not in\n{text}"
+        );
         assert_eq!(world.complaint().await, text, "a pull trusts such a lock no more");
     }
     fs::remove_file(&lock).expect("the lock");
@@ -486,8 +581,10 @@ async fn two_pulls_at_once_take_turns() {
     let world = World::new().await;
     let other = world.place.path().join("other");
     let cache = world.cache();
-    let (first, second) =
-        tokio::join!(world.pull(), pull(version(), "amd64", &other, &cache, &world.sources, &world.events));
+    let (first, second) = tokio::join!(
+        world.pull(),
+        pull(version(), "amd64", &other, &cache, &world.sources, &world.events)
+    );
     first.expect("the first pull");
     second.expect("the second pull");
     assert_eq!(world.gets(&format!("{KUBERNETES}/kubelet")), [None], "downloaded once");
@@ -514,7 +611,10 @@ async fn a_cluster_gets_its_folder_or_the_official_releases() {
     assert_eq!(get(cluster("1.34.2", Some(&official))).await.as_ref(), Ok(&official));
     assert!(world.server.take_requests().is_empty());
     let error = get(cluster("1.33.1", Some(&official))).await.expect_err("another version");
-    assert!(error.to_string().contains("holds Kubernetes 1.34.2, but the lab wants 1.33.1"), "{error}");
+    assert!(
+        error.to_string().contains("holds Kubernetes 1.34.2, but the lab wants 1.33.1"),
+        "{error}"
+    );
 }
 
 fn cluster(kubernetes: &str, bundle: Option<&Bundle>) -> Cluster {
@@ -532,7 +632,13 @@ fn cluster(kubernetes: &str, bundle: Option<&Bundle>) -> Cluster {
             mode: PodNetwork::Routes,
             proxy: ProxyMode::Iptables,
         },
-        api: Api { host: "10.240.0.5".into(), port: 6443, loadbalancer: None, server_port: 6443, names: Vec::new() },
+        api: Api {
+            host: "10.240.0.5".into(),
+            port: 6443,
+            loadbalancer: None,
+            server_port: 6443,
+            names: Vec::new(),
+        },
         pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
         bundle: bundle.map(|bundle| bundle.folder.clone()),
         local: None,

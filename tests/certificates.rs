@@ -19,8 +19,21 @@ const NOW: OffsetDateTime = datetime!(2025-06-01 12:00 UTC);
 
 fn node(name: &str, host: u8, role: Role) -> Node {
     let address = Ipv4Addr::new(10, 240, 0, host);
-    let ssh = Ssh { host: address.to_string(), port: 22, user: "root".to_owned(), identity: None, jump: None };
-    Node { name: name.to_owned(), address, roles: vec![role], labels: BTreeMap::new(), pod_cidr: None, ssh }
+    let ssh = Ssh {
+        host: address.to_string(),
+        port: 22,
+        user: "root".to_owned(),
+        identity: None,
+        jump: None,
+    };
+    Node {
+        name: name.to_owned(),
+        address,
+        roles: vec![role],
+        labels: BTreeMap::new(),
+        pod_cidr: None,
+        ssh,
+    }
 }
 
 fn cluster() -> Cluster {
@@ -66,7 +79,10 @@ struct Lab {
 impl Lab {
     fn empty() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        Self { directory: LabDirectory::new(folder.path().join(".labctl/sandbox")), _folder: folder }
+        Self {
+            directory: LabDirectory::new(folder.path().join(".labctl/sandbox")),
+            _folder: folder,
+        }
     }
 
     fn with_certificates_for(cluster: &Cluster) -> Self {
@@ -101,7 +117,10 @@ impl Lab {
     }
 
     fn content(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        files(self.directory.root()).into_iter().map(|path| (path.clone(), fs::read(path).expect("a file"))).collect()
+        files(self.directory.root())
+            .into_iter()
+            .map(|path| (path.clone(), fs::read(path).expect("a file")))
+            .collect()
     }
 
     /// `openssl x509` about one certificate, without blank space at either end.
@@ -120,8 +139,17 @@ impl Lab {
         let ca = self.path(&format!("{}.crt", spec.issuer.expect("a leaf")));
         let leaf = self.path(&spec.certificate_file());
         let at = NOW.unix_timestamp().to_string();
-        let arguments =
-            ["verify", "-x509_strict", "-attime", &at, "-purpose", purpose, "-CAfile", text(&ca), text(&leaf)];
+        let arguments = [
+            "verify",
+            "-x509_strict",
+            "-attime",
+            &at,
+            "-purpose",
+            purpose,
+            "-CAfile",
+            text(&ca),
+            text(&leaf),
+        ];
         assert!(openssl(&arguments).ends_with("OK"));
     }
 }
@@ -137,7 +165,8 @@ fn text(path: &Path) -> &str {
 }
 
 fn openssl(arguments: &[&str]) -> String {
-    let output = Command::new("openssl").args(arguments).output().expect("these tests need openssl");
+    let output =
+        Command::new("openssl").args(arguments).output().expect("these tests need openssl");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "openssl {}: {said}", arguments.join(" "));
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
@@ -222,13 +251,18 @@ fn names_and_usages_are_as_listed() {
         lab.extension("nodes/controller-1/etcd/peer", "subjectAltName"),
         "DNS:controller-1, DNS:localhost, IP Address:10.240.0.11, IP Address:127.0.0.1"
     );
-    assert_eq!(lab.extension("nodes/worker-0/kubelet", "subjectAltName"), "DNS:worker-0, IP Address:10.240.0.20");
+    assert_eq!(
+        lab.extension("nodes/worker-0/kubelet", "subjectAltName"),
+        "DNS:worker-0, IP Address:10.240.0.20"
+    );
 
     let (server, client) = ("TLS Web Server Authentication", "TLS Web Client Authentication");
     assert_eq!(lab.extension("apiserver", "extendedKeyUsage"), server);
     assert_eq!(lab.extension("admin", "extendedKeyUsage"), client);
     let both = format!("{server}, {client}");
-    for name in ["nodes/controller-0/etcd/server", "nodes/controller-0/etcd/peer", "nodes/worker-0/kubelet"] {
+    for name in
+        ["nodes/controller-0/etcd/server", "nodes/controller-0/etcd/peer", "nodes/worker-0/kubelet"]
+    {
         assert_eq!(lab.extension(name, "extendedKeyUsage"), both, "{name}");
     }
 }
@@ -270,7 +304,8 @@ fn a_ca_lives_ten_years_and_all_others_one() {
 fn serial_numbers_are_positive_and_differ_and_authorities_are_named() {
     let cluster = cluster();
     let lab = Lab::with_certificates_for(&cluster);
-    let serials: Vec<_> = pki::specs(&cluster).iter().map(|spec| lab.x509(&spec.name, &["-serial"])).collect();
+    let serials: Vec<_> =
+        pki::specs(&cluster).iter().map(|spec| lab.x509(&spec.name, &["-serial"])).collect();
     let mut distinct = serials.clone();
     distinct.sort();
     distinct.dedup();
@@ -289,7 +324,9 @@ fn only_the_owner_can_read_anything() {
     assert_eq!(all.len(), pki::specs(&cluster()).len() * 2 + 3);
     for path in all {
         assert_eq!(mode(&path), 0o600, "{}", path.display());
-        for folder in path.ancestors().skip(1).take_while(|folder| folder.starts_with(lab.directory.root())) {
+        for folder in
+            path.ancestors().skip(1).take_while(|folder| folder.starts_with(lab.directory.root()))
+        {
             assert_eq!(mode(folder), 0o700, "{}", folder.display());
         }
     }
@@ -332,7 +369,10 @@ fn another_algorithm_replaces_certificates_but_no_ca() {
     let replaced = lab.up(&cluster);
     assert_eq!(replaced.issued.len(), leaves(&cluster).len());
     for spec in leaves(&cluster) {
-        lab.verify(&spec, if spec.usages == [pki::Usage::Server] { "sslserver" } else { "sslclient" });
+        lab.verify(
+            &spec,
+            if spec.usages == [pki::Usage::Server] { "sslserver" } else { "sslclient" },
+        );
     }
 }
 
@@ -375,7 +415,8 @@ fn a_lost_ca_or_secret_is_never_replaced_silently() {
 #[test]
 fn a_spoilt_file_is_named_with_what_is_wrong_and_what_to_do() {
     let cluster = cluster();
-    let again = |name: &str| format!("delete {name}.crt and {name}.key there to have both issued again");
+    let again =
+        |name: &str| format!("delete {name}.crt and {name}.key there to have both issued again");
     let restore = "restore it from a backup of the lab directory".to_owned();
     let not_pem: &[u8] = b"garbage";
     for (name, content, problem, remedy) in [
@@ -408,7 +449,10 @@ fn what_does_not_belong_in_a_cas_place_is_refused() {
     assert_eq!(lab.refuses(&cluster), format!("pki/ca.key does not belong to ca.crt; {restore}"));
 
     put(&lab, "etcd/ca.crt", "ca.crt");
-    assert_eq!(lab.refuses(&cluster), format!("pki/ca.crt is for `CN=etcd-ca`, not for `CN=kubernetes`; {restore}"));
+    assert_eq!(
+        lab.refuses(&cluster),
+        format!("pki/ca.crt is for `CN=etcd-ca`, not for `CN=kubernetes`; {restore}")
+    );
 
     let key = lab.path("ca.key");
     let forged = lab.path("ca.crt");
@@ -428,7 +472,10 @@ fn what_does_not_belong_in_a_cas_place_is_refused() {
         "basicConstraints=critical,CA:FALSE",
     ]);
     let refused = lab.refuses(&cluster);
-    assert_eq!(refused, format!("pki/ca.crt is not a CA certificate that may sign others; {restore}"));
+    assert_eq!(
+        refused,
+        format!("pki/ca.crt is not a CA certificate that may sign others; {restore}")
+    );
 }
 
 #[test]
@@ -499,7 +546,8 @@ fn kubeconfigs_carry_the_right_identity_to_the_right_server() {
             let config: serde_yaml::Value = serde_yaml::from_slice(bytes).expect("valid YAML");
             let server = &config["clusters"][0]["cluster"]["server"];
             let context = &config["current-context"];
-            [name.as_str(), server.as_str().expect("text"), context.as_str().expect("text")].join(" ")
+            [name.as_str(), server.as_str().expect("text"), context.as_str().expect("text")]
+                .join(" ")
         })
         .collect();
     assert_eq!(

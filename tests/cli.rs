@@ -44,7 +44,9 @@ fn every_story_is_told_as_written() {
     stories.env("INVENTORIES", shipped().display().to_string());
     stories.env("PORT", stranger.address.port().to_string());
     stories.insert_var("[PORT]", stranger.address.port().to_string()).expect("a name");
-    stories.insert_var("[HOME]", tools.folder.path().join("home").display().to_string()).expect("a name");
+    stories
+        .insert_var("[HOME]", tools.folder.path().join("home").display().to_string())
+        .expect("a name");
     stories.insert_var("[INVENTORIES]", shipped().display().to_string()).expect("a name");
     // A program that is not registered is passed over in silence, and its story with it.
     stories.register_bin("sh", Path::new("/bin/sh"));
@@ -64,7 +66,8 @@ fn a_run_that_is_told_to_end_stops_as_on_ctrl_c() {
     let node = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = node.local_addr().expect("an address").port();
     let inventory = quiet_lab(&tools, folder.path());
-    fs::write(&inventory, INVENTORY.replace("port: 1 ", &format!("port: {port} "))).expect("an inventory");
+    fs::write(&inventory, INVENTORY.replace("port: 1 ", &format!("port: {port} ")))
+        .expect("an inventory");
     for (first, second) in [("TERM", "TERM"), ("HUP", "TERM"), ("INT", "HUP")] {
         let mut run = Command::new("sh")
             .args(["-c", "exec \"$0\" up 2>&1", LABCTL])
@@ -81,8 +84,13 @@ fn a_run_that_is_told_to_end_stops_as_on_ctrl_c() {
             assert!(told.expect("kill").success());
         };
         tell(first);
-        let mut said = std::io::BufReader::new(run.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
-        assert!(said.any(|line| line.contains("stopping: running tasks may finish")), "{first} stops it gently");
+        let mut said = std::io::BufReader::new(run.stdout.take().expect("a pipe"))
+            .lines()
+            .map_while(Result::ok);
+        assert!(
+            said.any(|line| line.contains("stopping: running tasks may finish")),
+            "{first} stops it gently"
+        );
         tell(second);
         assert_eq!(run.wait().expect("an end").code(), Some(130), "{first}, then {second}");
     }
@@ -94,21 +102,27 @@ fn no_secret_is_ever_printed() {
     let inventory = quiet_lab(&tools, folder.path());
     let (cluster, _) = labctl::cluster::open(&inventory).expect("a lab");
     let lab = LabDirectory::new(&cluster.lab_directory);
-    let kept = store::ensure(&cluster, &lab, time::OffsetDateTime::now_utc()).expect("certificates");
+    let kept =
+        store::ensure(&cluster, &lab, time::OffsetDateTime::now_utc()).expect("certificates");
     kept.save(&lab).expect("certificates are kept");
     let mut secrets: BTreeSet<String> = BTreeSet::from(["PRIVATE KEY".to_owned()]);
     for name in kept.pki.names().filter(|name| name.ends_with(".key")) {
         let text = String::from_utf8_lossy(kept.pki.get(name).expect("a key")).into_owned();
-        let body: Vec<String> = text.lines().filter(|line| !line.starts_with("-----")).map(str::to_owned).collect();
+        let body: Vec<String> =
+            text.lines().filter(|line| !line.starts_with("-----")).map(str::to_owned).collect();
         // In a kubeconfig a key is encoded a second time; its first line is enough to find it.
         secrets.insert(
-            base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &text)[..60.min(text.len())].to_owned(),
+            base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &text)
+                [..60.min(text.len())]
+                .to_owned(),
         );
         // What follows on the first two lines of a key is its public half, which certificates show too.
         secrets.extend(body.into_iter().take(2).filter(|line| line.len() > 20));
     }
     assert!(secrets.len() > 10);
-    for line in ["render", "explain", "plan", "plan -v", "plan --output json", "up", "up --output json"] {
+    for line in
+        ["render", "explain", "plan", "plan -v", "plan --output json", "up", "up --output json"]
+    {
         let output = tools.labctl(folder.path(), line);
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said);
@@ -117,7 +131,9 @@ fn no_secret_is_ever_printed() {
             assert!(!said.contains(secret.as_str()), "`labctl {line}` prints a secret: {secret}");
         }
     }
-    for name in ["encryption-config.yaml", "/etc/kubernetes/pki/ca.key", "/etc/kubernetes/admin.conf"] {
+    for name in
+        ["encryption-config.yaml", "/etc/kubernetes/pki/ca.key", "/etc/kubernetes/admin.conf"]
+    {
         let output = tools.labctl(folder.path(), &format!("render --file {name}"));
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{name}");
     }
@@ -153,7 +169,10 @@ fn a_mistake_in_a_playbook_cannot_print_the_encryption_key() {
     playbook("file: { content: 'key {{ encryption_key }} end', to: /x }");
     let output = tools.labctl(folder.path(), "explain --playbooks mine");
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("playbook /x") && !said.contains("key "), "{said}");
+    assert!(
+        output.status.success() && said.contains("playbook /x") && !said.contains("key "),
+        "{said}"
+    );
 }
 
 #[test]
@@ -176,7 +195,10 @@ fn reading_a_lab_writes_nothing() {
         let output = tools.labctl(folder.path(), line);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "`labctl {line}`: {said}");
-        assert!(files_under(folder.path()) == here, "`labctl {line}` writes in the lab's directory");
+        assert!(
+            files_under(folder.path()) == here,
+            "`labctl {line}` writes in the lab's directory"
+        );
         assert!(files_under(tools.folder.path()) == home, "`labctl {line}` writes at home");
     }
     // Neither does a lab whose bundle was never made, nor one that has no bundle of its own.
@@ -213,7 +235,10 @@ fn standard_files_are_shown_and_exported_as_they_are() {
     }
     said("playbook export mine");
     assert!(files_under(&folder.path().join("mine/playbooks")) == playbooks);
-    assert!(files_under(&folder.path().join("mine/templates")) == files_under(&sources.join("templates")));
+    assert!(
+        files_under(&folder.path().join("mine/templates"))
+            == files_under(&sources.join("templates"))
+    );
     // What somebody has altered is written over only when that is asked for.
     fs::write(folder.path().join("mine/playbooks/down.yaml"), "mine").expect("a playbook");
     said("playbook export mine");
@@ -229,8 +254,10 @@ fn a_timeline_is_drawn_of_the_last_run_of_a_named_one_and_as_a_page() {
     let runs = folder.path().join(".labctl/quiet/runs");
     fs::create_dir_all(&runs).expect("a directory");
     let log = include_str!("cli/timeline.in/up.jsonl");
-    fs::write(runs.join("2026-01-01T00-00-00Z.jsonl"), log.replace("\"up\"", "\"first\"")).expect("a log");
-    fs::write(runs.join("2026-01-02T00-00-00Z.jsonl"), log.replace("worker-0", "<worker&0>")).expect("a log");
+    fs::write(runs.join("2026-01-01T00-00-00Z.jsonl"), log.replace("\"up\"", "\"first\""))
+        .expect("a log");
+    fs::write(runs.join("2026-01-02T00-00-00Z.jsonl"), log.replace("worker-0", "<worker&0>"))
+        .expect("a log");
     let said = |line: &str| {
         let output = tools.labctl(folder.path(), line);
         assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
@@ -254,7 +281,10 @@ fn a_timeline_is_drawn_of_the_last_run_of_a_named_one_and_as_a_page() {
     assert!(!page.contains("http") && !page.contains("<script"), "a page that needs nothing else");
     let count = |what: &str| page.matches(what).count();
     assert_eq!(count("<svg"), count("</svg>"));
-    assert!(count("<rect") > 5 && count("<rect") == count("</rect>"), "a bar with its tooltip: {page}");
+    assert!(
+        count("<rect") > 5 && count("<rect") == count("</rect>"),
+        "a bar with its tooltip: {page}"
+    );
     assert!(count("<li>") > 2, "the critical path: {page}");
 }
 
@@ -356,7 +386,11 @@ impl Tools {
 
     fn labctl(&self, folder: &Path, line: &str) -> Output {
         let mut command = Command::new(LABCTL);
-        command.current_dir(folder).args(line.split(' ')).envs(self.environment()).stdin(std::process::Stdio::null());
+        command
+            .current_dir(folder)
+            .args(line.split(' '))
+            .envs(self.environment())
+            .stdin(std::process::Stdio::null());
         command.output().expect("labctl runs")
     }
 }
@@ -400,7 +434,8 @@ fn bundle(folder: &Path) {
         fs::create_dir_all(target.parent().expect("a folder")).expect("a folder");
         fs::write(&target, name).expect("a file");
         let (sha256, size) = (hex::encode(Sha256::digest(name)), name.len() as u64);
-        let file = LockedFile { version: version.to_owned(), path: path.to_owned(), size, sha256, image };
+        let file =
+            LockedFile { version: version.to_owned(), path: path.to_owned(), size, sha256, image };
         files.insert(name.to_owned(), file);
     };
     for artefact in &known.artefacts {
@@ -411,14 +446,16 @@ fn bundle(folder: &Path) {
     for image in &known.images {
         place(&image.target.name, &image.target.path, &image.version, Some(image.reference()));
     }
-    lock::write(folder, &Lock { kubernetes: version, architecture: "amd64".to_owned(), files }).expect("a lock");
+    lock::write(folder, &Lock { kubernetes: version, architecture: "amd64".to_owned(), files })
+        .expect("a lock");
 }
 
 /// The lab of [`INVENTORY`] with its bundle, in `folder`.
 fn quiet_lab(tools: &Tools, folder: &Path) -> PathBuf {
     let inventory = folder.join("inventory.yaml");
     fs::write(&inventory, INVENTORY).expect("an inventory");
-    std::os::unix::fs::symlink(tools.folder.path().join("bundle"), folder.join("bundle")).expect("a link");
+    std::os::unix::fs::symlink(tools.folder.path().join("bundle"), folder.join("bundle"))
+        .expect("a link");
     inventory
 }
 

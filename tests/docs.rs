@@ -20,8 +20,18 @@ use labctl::playbook::{load, standard};
 use labctl::render::context::VARIABLES;
 
 /// Directories whose prose is still to be swept for the banned turns of `docs/style.md`.
-const NOT_SWEPT: &[&str] =
-    &["commands/", "engine/", "local/", "module/", "pki/", "plan/", "playbook/", "render/", "smoke/", "transport/"];
+const NOT_SWEPT: &[&str] = &[
+    "commands/",
+    "engine/",
+    "local/",
+    "module/",
+    "pki/",
+    "plan/",
+    "playbook/",
+    "render/",
+    "smoke/",
+    "transport/",
+];
 
 #[test]
 fn generated_tables_are_current() {
@@ -32,8 +42,13 @@ fn generated_tables_are_current() {
         let mut rest = text.as_str();
         while let Some((before, after)) = rest.split_once("<!-- generated: ") {
             let (name, after) = after.split_once(" -->\n").expect("a marker ends in its line");
-            let (_, after) = after.split_once("<!-- end -->").unwrap_or_else(|| panic!("{name} has no end"));
-            let _ = write!(current, "{before}<!-- generated: {name} -->\n{}<!-- end -->", generated(name));
+            let (_, after) =
+                after.split_once("<!-- end -->").unwrap_or_else(|| panic!("{name} has no end"));
+            let _ = write!(
+                current,
+                "{before}<!-- generated: {name} -->\n{}<!-- end -->",
+                generated(name)
+            );
             seen.insert(name.to_owned());
             rest = after;
         }
@@ -46,14 +61,20 @@ fn generated_tables_are_current() {
             }
         }
     }
-    assert!(stale.is_empty(), "run `LABCTL_UPDATE_GOLDEN=1 cargo test --test docs` and read the diff: {stale:?}");
+    assert!(
+        stale.is_empty(),
+        "run `LABCTL_UPDATE_GOLDEN=1 cargo test --test docs` and read the diff: {stale:?}"
+    );
     assert!(seen.len() >= 10, "some generated tables are gone: {seen:?}");
 }
 
 /// The text between a marker and its end.
 fn generated(name: &str) -> String {
     match name {
-        "verbs" => table(["verb", "what it does"], verbs().into_iter().map(|(verb, about)| [code(&verb), about])),
+        "verbs" => table(
+            ["verb", "what it does"],
+            verbs().into_iter().map(|(verb, about)| [code(&verb), about]),
+        ),
         "options" => options(|argument| argument.is_global_set(), &[Cli::command()]),
         "environment" => {
             let mut all = Vec::new();
@@ -61,10 +82,14 @@ fn generated(name: &str) -> String {
             options(|argument| !argument.is_global_set() && !argument.is_hide_set(), &all)
         }
         "exit codes" => table(["code", "meaning"], exit_codes()),
-        "variables" => {
-            table(["variable", "what"], VARIABLES.iter().map(|(name, what)| [code(name), (*what).to_owned()]))
-        }
-        "modules" => table(["module", "desired state"], modules().into_iter().map(|(name, what)| [code(&name), what])),
+        "variables" => table(
+            ["variable", "what"],
+            VARIABLES.iter().map(|(name, what)| [code(name), (*what).to_owned()]),
+        ),
+        "modules" => table(
+            ["module", "desired state"],
+            modules().into_iter().map(|(name, what)| [code(&name), what]),
+        ),
         "playbooks" => table(
             ["playbook", "what it does"],
             standard::names().map(|name| {
@@ -75,9 +100,10 @@ fn generated(name: &str) -> String {
         "plays" => table(["play", "on", "why"], plays()),
         "events" => table(["`event`", "when"], events()),
         "tests" => table(["file", "what it holds"], test_files()),
-        "make" => {
-            table(["command", "what it does"], make_targets().into_iter().map(|(t, a)| [code(&format!("make {t}")), a]))
-        }
+        "make" => table(
+            ["command", "what it does"],
+            make_targets().into_iter().map(|(t, a)| [code(&format!("make {t}")), a]),
+        ),
         _ => panic!("nothing generates `{name}`"),
     }
 }
@@ -97,10 +123,20 @@ fn every_command_line_in_the_docs_can_be_typed() {
 
 #[test]
 fn the_check_of_command_lines_can_fail() {
-    for line in ["labctl fly", "labctl certs renw", "labctl up --limt a", "labctl node add w --adress 1.2.3.4"] {
+    for line in [
+        "labctl fly",
+        "labctl certs renw",
+        "labctl up --limt a",
+        "labctl node add w --adress 1.2.3.4",
+    ] {
         assert!(cannot_be_typed(line).is_some(), "{line}");
     }
-    for line in ["labctl certs renew --only x", "labctl ssh w -- ls --all", "labctl VERB --help", "labctl up --yes"] {
+    for line in [
+        "labctl certs renew --only x",
+        "labctl ssh w -- ls --all",
+        "labctl VERB --help",
+        "labctl up --yes",
+    ] {
         assert_eq!(cannot_be_typed(line), None, "{line}");
     }
 }
@@ -111,7 +147,11 @@ fn every_make_target_in_the_docs_exists() {
     for (path, text) in pages() {
         for line in command_lines(&text, "make") {
             let target = line.split(' ').nth(1).unwrap_or_default();
-            assert!(known.contains(target), "{}: `{line}`: there is no such target", path.display());
+            assert!(
+                known.contains(target),
+                "{}: `{line}`: there is no such target",
+                path.display()
+            );
         }
     }
 }
@@ -124,13 +164,18 @@ fn every_path_and_link_in_the_docs_exists() {
         for target in links(&text) {
             let (file, anchor) = target.split_once('#').unwrap_or((&target, ""));
             let file = if file.is_empty() { path.clone() } else { beside.join(file) };
-            let headings = |text: &str| text.lines().filter_map(heading).any(|heading| heading == anchor);
-            if !file.exists() || !anchor.is_empty() && !fs::read_to_string(&file).is_ok_and(|text| headings(&text)) {
+            let headings =
+                |text: &str| text.lines().filter_map(heading).any(|heading| heading == anchor);
+            if !file.exists()
+                || !anchor.is_empty()
+                    && !fs::read_to_string(&file).is_ok_and(|text| headings(&text))
+            {
                 wrong.push(format!("{}: {target}", path.display()));
             }
         }
         for quoted in inline_code(&text) {
-            let ours = ["src/", "tests/", "playbooks/", "templates/", "inventories/", "benches/", "docs/"];
+            let ours =
+                ["src/", "tests/", "playbooks/", "templates/", "inventories/", "benches/", "docs/"];
             let begins = ours.iter().any(|begin| quoted.starts_with(begin));
             let whole = !quoted.contains(['<', '*', ' ', '{']);
             if begins && whole && !root().join(&quoted).exists() {
@@ -146,12 +191,18 @@ fn the_inventory_page_has_every_key_and_no_other() {
     let decode = fs::read_to_string(root().join("src/inventory/decode.rs")).expect("a source file");
     let page = fs::read_to_string(root().join("docs/inventory.md")).expect("a page");
     let keys = |name: &str| -> BTreeSet<String> {
-        let after = decode.split_once(&format!("const {name}: &[&str] =")).unwrap_or_else(|| panic!("no {name}")).1;
+        let after = decode
+            .split_once(&format!("const {name}: &[&str] ="))
+            .unwrap_or_else(|| panic!("no {name}"))
+            .1;
         let list = after.split(';').next().expect("a list");
         list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
     };
     let documented = |heading: &str| -> BTreeSet<String> {
-        let after = page.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no section {heading}")).1;
+        let after = page
+            .split_once(&format!("\n## {heading}\n"))
+            .unwrap_or_else(|| panic!("no section {heading}"))
+            .1;
         let section = after.split("\n## ").next().expect("a section");
         section
             .lines()
@@ -183,7 +234,8 @@ fn inventories_and_playbooks_in_the_docs_are_right() {
             if block.contains("kubernetes:") {
                 let file = folder.path().join("inventory.yaml");
                 fs::write(&file, &block).expect("a file");
-                labctl::cluster::open(&file).unwrap_or_else(|wrong| panic!("{}: {wrong:?}", path.display()));
+                labctl::cluster::open(&file)
+                    .unwrap_or_else(|wrong| panic!("{}: {wrong:?}", path.display()));
                 inventories += 1;
             } else if block.starts_with("name:") || block.starts_with("tasks:") {
                 load::parse(&path.display().to_string(), &as_playbook(&block))
@@ -205,9 +257,15 @@ fn every_module_has_a_row_and_an_example() {
     let rows: BTreeSet<&str> = rows.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(rows, known, "the first line of each src/module/*.rs names its modules");
     let page = fs::read_to_string(root().join("docs/playbooks.md")).expect("a page");
-    let examples = blocks(&page, "yaml").into_iter().find(|block| block.starts_with("tasks:")).expect("examples");
+    let examples = blocks(&page, "yaml")
+        .into_iter()
+        .find(|block| block.starts_with("tasks:"))
+        .expect("examples");
     for module in known {
-        assert!(examples.contains(&format!("- {module}: {{")), "docs/playbooks.md has no example of `{module}`");
+        assert!(
+            examples.contains(&format!("- {module}: {{")),
+            "docs/playbooks.md has no example of `{module}`"
+        );
     }
 }
 
@@ -218,9 +276,14 @@ fn every_package_that_up_installs_is_named_for_labs_without_internet() {
     for path in files_below(&root().join("playbooks")) {
         let text = fs::read_to_string(&path).expect("a playbook");
         for (at, _) in text.match_indices("=/usr/") {
-            let name: &str =
-                text[..at].rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '-').next().expect("a name");
-            assert!(page.contains(&format!("`{name}`")), "docs/bundles.md does not name the package `{name}`");
+            let name: &str = text[..at]
+                .rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '-')
+                .next()
+                .expect("a name");
+            assert!(
+                page.contains(&format!("`{name}`")),
+                "docs/bundles.md does not name the package `{name}`"
+            );
             seen += 1;
         }
     }
@@ -243,7 +306,9 @@ fn the_prose_has_no_banned_turns() {
     };
     for path in files_below(&root().join("src")) {
         let place = path.strip_prefix(root().join("src")).expect("below src").display().to_string();
-        if path.extension().is_none_or(|it| it != "rs") || NOT_SWEPT.iter().any(|room| place.starts_with(room)) {
+        if path.extension().is_none_or(|it| it != "rs")
+            || NOT_SWEPT.iter().any(|room| place.starts_with(room))
+        {
             continue;
         }
         for (line, text) in prose::of(&fs::read_to_string(&path).expect("a source file")) {
@@ -272,7 +337,8 @@ fn a_readme_fits_on_a_few_screens() {
 fn verbs() -> Vec<(String, String)> {
     let mut all = Vec::new();
     for verb in Cli::command().get_subcommands() {
-        let about = |command: &Command| command.get_about().map(ToString::to_string).unwrap_or_default();
+        let about =
+            |command: &Command| command.get_about().map(ToString::to_string).unwrap_or_default();
         let below: Vec<&Command> = verb.get_subcommands().collect();
         if below.is_empty() {
             all.push((format!("labctl {}", verb.get_name()), about(verb)));
@@ -294,7 +360,9 @@ fn every_command(command: &Command, all: &mut Vec<Command>) {
 /// The options of `commands` that have a variable in the environment, each once.
 fn options(which: impl Fn(&clap::Arg) -> bool, commands: &[Command]) -> String {
     let mut rows = BTreeSet::new();
-    for argument in commands.iter().flat_map(Command::get_arguments).filter(|argument| which(argument)) {
+    for argument in
+        commands.iter().flat_map(Command::get_arguments).filter(|argument| which(argument))
+    {
         let Some(variable) = argument.get_env() else { continue };
         let option = match (argument.get_long(), argument.get_short()) {
             (Some(long), Some(short)) => format!("--{long}, -{short}"),
@@ -309,7 +377,8 @@ fn options(which: impl Fn(&clap::Arg) -> bool, commands: &[Command]) -> String {
 
 /// The exit codes as the help has them.
 fn exit_codes() -> Vec<[String; 2]> {
-    let help = Cli::command().get_after_help().expect("the help has a list of exit codes").to_string();
+    let help =
+        Cli::command().get_after_help().expect("the help has a list of exit codes").to_string();
     let after = help.split_once("Exit codes:\n").expect("the exit codes").1;
     let lines = after.lines().take_while(|line| !line.is_empty());
     lines
@@ -328,8 +397,9 @@ fn modules() -> Vec<(String, String)> {
         let Some(line) = text.strip_prefix("//! `") else { continue };
         let line = line.lines().next().expect("a line");
         let Some((names, what)) = line.split_once("`: ") else { continue };
-        let names =
-            names.split(|c: char| !c.is_ascii_lowercase() && c != '_').filter(|name| !matches!(*name, "" | "and"));
+        let names = names
+            .split(|c: char| !c.is_ascii_lowercase() && c != '_')
+            .filter(|name| !matches!(*name, "" | "and"));
         all.extend(names.map(|name| (name.to_owned(), what.trim_end_matches('.').to_owned())));
     }
     all.sort();
@@ -353,7 +423,9 @@ fn events() -> Vec<[String; 2]> {
     let (mut rows, mut doc) = (Vec::new(), String::new());
     for line in body.lines() {
         // Variants are indented once, their fields twice.
-        let Some(line) = line.strip_prefix("    ").filter(|line| !line.starts_with(' ')) else { continue };
+        let Some(line) = line.strip_prefix("    ").filter(|line| !line.starts_with(' ')) else {
+            continue;
+        };
         if let Some(more) = line.strip_prefix("/// ") {
             let _ = write!(doc, "{}{more}", if doc.is_empty() { "" } else { " " });
         } else if line.starts_with(|c: char| c.is_ascii_uppercase()) {
@@ -383,7 +455,10 @@ fn test_files() -> Vec<[String; 2]> {
             continue;
         }
         let text = fs::read_to_string(&path).expect("a source file");
-        let lines = text.lines().map_while(|line| line.strip_prefix("//!")).take_while(|line| !line.trim().is_empty());
+        let lines = text
+            .lines()
+            .map_while(|line| line.strip_prefix("//!"))
+            .take_while(|line| !line.trim().is_empty());
         let said: Vec<&str> = lines.map(str::trim).collect();
         rows.push([code(&place), said.join(" ")]);
     }
@@ -397,7 +472,10 @@ fn make_targets() -> Vec<(String, String)> {
         .filter_map(|line| {
             let (rule, about) = line.split_once("## ")?;
             let (target, _) = rule.split_once(':')?;
-            target.bytes().all(|b| b.is_ascii_lowercase() || b == b'-').then(|| (target.to_owned(), about.to_owned()))
+            target
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b == b'-')
+                .then(|| (target.to_owned(), about.to_owned()))
         })
         .collect()
 }
@@ -420,8 +498,11 @@ fn cannot_be_typed(line: &str) -> Option<String> {
         command = below;
         words.next();
     }
-    let options: BTreeSet<&str> =
-        command.get_arguments().chain(root.get_arguments()).filter_map(clap::Arg::get_long).collect();
+    let options: BTreeSet<&str> = command
+        .get_arguments()
+        .chain(root.get_arguments())
+        .filter_map(clap::Arg::get_long)
+        .collect();
     for word in words.take_while(|word| *word != "--") {
         let Some(option) = word.strip_prefix("--") else { continue };
         let option = option.split('=').next().unwrap_or(option);
@@ -435,7 +516,8 @@ fn cannot_be_typed(line: &str) -> Option<String> {
 /// What is typed for `program` in a page: lines of code blocks, and code in the text, that begin with it.
 fn command_lines(text: &str, program: &str) -> Vec<String> {
     let begins = format!("{program} ");
-    let mut found: Vec<String> = inline_code(text).into_iter().filter(|quoted| quoted.starts_with(&begins)).collect();
+    let mut found: Vec<String> =
+        inline_code(text).into_iter().filter(|quoted| quoted.starts_with(&begins)).collect();
     let mut open = false;
     for line in text.lines() {
         if line.starts_with("```") {
@@ -468,7 +550,10 @@ fn inline_code(text: &str) -> Vec<String> {
 /// The contents of fenced blocks of one language.
 fn blocks(text: &str, language: &str) -> Vec<String> {
     let fence = format!("```{language}\n");
-    text.split(&fence).skip(1).map(|after| after.split("```").next().unwrap_or_default().to_owned()).collect()
+    text.split(&fence)
+        .skip(1)
+        .map(|after| after.split("```").next().unwrap_or_default().to_owned())
+        .collect()
 }
 
 /// Targets of relative links.
@@ -514,7 +599,10 @@ fn pages() -> Vec<(PathBuf, String)> {
     let mut pages = files_below(&root().join("docs"));
     pages.retain(|path| path.extension().is_some_and(|it| it == "md"));
     pages.extend([root().join("README.md"), root().join("CHANGELOG.md")]);
-    pages.into_iter().map(|path| (path.clone(), fs::read_to_string(&path).expect("a page can be read"))).collect()
+    pages
+        .into_iter()
+        .map(|path| (path.clone(), fs::read_to_string(&path).expect("a page can be read")))
+        .collect()
 }
 
 fn root() -> &'static Path {

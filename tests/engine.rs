@@ -32,7 +32,12 @@ fn task(title: &str, script: &str) -> Change {
 
 /// A play with the same tasks on each of its nodes.
 fn play(name: &str, after: &[usize], nodes: &[&str], tasks: &[Change]) -> PlannedPlay {
-    let on = |node: &&str| PlannedNode { node: (*node).into(), changes: tasks.to_vec(), unchanged: 0, fresh: false };
+    let on = |node: &&str| PlannedNode {
+        node: (*node).into(),
+        changes: tasks.to_vec(),
+        unchanged: 0,
+        fresh: false,
+    };
     let nodes = nodes.iter().map(on).collect();
     PlannedPlay { name: name.into(), after: after.to_vec(), strategy: Strategy::Parallel, nodes }
 }
@@ -52,7 +57,8 @@ fn place(story: &[String], line: &str) -> usize {
 }
 
 fn ended(events: &[Event], which: PlayOutcome) -> Vec<String> {
-    let mut all: Vec<String> = story(events).into_iter().filter(|line| line.ends_with(&format!("{which:?}"))).collect();
+    let mut all: Vec<String> =
+        story(events).into_iter().filter(|line| line.ends_with(&format!("{which:?}"))).collect();
     all.sort();
     all
 }
@@ -65,11 +71,15 @@ async fn a_play_begins_when_those_before_it_have_ended_on_all_of_their_nodes() {
         play("nobody", &[0], &[], &[]),
         play("last", &[1], &["a"], &[task("t", "true")]),
     ];
-    let (applied, events) = carry_out(Plan { plays }, &[("a", a.transport()), ("b", b.transport())], 10).await;
+    let (applied, events) =
+        carry_out(Plan { plays }, &[("a", a.transport()), ("b", b.transport())], 10).await;
     assert!(applied.ok, "{events:#?}");
     let story = story(&events);
     let last = place(&story, "last a begins");
-    assert!(place(&story, "first a Done") < last && place(&story, "first b Done") < last, "{story:#?}");
+    assert!(
+        place(&story, "first a Done") < last && place(&story, "first b Done") < last,
+        "{story:#?}"
+    );
 }
 
 #[tokio::test]
@@ -85,7 +95,8 @@ async fn plays_that_do_not_depend_on_each_other_run_at_the_same_time() {
     ];
     let nodes = [("a", a.transport()), ("b", b.transport())];
     let work = carry_out(Plan { plays }, &nodes, 10);
-    let (applied, _) = tokio::time::timeout(Duration::from_secs(60), work).await.expect("they meet");
+    let (applied, _) =
+        tokio::time::timeout(Duration::from_secs(60), work).await.expect("they meet");
     assert!(applied.ok);
 }
 
@@ -93,17 +104,28 @@ async fn plays_that_do_not_depend_on_each_other_run_at_the_same_time() {
 async fn a_rolling_play_takes_one_node_at_a_time_and_stops_at_the_first_that_fails() {
     let machines: Vec<Machine> = (0..3).map(|_| Machine::new()).collect();
     let names = ["a", "b", "c"];
-    let nodes: Vec<_> = names.iter().zip(&machines).map(|(name, machine)| (*name, machine.transport())).collect();
+    let nodes: Vec<_> =
+        names.iter().zip(&machines).map(|(name, machine)| (*name, machine.transport())).collect();
     let mut rolling = play("roll", &[], &names, &[task("t", "[ ! -e /broken ]")]);
     rolling.strategy = Strategy::Rolling;
     let (applied, events) = carry_out(Plan { plays: vec![rolling.clone()] }, &nodes, 10).await;
     assert!(applied.ok);
-    let expected = ["roll a begins", "roll a Done", "roll b begins", "roll b Done", "roll c begins", "roll c Done"];
+    let expected = [
+        "roll a begins",
+        "roll a Done",
+        "roll b begins",
+        "roll b Done",
+        "roll c begins",
+        "roll c Done",
+    ];
     assert_eq!(story(&events), expected);
     machines[1].sh("touch /broken");
     let (applied, events) = carry_out(Plan { plays: vec![rolling] }, &nodes, 10).await;
     assert!(!applied.ok);
-    assert_eq!(story(&events), ["roll a begins", "roll a Done", "roll b begins", "roll b Failed", "roll c Skipped"]);
+    assert_eq!(
+        story(&events),
+        ["roll a begins", "roll a Done", "roll b begins", "roll b Failed", "roll c Skipped"]
+    );
 }
 
 #[tokio::test]
@@ -116,10 +138,13 @@ async fn a_play_says_what_it_waited_for_last() {
         roll,
         play("last", &[0, 1], &["b"], &[task("t", "true")]),
     ];
-    let (applied, events) = carry_out(Plan { plays }, &[("a", a.transport()), ("b", b.transport())], 10).await;
+    let (applied, events) =
+        carry_out(Plan { plays }, &[("a", a.transport()), ("b", b.transport())], 10).await;
     assert!(applied.ok, "{events:#?}");
     let waited = |event: &Event| match event {
-        Event::PlayStarted { play, node, awaited, .. } => Some((format!("{play} {node}"), awaited.clone())),
+        Event::PlayStarted { play, node, awaited, .. } => {
+            Some((format!("{play} {node}"), awaited.clone()))
+        }
         _ => None,
     };
     let waited: Vec<_> = events.iter().filter_map(waited).collect();
@@ -139,18 +164,27 @@ async fn a_failed_task_is_told_whole_and_stops_only_what_depends_on_it() {
     let mut broken = task("start etcd", "echo one; echo two >&2; exit 7");
     broken.actions.unit = Some("etcd.service".into());
     let plays = vec![
-        play("etcd", &[], &["a"], &[task("before", "touch /before"), broken, task("after", "touch /after")]),
+        play(
+            "etcd",
+            &[],
+            &["a"],
+            &[task("before", "touch /before"), broken, task("after", "touch /after")],
+        ),
         play("dependent", &[0], &["a", "b"], &[task("t", "touch /dependent")]),
         play("independent", &[], &["b"], &[task("t", "true")]),
         play("later", &[2], &["b"], &[task("t", "true")]),
     ];
-    let (applied, events) = carry_out(Plan { plays }, &[("a", a.transport()), ("b", b.transport())], 10).await;
+    let (applied, events) =
+        carry_out(Plan { plays }, &[("a", a.transport()), ("b", b.transport())], 10).await;
     let [failure] = failures(&events)[..] else { panic!("one failure: {events:#?}") };
     assert_eq!((&*failure.node, &*failure.play, &*failure.task), ("a", "etcd", "start etcd"));
     assert_eq!((failure.command.as_deref(), failure.code), (Some("by hand: start etcd"), Some(7)));
     assert_eq!(failure.stderr, ["one", "two"]);
     assert_eq!(failure.journal, ["journal of etcd.service"]);
-    assert_eq!(ended(&events, PlayOutcome::Skipped), ["dependent a Skipped", "dependent b Skipped"]);
+    assert_eq!(
+        ended(&events, PlayOutcome::Skipped),
+        ["dependent a Skipped", "dependent b Skipped"]
+    );
     assert_eq!(ended(&events, PlayOutcome::Done), ["independent b Done", "later b Done"]);
     assert!(!applied.ok);
     assert_eq!(applied.failed.get("a").map(String::as_str), Some("start etcd"));
@@ -186,7 +220,11 @@ async fn a_connection_that_is_lost_in_the_middle_names_the_task_that_ran() {
 }
 
 /// Applies and asks to stop when the first task of the run begins; /stopped says on the machine that it was asked.
-async fn stopped_at_the_first_task(plan: Plan, machine: &Machine, forks: usize) -> (Applied, Vec<Event>) {
+async fn stopped_at_the_first_task(
+    plan: Plan,
+    machine: &Machine,
+    forks: usize,
+) -> (Applied, Vec<Event>) {
     let (events, mut told) = Events::channel();
     let (stop, cancelled) = tokio::sync::watch::channel(false);
     let run = Run::new(events, forks, cancelled);
@@ -212,7 +250,10 @@ async fn stopped_at_the_first_task(plan: Plan, machine: &Machine, forks: usize) 
 #[tokio::test]
 async fn what_runs_may_end_after_a_cancel_and_nothing_new_begins() {
     let machine = Machine::new();
-    let tasks = [task("begun", "until [ -e /stopped ]; do sleep 0.02; done"), task("belongs to it", "touch /ended")];
+    let tasks = [
+        task("begun", "until [ -e /stopped ]; do sleep 0.02; done"),
+        task("belongs to it", "touch /ended"),
+    ];
     let plays = vec![
         play("begun", &[], &["a"], &tasks),
         play("queued", &[], &["a"], &[task("t", "touch /queued")]),
@@ -229,7 +270,8 @@ async fn what_runs_may_end_after_a_cancel_and_nothing_new_begins() {
 async fn never_more_nodes_at_a_time_than_forks() {
     let machines: Vec<Machine> = (0..5).map(|_| Machine::new()).collect();
     let names = ["a", "b", "c", "d", "e"];
-    let nodes: Vec<_> = names.iter().zip(&machines).map(|(name, machine)| (*name, machine.transport())).collect();
+    let nodes: Vec<_> =
+        names.iter().zip(&machines).map(|(name, machine)| (*name, machine.transport())).collect();
     // Long enough that one play is still there when the next could begin.
     let plays = vec![play("p", &[], &names, &[task("t", "sleep 0.1")])];
     let (applied, events) = carry_out(Plan { plays }, &nodes, 2).await;
@@ -253,7 +295,8 @@ fn large(workstation: &std::path::Path, size: usize) -> (PlannedPlay, Blob) {
     std::fs::write(&source, &bytes).expect("a file");
     let sha256 = Content::inline(bytes).sha256().to_owned();
     let blob = Blob { sha256, size: size as u64, source, name: "large".into() };
-    let mut link = task("large", &format!("link 755 root:root {} /usr/local/bin/large", blob.sha256));
+    let mut link =
+        task("large", &format!("link 755 root:root {} /usr/local/bin/large", blob.sha256));
     link.actions.blobs.push(blob.clone());
     (play("binaries", &[], &["a"], &[link]), blob)
 }
@@ -269,11 +312,18 @@ async fn pushing_is_told_and_waits_for_no_play() {
     let transport = machine.transport();
     let nodes = [("a", transport.clone())];
     let work = carry_out(Plan { plays }, &nodes, 10);
-    let (applied, events) = tokio::time::timeout(Duration::from_secs(60), work).await.expect("an end");
+    let (applied, events) =
+        tokio::time::timeout(Duration::from_secs(60), work).await.expect("an end");
     assert!(applied.ok, "{:#?}", failures(&events));
     let told: Vec<(u64, u64)> = events
         .iter()
-        .filter_map(|event| if let Event::Pushing { sent, total, .. } = event { Some((*sent, *total)) } else { None })
+        .filter_map(|event| {
+            if let Event::Pushing { sent, total, .. } = event {
+                Some((*sent, *total))
+            } else {
+                None
+            }
+        })
         .collect();
     assert_eq!(told.last(), Some(&(5_000_000, 5_000_000)));
     assert!(told.windows(2).all(|pair| pair[0].0 <= pair[1].0), "{told:?}");
@@ -288,13 +338,21 @@ async fn a_full_disk_fails_the_push_says_so_and_leaves_room_again() {
     let plays = vec![binaries, play("dependent", &[0], &["a"], &[task("t", "true")])];
     let nodes = [("a", machine.transport())];
     let work = carry_out(Plan { plays }, &nodes, 10);
-    let (applied, events) = tokio::time::timeout(Duration::from_secs(60), work).await.expect("an end");
+    let (applied, events) =
+        tokio::time::timeout(Duration::from_secs(60), work).await.expect("an end");
     assert!(!applied.ok);
     let [failure] = failures(&events)[..] else { panic!("one failure: {events:#?}") };
     assert_eq!(failure.task, "push binaries");
     assert!(failure.reason.contains("No space left on device"), "{failure:?}");
-    assert!(failure.help.as_deref().is_some_and(|help| help.contains("/var/lib/labctl on a")), "{failure:?}");
-    assert_eq!(machine.sh("ls -A /var/lib/labctl/blobs"), "", "half a file does not fill the disk for good");
+    assert!(
+        failure.help.as_deref().is_some_and(|help| help.contains("/var/lib/labctl on a")),
+        "{failure:?}"
+    );
+    assert_eq!(
+        machine.sh("ls -A /var/lib/labctl/blobs"),
+        "",
+        "half a file does not fill the disk for good"
+    );
     assert_eq!(ended(&events, PlayOutcome::Failed), ["binaries a Failed"]);
     assert_eq!(ended(&events, PlayOutcome::Skipped), ["dependent a Skipped"]);
 }

@@ -22,7 +22,10 @@ fn every_rendered_file_is_as_reviewed() {
     for cluster in [labs::sandbox(), labs::single(), labs::ha()] {
         for node in &cluster.nodes {
             for (path, text) in rendered(&cluster, node) {
-                expected.insert(root.join(&cluster.name).join(&node.name).join(path.trim_start_matches('/')), text);
+                expected.insert(
+                    root.join(&cluster.name).join(&node.name).join(path.trim_start_matches('/')),
+                    text,
+                );
             }
         }
     }
@@ -31,7 +34,8 @@ fn every_rendered_file_is_as_reviewed() {
             fs::remove_dir_all(&root).expect("old golden files go");
         }
         for (path, text) in &expected {
-            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder for golden files");
+            fs::create_dir_all(path.parent().expect("a folder"))
+                .expect("a folder for golden files");
             fs::write(path, text).expect("a golden file");
         }
         return;
@@ -40,7 +44,9 @@ fn every_rendered_file_is_as_reviewed() {
     for (path, text) in &expected {
         match fs::read_to_string(path) {
             Ok(golden) if golden == *text => {}
-            Ok(golden) => problems.push(format!("{}: {}", path.display(), first_difference(&golden, text))),
+            Ok(golden) => {
+                problems.push(format!("{}: {}", path.display(), first_difference(&golden, text)))
+            }
             Err(error) => problems.push(format!("{}: {error}", path.display())),
         }
     }
@@ -62,7 +68,8 @@ fn every_standard_template_is_used_by_the_playbook_and_the_other_way_round() {
         tasks().into_iter().filter_map(|task| template_of(&task).map(|(from, _)| from)).collect();
     // What `labctl smoke` creates; no playbook does.
     used.insert("smoke/smoke.yaml".to_owned());
-    let known: BTreeSet<String> = standard::TEMPLATES.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let known: BTreeSet<String> =
+        standard::TEMPLATES.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(used, known);
 }
 
@@ -78,7 +85,9 @@ fn every_string_of_the_playbook_renders_for_every_node() {
                         continue;
                     }
                     for text in strings(&task["task"]) {
-                        let rendered = renderer.text(&text, &context).unwrap_or_else(|e| panic!("{text}: {e}"));
+                        let rendered = renderer
+                            .text(&text, &context)
+                            .unwrap_or_else(|e| panic!("{text}: {e}"));
                         assert!(!rendered.contains("{{") && !rendered.contains("{%"), "{rendered}");
                     }
                 }
@@ -116,20 +125,32 @@ fn templates_follow_the_kubernetes_version() {
     let config = |minor| file(minor, "worker-0", "/var/lib/kubelet/config.yaml");
     for minor in [20, 22, 24, 26] {
         assert!(unit(minor).contains("--container-runtime=remote"), "1.{minor} needs to be told");
-        assert!(!config(minor).contains("containerRuntimeEndpoint"), "1.{minor} does not know the key");
+        assert!(
+            !config(minor).contains("containerRuntimeEndpoint"),
+            "1.{minor} does not know the key"
+        );
     }
     for minor in [27, 28, 30, 32, 34, 36] {
         assert!(!unit(minor).contains("--container-runtime"), "1.{minor} has no such flag");
-        assert!(!unit(minor).contains("--pod-infra-container-image"), "1.{minor} needs no such flag");
+        assert!(
+            !unit(minor).contains("--pod-infra-container-image"),
+            "1.{minor} needs no such flag"
+        );
         assert!(config(minor).contains("containerRuntimeEndpoint"), "1.{minor} reads it here");
     }
-    for (minor, version) in [(20, "v1beta1"), (21, "v1beta1"), (22, "v1beta2"), (23, "v1beta3"), (24, "v1beta3")] {
+    for (minor, version) in
+        [(20, "v1beta1"), (21, "v1beta1"), (22, "v1beta2"), (23, "v1beta3"), (24, "v1beta3")]
+    {
         let text = file(minor, "controller-0", "/etc/kubernetes/scheduler.yaml");
-        assert!(text.contains(&format!("kubescheduler.config.k8s.io/{version}\n")), "1.{minor}: {text}");
+        assert!(
+            text.contains(&format!("kubescheduler.config.k8s.io/{version}\n")),
+            "1.{minor}: {text}"
+        );
     }
     for minor in [25, 26, 28, 34, 36] {
         assert!(
-            file(minor, "controller-0", "/etc/kubernetes/scheduler.yaml").contains("kubescheduler.config.k8s.io/v1\n")
+            file(minor, "controller-0", "/etc/kubernetes/scheduler.yaml")
+                .contains("kubescheduler.config.k8s.io/v1\n")
         );
     }
     assert!(!config(34).contains("failCgroupV1"));
@@ -163,14 +184,23 @@ fn templates_follow_where_the_nodes_came_from() {
         }
         let node = cluster.node("worker-0").expect("a node");
         let files = rendered(&cluster, node);
-        (files["/var/lib/kubelet/config.yaml"].clone(), files["/etc/containerd/config.toml"].clone())
+        (
+            files["/var/lib/kubelet/config.yaml"].clone(),
+            files["/etc/containerd/config.toml"].clone(),
+        )
     };
     let (config, containerd) = kubelet(true);
     assert!(config.contains("cgroupDriver: cgroupfs") && config.contains("failSwapOn: false"));
-    assert!(containerd.contains("SystemdCgroup = false") && containerd.contains("restrict_oom_score_adj = true"));
+    assert!(
+        containerd.contains("SystemdCgroup = false")
+            && containerd.contains("restrict_oom_score_adj = true")
+    );
     let (config, containerd) = kubelet(false);
     assert!(config.contains("cgroupDriver: systemd") && !config.contains("failSwapOn"));
-    assert!(containerd.contains("SystemdCgroup = true") && !containerd.contains("restrict_oom_score_adj"));
+    assert!(
+        containerd.contains("SystemdCgroup = true")
+            && !containerd.contains("restrict_oom_score_adj")
+    );
 }
 
 #[test]
@@ -192,7 +222,9 @@ fn rendered(cluster: &Cluster, node: &Node) -> BTreeMap<String, String> {
         if !applies(&renderer, &task, node, &context) {
             continue;
         }
-        let text = renderer.render(&from, &context).unwrap_or_else(|error| panic!("{}: {error}", node.name));
+        let text = renderer
+            .render(&from, &context)
+            .unwrap_or_else(|error| panic!("{}: {error}", node.name));
         files.insert(to, text);
     }
     files
@@ -202,8 +234,10 @@ fn rendered(cluster: &Cluster, node: &Node) -> BTreeMap<String, String> {
 fn tasks() -> Vec<Value> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("playbooks");
     let read = |path: &Path| {
-        let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        serde_yaml::from_str::<Value>(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        let text =
+            fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        serde_yaml::from_str::<Value>(&text)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     };
     let mut all = Vec::new();
     for play in read(&root.join("up.yaml"))["plays"].as_sequence().expect("plays") {
@@ -225,7 +259,10 @@ fn tasks() -> Vec<Value> {
 /// Template and path of a task that writes one; an applied manifest counts as a file below `/manifests`.
 fn template_of(task: &Value) -> Option<(String, String)> {
     if let Some(from) = task["task"]["template"]["from"].as_str() {
-        return Some((from.to_owned(), task["task"]["template"]["to"].as_str().expect("a path").to_owned()));
+        return Some((
+            from.to_owned(),
+            task["task"]["template"]["to"].as_str().expect("a path").to_owned(),
+        ));
     }
     let from = task["task"]["kubectl_apply"]["from"].as_str()?;
     Some((from.to_owned(), format!("/manifests/{}", from.rsplit('/').next().expect("a name"))))
@@ -236,7 +273,9 @@ fn applies(renderer: &Renderer, task: &Value, node: &Node, context: &Context) ->
     let conditions = [&task["play_when"], &task["task"]["when"]];
     [&task["on"], &task["task"]["on"]].into_iter().all(|on| includes(on, node))
         && conditions.into_iter().filter_map(Value::as_str).all(|condition| {
-            renderer.condition(condition, context).unwrap_or_else(|error| panic!("{condition}: {error}"))
+            renderer
+                .condition(condition, context)
+                .unwrap_or_else(|error| panic!("{condition}: {error}"))
         })
 }
 
@@ -246,7 +285,11 @@ fn includes(on: &Value, node: &Node) -> bool {
     match on {
         Value::Null => true,
         Value::String(name) => has(name),
-        names => names.as_sequence().expect("roles").iter().any(|name| has(name.as_str().expect("a role"))),
+        names => names
+            .as_sequence()
+            .expect("roles")
+            .iter()
+            .any(|name| has(name.as_str().expect("a role"))),
     }
 }
 
@@ -260,7 +303,9 @@ fn peers<'a>(cluster: &'a Cluster, node: &Node, task: &Value) -> Vec<Option<&'a 
         None => vec![None],
         Some("nodes") => nodes.map(Some).collect(),
         Some("workers") => nodes.filter(|other| is_worker(other)).map(Some).collect(),
-        Some("peer-workers") => nodes.filter(|other| is_worker(other) && other.name != node.name).map(Some).collect(),
+        Some("peer-workers") => {
+            nodes.filter(|other| is_worker(other) && other.name != node.name).map(Some).collect()
+        }
         Some(other) => panic!("the test does not know `each: {other}`"),
     }
 }
@@ -270,30 +315,42 @@ fn strings(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => vec![text.clone()],
         Value::Sequence(values) => values.iter().flat_map(strings).collect(),
-        Value::Mapping(map) => {
-            map.iter().filter(|(key, _)| *key != "when").flat_map(|(_, value)| strings(value)).collect()
-        }
+        Value::Mapping(map) => map
+            .iter()
+            .filter(|(key, _)| *key != "when")
+            .flat_map(|(_, value)| strings(value))
+            .collect(),
         _ => Vec::new(),
     }
 }
 
 /// Whether the text is what the file's name promises.
 fn check_format(path: &str, text: &str) {
-    assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{path} ends in one line end:\n{text}");
+    assert!(
+        text.ends_with('\n') && !text.ends_with("\n\n"),
+        "{path} ends in one line end:\n{text}"
+    );
     assert!(!text.contains("\n\n\n"), "{path} has no gaps:\n{text}");
     if path.ends_with(".yaml") {
         for document in serde_yaml::Deserializer::from_str(text) {
-            let value: Value =
-                serde::Deserialize::deserialize(document).unwrap_or_else(|e| panic!("{path}: {e}\n{text}"));
+            let value: Value = serde::Deserialize::deserialize(document)
+                .unwrap_or_else(|e| panic!("{path}: {e}\n{text}"));
             assert!(value["kind"].is_string(), "{path}:\n{text}");
         }
     } else if path.ends_with(".conf") && path.contains("/cni/") || path.ends_with(".conflist") {
-        serde_json::from_str::<serde_json::Value>(text).unwrap_or_else(|error| panic!("{path}: {error}\n{text}"));
+        serde_json::from_str::<serde_json::Value>(text)
+            .unwrap_or_else(|error| panic!("{path}: {error}\n{text}"));
     } else if path.ends_with(".service") {
         let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
         for pair in lines.windows(2) {
             let goes_on = pair[0].ends_with('\\');
-            assert_eq!(goes_on, pair[1].starts_with("  "), "{path}: `{}` then `{}`", pair[0], pair[1]);
+            assert_eq!(
+                goes_on,
+                pair[1].starts_with("  "),
+                "{path}: `{}` then `{}`",
+                pair[0],
+                pair[1]
+            );
         }
     }
 }
@@ -301,7 +358,8 @@ fn check_format(path: &str, text: &str) {
 /// The first line that differs, in words.
 fn first_difference(golden: &str, text: &str) -> String {
     let pairs = golden.lines().map(Some).chain([None]).zip(text.lines().map(Some).chain([None]));
-    let (number, (was, is)) = (1..).zip(pairs).find(|(_, (was, is))| was != is).unwrap_or((0, (None, None)));
+    let (number, (was, is)) =
+        (1..).zip(pairs).find(|(_, (was, is))| was != is).unwrap_or((0, (None, None)));
     format!("line {number} was {was:?} and is {is:?}")
 }
 

@@ -45,10 +45,17 @@ fn every_mistake_is_named_with_its_place_and_its_remedy() {
                 continue;
             }
         };
-        assert!(problems.iter().any(Problem::is_error), "{}: refused for a warning", case.display());
+        assert!(
+            problems.iter().any(Problem::is_error),
+            "{}: refused for a warning",
+            case.display()
+        );
         for problem in &problems {
             assert!(problem.help.is_some(), "no help with: {problem}");
-            assert!(!problem.what.starts_with(|c: char| c.is_uppercase() && c != 'I'), "upper case: {problem}");
+            assert!(
+                !problem.what.starts_with(|c: char| c.is_uppercase() && c != 'I'),
+                "upper case: {problem}"
+            );
         }
         let golden = case.with_extension("stderr");
         let said = said(&problems);
@@ -57,7 +64,10 @@ fn every_mistake_is_named_with_its_place_and_its_remedy() {
         } else {
             match fs::read_to_string(&golden) {
                 Ok(expected) if expected == said => {}
-                Ok(expected) => wrong += &format!("{}: expected\n{expected}but it says\n{said}\n", case.display()),
+                Ok(expected) => {
+                    wrong +=
+                        &format!("{}: expected\n{expected}but it says\n{said}\n", case.display())
+                }
                 Err(error) => wrong += &format!("{}: {error}; it says\n{said}\n", golden.display()),
             }
         }
@@ -140,7 +150,11 @@ fn the_same_lab_on_machines_that_exist_already_is_the_sandbox_elsewhere() {
     assert!(said(&warnings).contains("two etcd members"), "{}", said(&warnings));
     assert!(own.local.is_none() && own.bundle.is_none());
     let shape = |cluster: &Cluster| -> Vec<_> {
-        cluster.nodes.iter().map(|node| (node.name.clone(), node.roles.clone(), node.pod_cidr)).collect()
+        cluster
+            .nodes
+            .iter()
+            .map(|node| (node.name.clone(), node.roles.clone(), node.pod_cidr))
+            .collect()
     };
     assert_eq!(shape(&own), shape(&sandbox));
 }
@@ -150,12 +164,16 @@ fn on_one_node_the_load_balancer_leaves_6443_to_the_api_server() {
     let (cluster, _) = shipped("single");
     assert_eq!(cluster.api_url(), "https://10.241.0.10:8443");
     assert_eq!(cluster.api.server_port, 6443);
-    assert_eq!(cluster.nodes[0].roles, [Role::Controller, Role::Worker, Role::Loadbalancer, Role::Client]);
+    assert_eq!(
+        cluster.nodes[0].roles,
+        [Role::Controller, Role::Worker, Role::Loadbalancer, Role::Client]
+    );
 }
 
 /// The cluster of `text`, as if it stood in `/labs/lab.yaml` and home were `/home/me`.
 fn worked_out(text: &str) -> Result<(Cluster, Vec<Problem>), String> {
-    let mut inventory = parse(Path::new("lab.yaml"), text.as_bytes()).map_err(|problem| problem.to_string())?;
+    let mut inventory =
+        parse(Path::new("lab.yaml"), text.as_bytes()).map_err(|problem| problem.to_string())?;
     inventory.folder = PathBuf::from("/labs");
     inventory.home = Some(PathBuf::from("/home/me"));
     resolve(&inventory).map_err(|problems| said(&problems))
@@ -183,9 +201,15 @@ nodes:
     assert_eq!(a.ssh.host, "192.0.2.1");
     assert_eq!(a.ssh.identity.as_deref(), Some(Path::new("/home/me/keys/lab")));
     let jump = a.ssh.jump.as_ref().expect("the common jump host");
-    assert_eq!((jump.user.as_str(), jump.host.as_str(), jump.port), ("admin", "bastion.example.org", 22));
+    assert_eq!(
+        (jump.user.as_str(), jump.host.as_str(), jump.port),
+        ("admin", "bastion.example.org", 22)
+    );
 
-    assert_eq!((b.ssh.host.as_str(), b.ssh.port, b.ssh.user.as_str()), ("b.example.org", 2222, "root"));
+    assert_eq!(
+        (b.ssh.host.as_str(), b.ssh.port, b.ssh.user.as_str()),
+        ("b.example.org", 2222, "root")
+    );
     assert_eq!(b.ssh.identity.as_deref(), Some(Path::new("/keys/b")));
     let jump = b.ssh.jump.as_ref().expect("its own jump host");
     assert_eq!((jump.user.as_str(), jump.host.as_str(), jump.port), ("me", "192.0.2.9", 2200));
@@ -204,8 +228,11 @@ fn without_a_load_balancer_the_first_controller_is_the_endpoint() {
 
 #[test]
 fn what_works_but_surprises_is_a_warning() {
-    let nodes = (0..3).map(|n| format!("  - {{ name: c-{n}, address: 192.0.2.{}, roles: [controller] }}\n", n + 1));
-    let (_, warnings) = worked_out(&format!("{HEAD}nodes:\n{}", nodes.collect::<String>())).expect("a lab");
+    let nodes = (0..3).map(|n| {
+        format!("  - {{ name: c-{n}, address: 192.0.2.{}, roles: [controller] }}\n", n + 1)
+    });
+    let (_, warnings) =
+        worked_out(&format!("{HEAD}nodes:\n{}", nodes.collect::<String>())).expect("a lab");
     let whats: Vec<&str> = warnings.iter().map(|warning| warning.what.as_str()).collect();
     assert_eq!(
         whats,
@@ -234,8 +261,11 @@ nodes:
   - { name: b, address: 192.0.2.2, roles: [worker] }
   - { name: c, address: 192.0.2.3, roles: [worker], pod_cidr: 10.8.0.0/24 }
 ");
-    let parts: Vec<String> =
-        cluster.with_role(Role::Worker).filter_map(|node| node.pod_cidr).map(|part| part.to_string()).collect();
+    let parts: Vec<String> = cluster
+        .with_role(Role::Worker)
+        .filter_map(|node| node.pod_cidr)
+        .map(|part| part.to_string())
+        .collect();
     assert_eq!(parts, ["10.8.1.0/25", "10.8.0.0/24"]);
 }
 

@@ -14,7 +14,8 @@ use labctl::module::probe::{PathFact, UnitFact, parse, unit_record};
 use labctl::module::unit::{OnChange, Unit, Used};
 use labctl::module::{Desired, Facts, Question, State, quote};
 use labctl::module::{
-    command, directory, hosts, image, kernel_module, kubectl_apply, package, routes, set::Set, sysctl, undo, wait,
+    command, directory, hosts, image, kernel_module, kubectl_apply, package, routes, set::Set,
+    sysctl, undo, wait,
 };
 use labctl::plan::{DesiredNode, DesiredPlay, DesiredTask, diff::plan};
 use labctl::playbook::Strategy as PlayStrategy;
@@ -43,44 +44,67 @@ fn desired() -> impl Strategy<Value = Desired> {
     let (mode, owner, check) = ("[67]00", "(root|daemon):root", "[a-c ']{1,3}");
     let attributes = (path(), mode, owner);
     let used = ("/[ab]", "[01]{2}").prop_map(|(path, sha256)| Used { path, sha256 });
-    let unit = ("[ab]\\.service", any::<bool>(), any::<bool>(), any::<bool>(), vec(used, 0..3), vec(path(), 0..2));
-    let wanted = ("[ab]", proptest::option::of(path())).prop_map(|(name, proof)| package::Wanted { name, proof });
+    let unit = (
+        "[ab]\\.service",
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        vec(used, 0..3),
+        vec(path(), 0..2),
+    );
+    let wanted = ("[ab]", proptest::option::of(path()))
+        .prop_map(|(name, proof)| package::Wanted { name, proof });
     let address = any::<u32>().prop_map(std::net::Ipv4Addr::from);
     prop_oneof![
-        attributes.clone().prop_map(|(path, mode, owner)| Desired::Directory(directory::Directory {
-            path,
-            mode,
-            owner
-        })),
-        (attributes, content(), any::<bool>()).prop_map(|((path, mode, owner), content, sensitive)| {
-            Desired::File(File { path, mode, owner, content, sensitive, origin: "x".into() })
-        }),
+        attributes.clone().prop_map(|(path, mode, owner)| Desired::Directory(
+            directory::Directory { path, mode, owner }
+        )),
+        (attributes, content(), any::<bool>()).prop_map(
+            |((path, mode, owner), content, sensitive)| {
+                Desired::File(File { path, mode, owner, content, sensitive, origin: "x".into() })
+            }
+        ),
         ("[ab]/[ab]:1", "[ab]").prop_map(|(reference, name)| {
             let sha256 = name.repeat(64);
-            Desired::Image(image::Image { reference, archive: Blob { sha256, size: 1, source: "/x".into(), name } })
+            Desired::Image(image::Image {
+                reference,
+                archive: Blob { sha256, size: 1, source: "/x".into(), name },
+            })
         }),
         unit.prop_map(|(name, started, enabled, reload, uses, leaves)| {
             let on_change = if reload { OnChange::Reload } else { OnChange::Restart };
             Desired::Unit(Unit { name, started, enabled, on_change, uses, leaves })
         }),
         (check, check).prop_map(|(run, unless)| Desired::Command(command::Command { run, unless })),
-        ("[ab]\\.[ab]", "[0-9]( [0-9])?").prop_map(|(key, value)| Desired::Sysctl(sysctl::Sysctl { key, value })),
-        ("[ab-]{2}", path())
-            .prop_map(|(name, provides)| Desired::KernelModule(kernel_module::KernelModule { name, provides })),
+        ("[ab]\\.[ab]", "[0-9]( [0-9])?")
+            .prop_map(|(key, value)| Desired::Sysctl(sysctl::Sysctl { key, value })),
+        ("[ab-]{2}", path()).prop_map(|(name, provides)| Desired::KernelModule(
+            kernel_module::KernelModule { name, provides }
+        )),
         vec(wanted, 1..3).prop_map(|names| Desired::Package(package::Package { names })),
-        (btree_map(8..=32_u8, address.clone(), 1..4), proptest::option::of(0..2_usize)).prop_map(|(routes, own)| {
-            let within = "10.0.0.0/8".parse().expect("a network");
-            let route = |(length, via)| routes::Route { to: net(length), via };
-            let routes: Vec<_> = routes.into_iter().map(route).collect();
-            let own = own.filter(|_| routes.len() > 2);
-            Desired::Routes(routes::Routes { within, routes: Set::new(routes).without(own) })
-        }),
-        (btree_map("[ab]{1,2}(\\.[ab])?", address, 1..4), "labctl(-a)?").prop_map(|(names, mark)| {
-            let names = names.into_iter().map(|(name, address)| hosts::Name { address, name }).collect();
-            Desired::Hosts(hosts::Hosts { mark, names: Set::new(names) })
-        }),
+        (btree_map(8..=32_u8, address.clone(), 1..4), proptest::option::of(0..2_usize)).prop_map(
+            |(routes, own)| {
+                let within = "10.0.0.0/8".parse().expect("a network");
+                let route = |(length, via)| routes::Route { to: net(length), via };
+                let routes: Vec<_> = routes.into_iter().map(route).collect();
+                let own = own.filter(|_| routes.len() > 2);
+                Desired::Routes(routes::Routes { within, routes: Set::new(routes).without(own) })
+            }
+        ),
+        (btree_map("[ab]{1,2}(\\.[ab])?", address, 1..4), "labctl(-a)?").prop_map(
+            |(names, mark)| {
+                let names = names
+                    .into_iter()
+                    .map(|(name, address)| hosts::Name { address, name })
+                    .collect();
+                Desired::Hosts(hosts::Hosts { mark, names: Set::new(names) })
+            }
+        ),
         ("[ab]", vec(any::<u8>(), 0..4)).prop_map(|(name, manifest)| {
-            Desired::KubectlApply(kubectl_apply::KubectlApply { name, manifest: Content::inline(manifest) })
+            Desired::KubectlApply(kubectl_apply::KubectlApply {
+                name,
+                manifest: Content::inline(manifest),
+            })
         }),
         vec(path(), 0..2).prop_map(|own| Desired::Undo(undo::Undo { own })),
         (check, 0..100_u64).prop_map(|(until, seconds)| {
@@ -92,10 +116,27 @@ fn desired() -> impl Strategy<Value = Desired> {
 
 /// Facts that know something about the very names that tasks use.
 fn facts() -> impl Strategy<Value = Facts> {
-    let kind = prop_oneof![Just("regular file"), Just("regular empty file"), Just("directory"), Just("symbolic link")];
+    let kind = prop_oneof![
+        Just("regular file"),
+        Just("regular empty file"),
+        Just("directory"),
+        Just("symbolic link")
+    ];
     let fact = (kind, "[67]00", "(root|daemon):root", proptest::option::of("[0-9a-f]{2}"))
-        .prop_map(|(kind, mode, owner, sha256)| PathFact { kind: kind.to_owned(), mode, owner, size: 0, sha256 });
-    let unit = ("(|active|failed|inactive)", "(|enabled|disabled|static)", any::<bool>(), 0..4_u32, 0..20_u64);
+        .prop_map(|(kind, mode, owner, sha256)| PathFact {
+            kind: kind.to_owned(),
+            mode,
+            owner,
+            size: 0,
+            sha256,
+        });
+    let unit = (
+        "(|active|failed|inactive)",
+        "(|enabled|disabled|static)",
+        any::<bool>(),
+        0..4_u32,
+        0..20_u64,
+    );
     let unit = unit.prop_map(|(active, file, stale, restarts, lasted)| UnitFact {
         active,
         file,
@@ -132,7 +173,12 @@ fn facts() -> impl Strategy<Value = Facts> {
 
 fn questions() -> BTreeSet<Question> {
     let check = Question::Check("true".into());
-    BTreeSet::from([check, Question::Path("/a".into()), Question::Routes, Question::Unit("a.service".into())])
+    BTreeSet::from([
+        check,
+        Question::Path("/a".into()),
+        Question::Routes,
+        Question::Unit("a.service".into()),
+    ])
 }
 
 proptest! {

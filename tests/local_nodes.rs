@@ -10,7 +10,8 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use labctl::cluster::{
-    Api, Cluster, KeyAlgorithm, LocalNodes, Network, Node, PkiPolicy, PodNetwork, ProxyMode, Role, Ssh, Version,
+    Api, Cluster, KeyAlgorithm, LocalNodes, Network, Node, PkiPolicy, PodNetwork, ProxyMode, Role,
+    Ssh, Version,
 };
 use labctl::event::Events;
 use labctl::lab::{LabDirectory, cache_directory};
@@ -65,7 +66,10 @@ fn cluster(lab: &LabDirectory, subnet: [u8; 3], members: &[Member]) -> Cluster {
         },
         pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
         bundle: None,
-        local: Some(LocalNodes { subnet: format!("{a}.{b}.{c}.0/24").parse().expect("a subnet"), gateway: address(1) }),
+        local: Some(LocalNodes {
+            subnet: format!("{a}.{b}.{c}.0/24").parse().expect("a subnet"),
+            gateway: address(1),
+        }),
         lab_directory: lab.root().to_owned(),
     }
 }
@@ -109,7 +113,16 @@ impl Lab {
     /// Runs `script` on a node with OpenSSH, as strict about the host's key as it can be.
     fn try_ssh(&self, node: &str, script: &str) -> Output {
         Command::new("ssh")
-            .args(["-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=5"])
+            .args([
+                "-F",
+                "none",
+                "-o",
+                "BatchMode=yes",
+                "-o",
+                "StrictHostKeyChecking=yes",
+                "-o",
+                "ConnectTimeout=5",
+            ])
             .arg("-o")
             .arg(format!("UserKnownHostsFile={}", self.directory.known_hosts().display()))
             .arg("-i")
@@ -122,7 +135,8 @@ impl Lab {
 
     fn ssh(&self, node: &str, script: &str) -> String {
         let output = self.try_ssh(node, script);
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (out, err) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "`{script}` on {node}: {}\n{out}{err}", output.status);
         out.trim().to_owned()
     }
@@ -157,17 +171,27 @@ impl Lab {
                 traces.push(format!("link {name}"));
             }
         }
-        for folder in ["/run/netns", "/run/systemd/nspawn/propagate", "/run/systemd/nspawn/unix-export"] {
+        for folder in
+            ["/run/netns", "/run/systemd/nspawn/propagate", "/run/systemd/nspawn/unix-export"]
+        {
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
                 if entry.file_name().to_string_lossy().starts_with(&bridge) {
                     traces.push(entry.path().display().to_string());
                 }
             }
         }
-        let cgroups =
-            Command::new("find").args(["/sys/fs/cgroup", "-name", &format!("{bridge}*")]).output().expect("find");
-        traces.extend(String::from_utf8_lossy(&cgroups.stdout).lines().map(|line| format!("cgroup {line}")));
-        for path in [self.directory.local_nodes(), self.directory.known_hosts(), self.directory.ssh_identity()] {
+        let cgroups = Command::new("find")
+            .args(["/sys/fs/cgroup", "-name", &format!("{bridge}*")])
+            .output()
+            .expect("find");
+        traces.extend(
+            String::from_utf8_lossy(&cgroups.stdout).lines().map(|line| format!("cgroup {line}")),
+        );
+        for path in [
+            self.directory.local_nodes(),
+            self.directory.known_hosts(),
+            self.directory.ssh_identity(),
+        ] {
             if path.exists() {
                 traces.push(path.display().to_string());
             }
@@ -200,11 +224,15 @@ fn bridge(lab: &Lab) -> String {
 
 /// This machine can run local nodes at all: said here, and not by what fails later.
 fn can_run() {
-    let root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    let root =
+        fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
     assert!(root, "local nodes need root");
     let path = std::env::var("PATH").expect("a PATH");
     for program in ["debootstrap", "systemd-nspawn", "ip", "ssh", "ssh-keygen"] {
-        let found = path.split(':').chain(["/usr/sbin", "/sbin"]).any(|place| Path::new(place).join(program).exists());
+        let found = path
+            .split(':')
+            .chain(["/usr/sbin", "/sbin"])
+            .any(|place| Path::new(place).join(program).exists());
         assert!(found, "{program} is missing: run `make prerequisites`");
     }
 }
@@ -238,8 +266,15 @@ async fn two_nodes_from_nothing_to_nothing() {
     assert_eq!((up.started, up.running), (vec!["left".to_owned(), "right".to_owned()], vec![]));
 
     for node in ["left", "right"] {
-        let state = lab.try_ssh(node, "systemctl is-system-running --wait; systemctl --failed --no-legend --plain");
-        assert_eq!(String::from_utf8_lossy(&state.stdout).trim(), "running", "{node} has failed units");
+        let state = lab.try_ssh(
+            node,
+            "systemctl is-system-running --wait; systemctl --failed --no-legend --plain",
+        );
+        assert_eq!(
+            String::from_utf8_lossy(&state.stdout).trim(),
+            "running",
+            "{node} has failed units"
+        );
         assert_eq!(lab.ssh(node, "hostname"), node);
         assert_eq!(
             lab.ssh(node, "systemctl is-active nginx || nginx -v 2>&1 | cut -d/ -f1"),
@@ -264,7 +299,10 @@ async fn two_nodes_from_nothing_to_nothing() {
     for need in needs {
         lab.ssh("left", &need);
     }
-    assert_eq!(lab.ssh("left", &format!("bash -c 'exec 3<>/dev/tcp/{right}/22 && head -c 4 <&3'")), "SSH-");
+    assert_eq!(
+        lab.ssh("left", &format!("bash -c 'exec 3<>/dev/tcp/{right}/22 && head -c 4 <&3'")),
+        "SSH-"
+    );
 
     let before = (lab.pid("left"), lab.pid("right"));
     let again = lab.up().await.expect("a second up");
@@ -316,25 +354,42 @@ async fn a_lab_whose_directory_was_moved_or_deleted_is_found_and_removed_and_no_
             // What a clean-up does that passes over what it cannot remove: the mounts stay.
             for node in ["left", "right"] {
                 let state = moved.join("nodes").join(node);
-                for file in fs::read_dir(&state).expect("its folder").flatten().filter(|it| it.path().is_file()) {
+                for file in fs::read_dir(&state)
+                    .expect("its folder")
+                    .flatten()
+                    .filter(|it| it.path().is_file())
+                {
                     fs::remove_file(file.path()).expect("it goes");
                 }
             }
         }
 
-        let lost = local::check_not_lost(&lab.directory).expect_err("the nodes run without their folders");
+        let lost =
+            local::check_not_lost(&lab.directory).expect_err("the nodes run without their folders");
         let LocalError::Lost { nodes, moved: where_to, .. } = &lost else { panic!("{lost}") };
-        assert_eq!((nodes.join(" "), where_to.as_deref()), ("left right".to_owned(), Some(&*moved)));
+        assert_eq!(
+            (nodes.join(" "), where_to.as_deref()),
+            ("left right".to_owned(), Some(&*moved))
+        );
         assert!(Path::new("/proc").join(&pid).exists(), "to ask ends nothing");
 
         let down = lab.down().await.expect("the lab goes down");
-        assert_eq!((down.removed.join(" "), down.moved.as_deref()), ("left right".to_owned(), Some(&*moved)));
+        assert_eq!(
+            (down.removed.join(" "), down.moved.as_deref()),
+            ("left right".to_owned(), Some(&*moved))
+        );
         assert_eq!(lab.traces(), Vec::<String>::new());
         let mounts = fs::read_to_string("/proc/self/mountinfo").expect("the mount table");
-        assert!(!mounts.contains(&*moved.to_string_lossy()), "nothing stays mounted where it was moved to: {mounts}");
+        assert!(
+            !mounts.contains(&*moved.to_string_lossy()),
+            "nothing stays mounted where it was moved to: {mounts}"
+        );
         assert!(moved.join("nodes/left/upper").is_dir(), "what was moved is its owner's");
         assert!(local::check_not_lost(&lab.directory).is_ok(), "nothing is lost any more");
-        assert_eq!(lab.down().await.expect("down with nothing there").removed, Vec::<String>::new());
+        assert_eq!(
+            lab.down().await.expect("down with nothing there").removed,
+            Vec::<String>::new()
+        );
         fs::remove_dir_all(&moved).expect("it goes");
     }
     let now = (other.pid("left"), other.ssh("left", "cat /proc/sys/kernel/random/boot_id"));

@@ -60,9 +60,14 @@ fn run(script: &str, arguments: &[&str], members: &str) -> Ran {
         .replace("+ 90", "+ 1")
         .replace("+ 30", "+ 1");
     fs::write(path("script"), script).expect("a script");
-    let search = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap_or_default());
-    let output =
-        Command::new("sh").arg(path("script")).args(arguments).env("PATH", search).output().expect("sh starts");
+    let search =
+        format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap_or_default());
+    let output = Command::new("sh")
+        .arg(path("script"))
+        .args(arguments)
+        .env("PATH", search)
+        .output()
+        .expect("sh starts");
     let said = [output.stdout, output.stderr].concat();
     let left = |name: &str| fs::read_to_string(path(name)).unwrap_or_default();
     Ran {
@@ -76,7 +81,8 @@ fn run(script: &str, arguments: &[&str], members: &str) -> Ran {
 
 fn member_script() -> String {
     let lab = labs::ha();
-    let context = Context::new(&lab, lab.node("controller-1").expect("a node"), None, &labs::artefacts());
+    let context =
+        Context::new(&lab, lab.node("controller-1").expect("a node"), None, &labs::artefacts());
     Renderer::new(None).expect("templates").render("etcd/member.sh", &context).expect("renders")
 }
 
@@ -89,7 +95,11 @@ const TWO: &str = "\
 fn a_controller_is_added_as_a_learner_by_whoever_answers() {
     let joined = run(&member_script(), &["join", "10.240.0.10", "10.240.0.12"], TWO);
     assert!(joined.well, "{}", joined.said);
-    assert!(joined.members.ends_with("9f, unstarted, , https://10.240.0.11:2380, , true\n"), "{}", joined.members);
+    assert!(
+        joined.members.ends_with("9f, unstarted, , https://10.240.0.11:2380, , true\n"),
+        "{}",
+        joined.members
+    );
     let wanted = "ETCD_INITIAL_CLUSTER_STATE=existing\n\
                   ETCD_INITIAL_CLUSTER=controller-0=https://10.240.0.10:2380,controller-2=https://10.240.0.12:2380,\
                   controller-1=https://10.240.0.11:2380\n";
@@ -107,14 +117,19 @@ fn a_join_that_was_cut_off_goes_on_with_its_entry() {
         let joined = run(&member_script(), &["join", "10.240.0.12"], &members);
         assert!(joined.well, "{}", joined.said);
         assert_eq!(joined.members, members, "nothing was added");
-        assert!(joined.bootstrap.ends_with(",controller-1=https://10.240.0.11:2380\n"), "{}", joined.bootstrap);
+        assert!(
+            joined.bootstrap.ends_with(",controller-1=https://10.240.0.11:2380\n"),
+            "{}",
+            joined.bootstrap
+        );
     }
 }
 
 #[test]
 fn a_machine_without_the_data_of_its_member_is_refused_with_the_way() {
-    let members =
-        format!("{TWO}9f, started, controller-1, https://10.240.0.11:2380, https://10.240.0.11:2379, false\n");
+    let members = format!(
+        "{TWO}9f, started, controller-1, https://10.240.0.11:2380, https://10.240.0.11:2379, false\n"
+    );
     let refused = run(&member_script(), &["join", "10.240.0.12"], &members);
     assert!(!refused.well);
     assert!(refused.said.contains("labctl node remove controller-1 --gone"), "{}", refused.said);
@@ -125,9 +140,14 @@ fn a_machine_without_the_data_of_its_member_is_refused_with_the_way() {
 fn where_nobody_answers_or_another_is_learning_nothing_is_founded() {
     let alone = run(&member_script(), &["join", "10.240.0.10"], TWO);
     assert!(!alone.well, "{}", alone.said);
-    assert!(alone.said.contains("controller-1 cannot join: context deadline exceeded\n"), "{}", alone.said);
-    let learning =
-        format!("{TWO}8e, started, controller-9, https://10.240.0.19:2380, https://10.240.0.19:2379, true\n");
+    assert!(
+        alone.said.contains("controller-1 cannot join: context deadline exceeded\n"),
+        "{}",
+        alone.said
+    );
+    let learning = format!(
+        "{TWO}8e, started, controller-9, https://10.240.0.19:2380, https://10.240.0.19:2379, true\n"
+    );
     let refused = run(&member_script(), &["join", "10.240.0.12"], &learning);
     assert!(!refused.well && refused.said.contains("too many learner members"), "{}", refused.said);
     assert_eq!((alone.bootstrap, refused.bootstrap), (String::new(), String::new()));
@@ -135,7 +155,9 @@ fn where_nobody_answers_or_another_is_learning_nothing_is_founded() {
 
 #[test]
 fn a_learner_is_promoted_by_its_entry() {
-    let members = format!("{TWO}9f, started, controller-1, https://10.240.0.11:2380, https://10.240.0.11:2379, true\n");
+    let members = format!(
+        "{TWO}9f, started, controller-1, https://10.240.0.11:2380, https://10.240.0.11:2379, true\n"
+    );
     let promoted = run(&member_script(), &["promote", "10.240.0.10", "10.240.0.12"], &members);
     assert!(promoted.well, "{}", promoted.said);
     assert_eq!(promoted.wishes, "https://10.240.0.12:2379 member promote 9f\n");
@@ -144,7 +166,8 @@ fn a_learner_is_promoted_by_its_entry() {
 /// The removal of a node, as it is desired.
 fn removal(cluster: &Cluster, name: &str, gone: bool, forced: bool) -> Vec<DesiredPlay> {
     let node = cluster.node(name).expect("a node").clone();
-    let artefacts = Artefacts { leaving: Some(Leaving { node, gone, forced }), ..labs::artefacts() };
+    let artefacts =
+        Artefacts { leaving: Some(Leaving { node, gone, forced }), ..labs::artefacts() };
     let materials = Materials {
         cluster,
         pki: &Pki::default(),
@@ -162,7 +185,9 @@ fn scripts(plays: &[DesiredPlay]) -> Vec<(String, String, String)> {
     let tasks = plays.iter().flat_map(|play| &play.nodes).flat_map(|on| &on.tasks);
     tasks
         .map(|task| match &task.desired {
-            Desired::Command(command) => (task.title.clone(), command.run.clone(), command.unless.clone()),
+            Desired::Command(command) => {
+                (task.title.clone(), command.run.clone(), command.unless.clone())
+            }
             Desired::Wait(wait) => (task.title.clone(), wait.until.clone(), String::new()),
             other => panic!("a removal places nothing: {other:?}"),
         })
@@ -191,8 +216,14 @@ fn every_script_of_a_removal_is_one() {
             for (gone, forced) in [(false, false), (true, false), (false, true), (true, true)] {
                 for (title, run, unless) in scripts(&removal(&cluster, &node.name, gone, forced)) {
                     for script in [run, unless] {
-                        let read = Command::new("sh").args(["-n", "-c", &script]).output().expect("sh starts");
-                        assert!(read.status.success() && read.stderr.is_empty(), "{title}: {read:?}\n{script}");
+                        let read = Command::new("sh")
+                            .args(["-n", "-c", &script])
+                            .output()
+                            .expect("sh starts");
+                        assert!(
+                            read.status.success() && read.stderr.is_empty(),
+                            "{title}: {read:?}\n{script}"
+                        );
                     }
                 }
             }
@@ -202,7 +233,8 @@ fn every_script_of_a_removal_is_one() {
 
 #[test]
 fn a_member_leaves_only_when_most_of_the_others_are_healthy() {
-    let third = "9f, started, controller-1, https://10.240.0.11:2380, https://10.240.0.11:2379, false\n";
+    let third =
+        "9f, started, controller-1, https://10.240.0.11:2380, https://10.240.0.11:2379, false\n";
     let majority = |name: &str| scripts(&removal(&labs::ha(), name, false, false)).remove(0).1;
     // controller-0 is dead, and controller-2 is not healthy.
     let refused = run(&majority("controller-1"), &[], &format!("{TWO}{third}"));
@@ -225,13 +257,16 @@ fn a_member_leaves_only_when_most_of_the_others_are_healthy() {
 
 #[test]
 fn a_member_hands_over_its_lead_and_is_removed_by_another() {
-    let third = "9f, started, controller-1, https://10.240.0.11:2380, https://10.240.0.11:2379, false\n";
-    let (_, run_it, unless) = scripts(&removal(&labs::ha(), "controller-1", false, false)).remove(1);
+    let third =
+        "9f, started, controller-1, https://10.240.0.11:2380, https://10.240.0.11:2379, false\n";
+    let (_, run_it, unless) =
+        scripts(&removal(&labs::ha(), "controller-1", false, false)).remove(1);
     let members = format!("{TWO}{third}");
     let removed = run(&run_it, &[], &members);
     assert!(removed.well, "{}", removed.said);
     assert_eq!(
-        removed.wishes, "https://10.240.0.11:2379 move-leader 2b\nhttps://10.240.0.12:2379 member remove 9f\n",
+        removed.wishes,
+        "https://10.240.0.11:2379 move-leader 2b\nhttps://10.240.0.12:2379 member remove 9f\n",
         "asked of the first that answers"
     );
     assert!(!run(&unless, &[], &members).well);

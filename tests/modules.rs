@@ -24,7 +24,11 @@ use labctl::module::wait::Wait;
 use machine::Machine;
 
 fn folder(path: &str, mode: &str) -> Desired {
-    Desired::Directory(Directory { path: path.into(), mode: mode.into(), owner: "root:root".into() })
+    Desired::Directory(Directory {
+        path: path.into(),
+        mode: mode.into(),
+        owner: "root:root".into(),
+    })
 }
 
 fn file(path: &str, mode: &str, content: Content) -> Desired {
@@ -54,15 +58,20 @@ fn sysctl(key: &str, value: &str) -> Desired {
 
 /// Names marked `labctl`, with the last number of their addresses.
 fn hosts(names: &[(&str, u8)]) -> Desired {
-    let name = |(name, last): &(&str, u8)| Name { address: [10, 240, 0, *last].into(), name: (*name).to_owned() };
+    let name = |(name, last): &(&str, u8)| Name {
+        address: [10, 240, 0, *last].into(),
+        name: (*name).to_owned(),
+    };
     let names = Set::new(names.iter().map(name).collect());
     Desired::Hosts(Hosts { mark: "labctl".into(), names })
 }
 
 /// Routes within 10.0.0.0/8, without the one that is the node's own.
 fn routes(routes: &[(&str, &str)], own: Option<usize>) -> Desired {
-    let route =
-        |(to, via): &(&str, &str)| Route { to: to.parse().expect("a network"), via: via.parse().expect("an address") };
+    let route = |(to, via): &(&str, &str)| Route {
+        to: to.parse().expect("a network"),
+        via: via.parse().expect("an address"),
+    };
     let routes = Set::new(routes.iter().map(route).collect()).without(own);
     Desired::Routes(Routes { within: "10.128.0.0/9".parse().expect("a network"), routes })
 }
@@ -84,7 +93,11 @@ async fn a_folder_comes_with_those_above_it_and_gets_its_mode_back() {
     let desired = [folder("/etc/kubernetes/pki/etcd", "700")];
     assert_eq!(why(&machine.settles(&desired).await.found), "missing");
     assert_eq!(machine.sh("stat -c %a /etc/kubernetes /etc/kubernetes/pki/etcd"), "755\n700");
-    let made = ["directory /etc/kubernetes", "directory /etc/kubernetes/pki", "directory /etc/kubernetes/pki/etcd"];
+    let made = [
+        "directory /etc/kubernetes",
+        "directory /etc/kubernetes/pki",
+        "directory /etc/kubernetes/pki/etcd",
+    ];
     assert_eq!(machine.record(), made, "the record has every folder, the outer ones first");
     machine.sh("chmod 2755 /etc/kubernetes/pki/etcd; chown 1:1 /etc/kubernetes/pki/etcd");
     assert_eq!(why(&machine.settles(&desired).await.found), "mode 2755 should be 700");
@@ -95,7 +108,10 @@ async fn a_folder_that_lies_on_another_disk_behind_a_link_is_a_folder() {
     let machine = Machine::new();
     machine.sh("mkdir -m 700 /srv/etcd && ln -s /srv/etcd /var/lib/etcd");
     machine.settles(&[folder("/var/lib/etcd", "755")]).await;
-    assert_eq!(machine.sh("stat -c '%F %a' /var/lib/etcd /srv/etcd"), "symbolic link 777\ndirectory 755");
+    assert_eq!(
+        machine.sh("stat -c '%F %a' /var/lib/etcd /srv/etcd"),
+        "symbolic link 777\ndirectory 755"
+    );
 }
 
 #[tokio::test]
@@ -104,7 +120,10 @@ async fn somebodys_file_where_a_folder_should_be_is_left_alone_and_not_called_ou
     machine.sh("echo mine > /etc/kubernetes");
     let converged = machine.converge(&[folder("/etc/kubernetes/pki", "755")]).await;
     assert_eq!(converged.failure().stderr, ["/etc/kubernetes is there and is not a folder"]);
-    assert_eq!(machine.sh("cat /etc/kubernetes; cat /var/lib/labctl/record 2>&1 || :").lines().next(), Some("mine"));
+    assert_eq!(
+        machine.sh("cat /etc/kubernetes; cat /var/lib/labctl/record 2>&1 || :").lines().next(),
+        Some("mine")
+    );
     assert!(!machine.sh("cat /var/lib/labctl/record 2>/dev/null || :").contains("/etc/kubernetes"));
 }
 
@@ -116,20 +135,34 @@ async fn files_settle_with_content_mode_and_any_name() {
         text("/etc/empty", ""),
         text("/etc/deep/er/file", "no newline at the end"),
         text("/etc/it's a $(file) `name` \"here\"", "x"),
-        text("/etc/systemd/system/dev-disk\\x2dlabel.mount", "a backslash, as systemd escapes names"),
+        text(
+            "/etc/systemd/system/dev-disk\\x2dlabel.mount",
+            "a backslash, as systemd escapes names",
+        ),
         text("/etc/-n", "a dash"),
         file("/etc/secret", "600", Content::inline(&[0, 255, 10, 13][..])),
         file("/etc/setuid", "4755", Content::inline(&b"#!/bin/sh\n"[..])),
     ];
     assert_eq!(machine.settles(&desired).await.found.len(), desired.len());
-    assert_eq!(machine.sh("cat /etc/plain; stat -c %a /etc/secret /etc/setuid"), "hello\n600\n4755");
+    assert_eq!(
+        machine.sh("cat /etc/plain; stat -c %a /etc/secret /etc/setuid"),
+        "hello\n600\n4755"
+    );
     assert_eq!(
         machine.sh("cd /etc && find . -name '*labctl*' ! -name '*.conf' | head"),
         "",
         "no temporary file is left"
     );
-    assert!(machine.record().contains(&"directory /etc/deep/er".to_owned()), "{:?}", machine.record());
-    assert_eq!(machine.sh("ls /var/lib/labctl/runs 2>/dev/null || :"), "", "a run leaves no folder of its own");
+    assert!(
+        machine.record().contains(&"directory /etc/deep/er".to_owned()),
+        "{:?}",
+        machine.record()
+    );
+    assert_eq!(
+        machine.sh("ls /var/lib/labctl/runs 2>/dev/null || :"),
+        "",
+        "a run leaves no folder of its own"
+    );
 }
 
 #[tokio::test]
@@ -140,7 +173,10 @@ async fn a_file_that_was_edited_or_chmodded_or_swapped_is_noticed_and_repaired()
     for (damage, noticed) in [
         ("printf wrong > /etc/file", "content differs"),
         // The same length, and the modification time put back.
-        ("touch -r /etc/file /t; printf write > /etc/file; touch -r /t /etc/file", "content differs"),
+        (
+            "touch -r /etc/file /t; printf write > /etc/file; touch -r /t /etc/file",
+            "content differs",
+        ),
         ("chmod 600 /etc/file", "mode 600 should be 644"),
         ("chown 1:1 /etc/file", "owner daemon:daemon should be root:root"),
         ("rm /etc/file", "missing"),
@@ -168,8 +204,12 @@ async fn a_folder_where_a_file_should_be_is_refused_and_kept() {
 async fn the_second_probe_reads_no_large_file_and_all_small_ones_at_once() {
     let (machine, workstation) = (Machine::new(), tempfile::tempdir().expect("a folder"));
     let tool = blob(workstation.path(), "tool", &[7; 300_000]);
-    let desired =
-        [text("/etc/a", "a"), text("/etc/ab", "b"), file("/usr/local/bin/tool", "755", tool), text("/etc/empty", "")];
+    let desired = [
+        text("/etc/a", "a"),
+        text("/etc/ab", "b"),
+        file("/usr/local/bin/tool", "755", tool),
+        text("/etc/empty", ""),
+    ];
     machine.settles(&desired).await;
     machine.shim("sha256sum", "echo \"$@\" >> /hashed; exec /usr/bin/sha256sum \"$@\"");
     machine.sh(": > /hashed");
@@ -197,12 +237,19 @@ async fn a_binary_is_pushed_once_and_linked_into_place() {
 
     machine.sh("rm /usr/local/bin/tool");
     let again = machine.settles(&desired).await;
-    assert!(!again.events.iter().any(|event| matches!(event, Event::Pushing { .. })), "the node has it already");
+    assert!(
+        !again.events.iter().any(|event| matches!(event, Event::Pushing { .. })),
+        "the node has it already"
+    );
     machine.sh("chmod 700 /usr/local/bin/tool");
     assert_eq!(why(&machine.settles(&desired).await.found), "mode 700 should be 755");
 
     // The same bytes under another mode must not pull the first one along.
-    let both = [desired[0].clone(), file("/opt/tool", "700", content.clone()), file("/opt/third", "755", content)];
+    let both = [
+        desired[0].clone(),
+        file("/opt/tool", "700", content.clone()),
+        file("/opt/third", "755", content),
+    ];
     machine.settles(&both).await;
     assert_eq!(machine.sh("stat -c %a /usr/local/bin/tool /opt/tool /opt/third"), "755\n700\n755");
 }
@@ -216,20 +263,34 @@ async fn a_binary_that_was_changed_in_place_is_repaired_though_its_blob_changed_
     machine.sh("printf x | dd of=/usr/local/bin/tool conv=notrunc status=none");
     let repaired = machine.settles(&desired).await;
     assert_eq!(why(&repaired.found), "content differs");
-    assert!(repaired.events.iter().any(|event| matches!(event, Event::Pushing { .. })), "its blob is no good either");
+    assert!(
+        repaired.events.iter().any(|event| matches!(event, Event::Pushing { .. })),
+        "its blob is no good either"
+    );
 }
 
 #[tokio::test]
 async fn what_was_there_before_is_kept_and_the_record_tells() {
     let machine = Machine::new();
-    machine.sh("mkdir /etc/app; echo theirs > /etc/app/a; chmod 640 /etc/app/a; ln -s a /etc/app/link");
-    let desired = [text("/etc/app/a", "ours"), text("/etc/app/link", "ours"), text("/etc/app/new", "ours")];
+    machine.sh(
+        "mkdir /etc/app; echo theirs > /etc/app/a; chmod 640 /etc/app/a; ln -s a /etc/app/link",
+    );
+    let desired =
+        [text("/etc/app/a", "ours"), text("/etc/app/link", "ours"), text("/etc/app/new", "ours")];
     machine.settles(&desired).await;
-    assert_eq!(machine.record(), ["replaced /etc/app/a", "replaced /etc/app/link", "file /etc/app/new"]);
-    let originals = "cd /var/lib/labctl/originals/etc/app && cat a && stat -c %a a && readlink link";
+    assert_eq!(
+        machine.record(),
+        ["replaced /etc/app/a", "replaced /etc/app/link", "file /etc/app/new"]
+    );
+    let originals =
+        "cd /var/lib/labctl/originals/etc/app && cat a && stat -c %a a && readlink link";
     assert_eq!(machine.sh(originals), "theirs\n640\na");
     machine.settles(&[text("/etc/app/a", "ours, newer")]).await;
-    assert_eq!(machine.sh(originals), "theirs\n640\na", "the first original is the one that comes back");
+    assert_eq!(
+        machine.sh(originals),
+        "theirs\n640\na",
+        "the first original is the one that comes back"
+    );
     assert_eq!(machine.record().len(), 3);
 }
 
@@ -238,13 +299,17 @@ async fn files_appear_whole_or_not_at_all() {
     let machine = Machine::new();
     machine.sh("echo old > /etc/file");
     // A disk that is full in the middle of the copy.
-    machine.shim("install", "for last; do :; done; printf torn > \"$last\"; echo 'no space left' >&2; exit 1");
+    machine.shim(
+        "install",
+        "for last; do :; done; printf torn > \"$last\"; echo 'no space left' >&2; exit 1",
+    );
     let converged = machine.converge(&[text("/etc/file", "new and whole")]).await;
     assert_eq!(converged.failure().stderr, ["no space left"], "{:?}", converged.failure());
     assert_eq!(machine.sh("cat /etc/file; find /etc -name '*.labctl-*'"), "old");
 
     // A disk that tears what is written: the copy is shorter than what was sent.
-    machine.shim("install", "/usr/bin/install \"$@\"; for last; do :; done; printf torn > \"$last\"");
+    machine
+        .shim("install", "/usr/bin/install \"$@\"; for last; do :; done; printf torn > \"$last\"");
     let converged = machine.converge(&[text("/etc/file", "new and whole")]).await;
     assert_eq!(
         converged.failure().stderr,
@@ -259,7 +324,8 @@ async fn files_appear_whole_or_not_at_all() {
 async fn a_run_that_is_killed_in_the_middle_is_finished_by_the_next() {
     let machine = Machine::new();
     let before = [text("/etc/cni/net.d/10-a.conflist", "one"), hosts(&[("worker-0", 20)])];
-    let killer = [text("/etc/cni/net.d/20-b.conflist", "two"), command("touch /done", "[ -e /done ]")];
+    let killer =
+        [text("/etc/cni/net.d/20-b.conflist", "two"), command("touch /done", "[ -e /done ]")];
     let desired = [&before[..], &killer[..]].concat();
     // Killed between writing the second file's temporary copy and renaming it.
     machine.shim("mv", "case $* in *20-b*) [ -e /armed ] || { : > /armed; kill -9 0; };; esac; exec /bin/mv \"$@\"");
@@ -293,7 +359,11 @@ async fn a_push_that_is_cut_off_leaves_no_half_blob() {
     // What arrives ends before the blob does. All of it is read first: what is left unread would be taken for a line.
     machine.shim("dd", "/usr/bin/dd \"$@\" > /arrived; head -c 40000 /arrived");
     let converged = machine.converge(&desired).await;
-    assert!(converged.failure().reason.contains("did not arrive whole"), "{:?}", converged.failure());
+    assert!(
+        converged.failure().reason.contains("did not arrive whole"),
+        "{:?}",
+        converged.failure()
+    );
     assert_eq!(machine.sh("ls -A /var/lib/labctl/blobs"), "");
     machine.sh("rm /usr/local/sbin/dd; : > /var/lib/labctl/blobs/.incoming-old");
     machine.settles(&desired).await;
@@ -303,27 +373,47 @@ async fn a_push_that_is_cut_off_leaves_no_half_blob() {
 #[tokio::test]
 async fn kernel_settings_hold_now_and_after_a_reboot() {
     let machine = Machine::new();
-    let desired = [sysctl("net.ipv4.ip_forward", "1"), sysctl("net.ipv4.ip_local_port_range", "20000 60000")];
+    let desired =
+        [sysctl("net.ipv4.ip_forward", "1"), sysctl("net.ipv4.ip_local_port_range", "20000 60000")];
     let before = machine.sh("cat /proc/sys/net/ipv4/ip_forward");
     machine.settles(&desired).await;
     assert_eq!(
-        machine.sh("cat /proc/sys/net/ipv4/ip_forward /etc/sysctl.d/90-labctl-net.ipv4.ip_forward.conf"),
+        machine.sh(
+            "cat /proc/sys/net/ipv4/ip_forward /etc/sysctl.d/90-labctl-net.ipv4.ip_forward.conf"
+        ),
         "1\nnet.ipv4.ip_forward = 1"
     );
-    assert!(machine.record().contains(&format!("sysctl net.ipv4.ip_forward {before}")), "{:?}", machine.record());
+    assert!(
+        machine.record().contains(&format!("sysctl net.ipv4.ip_forward {before}")),
+        "{:?}",
+        machine.record()
+    );
     machine.sh("rm /etc/sysctl.d/90-labctl-net.ipv4.ip_forward.conf");
     assert_eq!(why(&machine.settles(&desired).await.found), "a reboot would lose it");
     machine.sh("echo 0 > /proc/sys/net/ipv4/ip_forward");
     assert_eq!(why(&machine.settles(&desired).await.found), "0 should be 1");
-    let originals = machine.record().iter().filter(|line| line.starts_with("sysctl net.ipv4.ip_forward")).count();
-    assert_eq!(originals, 1, "the value that comes back is the first that was found: {:?}", machine.record());
+    let originals = machine
+        .record()
+        .iter()
+        .filter(|line| line.starts_with("sysctl net.ipv4.ip_forward"))
+        .count();
+    assert_eq!(
+        originals,
+        1,
+        "the value that comes back is the first that was found: {:?}",
+        machine.record()
+    );
 }
 
 #[tokio::test]
 async fn a_kernel_setting_that_does_not_exist_fails_and_is_not_recorded() {
     let machine = Machine::new();
     let converged = machine.converge(&[sysctl("net.ipv4.no_such_key", "1")]).await;
-    assert!(converged.failure().stderr.join("\n").contains("no_such_key"), "{:?}", converged.failure());
+    assert!(
+        converged.failure().stderr.join("\n").contains("no_such_key"),
+        "{:?}",
+        converged.failure()
+    );
     assert!(!machine.sh("cat /var/lib/labctl/record 2>/dev/null || :").contains("sysctl "));
 }
 
@@ -340,11 +430,17 @@ async fn routes_are_set_and_set_right_and_those_that_are_left_over_go() {
     let machine = connected();
     machine.sh("ip route add 192.0.2.0/24 via 10.240.0.9; ip route add 10.201.0.0/24 via 10.240.0.9 proto static");
     let own = ("10.200.0.0/24", "10.240.0.10");
-    let desired = [routes(&[("10.200.1.0/24", "10.240.0.21"), own, ("10.209.9.9/32", "10.240.0.22")], Some(1))];
+    let desired = [routes(
+        &[("10.200.1.0/24", "10.240.0.21"), own, ("10.209.9.9/32", "10.240.0.22")],
+        Some(1),
+    )];
     assert_eq!(why(&machine.settles(&desired).await.found), "10.200.1.0/24 is missing");
     assert_eq!(machine.sh("ip route show 10.200.0.0/24"), "", "no route to what is the node's own");
     machine.sh("ip route replace 10.200.1.0/24 via 10.240.0.99");
-    assert_eq!(why(&machine.settles(&desired).await.found), "is `10.200.1.0/24 via 10.240.0.99 dev left`");
+    assert_eq!(
+        why(&machine.settles(&desired).await.found),
+        "is `10.200.1.0/24 via 10.240.0.99 dev left`"
+    );
     assert_eq!(machine.record(), ["route 10.200.1.0/24", "route 10.209.9.9"]);
 
     machine.sh("ip route add 10.200.7.0/24 via 10.240.0.27; ip route add 10.129.0.0/16 dev right");
@@ -361,36 +457,54 @@ async fn routes_are_set_and_set_right_and_those_that_are_left_over_go() {
 #[tokio::test]
 async fn a_route_that_was_there_with_another_gateway_is_remembered() {
     let machine = connected();
-    machine.sh("ip route add 10.200.1.0/24 via 10.240.0.99; ip route add 10.200.2.0/24 via 10.240.0.22");
+    machine.sh(
+        "ip route add 10.200.1.0/24 via 10.240.0.99; ip route add 10.200.2.0/24 via 10.240.0.22",
+    );
     machine.sh("ip route add 10.200.3.0/24 via 10.240.0.98 metric 7");
     let desired = [routes(
-        &[("10.200.1.0/24", "10.240.0.21"), ("10.200.2.0/24", "10.240.0.22"), ("10.200.3.0/24", "10.240.0.23")],
+        &[
+            ("10.200.1.0/24", "10.240.0.21"),
+            ("10.200.2.0/24", "10.240.0.22"),
+            ("10.200.3.0/24", "10.240.0.23"),
+        ],
         None,
     )];
     machine.settles(&desired).await;
     machine.sh("ip route replace 10.200.1.0/24 via 10.240.0.24");
     machine.settles(&desired).await;
     // The one with a metric is still there, behind ours.
-    assert_eq!(machine.record(), ["route 10.200.1.0/24 via 10.240.0.99 dev left", "route 10.200.3.0/24"]);
+    assert_eq!(
+        machine.record(),
+        ["route 10.200.1.0/24 via 10.240.0.99 dev left", "route 10.200.3.0/24"]
+    );
 }
 
 #[tokio::test]
 async fn names_in_hosts_are_ours_only_where_they_are_marked() {
     let machine = Machine::new();
-    let theirs = "127.0.0.1 localhost\n10.0.0.9 worker-0\n10.240.0.7 mine # labctl-mine\n10.0.0.8 last";
-    machine.sh(&format!("printf '{theirs}' > /etc/hosts; chmod 640 /etc/hosts; chown daemon /etc/hosts"));
+    let theirs =
+        "127.0.0.1 localhost\n10.0.0.9 worker-0\n10.240.0.7 mine # labctl-mine\n10.0.0.8 last";
+    machine.sh(&format!(
+        "printf '{theirs}' > /etc/hosts; chmod 640 /etc/hosts; chown daemon /etc/hosts"
+    ));
     let desired = [hosts(&[("worker-0", 20), ("a.b", 1), ("axb", 2)])];
     assert_eq!(why(&machine.settles(&desired).await.found), "missing");
     let again = machine.settles(&[hosts(&[("worker-0", 21), ("axb", 2)])]).await;
     assert_eq!(why(&again.found), "`10.240.0.21 worker-0` is missing");
     let ours = "10.240.0.21 worker-0 # labctl\n10.240.0.2 axb # labctl";
     assert_eq!(machine.sh("cat /etc/hosts"), format!("{theirs}\n{ours}"));
-    assert_eq!(machine.sh("stat -c '%a %U' /etc/hosts; ls -A /etc | grep hosts.labctl || :"), "640 daemon");
+    assert_eq!(
+        machine.sh("stat -c '%a %U' /etc/hosts; ls -A /etc | grep hosts.labctl || :"),
+        "640 daemon"
+    );
     machine.sh("echo '10.240.0.9 left # labctl' >> /etc/hosts");
     let left = machine.settles(&[hosts(&[("worker-0", 21), ("axb", 2)])]).await;
     assert_eq!(why(&left.found), "`10.240.0.9 left` is left over");
     assert_eq!(machine.sh("cat /var/lib/labctl/originals/etc/hosts"), theirs, "as it was at first");
-    assert_eq!(machine.record(), ["unended /etc/hosts 10.0.0.8 last", "kept /etc/hosts", "hosts labctl"]);
+    assert_eq!(
+        machine.record(),
+        ["unended /etc/hosts 10.0.0.8 last", "kept /etc/hosts", "hosts labctl"]
+    );
     machine.sh("rm /etc/hosts");
     machine.settles(&desired).await;
 }
@@ -398,7 +512,9 @@ async fn names_in_hosts_are_ours_only_where_they_are_marked() {
 #[tokio::test]
 async fn hosts_that_are_a_mount_of_their_own_are_written_in_place() {
     let machine = Machine::new();
-    machine.sh("printf '127.0.0.1 localhost\n' > /shared.hosts; mount --bind /shared.hosts /etc/hosts");
+    machine.sh(
+        "printf '127.0.0.1 localhost\n' > /shared.hosts; mount --bind /shared.hosts /etc/hosts",
+    );
     machine.settles(&[hosts(&[("worker-0", 20), ("worker-1", 21)])]).await;
     machine.settles(&[hosts(&[("w", 1)])]).await;
     let both = "127.0.0.1 localhost\n10.240.0.1 w # labctl";
@@ -422,16 +538,29 @@ async fn a_full_disk_leaves_hosts_as_they_were() {
         });
         let name = |number: u32| (format!("worker-{number}"), number as u8);
         let names: Vec<(String, u8)> = (0..1000).map(name).collect();
-        let names: Vec<(&str, u8)> = names.iter().map(|(name, last)| (name.as_str(), *last)).collect();
+        let names: Vec<(&str, u8)> =
+            names.iter().map(|(name, last)| (name.as_str(), *last)).collect();
         machine.sh("head -c 40000 /dev/zero > /small/filler");
         let converged = machine.converge(&[hosts(&names)]).await;
         let said = converged.failure().stderr.join("\n");
         assert!(said.contains("/etc/hosts is left as it was: there is no room"), "{said}");
-        assert_eq!(machine.sh("cat /etc/hosts"), "127.0.0.1 localhost\n10.0.0.9 printer", "mount: {bound}");
-        assert_eq!(machine.sh("ls -A /small"), "alternatives\nfiller\nhosts", "nothing else is left on the full disk");
+        assert_eq!(
+            machine.sh("cat /etc/hosts"),
+            "127.0.0.1 localhost\n10.0.0.9 printer",
+            "mount: {bound}"
+        );
+        assert_eq!(
+            machine.sh("ls -A /small"),
+            "alternatives\nfiller\nhosts",
+            "nothing else is left on the full disk"
+        );
         machine.sh("rm /small/filler");
         machine.settles(&[hosts(&names)]).await;
-        assert!(machine.sh("cat /etc/hosts").starts_with("127.0.0.1 localhost\n10.0.0.9 printer\n10.240.0.0 worker-0"));
+        assert!(
+            machine
+                .sh("cat /etc/hosts")
+                .starts_with("127.0.0.1 localhost\n10.0.0.9 printer\n10.240.0.0 worker-0")
+        );
     }
 }
 
@@ -445,8 +574,13 @@ async fn a_command_runs_only_when_its_check_says_so() {
     assert_eq!(machine.sh("cat /log"), "once");
 
     let failed = machine.converge(&[command("echo before\nfalse\necho never", "false")]).await;
-    assert_eq!((failed.failure().code, &failed.failure().stderr[..]), (Some(1), &["before".to_owned()][..]));
-    let left = machine.converge(&[command("echo bye; exit 0", "false"), command("touch /after", "false")]).await;
+    assert_eq!(
+        (failed.failure().code, &failed.failure().stderr[..]),
+        (Some(1), &["before".to_owned()][..])
+    );
+    let left = machine
+        .converge(&[command("echo bye; exit 0", "false"), command("touch /after", "false")])
+        .await;
     assert!(left.applied.ok, "a command's own exit ends only itself");
     assert_eq!(machine.sh("ls /after"), "/after");
 }
@@ -467,19 +601,31 @@ async fn a_wait_that_is_in_vain_says_what_its_check_said_last() {
     let (machine, began) = (Machine::new(), Instant::now());
     let converged = machine.converge(&[wait("echo 'etcd: no leader' >&2; false", 1)]).await;
     assert_eq!(converged.failure().stderr, ["etcd: no leader", "not so within 1 s"]);
-    assert_eq!((converged.failure().reason.as_str(), converged.failure().code), ("not yet so", Some(1)));
+    assert_eq!(
+        (converged.failure().reason.as_str(), converged.failure().code),
+        ("not yet so", Some(1))
+    );
     assert!(began.elapsed() < Duration::from_secs(30));
 }
 
 #[tokio::test]
 async fn a_kernel_that_has_it_built_in_needs_no_module() {
     let machine = Machine::new();
-    let built_in = Desired::KernelModule(KernelModule { name: "no-such-module".into(), provides: "/proc/sys".into() });
+    let built_in = Desired::KernelModule(KernelModule {
+        name: "no-such-module".into(),
+        provides: "/proc/sys".into(),
+    });
     assert_eq!(machine.differences(&[built_in]).await, []);
     machine.shim("modprobe", "echo \"$@\" >> /loaded; : > /provided");
-    let desired = [Desired::KernelModule(KernelModule { name: "br_test".into(), provides: "/provided".into() })];
+    let desired = [Desired::KernelModule(KernelModule {
+        name: "br_test".into(),
+        provides: "/provided".into(),
+    })];
     machine.settles(&desired).await;
-    assert_eq!(machine.sh("cat /loaded /etc/modules-load.d/labctl-br_test.conf"), "br_test\nbr_test");
+    assert_eq!(
+        machine.sh("cat /loaded /etc/modules-load.d/labctl-br_test.conf"),
+        "br_test\nbr_test"
+    );
 }
 
 #[tokio::test]
@@ -490,15 +636,25 @@ async fn a_node_sends_the_text_of_what_differs_and_of_nothing_else_and_is_left_a
         let Desired::File(plain) = text(path, "new\n") else { unreachable!("a file") };
         Desired::File(File { sensitive: true, mode: "600".into(), ..plain })
     };
-    let same = [text("/etc/b same", "old\n"), text("/etc/b's same", "old\n"), folder("/etc/c", "755")];
+    let same =
+        [text("/etc/b same", "old\n"), text("/etc/b's same", "old\n"), folder("/etc/c", "755")];
     machine.settles(&same).await;
     let paths = "/etc/c/differs /etc/c/hidden /etc/c/secret /etc/c/binary";
     machine.sh(&format!(
         "for path in {paths}; do echo old > $path; done; chmod 640 /etc/c/hidden; chmod 644 /etc/c/secret"
     ));
-    machine.sh(&format!("printf 'a\\0b' > /etc/c/binary; echo {long} > /etc/c/long; ln -s differs /etc/c/link"));
-    let files =
-        ["/etc/a missing", "/etc/c/binary", "/etc/c/differs", "/etc/c/hidden", "/etc/c/link", "/etc/c/long", "/etc/d"];
+    machine.sh(&format!(
+        "printf 'a\\0b' > /etc/c/binary; echo {long} > /etc/c/long; ln -s differs /etc/c/link"
+    ));
+    let files = [
+        "/etc/a missing",
+        "/etc/c/binary",
+        "/etc/c/differs",
+        "/etc/c/hidden",
+        "/etc/c/link",
+        "/etc/c/long",
+        "/etc/d",
+    ];
     let mut desired: Vec<Desired> = files.iter().map(|path| text(path, "new\n")).collect();
     desired.extend(same);
     desired.push(secret("/etc/c/secret"));
@@ -510,7 +666,8 @@ async fn a_node_sends_the_text_of_what_differs_and_of_nothing_else_and_is_left_a
     let again = machine.facts(&desired).await;
     assert!(machine.sh(listing) == before, "a probe writes nothing");
     assert_eq!(again.other_texts, facts.other_texts);
-    let sent: Vec<(&str, &str)> = facts.other_texts.iter().map(|(path, text)| (&**path, &**text)).collect();
+    let sent: Vec<(&str, &str)> =
+        facts.other_texts.iter().map(|(path, text)| (&**path, &**text)).collect();
     assert_eq!(sent, [("/etc/c/differs", "old\n")]);
     let size = |path: &str| facts.paths.get(path).map(|fact| (fact.size, fact.sha256.is_some()));
     assert_eq!(
@@ -540,14 +697,22 @@ async fn what_explain_says_to_type_leaves_nothing_for_labctl_to_do() {
         command("touch /second && echo two >> /log", "[ -e /second ] && [ -e /log ]"),
         command("touch /third; echo three >> /log", "test -e /third"),
         wait("[ -e /third ]", 60),
-        Desired::KernelModule(KernelModule { name: "br_test".into(), provides: "/provided".into() }),
+        Desired::KernelModule(KernelModule {
+            name: "br_test".into(),
+            provides: "/provided".into(),
+        }),
         Desired::Package(Package {
-            names: vec![Wanted { name: "some-tool".into(), proof: Some("/usr/sbin/some-tool".into()) }],
+            names: vec![Wanted {
+                name: "some-tool".into(),
+                proof: Some("/usr/sbin/some-tool".into()),
+            }],
         }),
     ];
     let prepared = || {
         let machine = Machine::new();
-        machine.sh("ip link add left type veth peer name right && ip addr add 10.240.0.10/24 dev left");
+        machine.sh(
+            "ip link add left type veth peer name right && ip addr add 10.240.0.10/24 dev left",
+        );
         machine.sh("ip link set left up && ip link set right up");
         machine.shim("modprobe", ": > /provided");
         machine.shim("apt-get", "case \"$*\" in *' some-tool') : > /usr/sbin/some-tool ;; esac");

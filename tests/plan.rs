@@ -26,12 +26,14 @@ impl Workshop {
     fn titles(&self, text: &str) -> Vec<String> {
         let plays = self.plays(text).expect("a plan");
         let on = plays[0].nodes.iter();
-        on.flat_map(|on| on.tasks.iter().map(|task| format!("{}: {}", on.node, task.title))).collect()
+        on.flat_map(|on| on.tasks.iter().map(|task| format!("{}: {}", on.node, task.title)))
+            .collect()
     }
 
     /// Why a play for the load balancer with these tasks is refused.
     fn refused(&self, tasks: &str) -> String {
-        self.plays(&format!("- {{ name: p, hosts: loadbalancer, tasks: [{tasks}] }}")).expect_err("refused")
+        self.plays(&format!("- {{ name: p, hosts: loadbalancer, tasks: [{tasks}] }}"))
+            .expect_err("refused")
     }
 }
 
@@ -41,7 +43,10 @@ fn tasks_are_repeated_for_peers_and_left_out_where_a_condition_is_false() {
     let peers = "- name: p\n  hosts: worker\n  tasks:\n  - { directory: { path: '/{{ peer.pod_cidr }}' }, each: peer-workers }\n";
     assert_eq!(workshop.titles(peers), ["worker-0: /10.200.1.0/24/", "worker-1: /10.200.0.0/24/"]);
     let once = "- name: p\n  hosts: controller\n  tasks:\n  - { directory: { path: /once }, once: true }\n  - { directory: { path: /both } }\n";
-    assert_eq!(workshop.titles(once), ["controller-0: /once/", "controller-0: /both/", "controller-1: /both/"]);
+    assert_eq!(
+        workshop.titles(once),
+        ["controller-0: /once/", "controller-0: /both/", "controller-1: /both/"]
+    );
     let when = "- name: p\n  hosts: all\n  tasks:\n  - { directory: { path: '/{{ node.name }}' }, when: \"'client' in node.roles\" }\n";
     assert_eq!(workshop.titles(when), ["client-0: /client-0/"]);
     let never = "- name: p\n  hosts: all\n  when: \"not network.bridge\"\n  tasks: [{ directory: { path: /x } }]\n";
@@ -60,14 +65,30 @@ fn a_run_waits_for_and_labels_only_the_workers_that_limit_names() {
         let play = plays.into_iter().find(|play| play.name == "ready").expect("a play that waits");
         play.nodes.into_iter().flat_map(|on| on.tasks).collect::<Vec<_>>()
     };
-    let titles = |limit: &[&str]| ready(limit).into_iter().map(|task| task.title).collect::<Vec<_>>();
-    let (wait, dns) = ("wait for every worker to be Ready", "wait for the cluster's DNS to be available");
+    let titles =
+        |limit: &[&str]| ready(limit).into_iter().map(|task| task.title).collect::<Vec<_>>();
+    let (wait, dns) =
+        ("wait for every worker to be Ready", "wait for the cluster's DNS to be available");
     assert_eq!(titles(&[]), [wait, "labels of worker-0", dns]);
     assert_eq!(titles(&["controller-0", "worker-0"]), [wait, "labels of worker-0", dns]);
-    assert_eq!(titles(&["controller-0", "worker-1"]), [wait, dns], "worker-0 has labels and is left out");
-    assert_eq!(titles(&["controller-0"]), [""; 0], "without a worker nothing becomes Ready, and DNS has no node");
-    let Desired::Wait(waiting) = &ready(&["controller-0", "worker-1"])[0].desired else { panic!("a wait") };
-    assert!(waiting.until.contains("node/worker-1") && waiting.until.contains("= 1 ||"), "{}", waiting.until);
+    assert_eq!(
+        titles(&["controller-0", "worker-1"]),
+        [wait, dns],
+        "worker-0 has labels and is left out"
+    );
+    assert_eq!(
+        titles(&["controller-0"]),
+        [""; 0],
+        "without a worker nothing becomes Ready, and DNS has no node"
+    );
+    let Desired::Wait(waiting) = &ready(&["controller-0", "worker-1"])[0].desired else {
+        panic!("a wait")
+    };
+    assert!(
+        waiting.until.contains("node/worker-1") && waiting.until.contains("= 1 ||"),
+        "{}",
+        waiting.until
+    );
     assert!(!waiting.until.contains("worker-0"), "{}", waiting.until);
 }
 
@@ -84,14 +105,21 @@ fn a_set_is_one_task_without_what_is_the_nodes_own() {
     for on in &plays[0].nodes {
         for task in &on.tasks {
             wanted.push(match &task.desired {
-                Desired::Routes(it) => it.routes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-                Desired::Hosts(it) => it.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+                Desired::Routes(it) => {
+                    it.routes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                }
+                Desired::Hosts(it) => {
+                    it.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                }
                 other => other.title(),
             });
         }
     }
     let names = "10.240.0.10 controller-0.sandbox, 10.240.0.11 controller-1.sandbox";
-    assert_eq!(wanted, ["10.200.1.0/24 via 10.240.0.21", names, "10.200.0.0/24 via 10.240.0.20", names]);
+    assert_eq!(
+        wanted,
+        ["10.200.1.0/24 via 10.240.0.21", names, "10.200.0.0/24 via 10.240.0.20", names]
+    );
 }
 
 #[test]
@@ -112,25 +140,46 @@ fn what_cannot_be_worked_out_names_play_task_and_node() {
         ("{ file: { to: /a } }", "either `from` or `content`"),
         ("{ file: { from: pki/ca.crt, content: x, to: /a } }", "either `from` or `content`"),
         ("{ file: { from: pki/nobody.crt, to: /a } }", "there is no `pki/nobody.crt` in this lab"),
-        ("{ file: { from: kubeconfig/nobody, to: /a } }", "there is no `kubeconfig/nobody` in this lab"),
+        (
+            "{ file: { from: kubeconfig/nobody, to: /a } }",
+            "there is no `kubeconfig/nobody` in this lab",
+        ),
         ("{ file: { from: other/x, to: /a } }", "neither pki/NAME nor kubeconfig/NAME"),
         ("{ template: { from: etcd/etcd.servise, to: /a } }", "did you mean `etcd/etcd.service`?"),
         ("{ binary: { from: nothing, to: /a } }", "nothing"),
         ("{ image: { from: etcd } }", "`etcd` is no image in the bundle"),
         ("{ routes: { within: here, to: 10.0.0.0/8, via: 10.0.0.1 } }", "`here` is not a CIDR"),
         ("{ routes: { within: 10.0.0.0/8, to: here, via: 10.0.0.1 } }", "`here` is not a CIDR"),
-        ("{ routes: { within: 10.0.0.0/8, to: 10.0.0.0/8, via: there } }", "`there` is not an address"),
-        ("{ routes: { within: 0.0.0.0/0, to: 10.0.0.0/8, via: 10.0.0.1 } }", "too wide to own all routes in it"),
-        ("{ routes: { within: 10.0.0.0/8, to: 11.0.0.0/8, via: 10.0.0.1 } }", "11.0.0.0/8 is not within 10.0.0.0/8"),
+        (
+            "{ routes: { within: 10.0.0.0/8, to: 10.0.0.0/8, via: there } }",
+            "`there` is not an address",
+        ),
+        (
+            "{ routes: { within: 0.0.0.0/0, to: 10.0.0.0/8, via: 10.0.0.1 } }",
+            "too wide to own all routes in it",
+        ),
+        (
+            "{ routes: { within: 10.0.0.0/8, to: 11.0.0.0/8, via: 10.0.0.1 } }",
+            "11.0.0.0/8 is not within 10.0.0.0/8",
+        ),
         ("{ hosts: { mark: labctl, name: a, address: there } }", "`there` is not an address"),
         ("{ hosts: { mark: labctl, name: 'a b', address: 10.0.0.1 } }", "`a b` is not a host name"),
         ("{ hosts: { mark: printers, name: a, address: 10.0.0.1 } }", "mark `printers` is neither"),
-        ("{ hosts: { mark: labctl, each: nodes, name: a, address: 10.0.0.1 } }", "a is in this set twice"),
-        ("{ hosts: { mark: labctl, each: nodes, name: '{{ node.name }}', address: 10.0.0.1 } }", "node"),
+        (
+            "{ hosts: { mark: labctl, each: nodes, name: a, address: 10.0.0.1 } }",
+            "a is in this set twice",
+        ),
+        (
+            "{ hosts: { mark: labctl, each: nodes, name: '{{ node.name }}', address: 10.0.0.1 } }",
+            "node",
+        ),
         ("{ directory: { path: /a }, when: node.name }", "is not a condition"),
     ] {
         let error = workshop.refused(tasks);
-        assert!(error.starts_with("play p, task ") && error.contains(" on lb-0: "), "{tasks}: {error}");
+        assert!(
+            error.starts_with("play p, task ") && error.contains(" on lb-0: "),
+            "{tasks}: {error}"
+        );
         assert!(error.contains(why), "{tasks}: {error}");
     }
 }
@@ -158,10 +207,18 @@ fn two_tasks_that_want_the_same_thing_otherwise_are_refused() {
     for (one, other, thing) in [
         ("{ file: { content: a, to: /f } }", "{ file: { content: b, to: /f } }", "/f"),
         ("{ file: { content: a, to: /f } }", "{ file: { content: a, to: /f, mode: '600' } }", "/f"),
-        ("{ file: { content: a, to: /f } }", "{ file: { content: a, to: /f, owner: 'a:a' } }", "/f"),
+        (
+            "{ file: { content: a, to: /f } }",
+            "{ file: { content: a, to: /f, owner: 'a:a' } }",
+            "/f",
+        ),
         ("{ file: { content: a, to: /f } }", "{ directory: { path: /f/ } }", "/f"),
         ("{ directory: { path: /f } }", "{ directory: { path: /f, mode: '700' } }", "/f"),
-        ("{ unit: { name: a.service, state: started } }", "{ unit: { name: a.service, state: stopped } }", "a.service"),
+        (
+            "{ unit: { name: a.service, state: started } }",
+            "{ unit: { name: a.service, state: stopped } }",
+            "a.service",
+        ),
         ("{ sysctl: { key: a.b, value: '1' } }", "{ sysctl: { key: a.b, value: '2' } }", "a.b"),
         (
             "{ routes: { within: 10.1.0.0/16, to: 10.1.0.0/16, via: 10.0.0.1 } }",
@@ -198,8 +255,13 @@ fn a_unit_uses_its_files_drop_ins_and_folders_and_all_that_any_task_names() {
              \x20 - { unit: { name: a.service, state: started, uses: [/etc/ab, /etc/a/c] } }\n",
         )
         .expect("a plan");
-    let expected =
-        ["/etc/a/c", "/etc/a/d", "/etc/ab", "/etc/systemd/system/a.service", "/etc/systemd/system/a.service.d/b.conf"];
+    let expected = [
+        "/etc/a/c",
+        "/etc/a/d",
+        "/etc/ab",
+        "/etc/systemd/system/a.service",
+        "/etc/systemd/system/a.service.d/b.conf",
+    ];
     let mut units = 0;
     for task in plan::tasks_of(&plays, "client-0") {
         let Desired::Unit(unit) = &task.desired else { continue };
@@ -208,17 +270,23 @@ fn a_unit_uses_its_files_drop_ins_and_folders_and_all_that_any_task_names() {
         assert!(unit.uses.iter().all(|used| used.sha256.len() == 64), "{unit:?}");
     }
     assert_eq!(units, 2);
-    let missing = workshop.refused("{ unit: { name: a.service, state: started, uses: [/etc/nothing] } }");
+    let missing =
+        workshop.refused("{ unit: { name: a.service, state: started, uses: [/etc/nothing] } }");
     assert!(missing.contains("a.service uses /etc/nothing, which no task makes"), "{missing}");
 }
 
 #[test]
 fn the_standard_playbooks_expand_for_every_lab_settle_and_show_no_secret() {
     let mut labs = vec![labs::sandbox(), labs::single(), labs::ha()];
-    for inventory in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("inventories")).expect("inventories")
+    for inventory in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("inventories"))
+        .expect("inventories")
     {
         let path = inventory.expect("an entry").path();
-        labs.push(labctl::cluster::open(&path).unwrap_or_else(|problems| panic!("{}: {problems:?}", path.display())).0);
+        labs.push(
+            labctl::cluster::open(&path)
+                .unwrap_or_else(|problems| panic!("{}: {problems:?}", path.display()))
+                .0,
+        );
     }
     assert!(labs.len() >= 7, "three of the tests' own, four that are shipped");
     for cluster in labs {
@@ -226,7 +294,9 @@ fn the_standard_playbooks_expand_for_every_lab_settle_and_show_no_secret() {
         let secrets = secrets(&workshop);
         for name in standard::names() {
             let playbook = standard::find(name, None).expect("a playbook");
-            let desired = workshop.expand(&playbook).unwrap_or_else(|e| panic!("{}: {e}", workshop.cluster.name));
+            let desired = workshop
+                .expand(&playbook)
+                .unwrap_or_else(|e| panic!("{}: {e}", workshop.cluster.name));
             let plan = plan::diff::plan(&desired, &BTreeMap::new());
             assert!(!plan.is_empty(), "{name} does something to a new {}", workshop.cluster.name);
             // Also when all of it is on the node already, with another content.
@@ -234,16 +304,30 @@ fn the_standard_playbooks_expand_for_every_lab_settle_and_show_no_secret() {
             let all = [&plan, &altered].map(Plan::changes_with_new_texts);
             let diffs = all.iter().flatten().filter(|change| change.preview.diff.is_some()).count();
             assert!(diffs > 0 || !name.starts_with("up"), "{name} shows what differs");
-            let shown = format!("{plan:?} {desired:?} {all:?} {}", serde_json::to_string(&all).expect("data"));
+            let shown = format!(
+                "{plan:?} {desired:?} {all:?} {}",
+                serde_json::to_string(&all).expect("data")
+            );
             for secret in &secrets {
-                assert!(!shown.contains(secret), "{name} for {} shows {secret}", workshop.cluster.name);
+                assert!(
+                    !shown.contains(secret),
+                    "{name} for {} shows {secret}",
+                    workshop.cluster.name
+                );
             }
             let mut facts: BTreeMap<String, Facts> = BTreeMap::new();
             for on in desired.iter().flat_map(|play| &play.nodes) {
-                on.tasks.iter().for_each(|task| task.desired.settle(facts.entry(on.node.clone()).or_default()));
+                on.tasks.iter().for_each(|task| {
+                    task.desired.settle(facts.entry(on.node.clone()).or_default())
+                });
             }
             let left = plan::diff::plan(&desired, &facts);
-            assert!(left.is_empty(), "{name} for {} finds itself done: {:?}", workshop.cluster.name, left.changes());
+            assert!(
+                left.is_empty(),
+                "{name} for {} finds itself done: {:?}",
+                workshop.cluster.name,
+                left.changes()
+            );
         }
     }
 }
@@ -254,9 +338,13 @@ fn scripts(desired: &Desired) -> Vec<String> {
     match desired {
         Desired::Command(it) => vec![it.run.clone(), it.unless.clone()],
         Desired::Wait(it) => vec![it.until.clone()],
-        Desired::File(it) => {
-            it.content.text().filter(|text| text.starts_with("#!/bin/sh")).map(str::to_owned).into_iter().collect()
-        }
+        Desired::File(it) => it
+            .content
+            .text()
+            .filter(|text| text.starts_with("#!/bin/sh"))
+            .map(str::to_owned)
+            .into_iter()
+            .collect(),
         _ => Vec::new(),
     }
 }
@@ -272,7 +360,12 @@ fn the_shell_of_playbooks_and_templates_has_no_mistakes() {
         let workshop = Workshop::new(cluster);
         for name in standard::names() {
             let playbook = standard::find(name, None).expect("a playbook");
-            for on in workshop.expand(&playbook).expect("it expands").into_iter().flat_map(|play| play.nodes) {
+            for on in workshop
+                .expand(&playbook)
+                .expect("it expands")
+                .into_iter()
+                .flat_map(|play| play.nodes)
+            {
                 all.extend(on.tasks.iter().flat_map(|task| scripts(&task.desired)));
             }
         }
@@ -312,15 +405,22 @@ fn all_otherwise(desired: &[DesiredPlay]) -> BTreeMap<String, Facts> {
 /// Lines out of private keys, tokens and kubeconfigs, in every form in which they could be shown.
 fn secrets(workshop: &Workshop) -> Vec<String> {
     let keys = workshop.pki.names().filter(|name| name.ends_with(".key"));
-    let mut all: Vec<Vec<u8>> = keys.filter_map(|name| workshop.pki.get(name)).map(<[u8]>::to_vec).collect();
+    let mut all: Vec<Vec<u8>> =
+        keys.filter_map(|name| workshop.pki.get(name)).map(<[u8]>::to_vec).collect();
     all.extend(workshop.kubeconfigs.values().cloned());
     let mut shown = vec![workshop.artefacts.encryption_key.clone()];
     for bytes in all {
         let text = String::from_utf8(bytes).expect("text");
-        let line = text.lines().rev().find(|line| line.len() > 20 && !line.starts_with("---")).expect("a line");
+        let line = text
+            .lines()
+            .rev()
+            .find(|line| line.len() > 20 && !line.starts_with("---"))
+            .expect("a line");
         // As text, and as Rust prints a list of bytes.
         shown.push(line.trim().to_owned());
-        shown.push(format!("{:?}", &line.trim().as_bytes()[..20]).trim_matches(['[', ']']).to_owned());
+        shown.push(
+            format!("{:?}", &line.trim().as_bytes()[..20]).trim_matches(['[', ']']).to_owned(),
+        );
     }
     shown
 }
@@ -338,7 +438,9 @@ static KNOWN: LazyLock<Known> = LazyLock::new(|| {
     let settled = |desired: &[DesiredPlay]| {
         let mut facts: BTreeMap<String, Facts> = BTreeMap::new();
         for on in desired.iter().flat_map(|play| &play.nodes) {
-            on.tasks.iter().for_each(|task| task.desired.settle(facts.entry(on.node.clone()).or_default()));
+            on.tasks
+                .iter()
+                .for_each(|task| task.desired.settle(facts.entry(on.node.clone()).or_default()));
         }
         facts
     };
@@ -356,7 +458,8 @@ fn damage(facts: &mut Facts, pick: usize, how: u8) -> Option<String> {
     fn one<V>(map: &BTreeMap<String, V>, pick: usize) -> Option<String> {
         map.keys().nth(pick.checked_rem(map.len())?).cloned()
     }
-    let (path, text, unit) = (one(&facts.paths, pick), one(&facts.texts, pick), one(&facts.units, pick));
+    let (path, text, unit) =
+        (one(&facts.paths, pick), one(&facts.texts, pick), one(&facts.units, pick));
     match how {
         0 => facts.paths.remove(path.as_ref()?).and(path),
         1..=4 => {
@@ -407,7 +510,11 @@ fn damage(facts: &mut Facts, pick: usize, how: u8) -> Option<String> {
 /// What a question is about.
 fn about(question: Question) -> String {
     match question {
-        Question::Path(it) | Question::Text(it) | Question::Names(it) | Question::Unit(it) | Question::Check(it) => it,
+        Question::Path(it)
+        | Question::Text(it)
+        | Question::Names(it)
+        | Question::Unit(it)
+        | Question::Check(it) => it,
         Question::File { path, .. } => path,
         Question::Routes => "routes".to_owned(),
         Question::Images => "images".to_owned(),
@@ -429,7 +536,10 @@ fn carry_out<'a>(
                 let same = |task: &&labctl::plan::DesiredTask| {
                     task.title == change.title && *task.desired.shell() == *change.shell
                 };
-                let task = tasks.by_ref().find(same).expect("changes are some of the tasks, in their order");
+                let task = tasks
+                    .by_ref()
+                    .find(same)
+                    .expect("changes are some of the tasks, in their order");
                 task.desired.settle(facts);
                 if change.found {
                     found.push((on.node.as_str(), &task.desired));

@@ -52,7 +52,8 @@ impl Crowd {
         let folder = tempfile::tempdir().expect("a folder");
         let (host_key, login) = (key(Algorithm::Ed25519), key(Algorithm::Ed25519));
         let identity = folder.path().join("id");
-        fs::write(&identity, login.to_openssh(LineEnding::LF).expect("a key").as_bytes()).expect("a file");
+        fs::write(&identity, login.to_openssh(LineEnding::LF).expect("a key").as_bytes())
+            .expect("a file");
         fs::set_permissions(&identity, fs::Permissions::from_mode(0o600)).expect("permissions");
         let gauge = Arc::new(Gauge::default());
         let mut options = Options::new(&host_key, &login).answering(|line| Some(node_says(line)));
@@ -122,10 +123,21 @@ fn trivial(connections: &Connections) -> Plan {
         shell: "true".into(),
         preview: labctl::event::Preview::default(),
     };
-    let on =
-        |node: &String| PlannedNode { node: node.clone(), changes: vec![change.clone()], unchanged: 0, fresh: false };
+    let on = |node: &String| PlannedNode {
+        node: node.clone(),
+        changes: vec![change.clone()],
+        unchanged: 0,
+        fresh: false,
+    };
     let nodes = connections.keys().map(on).collect();
-    Plan { plays: vec![PlannedPlay { name: "all".into(), after: vec![], strategy: Strategy::Parallel, nodes }] }
+    Plan {
+        plays: vec![PlannedPlay {
+            name: "all".into(),
+            after: vec![],
+            strategy: Strategy::Parallel,
+            nodes,
+        }],
+    }
 }
 
 fn open_files() -> usize {
@@ -151,11 +163,21 @@ async fn cost(crowd: &Crowd, alive: usize) -> (usize, usize, Went) {
     let went = crowd.run().await;
     println!("{alive} nodes, both sides in one process, in {:?}", began.elapsed());
     assert!(went.applied.ok);
-    assert_eq!((went.connections.len(), went.facts.len(), went.applied.changed.len()), (alive, alive, alive));
-    let trips: u64 = went.connections.values().map(|node| node.traffic().round_trips.load(Ordering::Relaxed)).sum();
+    assert_eq!(
+        (went.connections.len(), went.facts.len(), went.applied.changed.len()),
+        (alive, alive, alive)
+    );
+    let trips: u64 = went
+        .connections
+        .values()
+        .map(|node| node.traffic().round_trips.load(Ordering::Relaxed))
+        .sum();
     assert_eq!(trips, 2 * alive as u64, "one to ask and one to change");
     let (arriving, working) = (crowd.gauge.arriving.most(), crowd.gauge.working.most());
-    assert!(arriving <= FORKS && working <= FORKS, "{arriving} logged in and {working} worked on at a time");
+    assert!(
+        arriving <= FORKS && working <= FORKS,
+        "{arriving} logged in and {working} worked on at a time"
+    );
     (open_files().saturating_sub(before.0), memory().saturating_sub(before.1), went)
 }
 
@@ -170,18 +192,32 @@ async fn a_thousand_nodes_cost_ten_times_what_a_hundred_do_and_a_dead_one_costs_
     crowd.cluster.nodes[0].ssh.port = silent.local_addr().expect("an address").port();
     let (files_of_all, memory_of_all, went) = cost(&crowd, 1000).await;
     // On this side a connection is one file; the server of the test has two of its own.
-    assert!(files <= 3 * 100 + 20 && files_of_all <= 3 * 1000 + 20, "{files} and {files_of_all} open files");
+    assert!(
+        files <= 3 * 100 + 20 && files_of_all <= 3 * 1000 + 20,
+        "{files} and {files_of_all} open files"
+    );
     let a_node = memory_of_all / 1000;
     assert!(a_node < 400 * 1024, "{a_node} bytes a node, both sides together");
-    assert!(memory_of_all < 12 * memory.max(5 << 20), "{memory} bytes for a hundred, {memory_of_all} for a thousand");
+    assert!(
+        memory_of_all < 12 * memory.max(5 << 20),
+        "{memory} bytes for a hundred, {memory_of_all} for a thousand"
+    );
 
     let is_dead = |node: &str| node == "worker-0";
-    let dialled = place(&went.events, |event| matches!(event, Event::NodeConnecting { node } if is_dead(node)));
-    let failed = place(&went.events, |event| matches!(event, Event::TaskFailed(failure) if is_dead(&failure.node)));
+    let dialled = place(
+        &went.events,
+        |event| matches!(event, Event::NodeConnecting { node } if is_dead(node)),
+    );
+    let failed = place(
+        &went.events,
+        |event| matches!(event, Event::TaskFailed(failure) if is_dead(&failure.node)),
+    );
     let Event::TaskFailed(failure) = &went.events[failed] else { unreachable!() };
     assert!(failure.reason.contains("not done within 10 s"), "{failure:?}");
     let failures = went.events.iter().filter(|event| matches!(event, Event::TaskFailed(_))).count();
     assert_eq!(failures, 1);
-    let passed = went.events[dialled..failed].iter().filter(|event| matches!(event, Event::NodeConnected { .. }));
+    let passed = went.events[dialled..failed]
+        .iter()
+        .filter(|event| matches!(event, Event::NodeConnected { .. }));
     assert!(passed.count() > FORKS, "the others go past it");
 }

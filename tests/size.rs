@@ -22,7 +22,8 @@ use workshop::Workshop;
 fn lab(workers: u32) -> Cluster {
     let mut cluster = labs::sandbox();
     cluster.network.pods = "10.128.0.0/10".parse().expect("a network");
-    let pattern = cluster.nodes.iter().find(|node| node.has(Role::Worker)).cloned().expect("a worker");
+    let pattern =
+        cluster.nodes.iter().find(|node| node.has(Role::Worker)).cloned().expect("a worker");
     cluster.nodes.retain(|node| !node.has(Role::Worker));
     for number in 0..workers {
         let mut node = pattern.clone();
@@ -51,7 +52,8 @@ fn memory(field: &str) -> usize {
 
 fn held(plan: &Plan, explained: &str) -> usize {
     let mut seen = HashSet::new();
-    let mut once = |address: *const u8, length: usize| if seen.insert(address) { length } else { 0 };
+    let mut once =
+        |address: *const u8, length: usize| if seen.insert(address) { length } else { 0 };
     let mut bytes = explained.len();
     for change in plan.plays.iter().flat_map(|play| &play.nodes).flat_map(|node| &node.changes) {
         bytes += change.actions.script.len() + change.title.len();
@@ -87,9 +89,16 @@ fn size(workers: u32) -> Size {
 #[test]
 fn twice_the_workers_are_twice_the_work() {
     let [one, two, four] = [size(50), size(100), size(200)];
-    assert_eq!(four.tasks - two.tasks, 2 * (two.tasks - one.tasks), "every worker has the same tasks");
+    assert_eq!(
+        four.tasks - two.tasks,
+        2 * (two.tasks - one.tasks),
+        "every worker has the same tasks"
+    );
     let (first, second) = (two.held - one.held, four.held - two.held);
-    assert!(second < first * 22 / 10, "from 50 to 100 workers {first} bytes more, from 100 to 200 {second}");
+    assert!(
+        second < first * 22 / 10,
+        "from 50 to 100 workers {first} bytes more, from 100 to 200 {second}"
+    );
 }
 
 /// `cargo test --release --test size -- --ignored --nocapture`: figures, not a verdict.

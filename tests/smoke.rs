@@ -120,11 +120,13 @@ fn run(check: &Check, broken: &str, forwarded: &str) -> Output {
 fn failing(broken: &str, forwarded: &str) -> (Vec<String>, String) {
     let checks = checks(&labs::sandbox());
     let outputs: Vec<(String, Output)> = std::thread::scope(|scope| {
-        let started: Vec<_> = checks.iter().map(|it| scope.spawn(|| run(it, broken, forwarded))).collect();
+        let started: Vec<_> =
+            checks.iter().map(|it| scope.spawn(|| run(it, broken, forwarded))).collect();
         let ended = started.into_iter().map(|running| running.join().expect("a check ends"));
         checks.iter().map(|check| check.name.clone()).zip(ended).collect()
     });
-    let failed: Vec<&(String, Output)> = outputs.iter().filter(|(_, output)| !output.status.success()).collect();
+    let failed: Vec<&(String, Output)> =
+        outputs.iter().filter(|(_, output)| !output.status.success()).collect();
     let said = failed.iter().map(|(_, output)| String::from_utf8_lossy(&output.stderr)).collect();
     (failed.iter().map(|(name, _)| name.clone()).collect(), said)
 }
@@ -172,10 +174,22 @@ fn what_is_wrong_is_named_by_one_check() {
         ("no etcd", secret, "does not begin with k8s:enc:"),
         ("pods do not start", spread, "web-d is Pending"),
         ("all pods on one worker", spread, "run on 1 of 2 workers"),
-        ("a pod cannot be reached from one", "every pod reaches every pod", "web-d cannot reach web-a"),
-        ("another pod answers", "every pod reaches every pod", "web-b asked web-c and got an answer from web-d"),
+        (
+            "a pod cannot be reached from one",
+            "every pod reaches every pod",
+            "web-d cannot reach web-a",
+        ),
+        (
+            "another pod answers",
+            "every pod reaches every pod",
+            "web-b asked web-c and got an answer from web-d",
+        ),
         ("no ClusterIP", "a ClusterIP answers", "has no ClusterIP"),
-        ("a ClusterIP is dead from one pod", "a ClusterIP answers", "no answer from http://10.32.0.77/ to web-d"),
+        (
+            "a ClusterIP is dead from one pod",
+            "a ClusterIP answers",
+            "no answer from http://10.32.0.77/ to web-d",
+        ),
         ("a ClusterIP leads to a dead pod", "a ClusterIP answers", "no answer from 10.32.0.77"),
         ("no NodePort", "a NodePort answers on every worker", "has no port"),
         (
@@ -183,12 +197,24 @@ fn what_is_wrong_is_named_by_one_check() {
             "a NodePort answers on every worker",
             "no answer from http://10.240.0.21:",
         ),
-        ("DNS is dead from one pod", "DNS resolves kubernetes from a pod", "web-d: connection timed out"),
-        ("DNS says something else", "DNS resolves kubernetes from a pod", "web-d got another answer"),
+        (
+            "DNS is dead from one pod",
+            "DNS resolves kubernetes from a pod",
+            "web-d: connection timed out",
+        ),
+        (
+            "DNS says something else",
+            "DNS resolves kubernetes from a pod",
+            "web-d got another answer",
+        ),
         ("a log is empty", "kubectl logs shows a pod's output", "the log of web-d lacks"),
         ("logs are refused", "kubectl logs shows a pod's output", "there is no log of web-a"),
         ("exec is refused", "kubectl exec runs a command in a pod", "(Forbidden)"),
-        ("exec ends up elsewhere", "kubectl exec runs a command in a pod", "hostname in web-d says web-a"),
+        (
+            "exec ends up elsewhere",
+            "kubectl exec runs a command in a pod",
+            "hostname in web-d says web-a",
+        ),
         ("port-forward is refused", "kubectl port-forward reaches a pod", "unable to forward port"),
     ] {
         let (failed, said) = failing(broken, "web-a");

@@ -27,7 +27,8 @@ const MEGABYTE: usize = 1 << 20;
 /// A large file on the workstation that shrinks well, as binaries do.
 fn blob(folder: &Path, name: &str, megabytes: usize) -> Blob {
     let mut bytes = Vec::with_capacity(megabytes * MEGABYTE);
-    let mut state = name.bytes().fold(7_u64, |state, byte| state.wrapping_mul(31) + u64::from(byte));
+    let mut state =
+        name.bytes().fold(7_u64, |state, byte| state.wrapping_mul(31) + u64::from(byte));
     while bytes.len() < megabytes * MEGABYTE {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         bytes.extend_from_slice(&state.to_le_bytes());
@@ -59,9 +60,17 @@ fn plan(blobs: &[Blob], lacking: &[&str], having: &[&str]) -> Plan {
         unchanged: 0,
         fresh: false,
     };
-    let mut nodes: Vec<_> = lacking.iter().map(|node| on(node, blobs.iter().map(change).collect())).collect();
+    let mut nodes: Vec<_> =
+        lacking.iter().map(|node| on(node, blobs.iter().map(change).collect())).collect();
     nodes.extend(having.iter().map(|node| on(node, Vec::new())));
-    Plan { plays: vec![PlannedPlay { name: "binaries".into(), after: vec![], strategy: Strategy::Parallel, nodes }] }
+    Plan {
+        plays: vec![PlannedPlay {
+            name: "binaries".into(),
+            after: vec![],
+            strategy: Strategy::Parallel,
+            nodes,
+        }],
+    }
 }
 
 fn delivery(all: &Neighbours) -> Delivery {
@@ -100,7 +109,9 @@ async fn carry_out(
 /// Whom each blob came from on each node: `blob node` to the giver, or nobody for this machine.
 fn origins(events: &[Event]) -> BTreeMap<(String, String), Option<String>> {
     let origin = |event: &Event| match event {
-        Event::Delivered { node, blob, from, .. } => Some(((blob.clone(), node.clone()), from.clone())),
+        Event::Delivered { node, blob, from, .. } => {
+            Some(((blob.clone(), node.clone()), from.clone()))
+        }
         _ => None,
     };
     let all: Vec<_> = events.iter().filter_map(origin).collect();
@@ -121,11 +132,15 @@ fn warnings(events: &[Event]) -> Vec<(&str, &str)> {
 }
 
 fn bytes_sent(connections: &Connections) -> u64 {
-    connections.values().map(|transport| transport.traffic().bytes_sent.load(Ordering::Relaxed)).sum()
+    connections
+        .values()
+        .map(|transport| transport.traffic().bytes_sent.load(Ordering::Relaxed))
+        .sum()
 }
 
 fn packed_size(all: &Neighbours, blobs: &[Blob]) -> u64 {
-    let size = |blob: &Blob| std::fs::metadata(all.folder().join(format!("packed/{}.zst", blob.sha256)));
+    let size =
+        |blob: &Blob| std::fs::metadata(all.folder().join(format!("packed/{}.zst", blob.sha256)));
     blobs.iter().map(|blob| size(blob).expect("a packed copy is kept").len()).sum()
 }
 
@@ -136,18 +151,24 @@ fn is_whole_and_clean(all: &Neighbours, node: &str, blobs: &[Blob]) {
         let sum = machine.sh(&format!("sha256sum < /opt/{}", blob.name));
         assert_eq!(sum, format!("{}  -", blob.sha256), "{} on {node}", blob.name);
     }
-    assert_eq!(machine.sh("ls -A /var/lib/labctl/blobs | wc -l"), blobs.len().to_string(), "{node}");
+    assert_eq!(
+        machine.sh("ls -A /var/lib/labctl/blobs | wc -l"),
+        blobs.len().to_string(),
+        "{node}"
+    );
     assert_eq!(machine.sh("ls -A /var/lib/labctl/runs"), "", "{node}");
 }
 
 /// Root's keys on a node: content, mode and owner, byte for byte; or that there are none.
 fn keys(all: &Neighbours, node: &str) -> String {
-    all.machine(node).sh("cd /root; stat -c '%n %a %U' .ssh .ssh/* 2>&1; cat .ssh/authorized_keys 2>&1 | od -c")
+    all.machine(node)
+        .sh("cd /root; stat -c '%n %a %U' .ssh .ssh/* 2>&1; cat .ssh/authorized_keys 2>&1 | od -c")
 }
 
 /// Gives nodes all the ways in which root's keys can be.
 fn various_keys(all: &Neighbours) -> BTreeMap<&'static str, String> {
-    all.machine("b").sh("mkdir -m 700 /root/.ssh && echo 'ssh-ed25519 AAAAone' > /root/.ssh/authorized_keys");
+    all.machine("b")
+        .sh("mkdir -m 700 /root/.ssh && echo 'ssh-ed25519 AAAAone' > /root/.ssh/authorized_keys");
     all.machine("c").sh(
         "mkdir -m 755 /root/.ssh && printf '# no end' > /root/.ssh/authorized_keys && chmod 640 /root/.ssh/authorized_keys",
     );
@@ -161,19 +182,28 @@ const ALL: [&str; 4] = ["a", "b", "c", "d"];
 async fn each_blob_leaves_this_machine_once_and_the_nodes_do_the_rest() {
     let all = Neighbours::new(&ALL);
     let before = various_keys(&all);
-    let blobs = [blob(all.folder(), "one", 70), blob(all.folder(), "two", 66), blob(all.folder(), "small", 1)];
+    let blobs = [
+        blob(all.folder(), "one", 70),
+        blob(all.folder(), "two", 66),
+        blob(all.folder(), "small", 1),
+    ];
     let connections = all.connect(&ALL).await;
-    let (applied, events) = carry_out(plan(&blobs, &ALL, &[]), &connections, delivery(&all), |_| false).await;
+    let (applied, events) =
+        carry_out(plan(&blobs, &ALL, &[]), &connections, delivery(&all), |_| false).await;
     assert!(applied.ok, "{applied:?} {events:#?}");
     assert_eq!(warnings(&events), []);
     let origins = origins(&events);
     assert_eq!(origins.len(), 12);
     for blob in &blobs {
-        let from_here = origins.iter().filter(|((name, _), from)| *name == blob.name && from.is_none()).count();
+        let from_here =
+            origins.iter().filter(|((name, _), from)| *name == blob.name && from.is_none()).count();
         assert_eq!(from_here, 1, "{} leaves this machine once: {origins:#?}", blob.name);
     }
     let (sent, packed) = (bytes_sent(&connections), packed_size(&all, &blobs));
-    assert!(packed < 40 << 20 && sent < packed + (1 << 20), "{sent} bytes were sent, {packed} are all of them");
+    assert!(
+        packed < 40 << 20 && sent < packed + (1 << 20),
+        "{sent} bytes were sent, {packed} are all of them"
+    );
     for node in ALL {
         is_whole_and_clean(&all, node, &blobs);
         assert_eq!(keys(&all, node), before[node], "keys of {node}");
@@ -181,7 +211,8 @@ async fn each_blob_leaves_this_machine_once_and_the_nodes_do_the_rest() {
 
     // A node that is made anew gets everything from the others, and a line that a killed run left goes.
     all.machine("d").sh("rm -rf /var/lib/labctl /opt/one /opt/two /opt/small");
-    all.machine("b").sh("echo 'restrict ssh-ed25519 AAAAtwo labctl-spread' >> /root/.ssh/authorized_keys");
+    all.machine("b")
+        .sh("echo 'restrict ssh-ed25519 AAAAtwo labctl-spread' >> /root/.ssh/authorized_keys");
     let connections = all.connect(&ALL).await;
     let joining = plan(&blobs, &["d"], &["a", "b", "c"]);
     let (applied, events) = carry_out(joining, &connections, delivery(&all), |_| false).await;
@@ -198,7 +229,8 @@ async fn where_nobody_logs_in_as_root_it_goes_the_same_way() {
     let all = Neighbours::new(&names);
     let blobs = [blob(all.folder(), "one", 20)];
     let connections = all.connect(&names).await;
-    let (applied, events) = carry_out(plan(&blobs, &names, &[]), &connections, delivery(&all), |_| false).await;
+    let (applied, events) =
+        carry_out(plan(&blobs, &names, &[]), &connections, delivery(&all), |_| false).await;
     assert!(applied.ok, "{applied:?} {events:#?}");
     let from_here = origins(&events).values().filter(|from| from.is_none()).count();
     assert_eq!((from_here, warnings(&events)), (1, vec![]), "{:#?}", origins(&events));
@@ -218,7 +250,8 @@ async fn nodes_that_cannot_give_or_take_get_everything_from_this_machine() {
     all.machine("d").sh("echo nothing > /root/.ssh; ip rule add ipproto tcp dport 22 prohibit");
     let blobs = [blob(all.folder(), "one", 70), blob(all.folder(), "two", 66)];
     let connections = all.connect(&ALL).await;
-    let (applied, events) = carry_out(plan(&blobs, &ALL, &[]), &connections, delivery(&all), |_| false).await;
+    let (applied, events) =
+        carry_out(plan(&blobs, &ALL, &[]), &connections, delivery(&all), |_| false).await;
     assert!(applied.ok, "{applied:?} {events:#?}");
     assert!(origins(&events).values().all(Option::is_none), "{:#?}", origins(&events));
     for node in ALL {
@@ -246,7 +279,8 @@ EOF
     let blobs = [blob(all.folder(), "one", 70)];
     let connections = all.connect(&ALL[..3]).await;
     // It dies when it gives to another; the last thing that it does itself is to get the blob.
-    let (applied, events) = carry_out(plan(&blobs, &ALL[..3], &[]), &connections, delivery(&all), |_| false).await;
+    let (applied, events) =
+        carry_out(plan(&blobs, &ALL[..3], &[]), &connections, delivery(&all), |_| false).await;
     let origins = origins(&events);
     assert_eq!(origins[&("one".to_owned(), "a".to_owned())], None, "{origins:#?}");
     for node in ["b", "c"] {
@@ -265,11 +299,16 @@ async fn a_run_that_is_stopped_or_cut_off_lets_nobody_in_any_more() {
     let blobs = [blob(all.folder(), "one", 70), blob(all.folder(), "two", 66)];
     let connections = all.connect(&ALL).await;
     let arrived = |event: &Event| matches!(event, Event::Delivered { .. });
-    let (applied, _) = carry_out(plan(&blobs, &ALL, &[]), &connections, delivery(&all), arrived).await;
+    let (applied, _) =
+        carry_out(plan(&blobs, &ALL, &[]), &connections, delivery(&all), arrived).await;
     assert!(!applied.ok);
     for node in ALL {
         assert_eq!(keys(&all, node), before[node], "keys of {node}");
-        assert_eq!(all.machine(node).sh("cat /var/lib/labctl/runs/*/key 2>/dev/null || :"), "", "{node}");
+        assert_eq!(
+            all.machine(node).sh("cat /var/lib/labctl/runs/*/key 2>/dev/null || :"),
+            "",
+            "{node}"
+        );
     }
 
     // The same command again, cut off without a word while the nodes are at it: nobody is told to clean up.
@@ -283,13 +322,18 @@ async fn a_run_that_is_stopped_or_cut_off_lets_nobody_in_any_more() {
     });
     while told.recv().await.is_some_and(|stamped| !arrived(&stamped.event)) {}
     let inside = all.machine("b").sh("cat /root/.ssh/authorized_keys");
-    assert!(inside.contains("restrict,expiry-time=") && inside.contains(" labctl-spread"), "{inside}");
+    assert!(
+        inside.contains("restrict,expiry-time=") && inside.contains(" labctl-spread"),
+        "{inside}"
+    );
     cut_off.abort();
     let _ = cut_off.await;
     drop(told);
     for node in ALL {
         until("the key is out again", || keys(&all, node) == before[node]);
-        until("the run's folder is gone", || all.machine(node).sh("ls -A /var/lib/labctl/runs").is_empty());
+        until("the run's folder is gone", || {
+            all.machine(node).sh("ls -A /var/lib/labctl/runs").is_empty()
+        });
     }
 }
 
@@ -320,7 +364,8 @@ async fn a_node_that_lies_to_others_harms_none_of_them() {
             all.machine(node).sh("echo 'as it was' > /etc/victim");
         }
         let connections = all.connect(&ALL[..3]).await;
-        let first = carry_out(plan(&blobs, &["a"], &[]), &connections, delivery(&all), |_| false).await;
+        let first =
+            carry_out(plan(&blobs, &["a"], &[]), &connections, delivery(&all), |_| false).await;
         assert!(first.0.ok, "{lie}: {first:#?}");
         let others = plan(&blobs, &["b", "c"], &["a"]);
         let (applied, events) = carry_out(others, &connections, delivery(&all), |_| false).await;
@@ -328,7 +373,11 @@ async fn a_node_that_lies_to_others_harms_none_of_them() {
         for node in ["b", "c"] {
             is_whole_and_clean(&all, node, &blobs);
             assert_eq!(all.machine(node).sh("cat /etc/victim"), "as it was", "{lie}");
-            assert_ne!(origins(&events)[&("one".to_owned(), node.to_owned())].as_deref(), Some("a"), "{lie}");
+            assert_ne!(
+                origins(&events)[&("one".to_owned(), node.to_owned())].as_deref(),
+                Some("a"),
+                "{lie}"
+            );
         }
         all.machine("a").sh("grep -q lied /var/lied");
     }
@@ -354,7 +403,11 @@ async fn a_full_disk_leaves_the_keys_as_they_are() {
         "b",
         "yes '# more' | head -c 8172 >> authorized_keys; [ $(stat -c %s authorized_keys) = 8192 ]",
     );
-    keys_on_a_full_disk(&all, "c", "echo 'restrict ssh-ed25519 AAAAtwo labctl-spread' >> authorized_keys");
+    keys_on_a_full_disk(
+        &all,
+        "c",
+        "echo 'restrict ssh-ed25519 AAAAtwo labctl-spread' >> authorized_keys",
+    );
     all.machine("c").sh("cat > /usr/local/sbin/grep <<'EOF'
 #!/bin/sh
 # The file that is written to is empty by now.
@@ -370,7 +423,8 @@ EOF
     let before: Vec<String> = ALL.map(seen).into();
     let blobs = [blob(all.folder(), "one", 70)];
     let connections = all.connect(&ALL).await;
-    let (applied, events) = carry_out(plan(&blobs, &ALL, &[]), &connections, delivery(&all), |_| false).await;
+    let (applied, events) =
+        carry_out(plan(&blobs, &ALL, &[]), &connections, delivery(&all), |_| false).await;
     assert!(applied.ok, "{applied:?} {events:#?}");
     for (node, before) in ALL.iter().zip(before) {
         is_whole_and_clean(&all, node, &blobs);
@@ -383,7 +437,8 @@ EOF
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_run_takes_out_what_a_power_failure_left() {
     let all = Neighbours::new(&ALL[..2]);
-    all.machine("b").sh("mkdir -m 700 /root/.ssh && printf '# no end' > /root/.ssh/authorized_keys");
+    all.machine("b")
+        .sh("mkdir -m 700 /root/.ssh && printf '# no end' > /root/.ssh/authorized_keys");
     let before = keys(&all, "b");
     let blobs = [blob(all.folder(), "one", 70)];
     let connections = all.connect(&ALL[..2]).await;

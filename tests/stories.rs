@@ -98,10 +98,15 @@ fn every_verb_and_option_has_a_story() {
 #[test]
 fn every_story_that_is_named_is_there() {
     let tests = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    for line in include_str!("stories.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    for line in include_str!("stories.txt")
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    {
         let (_, story) = line.split_once('\t').unwrap_or_else(|| panic!("`{line}` names no story"));
-        let (file, what) = story.split_once(": ").unwrap_or_else(|| panic!("`{line}` names no file"));
-        let text = std::fs::read_to_string(tests.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+        let (file, what) =
+            story.split_once(": ").unwrap_or_else(|| panic!("`{line}` names no file"));
+        let text =
+            std::fs::read_to_string(tests.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
         assert!(text.contains(what), "{file} has no `{what}`, which `{line}` names");
     }
 }

@@ -29,7 +29,9 @@ fn down() -> Vec<Desired> {
 fn machine(record: &str) -> Machine {
     let machine = Machine::new();
     machine.shim("systemctl", "case $1 in is-active) echo inactive; exit 3 ;; cat) exit 1 ;; esac");
-    machine.sh(&format!("mkdir -p /var/lib/labctl && cat > /var/lib/labctl/record <<'EOF'\n{record}\nEOF"));
+    machine.sh(&format!(
+        "mkdir -p /var/lib/labctl && cat > /var/lib/labctl/record <<'EOF'\n{record}\nEOF"
+    ));
     machine
 }
 
@@ -56,27 +58,54 @@ async fn what_was_changed_in_place_comes_back() {
          ip route add 198.51.101.0/24 dev other 2>/dev/null || :",
     );
     let went = machine.settles(&down()).await;
-    assert_eq!(warnings(&went), ["/root/.kube stays: what is in it was not put there by labctl: other"]);
+    assert_eq!(
+        warnings(&went),
+        ["/root/.kube stays: what is in it was not put there by labctl: other"]
+    );
     assert_eq!(machine.sh("stat -c '%a %U:%G' /srv/theirs; ls /srv/theirs"), "2770 daemon:daemon");
-    assert_eq!(machine.sh("cat /etc/hosts; echo ."), "10.240.0.7 xworker-0 # labctl\n10.0.0.9 printer.");
+    assert_eq!(
+        machine.sh("cat /etc/hosts; echo ."),
+        "10.240.0.7 xworker-0 # labctl\n10.0.0.9 printer."
+    );
     assert_eq!(machine.sh("ls -d /var/lib/ours /srv/ours /etc/it* /etc/.it* 2>/dev/null || :"), "");
-    assert_eq!(machine.sh("ls -A /root/.kube"), "other", "what somebody has put into a folder of ours stays");
+    assert_eq!(
+        machine.sh("ls -A /root/.kube"),
+        "other",
+        "what somebody has put into a folder of ours stays"
+    );
     assert_eq!(machine.sh("cat /etc/theirs; stat -c %a /etc/theirs"), "before\n4711");
-    assert_eq!(machine.sh("cd /proc/sys/net/ipv4; cat ip_forward ip_local_port_range"), "0\n32768\t60999");
-    assert_eq!(machine.sh("ip -o link show ours 2>/dev/null || :; ip route show 198.51.100.0/24"), "");
+    assert_eq!(
+        machine.sh("cd /proc/sys/net/ipv4; cat ip_forward ip_local_port_range"),
+        "0\n32768\t60999"
+    );
+    assert_eq!(
+        machine.sh("ip -o link show ours 2>/dev/null || :; ip route show 198.51.100.0/24"),
+        ""
+    );
     assert_eq!(machine.sh("ip route show 198.51.101.0/24"), "198.51.101.0/24 dev lo scope link");
-    assert_eq!(machine.sh("ls -d /var/lib/labctl 2>/dev/null || :"), "", "nor is there a record any more");
+    assert_eq!(
+        machine.sh("ls -d /var/lib/labctl 2>/dev/null || :"),
+        "",
+        "nor is there a record any more"
+    );
     assert_eq!(machine.converge(&down()).await.found, [], "and nothing to do a second time");
 }
 
 #[tokio::test]
 async fn what_would_not_go_is_named_and_stays_in_the_record() {
-    let machine = machine("unit etcd.service none inactive\nfile /etc/ours\nreplaced /etc/theirs\ntree /srv/ours");
-    machine.shim("systemctl", "[ -e /gone ] || [ \"$1\" != is-active ] || echo deactivating; [ -e /gone ]");
+    let machine = machine(
+        "unit etcd.service none inactive\nfile /etc/ours\nreplaced /etc/theirs\ntree /srv/ours",
+    );
+    machine.shim(
+        "systemctl",
+        "[ -e /gone ] || [ \"$1\" != is-active ] || echo deactivating; [ -e /gone ]",
+    );
     machine.sh("mkdir -p /etc/ours /srv/ours; echo now > /etc/theirs");
     let failed = machine.converge(&down()).await;
     let said = failed.failure().stderr.join("\n");
-    let (_, named) = said.split_once("This could not be removed or put back:\n").expect("what could not be removed");
+    let (_, named) = said
+        .split_once("This could not be removed or put back:\n")
+        .expect("what could not be removed");
     assert_eq!(
         named.lines().collect::<Vec<_>>(),
         [
@@ -112,7 +141,8 @@ async fn a_directory_goes_only_when_nothing_of_somebodys_is_in_it() {
          empty /srv/full\nempty /srv/empty\nempty /srv/ours\ncontents /srv/ours",
     );
     machine.sh("mkdir -p /srv/full /srv/empty /srv/ours; touch /srv/full/theirs /srv/ours/it");
-    machine.sh("mkdir -p /etc/kubernetes/pki /var/lib/etcd/member /var/lib/theirs/deep /opt/cni/bin");
+    machine
+        .sh("mkdir -p /etc/kubernetes/pki /var/lib/etcd/member /var/lib/theirs/deep /opt/cni/bin");
     machine.sh(
         "echo ours > /etc/kubernetes/pki/ca.crt; echo it > /var/lib/theirs/deep/file; echo it > /opt/cni/bin/theirs",
     );
@@ -126,7 +156,10 @@ async fn a_directory_goes_only_when_nothing_of_somebodys_is_in_it() {
     ];
     assert_eq!(warnings(&went), named);
     assert_eq!(machine.sh("cat /var/lib/theirs/deep/file /opt/cni/bin/theirs"), "it\nit");
-    assert_eq!(machine.sh("ls -d /etc/kubernetes /var/lib/etcd /var/lib/labctl 2>/dev/null || :"), "");
+    assert_eq!(
+        machine.sh("ls -d /etc/kubernetes /var/lib/etcd /var/lib/labctl 2>/dev/null || :"),
+        ""
+    );
 }
 
 /// A record that a power failure tore, or that somebody has edited.
@@ -151,20 +184,25 @@ async fn a_line_that_is_torn_or_dangerous_is_refused_and_named() {
     ];
     let machine = machine(&lines.join("\n"));
     machine.sh("mkdir -p /etc/kubernetes; echo it > /etc/kubernetes/file");
-    let before = machine.sh("find /etc /var/lib -path /var/lib/labctl -prune -o -print | sort | sha256sum; ls /");
+    let before = machine
+        .sh("find /etc /var/lib -path /var/lib/labctl -prune -o -print | sort | sha256sum; ls /");
     let went = machine.settles(&down()).await;
     let said = warnings(&went).join("\n");
     for line in lines {
         assert!(said.contains(&format!("`{}", line.trim())), "{line} is named: {said}");
     }
-    let after = machine.sh("find /etc /var/lib -path /var/lib/labctl -prune -o -print | sort | sha256sum; ls /");
+    let after = machine
+        .sh("find /etc /var/lib -path /var/lib/labctl -prune -o -print | sort | sha256sum; ls /");
     assert_eq!(after, before, "nothing is gone");
 }
 
 #[tokio::test]
 async fn hosts_that_were_lost_on_the_way_are_as_they_were() {
-    for (loss, left) in [(": > /etc/hosts", "10.0.0.9 printer"), ("rm /etc/hosts", "10.0.0.9 printer"), ("true", "now")]
-    {
+    for (loss, left) in [
+        (": > /etc/hosts", "10.0.0.9 printer"),
+        ("rm /etc/hosts", "10.0.0.9 printer"),
+        ("true", "now"),
+    ] {
         let machine = machine("kept /etc/hosts\nhosts labctl");
         machine
             .sh("mkdir -p /var/lib/labctl/originals/etc; echo 10.0.0.9 printer > /var/lib/labctl/originals/etc/hosts");
@@ -201,10 +239,15 @@ async fn swap_that_was_on_is_on_again_and_fstab_is_as_it_was() {
     let machine = machine("swap /dev/sdx2 -2\nswap /swap.img 7");
     machine.shim("swapon", "[ \"$1\" = --noheadings ] || echo \"$@\" >> /on");
     machine.shim("swapoff", "echo \"$@\" >> /off");
-    machine.sh("printf '/dev/sda1 / ext4 defaults 0 1\n# labctl: /dev/sdx2 none swap sw 0 0' > /etc/fstab");
+    machine.sh(
+        "printf '/dev/sda1 / ext4 defaults 0 1\n# labctl: /dev/sdx2 none swap sw 0 0' > /etc/fstab",
+    );
     machine.settles(&down()).await;
     assert_eq!(machine.sh("cat /on"), "-p 7 /swap.img\n/dev/sdx2");
-    assert_eq!(machine.sh("cat /etc/fstab; echo ."), "/dev/sda1 / ext4 defaults 0 1\n/dev/sdx2 none swap sw 0 0.");
+    assert_eq!(
+        machine.sh("cat /etc/fstab; echo ."),
+        "/dev/sda1 / ext4 defaults 0 1\n/dev/sdx2 none swap sw 0 0."
+    );
 }
 
 #[tokio::test]
@@ -212,7 +255,10 @@ async fn a_record_that_is_empty_has_nothing_to_undo() {
     let machine = machine("");
     machine.sh("truncate -s 0 /var/lib/labctl/record; mkdir /etc/theirs");
     machine.settles(&down()).await;
-    assert_eq!(machine.sh("ls -d /etc/theirs; ls -d /var/lib/labctl 2>/dev/null || :"), "/etc/theirs");
+    assert_eq!(
+        machine.sh("ls -d /etc/theirs; ls -d /var/lib/labctl 2>/dev/null || :"),
+        "/etc/theirs"
+    );
 }
 
 /// The power went while the last line was written. What stands before it is undone, and of a line without its end
@@ -230,10 +276,17 @@ async fn the_torn_last_line_of_a_record_keeps_nothing_from_being_undone() {
         "sysctl net.ipv4.ip_forward",
     ] {
         let machine = machine("");
-        machine.sh(&format!("printf 'directory /etc/ours\nfile /etc/ours/file\n{cut}' > /var/lib/labctl/record"));
-        machine.sh("mkdir /etc/ours /srv/it; touch /etc/ours/file /etc/theirs; cp /etc/hosts /hosts");
+        machine.sh(&format!(
+            "printf 'directory /etc/ours\nfile /etc/ours/file\n{cut}' > /var/lib/labctl/record"
+        ));
+        machine
+            .sh("mkdir /etc/ours /srv/it; touch /etc/ours/file /etc/theirs; cp /etc/hosts /hosts");
         machine.settles(&down()).await;
-        assert_eq!(machine.sh("ls -d /etc/ours /etc/theirs /srv/it 2>/dev/null || :"), "/etc/theirs\n/srv/it", "{cut}");
+        assert_eq!(
+            machine.sh("ls -d /etc/ours /etc/theirs /srv/it 2>/dev/null || :"),
+            "/etc/theirs\n/srv/it",
+            "{cut}"
+        );
         assert_eq!(machine.sh("cmp /etc/hosts /hosts; ls -d /root /usr"), "/root\n/usr", "{cut}");
     }
 }

@@ -23,7 +23,10 @@ fn started() -> (u64, Value) {
 }
 
 fn begins(at: u64, play: &str, node: &str, awaited: Value) -> (u64, Value) {
-    (at, json!({"event": "play_started", "play": play, "node": node, "tasks": 1, "awaited": awaited}))
+    (
+        at,
+        json!({"event": "play_started", "play": play, "node": node, "tasks": 1, "awaited": awaited}),
+    )
 }
 
 fn ends(at: u64, play: &str, node: &str) -> (u64, Value) {

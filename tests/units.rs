@@ -14,7 +14,14 @@ use machine::Machine;
 /// A unit that uses no files.
 fn unit(name: &str) -> Desired {
     let (name, on_change) = (name.to_owned(), OnChange::Restart);
-    Desired::Unit(Unit { name, started: true, enabled: true, on_change, uses: Vec::new(), leaves: Vec::new() })
+    Desired::Unit(Unit {
+        name,
+        started: true,
+        enabled: true,
+        on_change,
+        uses: Vec::new(),
+        leaves: Vec::new(),
+    })
 }
 
 /// A systemd that says of a unit what is in /units/NAME, and once it was started, what is in /units/NAME.then.
@@ -44,7 +51,8 @@ const FLAPS: &str = "ActiveState=activating\nSubState=auto-restart\nUnitFileStat
                      ExecMainCode=1\nExecMainStatus=1\nNRestarts=3\nInvocationID=crashed\n";
 
 #[tokio::test]
-async fn a_unit_that_ends_after_its_start_is_a_failure_with_its_own_last_words_and_is_not_as_desired() {
+async fn a_unit_that_ends_after_its_start_is_a_failure_with_its_own_last_words_and_is_not_as_desired()
+ {
     let machine = Machine::new();
     with_systemd(&machine);
     let put = |name: &str, text: &str| machine.sh(&format!("printf '%s' '{text}' > /units/{name}"));
@@ -53,21 +61,37 @@ async fn a_unit_that_ends_after_its_start_is_a_failure_with_its_own_last_words_a
     put("bad.service", DOWN);
     put("bad.service.then", FLAPS);
     machine.sh("printf 'hello\\nError: unknown flag: --no-such-flag\\nUsage: bad\\n' > /journal");
-    let after = Desired::Command(Command { run: "touch /after".into(), unless: "[ -e /after ]".into() });
+    let after =
+        Desired::Command(Command { run: "touch /after".into(), unless: "[ -e /after ]".into() });
     let desired = [unit("good.service"), unit("bad.service"), after];
     let converged = machine.converge(&desired).await;
     let failure = converged.failure();
     assert_eq!(failure.task, "unit bad.service");
     assert_eq!(failure.reason, "Error: unknown flag: --no-such-flag\nstart: it is inactive");
-    let said = "bad.service does not stay up: its program ended with exit code 1; started again 3 times";
+    let said =
+        "bad.service does not stay up: its program ended with exit code 1; started again 3 times";
     assert_eq!(failure.stderr, [said]);
-    assert_eq!(failure.journal, ["hello", "Error: unknown flag: --no-such-flag", "Usage: bad"], "of this run only");
-    assert_eq!(converged.applied.changed["node"], 1, "the other one was watched beside it, and is done");
-    assert_eq!(machine.attempt("ls /after").status.code(), Some(2), "what comes after a unit needs it");
+    assert_eq!(
+        failure.journal,
+        ["hello", "Error: unknown flag: --no-such-flag", "Usage: bad"],
+        "of this run only"
+    );
+    assert_eq!(
+        converged.applied.changed["node"], 1,
+        "the other one was watched beside it, and is done"
+    );
+    assert_eq!(
+        machine.attempt("ls /after").status.code(),
+        Some(2),
+        "what comes after a unit needs it"
+    );
 
     // The next plan finds it, also in the moment in which it happens to run.
     let found = machine.differences(&desired).await;
-    assert_eq!(found[0], ("unit bad.service".into(), "start: it ends again and again, 4 times so far".into()));
+    assert_eq!(
+        found[0],
+        ("unit bad.service".into(), "start: it ends again and again, 4 times so far".into())
+    );
     put("bad.service", RUNS);
     let found = machine.differences(&desired).await;
     assert_eq!(found[0].1, "restart: it did not stay up when it was last started");

@@ -50,7 +50,10 @@ pub struct Archive {
 impl std::fmt::Debug for Archive {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Names only: there are keys in it.
-        f.debug_struct("Archive").field("manifest", &self.manifest).field("pki", &self.pki.keys()).finish()
+        f.debug_struct("Archive")
+            .field("manifest", &self.manifest)
+            .field("pki", &self.pki.keys())
+            .finish()
     }
 }
 
@@ -65,7 +68,9 @@ pub fn read_pki(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, BackupError>
         let error = |cause| BackupError::Io { doing: "read", path: next.clone(), cause };
         let entries = match fs::read_dir(&next) {
             Ok(entries) => entries,
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound && next == folder => return Ok(found),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound && next == folder => {
+                return Ok(found);
+            }
             Err(cause) => return Err(error(cause)),
         };
         for entry in entries {
@@ -74,8 +79,11 @@ pub fn read_pki(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, BackupError>
                 open.push(path);
                 continue;
             }
-            let bytes =
-                fs::read(&path).map_err(|cause| BackupError::Io { doing: "read", path: path.clone(), cause })?;
+            let bytes = fs::read(&path).map_err(|cause| BackupError::Io {
+                doing: "read",
+                path: path.clone(),
+                cause,
+            })?;
             let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
             found.insert(name, bytes);
         }
@@ -104,7 +112,10 @@ pub fn check_place(path: &Path, replace: bool) -> Result<(), BackupError> {
 }
 
 fn folder_of(path: &Path) -> PathBuf {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
+    path.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+        .to_owned()
 }
 
 /// A file without a name, for the snapshot on its way: whatever happens, nothing of it is left.
@@ -113,7 +124,11 @@ fn folder_of(path: &Path) -> PathBuf {
 /// When none can be made beside `path`.
 pub fn scratch(path: &Path) -> Result<File, BackupError> {
     let folder = folder_of(path);
-    tempfile::tempfile_in(&folder).map_err(|cause| BackupError::Io { doing: "write into", path: folder, cause })
+    tempfile::tempfile_in(&folder).map_err(|cause| BackupError::Io {
+        doing: "write into",
+        path: folder,
+        cause,
+    })
 }
 
 /// Writes a backup to `path`, 0600, and gives back its length. It appears there whole or not at all.
@@ -122,7 +137,12 @@ pub fn scratch(path: &Path) -> Result<File, BackupError> {
 ///
 /// # Errors
 /// When it cannot be written, or the snapshot cannot be read.
-pub fn write(path: &Path, archive: &Archive, snapshot: &mut File, created: u64) -> Result<u64, BackupError> {
+pub fn write(
+    path: &Path,
+    archive: &Archive,
+    snapshot: &mut File,
+    created: u64,
+) -> Result<u64, BackupError> {
     let io = |cause| BackupError::Io { doing: "write", path: path.to_owned(), cause };
     // One name, so that what a killed run has left is replaced by the next one.
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -131,7 +151,12 @@ pub fn write(path: &Path, archive: &Archive, snapshot: &mut File, created: u64) 
         Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(io(cause)),
         _ => {}
     }
-    let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part.0).map_err(io)?;
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&part.0)
+        .map_err(io)?;
     let mut sink = Hashing::new(BufWriter::new(&file));
     pack(&mut sink, archive, snapshot, created).map_err(io)?;
     let trailer = trailer(&sink.hex());
@@ -245,8 +270,9 @@ fn unpack(stream: impl Read, snapshot: &mut dyn Write) -> Result<Archive, Unpack
     let mut snapshot_sum = None;
     for entry in tar.entries()? {
         let mut entry = entry?;
-        let name = name(&entry.path()?)
-            .ok_or_else(|| Unpack::Damaged("a name in it points outside of the backup".to_owned()))?;
+        let name = name(&entry.path()?).ok_or_else(|| {
+            Unpack::Damaged("a name in it points outside of the backup".to_owned())
+        })?;
         let sum = if name == SNAPSHOT {
             let mut hashing = Hashing::new(&mut *snapshot);
             io::copy(&mut entry, &mut hashing)?;
@@ -264,7 +290,9 @@ fn unpack(stream: impl Read, snapshot: &mut dyn Write) -> Result<Archive, Unpack
         }
     }
     snapshot.flush()?;
-    let mut take = |name: &str| small.remove(name).ok_or_else(|| Unpack::Damaged(format!("there is no {name} in it")));
+    let mut take = |name: &str| {
+        small.remove(name).ok_or_else(|| Unpack::Damaged(format!("there is no {name} in it")))
+    };
     let written = take(SUMS)?;
     let manifest = take(MANIFEST)?;
     // The format first: a later one may have other files, and other fields.
@@ -283,12 +311,17 @@ fn unpack(stream: impl Read, snapshot: &mut dyn Write) -> Result<Archive, Unpack
     let (snapshot_sha256, size) =
         snapshot_sum.ok_or_else(|| Unpack::Damaged(format!("there is no {SNAPSHOT} in it")))?;
     if size != manifest.size {
-        return Err(Unpack::Damaged(format!("its {SNAPSHOT} has {size} bytes, and {} were written", manifest.size)));
+        return Err(Unpack::Damaged(format!(
+            "its {SNAPSHOT} has {size} bytes, and {} were written",
+            manifest.size
+        )));
     }
     let mut pki = BTreeMap::new();
     for (name, bytes) in small {
         let Some(name) = name.strip_prefix(PKI) else {
-            return Err(Unpack::Damaged(format!("it contains {name}, which does not belong in a backup")));
+            return Err(Unpack::Damaged(format!(
+                "it contains {name}, which does not belong in a backup"
+            )));
         };
         pki.insert(name.to_owned(), bytes);
     }
@@ -349,11 +382,14 @@ mod tests {
     const DATA: &[u8] = b"etcd's own bytes, whatever they are";
 
     fn archive() -> Archive {
-        let pki = ESSENTIAL.iter().map(|name| ((*name).to_owned(), format!("the {name}").into_bytes()));
+        let pki =
+            ESSENTIAL.iter().map(|name| ((*name).to_owned(), format!("the {name}").into_bytes()));
         Archive {
             manifest: Manifest { size: DATA.len() as u64, ..manifest() },
             inventory: b"name: sandbox\n".to_vec(),
-            pki: pki.chain([("nodes/worker-0/kubelet.crt".to_owned(), b"a leaf".to_vec())]).collect(),
+            pki: pki
+                .chain([("nodes/worker-0/kubelet.crt".to_owned(), b"a leaf".to_vec())])
+                .collect(),
             snapshot_sha256: hex::encode(Sha256::digest(DATA)),
         }
     }
@@ -382,8 +418,11 @@ mod tests {
         assert_eq!(read(&path, &mut snapshot).expect("whole"), archive());
         assert_eq!(snapshot, DATA);
         assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
-        let names: Vec<_> =
-            fs::read_dir(folder.path()).expect("a directory").flatten().map(|e| e.file_name()).collect();
+        let names: Vec<_> = fs::read_dir(folder.path())
+            .expect("a directory")
+            .flatten()
+            .map(|e| e.file_name())
+            .collect();
         assert_eq!(names, ["lab.backup"], "nothing is left beside it");
     }
 
@@ -391,10 +430,17 @@ mod tests {
     fn tar_unpacks_it_and_its_sums_can_be_checked_by_hand() {
         let (folder, path) = written(&archive());
         let command = format!("tar xzf {} && sha256sum --quiet -c SHA256SUMS", path.display());
-        let output = std::process::Command::new("sh").args(["-c", &command]).current_dir(folder.path()).output();
+        let output = std::process::Command::new("sh")
+            .args(["-c", &command])
+            .current_dir(folder.path())
+            .output();
         let output = output.expect("a shell");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "tar has nothing to complain about");
+        assert_eq!(
+            String::from_utf8_lossy(&output.stderr),
+            "",
+            "tar has nothing to complain about"
+        );
     }
 
     #[test]
@@ -406,7 +452,10 @@ mod tests {
                 let mut bad = good.clone();
                 bad[at] ^= flip;
                 let error = refused(&bad);
-                assert!(matches!(error, BackupError::Damaged { .. } | BackupError::Foreign { .. }), "{at}: {error}");
+                assert!(
+                    matches!(error, BackupError::Damaged { .. } | BackupError::Foreign { .. }),
+                    "{at}: {error}"
+                );
             }
         }
     }

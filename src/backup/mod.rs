@@ -129,14 +129,20 @@ impl BackupError {
             Self::NoPlace { .. } => "name a file in an existing directory",
             Self::Exists { .. } => "name another file, or add --force to replace it",
             Self::Foreign { .. } => "name a file that `labctl etcd backup` has written",
-            Self::Damaged { .. } => "use another copy: the changed byte may be in a key or in the data",
+            Self::Damaged { .. } => {
+                "use another copy: the changed byte may be in a key or in the data"
+            }
             Self::Newer { .. } => "use the version of labctl that wrote it, or a newer one",
         }
     }
 }
 
 /// Why a backup must not be restored into a lab; `None` when it may. `etcd` is the version of etcd in the lab's bundle.
-pub fn misfit(manifest: &Manifest, kubernetes: crate::cluster::Version, etcd: Option<&str>) -> Option<String> {
+pub fn misfit(
+    manifest: &Manifest,
+    kubernetes: crate::cluster::Version,
+    etcd: Option<&str>,
+) -> Option<String> {
     // Objects of a later release may be stored in a form that an earlier one cannot read, and would be dropped.
     let taken: Option<crate::cluster::Version> = manifest.kubernetes.parse().ok();
     if taken.is_none_or(|taken| (taken.major, taken.minor) > (kubernetes.major, kubernetes.minor)) {
@@ -165,7 +171,10 @@ fn minor(version: &str) -> Option<(u32, u32)> {
 }
 
 /// Which essential files of a lab differ from the backup's. Restored data can be read with the backup's keys only.
-pub fn differing(lab: &BTreeMap<String, Vec<u8>>, backup: &BTreeMap<String, Vec<u8>>) -> Vec<&'static str> {
+pub fn differing(
+    lab: &BTreeMap<String, Vec<u8>>,
+    backup: &BTreeMap<String, Vec<u8>>,
+) -> Vec<&'static str> {
     ESSENTIAL.into_iter().filter(|name| lab.get(*name) != backup.get(*name)).collect()
 }
 
@@ -196,7 +205,9 @@ mod tests {
 
     #[test]
     fn a_backup_fits_labs_of_its_own_version_and_of_later_ones() {
-        for (kubernetes, etcd) in [("1.34.4", Some("3.6.16")), ("1.34.0", Some("3.6.4")), ("1.35.1", Some("3.7.0"))] {
+        for (kubernetes, etcd) in
+            [("1.34.4", Some("3.6.16")), ("1.34.0", Some("3.6.4")), ("1.35.1", Some("3.7.0"))]
+        {
             assert_eq!(misfit_in(kubernetes, etcd), None, "{kubernetes} {etcd:?}");
         }
         // What a bundle does not say, nothing can be held against.
@@ -207,12 +218,16 @@ mod tests {
     fn a_backup_does_not_fit_a_lab_of_an_earlier_release() {
         let why = misfit_in("1.33.9", Some("3.6.16")).expect("refused");
         assert!(
-            why.starts_with("the backup was taken from Kubernetes 1.34.4, and the inventory asks for 1.33.9"),
+            why.starts_with(
+                "the backup was taken from Kubernetes 1.34.4, and the inventory asks for 1.33.9"
+            ),
             "{why}"
         );
         let why = misfit_in("1.34.4", Some("3.5.30")).expect("refused");
         assert!(
-            why.starts_with("the backup was taken from etcd 3.6.16, and the lab's bundle has etcd 3.5.30"),
+            why.starts_with(
+                "the backup was taken from etcd 3.6.16, and the lab's bundle has etcd 3.5.30"
+            ),
             "{why}"
         );
     }

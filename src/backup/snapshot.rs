@@ -103,7 +103,8 @@ struct Status {
 /// The line that is missing or makes no sense.
 pub fn parse(said: &str) -> Result<Taken, String> {
     fn json<T: serde::de::DeserializeOwned>(name: &str, text: &str) -> Result<T, String> {
-        serde_json::from_str(text).map_err(|error| format!("{name} of etcd cannot be read: {error}"))
+        serde_json::from_str(text)
+            .map_err(|error| format!("{name} of etcd cannot be read: {error}"))
     }
     let after = |word: &str| {
         let line = said.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(' '));
@@ -128,7 +129,8 @@ pub fn parse(said: &str) -> Result<Taken, String> {
 
 /// What was said on the standard error of a command that failed, without the lines for a program.
 pub fn complaint(said: &str) -> String {
-    let lines: Vec<&str> = said.lines().filter(|line| !line.starts_with('@') && !line.trim().is_empty()).collect();
+    let lines: Vec<&str> =
+        said.lines().filter(|line| !line.starts_with('@') && !line.trim().is_empty()).collect();
     if lines.is_empty() { "it said nothing".to_owned() } else { lines.join("\n") }
 }
 
@@ -149,7 +151,10 @@ mod tests {
         let taken = parse(SAID).expect("whole");
         // A member that was added and has never started has no name yet.
         assert_eq!(taken.members, ["c0", ""]);
-        assert_eq!((taken.etcd.as_str(), taken.hash, taken.revision, taken.keys), ("3.6.16", 3_735_928_559, 871, 312));
+        assert_eq!(
+            (taken.etcd.as_str(), taken.hash, taken.revision, taken.keys),
+            ("3.6.16", 3_735_928_559, 871, 312)
+        );
         assert_eq!((taken.sha256.as_str(), taken.size), ("aabb", 2_412_576));
     }
 
@@ -167,7 +172,8 @@ mod tests {
 
     #[test]
     fn the_script_is_a_shell_script() {
-        let output = std::process::Command::new("sh").args(["-n", "-c", SCRIPT]).output().expect("a shell");
+        let output =
+            std::process::Command::new("sh").args(["-n", "-c", SCRIPT]).output().expect("a shell");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 }

@@ -51,8 +51,9 @@ impl Downloads {
     /// When the directory cannot be made.
     pub fn new(http: Http, cache: &Path) -> Result<Self, BundleError> {
         let folder = cache.join("downloads");
-        std::fs::create_dir_all(&folder)
-            .map_err(|error| BundleError::io(format!("make the cache directory {}", folder.display()), &error))?;
+        std::fs::create_dir_all(&folder).map_err(|error| {
+            BundleError::io(format!("make the cache directory {}", folder.display()), &error)
+        })?;
         Ok(Self { http, folder })
     }
 
@@ -70,7 +71,11 @@ impl Downloads {
     ///
     /// # Errors
     /// When the server does not have it, patience is over, the disk is full, or what came is not what was published.
-    pub async fn fetch(&self, wanted: &Wanted, progress: &Progress) -> Result<PathBuf, BundleError> {
+    pub async fn fetch(
+        &self,
+        wanted: &Wanted,
+        progress: &Progress,
+    ) -> Result<PathBuf, BundleError> {
         let path = self.path_of(&wanted.sha256);
         if self.is_good(&path, wanted).await? {
             return Ok(path);
@@ -104,9 +109,9 @@ impl Downloads {
                 }
             }
         }
-        fs::rename(&transfer.part, &path)
-            .await
-            .map_err(|error| BundleError::io(format!("move a download to {}", path.display()), &error))?;
+        fs::rename(&transfer.part, &path).await.map_err(|error| {
+            BundleError::io(format!("move a download to {}", path.display()), &error)
+        })?;
         progress.tell(&wanted.label);
         Ok(path)
     }
@@ -119,9 +124,9 @@ impl Downloads {
         if hash(path).await? == wanted.sha256 {
             return Ok(true);
         }
-        fs::remove_file(path)
-            .await
-            .map_err(|error| BundleError::io(format!("delete the damaged {}", path.display()), &error))?;
+        fs::remove_file(path).await.map_err(|error| {
+            BundleError::io(format!("delete the damaged {}", path.display()), &error)
+        })?;
         Ok(false)
     }
 }
@@ -170,7 +175,9 @@ impl Transfer<'_> {
     }
 
     async fn receive(&mut self, mut response: Response, mut file: File) -> Result<(), Trouble> {
-        let wrong = |error| Trouble::Final(BundleError::io(format!("write {}", self.part.display()), &error));
+        let wrong = |error| {
+            Trouble::Final(BundleError::io(format!("write {}", self.part.display()), &error))
+        };
         let ended = loop {
             match response.chunk().await {
                 Ok(Some(chunk)) => {
@@ -193,7 +200,10 @@ impl Transfer<'_> {
     async fn open(&self, append: bool) -> Result<File, BundleError> {
         let mut options = OpenOptions::new();
         options.create(true).write(true).append(append).truncate(!append);
-        options.open(&self.part).await.map_err(|error| BundleError::io(format!("open {}", self.part.display()), &error))
+        options
+            .open(&self.part)
+            .await
+            .map_err(|error| BundleError::io(format!("open {}", self.part.display()), &error))
     }
 
     async fn discard(&mut self) -> Result<(), BundleError> {

@@ -166,7 +166,9 @@ impl BundleError {
     pub(super) fn io(what: impl Into<String>, error: &io::Error) -> Self {
         let why = match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                format!("the disk is full ({error}); make room there, or choose another directory, and run this again")
+                format!(
+                    "the disk is full ({error}); make room there, or choose another directory, and run this again"
+                )
             }
             _ => error.to_string(),
         };
@@ -194,7 +196,8 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_named_as_such() {
-        let error = BundleError::io("write /var/cache/labctl/x.part", &io::Error::from_raw_os_error(28));
+        let error =
+            BundleError::io("write /var/cache/labctl/x.part", &io::Error::from_raw_os_error(28));
         let text = error.to_string();
         assert!(text.starts_with("write /var/cache/labctl/x.part: the disk is full"), "{text}");
         assert!(text.contains("make room"), "{text}");

@@ -140,12 +140,21 @@ impl Http {
     ///
     /// # Errors
     /// The last attempt's cause, when patience is over.
-    pub async fn rest(&self, url: &str, failed: u32, why: String, pause: Option<Duration>) -> Result<(), BundleError> {
+    pub async fn rest(
+        &self,
+        url: &str,
+        failed: u32,
+        why: String,
+        pause: Option<Duration>,
+    ) -> Result<(), BundleError> {
         if failed >= self.patience.attempts {
-            let why = format!("{why} ({failed} attempts); check the network, or run this again: the download resumes");
+            let why = format!(
+                "{why} ({failed} attempts); check the network, or run this again: the download resumes"
+            );
             return Err(BundleError::download(url, why));
         }
-        let doubled = self.patience.pause.saturating_mul(2_u32.saturating_pow(failed.saturating_sub(1)));
+        let doubled =
+            self.patience.pause.saturating_mul(2_u32.saturating_pow(failed.saturating_sub(1)));
         tokio::time::sleep(pause.unwrap_or(doubled).min(LONGEST_PAUSE)).await;
         Ok(())
     }
@@ -155,7 +164,11 @@ impl Http {
         if !response.status().is_success() {
             return Err(refusal(url, &response));
         }
-        let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let media_type = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
         let bytes = small_body(url, response).await?;
         Ok(Small { bytes, media_type })
     }
@@ -181,8 +194,9 @@ impl Http {
             }
             request.send()
         };
-        let parsed = Url::parse(url)
-            .map_err(|error| Trouble::Final(BundleError::download(url, format!("not a valid URL: {error}"))))?;
+        let parsed = Url::parse(url).map_err(|error| {
+            Trouble::Final(BundleError::download(url, format!("not a valid URL: {error}")))
+        })?;
         let mut response = request(parsed, None).await.map_err(|error| trouble(url, error))?;
         // Twice: a token that was kept may have expired since.
         for fresh in [false, true] {
@@ -192,18 +206,33 @@ impl Http {
             let Some(challenge) = challenge_of(&response) else { break };
             let token = self.token(url, response.url(), challenge, fresh).await?;
             // A redirect led to the host that asks; the token is for that host and nobody else.
-            response = request(response.url().clone(), Some(&token)).await.map_err(|error| trouble(url, error))?;
+            response = request(response.url().clone(), Some(&token))
+                .await
+                .map_err(|error| trouble(url, error))?;
         }
         Ok(response)
     }
 
-    async fn token(&self, url: &str, asked_by: &Url, challenge: Challenge, fresh: bool) -> Result<String, Trouble> {
-        let kept = self.tokens.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(&challenge).cloned();
+    async fn token(
+        &self,
+        url: &str,
+        asked_by: &Url,
+        challenge: Challenge,
+        fresh: bool,
+    ) -> Result<String, Trouble> {
+        let kept = self
+            .tokens
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .get(&challenge)
+            .cloned();
         if let Some(token) = kept.filter(|_| !fresh) {
             return Ok(token);
         }
-        let refuse = |why: &str| Trouble::Final(BundleError::download(url, format!("no access: {why}")));
-        let mut realm = Url::parse(&challenge.realm).map_err(|_| refuse("the registry's token URL is not valid"))?;
+        let refuse =
+            |why: &str| Trouble::Final(BundleError::download(url, format!("no access: {why}")));
+        let mut realm = Url::parse(&challenge.realm)
+            .map_err(|_| refuse("the registry's token URL is not valid"))?;
         if asked_by.scheme() == "https" && realm.scheme() != "https" {
             return Err(refuse("the registry asks to fetch a token without TLS"));
         }
@@ -215,18 +244,26 @@ impl Http {
                 }
             }
         }
-        let response = self.client.get(realm).send().await.map_err(|error| trouble(&challenge.realm, error))?;
+        let response = self
+            .client
+            .get(realm)
+            .send()
+            .await
+            .map_err(|error| trouble(&challenge.realm, error))?;
         if !response.status().is_success() {
             return Err(refusal(&challenge.realm, &response));
         }
         let body = small_body(&challenge.realm, response).await?;
-        let answer: TokenAnswer =
-            serde_json::from_slice(&body).map_err(|_| refuse("the registry's token response is not JSON"))?;
+        let answer: TokenAnswer = serde_json::from_slice(&body)
+            .map_err(|_| refuse("the registry's token response is not JSON"))?;
         let token = answer
             .token
             .or(answer.access_token)
             .ok_or_else(|| refuse("the registry gives no token to anonymous users"))?;
-        self.tokens.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(challenge, token.clone());
+        self.tokens
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .insert(challenge, token.clone());
         Ok(token)
     }
 }
@@ -253,7 +290,8 @@ fn refusal(url: &str, response: &Response) -> Trouble {
     let status = response.status();
     let code = status.as_u16();
     if status.is_server_error() || matches!(code, 408 | 425 | 429) {
-        let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let asked =
+            response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         return Trouble::Passing {
             why: format!("the server answered {status}"),
             pause: asked.map(Duration::from_secs),
@@ -261,9 +299,13 @@ fn refusal(url: &str, response: &Response) -> Trouble {
     }
     let why = match code {
         404 | 410 => {
-            format!("the server has no such file ({status}); does this version exist, and does the mirror carry it?")
+            format!(
+                "the server has no such file ({status}); does this version exist, and does the mirror carry it?"
+            )
         }
-        401 | 403 => format!("the server refuses it ({status}); a proxy or a mirror may want you to log in"),
+        401 | 403 => {
+            format!("the server refuses it ({status}); a proxy or a mirror may want you to log in")
+        }
         _ => format!("the server answered {status}"),
     };
     Trouble::Final(BundleError::download(url, why))
@@ -282,7 +324,11 @@ async fn small_body(url: &str, mut response: Response) -> Result<Vec<u8>, Troubl
 }
 
 fn challenge_of(response: &Response) -> Option<Challenge> {
-    response.headers().get_all(WWW_AUTHENTICATE).iter().find_map(|value| parse_challenge(value.to_str().ok()?))
+    response
+        .headers()
+        .get_all(WWW_AUTHENTICATE)
+        .iter()
+        .find_map(|value| parse_challenge(value.to_str().ok()?))
 }
 
 /// Reads `Bearer realm="...",service="...",scope="..."`.
@@ -312,7 +358,8 @@ fn parse_challenge(header: &str) -> Option<Challenge> {
 fn is_loopback(base: &str) -> bool {
     let Ok(url) = Url::parse(base) else { return false };
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost"
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// The whole story of an error, without the address, which the caller tells.

@@ -89,10 +89,14 @@ pub async fn resolve(
     let mut answer = http.small(&url, Some(&accept)).await?;
     let mut document = read(&answer).map_err(wrong)?;
     if let Some(manifests) = &document.manifests {
-        let chosen = manifests.iter().find(|manifest| manifest.is_for(architecture)).ok_or_else(|| {
-            let has: Vec<_> = manifests.iter().filter_map(Descriptor::platform_name).collect();
-            wrong(format!("the registry has it for {} only, not for linux/{architecture}", has.join(", ")))
-        })?;
+        let chosen =
+            manifests.iter().find(|manifest| manifest.is_for(architecture)).ok_or_else(|| {
+                let has: Vec<_> = manifests.iter().filter_map(Descriptor::platform_name).collect();
+                wrong(format!(
+                    "the registry has it for {} only, not for linux/{architecture}",
+                    has.join(", ")
+                ))
+            })?;
         let expected = chosen.sha256().map_err(wrong)?.to_owned();
         let media_type = chosen.media_type.clone();
         url = format!("{base}/manifests/{}", chosen.digest);
@@ -115,7 +119,8 @@ pub async fn resolve(
             blobs.push(Blob { sha256, size: descriptor.size });
         }
     }
-    let media_type = document.media_type.or(answer.media_type).unwrap_or_else(|| OCI_MANIFEST.into());
+    let media_type =
+        document.media_type.or(answer.media_type).unwrap_or_else(|| OCI_MANIFEST.into());
     Ok(Image {
         url,
         architecture: architecture.into(),
@@ -181,7 +186,9 @@ impl Image {
 
 impl Descriptor {
     fn is_for(&self, architecture: &str) -> bool {
-        self.platform.as_ref().is_some_and(|platform| platform.os == "linux" && platform.architecture == architecture)
+        self.platform
+            .as_ref()
+            .is_some_and(|platform| platform.os == "linux" && platform.architecture == architecture)
     }
 
     fn platform_name(&self) -> Option<String> {
@@ -189,10 +196,9 @@ impl Descriptor {
     }
 
     fn sha256(&self) -> Result<&str, String> {
-        self.digest
-            .strip_prefix("sha256:")
-            .filter(|hex| is_sha256(hex))
-            .ok_or_else(|| format!("its manifest has the digest `{}`, which is not a SHA-256", self.digest))
+        self.digest.strip_prefix("sha256:").filter(|hex| is_sha256(hex)).ok_or_else(|| {
+            format!("its manifest has the digest `{}`, which is not a SHA-256", self.digest)
+        })
     }
 }
 

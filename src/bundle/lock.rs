@@ -78,8 +78,10 @@ pub fn read(folder: &Path) -> Result<Option<Lock>, BundleError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(BundleError::io(format!("read {}", path.display()), &error)),
     };
-    let text = String::from_utf8(text)
-        .map_err(|_| BundleError::BadLock { path: path.clone(), problems: vec!["it is not UTF-8 text".into()] })?;
+    let text = String::from_utf8(text).map_err(|_| BundleError::BadLock {
+        path: path.clone(),
+        problems: vec!["it is not UTF-8 text".into()],
+    })?;
     parse(&text).map(Some).map_err(|problems| BundleError::BadLock { path, problems })
 }
 
@@ -91,16 +93,25 @@ pub fn parse(text: &str) -> Result<Lock, Vec<String>> {
     // serde's messages end with "at line L column C".
     let document: Document = serde_yaml::from_str(text).map_err(|error| vec![error.to_string()])?;
     let mut problems = Vec::new();
-    let kubernetes = document.kubernetes.parse::<Version>().map_err(|why| problems.push(format!("kubernetes: {why}")));
+    let kubernetes = document
+        .kubernetes
+        .parse::<Version>()
+        .map_err(|why| problems.push(format!("kubernetes: {why}")));
     if !matches!(document.architecture.as_str(), "amd64" | "arm64") {
-        problems.push(format!("architecture: `{}` is neither amd64 nor arm64", document.architecture));
+        problems
+            .push(format!("architecture: `{}` is neither amd64 nor arm64", document.architecture));
     }
     let mut files = BTreeMap::new();
     let mut paths = BTreeSet::new();
     for entry in document.files {
-        problems.extend(entry.problems().into_iter().map(|problem| format!("file `{}`: {problem}", entry.name)));
+        problems.extend(
+            entry.problems().into_iter().map(|problem| format!("file `{}`: {problem}", entry.name)),
+        );
         if !paths.insert(entry.path.clone()) {
-            problems.push(format!("file `{}`: path `{}` already belongs to another file", entry.name, entry.path));
+            problems.push(format!(
+                "file `{}`: path `{}` already belongs to another file",
+                entry.name, entry.path
+            ));
         }
         let Entry { name, version, path, image, size, sha256 } = entry;
         if files.insert(name.clone(), LockedFile { version, path, size, sha256, image }).is_some() {
@@ -108,7 +119,9 @@ pub fn parse(text: &str) -> Result<Lock, Vec<String>> {
         }
     }
     match kubernetes {
-        Ok(kubernetes) if problems.is_empty() => Ok(Lock { kubernetes, architecture: document.architecture, files }),
+        Ok(kubernetes) if problems.is_empty() => {
+            Ok(Lock { kubernetes, architecture: document.architecture, files })
+        }
         _ => Err(problems),
     }
 }
@@ -141,7 +154,8 @@ impl Lock {
         let _ = writeln!(text, "architecture: {}", scalar(&self.architecture));
         let _ = writeln!(text, "files:");
         for (name, file) in &self.files {
-            let _ = write!(text, "  - {{ name: {}, version: {}, ", scalar(name), quoted(&file.version));
+            let _ =
+                write!(text, "  - {{ name: {}, version: {}, ", scalar(name), quoted(&file.version));
             let _ = write!(text, "path: {}, ", scalar(&file.path));
             if let Some(image) = &file.image {
                 let _ = write!(text, "image: {}, ", quoted(image));
@@ -157,7 +171,12 @@ impl Lock {
             let LockedFile { version, path, size, sha256, image } = file;
             (name, BundleFile { version, path: folder.join(path), size, sha256, image })
         });
-        Bundle { files: files.collect(), kubernetes: self.kubernetes, architecture: self.architecture, folder }
+        Bundle {
+            files: files.collect(),
+            kubernetes: self.kubernetes,
+            architecture: self.architecture,
+            folder,
+        }
     }
 }
 
@@ -182,10 +201,15 @@ impl Entry {
             problems.push(format!("sha256 `{}` is not 64 lower-case hex digits", self.sha256));
         }
         match (&self.image, self.name.starts_with("image/")) {
-            (None, true) => problems.push("an image archive needs `image`, the reference it is imported as".to_owned()),
-            (Some(_), false) => problems.push("only an image archive (`image/...`) has `image`".to_owned()),
+            (None, true) => problems
+                .push("an image archive needs `image`, the reference it is imported as".to_owned()),
+            (Some(_), false) => {
+                problems.push("only an image archive (`image/...`) has `image`".to_owned())
+            }
             (Some(image), true) if !is_reference(image) => {
-                problems.push(format!("image `{image}` is not a reference like registry.example/name:tag"));
+                problems.push(format!(
+                    "image `{image}` is not a reference like registry.example/name:tag"
+                ));
             }
             _ => {}
         }
@@ -195,13 +219,15 @@ impl Entry {
 
 /// Whether `text` is a SHA-256 in lower-case hex.
 pub(super) fn is_sha256(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    text.len() == 64
+        && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 /// A reference ends up in a command on the nodes: nothing but the characters that references are made of.
 fn is_reference(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@".contains(&byte);
-    text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric()) && text.bytes().all(allowed)
+    text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
+        && text.bytes().all(allowed)
 }
 
 fn stays_inside(path: &str) -> Result<(), &'static str> {
@@ -229,8 +255,15 @@ fn scalar(text: &str) -> String {
     let begins = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     // Anything made of these alone might be read as a number: 12e4, 0x1f has an x and 1_000 is one in YAML 1.1.
     let number = text.bytes().all(|byte| byte.is_ascii_digit() || b"eE+-_.xob".contains(&byte));
-    let word = matches!(text.to_ascii_lowercase().as_str(), "true" | "false" | "null" | "yes" | "no" | "on" | "off");
-    if begins && text.bytes().all(safe) && !number && !word { text.to_owned() } else { quoted(text) }
+    let word = matches!(
+        text.to_ascii_lowercase().as_str(),
+        "true" | "false" | "null" | "yes" | "no" | "on" | "off"
+    );
+    if begins && text.bytes().all(safe) && !number && !word {
+        text.to_owned()
+    } else {
+        quoted(text)
+    }
 }
 
 #[cfg(test)]
@@ -256,10 +289,16 @@ mod tests {
         };
         for (name, path, sha, image) in [
             ("kubelet", "bin/kubelet", SHA.to_owned(), None),
-            ("image/pause", "images/pause.tar", "1".repeat(64), Some("registry.k8s.io/pause:3.10".to_owned())),
+            (
+                "image/pause",
+                "images/pause.tar",
+                "1".repeat(64),
+                Some("registry.k8s.io/pause:3.10".to_owned()),
+            ),
             ("on", "bin/on", format!("{}e{}", "1".repeat(31), "2".repeat(32)), None),
         ] {
-            let file = LockedFile { version: "1".into(), path: path.into(), size: 7, sha256: sha, image };
+            let file =
+                LockedFile { version: "1".into(), path: path.into(), size: 7, sha256: sha, image };
             lock.files.insert(name.into(), file);
         }
         assert_eq!(parse(&lock.to_yaml()), Ok(lock));
@@ -267,7 +306,9 @@ mod tests {
 
     #[test]
     fn a_path_may_not_leave_the_folder() {
-        for path in ["../kubelet", "/usr/bin/kubelet", "bin/../../kubelet", "bin/", "", "./kubelet", "a;b"] {
+        for path in
+            ["../kubelet", "/usr/bin/kubelet", "bin/../../kubelet", "bin/", "", "./kubelet", "a;b"]
+        {
             let text = complaint(&format!(
                 "  - {{ name: kubelet, version: \"1\", path: \"{path}\", size: 1, sha256: {SHA} }}\n"
             ));
@@ -297,8 +338,9 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_named_with_its_line() {
-        let text =
-            complaint(&format!("  - {{ name: a, version: \"1\", path: bin/a, size: 1, sha256: {SHA}, mode: 4755 }}\n"));
+        let text = complaint(&format!(
+            "  - {{ name: a, version: \"1\", path: bin/a, size: 1, sha256: {SHA}, mode: 4755 }}\n"
+        ));
         assert!(text.contains("mode") && text.contains("line 4"), "{text}");
     }
 }

@@ -67,7 +67,12 @@ pub struct BundleFile {
 impl Bundle {
     /// A bundle with nothing in it, for playbooks that install nothing.
     pub fn empty(kubernetes: Version) -> Self {
-        Self { folder: PathBuf::new(), kubernetes, architecture: String::new(), files: BTreeMap::new() }
+        Self {
+            folder: PathBuf::new(),
+            kubernetes,
+            architecture: String::new(),
+            files: BTreeMap::new(),
+        }
     }
 
     /// Opens the bundle in `folder`: reads its lock and checks that every file is there with the size recorded.
@@ -78,9 +83,11 @@ impl Bundle {
     /// When there is no lock, when it says something it must not, or when files are missing or cut short: all of them
     /// are named.
     pub fn open(folder: &Path) -> Result<Self, BundleError> {
-        let folder = std::path::absolute(folder)
-            .map_err(|error| BundleError::io(format!("find the bundle directory {}", folder.display()), &error))?;
-        let lock = lock::read(&folder)?.ok_or_else(|| BundleError::NoLock { folder: folder.clone() })?;
+        let folder = std::path::absolute(folder).map_err(|error| {
+            BundleError::io(format!("find the bundle directory {}", folder.display()), &error)
+        })?;
+        let lock =
+            lock::read(&folder)?.ok_or_else(|| BundleError::NoLock { folder: folder.clone() })?;
         let bundle = lock.into_bundle(folder);
         let broken = bundle.broken_files();
         if broken.is_empty() {
@@ -95,12 +102,17 @@ impl Bundle {
     /// # Errors
     /// When the bundle has no such file.
     pub fn file(&self, name: &str) -> Result<&BundleFile, BundleError> {
-        self.files.get(name).ok_or_else(|| BundleError::NoFile { folder: self.folder.clone(), name: name.to_owned() })
+        self.files.get(name).ok_or_else(|| BundleError::NoFile {
+            folder: self.folder.clone(),
+            name: name.to_owned(),
+        })
     }
 
     /// The bundle as a table for a reader.
     pub fn table(&self) -> String {
-        let width = |cell: fn(&str, &BundleFile) -> usize| self.files.iter().map(|(name, file)| cell(name, file)).max();
+        let width = |cell: fn(&str, &BundleFile) -> usize| {
+            self.files.iter().map(|(name, file)| cell(name, file)).max()
+        };
         let name_width = width(|name, _| name.len()).unwrap_or(0);
         let version_width = width(|_, file| file.version.len()).unwrap_or(0);
         let mut text = String::new();
@@ -108,7 +120,9 @@ impl Bundle {
             let (version, megabytes) = (&file.version, file.size as f64 / 1e6);
             let short = file.sha256.get(..12).unwrap_or_default();
             let image = file.image.as_ref().map(|image| format!("  {image}")).unwrap_or_default();
-            let line = format!("{name:<name_width$}  {version:<version_width$}  {megabytes:>6.1} MB  {short}{image}\n");
+            let line = format!(
+                "{name:<name_width$}  {version:<version_width$}  {megabytes:>6.1} MB  {short}{image}\n"
+            );
             text.push_str(&line);
         }
         let megabytes = self.files.values().map(|file| file.size).sum::<u64>() as f64 / 1e6;
@@ -128,9 +142,12 @@ impl Bundle {
             }
             Err(error) => Some(format!("{} cannot be read: {error}", file.path.display())),
             Ok(found) if !found.is_file() => Some(format!("{} is not a file", file.path.display())),
-            Ok(found) if found.len() != file.size => {
-                Some(format!("{} has {} bytes, not {}", file.path.display(), found.len(), file.size))
-            }
+            Ok(found) if found.len() != file.size => Some(format!(
+                "{} has {} bytes, not {}",
+                file.path.display(),
+                found.len(),
+                file.size
+            )),
             Ok(_) => None,
         };
         self.files.iter().filter_map(|(name, file)| Some((name.as_str(), wrong(file)?))).collect()

@@ -32,12 +32,14 @@ pub fn outlook(cluster: &Cluster, cache: &Path) -> Result<(Bundle, bool), Bundle
 }
 
 fn announced(cluster: &Cluster, architecture: &str, folder: &Path) -> Result<Bundle, BundleError> {
-    let components = releases::components(cluster.kubernetes).ok_or_else(|| BundleError::Unsupported {
-        version: cluster.kubernetes,
-        architecture: architecture.to_owned(),
-        why: "labctl does not know its releases".to_owned(),
-    })?;
-    let releases = releases::releases(cluster.kubernetes, architecture, &components, &Sources::official())?;
+    let components =
+        releases::components(cluster.kubernetes).ok_or_else(|| BundleError::Unsupported {
+            version: cluster.kubernetes,
+            architecture: architecture.to_owned(),
+            why: "labctl does not know its releases".to_owned(),
+        })?;
+    let releases =
+        releases::releases(cluster.kubernetes, architecture, &components, &Sources::official())?;
     let file = |path: &str, version: &str, image: Option<String>| BundleFile {
         version: version.to_owned(),
         path: folder.join(path),
@@ -53,7 +55,8 @@ fn announced(cluster: &Cluster, architecture: &str, folder: &Path) -> Result<Bun
     }
     for image in &releases.images {
         let reference = Some(image.reference());
-        files.insert(image.target.name.clone(), file(&image.target.path, &image.version, reference));
+        files
+            .insert(image.target.name.clone(), file(&image.target.path, &image.version, reference));
     }
     let (kubernetes, architecture) = (cluster.kubernetes, architecture.to_owned());
     Ok(Bundle { folder: folder.to_owned(), kubernetes, architecture, files })

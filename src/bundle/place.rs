@@ -59,10 +59,15 @@ impl Placer {
     ///
     /// # Errors
     /// When an archive is broken or lacks a program, a content differs from the lock, or the disk is full.
-    pub fn artefact(&self, artefact: &Artefact, cached: &Path) -> Result<Vec<(String, LockedFile)>, BundleError> {
+    pub fn artefact(
+        &self,
+        artefact: &Artefact,
+        cached: &Path,
+    ) -> Result<Vec<(String, LockedFile)>, BundleError> {
         let origin = Origin { url: &artefact.url, version: &artefact.version, image: None };
-        let source = File::open(cached)
-            .map_err(|error| BundleError::io(format!("open the download {}", cached.display()), &error))?;
+        let source = File::open(cached).map_err(|error| {
+            BundleError::io(format!("open the download {}", cached.display()), &error)
+        })?;
         match &artefact.content {
             Content::Program(target) => Ok(vec![self.program(target, source, origin)?]),
             Content::Archive(members) => self.archive(members, source, origin),
@@ -120,7 +125,10 @@ impl Placer {
             let entry = entry.map_err(|error| broken(origin.url, &error))?;
             let path = entry.path().map_err(|error| broken(origin.url, &error))?;
             let path = path.strip_prefix(".").unwrap_or(&path);
-            let Some(index) = missing.iter().position(|member| Path::new(&member.path) == path) else { continue };
+            let Some(index) = missing.iter().position(|member| Path::new(&member.path) == path)
+            else {
+                continue;
+            };
             if !entry.header().entry_type().is_file() {
                 continue;
             }
@@ -133,8 +141,10 @@ impl Placer {
             return Ok(placed);
         }
         let names: Vec<_> = missing.iter().map(|member| format!("`{}`", member.path)).collect();
-        let why =
-            format!("the archive has no {}; its layout changed, and labctl has to be updated", names.join(" and no "));
+        let why = format!(
+            "the archive has no {}; its layout changed, and labctl has to be updated",
+            names.join(" and no ")
+        );
         Err(BundleError::Archive { origin: origin.url.into(), why })
     }
 
@@ -150,16 +160,23 @@ impl Placer {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
-            let file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;
+            let file =
+                fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;
             // The umask had its say in `open`.
             file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
             Ok(file)
         };
-        let file = open().map_err(|error| BundleError::io(format!("write {}", draft.display()), &error))?;
+        let file = open()
+            .map_err(|error| BundleError::io(format!("write {}", draft.display()), &error))?;
         Ok(Draft { draft, path, file, hash: Sha256::new(), size: 0, kept: false })
     }
 
-    fn keep(&self, mut draft: Draft, target: &Target, origin: Origin<'_>) -> Result<(String, LockedFile), BundleError> {
+    fn keep(
+        &self,
+        mut draft: Draft,
+        target: &Target,
+        origin: Origin<'_>,
+    ) -> Result<(String, LockedFile), BundleError> {
         let sha256 = hex::encode(std::mem::take(&mut draft.hash).finalize());
         if let Some(locked) = self.locked.get(&target.name).filter(|locked| **locked != sha256) {
             return Err(BundleError::LockDiffers {

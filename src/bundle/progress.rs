@@ -56,7 +56,12 @@ impl Progress {
             state.told = Some(Instant::now());
             (state.done, state.total)
         };
-        self.events.emit(Event::StepProgress { step: STEP.into(), done, total, detail: detail.into() });
+        self.events.emit(Event::StepProgress {
+            step: STEP.into(),
+            done,
+            total,
+            detail: detail.into(),
+        });
     }
 
     fn change(&self, detail: Option<&str>, change: impl FnOnce(&mut State)) {

@@ -52,7 +52,11 @@ struct Pull {
 /// # Errors
 /// When the directory is no whole bundle of the cluster's version, or the releases cannot be
 /// pulled.
-pub async fn for_cluster(cluster: &Cluster, cache: &Path, events: &Events) -> Result<Bundle, BundleError> {
+pub async fn for_cluster(
+    cluster: &Cluster,
+    cache: &Path,
+    events: &Events,
+) -> Result<Bundle, BundleError> {
     for_cluster_from(cluster, host_architecture(), cache, &Sources::official(), events).await
 }
 
@@ -102,10 +106,12 @@ pub async fn pull(
 ) -> Result<Bundle, BundleError> {
     let started = Instant::now();
     events.emit(Event::StepStarted { step: STEP.into() });
-    let folder = std::path::absolute(folder)
-        .map_err(|error| BundleError::io(format!("find the bundle directory {}", folder.display()), &error))?;
-    std::fs::create_dir_all(cache)
-        .map_err(|error| BundleError::io(format!("make the cache directory {}", cache.display()), &error))?;
+    let folder = std::path::absolute(folder).map_err(|error| {
+        BundleError::io(format!("find the bundle directory {}", folder.display()), &error)
+    })?;
+    std::fs::create_dir_all(cache).map_err(|error| {
+        BundleError::io(format!("make the cache directory {}", cache.display()), &error)
+    })?;
     let _turn = take_turn(cache, events).await?;
 
     let mut components = releases::components(version).ok_or_else(|| BundleError::Unsupported {
@@ -159,13 +165,18 @@ pub fn host_architecture() -> &'static str {
 
 impl Pull {
     /// Looks everything up, downloads it, and places it.
-    async fn run(self: &Arc<Self>, missing: Releases) -> Result<BTreeMap<String, LockedFile>, BundleError> {
+    async fn run(
+        self: &Arc<Self>,
+        missing: Releases,
+    ) -> Result<BTreeMap<String, LockedFile>, BundleError> {
         let look_ups = missing.artefacts.into_iter().map(|artefact| self.clone().look_up(artefact));
         let resolutions = missing.images.into_iter().map(|release| self.clone().resolve(release));
         let limit = self.sources.patience.parallel;
-        let (artefacts, images) = tokio::try_join!(in_parallel(limit, look_ups), in_parallel(limit, resolutions))?;
+        let (artefacts, images) =
+            tokio::try_join!(in_parallel(limit, look_ups), in_parallel(limit, resolutions))?;
 
-        let mut wanted: Vec<Wanted> = artefacts.iter().map(|checked| checked.wanted.clone()).collect();
+        let mut wanted: Vec<Wanted> =
+            artefacts.iter().map(|checked| checked.wanted.clone()).collect();
         wanted.extend(images.iter().flat_map(|(_, image)| image.wanted()));
         // Images share layers; two tasks at one `.part` would spoil it.
         wanted.sort_by(|a, b| a.sha256.cmp(&b.sha256));
@@ -177,8 +188,10 @@ impl Pull {
         in_parallel(limit, wanted.into_iter().map(|wanted| self.clone().fetch(wanted))).await?;
 
         let artefacts = artefacts.into_iter().map(|checked| self.clone().place(checked));
-        let images = images.into_iter().map(|(release, image)| self.clone().place_image(release, image));
-        let (artefacts, images) = tokio::try_join!(in_parallel(limit, artefacts), in_parallel(limit, images))?;
+        let images =
+            images.into_iter().map(|(release, image)| self.clone().place_image(release, image));
+        let (artefacts, images) =
+            tokio::try_join!(in_parallel(limit, artefacts), in_parallel(limit, images))?;
         Ok(artefacts.into_iter().flatten().chain(images).collect())
     }
 
@@ -187,7 +200,10 @@ impl Pull {
         let published = http.small(&artefact.checksum_url, None).await?;
         let text = String::from_utf8_lossy(&published.bytes);
         let sha256 = artefact.checksum_in(&text).ok_or_else(|| {
-            let why = format!("there is no SHA-256 of {} in it; is this a mirror's error page?", artefact.file_name());
+            let why = format!(
+                "there is no SHA-256 of {} in it; is this a mirror's error page?",
+                artefact.file_name()
+            );
             BundleError::download(&artefact.checksum_url, why)
         })?;
         let cached = self.downloads.path_of(&sha256).exists();
@@ -196,8 +212,13 @@ impl Pull {
         Ok(Checked { wanted: Wanted { url: artefact.url.clone(), sha256, size, label }, artefact })
     }
 
-    async fn resolve(self: Arc<Self>, release: ImageRelease) -> Result<(ImageRelease, Image), BundleError> {
-        let image = images::resolve(self.downloads.http(), &self.sources, &release, &self.architecture).await?;
+    async fn resolve(
+        self: Arc<Self>,
+        release: ImageRelease,
+    ) -> Result<(ImageRelease, Image), BundleError> {
+        let image =
+            images::resolve(self.downloads.http(), &self.sources, &release, &self.architecture)
+                .await?;
         Ok((release, image))
     }
 
@@ -205,7 +226,10 @@ impl Pull {
         self.downloads.fetch(&wanted, &self.progress).await.map(|_| ())
     }
 
-    async fn place(self: Arc<Self>, checked: Checked) -> Result<Vec<(String, LockedFile)>, BundleError> {
+    async fn place(
+        self: Arc<Self>,
+        checked: Checked,
+    ) -> Result<Vec<(String, LockedFile)>, BundleError> {
         blocking("place a program", move || {
             let cached = self.downloads.path_of(&checked.wanted.sha256);
             self.placer.artefact(&checked.artefact, &cached)
@@ -227,7 +251,12 @@ impl Pull {
 }
 
 /// Whether a lock that is there already is one that this pull may complete.
-fn fits(lock: &Lock, folder: &Path, version: Version, architecture: &str) -> Result<(), BundleError> {
+fn fits(
+    lock: &Lock,
+    folder: &Path,
+    version: Version,
+    architecture: &str,
+) -> Result<(), BundleError> {
     let folder = folder.to_owned();
     if lock.kubernetes != version {
         return Err(BundleError::OtherVersion { folder, bundle: lock.kubernetes, wanted: version });
@@ -243,14 +272,17 @@ fn fits(lock: &Lock, folder: &Path, version: Version, architecture: &str) -> Res
 fn present(folder: &Path, lock: Option<&Lock>) -> Vec<String> {
     let Some(lock) = lock else { return Vec::new() };
     let is_there = |file: &LockedFile| {
-        std::fs::metadata(folder.join(&file.path)).is_ok_and(|found| found.is_file() && found.len() == file.size)
+        std::fs::metadata(folder.join(&file.path))
+            .is_ok_and(|found| found.is_file() && found.len() == file.size)
     };
     lock.files.iter().filter(|(_, file)| is_there(file)).map(|(name, _)| name.clone()).collect()
 }
 
 /// What is left of `releases` when the files in `kept` need not be fetched.
 fn without(mut releases: Releases, kept: &[String]) -> Releases {
-    releases.artefacts.retain(|artefact| artefact.targets().iter().any(|target| !kept.contains(&target.name)));
+    releases
+        .artefacts
+        .retain(|artefact| artefact.targets().iter().any(|target| !kept.contains(&target.name)));
     releases.images.retain(|image| !kept.contains(&image.target.name));
     releases
 }
@@ -258,9 +290,15 @@ fn without(mut releases: Releases, kept: &[String]) -> Releases {
 /// One pull at a time in a cache: two would write the same files. The lock goes with the process, however it ends.
 async fn take_turn(cache: &Path, events: &Events) -> Result<File, BundleError> {
     let path: PathBuf = cache.join("lock");
-    let wrong = |error: &std::io::Error| BundleError::io(format!("lock the cache with {}", path.display()), error);
-    let file =
-        OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(|error| wrong(&error))?;
+    let wrong = |error: &std::io::Error| {
+        BundleError::io(format!("lock the cache with {}", path.display()), error)
+    };
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|error| wrong(&error))?;
     let mut told = false;
     loop {
         match file.try_lock() {
@@ -268,7 +306,10 @@ async fn take_turn(cache: &Path, events: &Events) -> Result<File, BundleError> {
             Err(TryLockError::Error(error)) => return Err(wrong(&error)),
             Err(TryLockError::WouldBlock) if told => {}
             Err(TryLockError::WouldBlock) => {
-                let message = format!("another labctl is downloading into {}; waiting for it", cache.display());
+                let message = format!(
+                    "another labctl is downloading into {}; waiting for it",
+                    cache.display()
+                );
                 events.emit(Event::Warning { node: None, message });
                 told = true;
             }
@@ -308,7 +349,11 @@ async fn blocking<T: Send + 'static>(
 
 fn tell_end(bundle: &Bundle, changed: bool, started: Instant, events: &Events) {
     let what = if changed { "pulled" } else { "ready" };
-    let detail =
-        format!("Kubernetes {} for {}: {} files {what}", bundle.kubernetes, bundle.architecture, bundle.files.len());
+    let detail = format!(
+        "Kubernetes {} for {}: {} files {what}",
+        bundle.kubernetes,
+        bundle.architecture,
+        bundle.files.len()
+    );
     events.emit(Event::StepEnded { step: STEP.into(), detail, changed, took: started.elapsed() });
 }

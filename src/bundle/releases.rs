@@ -166,8 +166,14 @@ const RUNC: &str = "1.3.4";
 const CNI: &str = "1.8.0";
 const BUSYBOX: &str = "1.36.1-1";
 
-const KUBERNETES_PROGRAMS: [&str; 6] =
-    ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"];
+const KUBERNETES_PROGRAMS: [&str; 6] = [
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "kubectl",
+];
 const ETCD_PROGRAMS: [&str; 3] = ["etcd", "etcdctl", "etcdutl"];
 const CONTAINERD_PROGRAMS: [&str; 3] = ["containerd", "containerd-shim-runc-v2", "ctr"];
 const CNI_PLUGINS: [&str; 4] = ["bridge", "host-local", "loopback", "portmap"];
@@ -251,8 +257,10 @@ pub fn releases(
             why: "all components are published together for amd64 and arm64 only".into(),
         });
     }
-    let mut artefacts: Vec<_> =
-        KUBERNETES_PROGRAMS.iter().map(|name| kubernetes_program(kubernetes, architecture, name, sources)).collect();
+    let mut artefacts: Vec<_> = KUBERNETES_PROGRAMS
+        .iter()
+        .map(|name| kubernetes_program(kubernetes, architecture, name, sources))
+        .collect();
     artefacts.push(etcd(&components.etcd, architecture, sources));
     artefacts.push(containerd(&components.containerd, architecture, sources));
     artefacts.push(runc(&components.runc, architecture, sources));
@@ -289,7 +297,9 @@ impl Artefact {
 
     /// Finds the artefact's checksum in what is published at its checksum's address.
     pub fn checksum_in(&self, published: &str) -> Option<String> {
-        let hex = |word: &str| Some(word.to_ascii_lowercase()).filter(|word| super::lock::is_sha256(word));
+        let hex = |word: &str| {
+            Some(word.to_ascii_lowercase()).filter(|word| super::lock::is_sha256(word))
+        };
         match self.checksum_format {
             ChecksumFormat::Bare => hex(published.split_whitespace().next()?),
             ChecksumFormat::Listed => published.lines().find_map(|line| {
@@ -314,7 +324,12 @@ fn program(name: &str) -> Target {
     Target { name: name.into(), path: format!("bin/{name}") }
 }
 
-fn kubernetes_program(version: Version, architecture: &str, name: &str, sources: &Sources) -> Artefact {
+fn kubernetes_program(
+    version: Version,
+    architecture: &str,
+    name: &str,
+    sources: &Sources,
+) -> Artefact {
     let url = format!("{}/release/v{version}/bin/linux/{architecture}/{name}", sources.kubernetes);
     Artefact {
         checksum_url: format!("{url}.sha256"),
@@ -328,7 +343,8 @@ fn kubernetes_program(version: Version, architecture: &str, name: &str, sources:
 fn etcd(version: &str, architecture: &str, sources: &Sources) -> Artefact {
     let release = format!("{}/etcd-io/etcd/releases/download/v{version}", sources.github);
     let folder = format!("etcd-v{version}-linux-{architecture}");
-    let members = ETCD_PROGRAMS.map(|name| Member { path: format!("{folder}/{name}"), target: program(name) });
+    let members = ETCD_PROGRAMS
+        .map(|name| Member { path: format!("{folder}/{name}"), target: program(name) });
     Artefact {
         url: format!("{release}/{folder}.tar.gz"),
         checksum_url: format!("{release}/SHA256SUMS"),
@@ -341,7 +357,8 @@ fn etcd(version: &str, architecture: &str, sources: &Sources) -> Artefact {
 fn containerd(version: &str, architecture: &str, sources: &Sources) -> Artefact {
     let release = format!("{}/containerd/containerd/releases/download/v{version}", sources.github);
     let url = format!("{release}/containerd-{version}-linux-{architecture}.tar.gz");
-    let members = CONTAINERD_PROGRAMS.map(|name| Member { path: format!("bin/{name}"), target: program(name) });
+    let members = CONTAINERD_PROGRAMS
+        .map(|name| Member { path: format!("bin/{name}"), target: program(name) });
     Artefact {
         checksum_url: format!("{url}.sha256sum"),
         checksum_format: ChecksumFormat::Listed,
@@ -363,7 +380,8 @@ fn runc(version: &str, architecture: &str, sources: &Sources) -> Artefact {
 }
 
 fn cni(version: &str, architecture: &str, sources: &Sources) -> Artefact {
-    let release = format!("{}/containernetworking/plugins/releases/download/v{version}", sources.github);
+    let release =
+        format!("{}/containernetworking/plugins/releases/download/v{version}", sources.github);
     let url = format!("{release}/cni-plugins-linux-{architecture}-v{version}.tgz");
     let members = CNI_PLUGINS.map(|name| {
         let target = Target { name: format!("cni/{name}"), path: format!("cni/{name}") };
@@ -393,8 +411,13 @@ mod tests {
 
     fn of(version: &str, architecture: &str) -> Releases {
         let version: Version = version.parse().expect("a version");
-        releases(version, architecture, &components(version).expect("supported"), &Sources::official())
-            .expect("releases")
+        releases(
+            version,
+            architecture,
+            &components(version).expect("supported"),
+            &Sources::official(),
+        )
+        .expect("releases")
     }
 
     #[test]
@@ -402,14 +425,23 @@ mod tests {
         for minor in Version::OLDEST_MINOR..=Version::NEWEST_MINOR {
             assert!(components(Version { major: 1, minor, patch: 0 }).is_some(), "1.{minor}");
         }
-        assert_eq!(components(Version { major: 1, minor: Version::NEWEST_MINOR + 1, patch: 0 }), None);
-        assert_eq!(components(Version { major: 1, minor: Version::OLDEST_MINOR - 1, patch: 0 }), None);
+        assert_eq!(
+            components(Version { major: 1, minor: Version::NEWEST_MINOR + 1, patch: 0 }),
+            None
+        );
+        assert_eq!(
+            components(Version { major: 1, minor: Version::OLDEST_MINOR - 1, patch: 0 }),
+            None
+        );
     }
 
     #[test]
     fn addresses_are_the_official_ones() {
-        let urls: Vec<_> = of("1.34.2", "arm64").artefacts.into_iter().map(|a| (a.url, a.checksum_url)).collect();
-        let has = |url: &str, sum: &str| assert!(urls.contains(&(url.into(), sum.into())), "{url} in {urls:#?}");
+        let urls: Vec<_> =
+            of("1.34.2", "arm64").artefacts.into_iter().map(|a| (a.url, a.checksum_url)).collect();
+        let has = |url: &str, sum: &str| {
+            assert!(urls.contains(&(url.into(), sum.into())), "{url} in {urls:#?}")
+        };
         has(
             "https://dl.k8s.io/release/v1.34.2/bin/linux/arm64/kubelet",
             "https://dl.k8s.io/release/v1.34.2/bin/linux/arm64/kubelet.sha256",
@@ -441,13 +473,20 @@ mod tests {
                       etcdctl etcdutl image/busybox image/coredns image/pause kube-apiserver kube-controller-manager \
                       kube-proxy kube-scheduler kubectl kubelet runc";
         assert_eq!(names, needed.split_whitespace().collect::<Vec<_>>());
-        assert!(releases.images.iter().any(|i| i.reference() == "registry.k8s.io/coredns/coredns:v1.10.1"));
+        assert!(
+            releases
+                .images
+                .iter()
+                .any(|i| i.reference() == "registry.k8s.io/coredns/coredns:v1.10.1")
+        );
     }
 
     #[test]
     fn checksums_are_found_in_every_published_form() {
         let releases = of("1.34.2", "amd64");
-        let named = |part: &str| releases.artefacts.iter().find(|a| a.url.contains(part)).expect("an artefact");
+        let named = |part: &str| {
+            releases.artefacts.iter().find(|a| a.url.contains(part)).expect("an artefact")
+        };
         let sum = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         let other = "0".repeat(64);
         assert_eq!(named("kubelet").checksum_in(&format!("{sum}\n")).as_deref(), Some(sum));
@@ -457,14 +496,18 @@ mod tests {
              PGP SIGNATURE-----\n"
         );
         assert_eq!(named("runc.amd64").checksum_in(&signed).as_deref(), Some(sum));
-        assert_eq!(named("etcd").checksum_in(&format!("{other}  etcd-v3.6.6-linux-amd64.zip\n")), None);
+        assert_eq!(
+            named("etcd").checksum_in(&format!("{other}  etcd-v3.6.6-linux-amd64.zip\n")),
+            None
+        );
     }
 
     #[test]
     fn unknown_architectures_are_refused() {
         let version = "1.34.2".parse().expect("a version");
         let components = components(version).expect("supported");
-        let error = releases(version, "riscv64", &components, &Sources::official()).expect_err("riscv64");
+        let error =
+            releases(version, "riscv64", &components, &Sources::official()).expect_err("riscv64");
         assert!(error.to_string().contains("amd64 and arm64"), "{error}");
     }
 }

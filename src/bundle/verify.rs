@@ -23,17 +23,21 @@ pub async fn verify(bundle: &Bundle, events: &Events) -> Result<(), BundleError>
     events.emit(Event::StepStarted { step: STEP.into() });
     let progress = Arc::new(Progress::new(events));
     progress.expect(bundle.files.values().map(|file| file.size).sum());
-    let slots = Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)));
+    let slots =
+        Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)));
     let mut tasks = JoinSet::new();
     for (name, file) in bundle.files.clone() {
         let (slots, progress) = (slots.clone(), progress.clone());
         tasks.spawn(async move {
             let _slot = slots.acquire_owned().await;
             let hashing = tokio::task::spawn_blocking(move || {
-                let got = sha256_of(&file.path, |bytes| progress.advance(bytes, &name))
-                    .map_err(|error| BundleError::io(format!("read {}", file.path.display()), &error))?;
+                let got = sha256_of(&file.path, |bytes| progress.advance(bytes, &name)).map_err(
+                    |error| BundleError::io(format!("read {}", file.path.display()), &error),
+                )?;
                 let differs = got != file.sha256;
-                Ok(differs.then(|| format!("{name}: expected {}, got {got} ({})", file.sha256, file.path.display())))
+                Ok(differs.then(|| {
+                    format!("{name}: expected {}, got {got} ({})", file.sha256, file.path.display())
+                }))
             });
             hashing.await.map_err(|error| BundleError::cut_short("verify the bundle", &error))?
         });
@@ -49,8 +53,14 @@ pub async fn verify(bundle: &Bundle, events: &Events) -> Result<(), BundleError>
         return Err(BundleError::Mismatch { folder: bundle.folder.clone(), files });
     }
     progress.tell("verified");
-    let detail = format!("{} files of Kubernetes {} verified", bundle.files.len(), bundle.kubernetes);
-    events.emit(Event::StepEnded { step: STEP.into(), detail, changed: false, took: started.elapsed() });
+    let detail =
+        format!("{} files of Kubernetes {} verified", bundle.files.len(), bundle.kubernetes);
+    events.emit(Event::StepEnded {
+        step: STEP.into(),
+        detail,
+        changed: false,
+        took: started.elapsed(),
+    });
     Ok(())
 }
 

@@ -51,7 +51,12 @@ pub struct LabAndNodes {
     target: Vec<String>,
 
     /// The inventory, when not given before the nodes
-    #[arg(long = "inventory", value_name = "INVENTORY", default_value = "inventory.yaml", hide = true)]
+    #[arg(
+        long = "inventory",
+        value_name = "INVENTORY",
+        default_value = "inventory.yaml",
+        hide = true
+    )]
     #[arg(env = "LABCTL_INVENTORY", hide_env_values = true)]
     default_inventory: PathBuf,
 }
@@ -68,8 +73,11 @@ impl LabAndNodes {
 
     /// The lab that they belong to.
     pub fn lab(&self) -> Lab {
-        let inventory =
-            if self.first_is_inventory() { (&self.target[0]).into() } else { self.default_inventory.clone() };
+        let inventory = if self.first_is_inventory() {
+            (&self.target[0]).into()
+        } else {
+            self.default_inventory.clone()
+        };
         Lab { inventory }
     }
 }
@@ -167,8 +175,14 @@ fn span(text: &str) -> Result<Duration, String> {
 
 /// A name that can be the common name of a certificate.
 fn subject(text: &str) -> Result<String, String> {
-    let fits = (1..=64).contains(&text.chars().count()) && text.trim() == text && !text.chars().any(char::is_control);
-    if fits { Ok(text.to_owned()) } else { Err("expected 1 to 64 characters, without spaces around them".to_owned()) }
+    let fits = (1..=64).contains(&text.chars().count())
+        && text.trim() == text
+        && !text.chars().any(char::is_control);
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("expected 1 to 64 characters, without spaces around them".to_owned())
+    }
 }
 
 fn user(text: &str) -> Result<String, String> {
@@ -188,7 +202,8 @@ mod tests {
     use crate::cli::{Cli, Verb};
 
     fn list(line: &str) -> CertsList {
-        let cli = Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
+        let cli =
+            Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
         let Verb::Certs(Certs::List(list)) = cli.verb else { panic!("not certs list") };
         list
     }

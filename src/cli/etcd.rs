@@ -51,7 +51,12 @@ pub struct Place {
     target: Vec<PathBuf>,
 
     /// The inventory, when not given before the file
-    #[arg(long = "inventory", value_name = "INVENTORY", default_value = "inventory.yaml", hide = true)]
+    #[arg(
+        long = "inventory",
+        value_name = "INVENTORY",
+        default_value = "inventory.yaml",
+        hide = true
+    )]
     #[arg(env = "LABCTL_INVENTORY", hide_env_values = true)]
     default_inventory: PathBuf,
 }

@@ -18,7 +18,8 @@ use crate::report::Output;
 pub use certs::{Certs, CertsList, CertsRenew, Kubeconfig, RotateCa};
 pub use timeline::Timeline;
 
-const ABOUT: &str = "Real Kubernetes labs over SSH: the cluster you would have built by hand, in about a minute";
+const ABOUT: &str =
+    "Real Kubernetes labs over SSH: the cluster you would have built by hand, in about a minute";
 
 const LONG_ABOUT: &str = "\
 labctl turns machines into a Kubernetes lab: plain upstream binaries and systemd units, nothing hidden.
@@ -67,7 +68,14 @@ pub struct Global {
     /// Output for a person, or one JSON event per line for a program
     ///
     /// With `json`, events go to the standard output and everything else to the standard error.
-    #[arg(long, global = true, value_enum, default_value_t, env = "LABCTL_OUTPUT", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        env = "LABCTL_OUTPUT",
+        hide_env_values = true
+    )]
     pub output: Output,
 
     /// Work on these nodes only
@@ -87,7 +95,14 @@ pub struct Global {
     pub forks: NonZeroUsize,
 
     /// Let nodes pass large files on to each other: auto, always or never
-    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t, hide_possible_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        default_value_t,
+        hide_possible_values = true
+    )]
     #[arg(env = "LABCTL_SPREAD", hide_env_values = true)]
     pub spread: Spread,
 
@@ -378,7 +393,12 @@ pub struct Ssh {
     target: Vec<String>,
 
     /// The inventory, when not given before the node
-    #[arg(long = "inventory", value_name = "INVENTORY", default_value = "inventory.yaml", hide = true)]
+    #[arg(
+        long = "inventory",
+        value_name = "INVENTORY",
+        default_value = "inventory.yaml",
+        hide = true
+    )]
     #[arg(env = "LABCTL_INVENTORY", hide_env_values = true)]
     default_inventory: PathBuf,
 
@@ -473,15 +493,23 @@ mod tests {
     fn the_inventory_may_be_left_out() {
         let Verb::Up(up) = parse("labctl up").verb else { panic!("not up") };
         assert_eq!(up.lab.inventory, Path::new("inventory.yaml"));
-        let Verb::Play(play) = parse("labctl play mine.yaml prod.yaml").verb else { panic!("not play") };
-        assert_eq!((play.playbook.as_str(), play.lab.inventory.as_path()), ("mine.yaml", Path::new("prod.yaml")));
+        let Verb::Play(play) = parse("labctl play mine.yaml prod.yaml").verb else {
+            panic!("not play")
+        };
+        assert_eq!(
+            (play.playbook.as_str(), play.lab.inventory.as_path()),
+            ("mine.yaml", Path::new("prod.yaml"))
+        );
     }
 
     #[test]
     fn global_options_stand_anywhere() {
         for line in ["labctl --limit a,b --forks 4 -v up", "labctl up --limit a,b --forks 4 -v"] {
             let global = parse(line).global;
-            assert_eq!((global.limit, global.forks.get(), global.verbose), (vec!["a".into(), "b".into()], 4, true));
+            assert_eq!(
+                (global.limit, global.forks.get(), global.verbose),
+                (vec!["a".into(), "b".into()], 4, true)
+            );
         }
         assert_eq!(parse("labctl plan --output json").global.output, Output::Json);
     }
@@ -489,10 +517,18 @@ mod tests {
     #[test]
     fn ssh_takes_an_inventory_before_the_node() {
         let Verb::Ssh(ssh) = parse("labctl ssh worker-0").verb else { panic!("not ssh") };
-        assert_eq!((ssh.node(), ssh.lab().inventory.as_path()), ("worker-0", Path::new("inventory.yaml")));
+        assert_eq!(
+            (ssh.node(), ssh.lab().inventory.as_path()),
+            ("worker-0", Path::new("inventory.yaml"))
+        );
         assert!(ssh.command.is_empty());
-        let Verb::Ssh(ssh) = parse("labctl ssh prod.yaml worker-0 -- uname -r").verb else { panic!("not ssh") };
-        assert_eq!((ssh.node(), ssh.lab().inventory.as_path()), ("worker-0", Path::new("prod.yaml")));
+        let Verb::Ssh(ssh) = parse("labctl ssh prod.yaml worker-0 -- uname -r").verb else {
+            panic!("not ssh")
+        };
+        assert_eq!(
+            (ssh.node(), ssh.lab().inventory.as_path()),
+            ("worker-0", Path::new("prod.yaml"))
+        );
         assert_eq!(ssh.command, ["uname", "-r"]);
     }
 

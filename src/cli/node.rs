@@ -43,7 +43,12 @@ pub struct LabAndNode {
     target: Vec<String>,
 
     /// The inventory, when not given before the node
-    #[arg(long = "inventory", value_name = "INVENTORY", default_value = "inventory.yaml", hide = true)]
+    #[arg(
+        long = "inventory",
+        value_name = "INVENTORY",
+        default_value = "inventory.yaml",
+        hide = true
+    )]
     #[arg(env = "LABCTL_INVENTORY", hide_env_values = true)]
     default_inventory: PathBuf,
 }
@@ -66,7 +71,9 @@ impl LabAndNode {
 
 /// `node add`.
 #[derive(Debug, Args)]
-#[command(override_usage = "labctl node add [OPTIONS] [INVENTORY] <NODE> --address <ADDRESS> --role <ROLE>")]
+#[command(
+    override_usage = "labctl node add [OPTIONS] [INVENTORY] <NODE> --address <ADDRESS> --role <ROLE>"
+)]
 pub struct NodeAdd {
     /// The lab and the new node's name.
     #[command(flatten)]

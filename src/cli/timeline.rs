@@ -13,7 +13,12 @@ pub struct Timeline {
     target: Vec<String>,
 
     /// The inventory, when not given before the run
-    #[arg(long = "inventory", value_name = "INVENTORY", default_value = "inventory.yaml", hide = true)]
+    #[arg(
+        long = "inventory",
+        value_name = "INVENTORY",
+        default_value = "inventory.yaml",
+        hide = true
+    )]
     #[arg(env = "LABCTL_INVENTORY", hide_env_values = true)]
     default_inventory: PathBuf,
 

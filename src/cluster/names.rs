@@ -71,7 +71,9 @@ pub fn check_label_value(value: &str) -> Result<(), String> {
     if value.len() > 63 {
         return Err("is longer than 63 characters".to_owned());
     }
-    if let Some(wrong) = value.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))) {
+    if let Some(wrong) =
+        value.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')))
+    {
         return Err(format!("has {}, and may have only letters, digits, -, _ and .", show(wrong)));
     }
     let edge = |c: char| !c.is_ascii_alphanumeric();

@@ -49,8 +49,10 @@ pub fn overlap(one: Ipv4Net, other: Ipv4Net) -> bool {
 ///
 /// It does not depend on the number of workers: one more of them must not move the others.
 pub fn default_node_prefix(pods: Ipv4Net) -> Option<u8> {
-    let prefix = if pods.prefix_len() <= 22 { 24 } else { (pods.prefix_len() + 2).min(LONGEST_NODE_PREFIX) };
-    (prefix >= pods.prefix_len()).then_some(prefix.min(pods.prefix_len() + LARGEST_NODE_PREFIX_DIFFERENCE))
+    let prefix =
+        if pods.prefix_len() <= 22 { 24 } else { (pods.prefix_len() + 2).min(LONGEST_NODE_PREFIX) };
+    (prefix >= pods.prefix_len())
+        .then_some(prefix.min(pods.prefix_len() + LARGEST_NODE_PREFIX_DIFFERENCE))
 }
 
 /// How many parts of `prefix` bits `pods` has.
@@ -118,7 +120,8 @@ impl Parts {
         // Parts that are apart are in the order of their first addresses: only the neighbours can overlap.
         let place = self.taken.partition_point(|taken| taken.network() < part.network());
         let before = place.checked_sub(1).and_then(|before| self.taken.get(before));
-        if [before, self.taken.get(place)].into_iter().flatten().any(|taken| overlap(*taken, part)) {
+        if [before, self.taken.get(place)].into_iter().flatten().any(|taken| overlap(*taken, part))
+        {
             return false;
         }
         self.taken.insert(place, part);
@@ -145,7 +148,10 @@ mod tests {
     }
 
     fn shown(parts: Vec<Option<Ipv4Net>>) -> Vec<String> {
-        parts.into_iter().map(|part| part.map_or("none".to_owned(), |part| part.to_string())).collect()
+        parts
+            .into_iter()
+            .map(|part| part.map_or("none".to_owned(), |part| part.to_string()))
+            .collect()
     }
 
     #[test]
@@ -161,7 +167,10 @@ mod tests {
     fn workers_have_the_parts_that_their_names_count() {
         let pods = net("10.200.0.0/16");
         let parts = assign(pods, 24, &names(&["worker-0", "worker-1", "gpu", "worker-4"]));
-        assert_eq!(shown(parts), ["10.200.0.0/24", "10.200.1.0/24", "10.200.2.0/24", "10.200.4.0/24"]);
+        assert_eq!(
+            shown(parts),
+            ["10.200.0.0/24", "10.200.1.0/24", "10.200.2.0/24", "10.200.4.0/24"]
+        );
     }
 
     #[test]
@@ -174,8 +183,15 @@ mod tests {
 
     #[test]
     fn numbers_that_do_not_fit_take_what_is_left() {
-        let parts = assign(net("10.0.0.0/22"), 24, &names(&["a-7", "b-0", "c-0", "n99999999999999999999", "last"]));
-        assert_eq!(shown(parts), ["10.0.1.0/24", "10.0.0.0/24", "10.0.2.0/24", "10.0.3.0/24", "none"]);
+        let parts = assign(
+            net("10.0.0.0/22"),
+            24,
+            &names(&["a-7", "b-0", "c-0", "n99999999999999999999", "last"]),
+        );
+        assert_eq!(
+            shown(parts),
+            ["10.0.1.0/24", "10.0.0.0/24", "10.0.2.0/24", "10.0.3.0/24", "none"]
+        );
     }
 
     #[test]
@@ -187,7 +203,10 @@ mod tests {
             given("b", "10.0.1.0/24"),
             given("c", "10.9.0.0/24"),
         ];
-        assert_eq!(shown(assign(net("10.0.0.0/16"), 24, &workers)), ["10.0.0.0/24", "10.0.1.0/25", "none", "none"]);
+        assert_eq!(
+            shown(assign(net("10.0.0.0/16"), 24, &workers)),
+            ["10.0.0.0/24", "10.0.1.0/25", "none", "none"]
+        );
     }
 
     #[test]
@@ -202,7 +221,8 @@ mod tests {
     }
 
     fn any_net(prefixes: std::ops::RangeInclusive<u8>) -> impl Strategy<Value = Ipv4Net> {
-        (any::<u32>(), prefixes).prop_map(|(bits, prefix)| Ipv4Net::new(Ipv4Addr::from(bits), prefix).unwrap().trunc())
+        (any::<u32>(), prefixes)
+            .prop_map(|(bits, prefix)| Ipv4Net::new(Ipv4Addr::from(bits), prefix).unwrap().trunc())
     }
 
     /// Names as people give them, often with numbers, often colliding.

@@ -25,7 +25,11 @@ pub fn resolve(inventory: &Inventory) -> Result<(Cluster, Vec<Problem>), Vec<Pro
     let cluster = Resolver { inventory, problems: &mut problems }.cluster();
     if cluster.is_none() && !problems.has_errors() {
         // Only an inventory that no file was read for lacks something without a problem that says so.
-        problems.error(Position::default(), "the inventory is incomplete", "it needs `name`, `kubernetes` and `nodes`");
+        problems.error(
+            Position::default(),
+            "the inventory is incomplete",
+            "it needs `name`, `kubernetes` and `nodes`",
+        );
     }
     match cluster {
         Some(cluster) if !problems.has_errors() => Ok((cluster, problems.into_sorted())),
@@ -48,7 +52,8 @@ impl Resolver<'_, '_> {
         let bundle = inventory.bundle.as_ref().map(|path| self.path(path, "bundle"));
         let pki = self.pki();
         let networks = self.networks(kubernetes);
-        let lab_directory = inventory.folder.join(".labctl").join(name.as_deref().unwrap_or_default());
+        let lab_directory =
+            inventory.folder.join(".labctl").join(name.as_deref().unwrap_or_default());
         let drafts = self.drafts(&networks);
         let parts = self.pod_cidrs(&drafts, &networks);
         let api = self.api(&drafts, &networks);
@@ -93,17 +98,26 @@ impl Resolver<'_, '_> {
 
     fn kubernetes(&mut self) -> Option<Version> {
         let text = self.inventory.kubernetes.as_ref()?;
-        let supported =
-            format!("versions 1.{}.x to 1.{}.x are supported", Version::OLDEST_MINOR, Version::NEWEST_MINOR);
+        let supported = format!(
+            "versions 1.{}.x to 1.{}.x are supported",
+            Version::OLDEST_MINOR,
+            Version::NEWEST_MINOR
+        );
         match text.value.parse::<Version>() {
             Ok(version) if version.is_supported() => Some(version),
             Ok(version) => {
-                self.problems.error(text.at, format!("kubernetes {version} is not supported"), supported);
+                self.problems.error(
+                    text.at,
+                    format!("kubernetes {version} is not supported"),
+                    supported,
+                );
                 None
             }
             Err(wrong) => {
                 let help = match text.value.trim_start_matches('v').split('.').count() {
-                    2 => format!("add the patch release, such as \"{}.0\"; {supported}", text.value),
+                    2 => {
+                        format!("add the patch release, such as \"{}.0\"; {supported}", text.value)
+                    }
                     _ => supported,
                 };
                 self.problems.error(text.at, wrong, help);
@@ -116,14 +130,19 @@ impl Resolver<'_, '_> {
         let Some(domain) = &self.inventory.domain else { return "cluster.local".to_owned() };
         if let Err(wrong) = names::check_domain(&domain.value) {
             let what = format!("the cluster domain `{}` {wrong}", domain.value);
-            self.problems.error(domain.at, what, "a DNS name in lower case, such as `cluster.local`");
+            self.problems.error(
+                domain.at,
+                what,
+                "a DNS name in lower case, such as `cluster.local`",
+            );
         }
         domain.value.clone()
     }
 
     fn pki(&mut self) -> PkiPolicy {
         let pki = &self.inventory.pki;
-        let algorithms = [("ecdsa-p256", KeyAlgorithm::EcdsaP256), ("rsa-2048", KeyAlgorithm::Rsa2048)];
+        let algorithms =
+            [("ecdsa-p256", KeyAlgorithm::EcdsaP256), ("rsa-2048", KeyAlgorithm::Rsa2048)];
         let policy = PkiPolicy {
             algorithm: self
                 .choice(pki.algorithm.as_ref(), "pki.algorithm", &algorithms)
@@ -136,7 +155,10 @@ impl Resolver<'_, '_> {
         {
             self.problems.error(
                 at,
-                format!("certificates of {} days would outlive their CA of {} days", policy.leaf_days, policy.ca_days),
+                format!(
+                    "certificates of {} days would outlive their CA of {} days",
+                    policy.leaf_days, policy.ca_days
+                ),
                 "choose `leaf_days` no larger than `ca_days`",
             );
         }
@@ -144,7 +166,12 @@ impl Resolver<'_, '_> {
     }
 
     /// The one of `choices` that `text` names; `None` as well when nothing was said.
-    fn choice<T: Copy>(&mut self, text: Option<&Located<String>>, key: &str, choices: &[(&str, T)]) -> Option<T> {
+    fn choice<T: Copy>(
+        &mut self,
+        text: Option<&Located<String>>,
+        key: &str,
+        choices: &[(&str, T)],
+    ) -> Option<T> {
         let text = text?;
         if let Some((_, choice)) = choices.iter().find(|(name, _)| *name == text.value) {
             return Some(*choice);
@@ -164,11 +191,14 @@ impl Resolver<'_, '_> {
         let written = text.value.as_str();
         let wrong = match (written.strip_prefix("~/"), &self.inventory.home) {
             (Some(rest), Some(home)) => return Some(normal(&home.join(rest))),
-            (Some(_), None) => ("is in a home directory that is not known", "set HOME, or write the whole path"),
-            (None, _) if written.is_empty() => ("is empty", "write a path, or leave the key out"),
-            (None, _) if written.starts_with('~') => {
-                ("is in another user's home directory", "write the whole path; `~/` is your own home directory")
+            (Some(_), None) => {
+                ("is in a home directory that is not known", "set HOME, or write the whole path")
             }
+            (None, _) if written.is_empty() => ("is empty", "write a path, or leave the key out"),
+            (None, _) if written.starts_with('~') => (
+                "is in another user's home directory",
+                "write the whole path; `~/` is your own home directory",
+            ),
             (None, _) => return Some(normal(&self.inventory.folder.join(written))),
         };
         self.problems.error(text.at, format!("`{key}`: the path `{written}` {}", wrong.0), wrong.1);

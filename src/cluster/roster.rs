@@ -71,7 +71,8 @@ impl Roster {
     pub fn remember(&mut self, node: &Node) {
         let known = self.member(&node.name);
         let said = |of: fn(&Member) -> bool| known.is_some_and(of);
-        let (leaving, gone, forced) = (said(|it| it.leaving), said(|it| it.gone), said(|it| it.forced));
+        let (leaving, gone, forced) =
+            (said(|it| it.leaving), said(|it| it.gone), said(|it| it.forced));
         let member = Member {
             name: node.name.clone(),
             address: node.address,
@@ -136,7 +137,8 @@ impl Member {
             return None;
         }
         let Some(node) = cluster.node(name) else {
-            let at_its_address = |node: &&Node| node.address == address && roster.member(&node.name).is_none();
+            let at_its_address =
+                |node: &&Node| node.address == address && roster.member(&node.name).is_none();
             return match cluster.nodes.iter().find(at_its_address) {
                 Some(new) => drift(
                     format!("`{name}` is now called `{}`, but a node keeps its name", new.name),
@@ -179,7 +181,9 @@ impl Member {
         }
         match (self.pod_cidr, node.pod_cidr) {
             (Some(was), Some(is)) if was != is => drift(
-                format!("the pods of `{name}` had {was} and would get {is}, but a Node object keeps its pod network"),
+                format!(
+                    "the pods of `{name}` had {was} and would get {is}, but a Node object keeps its pod network"
+                ),
                 format!("add `pod_cidr: {was}` to the entry of `{name}`"),
             ),
             _ => None,
@@ -190,9 +194,12 @@ impl Member {
 /// Why a node cannot be taken out of its lab at all, if it cannot.
 pub fn must_stay(cluster: &Cluster, node: &Node) -> Option<Drift> {
     let name = &node.name;
-    if node.has(Role::Controller) && cluster.with_role(Role::Controller).all(|other| other.name == *name) {
+    if node.has(Role::Controller)
+        && cluster.with_role(Role::Controller).all(|other| other.name == *name)
+    {
         let what = format!("`{name}` is the last controller; a lab needs one");
-        let help = "add another controller first, or remove the whole lab with `labctl down`".to_owned();
+        let help =
+            "add another controller first, or remove the whole lab with `labctl down`".to_owned();
         return Some(Drift { what, help });
     }
     if cluster.api.loadbalancer.as_ref() == Some(name) {
@@ -245,8 +252,16 @@ mod tests {
         let mut grown = NODES.to_vec();
         grown.push("{ name: worker-9, address: 192.0.2.29, roles: [worker] }");
         assert_eq!(roster().drift(&cluster(&grown), "t.yaml"), []);
-        assert_eq!(said(1, "{ name: worker-0, address: 192.0.2.20, roles: [worker, client] }"), [""; 0], "a role more");
-        assert_eq!(Roster::default().drift(&cluster(&NODES), "t.yaml"), [], "without a memory there is no drift");
+        assert_eq!(
+            said(1, "{ name: worker-0, address: 192.0.2.20, roles: [worker, client] }"),
+            [""; 0],
+            "a role more"
+        );
+        assert_eq!(
+            Roster::default().drift(&cluster(&NODES), "t.yaml"),
+            [],
+            "without a memory there is no drift"
+        );
     }
 
     #[test]
@@ -255,8 +270,10 @@ mod tests {
         gone.truncate(1);
         assert_eq!(
             gone,
-            ["`worker-0` is no longer in the inventory, but still a node of this lab; `labctl node remove t.yaml \
-              worker-0` removes it from the lab, even without its entry; or put the entry back"]
+            [
+                "`worker-0` is no longer in the inventory, but still a node of this lab; `labctl node remove t.yaml \
+              worker-0` removes it from the lab, even without its entry; or put the entry back"
+            ]
         );
     }
 
@@ -265,10 +282,16 @@ mod tests {
         let renamed = said(1, "{ name: minion-0, address: 192.0.2.20, roles: [worker] }").remove(0);
         assert!(renamed.starts_with("`worker-0` is now called `minion-0`"), "{renamed}");
         let moved = said(1, "{ name: worker-0, address: 192.0.2.99, roles: [worker] }").remove(0);
-        assert!(moved.starts_with("`worker-0` had the address 192.0.2.20 and now has 192.0.2.99"), "{moved}");
+        assert!(
+            moved.starts_with("`worker-0` had the address 192.0.2.20 and now has 192.0.2.99"),
+            "{moved}"
+        );
         let less = said(2, "{ name: extra, address: 192.0.2.21, roles: [client] }").remove(0);
         assert!(less.starts_with("`extra` is no longer a worker"), "{less}");
-        assert!(less.ends_with("`labctl node add t.yaml extra --address 192.0.2.21 --role client`"), "{less}");
+        assert!(
+            less.ends_with("`labctl node add t.yaml extra --address 192.0.2.21 --role client`"),
+            "{less}"
+        );
     }
 
     #[test]
@@ -292,18 +315,31 @@ mod tests {
     #[test]
     fn a_removal_that_was_cut_off_is_remembered_and_stands_in_nobodys_way() {
         let mut roster = roster();
-        let names = |cluster: &Cluster| cluster.nodes.iter().map(|node| node.name.clone()).collect::<Vec<_>>();
+        let names = |cluster: &Cluster| {
+            cluster.nodes.iter().map(|node| node.name.clone()).collect::<Vec<_>>()
+        };
         roster.leaves(&cluster(&NODES).nodes[1], true, false);
-        assert_eq!(roster.drift(&cluster(&NODES), "t.yaml"), [], "neither while its entry is there");
+        assert_eq!(
+            roster.drift(&cluster(&NODES), "t.yaml"),
+            [],
+            "neither while its entry is there"
+        );
         let mut last = roster.clone();
         last.stays("worker-0");
         last.leaves(&cluster(&NODES).nodes[2], false, false);
         assert_eq!(last.drift(&cluster(&NODES[..2]), "t.yaml"), [], "nor when it is not");
         assert_eq!(names(&roster.staying(&cluster(&NODES))), ["controller-0", "extra"]);
         let staying = roster.staying(&cluster(&NODES));
-        assert_eq!(staying.node("extra"), cluster(&NODES).node("extra"), "its pods stay in their network");
+        assert_eq!(
+            staying.node("extra"),
+            cluster(&NODES).node("extra"),
+            "its pods stay in their network"
+        );
         let read = Roster::read(roster.text().as_bytes()).expect("a roster");
-        let said: Vec<_> = read.leaving().map(|member| (member.name.as_str(), member.gone, member.forced)).collect();
+        let said: Vec<_> = read
+            .leaving()
+            .map(|member| (member.name.as_str(), member.gone, member.forced))
+            .collect();
         assert_eq!(said, [("worker-0", true, false)]);
         roster.remember(&cluster(&NODES).nodes[1]);
         assert_eq!(roster.leaving().count(), 1, "work on it is no reason to forget that");

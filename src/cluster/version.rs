@@ -33,10 +33,13 @@ impl FromStr for Version {
         let bad = || format!("`{text}` is not a version like 1.34.2");
         let mut parts = text.strip_prefix('v').unwrap_or(text).split('.');
         let mut part = || {
-            let digits = parts.next().filter(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()))?;
+            let digits =
+                parts.next().filter(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()))?;
             digits.parse::<u16>().ok()
         };
-        let (Some(major), Some(minor), Some(patch)) = (part(), part(), part()) else { return Err(bad()) };
+        let (Some(major), Some(minor), Some(patch)) = (part(), part(), part()) else {
+            return Err(bad());
+        };
         if parts.next().is_some() {
             return Err(bad());
         }

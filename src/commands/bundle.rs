@@ -44,7 +44,14 @@ pub async fn bundle(verb: &Verb, reporter: &Reporter) -> Result<Exit, Stop> {
             drop(events);
             telling.await.map_err(Stop::failed)?;
             verified.map_err(Stop::failed)?;
-            print(reporter, &format!("{} files as {} says\n", bundle.files.len(), folder.join("bundle.lock").display()))
+            print(
+                reporter,
+                &format!(
+                    "{} files as {} says\n",
+                    bundle.files.len(),
+                    folder.join("bundle.lock").display()
+                ),
+            )
         }
     }
 }

@@ -37,7 +37,11 @@ async fn list(args: &CertsList, global: &Global, reporter: &Reporter) -> Result<
     let nodes = limited(&cluster, named)?;
     let lab = lab_of(&cluster);
     // Of one node only that node's; the lab directory's are of all.
-    let kept = if named.is_empty() { listing::in_lab_directory(&lab).map_err(Stop::failed)? } else { Vec::new() };
+    let kept = if named.is_empty() {
+        listing::in_lab_directory(&lab).map_err(Stop::failed)?
+    } else {
+        Vec::new()
+    };
     if named.is_empty() && kept.is_empty() {
         return Err(Stop::failed(format!("lab {} has no certificates yet", cluster.name))
             .help(format!("`labctl up {inventory}` issues them")));
@@ -63,7 +67,10 @@ async fn list(args: &CertsList, global: &Global, reporter: &Reporter) -> Result<
         Ok(certificates) => all.extend(certificates.iter().map(|it| found(node, file, it, now))),
         Err(problem) => {
             whole = false;
-            events.emit(Event::Warning { node: node.map(str::to_owned), message: format!("{file} {problem}") });
+            events.emit(Event::Warning {
+                node: node.map(str::to_owned),
+                message: format!("{file} {problem}"),
+            });
         }
     };
     for (file, text) in &kept {
@@ -96,7 +103,12 @@ async fn list(args: &CertsList, global: &Global, reporter: &Reporter) -> Result<
     })
 }
 
-fn found(node: Option<&str>, file: &str, certificate: &Certificate, now: OffsetDateTime) -> CertificateFound {
+fn found(
+    node: Option<&str>,
+    file: &str,
+    certificate: &Certificate,
+    now: OffsetDateTime,
+) -> CertificateFound {
     let left = certificate.not_after - now;
     let moment = |at: OffsetDateTime| at.format(&Rfc3339).unwrap_or_else(|_| at.to_string());
     CertificateFound {
@@ -137,9 +149,15 @@ async fn renew(args: &CertsRenew, global: &Global, reporter: &Reporter) -> Resul
         working.events.emit(Event::StepStarted { step: step.clone() });
         let lab = lab_of(&cluster);
         let picked = |spec: &CertSpec| wanted.contains(&spec.name);
-        let renewed = store::renew(&cluster, &lab, OffsetDateTime::now_utc(), picked, life).map_err(Stop::failed)?;
+        let renewed = store::renew(&cluster, &lab, OffsetDateTime::now_utc(), picked, life)
+            .map_err(Stop::failed)?;
         let detail = format!("{} to issue", renewed.issued.len());
-        working.events.emit(Event::StepEnded { step, detail, changed: true, took: started.elapsed() });
+        working.events.emit(Event::StepEnded {
+            step,
+            detail,
+            changed: true,
+            took: started.elapsed(),
+        });
         bring_up_with(Some(renewed), &cluster, &playbook, &args.sources, global, working).await
     })
     .await?;
@@ -174,21 +192,33 @@ fn wanted(cluster: &Cluster, nodes: &[String], only: &[String]) -> Result<BTreeS
     }
     for name in only {
         if specs(cluster).iter().any(|spec| spec.is_ca() && spec.name == *name) {
-            return Err(Stop::bad(format!("`{name}` is a CA, and a CA is not renewed but replaced"))
-                .help("`labctl certs rotate-ca` replaces all three of them"));
+            return Err(Stop::bad(format!(
+                "`{name}` is a CA, and a CA is not renewed but replaced"
+            ))
+            .help("`labctl certs rotate-ca` replaces all three of them"));
         }
         known(name, "certificate", "of this lab", kinds.iter().copied())?;
     }
-    let own = |spec: &CertSpec| nodes.is_empty() || spec.node().is_some_and(|node| nodes.iter().any(|it| it == node));
+    let own = |spec: &CertSpec| {
+        nodes.is_empty() || spec.node().is_some_and(|node| nodes.iter().any(|it| it == node))
+    };
     let asked = |spec: &CertSpec| only.is_empty() || only.iter().any(|it| it == spec.kind());
     for node in nodes {
         if !leaves.iter().any(|spec| spec.node() == Some(node) && asked(spec)) {
-            let what = if only.is_empty() { String::new() } else { format!(" called {}", only.join(" or ")) };
+            let what = if only.is_empty() {
+                String::new()
+            } else {
+                format!(" called {}", only.join(" or "))
+            };
             return Err(Stop::bad(format!("{node} has no certificate of its own{what}"))
                 .help("what several nodes share is renewed for all of them: leave the nodes out"));
         }
     }
-    Ok(leaves.iter().filter(|spec| own(spec) && asked(spec)).map(|spec| spec.name.clone()).collect())
+    Ok(leaves
+        .iter()
+        .filter(|spec| own(spec) && asked(spec))
+        .map(|spec| spec.name.clone())
+        .collect())
 }
 
 /// A life that is shorter than the policy's: a longer one would be the policy's to say.
@@ -196,8 +226,10 @@ fn shorter(cluster: &Cluster, life: std::time::Duration) -> Result<Duration, Sto
     let life = Duration::try_from(life).map_err(Stop::bad)?;
     let most = cluster.pki.leaf_days;
     if life.is_zero() || life > Duration::days(most.into()) {
-        return Err(Stop::bad(format!("--life must be more than nothing and no more than the policy's {most} days"))
-            .help("for longer lives set `leaf_days` under `pki` in the inventory"));
+        return Err(Stop::bad(format!(
+            "--life must be more than nothing and no more than the policy's {most} days"
+        ))
+        .help("for longer lives set `leaf_days` under `pki` in the inventory"));
     }
     Ok(life)
 }

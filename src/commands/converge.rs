@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::node::finish_removals;
-use super::session::{Outcome, Working, exit_of, lab_of, limited, open, refuse_lost_nodes, under_lock};
-use super::workshop::{Desired, bundle, bundle_planned, desired, desired_of, tell_issued, workshop_planned};
+use super::session::{
+    Outcome, Working, exit_of, lab_of, limited, open, refuse_lost_nodes, under_lock,
+};
+use super::workshop::{
+    Desired, bundle, bundle_planned, desired, desired_of, tell_issued, workshop_planned,
+};
 use super::{Exit, Stop, next, roster};
 use crate::cli::{Converge, Global, Play, Sources};
 use crate::cluster::{Cluster, Node, Role};
@@ -33,7 +37,10 @@ pub async fn up(args: &Converge, global: &Global, reporter: &Reporter) -> Result
     let inventory = args.lab.inventory.display();
     let then = if report.ok() {
         let admin = relative(&lab_of(&cluster).admin_conf());
-        vec![format!("export KUBECONFIG={admin}; kubectl get nodes"), format!("labctl smoke {inventory}")]
+        vec![
+            format!("export KUBECONFIG={admin}; kubectl get nodes"),
+            format!("labctl smoke {inventory}"),
+        ]
     } else {
         vec![next::again("up", &args.lab.inventory, &args.sources, global)]
     };
@@ -53,7 +60,8 @@ async fn bring_up_and_finish(
     tell_of_removals(cluster, finishes, &working.events);
     let mut outcome = bring_up(cluster, playbook, &args.sources, global, working.clone()).await?;
     if outcome.ok && finishes && !working.run.is_cancelled() {
-        let finished = finish_removals(&args.lab.inventory, cluster, &args.sources, global, &working).await?;
+        let finished =
+            finish_removals(&args.lab.inventory, cluster, &args.sources, global, &working).await?;
         finished.into_iter().for_each(|finished| outcome.and(finished));
     }
     Ok(outcome)
@@ -62,7 +70,11 @@ async fn bring_up_and_finish(
 /// Says which removals were begun and have not ended, and who finishes them.
 fn tell_of_removals(cluster: &Cluster, finishes: bool, events: &Events) {
     for member in roster::read(&lab_of(cluster)).leaving() {
-        let how = if finishes { "`labctl up` finishes it" } else { "`labctl up` without --limit finishes it" };
+        let how = if finishes {
+            "`labctl up` finishes it"
+        } else {
+            "`labctl up` without --limit finishes it"
+        };
         let message = format!("the removal of {} was begun and has not ended; {how}", member.name);
         events.emit(Event::Warning { node: None, message });
     }
@@ -116,13 +128,20 @@ pub async fn bring_up_with(
 /// Runs any playbook.
 pub async fn play(args: &Play, global: &Global, reporter: &Reporter) -> Result<Exit, Stop> {
     let cluster = open(&args.lab.inventory, reporter)?;
-    let playbook = standard::named(&args.playbook, args.sources.playbooks.as_deref()).map_err(Stop::bad)?;
-    let report = under_lock(&format!("play {}", playbook.name), &cluster, global, reporter, |working| async {
-        let (run, events) = (working.run, working.events);
-        let bundle = bundle(&cluster, &events).await?;
-        let desired = desired(&cluster, &playbook, bundle, &args.sources, &global.limit)?;
-        converge_kept(&cluster, desired, global, &run).await
-    })
+    let playbook =
+        standard::named(&args.playbook, args.sources.playbooks.as_deref()).map_err(Stop::bad)?;
+    let report = under_lock(
+        &format!("play {}", playbook.name),
+        &cluster,
+        global,
+        reporter,
+        |working| async {
+            let (run, events) = (working.run, working.events);
+            let bundle = bundle(&cluster, &events).await?;
+            let desired = desired(&cluster, &playbook, bundle, &args.sources, &global.limit)?;
+            converge_kept(&cluster, desired, global, &run).await
+        },
+    )
     .await?;
     reporter.close(&report, &[]);
     Ok(exit_of(&report))
@@ -166,7 +185,10 @@ pub async fn plan(args: &Converge, global: &Global, reporter: &Reporter) -> Resu
             tell_issued(&issued, &events);
         }
         for (node, made) in &stopped {
-            events.emit(Event::Preparation(Preparation::LocalNode { node: node.clone(), made: *made }));
+            events.emit(Event::Preparation(Preparation::LocalNode {
+                node: node.clone(),
+                made: *made,
+            }));
         }
         Ok::<_, Stop>((plan, reached, reachable.len()))
     }
@@ -199,7 +221,10 @@ fn stopped_local_nodes(cluster: &Cluster) -> Vec<(String, bool)> {
     }
     let there = crate::local::nodes(&lab_of(cluster));
     let found = |name: &str| there.iter().find(|local| local.name == name);
-    let stopped = cluster.nodes.iter().filter(|node| found(&node.name).is_none_or(|local| local.pid.is_none()));
+    let stopped = cluster
+        .nodes
+        .iter()
+        .filter(|node| found(&node.name).is_none_or(|local| local.pid.is_none()));
     stopped.map(|node| (node.name.clone(), found(&node.name).is_none())).collect()
 }
 
@@ -208,7 +233,9 @@ fn tell_of_rotation(cluster: &Cluster, lab: &crate::cli::Lab, events: &Events) {
     let stage = match rotate::stage(cluster, &lab_of(cluster)) {
         Ok(Stage::Trust) => "the new ones are trusted, the old ones still sign",
         Ok(Stage::Replace) => "the new ones sign, the old ones are still trusted",
-        Ok(Stage::Drop) => "the old ones are gone from the lab directory, and perhaps not yet from every node",
+        Ok(Stage::Drop) => {
+            "the old ones are gone from the lab directory, and perhaps not yet from every node"
+        }
         // What cannot be read is told of when the certificates are.
         Ok(Stage::Settled) | Err(_) => return,
     };
@@ -221,13 +248,19 @@ fn tell_of_rotation(cluster: &Cluster, lab: &crate::cli::Lab, events: &Events) {
 
 /// Whether this machine can hold local nodes, where the inventory asks for them: said before anything is written.
 pub fn fit_for_local_nodes(cluster: &Cluster) -> Result<(), Stop> {
-    if cluster.local.is_some() { crate::local::check_machine().map_err(Stop::failed) } else { Ok(()) }
+    if cluster.local.is_some() {
+        crate::local::check_machine().map_err(Stop::failed)
+    } else {
+        Ok(())
+    }
 }
 
 /// Makes local nodes where the inventory asks for them.
 pub async fn start_local_nodes(cluster: &Cluster, events: &Events) -> Result<(), Stop> {
     if cluster.local.is_some() {
-        crate::local::up(cluster, &lab_of(cluster), &cache_directory(), events).await.map_err(Stop::failed)?;
+        crate::local::up(cluster, &lab_of(cluster), &cache_directory(), events)
+            .await
+            .map_err(Stop::failed)?;
     }
     Ok(())
 }
@@ -243,7 +276,12 @@ pub async fn converge(
 }
 
 /// As [`converge`], with certificates that are kept before anything changes.
-pub async fn converge_kept(cluster: &Cluster, desired: Desired, global: &Global, run: &Run) -> Result<Outcome, Stop> {
+pub async fn converge_kept(
+    cluster: &Cluster,
+    desired: Desired,
+    global: &Global,
+    run: &Run,
+) -> Result<Outcome, Stop> {
     let nodes = limited(cluster, &global.limit)?;
     let plays = desired.plays.clone();
     let begin = |reached: &[&Node]| desired.keep(cluster, &nodes, reached, &run.events);
@@ -261,11 +299,13 @@ pub async fn converge_on(
     begin: impl FnOnce(&[&Node]) -> Result<(), Stop>,
 ) -> Result<Outcome, Stop> {
     let desired = select(desired, nodes);
-    let Planned { plan, connections, strangers } = make_plan(cluster, nodes, desired, run, whose).await?;
+    let Planned { plan, connections, strangers } =
+        make_plan(cluster, nodes, desired, run, whose).await?;
     let reached = connections.len();
     let mut outcome = Outcome { ok: reached == nodes.len(), connections, ..Outcome::default() };
     if !strangers.is_empty() {
-        outcome.applied.failed = strangers.into_iter().map(|node| (node, "preflight".to_owned())).collect();
+        outcome.applied.failed =
+            strangers.into_iter().map(|node| (node, "preflight".to_owned())).collect();
         return Ok(outcome);
     }
     for node in nodes.iter().filter(|node| !outcome.connections.contains_key(&node.name)) {
@@ -334,7 +374,8 @@ async fn make_plan(
     }
     refuse_obstacles(&desired, &facts, &mut connections, run);
     connections.retain(|node, _| facts.contains_key(node));
-    let controllers: Vec<&str> = cluster.with_role(Role::Controller).map(|node| node.name.as_str()).collect();
+    let controllers: Vec<&str> =
+        cluster.with_role(Role::Controller).map(|node| node.name.as_str()).collect();
     preflight::settle_founding(&controllers, &mut desired, &facts);
     let plan = plan::diff::plan(&desired, &facts);
     // What a node that could not be reached needs, nobody knows; one that does not exist yet needs everything.
@@ -365,7 +406,11 @@ pub async fn must_be_ours(cluster: &Cluster, nodes: &[&Node], run: &Run) -> Resu
 ///
 /// # Errors
 /// When there are any, or the lab directory cannot be read.
-pub async fn connected_must_be_ours(cluster: &Cluster, connections: &Connections, run: &Run) -> Result<(), Stop> {
+pub async fn connected_must_be_ours(
+    cluster: &Cluster,
+    connections: &Connections,
+    run: &Run,
+) -> Result<(), Stop> {
     let quiet = Run { events: Events::channel().0, ..run.clone() };
     let facts = probe(connections, |_| ownership::questions(), &quiet).await;
     let lab = lab_of(cluster);
@@ -417,5 +462,9 @@ fn preflight_failure(obstacle: Obstacle) -> Failure {
 /// A path as it is shortest to type from here.
 fn relative(path: &Path) -> String {
     let here = std::env::current_dir().ok();
-    here.as_deref().and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path).display().to_string()
+    here.as_deref()
+        .and_then(|here| path.strip_prefix(here).ok())
+        .unwrap_or(path)
+        .display()
+        .to_string()
 }

@@ -16,8 +16,10 @@ pub async fn down(args: &Down, global: &Global, reporter: &Reporter) -> Result<E
     limited(&cluster, &global.limit)?;
     let remove_nodes = cluster.local.is_some() && !args.keep_nodes;
     if remove_nodes && !global.limit.is_empty() {
-        return Err(Stop::bad("local nodes are removed together, so --limit does not go with `down`")
-            .help("leave out --limit, or add --keep-nodes to empty some nodes and keep them"));
+        return Err(Stop::bad(
+            "local nodes are removed together, so --limit does not go with `down`",
+        )
+        .help("leave out --limit, or add --keep-nodes to empty some nodes and keep them"));
     }
     if !remove_nodes {
         refuse_lost_nodes(&cluster)?;
@@ -28,8 +30,10 @@ pub async fn down(args: &Down, global: &Global, reporter: &Reporter) -> Result<E
             Answer::Yes => {}
             Answer::No => return Ok(Exit::Cancelled),
             Answer::Nobody => {
-                return Err(Stop::bad("nobody is there to answer whether the lab may be removed: this is no terminal")
-                    .help("add --yes to remove it without being asked"));
+                return Err(Stop::bad(
+                    "nobody is there to answer whether the lab may be removed: this is no terminal",
+                )
+                .help("add --yes to remove it without being asked"));
             }
         }
     }
@@ -43,7 +47,8 @@ pub async fn down(args: &Down, global: &Global, reporter: &Reporter) -> Result<E
     })
     .await?;
     let keep = if args.keep_nodes { " --keep-nodes" } else { "" };
-    let again = format!("{}{keep}", next::again("down", &args.lab.inventory, &args.sources, global));
+    let again =
+        format!("{}{keep}", next::again("down", &args.lab.inventory, &args.sources, global));
     reporter.close(&report, &if report.ok() { Vec::new() } else { vec![again] });
     if report.ok() && remove_nodes {
         remove_lab_directory(&cluster)?;
@@ -56,21 +61,32 @@ fn question(cluster: &Cluster, nodes: &[&Node], remove_nodes: bool) -> String {
     let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
     let (lab, names) = (&cluster.name, names.join(", "));
     if remove_nodes {
-        format!("Remove the lab {lab}, its local nodes ({names}) with all that is on them, and its certificates?")
+        format!(
+            "Remove the lab {lab}, its local nodes ({names}) with all that is on them, and its certificates?"
+        )
     } else {
-        format!("Take the lab {lab} off {names}? All that runs in it and all its data there is lost; the nodes stay.")
+        format!(
+            "Take the lab {lab} off {names}? All that runs in it and all its data there is lost; the nodes stay."
+        )
     }
 }
 
 /// Takes the lab off nodes that stay.
-async fn empty(cluster: &Cluster, args: &Down, global: &Global, run: &Run) -> Result<Outcome, Stop> {
+async fn empty(
+    cluster: &Cluster,
+    args: &Down,
+    global: &Global,
+    run: &Run,
+) -> Result<Outcome, Stop> {
     let playbook = standard::find("down", args.sources.playbooks.as_deref()).map_err(Stop::bad)?;
     let workshop = bare_workshop(cluster, &args.sources)?;
     let outcome = converge(cluster, workshop.expand(&playbook, cluster)?, global, run).await?;
     let emptied = |node: &String| !outcome.applied.failed.contains_key(node);
     let empty: Vec<&String> = outcome.connections.keys().filter(|node| emptied(node)).collect();
     if !run.is_cancelled() {
-        roster::change(&lab_of(cluster), |roster| empty.iter().for_each(|node| roster.forget(node)))?;
+        roster::change(&lab_of(cluster), |roster| {
+            empty.iter().for_each(|node| roster.forget(node))
+        })?;
     }
     Ok(outcome)
 }
@@ -78,5 +94,7 @@ async fn empty(cluster: &Cluster, args: &Down, global: &Global, run: &Run) -> Re
 /// Local nodes are gone for good, and so are their keys and certificates.
 fn remove_lab_directory(cluster: &Cluster) -> Result<(), Stop> {
     let root = &cluster.lab_directory;
-    lab_of(cluster).remove().map_err(|error| Stop::failed(format!("remove {}: {error}", root.display())))
+    lab_of(cluster)
+        .remove()
+        .map_err(|error| Stop::failed(format!("remove {}: {error}", root.display())))
 }

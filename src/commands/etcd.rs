@@ -23,11 +23,13 @@ pub async fn backup(args: &Backup, global: &Global, reporter: &Reporter) -> Resu
     let (inventory, file) = (args.place.lab().inventory, args.place.file());
     let cluster = open(&inventory, reporter)?;
     archive::check_place(file, args.force).map_err(bad)?;
-    let text = std::fs::read(&inventory)
-        .map_err(|cause| failed(BackupError::Io { doing: "read", path: inventory.clone(), cause }))?;
-    let report =
-        under_lock("etcd backup", &cluster, global, reporter, |working| take(&cluster, text, file, global, working))
-            .await?;
+    let text = std::fs::read(&inventory).map_err(|cause| {
+        failed(BackupError::Io { doing: "read", path: inventory.clone(), cause })
+    })?;
+    let report = under_lock("etcd backup", &cluster, global, reporter, |working| {
+        take(&cluster, text, file, global, working)
+    })
+    .await?;
     let (inventory, file) = (inventory.display(), file.display());
     let next = if report.ok() {
         vec![format!("labctl etcd restore {inventory} {file}")]
@@ -50,13 +52,18 @@ async fn take(
     let folder = lab_of(cluster).pki();
     let pki = archive::read_pki(&folder).map_err(failed)?;
     if let Some(name) = ESSENTIAL.into_iter().find(|name| !pki.contains_key(*name)) {
-        let what = format!("{} is missing, and nobody could use a backup without it", folder.join(name).display());
+        let what = format!(
+            "{} is missing, and nobody could use a backup without it",
+            folder.join(name).display()
+        );
         return Err(Stop::failed(what).help("`labctl recover` reads it back from a controller"));
     }
     let controllers: Vec<_> =
         limited(cluster, &global.limit)?.into_iter().filter(|n| n.has(Role::Controller)).collect();
     if controllers.is_empty() {
-        return Err(Stop::bad("a snapshot of etcd is taken on a controller, and --limit leaves none"));
+        return Err(Stop::bad(
+            "a snapshot of etcd is taken on a controller, and --limit leaves none",
+        ));
     }
     let mut outcome = Outcome::default();
     let mut taken = None;
@@ -72,9 +79,9 @@ async fn take(
         connected_must_be_ours(cluster, &connections, &run).await?;
         events.emit(Event::StepStarted { step: step.clone() });
         let scratch = archive::scratch(file).map_err(failed)?;
-        let sink = scratch
-            .try_clone()
-            .map_err(|cause| failed(BackupError::Io { doing: "write", path: file.to_owned(), cause }))?;
+        let sink = scratch.try_clone().map_err(|cause| {
+            failed(BackupError::Io { doing: "write", path: file.to_owned(), cause })
+        })?;
         let fetched = fetch(transport, snapshot::SCRIPT, sink, &run).await;
         if run.is_cancelled() {
             return Ok(outcome);
@@ -84,12 +91,25 @@ async fn take(
             Err(error) => error.to_string(),
             Ok(output) => {
                 let said = String::from_utf8_lossy(&output.stderr).into_owned();
-                let whole = if output.code == 0 { snapshot::parse(&said) } else { Err(snapshot::complaint(&said)) };
+                let whole = if output.code == 0 {
+                    snapshot::parse(&said)
+                } else {
+                    Err(snapshot::complaint(&said))
+                };
                 match whole.and_then(|facts| arrived(&facts, &scratch).map(|()| facts)) {
                     Ok(facts) => {
-                        let detail =
-                            format!("revision {}, {} keys, {}", facts.revision, facts.keys, megabytes(facts.size));
-                        events.emit(Event::StepEnded { step, detail, changed: false, took: started.elapsed() });
+                        let detail = format!(
+                            "revision {}, {} keys, {}",
+                            facts.revision,
+                            facts.keys,
+                            megabytes(facts.size)
+                        );
+                        events.emit(Event::StepEnded {
+                            step,
+                            detail,
+                            changed: false,
+                            took: started.elapsed(),
+                        });
                         taken = Some((node, facts, scratch));
                         break;
                     }
@@ -136,7 +156,11 @@ async fn take(
     };
     let created = u64::try_from(now.unix_timestamp()).unwrap_or_default();
     let length = archive::write(file, &archive, &mut scratch, created).map_err(failed)?;
-    let detail = format!("{}: {}, with the certificates and the inventory", file.display(), megabytes(length));
+    let detail = format!(
+        "{}: {}, with the certificates and the inventory",
+        file.display(),
+        megabytes(length)
+    );
     events.emit(Event::StepEnded { step, detail, changed: true, took: started.elapsed() });
     outcome.ok = true;
     Ok(outcome)

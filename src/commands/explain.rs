@@ -12,13 +12,23 @@ use crate::report::Reporter;
 pub fn explain(args: &Explain, global: &Global, reporter: &Reporter) -> Result<Exit, Stop> {
     let cluster = open(&args.lab.inventory, reporter)?;
     let playbook = standard::find("up", args.sources.playbooks.as_deref()).map_err(Stop::bad)?;
-    let nodes: Vec<&str> = limited(&cluster, &global.limit)?.iter().map(|node| node.name.as_str()).collect();
+    let nodes: Vec<&str> =
+        limited(&cluster, &global.limit)?.iter().map(|node| node.name.as_str()).collect();
     for name in &args.play {
-        known(name, "play", "of this playbook", playbook.plays.iter().map(|play| play.name.as_str()))?;
+        known(
+            name,
+            "play",
+            "of this playbook",
+            playbook.plays.iter().map(|play| play.name.as_str()),
+        )?;
     }
-    let workshop = workshop_in_memory(&cluster, outlook(&cluster, reporter)?, &args.sources)?.limited(&global.limit);
+    let workshop = workshop_in_memory(&cluster, outlook(&cluster, reporter)?, &args.sources)?
+        .limited(&global.limit);
     let plays = workshop.expand(&playbook, &cluster)?;
-    print(reporter, &explained(&plays, &nodes, |play| args.play.is_empty() || args.play.contains(&play.name)))
+    print(
+        reporter,
+        &explained(&plays, &nodes, |play| args.play.is_empty() || args.play.contains(&play.name)),
+    )
 }
 
 /// Draws which play comes after which.

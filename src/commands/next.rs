@@ -9,7 +9,8 @@ use crate::module::quote;
 /// the same nodes.
 pub fn again(verb: &str, inventory: &Path, sources: &Sources, global: &Global) -> String {
     let mut line = format!("labctl {verb} {}", quote(&inventory.display().to_string()));
-    let mut option = |name: &str, value: &str| line.push_str(&format!(" --{name} {}", quote(value)));
+    let mut option =
+        |name: &str, value: &str| line.push_str(&format!(" --{name} {}", quote(value)));
     if let Some(folder) = &sources.playbooks {
         option("playbooks", &folder.display().to_string());
     }
@@ -52,9 +53,17 @@ mod tests {
         let none = Sources { playbooks: None, templates: None };
         let plain = again("up", Path::new("lab.yaml"), &none, &global(&[], Spread::Auto));
         assert_eq!(plain, "labctl up lab.yaml");
-        let mine = Sources { playbooks: Some("my books".into()), templates: Some("mine/templates".into()) };
+        let mine = Sources {
+            playbooks: Some("my books".into()),
+            templates: Some("mine/templates".into()),
+        };
         assert_eq!(
-            again("certs rotate-ca", Path::new("it's.yaml"), &mine, &global(&["a", "b"], Spread::Never)),
+            again(
+                "certs rotate-ca",
+                Path::new("it's.yaml"),
+                &mine,
+                &global(&["a", "b"], Spread::Never)
+            ),
             r"labctl certs rotate-ca 'it'\''s.yaml' --playbooks 'my books' --templates mine/templates --limit a,b --spread never"
         );
     }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::converge::{bring_up, converge_on, fit_for_local_nodes, must_be_ours, start_local_nodes};
+use super::converge::{
+    bring_up, converge_on, fit_for_local_nodes, must_be_ours, start_local_nodes,
+};
 use super::session::{Outcome, Working, exit_of, known, lab_of, open, under_lock};
 use super::workshop::{bare_workshop, leaving_workshop};
 use super::{Exit, Stop, next, roster};
@@ -22,9 +24,8 @@ use crate::report::{Answer, Reporter};
 /// Adds or removes a node.
 pub async fn node(verb: &NodeVerb, global: &Global, reporter: &Reporter) -> Result<Exit, Stop> {
     if !global.limit.is_empty() {
-        return Err(
-            Stop::bad("`node` concerns the whole lab, so --limit does not go with it").help("leave --limit out")
-        );
+        return Err(Stop::bad("`node` concerns the whole lab, so --limit does not go with it")
+            .help("leave --limit out"));
     }
     match verb {
         NodeVerb::Add(args) => add(args, global, reporter).await,
@@ -46,8 +47,15 @@ async fn add(args: &NodeAdd, global: &Global, reporter: &Reporter) -> Result<Exi
         // An earlier run was cut off after it had written the inventory.
         Some(node) if is_as_wanted(node, args) => None,
         Some(node) => {
-            let help = format!("choose another name; or `labctl node remove {} {name}` first", path.display());
-            return Err(Stop::bad(format!("`{name}` is in the inventory already, at {}", node.address)).help(help));
+            let help = format!(
+                "choose another name; or `labctl node remove {} {name}` first",
+                path.display()
+            );
+            return Err(Stop::bad(format!(
+                "`{name}` is in the inventory already, at {}",
+                node.address
+            ))
+            .help(help));
         }
         None => Some(edit::add(&text_of(path)?, &new).map_err(|error| by_hand(error, path, &new))?),
     };
@@ -66,7 +74,8 @@ async fn add(args: &NodeAdd, global: &Global, reporter: &Reporter) -> Result<Exi
         must_be_ours(&after, &nodes, &working.run).await?;
         if text.is_some() {
             // Once more: somebody may have worked on the file since.
-            let text = edit::add(&text_of(path)?, &new).map_err(|error| by_hand(error, path, &new))?;
+            let text =
+                edit::add(&text_of(path)?, &new).map_err(|error| by_hand(error, path, &new))?;
             save(path, &text)?;
         }
         bring_up(&after, &playbook, &args.sources, global, working).await
@@ -87,7 +96,8 @@ async fn add(args: &NodeAdd, global: &Global, reporter: &Reporter) -> Result<Exi
 fn is_as_wanted(node: &Node, args: &NodeAdd) -> bool {
     let roles: Vec<String> = node.roles.iter().map(Role::to_string).collect();
     let labels: BTreeMap<String, String> = args.labels.iter().cloned().collect();
-    let same_roles = roles.len() == args.roles.len() && roles.iter().all(|role| args.roles.contains(role));
+    let same_roles =
+        roles.len() == args.roles.len() && roles.iter().all(|role| args.roles.contains(role));
     node.address == args.address && same_roles && node.labels == labels
 }
 
@@ -101,27 +111,39 @@ async fn remove(args: &NodeRemove, global: &Global, reporter: &Reporter) -> Resu
     let leaving = super::session::node(&before, name)?.clone();
     let why_not: Vec<_> = must_stay(&before, &leaving).into_iter().collect();
     roster::refuse(&why_not, &inventory.to_string(), reporter)?;
-    let text = edit::remove(&text_of(path)?, name).map_err(|error| remove_by_hand(error, path, name))?;
+    let text =
+        edit::remove(&text_of(path)?, name).map_err(|error| remove_by_hand(error, path, name))?;
     let after = imagine(path, &text, &format!("without {name}"), reporter)?;
     let mut others = Roster::default();
     before.nodes.iter().filter(|node| node.name != name).for_each(|node| others.remember(node));
-    roster::refuse(&others.drift(&after, &inventory.to_string()), &inventory.to_string(), reporter)?;
+    roster::refuse(
+        &others.drift(&after, &inventory.to_string()),
+        &inventory.to_string(),
+        reporter,
+    )?;
     let leaving = Leaving { node: leaving, gone: args.gone, forced: args.force };
-    let removal = Removal { path, before: &before, after: &after, leaving: &leaving, sources: &args.sources };
+    let removal =
+        Removal { path, before: &before, after: &after, leaving: &leaving, sources: &args.sources };
     let playbooks = removal.playbooks()?;
     fit_for_local_nodes(&before)?;
     if !global.yes {
         ask(&before, &leaving, reporter)?;
     }
-    let report =
-        under_lock("node remove", &before, global, reporter, |working| removal.carry_out(&playbooks, global, working))
-            .await?;
+    let report = under_lock("node remove", &before, global, reporter, |working| {
+        removal.carry_out(&playbooks, global, working)
+    })
+    .await?;
     // Once the node is out there is nothing to remove any more: the rest of the way is `up`'s.
     let is_out = roster::read(&lab_of(&before)).member(name).is_none();
     let mut again = if is_out {
         next::again("up", path, &args.sources, global)
     } else {
-        next::again(&format!("node remove {}", quote(&inventory.to_string())), Path::new(name), &args.sources, global)
+        next::again(
+            &format!("node remove {}", quote(&inventory.to_string())),
+            Path::new(name),
+            &args.sources,
+            global,
+        )
     };
     for (option, given) in [(" --gone", args.gone), (" --force", args.force)] {
         again.push_str(if given && !is_out { option } else { "" });
@@ -148,7 +170,8 @@ pub async fn finish_removals(
         let before = with_leaving(cluster.clone(), &roster, name)?;
         let node = super::session::node(&before, name)?.clone();
         let leaving = Leaving { node, gone: member.gone, forced: member.forced };
-        let text = edit::remove(&text_of(path)?, name).map_err(|error| remove_by_hand(error, path, name))?;
+        let text = edit::remove(&text_of(path)?, name)
+            .map_err(|error| remove_by_hand(error, path, name))?;
         let (after, _) = cluster::open_with(path, &text).map_err(|problems| {
             let said: Vec<String> = problems.iter().map(Problem::to_string).collect();
             Stop::bad(format!("the inventory without {name} is no lab: {}", said.join("; ")))
@@ -167,7 +190,13 @@ pub async fn finish_removals(
 fn with_leaving(mut cluster: Cluster, roster: &Roster, name: &str) -> Result<Cluster, Stop> {
     let Some(member) = roster.member(name) else {
         let mut names: Vec<&str> = cluster.nodes.iter().map(|node| node.name.as_str()).collect();
-        names.extend(roster.nodes.iter().map(|member| member.name.as_str()).filter(|it| cluster.node(it).is_none()));
+        names.extend(
+            roster
+                .nodes
+                .iter()
+                .map(|member| member.name.as_str())
+                .filter(|it| cluster.node(it).is_none()),
+        );
         known(name, "node", "of this lab", names.into_iter())?;
         return Ok(cluster);
     };
@@ -178,7 +207,11 @@ fn with_leaving(mut cluster: Cluster, roster: &Roster, name: &str) -> Result<Clu
         roles: member.roles.clone(),
         labels,
         pod_cidr: member.pod_cidr,
-        ssh: cluster.node(name).filter(|node| node.address == member.address).map_or(&member.ssh, |it| &it.ssh).clone(),
+        ssh: cluster
+            .node(name)
+            .filter(|node| node.address == member.address)
+            .map_or(&member.ssh, |it| &it.ssh)
+            .clone(),
     };
     match cluster.nodes.iter_mut().find(|known| known.name == name) {
         Some(known) => *known = node,
@@ -197,10 +230,10 @@ fn ask(cluster: &Cluster, leaving: &Leaving, reporter: &Reporter) -> Result<(), 
     match reporter.confirm(&question).map_err(Stop::failed)? {
         Answer::Yes => Ok(()),
         Answer::No => Err(Stop::silent(Exit::Cancelled)),
-        Answer::Nobody => {
-            Err(Stop::bad("nobody is there to answer whether the node may be removed: this is no terminal")
-                .help("add --yes to remove it without being asked"))
-        }
+        Answer::Nobody => Err(Stop::bad(
+            "nobody is there to answer whether the node may be removed: this is no terminal",
+        )
+        .help("add --yes to remove it without being asked")),
     }
 }
 
@@ -224,13 +257,19 @@ struct Playbooks {
 
 impl Removal<'_> {
     fn playbooks(&self) -> Result<Playbooks, Stop> {
-        let find = |name| standard::find(name, self.sources.playbooks.as_deref()).map_err(Stop::bad);
+        let find =
+            |name| standard::find(name, self.sources.playbooks.as_deref()).map_err(Stop::bad);
         Ok(Playbooks { remove: find("remove-node")?, down: find("down")?, up: find("up")? })
     }
 
     /// Every step looks at what is there, so that a removal that was cut off goes on where it was. The roster forgets
     /// the node when it is out; what the others need to know of that is then any `up`'s to do, this one's first.
-    async fn carry_out(&self, playbooks: &Playbooks, global: &Global, working: Working) -> Result<Outcome, Stop> {
+    async fn carry_out(
+        &self,
+        playbooks: &Playbooks,
+        global: &Global,
+        working: Working,
+    ) -> Result<Outcome, Stop> {
         let lab = lab_of(self.before);
         let name = &self.leaving.node.name;
         let known = roster::read(&lab);
@@ -247,7 +286,10 @@ impl Removal<'_> {
             let left = self.leave_cluster(&playbooks.remove, &known, &working, &mut outcome).await;
             let untouched = outcome.applied.changed.values().all(|changed| *changed == 0);
             // What was refused before anything was done has not begun, unless an earlier attempt has.
-            if (left.is_err() || !outcome.ok) && untouched && !known.member(name).is_some_and(|member| member.leaving) {
+            if (left.is_err() || !outcome.ok)
+                && untouched
+                && !known.member(name).is_some_and(|member| member.leaving)
+            {
                 roster::change(&lab, |roster| roster.stays(name))?;
             }
             left?;
@@ -261,11 +303,13 @@ impl Removal<'_> {
         if self.before.local.is_some() {
             crate::local::remove(&lab, std::slice::from_ref(name)).await.map_err(Stop::failed)?;
         }
-        let text = edit::remove(&text_of(self.path)?, name).map_err(|e| remove_by_hand(e, self.path, name))?;
+        let text = edit::remove(&text_of(self.path)?, name)
+            .map_err(|e| remove_by_hand(e, self.path, name))?;
         save(self.path, &text)?;
         forget_files(&lab, &self.leaving.node)?;
         roster::change(&lab, |roster| roster.forget(name))?;
-        let brought = bring_up(self.after, &playbooks.up, self.sources, global, working.clone()).await?;
+        let brought =
+            bring_up(self.after, &playbooks.up, self.sources, global, working.clone()).await?;
         outcome.and(brought);
         Ok(outcome)
     }
@@ -279,13 +323,15 @@ impl Removal<'_> {
         outcome: &mut Outcome,
     ) -> Result<(), Stop> {
         let workshop = leaving_workshop(self.before, self.sources, self.leaving.clone())?;
-        let has_begun = |node: &&Node| roster.nodes.is_empty() || roster.member(&node.name).is_some();
+        let has_begun =
+            |node: &&Node| roster.nodes.is_empty() || roster.member(&node.name).is_some();
         for helper in self.after.with_role(Role::Controller).filter(has_begun) {
             // What is asked of one controller only is asked of the first.
             let mut cluster = self.before.clone();
             cluster.nodes.sort_by_key(|node| node.name != helper.name);
             let desired = workshop.expand(playbook, &cluster)?;
-            let tried = converge_on(&cluster, &[helper], desired, &working.run, None, |_| Ok(())).await?;
+            let tried =
+                converge_on(&cluster, &[helper], desired, &working.run, None, |_| Ok(())).await?;
             if tried.connections.contains_key(&helper.name) {
                 outcome.and(tried);
                 return Ok(());
@@ -297,9 +343,22 @@ impl Removal<'_> {
     }
 
     /// Undoes on the machine what labctl made there.
-    async fn empty_machine(&self, down: &Playbook, working: &Working, outcome: &mut Outcome) -> Result<(), Stop> {
+    async fn empty_machine(
+        &self,
+        down: &Playbook,
+        working: &Working,
+        outcome: &mut Outcome,
+    ) -> Result<(), Stop> {
         let desired = bare_workshop(self.before, self.sources)?.expand(down, self.before)?;
-        let emptied = converge_on(self.before, &[&self.leaving.node], desired, &working.run, None, |_| Ok(())).await?;
+        let emptied = converge_on(
+            self.before,
+            &[&self.leaving.node],
+            desired,
+            &working.run,
+            None,
+            |_| Ok(()),
+        )
+        .await?;
         outcome.and(emptied);
         Ok(())
     }
@@ -313,7 +372,8 @@ fn save(path: &Path, text: &str) -> Result<(), Stop> {
     if text_of(path)? == text {
         return Ok(());
     }
-    load::save(path, text).map_err(|error| Stop::failed(format!("cannot write {}: {error}", path.display())))
+    load::save(path, text)
+        .map_err(|error| Stop::failed(format!("cannot write {}: {error}", path.display())))
 }
 
 /// The lab that the inventory would describe with `text` in it; everything wrong with that is said.
@@ -326,7 +386,8 @@ fn imagine(path: &Path, text: &str, how: &str, reporter: &Reporter) -> Result<Cl
         // What it warns of is said by every run from now on.
         Ok((cluster, _)) => Ok(cluster),
         Err(problems) => {
-            let errors: Vec<Problem> = problems.into_iter().filter(Problem::is_error).map(rename).collect();
+            let errors: Vec<Problem> =
+                problems.into_iter().filter(Problem::is_error).map(rename).collect();
             reporter.problems(&path.display().to_string(), &errors);
             Err(Stop::silent(Exit::Bad))
         }
@@ -337,7 +398,8 @@ fn by_hand(error: edit::EditError, path: &Path, new: &NewNode) -> Stop {
     let NewNode { name, address, roles, .. } = new;
     let entry = format!("{{ name: {name}, address: {address}, roles: [{}] }}", roles.join(", "));
     let path = path.display();
-    Stop::bad(error).help(format!("add `{entry}` to the nodes of {path} yourself, and run `labctl up {path}`"))
+    Stop::bad(error)
+        .help(format!("add `{entry}` to the nodes of {path} yourself, and run `labctl up {path}`"))
 }
 
 fn remove_by_hand(error: edit::EditError, path: &Path, name: &str) -> Stop {
@@ -361,8 +423,11 @@ fn forget_files(lab: &LabDirectory, node: &Node) -> Result<(), Stop> {
     let Ok(hosts) = std::fs::read_to_string(&path) else { return Ok(()) };
     let host = &node.ssh.host;
     let names = [host.clone(), format!("[{host}]:{}", node.ssh.port)];
-    let is_its = |line: &&str| line.split(' ').next().is_some_and(|first| names.iter().any(|name| name == first));
-    let kept: String = hosts.lines().filter(|line| !is_its(line)).map(|line| format!("{line}\n")).collect();
+    let is_its = |line: &&str| {
+        line.split(' ').next().is_some_and(|first| names.iter().any(|name| name == first))
+    };
+    let kept: String =
+        hosts.lines().filter(|line| !is_its(line)).map(|line| format!("{line}\n")).collect();
     if kept == hosts {
         return Ok(());
     }

@@ -24,9 +24,12 @@ pub fn playbook(verb: &Verb, reporter: &Reporter) -> Result<Exit, Stop> {
         }
         Verb::Show { name } => print(reporter, standard::text(name).map_err(Stop::bad)?),
         Verb::Export { folder, force } => {
-            let playbooks = standard::FILES.iter().map(|(name, text)| (format!("playbooks/{name}.yaml"), *text));
-            let templates =
-                render::standard::TEMPLATES.iter().map(|(name, text)| (format!("templates/{name}.tera"), *text));
+            let playbooks = standard::FILES
+                .iter()
+                .map(|(name, text)| (format!("playbooks/{name}.yaml"), *text));
+            let templates = render::standard::TEMPLATES
+                .iter()
+                .map(|(name, text)| (format!("templates/{name}.tera"), *text));
             let mut said = String::new();
             for (name, text) in playbooks.chain(templates) {
                 let path = folder.join(name);

@@ -8,7 +8,9 @@ use sha2::Digest;
 use time::OffsetDateTime;
 
 use super::etcd::failed;
-use super::session::{Outcome, Working, exit_of, known, lab_of, open, refuse_lost_nodes, under_lock};
+use super::session::{
+    Outcome, Working, exit_of, known, lab_of, open, refuse_lost_nodes, under_lock,
+};
 use super::{Exit, Stop};
 use crate::backup::archive::read_pki;
 use crate::cli::{Global, Recover};
@@ -74,11 +76,14 @@ impl Work<'_> {
             return Ok(Outcome { connections, ..Outcome::default() });
         }
         let chosen = |node: &&&Node| self.args.from.as_ref().is_none_or(|from| *from == node.name);
-        let reached = nodes.iter().filter(|node| node.has(Role::Controller) && connections.contains_key(&node.name));
+        let reached = nodes
+            .iter()
+            .filter(|node| node.has(Role::Controller) && connections.contains_key(&node.name));
         let Some(source) = reached.clone().find(chosen) else {
             let mut outcome = Outcome { connections, ..Outcome::default() };
             let lost = nodes.iter().filter(|node| !outcome.connections.contains_key(&node.name));
-            outcome.applied.failed = lost.map(|node| (node.name.clone(), "connect".to_owned())).collect();
+            outcome.applied.failed =
+                lost.map(|node| (node.name.clone(), "connect".to_owned())).collect();
             return Ok(outcome);
         };
         let (step, started) = (format!("recover from {}", source.name), Instant::now());
@@ -92,15 +97,24 @@ impl Work<'_> {
         let facts = probe(&connections, questions, &self.working.run).await;
         let texts = |node: &Node| facts.get(&node.name).map(|facts| &facts.texts);
         self.refuse_other_lab(&facts)?;
-        let Some(found) = texts(source) else { return Ok(Outcome { connections, ..Outcome::default() }) };
+        let Some(found) = texts(source) else {
+            return Ok(Outcome { connections, ..Outcome::default() });
+        };
         let mut recovered = shared(found).map_err(|lacking| {
-            Stop::failed(format!("{} does not have what a lab cannot do without: {}", source.name, lacking.join("; ")))
-                .help("nothing was written; name another controller: --from CONTROLLER")
+            Stop::failed(format!(
+                "{} does not have what a lab cannot do without: {}",
+                source.name,
+                lacking.join("; ")
+            ))
+            .help("nothing was written; name another controller: --from CONTROLLER")
         })?;
         for node in &nodes {
             match texts(node) {
                 Some(texts) => recovered.add_own(node, texts),
-                None => self.warn(Some(&node.name), "could not be asked, so certificates of its own are issued again"),
+                None => self.warn(
+                    Some(&node.name),
+                    "could not be asked, so certificates of its own are issued again",
+                ),
             }
         }
         for left_out in &recovered.left_out {
@@ -108,11 +122,19 @@ impl Work<'_> {
         }
         self.write(&recovered, source)?;
         let issued = self.complete()?;
-        let issued =
-            if issued == 0 { String::new() } else { format!(", {} issued again", count(issued, "certificate")) };
+        let issued = if issued == 0 {
+            String::new()
+        } else {
+            format!(", {} issued again", count(issued, "certificate"))
+        };
         let files = count(recovered.files.len(), "file");
         let detail = format!("{files} of {}{issued}", count(facts.len(), "node"));
-        self.working.events.emit(Event::StepEnded { step, detail, changed: true, took: started.elapsed() });
+        self.working.events.emit(Event::StepEnded {
+            step,
+            detail,
+            changed: true,
+            took: started.elapsed(),
+        });
         Ok(Outcome { ok: true, connections, ..Outcome::default() })
     }
 
@@ -121,7 +143,8 @@ impl Work<'_> {
         let Working { run, events } = &self.working;
         if self.cluster.local.is_some() {
             // Their host keys lie beside them, so the list of known hosts is made anew by this.
-            let there: BTreeSet<String> = crate::local::nodes(self.lab).into_iter().map(|node| node.name).collect();
+            let there: BTreeSet<String> =
+                crate::local::nodes(self.lab).into_iter().map(|node| node.name).collect();
             let wanted = |node: &Node| there.contains(&node.name);
             crate::local::start(self.cluster, self.lab, &cache_directory(), events, wanted)
                 .await
@@ -129,11 +152,15 @@ impl Work<'_> {
         }
         let known_hosts = || fs::read_to_string(self.lab.known_hosts()).unwrap_or_default();
         let before = known_hosts();
-        let connections = connect_trusting(self.cluster, nodes, self.args.accept_new_host_keys, run).await;
+        let connections =
+            connect_trusting(self.cluster, nodes, self.args.accept_new_host_keys, run).await;
         let after = known_hosts();
         for line in after.lines().filter(|line| !before.lines().any(|known| known == *line)) {
             if let Some(shown) = fingerprint(line) {
-                self.warn(None, &format!("trusted without proof: {shown}; compare it on the machine's console"));
+                self.warn(
+                    None,
+                    &format!("trusted without proof: {shown}; compare it on the machine's console"),
+                );
             }
         }
         Ok(connections)
@@ -141,9 +168,13 @@ impl Work<'_> {
 
     /// Refuses nodes of a lab with another name: their keys would make this lab that one.
     fn refuse_other_lab(&self, facts: &BTreeMap<String, Facts>) -> Result<(), Stop> {
-        for (node, facts) in facts.iter().filter(|(node, _)| !self.working.run.taken_over.contains(*node)) {
+        for (node, facts) in
+            facts.iter().filter(|(node, _)| !self.working.run.taken_over.contains(*node))
+        {
             let mark = facts.texts.get(&ownership::mark_file()).map(|text| Mark::parse(text));
-            if let Some(other) = mark.filter(|mark| !mark.lab.is_empty() && mark.lab != self.cluster.name) {
+            if let Some(other) =
+                mark.filter(|mark| !mark.lab.is_empty() && mark.lab != self.cluster.name)
+            {
                 let what = format!("{node} belongs to another lab: `{}`", other.lab);
                 return Err(Stop::failed(what).help(format!(
                     "nothing was written; set `name: {}` in the inventory if that is the lab you mean, \
@@ -159,7 +190,8 @@ impl Work<'_> {
     fn write(&self, recovered: &Recovered, source: &Node) -> Result<(), Stop> {
         let folder = self.lab.pki();
         let there = read_pki(&folder).map_err(failed)?;
-        let differs = |name: &&str| there.get(*name).is_some_and(|found| *found != recovered.files[*name]);
+        let differs =
+            |name: &&str| there.get(*name).is_some_and(|found| *found != recovered.files[*name]);
         let differing: Vec<&str> = recovered.in_order().into_iter().filter(differs).collect();
         if !differing.is_empty() {
             let mut named = differing[..differing.len().min(NAMED)].join(", ");
@@ -171,7 +203,10 @@ impl Work<'_> {
                 folder.display(),
                 source.name
             ))
-            .help(format!("nothing was written; to take the nodes' files, move {} away first", folder.display())));
+            .help(format!(
+                "nothing was written; to take the nodes' files, move {} away first",
+                folder.display()
+            )));
         }
         for name in recovered.in_order() {
             let path = folder.join(name);
@@ -184,7 +219,8 @@ impl Work<'_> {
     /// Issues what can be issued again and was not found, and writes the administrator's kubeconfig. How many
     /// were issued.
     fn complete(&self) -> Result<usize, Stop> {
-        let ensured = store::ensure(self.cluster, self.lab, OffsetDateTime::now_utc()).map_err(Stop::failed)?;
+        let ensured = store::ensure(self.cluster, self.lab, OffsetDateTime::now_utc())
+            .map_err(Stop::failed)?;
         ensured.save(self.lab).map_err(Stop::failed)?;
         let holding = store::holding(self.cluster, self.lab).map_err(Stop::failed)?;
         store::remember(&holding, self.lab).map_err(Stop::failed)?;
@@ -196,7 +232,9 @@ impl Work<'_> {
     }
 
     fn warn(&self, node: Option<&String>, message: &str) {
-        self.working.events.emit(Event::Warning { node: node.cloned(), message: message.to_owned() });
+        self.working
+            .events
+            .emit(Event::Warning { node: node.cloned(), message: message.to_owned() });
     }
 }
 
@@ -223,8 +261,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let key = folder.path().join("key");
         let run = |arguments: &[&str]| {
-            let output =
-                std::process::Command::new("ssh-keygen").args(arguments).arg(&key).output().expect("ssh-keygen");
+            let output = std::process::Command::new("ssh-keygen")
+                .args(arguments)
+                .arg(&key)
+                .output()
+                .expect("ssh-keygen");
             String::from_utf8_lossy(&output.stdout).into_owned()
         };
         run(&["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]);

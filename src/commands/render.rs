@@ -31,7 +31,12 @@ pub fn render(args: &Render, global: &Global, reporter: &Reporter) -> Result<Exi
                 None => {
                     let content = String::from_utf8_lossy(bytes);
                     let gap = if text.is_empty() { "" } else { "\n" };
-                    text.push_str(&format!("{gap}# {}: {}\n{}\n", node.name, file.path, content.trim_end()));
+                    text.push_str(&format!(
+                        "{gap}# {}: {}\n{}\n",
+                        node.name,
+                        file.path,
+                        content.trim_end()
+                    ));
                 }
             }
         }
@@ -55,7 +60,8 @@ pub fn render(args: &Render, global: &Global, reporter: &Reporter) -> Result<Exi
 fn write(folder: &Path, path: &str, bytes: &[u8]) -> Result<String, Stop> {
     let path = folder.join(path.trim_start_matches('/'));
     let error = |e: std::io::Error| {
-        Stop::failed(format!("cannot write {}: {e}", path.display())).help("name a folder that you can write to")
+        Stop::failed(format!("cannot write {}: {e}", path.display()))
+            .help("name a folder that you can write to")
     };
     fs::create_dir_all(path.parent().unwrap_or(folder)).map_err(error)?;
     fs::write(&path, bytes).map_err(error)?;

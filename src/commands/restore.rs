@@ -56,8 +56,12 @@ pub async fn restore(args: &Restore, global: &Global, reporter: &Reporter) -> Re
     }
     let backup = archive::read(args.place.file(), &mut io::sink()).map_err(bad)?;
     if backup.manifest.lab != cluster.name && !args.force {
-        let what = format!("this is a backup of the lab {}, and not of {}", backup.manifest.lab, cluster.name);
-        return Err(Stop::bad(what).help("add --force to give this lab the data and the certificates of the other"));
+        let what = format!(
+            "this is a backup of the lab {}, and not of {}",
+            backup.manifest.lab, cluster.name
+        );
+        return Err(Stop::bad(what)
+            .help("add --force to give this lab the data and the certificates of the other"));
     }
     // The etcd of the lab's bundle is asked about later: the bundle may have to be fetched first.
     if let Some(why) = misfit(&backup.manifest, cluster.kubernetes, None) {
@@ -75,7 +79,9 @@ pub async fn restore(args: &Restore, global: &Global, reporter: &Reporter) -> Re
         ask(&cluster, &backup, &pki, &differing, reporter)?;
     }
     let work = Work { args, cluster: &cluster, backup, pki, id, playbooks };
-    let report = under_lock("etcd restore", &cluster, global, reporter, |working| work.run(global, working)).await?;
+    let report =
+        under_lock("etcd restore", &cluster, global, reporter, |working| work.run(global, working))
+            .await?;
     let then = if report.ok() {
         vec![format!("labctl smoke {}", inventory.display())]
     } else {
@@ -120,7 +126,9 @@ fn ask(
     let manifest = &backup.manifest;
     let keys = match pki {
         Certificates::Same => String::new(),
-        Certificates::None => "The lab directory has no certificates and keys, so the backup's are taken. ".to_owned(),
+        Certificates::None => {
+            "The lab directory has no certificates and keys, so the backup's are taken. ".to_owned()
+        }
         Certificates::Other(kept) => format!(
             "The backup's data can only be read with its own certificates and keys, and the lab's are others ({}): the \
              backup's take their place everywhere, and the lab's are kept in {kept}. ",
@@ -134,10 +142,10 @@ fn ask(
     match reporter.confirm(&question).map_err(Stop::failed)? {
         Answer::Yes => Ok(()),
         Answer::No => Err(Stop::silent(Exit::Cancelled)),
-        Answer::Nobody => {
-            Err(Stop::bad("nobody is there to answer whether etcd's data may be replaced: this is no terminal")
-                .help("add --yes to restore without being asked"))
-        }
+        Answer::Nobody => Err(Stop::bad(
+            "nobody is there to answer whether etcd's data may be replaced: this is no terminal",
+        )
+        .help("add --yes to restore without being asked")),
     }
 }
 
@@ -165,14 +173,18 @@ impl Work<'_> {
         workshop.expand(&self.playbooks.up, cluster)?;
         let restored = workshop.expand(&self.playbooks.restored, cluster)?;
         let (restore, snapshot) = self.snapshot(&staged);
-        let restoring = workshop.handing(restore, snapshot).expand(&self.playbooks.restore, cluster)?;
+        let restoring =
+            workshop.handing(restore, snapshot).expand(&self.playbooks.restore, cluster)?;
 
         start_local_nodes(cluster, &events).await?;
-        let Some(global) = self.reachable(global, &working).await? else { return Ok(Outcome::default()) };
+        let Some(global) = self.reachable(global, &working).await? else {
+            return Ok(Outcome::default());
+        };
         let (step, started) = ("restore".to_owned(), Instant::now());
         let nodes = limited(cluster, &global.limit)?;
         let whose = self.whose(&staged)?;
-        let mut outcome = converge_on(cluster, &nodes, restoring, &working.run, whose, |_| Ok(())).await?;
+        let mut outcome =
+            converge_on(cluster, &nodes, restoring, &working.run, whose, |_| Ok(())).await?;
         if !outcome.ok || working.run.is_cancelled() {
             return Ok(outcome);
         }
@@ -208,7 +220,9 @@ impl Work<'_> {
     /// Whose the nodes must be: the backup's where the lab directory has no keys, else the lab's.
     fn whose(&self, staged: &Staged) -> Result<Option<Holding>, Stop> {
         match self.pki {
-            Certificates::None => store::holding(self.cluster, &staged.certificates).map(Some).map_err(Stop::failed),
+            Certificates::None => {
+                store::holding(self.cluster, &staged.certificates).map(Some).map_err(Stop::failed)
+            }
             Certificates::Same | Certificates::Other(_) => Ok(None),
         }
     }
@@ -225,16 +239,28 @@ impl Work<'_> {
             size: manifest.size,
             sha256: sha256.clone(),
         };
-        (restore, Blob { sha256, size: manifest.size, source: staged.snapshot(), name: SNAPSHOT.to_owned() })
+        (
+            restore,
+            Blob {
+                sha256,
+                size: manifest.size,
+                source: staged.snapshot(),
+                name: SNAPSHOT.to_owned(),
+            },
+        )
     }
 
     /// The same options, for the nodes that can be reached; `None` when a controller cannot, which was told.
     async fn reachable(&self, global: &Global, working: &Working) -> Result<Option<Global>, Stop> {
         let nodes = limited(self.cluster, &global.limit)?;
         let connections = connect(self.cluster, &nodes, &working.run).await;
-        let (there, gone): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|node| connections.contains_key(&node.name));
-        let controllers: Vec<&str> =
-            gone.iter().filter(|node| node.has(Role::Controller)).map(|node| node.name.as_str()).collect();
+        let (there, gone): (Vec<_>, Vec<_>) =
+            nodes.into_iter().partition(|node| connections.contains_key(&node.name));
+        let controllers: Vec<&str> = gone
+            .iter()
+            .filter(|node| node.has(Role::Controller))
+            .map(|node| node.name.as_str())
+            .collect();
         if !controllers.is_empty() {
             let message = format!(
                 "nothing was stopped: members of etcd are restored together, and {} cannot be reached; a controller that \
@@ -245,11 +271,16 @@ impl Work<'_> {
             return Ok(None);
         }
         for node in &gone {
-            let message = "left out, because it cannot be reached: run `labctl up` once it is back".to_owned();
+            let message = "left out, because it cannot be reached: run `labctl up` once it is back"
+                .to_owned();
             working.events.emit(Event::Warning { node: Some(node.name.clone()), message });
         }
         let limit: BTreeSet<&str> = there.iter().map(|node| node.name.as_str()).collect();
-        let limit = if gone.is_empty() { global.limit.clone() } else { limit.into_iter().map(str::to_owned).collect() };
+        let limit = if gone.is_empty() {
+            global.limit.clone()
+        } else {
+            limit.into_iter().map(str::to_owned).collect()
+        };
         Ok(Some(Global { limit, ..global.clone() }))
     }
 
@@ -261,7 +292,8 @@ impl Work<'_> {
         let holding = || store::holding(self.cluster, &lab).map_err(Stop::failed);
         store::remember(&holding()?, &lab).map_err(Stop::failed)?;
         let rename = |from: PathBuf, to: PathBuf| {
-            fs::rename(&from, &to).map_err(|cause| failed(BackupError::Io { doing: "rename", path: from, cause }))
+            fs::rename(&from, &to)
+                .map_err(|cause| failed(BackupError::Io { doing: "rename", path: from, cause }))
         };
         match &self.pki {
             Certificates::Same => return Ok(()),
@@ -270,8 +302,9 @@ impl Work<'_> {
         }
         if pki.exists() {
             // An empty folder, which cannot be renamed over on every file system.
-            fs::remove_dir_all(&pki)
-                .map_err(|cause| failed(BackupError::Io { doing: "remove", path: pki.clone(), cause }))?;
+            fs::remove_dir_all(&pki).map_err(|cause| {
+                failed(BackupError::Io { doing: "remove", path: pki.clone(), cause })
+            })?;
         }
         rename(staged.certificates.pki(), pki.clone())?;
         lab.sync_names([pki.as_path()])
@@ -297,7 +330,9 @@ impl Staged {
             move |cause| failed(BackupError::Io { doing, path, cause })
         };
         match fs::remove_dir_all(&folder) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(io("remove", &folder)(cause)),
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                return Err(io("remove", &folder)(cause));
+            }
             _ => {}
         }
         lab.make_folder(&folder).map_err(io("make", &folder))?;
@@ -308,8 +343,11 @@ impl Staged {
         let mut file = file.map_err(io("write", &staged.snapshot()))?;
         let again = archive::read(work.args.place.file(), &mut file).map_err(bad)?;
         if again != work.backup {
-            return Err(Stop::bad(format!("{} has changed in the meantime", work.args.place.file().display()))
-                .help("look at what writes there, and run the same again"));
+            return Err(Stop::bad(format!(
+                "{} has changed in the meantime",
+                work.args.place.file().display()
+            ))
+            .help("look at what writes there, and run the same again"));
         }
         if !matches!(work.pki, Certificates::Same) {
             for (name, bytes) in &work.backup.pki {

@@ -43,7 +43,8 @@ pub fn refuse(drifts: &[Drift], subject: &str, reporter: &Reporter) -> Result<()
     if drifts.is_empty() {
         return Ok(());
     }
-    let said: Vec<String> = drifts.iter().map(|drift| format!("{}\nhelp: {}", drift.what, drift.help)).collect();
+    let said: Vec<String> =
+        drifts.iter().map(|drift| format!("{}\nhelp: {}", drift.what, drift.help)).collect();
     reporter.problems(subject, &said);
     Err(Stop::silent(Exit::Bad))
 }

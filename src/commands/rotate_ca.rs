@@ -28,26 +28,39 @@ struct Playbooks {
 }
 
 /// Goes on with the rotation from the stage that the lab directory says, to its end.
-pub async fn rotate_ca(args: &RotateCa, global: &Global, reporter: &Reporter) -> Result<Exit, Stop> {
+pub async fn rotate_ca(
+    args: &RotateCa,
+    global: &Global,
+    reporter: &Reporter,
+) -> Result<Exit, Stop> {
     let cluster = open(&args.lab.inventory, reporter)?;
     let inventory = args.lab.inventory.display();
     if !global.limit.is_empty() {
-        return Err(Stop::bad("--limit does not go with `certs rotate-ca`: a CA is for all nodes or for none")
-            .help("leave out --limit"));
+        return Err(Stop::bad(
+            "--limit does not go with `certs rotate-ca`: a CA is for all nodes or for none",
+        )
+        .help("leave out --limit"));
     }
     must_have_a_ca(&cluster, &args.lab)?;
     let find = |name| standard::find(name, args.sources.playbooks.as_deref()).map_err(Stop::bad);
-    let playbooks = Playbooks { up: find("up")?, stop: find("rotate-ca-stop")?, after: find("rotate-ca")? };
+    let playbooks =
+        Playbooks { up: find("up")?, stop: find("rotate-ca-stop")?, after: find("rotate-ca")? };
     fit_for_local_nodes(&cluster)?;
     let report = under_lock("certs rotate-ca", &cluster, global, reporter, |working| {
         rotate(&cluster, args, global, &playbooks, working)
     })
     .await?;
     if !report.ok() {
-        reporter.close(&report, &[next::again("certs rotate-ca", &args.lab.inventory, &args.sources, global)]);
+        reporter.close(
+            &report,
+            &[next::again("certs rotate-ca", &args.lab.inventory, &args.sources, global)],
+        );
         return Ok(exit_of(&report));
     }
-    reporter.close(&report, &[format!("labctl certs list {inventory}"), format!("labctl smoke {inventory}")]);
+    reporter.close(
+        &report,
+        &[format!("labctl certs list {inventory}"), format!("labctl smoke {inventory}")],
+    );
     reporter.note(
         "\nTrusted no more: kubeconfigs that were handed out before (issue them again with `labctl kubeconfig`), and \
          tokens in Secrets.\nPods of yours that use the API know the old CA only; restart them when it suits.",
@@ -64,7 +77,9 @@ async fn rotate(
 ) -> Result<Outcome, Stop> {
     let lab = lab_of(cluster);
     let stage = || rotate::stage(cluster, &lab).map_err(Stop::failed);
-    let ended = !rotate::expired(cluster, &lab, OffsetDateTime::now_utc()).map_err(Stop::failed)?.is_empty();
+    let ended = !rotate::expired(cluster, &lab, OffsetDateTime::now_utc())
+        .map_err(Stop::failed)?
+        .is_empty();
     let mut sum = Outcome { ok: true, ..Outcome::default() };
     let nodes: Vec<&Node> = cluster.nodes.iter().collect();
     must_be_ours(cluster, &nodes, &working.run).await?;
@@ -87,7 +102,8 @@ async fn rotate(
                 return Ok(sum);
             }
         }
-        let outcome = bring_up(cluster, &playbooks.up, &args.sources, global, working.clone()).await?;
+        let outcome =
+            bring_up(cluster, &playbooks.up, &args.sources, global, working.clone()).await?;
         if !add(&mut sum, outcome) || working.run.is_cancelled() {
             return Ok(sum);
         }
@@ -108,11 +124,21 @@ async fn rotate(
 }
 
 /// One change of the lab directory, told as a step.
-fn step(working: &Working, step: &str, detail: &str, work: impl FnOnce() -> Result<(), Stop>) -> Result<(), Stop> {
+fn step(
+    working: &Working,
+    step: &str,
+    detail: &str,
+    work: impl FnOnce() -> Result<(), Stop>,
+) -> Result<(), Stop> {
     let (step, started) = (step.to_owned(), Instant::now());
     working.events.emit(Event::StepStarted { step: step.clone() });
     work()?;
-    working.events.emit(Event::StepEnded { step, detail: detail.to_owned(), changed: true, took: started.elapsed() });
+    working.events.emit(Event::StepEnded {
+        step,
+        detail: detail.to_owned(),
+        changed: true,
+        took: started.elapsed(),
+    });
     Ok(())
 }
 

@@ -30,7 +30,8 @@ pub fn open(path: &Path, reporter: &Reporter) -> Result<Cluster, Stop> {
             Ok(cluster)
         }
         Err(problems) => {
-            let (errors, warnings): (Vec<Problem>, Vec<Problem>) = problems.into_iter().partition(Problem::is_error);
+            let (errors, warnings): (Vec<Problem>, Vec<Problem>) =
+                problems.into_iter().partition(Problem::is_error);
             warn(reporter, &warnings);
             reporter.problems(&subject, &errors);
             Err(Stop::silent(Exit::Bad))
@@ -65,13 +66,19 @@ pub fn node<'a>(cluster: &'a Cluster, name: &str) -> Result<&'a Node, Stop> {
 }
 
 /// Refuses a name that is none of `all`; `what` is what has such names, and `whose` are they.
-pub fn known<'a>(name: &str, what: &str, whose: &str, all: impl Iterator<Item = &'a str>) -> Result<(), Stop> {
+pub fn known<'a>(
+    name: &str,
+    what: &str,
+    whose: &str,
+    all: impl Iterator<Item = &'a str>,
+) -> Result<(), Stop> {
     let all: Vec<&str> = all.collect();
     if all.contains(&name) {
         return Ok(());
     }
-    let meant =
-        did_you_mean(name, all.iter().copied()).map(|meant| format!("did you mean {meant}? ")).unwrap_or_default();
+    let meant = did_you_mean(name, all.iter().copied())
+        .map(|meant| format!("did you mean {meant}? "))
+        .unwrap_or_default();
     let help = format!("{meant}the {what}s are {}", all.join(", "));
     Err(Stop::bad(format!("`{name}` is no {what} {whose}")).help(help))
 }
@@ -148,8 +155,9 @@ where
         let help = error.help();
         Stop::failed(error).help(help)
     })?;
-    let log = RunLog::create(&lab.runs(), SystemTime::now())
-        .map_err(|error| Stop::failed(format!("cannot write the run log in {}: {error}", lab.runs().display())))?;
+    let log = RunLog::create(&lab.runs(), SystemTime::now()).map_err(|error| {
+        Stop::failed(format!("cannot write the run log in {}: {error}", lab.runs().display()))
+    })?;
     let log_path = log.path().to_path_buf();
     let (events, receiver) = Events::channel();
     let telling = reporter.spawn(receiver, Some(log));
@@ -169,7 +177,13 @@ where
     let result = work(Working { run: run.clone(), events: events.clone() }).await;
     if let Ok(outcome) = &result {
         let cancelled = run.is_cancelled();
-        events.emit(Event::RunEnded(summary(&nodes, outcome, cancelled, started.elapsed(), log_path)));
+        events.emit(Event::RunEnded(summary(
+            &nodes,
+            outcome,
+            cancelled,
+            started.elapsed(),
+            log_path,
+        )));
     }
     listener.abort();
     let _ = listener.await;
@@ -191,7 +205,8 @@ pub fn refuse_lost_nodes(cluster: &Cluster) -> Result<(), Stop> {
                 moved.display(),
                 lab.root().display()
             ),
-            _ => "`labctl down` removes them; a lab without its directory cannot be logged in to".to_owned(),
+            _ => "`labctl down` removes them; a lab without its directory cannot be logged in to"
+                .to_owned(),
         };
         Stop::failed(error).help(help)
     })
@@ -214,7 +229,11 @@ fn stop_signals() -> Vec<tokio::signal::unix::Signal> {
     kinds.into_iter().filter_map(|kind| signal(kind).ok()).collect()
 }
 
-async fn listen_for_stop(mut signals: Vec<tokio::signal::unix::Signal>, cancel: watch::Sender<bool>, events: Events) {
+async fn listen_for_stop(
+    mut signals: Vec<tokio::signal::unix::Signal>,
+    cancel: watch::Sender<bool>,
+    events: Events,
+) {
     let mut next = async || {
         poll_fn(|context| {
             let heard = signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
@@ -231,11 +250,18 @@ async fn listen_for_stop(mut signals: Vec<tokio::signal::unix::Signal>, cancel: 
     std::process::exit(130);
 }
 
-fn summary(nodes: &[&Node], outcome: &Outcome, cancelled: bool, took: Duration, log: std::path::PathBuf) -> RunSummary {
+fn summary(
+    nodes: &[&Node],
+    outcome: &Outcome,
+    cancelled: bool,
+    took: Duration,
+    log: std::path::PathBuf,
+) -> RunSummary {
     use std::sync::atomic::Ordering::Relaxed;
     let rows = nodes.iter().map(|node| {
         let traffic = outcome.connections.get(&node.name).map(|connection| connection.traffic());
-        let counted = |map: &BTreeMap<String, usize>| map.get(&node.name).copied().unwrap_or_default();
+        let counted =
+            |map: &BTreeMap<String, usize>| map.get(&node.name).copied().unwrap_or_default();
         NodeSummary {
             node: node.name.clone(),
             roles: node.roles.iter().map(Role::to_string).collect::<Vec<_>>().join(","),
@@ -249,7 +275,13 @@ fn summary(nodes: &[&Node], outcome: &Outcome, cancelled: bool, took: Duration, 
             turnover: outcome.turnover.contains(&node.name),
         }
     });
-    RunSummary { ok: outcome.ok && !cancelled, cancelled, nodes: rows.collect(), took, log: Some(log) }
+    RunSummary {
+        ok: outcome.ok && !cancelled,
+        cancelled,
+        nodes: rows.collect(),
+        took,
+        log: Some(log),
+    }
 }
 
 /// How a run that ended ended.
@@ -273,9 +305,13 @@ mod tests {
         let node = |name: &str, last: u8, role: &str| {
             format!("  - {{ name: {name}, address: 192.0.2.{last}, roles: [{role}] }}\n")
         };
-        let nodes =
-            [node("worker-1", 3, "worker"), node("controller-0", 1, "controller"), node("worker-0", 2, "worker")];
-        fs::write(&path, format!("name: t\nkubernetes: \"1.34.4\"\nnodes:\n{}", nodes.concat())).expect("a file");
+        let nodes = [
+            node("worker-1", 3, "worker"),
+            node("controller-0", 1, "controller"),
+            node("worker-0", 2, "worker"),
+        ];
+        fs::write(&path, format!("name: t\nkubernetes: \"1.34.4\"\nnodes:\n{}", nodes.concat()))
+            .expect("a file");
         let (cluster, _) = cluster::open(&path).expect("an inventory without mistakes");
         (folder, cluster)
     }
@@ -289,15 +325,22 @@ mod tests {
     fn a_limit_keeps_the_inventorys_order() {
         let (_folder, cluster) = cluster();
         assert_eq!(limit(&cluster, &[]).expect("all"), ["worker-1", "controller-0", "worker-0"]);
-        assert_eq!(limit(&cluster, &["worker-0", "worker-1", "worker-0"]).expect("two"), ["worker-1", "worker-0"]);
+        assert_eq!(
+            limit(&cluster, &["worker-0", "worker-1", "worker-0"]).expect("two"),
+            ["worker-1", "worker-0"]
+        );
     }
 
     #[test]
     fn a_limit_to_no_node_is_refused_with_the_nearest() {
         let (_folder, cluster) = cluster();
-        let stop = limit(&cluster, &["worker-0", "controler-0"]).expect_err("there is no such node");
+        let stop =
+            limit(&cluster, &["worker-0", "controler-0"]).expect_err("there is no such node");
         assert_eq!(stop.exit, Exit::Bad);
-        assert_eq!(stop.error.expect("an error").to_string(), "`controler-0` is no node of this lab");
+        assert_eq!(
+            stop.error.expect("an error").to_string(),
+            "`controler-0` is no node of this lab"
+        );
         let help = "did you mean controller-0? the nodes are worker-1, controller-0, worker-0";
         assert_eq!(stop.help.as_deref(), Some(help));
         // `--limit ""` and a comma too many are no way to say "all".
@@ -311,7 +354,8 @@ mod tests {
         outcome.applied.changed.insert("worker-0".to_owned(), 3);
         outcome.unchanged.insert("worker-0".to_owned(), 4);
         outcome.applied.failed.insert("worker-1".to_owned(), "etcd".to_owned());
-        let summary = summary(&nodes, &outcome, cancelled, Duration::from_secs(1), "run.jsonl".into());
+        let summary =
+            summary(&nodes, &outcome, cancelled, Duration::from_secs(1), "run.jsonl".into());
         let mut report = RunReport::default();
         report.summary = Some(summary);
         report
@@ -331,7 +375,9 @@ mod tests {
     fn the_closing_table_has_a_row_for_every_node() {
         let summary = report(true, true).summary.expect("a summary");
         assert!(!summary.ok, "what was stopped is not done");
-        let row = |node: &NodeSummary| (node.node.clone(), node.changed, node.unchanged, node.failed.clone());
+        let row = |node: &NodeSummary| {
+            (node.node.clone(), node.changed, node.unchanged, node.failed.clone())
+        };
         let rows: Vec<_> = summary.nodes.iter().map(row).collect();
         let expected = [
             ("worker-1".to_owned(), 0, 0, Some("etcd".to_owned())),
@@ -339,6 +385,9 @@ mod tests {
             ("worker-0".to_owned(), 3, 4, None),
         ];
         assert_eq!(rows, expected);
-        assert_eq!((summary.nodes[0].roles.as_str(), summary.nodes[0].address.as_str()), ("worker", "192.0.2.3"));
+        assert_eq!(
+            (summary.nodes[0].roles.as_str(), summary.nodes[0].address.as_str()),
+            ("worker", "192.0.2.3")
+        );
     }
 }

@@ -16,7 +16,8 @@ pub async fn smoke(lab: &Lab, global: &Global, reporter: &Reporter) -> Result<Ex
     let cluster = &cluster;
     let report = under_lock("smoke", cluster, global, reporter, |working| async move {
         let sources = Sources { playbooks: None, templates: None };
-        let workshop = workshop_in_memory(cluster, bundle(cluster, &working.events).await?, &sources)?;
+        let workshop =
+            workshop_in_memory(cluster, bundle(cluster, &working.events).await?, &sources)?;
         let controllers: Vec<_> = cluster.with_role(Role::Controller).collect();
         let first = controllers.first().ok_or_else(|| Stop::bad("the lab has no controller"))?;
         let manifest = workshop.render("smoke/smoke.yaml", cluster, first)?;

@@ -23,7 +23,8 @@ pub fn ssh(args: &Ssh, reporter: &Reporter) -> Result<Exit, Stop> {
     let target = target(&cluster, node);
     let mut ssh = Command::new("ssh");
     // ssh splits the list at blanks, which a folder's name may have.
-    let known_hosts: Vec<String> = target.known_hosts.iter().map(|path| format!("\"{}\"", path.display())).collect();
+    let known_hosts: Vec<String> =
+        target.known_hosts.iter().map(|path| format!("\"{}\"", path.display())).collect();
     ssh.arg("-o").arg(format!("UserKnownHostsFile={}", known_hosts.join(" ")));
     ssh.arg("-p").arg(target.ssh.port.to_string());
     if let Some(identity) = &target.ssh.identity {

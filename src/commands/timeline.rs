@@ -19,7 +19,8 @@ pub fn timeline(args: &Arguments, reporter: &Reporter) -> Result<Exit, Stop> {
     let runs = lab_of(&open(inventory, reporter)?).runs();
     let logs = newest_first(&runs);
     if args.list {
-        let all: Vec<(String, Timeline)> = logs.iter().filter_map(|log| Some((name(log), load(log).ok()?))).collect();
+        let all: Vec<(String, Timeline)> =
+            logs.iter().filter_map(|log| Some((name(log), load(log).ok()?))).collect();
         return print(reporter, &reporter.runs(&all));
     }
     let chosen = match run {
@@ -46,15 +47,16 @@ fn draw(args: &Arguments, timeline: &Timeline, reporter: &Reporter) -> Result<Ex
 }
 
 fn load(path: &Path) -> Result<Timeline, Stop> {
-    let text =
-        fs::read_to_string(path).map_err(|error| Stop::bad(format!("cannot read {}: {error}", path.display())))?;
+    let text = fs::read_to_string(path)
+        .map_err(|error| Stop::bad(format!("cannot read {}: {error}", path.display())))?;
     read(&text).map_err(|error| Stop::bad(format!("{}: {error}", path.display())))
 }
 
 /// The run logs in a folder. Their names are their moments, so they sort by themselves.
 fn newest_first(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut logs: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|it| it == "jsonl")).collect();
+    let mut logs: Vec<PathBuf> =
+        entries.filter(|path| path.extension().is_some_and(|it| it == "jsonl")).collect();
     logs.sort_by_key(|log| std::cmp::Reverse(name(log)));
     logs
 }

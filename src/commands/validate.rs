@@ -11,7 +11,9 @@ use crate::report::Reporter;
 /// Says all that is wrong with the inventory, or what lab it describes.
 pub fn validate(lab: &Lab, reporter: &Reporter) -> Result<Exit, Stop> {
     let cluster = open(&lab.inventory, reporter)?;
-    let count = |number: usize, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
+    let count = |number: usize, noun: &str| {
+        format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+    };
     let with = |role: Role| count(cluster.with_role(role).count(), &role.to_string());
     let text = format!(
         "{}: lab {}, Kubernetes {}: {} ({}, {}), API at {}\n",

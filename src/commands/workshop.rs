@@ -31,21 +31,32 @@ pub struct Workshop {
 
 impl Workshop {
     /// Puts together what is there already. Nothing is written.
-    pub fn new(pki: store::Pki, bundle: Bundle, sources: &Sources, cluster: &Cluster) -> Result<Self, Stop> {
+    pub fn new(
+        pki: store::Pki,
+        bundle: Bundle,
+        sources: &Sources,
+        cluster: &Cluster,
+    ) -> Result<Self, Stop> {
         let renderer = Renderer::new(sources.templates.as_deref()).map_err(Stop::bad)?;
         let kubeconfigs = kubeconfigs(cluster, &pki).map_err(Stop::failed)?;
         let encryption_key = pki.require(store::ENCRYPTION_KEY).map_err(Stop::failed)?;
         let encryption_key = String::from_utf8_lossy(encryption_key).trim().to_owned();
-        let images = bundle
-            .files
-            .iter()
-            .filter_map(|(name, file)| Some((name.strip_prefix("image/")?.to_owned(), file.image.clone()?)));
+        let images = bundle.files.iter().filter_map(|(name, file)| {
+            Some((name.strip_prefix("image/")?.to_owned(), file.image.clone()?))
+        });
         let versions = bundle.files.iter().map(|(name, file)| (name.clone(), file.version.clone()));
         let signer = pki.require(store::SERVICE_ACCOUNT_KEY).map_err(Stop::failed)?;
         let token_key = issue::key_id(&String::from_utf8_lossy(signer)).map_err(Stop::failed)?;
         let (images, versions) = (images.collect(), versions.collect());
-        let artefacts =
-            Artefacts { images, versions, token_key, encryption_key, restore: None, leaving: None, limit: Vec::new() };
+        let artefacts = Artefacts {
+            images,
+            versions,
+            token_key,
+            encryption_key,
+            restore: None,
+            leaving: None,
+            limit: Vec::new(),
+        };
         Ok(Self { pki, kubeconfigs, bundle, renderer, artefacts, handed: BTreeMap::new() })
     }
 
@@ -103,14 +114,22 @@ pub fn bare_workshop(cluster: &Cluster, sources: &Sources) -> Result<Workshop, S
 }
 
 /// As [`bare_workshop`], for the playbook that takes `leaving` out of the lab.
-pub fn leaving_workshop(cluster: &Cluster, sources: &Sources, leaving: Leaving) -> Result<Workshop, Stop> {
+pub fn leaving_workshop(
+    cluster: &Cluster,
+    sources: &Sources,
+    leaving: Leaving,
+) -> Result<Workshop, Stop> {
     let mut workshop = bare_workshop(cluster, sources)?;
     workshop.artefacts.leaving = Some(leaving);
     Ok(workshop)
 }
 
 /// Certificates as they are in the lab directory, with what is missing issued in memory only.
-pub fn workshop_in_memory(cluster: &Cluster, bundle: Bundle, sources: &Sources) -> Result<Workshop, Stop> {
+pub fn workshop_in_memory(
+    cluster: &Cluster,
+    bundle: Bundle,
+    sources: &Sources,
+) -> Result<Workshop, Stop> {
     workshop_from(&lab_of(cluster), cluster, bundle, sources)
 }
 
@@ -194,7 +213,13 @@ impl Desired {
     /// # Errors
     /// When the lab directory cannot be written; and when the lab's keys would be made although a
     /// controller that may have them cannot be asked.
-    pub fn keep(&self, cluster: &Cluster, nodes: &[&Node], reached: &[&Node], events: &Events) -> Result<(), Stop> {
+    pub fn keep(
+        &self,
+        cluster: &Cluster,
+        nodes: &[&Node],
+        reached: &[&Node],
+        events: &Events,
+    ) -> Result<(), Stop> {
         let (step, started) = ("certificates".to_owned(), Instant::now());
         let lab = lab_of(cluster);
         let holding = || store::holding(cluster, &lab).map_err(Stop::failed);
@@ -202,8 +227,10 @@ impl Desired {
             let unseen = |node: &&&Node| !reached.iter().any(|it| it.name == node.name);
             let silent = nodes.iter().filter(|node| node.has(Role::Controller)).find(unseen);
             if let Some(node) = silent {
-                let what =
-                    format!("the lab directory has no keys yet, and {} cannot be asked whether the lab has", node.name);
+                let what = format!(
+                    "the lab directory has no keys yet, and {} cannot be asked whether the lab has",
+                    node.name
+                );
                 return Err(Stop::failed(what).help(
                     "nothing was changed; bring the controller back, or leave it out with --limit or \
                      from the inventory",
@@ -220,14 +247,21 @@ impl Desired {
         }
         let issued = self.ensured.issued.len();
         let detail = if issued == 0 { "all valid".to_owned() } else { format!("{issued} issued") };
-        events.emit(Event::StepEnded { step, detail, changed: issued > 0, took: started.elapsed() });
+        events.emit(Event::StepEnded {
+            step,
+            detail,
+            changed: issued > 0,
+            took: started.elapsed(),
+        });
         Ok(())
     }
 }
 
 /// The bundle, opened; downloaded first when the inventory names none.
 pub async fn bundle(cluster: &Cluster, events: &Events) -> Result<Bundle, Stop> {
-    crate::bundle::pull::for_cluster(cluster, &cache_directory(), events).await.map_err(Stop::failed)
+    crate::bundle::pull::for_cluster(cluster, &cache_directory(), events)
+        .await
+        .map_err(Stop::failed)
 }
 
 /// The bundle for a plan: a folder that the inventory names must be whole, as for a run; what a run would fetch into the
@@ -236,7 +270,8 @@ pub async fn bundle_planned(cluster: &Cluster, events: &Events) -> Result<Bundle
     if cluster.bundle.is_some() {
         return bundle(cluster, events).await;
     }
-    let (bundle, there) = crate::bundle::outlook(cluster, &cache_directory()).map_err(Stop::failed)?;
+    let (bundle, there) =
+        crate::bundle::outlook(cluster, &cache_directory()).map_err(Stop::failed)?;
     if !there {
         let (files, folder) = (bundle.files.len(), bundle.folder.clone());
         events.emit(Event::Preparation(Preparation::Bundle { files, folder }));
@@ -246,10 +281,13 @@ pub async fn bundle_planned(cluster: &Cluster, events: &Events) -> Result<Bundle
 
 /// The bundle for a reader of the runbook: what would be fetched, where it is not there yet.
 pub fn outlook(cluster: &Cluster, reporter: &Reporter) -> Result<Bundle, Stop> {
-    let (bundle, there) = crate::bundle::outlook(cluster, &cache_directory()).map_err(Stop::failed)?;
+    let (bundle, there) =
+        crate::bundle::outlook(cluster, &cache_directory()).map_err(Stop::failed)?;
     if !there {
         let folder = bundle.folder.display();
-        reporter.note(&format!("there is no bundle in {folder} yet; these are the releases that a pull would fetch"));
+        reporter.note(&format!(
+            "there is no bundle in {folder} yet; these are the releases that a pull would fetch"
+        ));
     }
     Ok(bundle)
 }

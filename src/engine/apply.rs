@@ -81,7 +81,12 @@ pub async fn apply(plan: Plan, connections: &Connections, run: &Run) -> Applied 
             ((node.clone(), sender), (node.clone(), receiver))
         })
         .unzip();
-    let delivery = tokio::spawn(deliver(wanted(&plan, connections), connections.clone(), senders, run.clone()));
+    let delivery = tokio::spawn(deliver(
+        wanted(&plan, connections),
+        connections.clone(),
+        senders,
+        run.clone(),
+    ));
     let mut cells = JoinSet::new();
     let mut plays: Vec<Earlier> = Vec::new();
     let failed_nodes: BTreeMap<String, Arc<AtomicBool>> = plan
@@ -93,7 +98,10 @@ pub async fn apply(plan: Plan, connections: &Connections, run: &Run) -> Applied 
     for play in plan.plays {
         let after = play.after.iter().map(|&index| plays[index].clone()).collect::<Vec<_>>();
         let name = play.name.clone();
-        plays.push((name, start_play(play, &after, connections, &stores, &failed_nodes, run, &mut cells)));
+        plays.push((
+            name,
+            start_play(play, &after, connections, &stores, &failed_nodes, run, &mut cells),
+        ));
     }
     let mut applied = Applied { ok: true, ..Applied::default() };
     while let Some(joined) = cells.join_next().await {
@@ -123,7 +131,8 @@ fn start_play(
     run: &Run,
     cells: &mut JoinSet<(String, Ended)>,
 ) -> watch::Receiver<Progress> {
-    let (progress, watched) = watch::channel(Progress { remaining: play.nodes.len(), failed: false });
+    let (progress, watched) =
+        watch::channel(Progress { remaining: play.nodes.len(), failed: false });
     let progress = Arc::new(progress);
     if play.nodes.is_empty() {
         // A play for nobody still passes on that what it comes after has failed or is not over yet.
@@ -138,7 +147,8 @@ fn start_play(
     }
     let rolling = play.strategy == Strategy::Rolling;
     // The nodes on which nothing runs yet go first and together; each other one waits for all before it.
-    let (mut nodes, running): (Vec<_>, Vec<_>) = play.nodes.into_iter().partition(|on| !rolling || on.fresh);
+    let (mut nodes, running): (Vec<_>, Vec<_>) =
+        play.nodes.into_iter().partition(|on| !rolling || on.fresh);
     let together = nodes.len();
     nodes.extend(running);
     let mut ahead: Vec<(String, watch::Receiver<Option<bool>>)> = Vec::new();
@@ -206,8 +216,10 @@ fn wanted(plan: &Plan, connections: &Connections) -> Wanted {
             }
         }
         // A node of the same play that lacks nothing of it has, most likely, what the others lack.
-        let has_all = |on: &&PlannedNode| on.changes.iter().all(|change| change.actions.blobs.is_empty());
-        let having = play.nodes.iter().filter(has_all).filter(|on| connections.contains_key(&on.node));
+        let has_all =
+            |on: &&PlannedNode| on.changes.iter().all(|change| change.actions.blobs.is_empty());
+        let having =
+            play.nodes.iter().filter(has_all).filter(|on| connections.contains_key(&on.node));
         wanted.having.extend(having.filter(|_| shared).map(|on| on.node.clone()));
     }
     wanted.having.retain(|node| !wanted.lacking.contains_key(node));
@@ -244,7 +256,11 @@ impl Cell {
         if !arrived {
             self.node_failed.store(true, Ordering::Release);
             self.tell_end(PlayOutcome::Failed, Instant::now());
-            return Ended { outcome: PlayOutcome::Failed, changed: 0, failed: Some("push binaries".to_owned()) };
+            return Ended {
+                outcome: PlayOutcome::Failed,
+                changed: 0,
+                failed: Some("push binaries".to_owned()),
+            };
         }
         // Nodes that start together wait for each other: with a permit each, few forks would make that wait for ever.
         let _permit = match self.together {
@@ -293,7 +309,9 @@ impl Cell {
     /// Waits until the node's blob store has all that this play needs, or gets no more.
     async fn blobs_arrived(&self) -> bool {
         let mut pushed = self.pushed.clone();
-        if let Ok(state) = pushed.wait_for(|state| state.error.is_some() || self.has_arrived(state)).await {
+        if let Ok(state) =
+            pushed.wait_for(|state| state.error.is_some() || self.has_arrived(state)).await
+        {
             return self.has_arrived(&state);
         }
         // Whoever pushed is done and gone: what has arrived is all there will be.
@@ -303,21 +321,33 @@ impl Cell {
     async fn carry_out(&self, transport: &Transport) -> Ended {
         let stream = match stream(&self.changes, &self.run.mark) {
             Ok(stream) => stream,
-            Err(error) => return self.transport_failed("pack the play's files", &plain("pack", error)),
+            Err(error) => {
+                return self.transport_failed("pack the play's files", &plain("pack", error));
+            }
         };
         let (lines, heard) = lines();
-        let exec = Exec::new(command(), patience(&self.changes)).stdin(Stdin::Bytes(stream)).lines(lines);
+        let exec =
+            Exec::new(command(), patience(&self.changes)).stdin(Stdin::Bytes(stream)).lines(lines);
         let (output, heard) = tokio::join!(transport.exec(exec), self.listen(heard));
         if let Some(task) = heard.failed {
-            return Ended { outcome: PlayOutcome::Failed, changed: heard.changed, failed: Some(task) };
+            return Ended {
+                outcome: PlayOutcome::Failed,
+                changed: heard.changed,
+                failed: Some(task),
+            };
         }
         let doing = heard.doing.map_or("begin", |number| self.changes[number].title.as_str());
         match output {
             Err(error) => Ended { changed: heard.changed, ..self.transport_failed(doing, &error) },
-            Ok(_) if heard.ended => Ended { outcome: PlayOutcome::Done, changed: heard.changed, failed: None },
+            Ok(_) if heard.ended => {
+                Ended { outcome: PlayOutcome::Done, changed: heard.changed, failed: None }
+            }
             Ok(output) => {
                 let said = String::from_utf8_lossy(&output.stderr);
-                let error = plain("run the play's script", format!("exit code {}: {}", output.code, said.trim()));
+                let error = plain(
+                    "run the play's script",
+                    format!("exit code {}: {}", output.code, said.trim()),
+                );
                 Ended { changed: heard.changed, ..self.transport_failed(doing, &error) }
             }
         }

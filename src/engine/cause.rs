@@ -29,31 +29,42 @@ fn weight(line: &str) -> Option<Weight> {
     let lower = line.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     // What systemd says of an end is known already.
-    let by_systemd = ["main process exited", "failed with result", "control process exited", "failed to start "];
+    let by_systemd =
+        ["main process exited", "failed with result", "control process exited", "failed to start "];
     if lower.trim().is_empty() || by_systemd.iter().any(|start| line_of_systemd(&lower, start)) {
         return None;
     }
-    let gives_up = ["panic:", "fatal", "[emerg]", "\"command failed\"", "unknown flag", "failed to run "];
+    let gives_up =
+        ["panic:", "fatal", "[emerg]", "\"command failed\"", "unknown flag", "failed to run "];
     if klog(line) == Some('F') || lower.starts_with("error:") || has(&gives_up) {
         return Some(Weight::Fatal);
     }
-    let complains = ["error", "failed", "cannot ", "unable to", "permission denied", "no such file", "not found"];
+    let complains = [
+        "error",
+        "failed",
+        "cannot ",
+        "unable to",
+        "permission denied",
+        "no such file",
+        "not found",
+    ];
     (klog(line) == Some('E') || has(&complains)).then_some(Weight::Error)
 }
 
 /// Whether systemd's manager says this of a unit: `kubelet.service: Main process exited, ...`.
 fn line_of_systemd(lower: &str, start: &str) -> bool {
     lower.starts_with(start)
-        || lower
-            .split_once(": ")
-            .is_some_and(|(unit, said)| said.starts_with(start) && unit.contains('.') && !unit.contains(' '))
+        || lower.split_once(": ").is_some_and(|(unit, said)| {
+            said.starts_with(start) && unit.contains('.') && !unit.contains(' ')
+        })
 }
 
 /// The severity of a line in the format of Kubernetes' programs: `E1126 01:02:03.456789    1234 run.go:72] ...`.
 fn klog(line: &str) -> Option<char> {
     let severity = line.chars().next().filter(|severity| "IWEF".contains(*severity))?;
     let date = line.get(1..5)?;
-    (date.bytes().all(|digit| digit.is_ascii_digit()) && line.as_bytes().get(5) == Some(&b' ')).then_some(severity)
+    (date.bytes().all(|digit| digit.is_ascii_digit()) && line.as_bytes().get(5) == Some(&b' '))
+        .then_some(severity)
 }
 
 fn without_prefix(line: &str) -> &str {
@@ -80,10 +91,11 @@ mod tests {
             kubelet.service: Failed with result 'exit-code'.";
         assert_eq!(
             picked(kubelet).as_deref(),
-            Some("\"command failed\" err=\"failed to parse kubelet flag: unknown flag: --no-such-flag\"")
+            Some(
+                "\"command failed\" err=\"failed to parse kubelet flag: unknown flag: --no-such-flag\""
+            )
         );
-        let with_usage =
-            "Error: unknown flag: --no-such-flag\nUsage:\n  kube-proxy [flags]\n  --v  how much is said of errors";
+        let with_usage = "Error: unknown flag: --no-such-flag\nUsage:\n  kube-proxy [flags]\n  --v  how much is said of errors";
         assert_eq!(picked(with_usage).as_deref(), Some("Error: unknown flag: --no-such-flag"));
         let nginx = "nginx: [warn] something is odd\nnginx: [emerg] unknown directive \"lisen\" in /etc/nginx/nginx.conf:3\n\
             nginx: configuration file /etc/nginx/nginx.conf test failed";
@@ -91,7 +103,8 @@ mod tests {
             picked(nginx).as_deref(),
             Some("nginx: [emerg] unknown directive \"lisen\" in /etc/nginx/nginx.conf:3")
         );
-        let dumped = "panic: runtime error: index out of range\n\ngoroutine 1 [running]:\nmain.main()\n";
+        let dumped =
+            "panic: runtime error: index out of range\n\ngoroutine 1 [running]:\nmain.main()\n";
         assert_eq!(picked(dumped).as_deref(), Some("panic: runtime error: index out of range"));
     }
 
@@ -105,7 +118,11 @@ mod tests {
     #[test]
     fn a_journal_without_an_error_names_none() {
         assert_eq!(picked("Started it.\nI1126 01:02:03.5 1 a.go:2] \"all is well\"\n"), None);
-        assert_eq!(picked("a.service: Failed with result 'exit-code'.\n"), None, "systemd knows no more than we do");
+        assert_eq!(
+            picked("a.service: Failed with result 'exit-code'.\n"),
+            None,
+            "systemd knows no more than we do"
+        );
         assert_eq!(picked(""), None);
     }
 

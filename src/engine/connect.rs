@@ -41,7 +41,12 @@ pub async fn connect(cluster: &Cluster, nodes: &[&Node], run: &Run) -> Connectio
 }
 
 /// The same; with `accept_new`, a host key is written into the lab's own list when nobody knows the host.
-pub async fn connect_trusting(cluster: &Cluster, nodes: &[&Node], accept_new: bool, run: &Run) -> Connections {
+pub async fn connect_trusting(
+    cluster: &Cluster,
+    nodes: &[&Node],
+    accept_new: bool,
+    run: &Run,
+) -> Connections {
     if let Some(message) = too_few_files(nodes, getrlimit(Resource::Nofile).current) {
         run.events.emit(Event::Warning { node: None, message });
     }
@@ -56,7 +61,10 @@ pub async fn connect_trusting(cluster: &Cluster, nodes: &[&Node], accept_new: bo
             let started = Instant::now();
             match dialler.connect(&target).await {
                 Ok(session) => {
-                    run.events.emit(Event::NodeConnected { node: target.node.clone(), took: started.elapsed() });
+                    run.events.emit(Event::NodeConnected {
+                        node: target.node.clone(),
+                        took: started.elapsed(),
+                    });
                     Some((target.node, Transport::Ssh(session)))
                 }
                 Err(error) => {

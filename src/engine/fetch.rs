@@ -17,7 +17,12 @@ const LARGEST: u64 = 16 << 30;
 /// # Errors
 /// When the connection is lost, the file cannot be written, or the user asked to stop. A command that exits with
 /// another code than 0 is no error here.
-pub async fn fetch(transport: &Transport, script: &str, file: File, run: &Run) -> Result<Output, TransportError> {
+pub async fn fetch(
+    transport: &Transport,
+    script: &str,
+    file: File,
+    run: &Run,
+) -> Result<Output, TransportError> {
     let mut cancelled = run.cancelled.clone();
     tokio::select! {
         output = transport.exec(Exec::new(script, LIMIT).sink(file).at_most(LARGEST)) => output,

@@ -51,8 +51,14 @@ pub fn take(lab: &LabDirectory, doing: &str) -> Result<Lock, LockError> {
     let path = lab.lock();
     let io = |why| LockError::Io { path: path.clone(), why };
     lab.create().map_err(io)?;
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(io)?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(io)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => {

@@ -69,7 +69,8 @@ impl Packer {
         let packed = cell.get_or_init(|| async {
             let _turn = self.0.turn.acquire().await.ok()?;
             let blob = blob.clone();
-            let work = move || pack(&folder, &blob).ok().filter(|packed| pays(blob.size, packed.size));
+            let work =
+                move || pack(&folder, &blob).ok().filter(|packed| pays(blob.size, packed.size));
             tokio::task::spawn_blocking(work).await.ok().flatten()
         });
         packed.await.clone()
@@ -101,7 +102,8 @@ fn pack(folder: &Path, blob: &Blob) -> io::Result<Packed> {
     fs::create_dir_all(folder)?;
     let file = tempfile::NamedTempFile::new_in(folder)?;
     let mut encoder = zstd::Encoder::new(file, LEVEL)?;
-    let threads = available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
+    let threads =
+        available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
     // More than one thread needs more than one part, which costs a little of the gain; one thread needs none.
     encoder.multithread(if threads > 1 { threads } else { 0 })?;
     io::copy(&mut File::open(&blob.source)?, &mut encoder)?;
@@ -131,7 +133,8 @@ mod tests {
         let packed = Packer::new(Some(cache.clone())).packed(&blob).await.expect("it shrinks");
         assert!(packed.size < blob.size / 10);
         let mut unpacked = Vec::new();
-        let mut decoder = zstd::Decoder::new(File::open(&packed.path).expect("a file")).expect("a decoder");
+        let mut decoder =
+            zstd::Decoder::new(File::open(&packed.path).expect("a file")).expect("a decoder");
         decoder.read_to_end(&mut unpacked).expect("it can be unpacked");
         assert!(unpacked == text);
 
@@ -150,6 +153,10 @@ mod tests {
         rand::Rng::fill_bytes(&mut rand::rng(), &mut noise);
         let blob = blob(folder.path(), &noise);
         assert_eq!(Packer::new(Some(folder.path().join("packed"))).packed(&blob).await, None);
-        assert_eq!(Packer::new(None).packed(&blob).await, None, "and nothing is packed where nothing is to be");
+        assert_eq!(
+            Packer::new(None).packed(&blob).await,
+            None,
+            "and nothing is packed where nothing is to be"
+        );
     }
 }

@@ -32,7 +32,8 @@ pub async fn probe(
             let started = Instant::now();
             match ask(&transport, &questions).await {
                 Ok(facts) => {
-                    run.events.emit(Event::NodeProbed { node: node.clone(), took: started.elapsed() });
+                    run.events
+                        .emit(Event::NodeProbed { node: node.clone(), took: started.elapsed() });
                     Some((node, facts))
                 }
                 Err(error) => {
@@ -53,11 +54,15 @@ pub async fn probe(
 ///
 /// # Errors
 /// When the connection fails, or the answer is not whole.
-pub async fn ask(transport: &Transport, questions: &BTreeSet<Question>) -> Result<Facts, TransportError> {
+pub async fn ask(
+    transport: &Transport,
+    questions: &BTreeSet<Question>,
+) -> Result<Facts, TransportError> {
     let sent = SystemTime::now();
     // The script goes in as input, not as an argument: it may be longer than the system allows arguments to be.
-    let exec =
-        Exec::new("sh -s", PROBE_TIMEOUT).at_most(LONGEST_ANSWER).stdin(Stdin::Bytes(script(questions).into_bytes()));
+    let exec = Exec::new("sh -s", PROBE_TIMEOUT)
+        .at_most(LONGEST_ANSWER)
+        .stdin(Stdin::Bytes(script(questions).into_bytes()));
     let output = transport.exec(exec).await?;
     let text = String::from_utf8_lossy(&output.stdout);
     let mut facts = parse(questions, &text).map_err(|error| {

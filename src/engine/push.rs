@@ -66,8 +66,18 @@ impl Inbox {
         // The same bytes may have two names in a bundle.
         let mut seen = BTreeSet::new();
         blobs.retain(|blob| seen.insert(blob.sha256.clone()));
-        let (whole, under_way, told) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(u64::MAX));
-        Self { node: node.to_owned(), transport, blobs, pushed, whole, under_way, told, run: run.clone() }
+        let (whole, under_way, told) =
+            (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(u64::MAX));
+        Self {
+            node: node.to_owned(),
+            transport,
+            blobs,
+            pushed,
+            whole,
+            under_way,
+            told,
+            run: run.clone(),
+        }
     }
 
     /// How many bytes it is to get in all.
@@ -79,8 +89,10 @@ impl Inbox {
     pub fn tell(&self) {
         let total = self.total();
         // All of it is there only when it was checked too.
-        let (whole, under_way) = (self.whole.load(Ordering::Relaxed), self.under_way.load(Ordering::Relaxed));
-        let sent = if whole >= total { total } else { (whole + under_way).min(total.saturating_sub(1)) };
+        let (whole, under_way) =
+            (self.whole.load(Ordering::Relaxed), self.under_way.load(Ordering::Relaxed));
+        let sent =
+            if whole >= total { total } else { (whole + under_way).min(total.saturating_sub(1)) };
         if self.told.swap(sent, Ordering::Relaxed) != sent {
             self.run.events.emit(Event::Pushing { node: self.node.clone(), sent, total });
         }
@@ -98,7 +110,12 @@ impl Inbox {
     fn arrived(&self, blob: &Blob, from: Option<&str>) {
         self.whole.fetch_add(blob.size, Ordering::Relaxed);
         let (node, from) = (self.node.clone(), from.map(str::to_owned));
-        self.run.events.emit(Event::Delivered { node, blob: blob.name.clone(), size: blob.size, from });
+        self.run.events.emit(Event::Delivered {
+            node,
+            blob: blob.name.clone(),
+            size: blob.size,
+            from,
+        });
         self.pushed.send_modify(|state| {
             state.blobs.insert(blob.sha256.clone());
         });
@@ -120,7 +137,8 @@ const HEADER: usize = 64 + 1 + 3 + 1 + 18 + 1;
 /// The sender is not trusted. It may be another node, and this runs as root: only a checksum that is expected becomes
 /// part of a path, each counts once, and none takes more room than the blob's size.
 pub(super) fn receiver(keep: Option<&str>, blobs: &[Blob]) -> String {
-    let expected: String = blobs.iter().map(|blob| format!(" {}:{}", blob.sha256, blob.size)).collect();
+    let expected: String =
+        blobs.iter().map(|blob| format!(" {}:{}", blob.sha256, blob.size)).collect();
     // Checking and renaming one blob happens while the next one is being received.
     format!(
         r#"umask 077
@@ -227,9 +245,12 @@ async fn attempt(
     let (begun, has_begun) = oneshot::channel();
     let (ready, is_ready) = oneshot::channel();
     let (give_up, given_up) = oneshot::channel();
-    let ready_to_receive = "command -v zstd > /dev/null && echo @ready zst || echo @ready raw\nreceive\n";
+    let ready_to_receive =
+        "command -v zstd > /dev/null && echo @ready zst || echo @ready raw\nreceive\n";
     let command = format!("echo @begun\n{}{ready_to_receive}", receiver(keep, blobs));
-    let exec = Exec::new(command, patience(blobs)).stdin(Stdin::Stream(Box::new(reader), Arc::default())).lines(lines);
+    let exec = Exec::new(command, patience(blobs))
+        .stdin(Stdin::Stream(Box::new(reader), Arc::default()))
+        .lines(lines);
     inbox.under_way.store(0, Ordering::Relaxed);
     let feed = async {
         // A node that ended before it was ready says why by itself. How long it takes to begin is not the push's
@@ -254,17 +275,24 @@ async fn attempt(
         }
     };
     let beginning = Beginning { begun: Some(begun), ready: Some(ready) };
-    let (output, missing, fed) = tokio::join!(running, listen(inbox, blobs, None, heard, beginning, on_arrival), feed);
+    let (output, missing, fed) =
+        tokio::join!(running, listen(inbox, blobs, None, heard, beginning, on_arrival), feed);
     inbox.under_way.store(0, Ordering::Relaxed);
     let packed = match (&output, &fed) {
-        (Ok(_), Ok(packed)) => packed.iter().filter(|blob| missing.contains(blob)).cloned().collect(),
+        (Ok(_), Ok(packed)) => {
+            packed.iter().filter(|blob| missing.contains(blob)).cloned().collect()
+        }
         _ => Vec::new(),
     };
     let error = match (output, fed) {
         (Err(error), _) | (Ok(_), Err(error)) => Some(error),
         (Ok(output), Ok(_)) if output.code != 0 || !missing.is_empty() => {
             let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            let why = if said.is_empty() { format!("{} of them did not arrive whole", missing.len()) } else { said };
+            let why = if said.is_empty() {
+                format!("{} of them did not arrive whole", missing.len())
+            } else {
+                said
+            };
             Some(TransportError {
                 what: "push binaries into the blob store".to_owned(),
                 why,
@@ -298,7 +326,8 @@ pub(super) async fn listen(
             if let Some(index) = missing.iter().position(|blob| blob.sha256 == sha) {
                 let blob = missing.remove(index);
                 let under_way = |now: u64| Some(now.saturating_sub(blob.size));
-                let _ = inbox.under_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, under_way);
+                let _ =
+                    inbox.under_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, under_way);
                 inbox.arrived(&blob, from);
                 on_arrival(&blob);
             }
@@ -312,7 +341,11 @@ pub(super) async fn listen(
 }
 
 fn lost(why: String) -> TransportError {
-    TransportError { what: "read the bundle".to_owned(), why, help: Some("check it: labctl bundle verify".to_owned()) }
+    TransportError {
+        what: "read the bundle".to_owned(),
+        why,
+        help: Some("check it: labctl bundle verify".to_owned()),
+    }
 }
 
 /// Writes every blob, each after its line; gives back which of them it wrote packed.
@@ -337,14 +370,18 @@ async fn feed(
         file.set_max_buf_size(CHUNK);
         let found = file.metadata().await.map_err(error)?.len();
         if found != size {
-            return Err(lost(format!("{} has {found} bytes, the lock says {size}", path.display())));
+            return Err(lost(format!(
+                "{} has {found} bytes, the lock says {size}",
+                path.display()
+            )));
         }
         if packed.is_some() {
             sent_packed.push(blob.clone());
         }
         let line = header(&blob.sha256, form, size);
         // A receiver that is gone says why by itself; a failed write here is only its echo.
-        if writer.write_all(line.as_bytes()).await.is_err() || copy(inbox, file, &mut writer, blob, size).await.is_err()
+        if writer.write_all(line.as_bytes()).await.is_err()
+            || copy(inbox, file, &mut writer, blob, size).await.is_err()
         {
             return Ok(sent_packed);
         }
@@ -367,7 +404,8 @@ async fn copy(
     while file.read_buf(&mut buffer).await? > 0 {
         writer.write_all(&buffer).await?;
         read += buffer.len() as u64;
-        let now = u64::try_from(u128::from(blob.size) * u128::from(read) / u128::from(size.max(1))).unwrap_or(counted);
+        let now = u64::try_from(u128::from(blob.size) * u128::from(read) / u128::from(size.max(1)))
+            .unwrap_or(counted);
         inbox.under_way.fetch_add(now - counted, Ordering::Relaxed);
         (counted, buffer) = (now, {
             buffer.clear();
@@ -445,10 +483,13 @@ mod tests {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         for blob in &blobs {
             assert!(said.contains(&format!("@blob {}", blob.sha256)), "{said}");
-            let size = std::fs::metadata(node.path().join("state/blobs").join(&blob.sha256)).expect("a blob").len();
+            let size = std::fs::metadata(node.path().join("state/blobs").join(&blob.sha256))
+                .expect("a blob")
+                .len();
             assert_eq!(size, blob.size);
         }
-        let kept = std::fs::read(node.path().join("run").join(format!("{}.zst", blobs[1].sha256))).expect("kept");
+        let kept = std::fs::read(node.path().join("run").join(format!("{}.zst", blobs[1].sha256)))
+            .expect("kept");
         assert!(kept == packed);
     }
 
@@ -461,15 +502,25 @@ mod tests {
         let bomb = zstd::encode_all(&zeros[..], 3).expect("packed");
         let other = blob(b"nobody asked");
         // A path that the old protocol would have taken, in a header of the right length.
-        let path = |path: &str| format!("{path:<64} zst {:>18}\n", 6).replace("  zst", " x zst").into_bytes();
+        let path = |path: &str| {
+            format!("{path:<64} zst {:>18}\n", 6).replace("  zst", " x zst").into_bytes()
+        };
         let lies: [(&str, Vec<u8>, &str); 11] = [
             ("a path", [path("./../../victim"), b"666666".to_vec()].concat(), "not a blob"),
             ("a short line", b"./../../victim zst 6\n666666".to_vec(), "not a blob"),
             ("an endless line", vec![b'a'; 64 << 20], "not a blob"),
-            ("another blob", message("raw", &other.sha256, other.size, b"nobody asked"), "nobody asked for"),
+            (
+                "another blob",
+                message("raw", &other.sha256, other.size, b"nobody asked"),
+                "nobody asked for",
+            ),
             ("a pattern", message("raw", &"*".repeat(64), 4, b"four"), "nobody asked for"),
             ("too much", message("raw", sha, 64 << 20, &zeros), "for a blob of"),
-            ("a size that is none", format!("{sha} raw {:>18}\n", "$(id)").into_bytes(), "without a size"),
+            (
+                "a size that is none",
+                format!("{sha} raw {:>18}\n", "$(id)").into_bytes(),
+                "without a size",
+            ),
             ("a form that is none", message("tar", sha, size, &bytes), "could not be written"),
             ("other bytes", message("raw", sha, size, &vec![b'x'; bytes.len()]), ""),
             ("a bomb", message("zst", sha, bomb.len() as u64, &bomb), ""),
@@ -486,7 +537,8 @@ mod tests {
                 let output = received(node.path(), keeps, std::slice::from_ref(&wanted), &sent);
                 let said = String::from_utf8_lossy(&output.stderr).into_owned();
                 assert!(said.contains(why), "{name}: {said}");
-                let victim = std::fs::read_to_string(node.path().join("victim")).expect("it is still there");
+                let victim =
+                    std::fs::read_to_string(node.path().join("victim")).expect("it is still there");
                 assert_eq!(victim, "as it was", "{name}");
                 let left: u64 = files(node.path()).iter().map(|(_, size)| size).sum();
                 assert!(left < size + 1000, "{name} leaves {:?}", files(node.path()));

@@ -50,7 +50,11 @@ pub fn script(changes: &[Change], mark: &Mark) -> String {
         text.push_str(&format!("\nmark {} || exit 0\n", quote(mark)));
     }
     for (number, change) in changes.iter().enumerate() {
-        text.push_str(&format!("\n# {}: {}\ntask_{number}() {{\n", one_line(&change.title), one_line(&change.why)));
+        text.push_str(&format!(
+            "\n# {}: {}\ntask_{number}() {{\n",
+            one_line(&change.title),
+            one_line(&change.why)
+        ));
         text.push_str(&change.actions.script);
         text.push_str("}\n");
         let unit = change.actions.unit.as_deref().unwrap_or_default();
@@ -103,7 +107,8 @@ pub fn stream(changes: &[Change], mark: &Mark) -> io::Result<Vec<u8>> {
 
 /// How long the script may take: what its tasks ask for, and five minutes for everything else.
 pub fn patience(changes: &[Change]) -> Duration {
-    changes.iter().map(|change| change.actions.patience).sum::<Duration>() + Duration::from_secs(300)
+    changes.iter().map(|change| change.actions.patience).sum::<Duration>()
+        + Duration::from_secs(300)
 }
 
 /// A line that the script says.

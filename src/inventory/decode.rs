@@ -8,7 +8,9 @@ use std::path::Path as FilePath;
 use super::positions::{Path, Position, Positions};
 use super::problem::{Problems, did_you_mean};
 use super::tree::Tree;
-use super::{ApiSection, Inventory, LocalSection, Located, NetworkSection, NodeEntry, PkiSection, SshSection};
+use super::{
+    ApiSection, Inventory, LocalSection, Located, NetworkSection, NodeEntry, PkiSection, SshSection,
+};
 
 const INVENTORY: &[&str] =
     &["name", "kubernetes", "domain", "bundle", "local", "ssh", "network", "api", "pki", "nodes"];
@@ -29,7 +31,10 @@ pub(super) fn decode(file: &FilePath, tree: &Tree, positions: &Positions) -> Inv
     for duplicate in positions.duplicates() {
         decoder.problems.error(
             duplicate.again,
-            format!("`{}` is given twice; the first time in line {}", duplicate.path, duplicate.first.line),
+            format!(
+                "`{}` is given twice; the first time in line {}",
+                duplicate.path, duplicate.first.line
+            ),
             "keep one of the two",
         );
     }
@@ -62,10 +67,16 @@ impl<'t> Fields<'t> {
 
 impl Decoder<'_> {
     fn inventory(&mut self, tree: &Tree) -> Inventory {
-        let Some(fields) = self.mapping(tree, &Path::default(), INVENTORY) else { return Inventory::default() };
+        let Some(fields) = self.mapping(tree, &Path::default(), INVENTORY) else {
+            return Inventory::default();
+        };
         self.require(&fields, "name", "name: sandbox");
         self.require(&fields, "kubernetes", "kubernetes: \"1.34.2\"");
-        self.require(&fields, "nodes", "nodes: [{ name: node-0, address: 10.240.0.10, roles: [controller, worker] }]");
+        self.require(
+            &fields,
+            "nodes",
+            "nodes: [{ name: node-0, address: 10.240.0.10, roles: [controller, worker] }]",
+        );
         Inventory {
             name: self.text(&fields, "name"),
             kubernetes: self.version(&fields, "kubernetes"),
@@ -100,7 +111,9 @@ impl Decoder<'_> {
     }
 
     fn network(&mut self, fields: &Fields<'_>) -> NetworkSection {
-        let Some(fields) = self.section(fields, "network", NETWORK) else { return NetworkSection::default() };
+        let Some(fields) = self.section(fields, "network", NETWORK) else {
+            return NetworkSection::default();
+        };
         NetworkSection {
             pods: self.text(&fields, "pods"),
             services: self.text(&fields, "services"),
@@ -132,7 +145,10 @@ impl Decoder<'_> {
     fn nodes(&mut self, fields: &Fields<'_>) -> Option<Located<Vec<NodeEntry>>> {
         let (elements, path) = self.list(fields, "nodes")?;
         let at = self.positions.key(&path);
-        let nodes = elements.iter().enumerate().filter_map(|(index, tree)| self.node(tree, &path.index(index)));
+        let nodes = elements
+            .iter()
+            .enumerate()
+            .filter_map(|(index, tree)| self.node(tree, &path.index(index)));
         Some(Located::new(nodes.collect(), at))
     }
 
@@ -180,13 +196,23 @@ impl Decoder<'_> {
     }
 
     /// The section called `key`, when it is there and a mapping.
-    fn section<'t>(&mut self, fields: &Fields<'t>, key: &str, known: &[&'static str]) -> Option<Fields<'t>> {
+    fn section<'t>(
+        &mut self,
+        fields: &Fields<'t>,
+        key: &str,
+        known: &[&'static str],
+    ) -> Option<Fields<'t>> {
         let (tree, path) = fields.get(key)?;
         self.mapping(tree, &path, known)
     }
 
     /// The entries of a mapping that may have the keys in `known` and no others.
-    fn mapping<'t>(&mut self, tree: &'t Tree, path: &Path, known: &[&'static str]) -> Option<Fields<'t>> {
+    fn mapping<'t>(
+        &mut self,
+        tree: &'t Tree,
+        path: &Path,
+        known: &[&'static str],
+    ) -> Option<Fields<'t>> {
         let mut fields = self.any_mapping(tree, path)?;
         let mut unknown: Vec<&str> = Vec::new();
         fields.entries.retain(|(key, _)| {
@@ -214,10 +240,16 @@ impl Decoder<'_> {
     fn any_mapping<'t>(&mut self, tree: &'t Tree, path: &Path) -> Option<Fields<'t>> {
         let at = self.positions.value(path);
         let Tree::Map(written) = tree else {
-            self.wrong_type(tree, path, "a mapping", "write `key: value` pairs, one per line and indented");
+            self.wrong_type(
+                tree,
+                path,
+                "a mapping",
+                "write `key: value` pairs, one per line and indented",
+            );
             return None;
         };
-        let mut fields = Fields { entries: Vec::new(), path: path.clone(), at, suggested: Vec::new() };
+        let mut fields =
+            Fields { entries: Vec::new(), path: path.clone(), at, suggested: Vec::new() };
         let mut merged = Vec::new();
         for (key, value) in written {
             match key {
@@ -297,7 +329,8 @@ impl Decoder<'_> {
     /// Text that looks like a number until it has quotes: YAML reads 1.30 as 1.3.
     fn version(&mut self, fields: &Fields<'_>, key: &str) -> Option<Located<String>> {
         let (tree, path) = fields.get(key)?;
-        let (Tree::Float(_) | Tree::Integer(_), Some(plain)) = (tree, self.positions.plain(&path)) else {
+        let (Tree::Float(_) | Tree::Integer(_), Some(plain)) = (tree, self.positions.plain(&path))
+        else {
             return self.text_at(tree, &path);
         };
         let whole = if plain.contains('.') { format!("{plain}.0") } else { "1.34.2".to_owned() };
@@ -322,15 +355,29 @@ impl Decoder<'_> {
             }
             Tree::Integer(number) => {
                 let what = format!("`{path}` must be from {least} to {most}, not {number}");
-                self.problems.error(at, what, "choose a number in that range, or leave the key out for the default");
+                self.problems.error(
+                    at,
+                    what,
+                    "choose a number in that range, or leave the key out for the default",
+                );
                 None
             }
             Tree::Text(text) if text.parse::<i128>().is_ok() => {
-                self.wrong_type(tree, &path, "a number", &format!("leave the quotes out: {key}: {text}"));
+                self.wrong_type(
+                    tree,
+                    &path,
+                    "a number",
+                    &format!("leave the quotes out: {key}: {text}"),
+                );
                 None
             }
             _ => {
-                self.wrong_type(tree, &path, "a whole number", &format!("write a number from {least} to {most}"));
+                self.wrong_type(
+                    tree,
+                    &path,
+                    "a whole number",
+                    &format!("write a number from {least} to {most}"),
+                );
                 None
             }
         }
@@ -339,20 +386,32 @@ impl Decoder<'_> {
     /// Reports a required key that is missing, unless it is there with a typo.
     fn require(&mut self, fields: &Fields<'_>, key: &str, example: &str) {
         if fields.get(key).is_none() && !fields.suggested.contains(&key) {
-            let whose =
-                if fields.path == Path::default() { "the inventory".to_owned() } else { format!("`{}`", fields.path) };
-            self.problems.error(fields.at, format!("{whose} has no `{key}`"), format!("add one, such as `{example}`"));
+            let whose = if fields.path == Path::default() {
+                "the inventory".to_owned()
+            } else {
+                format!("`{}`", fields.path)
+            };
+            self.problems.error(
+                fields.at,
+                format!("{whose} has no `{key}`"),
+                format!("add one, such as `{example}`"),
+            );
         }
     }
 
     fn wrong_type(&mut self, tree: &Tree, path: &Path, wanted: &str, help: &str) {
         let at = self.positions.value(path);
-        let whose = if *path == Path::default() { "the inventory".to_owned() } else { format!("`{path}`") };
+        let whose =
+            if *path == Path::default() { "the inventory".to_owned() } else { format!("`{path}`") };
         match tree {
             Tree::Null if path.ends_in(REQUIRED) => {
                 self.problems.error(at, format!("{whose} is empty"), "give it a value")
             }
-            Tree::Null => self.problems.error(at, format!("{whose} is empty"), "give it a value, or leave the key out"),
+            Tree::Null => self.problems.error(
+                at,
+                format!("{whose} is empty"),
+                "give it a value, or leave the key out",
+            ),
             Tree::Tagged => {
                 self.problems.error(
                     at,

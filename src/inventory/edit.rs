@@ -86,7 +86,8 @@ struct Text<'t> {
 impl<'t> Text<'t> {
     fn read(whole: &'t str) -> Result<Self, EditError> {
         let text = whole.strip_prefix('\u{feff}').unwrap_or(whole);
-        let inventory = read(text).ok_or_else(|| by_hand("it is not an inventory that can be read"))?;
+        let inventory =
+            read(text).ok_or_else(|| by_hand("it is not an inventory that can be read"))?;
         let positions = Positions::of(text).map_err(|error| EditError(error.what))?;
         let nodes = inventory.nodes.map(|nodes| nodes.value).unwrap_or_default();
         if nodes.is_empty() {
@@ -97,8 +98,15 @@ impl<'t> Text<'t> {
     }
 
     /// `edited`, when it says what the text said with its nodes changed by `change`.
-    fn checked(&self, edited: String, name: &str, change: impl FnOnce(&mut Vec<Tree>)) -> Result<String, EditError> {
-        let unusual = || by_hand(&format!("the entry of `{name}` uses anchors, or is written in an unusual way"));
+    fn checked(
+        &self,
+        edited: String,
+        name: &str,
+        change: impl FnOnce(&mut Vec<Tree>),
+    ) -> Result<String, EditError> {
+        let unusual = || {
+            by_hand(&format!("the entry of `{name}` uses anchors, or is written in an unusual way"))
+        };
         let mut wanted = read_yaml(self.text).map_err(|_| unusual())?;
         nodes_of(&mut wanted).map(change).ok_or_else(unusual)?;
         let found = read_yaml(&edited).map_err(|_| unusual())?;
@@ -108,10 +116,19 @@ impl<'t> Text<'t> {
     /// The node that a new one is put after.
     fn neighbour(&self, node: &NewNode) -> usize {
         let roles = |entry: &NodeEntry| -> Vec<String> {
-            entry.roles.iter().flat_map(|roles| &roles.value).map(|role| role.value.clone()).collect()
+            entry
+                .roles
+                .iter()
+                .flat_map(|roles| &roles.value)
+                .map(|role| role.value.clone())
+                .collect()
         };
-        let last = |wanted: &dyn Fn(&[String]) -> bool| self.nodes.iter().rposition(|entry| wanted(&roles(entry)));
-        let same = |found: &[String]| found.len() == node.roles.len() && found.iter().all(|it| node.roles.contains(it));
+        let last = |wanted: &dyn Fn(&[String]) -> bool| {
+            self.nodes.iter().rposition(|entry| wanted(&roles(entry)))
+        };
+        let same = |found: &[String]| {
+            found.len() == node.roles.len() && found.iter().all(|it| node.roles.contains(it))
+        };
         let shared = |found: &[String]| found.iter().any(|it| node.roles.contains(it));
         last(&same).or_else(|| last(&shared)).unwrap_or(self.nodes.len() - 1)
     }
@@ -285,7 +302,12 @@ impl<'t> Text<'t> {
         let column = self.text[..start].chars().rev().take_while(|c| *c != '\n').count();
         // Only where it begins a line are there columns to keep to.
         let column = if between.contains('\n') { column } else { usize::MAX / 2 };
-        format!("{}{between}{}{}", &self.text[..end], self.braces(after, node, column), &self.text[end..])
+        format!(
+            "{}{between}{}{}",
+            &self.text[..end],
+            self.braces(after, node, column),
+            &self.text[end..]
+        )
     }
 
     fn remove_piece(&self, index: usize) -> String {
@@ -323,8 +345,11 @@ fn text(text: &str) -> Tree {
 /// What a new node's entry is read back as.
 fn tree_of(node: &NewNode) -> Tree {
     let roles = Tree::List(node.roles.iter().map(|role| text(role)).collect());
-    let mut entries =
-        vec![(text("name"), text(&node.name)), (text("address"), text(&node.address)), (text("roles"), roles)];
+    let mut entries = vec![
+        (text("name"), text(&node.name)),
+        (text("address"), text(&node.address)),
+        (text("roles"), roles),
+    ];
     if !node.labels.is_empty() {
         let labels = node.labels.iter().map(|(key, value)| (text(key), text(value)));
         entries.push((text("labels"), Tree::Map(labels.collect())));
@@ -351,7 +376,9 @@ fn closed(text: &str) -> usize {
             (c, Some(open)) if c == open && !(open == '"' && last == '\\') => quote = None,
             (_, Some(_)) => {}
             // Elsewhere than after these, a quote is a letter like any other.
-            ('"' | '\'', None) if matches!(last, ' ' | '[' | '{' | ',' | ':' | '\n') => quote = Some(c),
+            ('"' | '\'', None) if matches!(last, ' ' | '[' | '{' | ',' | ':' | '\n') => {
+                quote = Some(c)
+            }
             ('#', None) if last.is_whitespace() => comment = true,
             ('{' | '[', None) => depth += 1,
             ('}' | ']', None) => {
@@ -381,7 +408,8 @@ fn scalar(text: &str) -> String {
     const WORDS: [&str; 10] = ["true", "false", "yes", "no", "on", "off", "y", "n", "null", "~"];
     let plain = |c: char| c.is_ascii_alphanumeric() || "._/-".contains(c);
     let address = text.parse::<std::net::Ipv4Addr>().is_ok();
-    let safe = address || text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(plain);
+    let safe =
+        address || text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(plain);
     if safe && !WORDS.contains(&text.to_ascii_lowercase().as_str()) {
         return text.to_owned();
     }
@@ -420,13 +448,27 @@ mod tests {
     #[test]
     fn every_shipped_inventory_is_the_same_after_a_node_came_and_went() {
         let folder = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("inventories");
-        for entry in std::fs::read_dir(folder).expect("inventories").map(|entry| entry.expect("an entry").path()) {
+        for entry in std::fs::read_dir(folder)
+            .expect("inventories")
+            .map(|entry| entry.expect("an entry").path())
+        {
             let text = std::fs::read_to_string(&entry).expect("an inventory");
-            for roles in [vec!["controller"], vec!["worker"], vec!["client"], vec!["worker", "client"]] {
+            for roles in
+                [vec!["controller"], vec!["worker"], vec!["client"], vec!["worker", "client"]]
+            {
                 for text in [text.clone(), text.trim_end().to_owned(), text.replace('\n', "\r\n")] {
                     let added = add(&text, &node("new-9", "192.0.2.99", &roles)).expect("added");
-                    assert_eq!(added.len() - added.replace("new-9", "").len(), 5, "it is there once:\n{added}");
-                    assert_eq!(remove(&added, "new-9").expect("removed"), text, "{}:\n{added}", entry.display());
+                    assert_eq!(
+                        added.len() - added.replace("new-9", "").len(),
+                        5,
+                        "it is there once:\n{added}"
+                    );
+                    assert_eq!(
+                        remove(&added, "new-9").expect("removed"),
+                        text,
+                        "{}:\n{added}",
+                        entry.display()
+                    );
                 }
             }
         }
@@ -445,7 +487,10 @@ mod tests {
         assert_eq!(written.lines().nth(3), Some("  # A client, too."));
         let text = lab(nodes);
         let labelled = NewNode {
-            labels: vec![("zone".to_owned(), "1".to_owned()), ("a.b/c".to_owned(), "yes".to_owned())],
+            labels: vec![
+                ("zone".to_owned(), "1".to_owned()),
+                ("a.b/c".to_owned(), "yes".to_owned()),
+            ],
             ..node("a-longer-name", "10.0.0.29", &["worker", "client"])
         };
         let added = add(&text, &labelled).expect("added");
@@ -482,7 +527,10 @@ network: { pods: 10.200.0.0/16 }
         let added = "  [{name: a, address: 10.0.0.1, roles: [controller]}, {name: worker-9, address: 10.0.0.29, roles: [worker]}]\n";
         assert_eq!(with_worker(one), added);
         let lines = "  [\n    { name: 'it''s }', address: 10.0.0.1, roles: [controller] }, # }\n    { name: b,   address: 10.0.0.2, roles: [worker] }\n  ]\n";
-        assert!(with_worker(lines).contains(" },\n    { name: worker-9, address: 10.0.0.29, ") || lines.contains('#'));
+        assert!(
+            with_worker(lines).contains(" },\n    { name: worker-9, address: 10.0.0.29, ")
+                || lines.contains('#')
+        );
     }
 
     #[test]
@@ -495,12 +543,22 @@ network: { pods: 10.200.0.0/16 }
   - { name: c, address: 10.0.0.3, roles: [worker] }
 ";
         let without = |name: &str| remove(&lab(nodes), name).expect(name).replace(&lab(""), "");
-        assert_eq!(without("a"), nodes.replacen("  - { name: a, address: 10.0.0.1, roles: [controller] }\n", "", 1));
+        assert_eq!(
+            without("a"),
+            nodes.replacen("  - { name: a, address: 10.0.0.1, roles: [controller] }\n", "", 1)
+        );
         assert_eq!(
             without("b"),
-            nodes.replacen("  - { name: 'b', address: 10.0.0.2, roles: [controller] } # b\n", "", 1)
+            nodes.replacen(
+                "  - { name: 'b', address: 10.0.0.2, roles: [controller] } # b\n",
+                "",
+                1
+            )
         );
-        assert_eq!(without("c"), nodes.replacen("  - { name: c, address: 10.0.0.3, roles: [worker] }\n", "", 1));
+        assert_eq!(
+            without("c"),
+            nodes.replacen("  - { name: c, address: 10.0.0.3, roles: [worker] }\n", "", 1)
+        );
         assert_eq!(without("nobody"), nodes);
     }
 
@@ -510,7 +568,10 @@ network: { pods: 10.200.0.0/16 }
             "  - &a { name: a, address: 10.0.0.1, roles: &r [controller] }\n  - { name: b, address: 10.0.0.2, roles: *r }\n",
         );
         let error = remove(&tied, "a").expect_err("`b` needs it").to_string();
-        assert!(error.starts_with("labctl cannot change this inventory: the entry of `a`"), "{error}");
+        assert!(
+            error.starts_with("labctl cannot change this inventory: the entry of `a`"),
+            "{error}"
+        );
         remove(&lab("  - { name: a, address: 10.0.0.1, roles: [controller] }\n"), "a")
             .expect_err("the list is empty then");
         add("name: t\n", &node("a", "10.0.0.1", &["worker"])).expect_err("there is no list");

@@ -34,7 +34,8 @@ pub fn load(path: &Path) -> Result<Inventory, Problem> {
 /// When it cannot be read or is not UTF-8.
 pub fn text(path: &Path) -> Result<String, Problem> {
     let bytes = read(path).map_err(|error| unreadable(path, &error))?;
-    let not_text = |_| Problem::error(path, Position::default(), "not UTF-8 text", "save the file with UTF-8");
+    let not_text =
+        |_| Problem::error(path, Position::default(), "not UTF-8 text", "save the file with UTF-8");
     String::from_utf8(bytes).map_err(not_text)
 }
 
@@ -89,12 +90,18 @@ pub fn parse(file: &Path, bytes: &[u8]) -> Result<Inventory, Problem> {
     // The reader of positions is asked only about what the first one took, or had no words for.
     let positions = match &tree {
         Err(error) if error.at.is_some() => return Err(not_yaml(file, text, error)),
-        _ => Positions::of(text)
-            .map_err(|error| not_yaml(file, text, &NotYaml { at: Some(error.at), what: error.what }))?,
+        _ => Positions::of(text).map_err(|error| {
+            not_yaml(file, text, &NotYaml { at: Some(error.at), what: error.what })
+        })?,
     };
     if let [_, second, ..] = positions.documents() {
         let what = "a second document begins here: an inventory is one document";
-        return Err(Problem::error(file, *second, what, "remove this `---`, or put each lab in a file of its own"));
+        return Err(Problem::error(
+            file,
+            *second,
+            what,
+            "remove this `---`, or put each lab in a file of its own",
+        ));
     }
     match tree {
         Ok(Tree::Null) => Err(empty(file)),
@@ -113,7 +120,9 @@ pub(super) struct NotYaml {
 /// The values of a text, whatever they are.
 pub(super) fn read_yaml(text: &str) -> Result<Tree, NotYaml> {
     Tree::deserialize(serde_yaml::Deserializer::from_str(text)).map_err(|error| {
-        let at = error.location().map(|location| Position { line: location.line(), column: location.column() });
+        let at = error
+            .location()
+            .map(|location| Position { line: location.line(), column: location.column() });
         let mut what = error.to_string();
         if let Some(Position { line, column }) = at {
             // The place is said once, at the beginning of the message.
@@ -140,7 +149,12 @@ fn not_yaml(file: &Path, text: &str, error: &NotYaml) -> Problem {
 }
 
 fn empty(file: &Path) -> Problem {
-    Problem::error(file, Position::default(), "the inventory is empty", "begin with `name`, `kubernetes` and `nodes`")
+    Problem::error(
+        file,
+        Position::default(),
+        "the inventory is empty",
+        "begin with `name`, `kubernetes` and `nodes`",
+    )
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -158,12 +172,14 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 fn unreadable(path: &Path, error: &io::Error) -> Problem {
     let (what, help) = match error.kind() {
-        io::ErrorKind::NotFound => {
-            ("no such file".to_owned(), "name an inventory that exists, or begin with a copy of inventories/kthw.yaml")
-        }
-        _ if path.is_dir() => {
-            ("a directory, not an inventory".to_owned(), "name the file in it, such as `inventory.yaml`")
-        }
+        io::ErrorKind::NotFound => (
+            "no such file".to_owned(),
+            "name an inventory that exists, or begin with a copy of inventories/kthw.yaml",
+        ),
+        _ if path.is_dir() => (
+            "a directory, not an inventory".to_owned(),
+            "name the file in it, such as `inventory.yaml`",
+        ),
         _ => (format!("cannot be read: {error}"), "an inventory is a YAML file that you can read"),
     };
     Problem::error(path, Position::default(), what, help)
@@ -195,7 +211,10 @@ mod tests {
     fn a_file_with_nothing_in_it_is_called_empty() {
         for text in ["", "\n", "# soon\n", "---\n", "---\n# soon\n...\n", "null\n", "\u{feff}"] {
             let refusal = refusal(text.as_bytes());
-            assert!(refusal.starts_with("lab.yaml: the inventory is empty\n"), "{text:?}: {refusal}");
+            assert!(
+                refusal.starts_with("lab.yaml: the inventory is empty\n"),
+                "{text:?}: {refusal}"
+            );
         }
     }
 

@@ -115,8 +115,10 @@ impl Positions {
         let mut walk = Walk::default();
         let mut parser = Parser::new_from_str(text);
         while let Some(event) = parser.next_event() {
-            let (event, span) =
-                event.map_err(|error| SyntaxError { at: position(error.marker()), what: error.info().to_owned() })?;
+            let (event, span) = event.map_err(|error| SyntaxError {
+                at: position(error.marker()),
+                what: error.info().to_owned(),
+            })?;
             if matches!(event, Event::StreamEnd) {
                 break;
             }
@@ -133,7 +135,8 @@ impl Positions {
 
     /// The position of the key of the value at `path`; of the value when it has no key.
     pub fn key(&self, path: &Path) -> Position {
-        self.find(path).map_or_else(|| self.borrowed(path), |place| place.key.unwrap_or(place.value))
+        self.find(path)
+            .map_or_else(|| self.borrowed(path), |place| place.key.unwrap_or(place.value))
     }
 
     /// The text of the value at `path` when it is a scalar without quotes: `1.30`, where the number would be 1.3.
@@ -200,13 +203,16 @@ impl Walk {
             Event::Scalar(text, style, ..) => {
                 // A scalar that is not there at all comes as `~`.
                 let plain = if is_empty { Some(String::new()) } else { None };
-                let plain = plain.or_else(|| (style == ScalarStyle::Plain).then(|| text.to_string()));
+                let plain =
+                    plain.or_else(|| (style == ScalarStyle::Plain).then(|| text.to_string()));
                 self.node(at, Some(&text), plain);
             }
             Event::Alias(_) => {
                 self.node(at, Some("*"), None);
             }
-            Event::MappingStart(..) => self.collection(at, Kind::Map { key: None, seen: HashMap::new() }),
+            Event::MappingStart(..) => {
+                self.collection(at, Kind::Map { key: None, seen: HashMap::new() })
+            }
             Event::SequenceStart(..) => self.collection(at, Kind::List { next: 0 }),
             Event::MappingEnd | Event::SequenceEnd => self.close(),
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
@@ -299,14 +305,22 @@ ssh:
         assert_eq!(positions.value(&nodes.index(1)), at(6, 5));
         assert_eq!(positions.key(&nodes.index(1).key("address")), at(6, 16));
         assert_eq!(positions.value(&nodes.index(1).key("labels").key("a.b/c")), at(6, 52));
-        assert_eq!(positions.value(&Path::default().key("local")), at(7, 1), "a key with no value stands for it");
+        assert_eq!(
+            positions.value(&Path::default().key("local")),
+            at(7, 1),
+            "a key with no value stands for it"
+        );
     }
 
     #[test]
     fn keys_given_twice_are_found_in_any_depth() {
         let positions = Positions::of("a: { b: 1, b: 2 }\nc: 3\na: 4\n").unwrap();
-        let found: Vec<_> = positions.duplicates().iter().map(|d| (d.path.to_string(), d.first, d.again)).collect();
-        assert_eq!(found, [("a.b".to_owned(), at(1, 6), at(1, 12)), ("a".to_owned(), at(1, 1), at(3, 1))]);
+        let found: Vec<_> =
+            positions.duplicates().iter().map(|d| (d.path.to_string(), d.first, d.again)).collect();
+        assert_eq!(
+            found,
+            [("a.b".to_owned(), at(1, 6), at(1, 12)), ("a".to_owned(), at(1, 1), at(3, 1))]
+        );
     }
 
     #[test]
@@ -319,7 +333,8 @@ ssh:
 
     #[test]
     fn odd_keys_do_not_shift_what_follows() {
-        let positions = Positions::of("? [a, { b: c }]\n: 1\n? { d: e }\n: { f: 2 }\ng: 3\n").unwrap();
+        let positions =
+            Positions::of("? [a, { b: c }]\n: 1\n? { d: e }\n: { f: 2 }\ng: 3\n").unwrap();
         assert_eq!(positions.key(&Path::default().key("g")), at(5, 1));
         assert_eq!(positions.value(&Path::default().key("g")), at(5, 4));
     }

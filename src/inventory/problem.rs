@@ -40,10 +40,22 @@ pub struct Problem {
 
 impl Problem {
     /// An error: `what` is wrong at `at` of `file`, and `help`, unless empty, is what would be right.
-    pub fn error(file: &Path, at: Position, what: impl Into<String>, help: impl Into<String>) -> Self {
+    pub fn error(
+        file: &Path,
+        at: Position,
+        what: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
         let help = Some(help.into()).filter(|help| !help.is_empty());
         let Position { line, column } = at;
-        Self { file: file.to_path_buf(), line, column, severity: Severity::Error, what: what.into(), help }
+        Self {
+            file: file.to_path_buf(),
+            line,
+            column,
+            severity: Severity::Error,
+            what: what.into(),
+            help,
+        }
     }
 
     /// Whether it stops a run.
@@ -142,7 +154,10 @@ mod tests {
         problems.error(Position { line: 1, column: 7 }, "bad name", "");
         problems.error(Position::default(), "cannot be read", "is it there?");
         assert!(problems.has_errors());
-        assert_eq!(format!("{:#}", problems.list[0]), "lab.yaml:3:5: two members\n  help: use three");
+        assert_eq!(
+            format!("{:#}", problems.list[0]),
+            "lab.yaml:3:5: two members\n  help: use three"
+        );
         let shown: Vec<String> = problems.into_sorted().iter().map(ToString::to_string).collect();
         assert_eq!(
             shown,

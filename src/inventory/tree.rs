@@ -5,7 +5,9 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, EnumAccess, IgnoredAny, MapAccess, SeqAccess, VariantAccess, Visitor};
+use serde::de::{
+    Deserialize, Deserializer, EnumAccess, IgnoredAny, MapAccess, SeqAccess, VariantAccess, Visitor,
+};
 
 /// A YAML value.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,9 +35,15 @@ impl Tree {
     pub(super) fn describe(&self, plain: Option<&str>) -> String {
         match self {
             Tree::Null => "nothing".to_owned(),
-            Tree::Bool(value) => format!("the boolean {}", plain.unwrap_or(if *value { "true" } else { "false" })),
-            Tree::Integer(value) => format!("the number {}", plain.map_or_else(|| value.to_string(), str::to_owned)),
-            Tree::Float(value) => format!("the number {}", plain.map_or_else(|| value.to_string(), str::to_owned)),
+            Tree::Bool(value) => {
+                format!("the boolean {}", plain.unwrap_or(if *value { "true" } else { "false" }))
+            }
+            Tree::Integer(value) => {
+                format!("the number {}", plain.map_or_else(|| value.to_string(), str::to_owned))
+            }
+            Tree::Float(value) => {
+                format!("the number {}", plain.map_or_else(|| value.to_string(), str::to_owned))
+            }
             Tree::Text(_) => "text".to_owned(),
             Tree::List(_) => "a list".to_owned(),
             Tree::Map(_) => "a mapping".to_owned(),

@@ -51,7 +51,11 @@ pub(super) fn hierarchies() -> Result<Vec<Hierarchy>, LocalError> {
 
 /// Which layout `hierarchies` are.
 pub(super) fn layout(hierarchies: &[Hierarchy]) -> Layout {
-    if hierarchies.iter().all(|hierarchy| hierarchy.unified) { Layout::Unified } else { Layout::Legacy }
+    if hierarchies.iter().all(|hierarchy| hierarchy.unified) {
+        Layout::Unified
+    } else {
+        Layout::Legacy
+    }
 }
 
 /// Where a machine's cgroups are going to be.
@@ -69,7 +73,9 @@ pub(super) fn create(hierarchies: &[Hierarchy], machine: &str) -> Result<(), Loc
                     doing: "make the cgroup",
                     path: folder,
                     source: error,
-                    help: Some("labctl needs a writable cgroup file system; in a container, run it privileged"),
+                    help: Some(
+                        "labctl needs a writable cgroup file system; in a container, run it privileged",
+                    ),
                 });
             }
             _ => {}
@@ -92,7 +98,8 @@ pub(super) fn create(hierarchies: &[Hierarchy], machine: &str) -> Result<(), Loc
 /// Hands this cgroup's controllers on to its children, one by one: those that cannot be are missed by kubelet, which
 /// says so in better words than an error here could.
 fn delegate(cgroup: &Path) {
-    let controllers = std::fs::read_to_string(cgroup.join("cgroup.controllers")).unwrap_or_default();
+    let controllers =
+        std::fs::read_to_string(cgroup.join("cgroup.controllers")).unwrap_or_default();
     for controller in controllers.split_whitespace() {
         let _ = std::fs::write(cgroup.join("cgroup.subtree_control"), format!("+{controller}"));
     }
@@ -100,16 +107,21 @@ fn delegate(cgroup: &Path) {
 
 /// The cgroups below this process's own whose names begin with `prefix`: those of a lab, without any record of them.
 pub(super) fn find(hierarchies: &[Hierarchy], prefix: &str) -> Vec<PathBuf> {
-    let named = |folder: &PathBuf| folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix));
+    let named = |folder: &PathBuf| {
+        folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix))
+    };
     hierarchies.iter().flat_map(|hierarchy| children(&hierarchy.current)).filter(named).collect()
 }
 
 /// The cgroups of `machine` that a process of it is in, or below.
 pub(super) fn of_process(pid: Pid, machine: &str) -> Result<Vec<PathBuf>, LocalError> {
     // A process that has ended meanwhile is in none.
-    let own = std::fs::read_to_string(format!("/proc/{}/cgroup", pid.as_raw_nonzero())).unwrap_or_default();
+    let own = std::fs::read_to_string(format!("/proc/{}/cgroup", pid.as_raw_nonzero()))
+        .unwrap_or_default();
     let inside = match_up(&own, &mounts::mounted()?);
-    let its = |inside: &Hierarchy| inside.current.ancestors().find(|folder| is_of(folder, machine)).map(Path::to_owned);
+    let its = |inside: &Hierarchy| {
+        inside.current.ancestors().find(|folder| is_of(folder, machine)).map(Path::to_owned)
+    };
     Ok(inside.iter().filter_map(its).collect())
 }
 
@@ -171,7 +183,11 @@ fn remove(cgroup: &Path) -> bool {
 
 fn children(cgroup: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(cgroup) else { return Vec::new() };
-    entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()).collect()
+    entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|e| e.path())
+        .collect()
 }
 
 /// Finds the mount of every hierarchy that `own` (`/proc/self/cgroup`) names, and this process's folder in it.
@@ -185,7 +201,8 @@ fn match_up(own: &str, mounts: &[Mount]) -> Vec<Hierarchy> {
                 true => mount.kind == "cgroup2",
                 false => {
                     let options: Vec<_> = mount.options.split(',').collect();
-                    mount.kind == "cgroup" && controllers.split(',').all(|one| options.contains(&one))
+                    mount.kind == "cgroup"
+                        && controllers.split(',').all(|one| options.contains(&one))
                 }
             })?;
             // In a container without a cgroup namespace both name the path from the host's root.
@@ -204,7 +221,12 @@ mod tests {
     use super::*;
 
     fn mount(root: &str, target: &str, kind: &str, options: &str) -> Mount {
-        Mount { root: root.into(), target: target.into(), kind: kind.into(), options: options.into() }
+        Mount {
+            root: root.into(),
+            target: target.into(),
+            kind: kind.into(),
+            options: options.into(),
+        }
     }
 
     #[test]
@@ -215,8 +237,12 @@ mod tests {
             mount("/", "/sys/fs/cgroup/systemd", "cgroup", "rw,xattr,name=systemd"),
             mount("/", "/sys/fs/cgroup/unified", "cgroup2", "rw"),
         ];
-        let found = match_up("4:cpu,cpuacct:/jobs/7\n3:cpuset:/\n1:name=systemd:/\n0::/\n", &mounts);
-        let current: Vec<_> = found.iter().map(|hierarchy| hierarchy.current.to_string_lossy().into_owned()).collect();
+        let found =
+            match_up("4:cpu,cpuacct:/jobs/7\n3:cpuset:/\n1:name=systemd:/\n0::/\n", &mounts);
+        let current: Vec<_> = found
+            .iter()
+            .map(|hierarchy| hierarchy.current.to_string_lossy().into_owned())
+            .collect();
         assert_eq!(
             current,
             [

@@ -10,7 +10,9 @@ use ipnet::Ipv4Net;
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
     /// The inventory leaves the machines to others.
-    #[error("lab {lab} has no local nodes; give its inventory a `local:` section to have them made on this machine")]
+    #[error(
+        "lab {lab} has no local nodes; give its inventory a `local:` section to have them made on this machine"
+    )]
     NotLocal {
         /// The lab.
         lab: String,
@@ -47,7 +49,9 @@ pub enum LocalError {
         reason: String,
     },
     /// A node that runs was made for another address or network.
-    #[error("node {node} runs with {was}, but the inventory says {now}; run `labctl down` first, or change it back")]
+    #[error(
+        "node {node} runs with {was}, but the inventory says {now}; run `labctl down` first, or change it back"
+    )]
     Moved {
         /// The node.
         node: String,
@@ -116,7 +120,9 @@ pub enum LocalError {
         tail: String,
     },
     /// Something of a node would not go away.
-    #[error("failed to remove node {node}: {what}; end whatever uses it and run `labctl down` again")]
+    #[error(
+        "failed to remove node {node}: {what}; end whatever uses it and run `labctl down` again"
+    )]
     Stuck {
         /// The node.
         node: String,
@@ -133,7 +139,10 @@ pub enum LocalError {
 
 impl LocalError {
     /// An error of the file system, for `map_err`.
-    pub(super) fn io<E: Into<io::Error>>(doing: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
+    pub(super) fn io<E: Into<io::Error>>(
+        doing: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(E) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { doing, path, source: source.into(), help: None }
     }

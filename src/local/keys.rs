@@ -22,7 +22,8 @@ pub(super) fn ensure(private: &Path, comment: &str) -> Result<(), LocalError> {
     }
     // Made beside its place and moved there, the private half last, so that a killed run leaves no half of a pair.
     let folder = private.parent().unwrap_or(private);
-    let making = tempfile::tempdir_in(folder).map_err(LocalError::io("make a folder in", folder))?;
+    let making =
+        tempfile::tempdir_in(folder).map_err(LocalError::io("make a folder in", folder))?;
     let made = making.path().join("key");
     let mut command = program::command("ssh-keygen");
     command.args(["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f"]).arg(&made);
@@ -66,7 +67,8 @@ pub(super) fn forget(lab: &LabDirectory, addresses: &[Ipv4Addr]) -> Result<(), L
 }
 
 fn merged(was: &str, hosts: &[(Ipv4Addr, String)]) -> String {
-    let kept = |address: &Ipv4Addr, key: &str| was.lines().any(|line| line == format!("{address} {key}"));
+    let kept =
+        |address: &Ipv4Addr, key: &str| was.lines().any(|line| line == format!("{address} {key}"));
     let count = |address: &Ipv4Addr| was.lines().filter(|line| is_of(line, address)).count();
     if hosts.iter().all(|(address, key)| kept(address, key) && count(address) == 1) {
         return was.to_owned();
@@ -85,7 +87,9 @@ fn without(was: &str, addresses: &[Ipv4Addr]) -> String {
 }
 
 fn is_of(line: &str, address: &Ipv4Addr) -> bool {
-    line.split_whitespace().next().is_some_and(|hosts| hosts.split(',').any(|host| host == address.to_string()))
+    line.split_whitespace()
+        .next()
+        .is_some_and(|hosts| hosts.split(',').any(|host| host == address.to_string()))
 }
 
 #[cfg(test)]
@@ -106,7 +110,10 @@ mod tests {
     #[test]
     fn a_stale_key_is_replaced_and_others_stay() {
         let is = merged(WAS, &[host(2, "CCCC"), host(3, "DDDD")]);
-        assert_eq!(is, "10.0.0.1 ssh-ed25519 AAAA\n10.0.0.2 ssh-ed25519 CCCC\n10.0.0.3 ssh-ed25519 DDDD\n");
+        assert_eq!(
+            is,
+            "10.0.0.1 ssh-ed25519 AAAA\n10.0.0.2 ssh-ed25519 CCCC\n10.0.0.3 ssh-ed25519 DDDD\n"
+        );
     }
 
     #[test]

@@ -40,8 +40,12 @@ pub(super) fn find(nodes: &Path) -> Result<BTreeMap<String, LostNode>, LocalErro
             lost.entry(node).or_default().root = Some(mount.target);
         }
     }
-    for entry in fs::read_dir("/proc").map_err(LocalError::io("read", Path::new("/proc")))?.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) else {
+    for entry in
+        fs::read_dir("/proc").map_err(LocalError::io("read", Path::new("/proc")))?.flatten()
+    {
+        let Some(pid) =
+            entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw)
+        else {
             continue;
         };
         let arguments = fs::read(entry.path().join("cmdline")).unwrap_or_default();
@@ -55,8 +59,9 @@ pub(super) fn find(nodes: &Path) -> Result<BTreeMap<String, LostNode>, LocalErro
 
 /// Where the lab directory is by now, when it was moved.
 pub(super) fn moved_to(lost: &BTreeMap<String, LostNode>, lab: &Path) -> Option<PathBuf> {
-    let there =
-        |root: &PathBuf| root.ancestors().nth(3).filter(|moved| moved.is_dir() && *moved != lab).map(Path::to_owned);
+    let there = |root: &PathBuf| {
+        root.ancestors().nth(3).filter(|moved| moved.is_dir() && *moved != lab).map(Path::to_owned)
+    };
     lost.values().filter_map(|node| node.root.as_ref()).find_map(there)
 }
 
@@ -68,7 +73,8 @@ pub(super) fn remove(names: &Names, name: &str, lost: &LostNode) -> Result<(), L
         let cgroups = cgroup::of_process(pid, &machine)?;
         // It may have ended meanwhile: what was wanted.
         let _ = rustix::process::kill_process(pid, Signal::KILL);
-        cgroup::end(&cgroups).map_err(|left| stuck(format!("processes stay in {}", left.display())))?;
+        cgroup::end(&cgroups)
+            .map_err(|left| stuck(format!("processes stay in {}", left.display())))?;
         let until = Instant::now() + PATIENCE;
         while Path::new(&format!("/proc/{}/ns", pid.as_raw_nonzero())).exists() {
             if Instant::now() > until {
@@ -116,19 +122,24 @@ fn name_then(path: &Path, last: &str) -> Option<String> {
 
 /// A path among a mount's options, which are parted by commas; one of its own has a backslash before it.
 fn option(options: &str, key: &str) -> Option<PathBuf> {
-    let start = options.strip_prefix(key).or_else(|| options.split_once(&format!(",{key}")).map(|(_, rest)| rest))?;
+    let start = options
+        .strip_prefix(key)
+        .or_else(|| options.split_once(&format!(",{key}")).map(|(_, rest)| rest))?;
     let mut path = String::new();
     let mut letters = start.chars();
     while let Some(letter) = letters.next() {
         match letter {
             ',' => break,
-            '\\' => match letters.as_str().get(..3).and_then(|octal| u8::from_str_radix(octal, 8).ok()) {
-                Some(byte) => {
-                    path.push(byte.into());
-                    letters.nth(2);
+            '\\' => {
+                match letters.as_str().get(..3).and_then(|octal| u8::from_str_radix(octal, 8).ok())
+                {
+                    Some(byte) => {
+                        path.push(byte.into());
+                        letters.nth(2);
+                    }
+                    None => path.extend(letters.next()),
                 }
-                None => path.extend(letters.next()),
-            },
+            }
             other => path.push(other),
         }
     }
@@ -140,14 +151,24 @@ mod tests {
     use super::*;
 
     fn mount(target: &str, kind: &str, options: &str) -> Mount {
-        Mount { root: "/".into(), target: target.into(), kind: kind.into(), options: options.into() }
+        Mount {
+            root: "/".into(),
+            target: target.into(),
+            kind: kind.into(),
+            options: options.into(),
+        }
     }
 
     #[test]
     fn an_overlay_is_of_the_lab_that_it_was_mounted_for_wherever_it_is_now() {
         let nodes = Path::new("/labs/a/nodes");
-        let of = |options: &str| overlay_of(&mount("/elsewhere/a/nodes/w/root", "overlay", options), nodes);
-        assert_eq!(of("rw,lowerdir=/base,upperdir=/labs/a/nodes/w/upper,workdir=/x").as_deref(), Some("w"));
+        let of = |options: &str| {
+            overlay_of(&mount("/elsewhere/a/nodes/w/root", "overlay", options), nodes)
+        };
+        assert_eq!(
+            of("rw,lowerdir=/base,upperdir=/labs/a/nodes/w/upper,workdir=/x").as_deref(),
+            Some("w")
+        );
         for other in [
             "rw,lowerdir=/base,upperdir=/labs/ab/nodes/w/upper",
             "rw,lowerdir=/base,upperdir=/labs/a/nodes/w/containerd/1/upper",
@@ -166,8 +187,14 @@ mod tests {
     fn a_process_is_a_node_of_the_lab_when_it_is_systemd_nspawn_on_its_very_folder() {
         let nodes = Path::new("/labs/a/nodes");
         let of = |line: &str| machine_of(line.replace(' ', "\0").as_bytes(), nodes);
-        assert_eq!(of("systemd-nspawn --quiet --directory=/labs/a/nodes/w/root --boot").as_deref(), Some("w"));
-        assert_eq!(of("/usr/bin/systemd-nspawn --directory=/labs/a/nodes/w/root").as_deref(), Some("w"));
+        assert_eq!(
+            of("systemd-nspawn --quiet --directory=/labs/a/nodes/w/root --boot").as_deref(),
+            Some("w")
+        );
+        assert_eq!(
+            of("/usr/bin/systemd-nspawn --directory=/labs/a/nodes/w/root").as_deref(),
+            Some("w")
+        );
         for other in [
             "sh launch.sh run /labs/a/nodes/w legacy systemd-nspawn --directory=/labs/a/nodes/w/root",
             "systemd-nspawn --directory=/labs/b/nodes/w/root",

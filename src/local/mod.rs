@@ -95,7 +95,12 @@ pub fn check_machine() -> Result<(), LocalError> {
 /// # Errors
 /// When this machine lacks something, the network clashes with what is there, or a node does not come up. Nodes that
 /// did come up stay.
-pub async fn up(cluster: &Cluster, lab: &LabDirectory, cache: &Path, events: &Events) -> Result<Up, LocalError> {
+pub async fn up(
+    cluster: &Cluster,
+    lab: &LabDirectory,
+    cache: &Path,
+    events: &Events,
+) -> Result<Up, LocalError> {
     start(cluster, lab, cache, events, |_| true).await
 }
 
@@ -111,14 +116,16 @@ pub async fn start(
     wanted: impl Fn(&Node) -> bool,
 ) -> Result<Up, LocalError> {
     let begun = Instant::now();
-    let local = cluster.local.as_ref().ok_or_else(|| LocalError::NotLocal { lab: cluster.name.clone() })?;
+    let local =
+        cluster.local.as_ref().ok_or_else(|| LocalError::NotLocal { lab: cluster.name.clone() })?;
     let nodes: Vec<&Node> = cluster.nodes.iter().filter(|node| wanted(node)).collect();
     check_addresses(local, &nodes)?;
     preflight::check()?;
     events.emit(Event::StepStarted { step: STEP.into() });
     lab.make_folder(&lab.local_nodes()).map_err(LocalError::io("make", &lab.local_nodes()))?;
     let lab_names = Names::of(lab);
-    let folders: Vec<NodeFolder> = nodes.iter().map(|node| folder(lab, &lab_names, &node.name)).collect();
+    let folders: Vec<NodeFolder> =
+        nodes.iter().map(|node| folder(lab, &lab_names, &node.name)).collect();
 
     let mut outcome = Up::default();
     let mut stopped = Vec::new();
@@ -131,14 +138,22 @@ pub async fn start(
             stopped.push((*node).clone());
         }
     }
-    let network_stands =
-        || network::has_bridge(&lab_names) && nodes.iter().all(|n| network::has_node(&lab_names, &n.name));
+    let network_stands = || {
+        network::has_bridge(&lab_names)
+            && nodes.iter().all(|n| network::has_node(&lab_names, &n.name))
+    };
     if !stopped.is_empty() || !network_stands() {
-        let work = Work { lab: lab.clone(), names: lab_names.clone(), local: local.clone(), cache: cache.to_owned() };
+        let work = Work {
+            lab: lab.clone(),
+            names: lab_names.clone(),
+            local: local.clone(),
+            cache: cache.to_owned(),
+        };
         work.start(nodes.iter().map(|node| (*node).clone()).collect(), stopped, events).await?;
     }
     wait_for_all(&nodes, &folders, events).await?;
-    let hosts = nodes.iter().zip(&folders).map(|(n, f)| Ok((n.address, keys::read_public(&f.host_key())?)));
+    let hosts =
+        nodes.iter().zip(&folders).map(|(n, f)| Ok((n.address, keys::read_public(&f.host_key())?)));
     keys::remember(lab, &hosts.collect::<Result<Vec<_>, LocalError>>()?)?;
 
     let detail = match outcome.started.len() {
@@ -263,7 +278,12 @@ struct Work {
 
 impl Work {
     /// Brings the network to `all` nodes and starts those that are `stopped`.
-    async fn start(self, all: Vec<Node>, stopped: Vec<Node>, events: &Events) -> Result<(), LocalError> {
+    async fn start(
+        self,
+        all: Vec<Node>,
+        stopped: Vec<Node>,
+        events: &Events,
+    ) -> Result<(), LocalError> {
         let work = Arc::new(self);
         let shared = Arc::clone(&work);
         let network_first = blocking("make the network of the local nodes", move || {
@@ -277,20 +297,31 @@ impl Work {
         }
         warn_of_few_watches(stopped.len(), events);
         let (shared, told) = (Arc::clone(&work), events.clone());
-        let image = blocking("build the base image", move || base::ensure(&shared.cache, &told)).await?;
+        let image =
+            blocking("build the base image", move || base::ensure(&shared.cache, &told)).await?;
         let shared = Arc::clone(&work);
         let first = stopped[0].clone();
-        let authorized = Arc::new(blocking("make labctl's SSH key", move || shared.authorized(&first)).await?);
+        let authorized =
+            Arc::new(blocking("make labctl's SSH key", move || shared.authorized(&first)).await?);
         let mut starting = JoinSet::new();
         for node in stopped {
-            let (work, image, authorized) = (Arc::clone(&work), image.clone(), Arc::clone(&authorized));
+            let (work, image, authorized) =
+                (Arc::clone(&work), image.clone(), Arc::clone(&authorized));
             let folder = folder(&work.lab, &work.names, &node.name);
             if folder.record().is_some_and(|record| !record.base.is_dir()) {
                 let message = "the base image that this node was made from is gone; it starts over the current one";
-                events.emit(Event::Warning { node: Some(node.name.clone()), message: message.into() });
+                events.emit(Event::Warning {
+                    node: Some(node.name.clone()),
+                    message: message.into(),
+                });
             }
             starting.spawn_blocking(move || {
-                folder.start(&Start { node: &node, local: &work.local, base: &image, authorized: &authorized })
+                folder.start(&Start {
+                    node: &node,
+                    local: &work.local,
+                    base: &image,
+                    authorized: &authorized,
+                })
             });
         }
         joined("start a node", starting).await
@@ -311,7 +342,11 @@ impl Work {
 }
 
 /// Waits until the sshd of every node has answered since its last boot.
-async fn wait_for_all(nodes: &[&Node], folders: &[NodeFolder], events: &Events) -> Result<(), LocalError> {
+async fn wait_for_all(
+    nodes: &[&Node],
+    folders: &[NodeFolder],
+    events: &Events,
+) -> Result<(), LocalError> {
     let mut waiting = JoinSet::new();
     for (node, folder) in nodes.iter().zip(folders) {
         if !folder.ready().exists() {
@@ -321,7 +356,8 @@ async fn wait_for_all(nodes: &[&Node], folders: &[NodeFolder], events: &Events) 
     }
     let mut done = nodes.len() - waiting.len();
     while let Some(result) = waiting.join_next().await {
-        let detail = result.map_err(|_| LocalError::Interrupted { doing: "wait for a node".into() })??;
+        let detail =
+            result.map_err(|_| LocalError::Interrupted { doing: "wait for a node".into() })??;
         done += 1;
         let (step, total) = (STEP.to_owned(), nodes.len() as u64);
         events.emit(Event::StepProgress { step, done: done as u64, total, detail });
@@ -360,9 +396,14 @@ async fn greets(address: SocketAddr) -> bool {
 }
 
 /// Removes nodes at the same time; all of them are tried before the first error is returned.
-async fn remove_folders(lab: &LabDirectory, names: &Names, nodes: &[String]) -> Result<Vec<String>, LocalError> {
+async fn remove_folders(
+    lab: &LabDirectory,
+    names: &Names,
+    nodes: &[String],
+) -> Result<Vec<String>, LocalError> {
     let folders: Vec<NodeFolder> = nodes.iter().map(|node| folder(lab, names, node)).collect();
-    let addresses: Vec<Ipv4Addr> = folders.iter().filter_map(NodeFolder::record).map(|record| record.address).collect();
+    let addresses: Vec<Ipv4Addr> =
+        folders.iter().filter_map(NodeFolder::record).map(|record| record.address).collect();
     let mut removing = JoinSet::new();
     for folder in folders {
         removing.spawn_blocking(move || folder.remove());
@@ -373,7 +414,10 @@ async fn remove_folders(lab: &LabDirectory, names: &Names, nodes: &[String]) -> 
 }
 
 /// Removes nodes that have no folder any more; all of them are tried before the first error is returned.
-async fn remove_lost(names: &Names, lost: &BTreeMap<String, lost::LostNode>) -> Result<(), LocalError> {
+async fn remove_lost(
+    names: &Names,
+    lost: &BTreeMap<String, lost::LostNode>,
+) -> Result<(), LocalError> {
     let mut removing = JoinSet::new();
     for (name, node) in lost.clone() {
         let names = names.clone();
@@ -408,7 +452,8 @@ fn sweep(lab: &LabDirectory, names: &Names) -> Result<bool, LocalError> {
 fn found(lab: &LabDirectory) -> Vec<String> {
     let entries = fs::read_dir(lab.local_nodes()).into_iter().flatten().flatten();
     let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    let names: BTreeSet<String> = folders.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let names: BTreeSet<String> =
+        folders.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.into_iter().collect()
 }
 
@@ -435,7 +480,12 @@ fn check_addresses(local: &LocalNodes, nodes: &[&Node]) -> Result<(), LocalError
         } else {
             continue;
         };
-        return Err(LocalError::Address { node: node.name.clone(), address, subnet, reason: reason.into() });
+        return Err(LocalError::Address {
+            node: node.name.clone(),
+            address,
+            subnet,
+            reason: reason.into(),
+        });
     }
     Ok(())
 }
@@ -446,14 +496,16 @@ fn check_not_moved(local: &LocalNodes, node: &Node, folder: &NodeFolder) -> Resu
     if (address, subnet) == (node.address, local.subnet) {
         return Ok(());
     }
-    let (was, now) = (format!("{address} in {subnet}"), format!("{} in {}", node.address, local.subnet));
+    let (was, now) =
+        (format!("{address} in {subnet}"), format!("{} in {}", node.address, local.subnet));
     Err(LocalError::Moved { node: node.name.clone(), was, now })
 }
 
 /// "too many open files" in a node's log says nothing about what there are too few of.
 fn warn_of_few_watches(nodes: usize, events: &Events) {
     let path = "/proc/sys/fs/inotify/max_user_instances";
-    let limit: u64 = fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(u64::MAX);
+    let limit: u64 =
+        fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(u64::MAX);
     let wanted = nodes as u64 * INOTIFY_INSTANCES;
     if limit < wanted {
         let message = format!(
@@ -482,7 +534,8 @@ async fn blocking<T: Send + 'static>(
 async fn joined(doing: &str, mut tasks: JoinSet<Result<(), LocalError>>) -> Result<(), LocalError> {
     let mut outcome = Ok(());
     while let Some(result) = tasks.join_next().await {
-        let result = result.unwrap_or_else(|_| Err(LocalError::Interrupted { doing: doing.to_owned() }));
+        let result =
+            result.unwrap_or_else(|_| Err(LocalError::Interrupted { doing: doing.to_owned() }));
         outcome = outcome.and(result);
     }
     outcome

@@ -35,7 +35,12 @@ pub(super) fn is_mounted(target: &Path) -> Result<bool, LocalError> {
 }
 
 /// Mounts `upper` over `lower` at `target`.
-pub(super) fn overlay(lower: &Path, upper: &Path, work: &Path, target: &Path) -> Result<(), LocalError> {
+pub(super) fn overlay(
+    lower: &Path,
+    upper: &Path,
+    work: &Path,
+    target: &Path,
+) -> Result<(), LocalError> {
     let mut options = Vec::new();
     for (key, path) in [("lowerdir=", lower), (",upperdir=", upper), (",workdir=", work)] {
         options.extend_from_slice(key.as_bytes());
@@ -61,7 +66,9 @@ pub(super) fn unmount_below(folder: &Path) -> Result<(), LocalError> {
     for mount in mounted()?.iter().rev().filter(|mount| below(mount)) {
         let target = &mount.target;
         let result = match rustix::mount::unmount(target.as_path(), UnmountFlags::empty()) {
-            Err(rustix::io::Errno::BUSY) => rustix::mount::unmount(target.as_path(), UnmountFlags::DETACH),
+            Err(rustix::io::Errno::BUSY) => {
+                rustix::mount::unmount(target.as_path(), UnmountFlags::DETACH)
+            }
             other => other,
         };
         match result {
@@ -72,7 +79,9 @@ pub(super) fn unmount_below(folder: &Path) -> Result<(), LocalError> {
     }
     match mounted()?.into_iter().find(below) {
         None => Ok(()),
-        Some(left) => Err(LocalError::io("unmount", &left.target)(io::Error::other("it is still mounted"))),
+        Some(left) => {
+            Err(LocalError::io("unmount", &left.target)(io::Error::other("it is still mounted")))
+        }
     }
 }
 
@@ -80,7 +89,9 @@ pub(super) fn unmount_below(folder: &Path) -> Result<(), LocalError> {
 pub(super) fn remove_folder(folder: &Path) -> Result<(), LocalError> {
     unmount_below(folder)?;
     match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LocalError::io("remove", folder)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(LocalError::io("remove", folder)(error))
+        }
         _ => Ok(()),
     }
 }
@@ -101,7 +112,8 @@ fn escape(path: &Path) -> Vec<u8> {
 fn parse(line: &[u8]) -> Option<Mount> {
     let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
     let separator = fields.iter().position(|field| *field == b"-")?;
-    let text = |index: usize| fields.get(index).map(|field| String::from_utf8_lossy(field).into_owned());
+    let text =
+        |index: usize| fields.get(index).map(|field| String::from_utf8_lossy(field).into_owned());
     Some(Mount {
         root: unescape(fields.get(3)?),
         target: unescape(fields.get(4)?),
@@ -140,7 +152,9 @@ mod tests {
 
     #[test]
     fn a_mount_line_is_understood() {
-        let mount = parse(b"45 27 254:0 / /labs/my\\040lab/root rw shared:1 - overlay overlay rw,lowerdir=/base");
+        let mount = parse(
+            b"45 27 254:0 / /labs/my\\040lab/root rw shared:1 - overlay overlay rw,lowerdir=/base",
+        );
         let expected = Mount {
             root: "/".into(),
             target: "/labs/my lab/root".into(),

@@ -18,7 +18,9 @@ const MACHINE_NAME_LIMIT: usize = 64;
 
 /// Whether `name` is one that a machine of some lab has.
 pub(super) fn is_machine(name: &str) -> bool {
-    let Some((lab, node)) = name.strip_prefix("lab").and_then(|rest| rest.split_once('-')) else { return false };
+    let Some((lab, node)) = name.strip_prefix("lab").and_then(|rest| rest.split_once('-')) else {
+        return false;
+    };
     lab.len() == 8 && lab.bytes().all(|byte| byte.is_ascii_hexdigit()) && !node.is_empty()
 }
 
@@ -55,7 +57,11 @@ impl Names {
     /// One node's machine: names its cgroups and its network namespace too.
     pub fn machine(&self, node: &str) -> String {
         let name = format!("{}-{node}", self.id);
-        if name.len() <= MACHINE_NAME_LIMIT { name } else { format!("{}-{}", self.id, &self.node_digest(node)[..16]) }
+        if name.len() <= MACHINE_NAME_LIMIT {
+            name
+        } else {
+            format!("{}-{}", self.id, &self.node_digest(node)[..16])
+        }
     }
 
     /// The host's end of one node's link.
@@ -107,7 +113,14 @@ pub(super) fn digest(parts: &[&[u8]]) -> String {
 
 /// A locally administered unicast address (second digit 2) from a digest.
 fn hardware_address(digest: &str) -> String {
-    format!("02:{}:{}:{}:{}:{}", &digest[..2], &digest[2..4], &digest[4..6], &digest[6..8], &digest[8..10])
+    format!(
+        "02:{}:{}:{}:{}:{}",
+        &digest[..2],
+        &digest[2..4],
+        &digest[4..6],
+        &digest[6..8],
+        &digest[8..10]
+    )
 }
 
 #[cfg(test)]

@@ -30,7 +30,8 @@ pub(super) fn has_bridge(names: &Names) -> bool {
 /// Whether a node's namespace and link are there, and the link is on the bridge.
 pub(super) fn has_node(names: &Names, node: &str) -> bool {
     let master = fs::read_link(device(&names.link(node)).join("master")).ok();
-    let joined = master.is_some_and(|path| path.file_name().is_some_and(|name| name == names.bridge()));
+    let joined =
+        master.is_some_and(|path| path.file_name().is_some_and(|name| name == names.bridge()));
     joined && mounts::is_mounted(&namespace(&names.machine(node))).unwrap_or(false)
 }
 
@@ -41,9 +42,15 @@ pub(super) fn ensure(names: &Names, local: &LocalNodes, nodes: &[&Node]) -> Resu
     if !has_bridge(names) {
         check_free(local.subnet)?;
         let mac = names.bridge_hardware_address();
-        commands.push(format!("link add {bridge} address {mac} type bridge stp_state 0 forward_delay 0"));
+        commands.push(format!(
+            "link add {bridge} address {mac} type bridge stp_state 0 forward_delay 0"
+        ));
     }
-    commands.push(format!("addr replace {}/{} dev {bridge}", local.gateway, local.subnet.prefix_len()));
+    commands.push(format!(
+        "addr replace {}/{} dev {bridge}",
+        local.gateway,
+        local.subnet.prefix_len()
+    ));
     commands.push(format!("link set {bridge} up"));
     let missing: Vec<_> = nodes.iter().filter(|node| !has_node(names, &node.name)).collect();
     for node in &missing {
@@ -55,7 +62,9 @@ pub(super) fn ensure(names: &Names, local: &LocalNodes, nodes: &[&Node]) -> Resu
         }
         if !device(&link).exists() {
             let mac = names.node_hardware_address(&node.name);
-            commands.push(format!("link add {link} type veth peer name eth0 address {mac} netns {machine}"));
+            commands.push(format!(
+                "link add {link} type veth peer name eth0 address {mac} netns {machine}"
+            ));
         }
         commands.push(format!("link set {link} master {bridge} up"));
     }
@@ -97,9 +106,11 @@ pub(super) fn remove_bridge(names: &Names) -> Result<(), LocalError> {
     let mut commands: Vec<_> =
         ports.map(|port| format!("link delete {}", port.file_name().to_string_lossy())).collect();
     commands.push(format!("link delete {bridge}"));
-    batch("remove the lab's bridge", &["-force"], &commands).or_else(|error| match has_bridge(names) {
-        true => Err(error),
-        false => Ok(()),
+    batch("remove the lab's bridge", &["-force"], &commands).or_else(|error| {
+        match has_bridge(names) {
+            true => Err(error),
+            false => Ok(()),
+        }
     })?;
     for rule in forward_rules().iter().filter(|rule| rule.contains(&format!("-i {bridge} "))) {
         let rule = rule.replacen("-A ", "-D ", 1);
@@ -124,7 +135,8 @@ pub(super) fn machines(prefix: &str) -> Vec<String> {
 /// A firewall of the host that forwards nothing (Docker installs one) sees bridged packets too where br_netfilter is
 /// loaded. The rule goes with the bridge.
 fn let_bridged_traffic_pass(bridge: &str) -> Result<(), LocalError> {
-    let seen = fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables").unwrap_or_default();
+    let seen =
+        fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables").unwrap_or_default();
     if seen.trim() != "1" {
         return Ok(());
     }
@@ -134,7 +146,12 @@ fn let_bridged_traffic_pass(bridge: &str) -> Result<(), LocalError> {
         return Ok(());
     }
     let rule = ["-I", "FORWARD", "-i", bridge, "-o", bridge, "-j", "ACCEPT"];
-    program::run("let traffic between nodes pass the firewall", program::command("iptables").args(rule), "").map(drop)
+    program::run(
+        "let traffic between nodes pass the firewall",
+        program::command("iptables").args(rule),
+        "",
+    )
+    .map(drop)
 }
 
 /// The host's rules for forwarded packets; none where there is no iptables.
@@ -142,14 +159,19 @@ fn forward_rules() -> Vec<String> {
     if program::find("iptables").is_none() {
         return Vec::new();
     }
-    let listed = program::run("list firewall rules", program::command("iptables").args(["-S", "FORWARD"]), "");
+    let listed = program::run(
+        "list firewall rules",
+        program::command("iptables").args(["-S", "FORWARD"]),
+        "",
+    );
     listed.unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
 fn batch(doing: &str, options: &[&str], commands: &[String]) -> Result<(), LocalError> {
     let mut input = commands.join("\n");
     input.push('\n');
-    program::run(doing, program::command("ip").args(options).args(["-batch", "-"]), &input).map(drop)
+    program::run(doing, program::command("ip").args(options).args(["-batch", "-"]), &input)
+        .map(drop)
 }
 
 fn device(name: &str) -> PathBuf {
@@ -158,14 +180,17 @@ fn device(name: &str) -> PathBuf {
 
 fn remove_file(path: &Path) -> Result<(), LocalError> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LocalError::io("remove", path)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(LocalError::io("remove", path)(error))
+        }
         _ => Ok(()),
     }
 }
 
 /// Refuses a subnet that this machine already uses. Called before the lab's own bridge is there.
 fn check_free(subnet: Ipv4Net) -> Result<(), LocalError> {
-    let read = |path: &str| fs::read_to_string(path).map_err(LocalError::io("read", Path::new(path)));
+    let read =
+        |path: &str| fs::read_to_string(path).map_err(LocalError::io("read", Path::new(path)));
     match clash(subnet, &read("/proc/net/route")?, &read("/proc/net/fib_trie")?) {
         Some(with) => Err(LocalError::Clash { subnet, with }),
         None => Ok(()),
@@ -178,8 +203,9 @@ fn check_free(subnet: Ipv4Net) -> Result<(), LocalError> {
 fn clash(subnet: Ipv4Net, routes: &str, trie: &str) -> Option<String> {
     let route = routes.lines().skip(1).find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let number =
-            |index: usize| u32::from_str_radix(fields.get(index)?, 16).ok().map(|n| Ipv4Addr::from(n.swap_bytes()));
+        let number = |index: usize| {
+            u32::from_str_radix(fields.get(index)?, 16).ok().map(|n| Ipv4Addr::from(n.swap_bytes()))
+        };
         let (device, to, gateway, mask) = (fields.first()?, number(1)?, number(2)?, number(7)?);
         let net = Ipv4Net::with_netmask(to, mask).ok()?;
         let direct = gateway.is_unspecified() && net.prefix_len() > 0;
@@ -218,9 +244,18 @@ mod tests {
 
     #[test]
     fn a_subnet_in_use_is_refused() {
-        assert_eq!(clash_of("10.240.0.0/24").as_deref(), Some("the route to 10.240.0.0/24 on lab1"));
-        assert_eq!(clash_of("10.240.0.0/16").as_deref(), Some("the route to 10.240.0.0/24 on lab1"));
-        assert_eq!(clash_of("172.16.9.0/24").as_deref(), Some("the route to 172.16.0.0/12 on eth1"));
+        assert_eq!(
+            clash_of("10.240.0.0/24").as_deref(),
+            Some("the route to 10.240.0.0/24 on lab1")
+        );
+        assert_eq!(
+            clash_of("10.240.0.0/16").as_deref(),
+            Some("the route to 10.240.0.0/24 on lab1")
+        );
+        assert_eq!(
+            clash_of("172.16.9.0/24").as_deref(),
+            Some("the route to 172.16.0.0/12 on eth1")
+        );
         assert_eq!(clash_of("10.250.0.0/16").as_deref(), Some("this machine's address 10.250.3.4"));
     }
 

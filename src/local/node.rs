@@ -86,7 +86,8 @@ impl NodeFolder {
         let number: i32 = fs::read_to_string(self.path.join("pid")).ok()?.trim().parse().ok()?;
         let arguments = fs::read(format!("/proc/{number}/cmdline")).ok()?;
         let directory = format!("--directory={}", self.root().display());
-        let ours = arguments.split(|byte| *byte == 0).any(|argument| argument == directory.as_bytes());
+        let ours =
+            arguments.split(|byte| *byte == 0).any(|argument| argument == directory.as_bytes());
         if ours { Pid::from_raw(number) } else { None }
     }
 
@@ -123,7 +124,8 @@ impl NodeFolder {
             let _ = rustix::process::kill_process(pid, Signal::KILL);
         }
         let cgroups = self.cgroups(&cgroup::hierarchies()?);
-        cgroup::end(&cgroups).map_err(|left| stuck(format!("processes stay in {}", left.display())))?;
+        cgroup::end(&cgroups)
+            .map_err(|left| stuck(format!("processes stay in {}", left.display())))?;
         let until = Instant::now() + PATIENCE;
         while let Some(pid) = self.pid() {
             if Instant::now() > until {
@@ -151,9 +153,13 @@ impl NodeFolder {
     pub fn start(&self, start: &Start<'_>) -> Result<(), LocalError> {
         // A killed run or a killed node may have left processes and cgroups.
         self.kill()?;
-        for (folder, mode) in
-            [("upper", 0o755), ("work", 0o700), ("root", 0o755), ("containerd", 0o711), ("kubelet", 0o750)]
-        {
+        for (folder, mode) in [
+            ("upper", 0o755),
+            ("work", 0o700),
+            ("root", 0o755),
+            ("containerd", 0o711),
+            ("kubelet", 0o750),
+        ] {
             let folder = self.path.join(folder);
             if !folder.is_dir() {
                 fs::create_dir_all(&folder).map_err(LocalError::io("make", &folder))?;
@@ -165,11 +171,20 @@ impl NodeFolder {
             _ => start.base.to_owned(),
         };
         if !mounts::is_mounted(&self.root())? {
-            mounts::overlay(&base, &self.path.join("upper"), &self.path.join("work"), &self.root())?;
+            mounts::overlay(
+                &base,
+                &self.path.join("upper"),
+                &self.path.join("work"),
+                &self.root(),
+            )?;
         }
         self.furnish(start)?;
-        let record =
-            Record { address: start.node.address, subnet: start.local.subnet, gateway: start.local.gateway, base };
+        let record = Record {
+            address: start.node.address,
+            subnet: start.local.subnet,
+            gateway: start.local.gateway,
+            base,
+        };
         let text = serde_json::to_vec_pretty(&record).unwrap_or_default();
         put(&self.record_file(), &text, 0o600)?;
         self.launch()
@@ -185,11 +200,17 @@ impl NodeFolder {
         self.put_in(&root, "etc/ssh/ssh_host_ed25519_key", &key, 0o600)?;
         self.put_in(&root, "etc/ssh/ssh_host_ed25519_key.pub", &public, 0o644)?;
         self.put_in(&root, "etc/hostname", format!("{}\n", self.node).as_bytes(), 0o644)?;
-        self.put_in(&root, "etc/machine-id", format!("{}\n", self.names.machine_id(&self.node)).as_bytes(), 0o444)?;
+        self.put_in(
+            &root,
+            "etc/machine-id",
+            format!("{}\n", self.names.machine_id(&self.node)).as_bytes(),
+            0o444,
+        )?;
         if self.record().is_none() {
             // Nothing listens there, so a lookup fails at once instead of after many seconds. Only the first time: a
             // person may have set up something better since.
-            let resolver = format!("nameserver {}\noptions timeout:1 attempts:1\n", start.local.gateway);
+            let resolver =
+                format!("nameserver {}\noptions timeout:1 attempts:1\n", start.local.gateway);
             self.put_in(&root, "etc/resolv.conf", resolver.as_bytes(), 0o644)?;
         }
         let ssh = root.join("root/.ssh");
@@ -204,7 +225,12 @@ impl NodeFolder {
                 lines.push(key);
             }
         }
-        self.put_in(&root, "root/.ssh/authorized_keys", format!("{}\n", lines.join("\n")).as_bytes(), 0o600)
+        self.put_in(
+            &root,
+            "root/.ssh/authorized_keys",
+            format!("{}\n", lines.join("\n")).as_bytes(),
+            0o600,
+        )
     }
 
     /// Writes a file of the node from outside. The node's own links must not lead the writing to the host's files.
@@ -228,7 +254,8 @@ impl NodeFolder {
         if !scope {
             // Recorded before they are made: a killed run's cgroups are found from any other cgroup too.
             let folders = cgroup::folders(&hierarchies, &machine);
-            let text: String = folders.iter().map(|folder| format!("{}\n", folder.display())).collect();
+            let text: String =
+                folders.iter().map(|folder| format!("{}\n", folder.display())).collect();
             put(&self.path.join("cgroups"), text.as_bytes(), 0o600)?;
             cgroup::create(&hierarchies, &machine)?;
         }
@@ -239,13 +266,20 @@ impl NodeFolder {
         let (program, arguments) = self.launch_command(layout, scope);
         let mut command = program::command(program);
         command.args(arguments).current_dir("/").stdout(log).stderr(errors);
-        command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        command
+            .env_clear()
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "yes");
-        command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", if layout == Layout::Unified { "yes" } else { "no" });
+        command.env(
+            "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY",
+            if layout == Layout::Unified { "yes" } else { "no" },
+        );
         match command.status() {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(self.boot_error(format!("its launcher ended with {status}"))),
-            Err(error) => Err(self.boot_error(format!("its launcher could not be started: {error}"))),
+            Err(error) => {
+                Err(self.boot_error(format!("its launcher could not be started: {error}")))
+            }
         }
     }
 
@@ -254,7 +288,9 @@ impl NodeFolder {
         let machine = self.machine();
         let mut arguments = Vec::new();
         if scope {
-            arguments.extend(["--quiet", "--scope", "--collect", "--property=Delegate=yes"].map(String::from));
+            arguments.extend(
+                ["--quiet", "--scope", "--collect", "--property=Delegate=yes"].map(String::from),
+            );
             arguments.extend([format!("--unit={machine}"), "sh".into()]);
         }
         let layout = match (layout, scope) {
@@ -263,7 +299,12 @@ impl NodeFolder {
             (Layout::Unified, true) => "scope",
         };
         let path = |name: &str| self.path.join(name).display().to_string();
-        arguments.extend([path("launch.sh"), "enter".into(), self.path.display().to_string(), layout.into()]);
+        arguments.extend([
+            path("launch.sh"),
+            "enter".into(),
+            self.path.display().to_string(),
+            layout.into(),
+        ]);
         // A colon separates the two sides of a bind mount.
         let bind = |name: &str, to: &str| format!("--bind={}:{to}", path(name).replace(':', "\\:"));
         arguments.extend([
@@ -301,7 +342,11 @@ impl NodeFolder {
 /// Removes what systemd-nspawn keeps of a machine: it does so when it ends by itself, not when it is killed.
 pub(super) fn forget_nspawn(root: &Path, machine: &str) -> Result<(), LocalError> {
     if let Ok(root) = fs::metadata(root) {
-        remove_if_there(Path::new(&format!("/run/systemd/nspawn/locks/inode-{}:{}", root.dev(), root.ino())))?;
+        remove_if_there(Path::new(&format!(
+            "/run/systemd/nspawn/locks/inode-{}:{}",
+            root.dev(),
+            root.ino()
+        )))?;
     }
     for folder in ["propagate", "unix-export"] {
         // Only ever an empty folder; one that is not is not ours.
@@ -331,7 +376,9 @@ fn put(path: &Path, content: &[u8], mode: u32) -> Result<(), LocalError> {
     }
     let folder = path.parent().unwrap_or(path);
     let write = || -> io::Result<()> {
-        let mut file = tempfile::Builder::new().permissions(fs::Permissions::from_mode(mode)).tempfile_in(folder)?;
+        let mut file = tempfile::Builder::new()
+            .permissions(fs::Permissions::from_mode(mode))
+            .tempfile_in(folder)?;
         file.write_all(content)?;
         // The umask may have taken bits away.
         file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
@@ -342,12 +389,15 @@ fn put(path: &Path, content: &[u8], mode: u32) -> Result<(), LocalError> {
 }
 
 fn set_mode(path: &Path, mode: u32) -> Result<(), LocalError> {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(LocalError::io("set the mode of", path))
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .map_err(LocalError::io("set the mode of", path))
 }
 
 fn remove_if_there(path: &Path) -> Result<(), LocalError> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LocalError::io("remove", path)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(LocalError::io("remove", path)(error))
+        }
         _ => Ok(()),
     }
 }
@@ -379,7 +429,8 @@ mod tests {
         let node = folder(lab.path());
         fs::create_dir_all(&node.path).expect("the node's folder");
         let own = format!("/sys/fs/cgroup/cpu/{}", node.machine());
-        fs::write(node.path.join("cgroups"), format!("/sys/fs/cgroup/\n/\n\n{own}\n")).expect("a record");
+        fs::write(node.path.join("cgroups"), format!("/sys/fs/cgroup/\n/\n\n{own}\n"))
+            .expect("a record");
         assert_eq!(node.cgroups(&[]), [PathBuf::from(own)]);
     }
 
@@ -389,7 +440,8 @@ mod tests {
         let (root, host) = (lab.path().join("root"), lab.path().join("host"));
         fs::create_dir_all(root.join("etc")).expect("a folder");
         fs::create_dir_all(&host).expect("a folder");
-        std::os::unix::fs::symlink(host.join("resolv.conf"), root.join("etc/resolv.conf")).expect("a link");
+        std::os::unix::fs::symlink(host.join("resolv.conf"), root.join("etc/resolv.conf"))
+            .expect("a link");
         std::os::unix::fs::symlink(&host, root.join("out")).expect("a link");
         let node = folder(lab.path());
         node.put_in(&root, "etc/resolv.conf", b"mine", 0o644).expect("writing over a link");
@@ -403,7 +455,9 @@ mod tests {
         let node = folder(Path::new("/labs/a:b"));
         let (program, plain) = node.launch_command(Layout::Legacy, false);
         assert_eq!((program, plain[1].as_str(), plain[3].as_str()), ("sh", "enter", "legacy"));
-        assert!(plain.contains(&"--bind=/labs/a\\:b/nodes/a/containerd:/var/lib/containerd".to_owned()));
+        assert!(
+            plain.contains(&"--bind=/labs/a\\:b/nodes/a/containerd:/var/lib/containerd".to_owned())
+        );
         let (program, scoped) = node.launch_command(Layout::Unified, true);
         assert_eq!(program, "systemd-run");
         assert!(scoped.contains(&format!("--unit={}", node.machine())));

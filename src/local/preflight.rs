@@ -15,16 +15,20 @@ const PROGRAMS: &[(&str, &str)] = &[
 
 /// Checks user, system and programs.
 pub(super) fn check() -> Result<(), LocalError> {
-    let problems = problems(rustix::process::geteuid().is_root(), cfg!(target_os = "linux"), &|name| {
-        program::find(name).is_some()
-    });
+    let problems =
+        problems(rustix::process::geteuid().is_root(), cfg!(target_os = "linux"), &|name| {
+            program::find(name).is_some()
+        });
     if problems.is_empty() { Ok(()) } else { Err(LocalError::Unfit { problems }) }
 }
 
 fn problems(root: bool, linux: bool, has: &dyn Fn(&str) -> bool) -> Vec<String> {
     let mut problems = Vec::new();
     if !linux {
-        problems.push("it does not run Linux; give the lab machines of its own with addresses and SSH access".into());
+        problems.push(
+            "it does not run Linux; give the lab machines of its own with addresses and SSH access"
+                .into(),
+        );
         return problems;
     }
     if !root {
@@ -34,7 +38,11 @@ fn problems(root: bool, linux: bool, has: &dyn Fn(&str) -> bool) -> Vec<String> 
     if !missing.is_empty() {
         let names: Vec<_> = missing.iter().map(|(name, _)| *name).collect();
         let packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
-        problems.push(format!("missing {}; run `apt-get install {}`", names.join(", "), packages.join(" ")));
+        problems.push(format!(
+            "missing {}; run `apt-get install {}`",
+            names.join(", "),
+            packages.join(" ")
+        ));
     }
     problems
 }

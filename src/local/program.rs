@@ -12,8 +12,12 @@ const QUOTED_LINES: usize = 15;
 /// The program called `name` in `PATH`, or where administrators' programs are: a plain user's `PATH` leaves those out.
 pub(super) fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let administrators = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
-    std::env::split_paths(&path).chain(administrators).map(|folder| folder.join(name)).find(|file| file.is_file())
+    let administrators =
+        ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
+    std::env::split_paths(&path)
+        .chain(administrators)
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
 }
 
 /// `name` ready to be run, with nothing on its standard input.
@@ -43,7 +47,9 @@ pub(super) fn run(doing: &str, command: &mut Command, input: &str) -> Result<Str
         // A program that ends before it has read everything says why in its exit status and output.
         let _ = pipe.write_all(input.as_bytes());
     }
-    let output = child.wait_with_output().map_err(|error| failed(format!("was lost: {error}"), String::new()))?;
+    let output = child
+        .wait_with_output()
+        .map_err(|error| failed(format!("was lost: {error}"), String::new()))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
@@ -74,9 +80,16 @@ mod tests {
 
     #[test]
     fn a_failure_names_purpose_program_status_and_output() {
-        let error = run("count the sheep", command("sh").args(["-c", "echo none; echo here >&2; exit 3"]), "")
-            .expect_err("status 3 is a failure");
-        assert_eq!(error.to_string(), "failed to count the sheep: sh exited with status 3:\nnone\nhere");
+        let error = run(
+            "count the sheep",
+            command("sh").args(["-c", "echo none; echo here >&2; exit 3"]),
+            "",
+        )
+        .expect_err("status 3 is a failure");
+        assert_eq!(
+            error.to_string(),
+            "failed to count the sheep: sh exited with status 3:\nnone\nhere"
+        );
     }
 
     #[test]

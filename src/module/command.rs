@@ -17,12 +17,16 @@ impl State for Command {
     }
 
     fn diff(&self, facts: &Facts) -> Option<Difference> {
-        (facts.checks.get(&self.unless) != Some(&true)).then(|| Difference::run("its check does not pass"))
+        (facts.checks.get(&self.unless) != Some(&true))
+            .then(|| Difference::run("its check does not pass"))
     }
 
     fn actions(&self, _: &Facts) -> Actions {
         let run = self.run.trim_end();
-        Actions::script(format!("if sh -c {} >/dev/null 2>&1; then same; else\n{run}\nfi\n", quote(&self.unless)))
+        Actions::script(format!(
+            "if sh -c {} >/dev/null 2>&1; then same; else\n{run}\nfi\n",
+            quote(&self.unless)
+        ))
     }
 
     fn shell(&self) -> String {
@@ -32,7 +36,8 @@ impl State for Command {
         let run = run.join("\n");
         let (run, unless) = (run.trim(), self.unless.trim());
         // `a || b && c` runs `c` in any case, and so does `a || b; c`.
-        let grouped = if unless.contains(';') { format!("{{ {unless}; }}") } else { unless.to_owned() };
+        let grouped =
+            if unless.contains(';') { format!("{{ {unless}; }}") } else { unless.to_owned() };
         if run.contains('\n') {
             format!("# unless: {unless}\n{run}")
         } else if run.contains([';', '&']) {
@@ -61,7 +66,10 @@ mod tests {
 
     #[test]
     fn what_is_typed_by_hand_has_no_words_of_the_record() {
-        let (run, unless) = ("claim /root/.kube/config\nln -s /a /root/.kube/config\n", "test -e /root/.kube/config");
+        let (run, unless) = (
+            "claim /root/.kube/config\nln -s /a /root/.kube/config\n",
+            "test -e /root/.kube/config",
+        );
         let command = Command { run: run.to_owned(), unless: unless.to_owned() };
         assert_eq!(command.shell(), "test -e /root/.kube/config || ln -s /a /root/.kube/config");
     }

@@ -26,7 +26,9 @@ impl State for Directory {
     }
 
     fn diff(&self, facts: &Facts) -> Option<Difference> {
-        let Some(found) = facts.paths.get(&self.inside()) else { return Some(Difference::missing()) };
+        let Some(found) = facts.paths.get(&self.inside()) else {
+            return Some(Difference::missing());
+        };
         if found.kind != "directory" {
             return Some(Difference::alter(format!("is a {}, not a directory", found.kind)));
         }

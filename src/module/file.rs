@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{
-    Actions, Difference, Facts, Question, STATE_FOLDER, State, directory::attributes_differ, probe::PathFact, quote,
+    Actions, Difference, Facts, Question, STATE_FOLDER, State, directory::attributes_differ,
+    probe::PathFact, quote,
 };
 
 /// A file on a node.
@@ -83,7 +84,9 @@ impl fmt::Debug for Content {
     // Content may be a private key: what is debug-printed may end in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Content::Inline { bytes, sha256 } => write!(f, "Inline({} bytes, sha256 {sha256})", bytes.len()),
+            Content::Inline { bytes, sha256 } => {
+                write!(f, "Inline({} bytes, sha256 {sha256})", bytes.len())
+            }
             Content::Blob(blob) => blob.fmt(f),
         }
     }
@@ -102,7 +105,10 @@ impl Blob {
 
     /// Whether the node has it, whole.
     pub fn is_there(&self, facts: &Facts) -> bool {
-        facts.paths.get(&self.path()).is_some_and(|found| found.sha256.as_deref() == Some(&*self.sha256))
+        facts
+            .paths
+            .get(&self.path())
+            .is_some_and(|found| found.sha256.as_deref() == Some(&*self.sha256))
     }
 
     /// The same as a list: what must be pushed before an action that uses this blob.
@@ -150,7 +156,8 @@ impl State for File {
     }
 
     fn actions(&self, facts: &Facts) -> Actions {
-        let (mode, owner, path, sha256) = (&self.mode, &self.owner, quote(&self.path), self.content.sha256());
+        let (mode, owner, path, sha256) =
+            (&self.mode, &self.owner, quote(&self.path), self.content.sha256());
         match &self.content {
             Content::Inline { bytes, .. } => Actions {
                 script: format!("put {mode} {owner} {sha256} \"$payload/{sha256}\" {path}\n"),
@@ -172,9 +179,13 @@ impl State for File {
             Content::Inline { bytes, .. } if !self.sensitive => match std::str::from_utf8(bytes) {
                 Ok(text) => {
                     let end = if text.ends_with('\n') { "" } else { "\n" };
-                    format!("install -m {mode} -o {user} -g {group} /dev/stdin {path} <<'EOF'\n{text}{end}EOF")
+                    format!(
+                        "install -m {mode} -o {user} -g {group} /dev/stdin {path} <<'EOF'\n{text}{end}EOF"
+                    )
                 }
-                Err(_) => format!("install -m {mode} -o {user} -g {group} {} {path}", quote(&self.origin)),
+                Err(_) => {
+                    format!("install -m {mode} -o {user} -g {group} {} {path}", quote(&self.origin))
+                }
             },
             _ => format!("install -m {mode} -o {user} -g {group} {} {path}", quote(&self.origin)),
         }

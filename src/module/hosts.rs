@@ -16,7 +16,9 @@ const HOSTS: &str = "/etc/hosts";
 pub fn is_mark(mark: &str) -> bool {
     let rest = mark.strip_prefix("labctl").unwrap_or("?");
     rest.is_empty()
-        || rest.len() > 1 && rest.starts_with('-') && rest.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+        || rest.len() > 1
+            && rest.starts_with('-')
+            && rest.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }
 
 /// All names with one mark.
@@ -99,7 +101,9 @@ impl State for Hosts {
             own => format!("grep -vxF {} | ", quote(&own)),
         };
         let text = String::from_utf8_lossy(&text);
-        format!("sed -i '/ # {mark}$/d' {HOSTS}\n{own}sed 's/$/ # {mark}/' >> {HOSTS} <<'EOF'\n{text}EOF")
+        format!(
+            "sed -i '/ # {mark}$/d' {HOSTS}\n{own}sed 's/$/ # {mark}/' >> {HOSTS} <<'EOF'\n{text}EOF"
+        )
     }
 
     fn title(&self) -> String {

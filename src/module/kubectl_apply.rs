@@ -17,7 +17,8 @@ pub struct KubectlApply {
 }
 
 /// kubectl as labctl uses it on a controller: the node's own API server, not the way through the load balancer.
-pub const KUBECTL: &str = "kubectl --kubeconfig=/etc/kubernetes/admin.conf --server=https://127.0.0.1:6443";
+pub const KUBECTL: &str =
+    "kubectl --kubeconfig=/etc/kubernetes/admin.conf --server=https://127.0.0.1:6443";
 
 impl KubectlApply {
     /// Where the manifest is kept on the controller.
@@ -50,7 +51,8 @@ impl State for KubectlApply {
             }
             Some(_) => {}
         }
-        (facts.checks.get(&self.check()) != Some(&true)).then(|| Difference::run("objects are missing in the cluster"))
+        (facts.checks.get(&self.check()) != Some(&true))
+            .then(|| Difference::run("objects are missing in the cluster"))
     }
 
     fn actions(&self, _: &Facts) -> Actions {

@@ -25,14 +25,20 @@ impl Wanted {
     fn check(&self) -> String {
         match &self.proof {
             Some(path) => format!("[ -e {} ]", quote(path)),
-            None => format!("dpkg-query -W -f='${{Status}}' {} | grep -q 'ok installed'", quote(&self.name)),
+            None => format!(
+                "dpkg-query -W -f='${{Status}}' {} | grep -q 'ok installed'",
+                quote(&self.name)
+            ),
         }
     }
 }
 
 impl Package {
     fn missing<'a>(&'a self, facts: &'a Facts) -> impl Iterator<Item = &'a str> {
-        self.names.iter().filter(|w| facts.checks.get(&w.check()) != Some(&true)).map(|w| w.name.as_str())
+        self.names
+            .iter()
+            .filter(|w| facts.checks.get(&w.check()) != Some(&true))
+            .map(|w| w.name.as_str())
     }
 }
 
@@ -43,7 +49,8 @@ impl State for Package {
 
     fn diff(&self, facts: &Facts) -> Option<Difference> {
         let missing: Vec<&str> = self.missing(facts).collect();
-        (!missing.is_empty()).then(|| Difference::new(ChangeKind::Make, format!("missing: {}", missing.join(", "))))
+        (!missing.is_empty())
+            .then(|| Difference::new(ChangeKind::Make, format!("missing: {}", missing.join(", "))))
     }
 
     fn actions(&self, facts: &Facts) -> Actions {
@@ -56,7 +63,8 @@ impl State for Package {
     }
 
     fn shell(&self) -> String {
-        let names: Vec<String> = self.names.iter().map(|wanted| quote(&wanted.name).into_owned()).collect();
+        let names: Vec<String> =
+            self.names.iter().map(|wanted| quote(&wanted.name).into_owned()).collect();
         format!("apt-get install -y --no-install-recommends {}", names.join(" "))
     }
 

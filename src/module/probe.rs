@@ -120,17 +120,24 @@ pub const SIGNATURE: &str = "%F|%a|%U:%G|%s|%i|%.9Y|%.9Z|%n";
 /// Renders questions as the one script of a probe.
 pub fn script(questions: &BTreeSet<Question>) -> String {
     let mut text = String::from("LC_ALL=C; export LC_ALL\n");
-    text.push_str("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$PATH; export PATH\n");
+    text.push_str(
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$PATH; export PATH\n",
+    );
     text.push_str("printf 'clock\\t%s\\n' \"$(date +%s.%N)\"\n");
     text.push_str(&format!(
         "for tool in {}; do command -v \"$tool\" >/dev/null || printf 'missing\\t%s\\n' \"$tool\"; done\n",
         TOOLS.join(" ")
     ));
     // Checks may take a moment each (a kubectl, an etcdctl), so they run at the same time as all the rest.
-    let checks: Vec<&String> =
-        questions.iter().filter_map(|q| if let Question::Check(c) = q { Some(c) } else { None }).collect();
+    let checks: Vec<&String> = questions
+        .iter()
+        .filter_map(|q| if let Question::Check(c) = q { Some(c) } else { None })
+        .collect();
     for (i, check) in checks.iter().enumerate() {
-        text.push_str(&format!("timeout 10 sh -c {} >/dev/null 2>&1 </dev/null & c{i}=$!\n", quote(check)));
+        text.push_str(&format!(
+            "timeout 10 sh -c {} >/dev/null 2>&1 </dev/null & c{i}=$!\n",
+            quote(check)
+        ));
     }
     let mut paths: BTreeMap<&str, (bool, &str)> = BTreeMap::new();
     let mut units = String::new();
@@ -246,8 +253,10 @@ pub fn parse(questions: &BTreeSet<Question>, output: &str) -> Result<Facts, Prob
     let mut unit = (String::new(), UnitFact::default());
     let mut uptime: Option<u64> = None;
     let mut whole = false;
-    let checks: Vec<&String> =
-        questions.iter().filter_map(|q| if let Question::Check(c) = q { Some(c) } else { None }).collect();
+    let checks: Vec<&String> = questions
+        .iter()
+        .filter_map(|q| if let Question::Check(c) = q { Some(c) } else { None })
+        .collect();
     for line in output.lines() {
         let (kind, rest) = line.split_once('\t').unwrap_or((line, ""));
         match kind {
@@ -286,7 +295,10 @@ pub fn parse(questions: &BTreeSet<Question>, output: &str) -> Result<Facts, Prob
             "route" => {
                 let destination = rest.split(' ').next().unwrap_or_default();
                 // Of several to one destination the first has the lowest metric, and is the one that counts.
-                facts.routes.entry(destination.to_owned()).or_insert_with(|| rest.trim().to_owned());
+                facts
+                    .routes
+                    .entry(destination.to_owned())
+                    .or_insert_with(|| rest.trim().to_owned());
             }
             "image" => {
                 facts.images.insert(rest.to_owned());
@@ -301,7 +313,11 @@ pub fn parse(questions: &BTreeSet<Question>, output: &str) -> Result<Facts, Prob
                 Some(("SubState", value)) => unit.1.sub = value.to_owned(),
                 Some(("NRestarts", value)) => unit.1.restarts = value.parse().unwrap_or_default(),
                 Some(("ActiveEnterTimestampMonotonic", value)) => {
-                    let since = value.parse::<u64>().ok().filter(|since| *since > 0).map(|since| since / 1_000_000);
+                    let since = value
+                        .parse::<u64>()
+                        .ok()
+                        .filter(|since| *since > 0)
+                        .map(|since| since / 1_000_000);
                     unit.1.lasted = uptime.zip(since).map(|(now, since)| now.saturating_sub(since));
                 }
                 Some(_) => {}
@@ -328,7 +344,8 @@ pub fn parse(questions: &BTreeSet<Question>, output: &str) -> Result<Facts, Prob
         let mut field = || fields.next().unwrap_or_default().to_owned();
         let (kind, mode, owner, size) = (field(), field(), field(), field());
         let path = signature.splitn(8, '|').nth(7).unwrap_or_default();
-        let sha256 = hashes.get(path).or_else(|| known.get(signature)).map(|hash| (*hash).to_owned());
+        let sha256 =
+            hashes.get(path).or_else(|| known.get(signature)).map(|hash| (*hash).to_owned());
         let size = size.parse().unwrap_or_default();
         facts.paths.insert(path.to_owned(), PathFact { kind, mode, owner, size, sha256 });
     }

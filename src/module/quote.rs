@@ -24,9 +24,12 @@ mod tests {
 
     #[test]
     fn everything_else_is_one_word_to_a_real_shell() {
-        for text in ["", "a b", "it's", "$HOME", "`id`", "a\nb", "\\", "*", "~", "#x", "''", "\"'\""] {
+        for text in
+            ["", "a b", "it's", "$HOME", "`id`", "a\nb", "\\", "*", "~", "#x", "''", "\"'\""]
+        {
             let script = format!("printf %s {}", quote(text));
-            let output = std::process::Command::new("sh").arg("-c").arg(&script).output().expect("sh runs");
+            let output =
+                std::process::Command::new("sh").arg("-c").arg(&script).output().expect("sh runs");
             assert_eq!(String::from_utf8_lossy(&output.stdout), text, "{script}");
         }
     }

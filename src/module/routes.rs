@@ -62,7 +62,8 @@ impl Routes {
     fn owns(&self, to: &str, route: &str) -> bool {
         let network = to.parse::<Ipv4Net>().ok();
         let network = network.or_else(|| to.parse::<Ipv4Addr>().ok().map(Ipv4Net::from));
-        network.is_some_and(|to| self.within.contains(&to)) && after(route, "proto").is_none_or(|it| it == "boot")
+        network.is_some_and(|to| self.within.contains(&to))
+            && after(route, "proto").is_none_or(|it| it == "boot")
     }
 }
 
@@ -86,7 +87,8 @@ impl State for Routes {
         if facts.routes.iter().filter(owned).count() == ours {
             return None;
         }
-        let wanted: std::collections::BTreeSet<_> = self.routes.iter().map(Route::destination).collect();
+        let wanted: std::collections::BTreeSet<_> =
+            self.routes.iter().map(Route::destination).collect();
         let left = facts.routes.iter().filter(owned).find(|(to, _)| !wanted.contains(*to));
         left.map(|(_, route)| Difference::alter(format!("`{route}` is left over")))
     }

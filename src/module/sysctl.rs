@@ -37,7 +37,11 @@ impl State for Sysctl {
         };
         // The kernel puts tabs between the numbers of a range, people put spaces.
         if !live.split_whitespace().eq(self.value.split_whitespace()) {
-            return Some(Difference::alter(format!("{} should be {}", live.trim_end(), self.value)));
+            return Some(Difference::alter(format!(
+                "{} should be {}",
+                live.trim_end(),
+                self.value
+            )));
         }
         match facts.texts.get(&self.persistent()) {
             Some(text) if text.trim_end() == self.line() => None,
@@ -59,7 +63,12 @@ impl State for Sysctl {
 
     fn shell(&self) -> String {
         let assignment = format!("{}={}", self.key, self.value);
-        format!("sysctl -w {} && echo {} > {}", quote(&assignment), quote(&self.line()), quote(&self.persistent()))
+        format!(
+            "sysctl -w {} && echo {} > {}",
+            quote(&assignment),
+            quote(&self.line()),
+            quote(&self.persistent())
+        )
     }
 
     fn title(&self) -> String {

@@ -21,7 +21,8 @@ impl State for Undo {
     }
 
     fn diff(&self, facts: &Facts) -> Option<Difference> {
-        (facts.checks.get(&check()) != Some(&true)).then(|| Difference::run("the record lists what labctl did"))
+        (facts.checks.get(&check()) != Some(&true))
+            .then(|| Difference::run("the record lists what labctl did"))
     }
 
     fn actions(&self, _: &Facts) -> Actions {
@@ -30,7 +31,9 @@ impl State for Undo {
     }
 
     fn shell(&self) -> String {
-        format!("# Undo every line of {STATE_FOLDER}/record, the last one first; then:\nrm -r {STATE_FOLDER}")
+        format!(
+            "# Undo every line of {STATE_FOLDER}/record, the last one first; then:\nrm -r {STATE_FOLDER}"
+        )
     }
 
     fn title(&self) -> String {

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use crate::event::ChangeKind;
 
-use super::{Actions, Difference, Facts, Question, State, probe::UnitFact, probe::unit_record, quote};
+use super::{
+    Actions, Difference, Facts, Question, State, probe::UnitFact, probe::unit_record, quote,
+};
 
 /// A systemd unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,14 +103,18 @@ impl Unit {
     /// does not run, or nobody noted what it was started with.
     pub fn not_taken_up(&self, facts: &Facts) -> Vec<String> {
         let runs = facts.units.get(&self.name).is_some_and(|found| found.active == "active");
-        let Some(noted) = facts.texts.get(&unit_record(&self.name)).filter(|_| self.started && runs) else {
+        let Some(noted) =
+            facts.texts.get(&unit_record(&self.name)).filter(|_| self.started && runs)
+        else {
             return Vec::new();
         };
         if noted.trim_end() == DID_NOT_STAY {
             return Vec::new();
         }
-        let noted: BTreeMap<&str, &str> =
-            noted.lines().filter_map(|line| line.split_once("  ").map(|(sha256, path)| (path, sha256))).collect();
+        let noted: BTreeMap<&str, &str> = noted
+            .lines()
+            .filter_map(|line| line.split_once("  ").map(|(sha256, path)| (path, sha256)))
+            .collect();
         let news = self.uses.iter().filter_map(|used| match noted.get(used.path.as_str()) {
             Some(sha256) if *sha256 == used.sha256 => None,
             Some(_) => Some(format!("{} changed", used.path)),
@@ -122,7 +128,9 @@ impl Unit {
 /// Whether a unit that runs now has ended again and again, and was started just now.
 fn flaps(found: &UnitFact) -> bool {
     let (restarts, seconds) = FLAPS;
-    found.active == "active" && found.restarts >= restarts && found.lasted.is_some_and(|lasted| lasted < seconds)
+    found.active == "active"
+        && found.restarts >= restarts
+        && found.lasted.is_some_and(|lasted| lasted < seconds)
 }
 
 fn times(count: u32) -> String {
@@ -207,7 +215,10 @@ impl State for Unit {
                 // What is noted once it was seen to stay up is what it runs with.
                 let (least, most) = if due { WATCHED } else { WATCHED_FLAPPING };
                 let payload = format!("fingerprint-{}", self.name);
-                script.push_str(&format!("stays {name} {least} {most} {payload} {}\n", quote(&record)));
+                script.push_str(&format!(
+                    "stays {name} {least} {most} {payload} {}\n",
+                    quote(&record)
+                ));
                 payloads.push((payload, self.fingerprint().into_bytes().into()));
             }
         } else {
@@ -215,13 +226,22 @@ impl State for Unit {
         }
         let watched = !payloads.is_empty();
         let patience = Duration::from_secs(if watched { 30 } else { 0 });
-        Actions { script, payloads, unit: Some(self.name.clone()), watched, patience, ..Actions::default() }
+        Actions {
+            script,
+            payloads,
+            unit: Some(self.name.clone()),
+            watched,
+            patience,
+            ..Actions::default()
+        }
     }
 
     fn shell(&self) -> String {
         let name = quote(&self.name);
         match (self.enabled, self.started) {
-            (true, true) => format!("systemctl daemon-reload && systemctl enable {name} && systemctl restart {name}"),
+            (true, true) => format!(
+                "systemctl daemon-reload && systemctl enable {name} && systemctl restart {name}"
+            ),
             (true, false) => format!("systemctl enable {name} && systemctl stop {name}"),
             (false, true) => format!("systemctl daemon-reload && systemctl restart {name}"),
             (false, false) => format!("systemctl disable --now {name}"),

@@ -25,7 +25,8 @@ impl State for Wait {
     }
 
     fn diff(&self, facts: &Facts) -> Option<Difference> {
-        (facts.checks.get(&self.until) != Some(&true)).then(|| Difference::new(ChangeKind::Wait, "not yet so"))
+        (facts.checks.get(&self.until) != Some(&true))
+            .then(|| Difference::new(ChangeKind::Wait, "not yet so"))
     }
 
     fn actions(&self, _: &Facts) -> Actions {

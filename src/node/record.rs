@@ -18,7 +18,12 @@ pub struct Kind {
     pub undone_by: &'static str,
 }
 
-const fn kind(word: &'static str, grammar: &'static str, says: &'static str, undone_by: &'static str) -> Kind {
+const fn kind(
+    word: &'static str,
+    grammar: &'static str,
+    says: &'static str,
+    undone_by: &'static str,
+) -> Kind {
     Kind { word, grammar, says, undone_by }
 }
 
@@ -60,9 +65,12 @@ mod tests {
     /// print into the record.
     fn written(text: &str) -> BTreeSet<String> {
         let mut kinds = BTreeSet::new();
-        for line in text.lines().map(str::trim).filter(|it| !it.starts_with('#') && !it.starts_with("//")) {
-            for (at, start) in
-                ["made ", "found ", "printf ", "print "].iter().flat_map(|start| line.match_indices(start))
+        for line in
+            text.lines().map(str::trim).filter(|it| !it.starts_with('#') && !it.starts_with("//"))
+        {
+            for (at, start) in ["made ", "found ", "printf ", "print "]
+                .iter()
+                .flat_map(|start| line.match_indices(start))
             {
                 // A command begins here, not the middle of a sentence.
                 let before = line[..at].trim_end();
@@ -73,7 +81,11 @@ mod tests {
                     continue;
                 }
                 let rest = line[at + start.len()..].trim_start_matches(['"', '\'']);
-                kinds.extend(rest.split(|c: char| !c.is_ascii_lowercase() && c != '_').next().map(str::to_owned));
+                kinds.extend(
+                    rest.split(|c: char| !c.is_ascii_lowercase() && c != '_')
+                        .next()
+                        .map(str::to_owned),
+                );
             }
         }
         kinds.retain(|kind| kind.len() > 2);
@@ -100,7 +112,10 @@ mod tests {
         assert_eq!(known.len(), KINDS.len(), "each kind is there once");
         let written = written(&sources());
         let unknown: Vec<_> = written.difference(&known).collect();
-        assert!(unknown.is_empty(), "lines of these kinds are written and cannot be undone: {unknown:?}");
+        assert!(
+            unknown.is_empty(),
+            "lines of these kinds are written and cannot be undone: {unknown:?}"
+        );
         let unwritten: Vec<_> = known.difference(&written).collect();
         assert_eq!(unwritten, ["hosts_entry"], "kinds that only older records have");
         for kind in KINDS {

@@ -23,7 +23,8 @@ pub(super) struct Files {
 impl Files {
     pub fn read(folder: &Path, specs: &[CertSpec]) -> Result<Self, PkiError> {
         let pairs = specs.iter().flat_map(|spec| [spec.certificate_file(), spec.key_file()]);
-        let others = [SERVICE_ACCOUNT_KEY, SERVICE_ACCOUNT_PUBLIC_KEY, ENCRYPTION_KEY].map(str::to_owned);
+        let others =
+            [SERVICE_ACCOUNT_KEY, SERVICE_ACCOUNT_PUBLIC_KEY, ENCRYPTION_KEY].map(str::to_owned);
         let mut content = BTreeMap::new();
         for name in pairs.chain(others).chain(rotation::names()) {
             let path = folder.join(&name);
@@ -52,9 +53,12 @@ impl Files {
     pub fn found(&self, spec: &CertSpec) -> Result<Found, PkiError> {
         let (certificate, key) = (spec.certificate_file(), spec.key_file());
         let remedy = format!("delete {certificate} and {key} there to have both issued again");
-        let read_certificate =
-            |bytes| Certificate::from_pem(bytes).map_err(|problem| self.unusable(&certificate, problem, &remedy));
-        let read_key = |pem| issue::public_key(pem).map_err(|problem| self.unusable(&key, problem, &remedy));
+        let read_certificate = |bytes| {
+            Certificate::from_pem(bytes)
+                .map_err(|problem| self.unusable(&certificate, problem, &remedy))
+        };
+        let read_key =
+            |pem| issue::public_key(pem).map_err(|problem| self.unusable(&key, problem, &remedy));
         Ok(Found {
             certificate: self.get(&certificate).map(read_certificate).transpose()?,
             public_key: self.text(&key, &remedy)?.map(read_key).transpose()?,
@@ -63,7 +67,9 @@ impl Files {
 
     /// A file that shows that this certificate was once issued.
     pub fn trace_of(&self, spec: &CertSpec) -> Option<String> {
-        [spec.certificate_file(), spec.key_file()].into_iter().find(|name| self.content.contains_key(name))
+        [spec.certificate_file(), spec.key_file()]
+            .into_iter()
+            .find(|name| self.content.contains_key(name))
     }
 
     pub fn keep(&self, pki: &mut Pki, names: impl IntoIterator<Item = String>) {

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use ipnet::Ipv4Net;
 use time::OffsetDateTime;
 
-use crate::cluster::{Api, Cluster, KeyAlgorithm, Network, Node, PkiPolicy, PodNetwork, ProxyMode, Role, Ssh, Version};
+use crate::cluster::{
+    Api, Cluster, KeyAlgorithm, Network, Node, PkiPolicy, PodNetwork, ProxyMode, Role, Ssh, Version,
+};
 
 /// A load balancer, a controller and a worker; P-256, ten years and one year.
 pub(crate) fn cluster() -> Cluster {
@@ -53,7 +55,13 @@ pub(crate) fn node(name: &str, host: u8, role: Role) -> Node {
         roles: vec![role],
         labels: BTreeMap::new(),
         pod_cidr: None,
-        ssh: Ssh { host: address.to_string(), port: 22, user: "root".to_owned(), identity: None, jump: None },
+        ssh: Ssh {
+            host: address.to_string(),
+            port: 22,
+            user: "root".to_owned(),
+            identity: None,
+            jump: None,
+        },
     }
 }
 

@@ -18,7 +18,10 @@ pub type Fingerprints = BTreeMap<String, Vec<String>>;
 
 /// The names of the keys that cannot be made again, in the pki directory.
 pub fn names() -> impl Iterator<Item = String> {
-    AUTHORITIES.iter().map(|ca| format!("{ca}.key")).chain([SERVICE_ACCOUNT_KEY, ENCRYPTION_KEY].map(str::to_owned))
+    AUTHORITIES
+        .iter()
+        .map(|ca| format!("{ca}.key"))
+        .chain([SERVICE_ACCOUNT_KEY, ENCRYPTION_KEY].map(str::to_owned))
 }
 
 /// The fingerprint of the key `name`: of its file, or of the encryption key without its line end,
@@ -123,7 +126,8 @@ pub struct Holding {
 impl Holding {
     /// What a lab directory holds: the files of its pki directory, and what it remembers of others.
     pub fn new(lab: &str, content: &Content, remembered: &Mark) -> Self {
-        let mut holding = Self { lab: lab.to_owned(), known: remembered.keys.clone(), ..Self::default() };
+        let mut holding =
+            Self { lab: lab.to_owned(), known: remembered.keys.clone(), ..Self::default() };
         for name in names() {
             if let Some(key) = content.get(&name) {
                 let fingerprint = fingerprint(&name, key);
@@ -170,7 +174,10 @@ impl Holding {
 
     /// What a node of this lab carries.
     pub fn mark(&self) -> Mark {
-        let keys = self.current.iter().map(|(name, fingerprint)| (name.clone(), vec![fingerprint.clone()]));
+        let keys = self
+            .current
+            .iter()
+            .map(|(name, fingerprint)| (name.clone(), vec![fingerprint.clone()]));
         Mark { lab: self.lab.clone(), keys: keys.collect() }
     }
 
@@ -191,7 +198,9 @@ impl Holding {
     pub fn judge(&self, node: &OnNode) -> Result<(), Stranger> {
         match &node.mark {
             Some(mark) => {
-                let newest = |(name, all): (&String, &Vec<String>)| Some((name.clone(), all.last()?.clone()));
+                let newest = |(name, all): (&String, &Vec<String>)| {
+                    Some((name.clone(), all.last()?.clone()))
+                };
                 let keys = mark.keys.iter().filter_map(newest).collect();
                 self.compare(Some(&mark.lab), &keys, &[])
             }
@@ -211,12 +220,16 @@ impl Holding {
         keys: &BTreeMap<String, String>,
         authorities: &[String],
     ) -> Result<(), Stranger> {
-        let mut missing: Vec<String> = keys.keys().filter(|name| !self.current.contains_key(*name)).cloned().collect();
+        let mut missing: Vec<String> =
+            keys.keys().filter(|name| !self.current.contains_key(*name)).cloned().collect();
         if !authorities.is_empty() && self.authorities.is_empty() {
             missing.push("ca.crt".to_owned());
         }
-        let mut differing: Vec<String> =
-            keys.iter().filter(|(name, key)| !self.succeeds(name, key)).map(|(name, _)| name.clone()).collect();
+        let mut differing: Vec<String> = keys
+            .iter()
+            .filter(|(name, key)| !self.succeeds(name, key))
+            .map(|(name, _)| name.clone())
+            .collect();
         if !authorities.is_empty() && !authorities.iter().any(|ca| self.authorities.contains(ca)) {
             differing.push("ca.crt".to_owned());
         }
@@ -251,7 +264,8 @@ impl Holding {
 /// The PEM blocks of a text, each trimmed.
 fn blocks(text: &str) -> Vec<String> {
     const END: &str = "-----END CERTIFICATE-----";
-    let mut blocks: Vec<String> = text.split_inclusive(END).map(|part| part.trim().to_owned()).collect();
+    let mut blocks: Vec<String> =
+        text.split_inclusive(END).map(|part| part.trim().to_owned()).collect();
     blocks.retain(|block| block.ends_with(END));
     blocks
 }
@@ -294,7 +308,10 @@ mod tests {
         assert_eq!(ours.judge(&OnNode::default()), Ok(()));
         assert_eq!(holding("sandbox", &Content::new()).judge(&OnNode::default()), Ok(()));
         // A load balancer that was marked before there were keys, and a lab under a new name.
-        assert_eq!(ours.judge(&marked(Mark { lab: "sandbox".to_owned(), ..Mark::default() })), Ok(()));
+        assert_eq!(
+            ours.judge(&marked(Mark { lab: "sandbox".to_owned(), ..Mark::default() })),
+            Ok(())
+        );
         assert_eq!(holding("renamed", &content("a")).judge(&marked(ours.mark())), Ok(()));
     }
 
@@ -327,14 +344,20 @@ mod tests {
         }
         let other = marked(holding("other", &content("b")).mark());
         assert_eq!(ours.judge(&other), Err(Stranger::OtherLab("other".to_owned())));
-        assert_eq!(holding("new", &Content::new()).judge(&other), Err(Stranger::OtherLab("other".to_owned())));
+        assert_eq!(
+            holding("new", &Content::new()).judge(&other),
+            Err(Stranger::OtherLab("other".to_owned()))
+        );
     }
 
     #[test]
     fn nodes_from_before_are_adopted_when_their_keys_fit() {
         let ours = holding("sandbox", &content("a"));
         let key = |salt: &str| {
-            (SERVICE_ACCOUNT_KEY.to_owned(), fingerprint(SERVICE_ACCOUNT_KEY, &content(salt)[SERVICE_ACCOUNT_KEY]))
+            (
+                SERVICE_ACCOUNT_KEY.to_owned(),
+                fingerprint(SERVICE_ACCOUNT_KEY, &content(salt)[SERVICE_ACCOUNT_KEY]),
+            )
         };
         let node = |ca: &str, keys: &[&str]| OnNode {
             recorded: true,
@@ -388,7 +411,10 @@ mod tests {
         assert_eq!(after.judge(&marked(after.mark())), Ok(()));
         // The old pki directory, put back by hand, would replace the only copies of the new keys.
         let rolled_back = Holding::new("sandbox", &content("a"), &after.remembered());
-        assert!(matches!(rolled_back.judge(&marked(after.mark())), Err(Stranger::OtherKeys { .. })));
+        assert!(matches!(
+            rolled_back.judge(&marked(after.mark())),
+            Err(Stranger::OtherKeys { .. })
+        ));
         // A restore says so on purpose.
         assert_eq!(rolled_back.renewed().judge(&marked(after.mark())), Ok(()));
     }

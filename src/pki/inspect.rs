@@ -69,7 +69,10 @@ impl Certificate {
     pub fn from_pem(pem: &[u8]) -> Result<Self, String> {
         let (_, block) = parse_x509_pem(pem).map_err(|_| "is not a PEM file".to_owned())?;
         if block.label != "CERTIFICATE" {
-            return Err(format!("holds a PEM block `{}` where a certificate should be", block.label));
+            return Err(format!(
+                "holds a PEM block `{}` where a certificate should be",
+                block.label
+            ));
         }
         Self::from_der(&block.contents)
     }
@@ -90,8 +93,10 @@ impl Certificate {
     }
 
     fn from_der(der: &[u8]) -> Result<Self, String> {
-        let unreadable = |error: &dyn fmt::Display| format!("holds no readable X.509 certificate ({error})");
-        let (rest, parsed) = x509_parser::parse_x509_certificate(der).map_err(|e| unreadable(&e))?;
+        let unreadable =
+            |error: &dyn fmt::Display| format!("holds no readable X.509 certificate ({error})");
+        let (rest, parsed) =
+            x509_parser::parse_x509_certificate(der).map_err(|e| unreadable(&e))?;
         if !rest.is_empty() {
             return Err(unreadable(&"bytes follow its end"));
         }
@@ -126,7 +131,8 @@ impl Certificate {
             is_ca: constraints.is_some_and(|found| found.value.ca)
                 && key_usage.as_ref().is_none_or(|found| found.value.key_cert_sign()),
             fit_for_tls: key_usage.as_ref().is_none_or(|found| {
-                let enciphers = algorithm != Some(KeyAlgorithm::Rsa2048) || found.value.key_encipherment();
+                let enciphers =
+                    algorithm != Some(KeyAlgorithm::Rsa2048) || found.value.key_encipherment();
                 found.value.digital_signature() && enciphers
             }),
             algorithm,
@@ -139,7 +145,12 @@ impl Certificate {
     /// Every subject alternative name as text, DNS names first.
     pub fn names(&self) -> Vec<String> {
         let addresses = self.ip_addresses.iter().map(IpAddr::to_string);
-        self.dns_names.iter().cloned().chain(addresses).chain(self.other_names.iter().cloned()).collect()
+        self.dns_names
+            .iter()
+            .cloned()
+            .chain(addresses)
+            .chain(self.other_names.iter().cloned())
+            .collect()
     }
 
     /// Whether `ca` issued this certificate: the names chain up, and the signature is the CA's.
@@ -159,7 +170,8 @@ impl Certificate {
 }
 
 fn chains(leaf: &X509Certificate<'_>, ca: &X509Certificate<'_>) -> bool {
-    leaf.issuer().as_raw() == ca.subject().as_raw() && leaf.verify_signature(Some(ca.public_key())).is_ok()
+    leaf.issuer().as_raw() == ca.subject().as_raw()
+        && leaf.verify_signature(Some(ca.public_key())).is_ok()
 }
 
 fn address(name: &GeneralName<'_>) -> Option<IpAddr> {
@@ -192,7 +204,11 @@ fn wanted_subject(spec: &CertSpec) -> Vec<String> {
 
 /// `None` when there are usages beyond the two that labctl issues.
 fn usages(found: &ExtendedKeyUsage<'_>) -> Option<BTreeSet<Usage>> {
-    let beyond = found.any || found.code_signing || found.email_protection || found.time_stamping || found.ocsp_signing;
+    let beyond = found.any
+        || found.code_signing
+        || found.email_protection
+        || found.time_stamping
+        || found.ocsp_signing;
     if beyond || !found.other.is_empty() {
         return None;
     }
@@ -289,7 +305,12 @@ impl fmt::Display for Why {
 ///
 /// A certificate is issued again some time before it ends ([`RENEW_BEFORE`]), but only when that makes it last longer:
 /// in the last days of a CA it would not. A change of its life alone is no reason; it counts from the next renewal.
-pub fn why_issue(spec: &CertSpec, found: &Found, ca: &Certificate, now: OffsetDateTime) -> Option<Why> {
+pub fn why_issue(
+    spec: &CertSpec,
+    found: &Found,
+    ca: &Certificate,
+    now: OffsetDateTime,
+) -> Option<Why> {
     let (certificate, public_key) = match (&found.certificate, &found.public_key) {
         (None, None) => return Some(Why::New),
         (None, Some(_)) => return Some(Why::CertificateMissing),
@@ -308,7 +329,9 @@ pub fn why_issue(spec: &CertSpec, found: &Found, ca: &Certificate, now: OffsetDa
     names_differ(spec, certificate)
         .or_else(|| {
             let wanted: BTreeSet<Usage> = spec.usages.iter().copied().collect();
-            let same = certificate.usages.as_ref() == Some(&wanted) && certificate.fit_for_tls && !certificate.is_ca;
+            let same = certificate.usages.as_ref() == Some(&wanted)
+                && certificate.fit_for_tls
+                && !certificate.is_ca;
             (!same).then_some(Why::Usages)
         })
         .or_else(|| (certificate.algorithm != Some(spec.algorithm)).then_some(Why::Algorithm))
@@ -320,8 +343,11 @@ fn names_differ(spec: &CertSpec, certificate: &Certificate) -> Option<Why> {
     let wanted_ip: BTreeSet<IpAddr> = spec.ip_addresses.iter().copied().collect();
     let (found_dns, found_ip) = (&certificate.dns_names, &certificate.ip_addresses);
     let text = IpAddr::to_string;
-    let missing: Vec<String> =
-        wanted_dns.difference(found_dns).cloned().chain(wanted_ip.difference(found_ip).map(text)).collect();
+    let missing: Vec<String> = wanted_dns
+        .difference(found_dns)
+        .cloned()
+        .chain(wanted_ip.difference(found_ip).map(text))
+        .collect();
     let surplus: Vec<String> = found_dns
         .difference(&wanted_dns)
         .cloned()
@@ -331,7 +357,12 @@ fn names_differ(spec: &CertSpec, certificate: &Certificate) -> Option<Why> {
     (!missing.is_empty() || !surplus.is_empty()).then_some(Why::Names { missing, surplus })
 }
 
-fn wrong_time(spec: &CertSpec, certificate: &Certificate, ca: &Certificate, now: OffsetDateTime) -> Option<Why> {
+fn wrong_time(
+    spec: &CertSpec,
+    certificate: &Certificate,
+    ca: &Certificate,
+    now: OffsetDateTime,
+) -> Option<Why> {
     if now < certificate.not_before {
         return Some(Why::NotYetValid(certificate.not_before.date()));
     }
@@ -363,7 +394,8 @@ mod tests {
             let specs = specs(&fixture::cluster());
             let ca_spec = specs.iter().find(|spec| spec.name == CA).expect("a CA");
             let pair = new_ca(ca_spec, fixture::now()).expect("a CA is made");
-            let ca = Authority::load(ca_spec, &pair, Path::new("pki"), fixture::now()).expect("the CA is good");
+            let ca = Authority::load(ca_spec, &pair, Path::new("pki"), fixture::now())
+                .expect("the CA is good");
             Self { specs, ca }
         }
 
@@ -382,7 +414,9 @@ mod tests {
 
     fn found(pair: &Pair) -> Found {
         Found {
-            certificate: Some(Certificate::from_pem(pair.certificate.as_bytes()).expect("a certificate")),
+            certificate: Some(
+                Certificate::from_pem(pair.certificate.as_bytes()).expect("a certificate"),
+            ),
             public_key: Some(public_key(&pair.key).expect("a key")),
         }
     }
@@ -426,7 +460,10 @@ mod tests {
 
         let mut renamed = spec.clone();
         renamed.organization = Some("somebody".to_owned());
-        assert_eq!(lab.why(&renamed, &good, now), Some(Why::Subject("CN=kube-apiserver".to_owned())));
+        assert_eq!(
+            lab.why(&renamed, &good, now),
+            Some(Why::Subject("CN=kube-apiserver".to_owned()))
+        );
 
         let mut moved = spec.clone();
         moved.dns_names.push("lb-1".to_owned());
@@ -486,7 +523,11 @@ mod tests {
         spec.life = Duration::days(5000);
         let capped = lab.issue(&spec);
         let certificate = capped.certificate.as_ref().expect("a certificate");
-        assert_eq!(certificate.not_after, lab.ca.certificate().not_after, "a leaf must not outlive its CA");
+        assert_eq!(
+            certificate.not_after,
+            lab.ca.certificate().not_after,
+            "a leaf must not outlive its CA"
+        );
         assert_eq!(lab.why(&spec, &capped, fixture::now() + Duration::days(3640)), None);
     }
 
@@ -496,7 +537,10 @@ mod tests {
         let cases: [(&[u8], &str); 4] = [
             (b"", "is not a PEM file"),
             (b"-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n", "is not a PEM file"),
-            (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "holds no readable X.509 certificate"),
+            (
+                b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+                "holds no readable X.509 certificate",
+            ),
             (key.as_bytes(), "holds a PEM block `PRIVATE KEY`"),
         ];
         for (file, expected) in cases {

@@ -12,8 +12,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, PublicKeyData, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, PublicKeyData,
+    SanType, SerialNumber,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -38,7 +39,10 @@ pub struct Pair {
 
 impl fmt::Debug for Pair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pair").field("certificate", &self.certificate).field("key", &"[secret]").finish()
+        f.debug_struct("Pair")
+            .field("certificate", &self.certificate)
+            .field("key", &"[secret]")
+            .finish()
     }
 }
 
@@ -62,7 +66,12 @@ impl Authority {
     ///
     /// # Errors
     /// [`PkiError::Unusable`] naming the file, what is wrong with it and what to do.
-    pub fn load(spec: &CertSpec, pair: &Pair, folder: &Path, now: OffsetDateTime) -> Result<Self, PkiError> {
+    pub fn load(
+        spec: &CertSpec,
+        pair: &Pair,
+        folder: &Path,
+        now: OffsetDateTime,
+    ) -> Result<Self, PkiError> {
         const RESTORE: &str = "restore it from a backup of the lab directory";
         const OVER: &str = "`labctl certs rotate-ca` makes new CAs and revives the lab";
         let unusable = |file: String, problem: String, remedy: &str| PkiError::Unusable {
@@ -73,21 +82,31 @@ impl Authority {
         let bad_certificate = |problem, remedy| unusable(spec.certificate_file(), problem, remedy);
         let bad_key = |problem| unusable(spec.key_file(), problem, RESTORE);
 
-        let certificate =
-            Certificate::from_pem(pair.certificate.as_bytes()).map_err(|e| bad_certificate(e, RESTORE))?;
+        let certificate = Certificate::from_pem(pair.certificate.as_bytes())
+            .map_err(|e| bad_certificate(e, RESTORE))?;
         if !certificate.has_subject_of(spec) {
-            let problem = format!("is for `{}`, not for `CN={}`", certificate.subject.join(", "), spec.common_name);
+            let problem = format!(
+                "is for `{}`, not for `CN={}`",
+                certificate.subject.join(", "),
+                spec.common_name
+            );
             return Err(bad_certificate(problem, RESTORE));
         }
         if !certificate.is_ca {
-            return Err(bad_certificate("is not a CA certificate that may sign others".to_owned(), RESTORE));
+            return Err(bad_certificate(
+                "is not a CA certificate that may sign others".to_owned(),
+                RESTORE,
+            ));
         }
         if now < certificate.not_before {
             let problem = format!("is not valid before {}", certificate.not_before);
             return Err(bad_certificate(problem, "check the clock of this machine"));
         }
         if now > certificate.not_after {
-            return Err(bad_certificate(format!("expired on {}", certificate.not_after.date()), OVER));
+            return Err(bad_certificate(
+                format!("expired on {}", certificate.not_after.date()),
+                OVER,
+            ));
         }
         let key = read_key(&pair.key).map_err(bad_key)?;
         if key.subject_public_key_info() != certificate.public_key {
@@ -124,7 +143,8 @@ impl Authority {
         }
         params.extended_key_usages = spec.usages.iter().copied().map(purpose).collect();
         let key = new_key(spec.algorithm).map_err(&failed)?;
-        let certificate = params.signed_by(&key, &self.issuer).map_err(|e| failed(e.to_string()))?;
+        let certificate =
+            params.signed_by(&key, &self.issuer).map_err(|e| failed(e.to_string()))?;
         Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
     }
 }
@@ -139,7 +159,11 @@ pub fn new_ca(spec: &CertSpec, now: OffsetDateTime) -> Result<Pair, PkiError> {
     let failed = failed_to_issue(&spec.name);
     let mut params = params(spec, now).map_err(&failed)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.key_usages = vec![
+        KeyUsagePurpose::DigitalSignature,
+        KeyUsagePurpose::KeyCertSign,
+        KeyUsagePurpose::CrlSign,
+    ];
     let key = new_key(spec.algorithm).map_err(&failed)?;
     let certificate = params.self_signed(&key).map_err(|e| failed(e.to_string()))?;
     Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
@@ -190,7 +214,8 @@ pub fn public_key_pem(key_pem: &str) -> Result<String, String> {
 /// What is wrong with the key, as a predicate; never any part of it.
 pub fn key_id(key_pem: &str) -> Result<String, String> {
     use sha2::Digest as _;
-    Ok(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(public_key(key_pem)?)))
+    Ok(base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .encode(sha2::Sha256::digest(public_key(key_pem)?)))
 }
 
 fn read_key(pem: &str) -> Result<KeyPair, String> {
@@ -217,17 +242,23 @@ fn params(spec: &CertSpec, now: OffsetDateTime) -> Result<CertificateParams, Str
     let mut params = CertificateParams::default();
     params.distinguished_name = subject;
     for name in &spec.dns_names {
-        let name = name.as_str().try_into().map_err(|_| format!("`{name}` cannot be a DNS name in a certificate"))?;
+        let name = name
+            .as_str()
+            .try_into()
+            .map_err(|_| format!("`{name}` cannot be a DNS name in a certificate"))?;
         params.subject_alt_names.push(SanType::DnsName(name));
     }
     params.subject_alt_names.extend(spec.ip_addresses.iter().copied().map(SanType::IpAddress));
     params.serial_number = Some(SerialNumber::from_slice(&random::<16>()?));
     // Whole seconds in UTC, the only thing that a certificate can say.
-    let now = OffsetDateTime::from_unix_timestamp(now.unix_timestamp()).map_err(|e| e.to_string())?;
+    let now =
+        OffsetDateTime::from_unix_timestamp(now.unix_timestamp()).map_err(|e| e.to_string())?;
     let end = now.checked_add(spec.life);
-    params.not_before = now.checked_sub(CLOCK_SKEW).ok_or("the clock of this machine is far off")?;
-    params.not_after =
-        end.ok_or_else(|| format!("{} days from now are beyond the year 9999", spec.life.whole_days()))?;
+    params.not_before =
+        now.checked_sub(CLOCK_SKEW).ok_or("the clock of this machine is far off")?;
+    params.not_after = end.ok_or_else(|| {
+        format!("{} days from now are beyond the year 9999", spec.life.whole_days())
+    })?;
     Ok(params)
 }
 

@@ -118,10 +118,17 @@ impl Entries {
     /// The name and the fields of the entry in the list called `list`: `clusters`, `users` or `contexts`.
     pub fn list(&self, list: &str) -> (&str, Vec<(&str, &str)>) {
         match list {
-            "clusters" => (&self.lab, vec![("server", &self.server), ("certificate-authority-data", &self.ca)]),
-            "users" => {
-                (&self.user, vec![("client-certificate-data", &self.certificate), ("client-key-data", &self.key)])
-            }
+            "clusters" => (
+                &self.lab,
+                vec![("server", &self.server), ("certificate-authority-data", &self.ca)],
+            ),
+            "users" => (
+                &self.user,
+                vec![
+                    ("client-certificate-data", &self.certificate),
+                    ("client-key-data", &self.key),
+                ],
+            ),
             _ => (&self.context, vec![("cluster", &self.lab), ("user", &self.user)]),
         }
     }
@@ -233,12 +240,19 @@ current-context: "system:kube-proxy@sandbox"
 
     #[test]
     fn debug_does_not_show_the_key() {
-        assert_eq!(format!("{ACCESS:?}"), "Access(system:kube-proxy@sandbox at https://10.240.0.5:6443)");
+        assert_eq!(
+            format!("{ACCESS:?}"),
+            "Access(system:kube-proxy@sandbox at https://10.240.0.5:6443)"
+        );
     }
 
     #[test]
     fn without_certificates_the_missing_one_is_named() {
-        let error = kubeconfigs(&crate::pki::fixture::cluster(), &Pki::default()).expect_err("nothing is there");
-        assert_eq!(error.to_string(), "ca.crt is not among this lab's certificates; issue them first");
+        let error = kubeconfigs(&crate::pki::fixture::cluster(), &Pki::default())
+            .expect_err("nothing is there");
+        assert_eq!(
+            error.to_string(),
+            "ca.crt is not among this lab's certificates; issue them first"
+        );
     }
 }

@@ -41,16 +41,22 @@ pub const CERTIFICATES: &[Entry] = &[
     Entry::ca(CA, "kubernetes").on(CLUSTER).key_on(CONTROLLERS),
     Entry::ca(ETCD_CA, "etcd-ca").on(CONTROLLERS),
     Entry::ca(FRONT_PROXY_CA, "front-proxy-ca").on(CONTROLLERS),
-    Entry::leaf("apiserver", CA, "kube-apiserver").on(CONTROLLERS).used_as(&[Usage::Server]).reached_at(Names::Api),
+    Entry::leaf("apiserver", CA, "kube-apiserver")
+        .on(CONTROLLERS)
+        .used_as(&[Usage::Server])
+        .reached_at(Names::Api),
     Entry::leaf("apiserver-kubelet-client", CA, "kube-apiserver-kubelet-client").on(CONTROLLERS),
     Entry::leaf("apiserver-etcd-client", ETCD_CA, "kube-apiserver-etcd-client").on(CONTROLLERS),
     // kubeadm's name for the identity of etcdctl on a controller.
     Entry::leaf("etcd/healthcheck-client", ETCD_CA, "kube-etcd-healthcheck-client").on(CONTROLLERS),
     Entry::leaf("front-proxy-client", FRONT_PROXY_CA, "front-proxy-client").on(CONTROLLERS),
     // These two ask the API server beside them, so that a controller depends neither on the load balancer nor on peers.
-    Entry::user("controller-manager", "system:kube-controller-manager", Server::Beside).on(CONTROLLERS),
+    Entry::user("controller-manager", "system:kube-controller-manager", Server::Beside)
+        .on(CONTROLLERS),
     Entry::user("scheduler", "system:kube-scheduler", Server::Beside).on(CONTROLLERS),
-    Entry::user("kube-proxy", "system:kube-proxy", Server::Endpoint).in_group("system:node-proxier").on(WORKERS),
+    Entry::user("kube-proxy", "system:kube-proxy", Server::Endpoint)
+        .in_group("system:node-proxier")
+        .on(WORKERS),
     Entry::user("admin", "admin", Server::Endpoint).in_group("system:masters").on(ADMINISTRATORS),
     // An etcd member is a client of itself (the gRPC gateway) and of its peers.
     Entry::leaf("etcd/server", ETCD_CA, "{node}")
@@ -248,7 +254,9 @@ pub struct Placed {
 /// Every file with a certificate or a key that `node` gets.
 pub fn files_of(node: &Node) -> Vec<Placed> {
     let mut files = Vec::new();
-    let mut add = |from: String, to: String, is_private, why| files.push(Placed { from, to, is_private, why });
+    let mut add = |from: String, to: String, is_private, why| {
+        files.push(Placed { from, to, is_private, why })
+    };
     for entry in CERTIFICATES {
         let in_lab = entry.in_lab(Some(node));
         let [certificate, key] = entry.pair();
@@ -283,8 +291,10 @@ pub fn directories_of(files: &[Placed]) -> Vec<String> {
 
 /// The paths of all files that hold certificates on some node of a lab.
 pub fn paths_of_certificates() -> Vec<String> {
-    let files = CERTIFICATES.iter().filter(|entry| entry.is_file).map(|entry| entry.pair()[0].clone());
-    let kubeconfigs = CERTIFICATES.iter().filter(|entry| entry.kubeconfig.is_some()).map(Entry::kubeconfig_path);
+    let files =
+        CERTIFICATES.iter().filter(|entry| entry.is_file).map(|entry| entry.pair()[0].clone());
+    let kubeconfigs =
+        CERTIFICATES.iter().filter(|entry| entry.kubeconfig.is_some()).map(Entry::kubeconfig_path);
     files.chain([on_node(SIGNER)]).chain(kubeconfigs).collect()
 }
 
@@ -311,7 +321,11 @@ mod tests {
         assert_eq!(files("lb-0"), [""; 0]);
         assert_eq!(files("controller-0").len(), 26);
         for entry in CERTIFICATES.iter().filter(|entry| entry.issuer.is_none()) {
-            assert_eq!(entry.key_on, CONTROLLERS, "only controllers hold the key of {}", entry.name);
+            assert_eq!(
+                entry.key_on, CONTROLLERS,
+                "only controllers hold the key of {}",
+                entry.name
+            );
         }
     }
 
@@ -320,7 +334,11 @@ mod tests {
         let cluster = fixture::cluster();
         let files = files_of(cluster.node("controller-0").expect("a node"));
         for file in &files {
-            assert_eq!(file.is_private, file.to.ends_with(".key") || file.to.ends_with(".conf"), "{file:?}");
+            assert_eq!(
+                file.is_private,
+                file.to.ends_with(".key") || file.to.ends_with(".conf"),
+                "{file:?}"
+            );
         }
         let expected = ["/etc/kubernetes", "/etc/kubernetes/pki", "/etc/kubernetes/pki/etcd"];
         assert_eq!(directories_of(&files), expected);

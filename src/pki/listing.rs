@@ -21,7 +21,9 @@ pub fn read(file: &str, text: &str) -> Result<Vec<Certificate>, String> {
     }
     let mut found = Vec::new();
     for line in text.lines() {
-        let Some((key, value)) = line.trim().trim_start_matches("- ").split_once(':') else { continue };
+        let Some((key, value)) = line.trim().trim_start_matches("- ").split_once(':') else {
+            continue;
+        };
         if key != "client-certificate-data" {
             continue;
         }
@@ -91,12 +93,18 @@ mod tests {
         }
         let ca = &files.iter().find(|(file, _)| file == "pki/ca.crt").expect("a CA").1;
         assert_eq!(read("ca.crt", &format!("{ca}{ca}")).map(|found| found.len()), Ok(2));
-        let admin =
-            kubeconfigs(&cluster, &ensured.pki).expect("kubeconfigs").remove("admin.conf").expect("the admin's");
-        let found = read("admin.conf", &String::from_utf8(admin).expect("text")).expect("a certificate");
+        let admin = kubeconfigs(&cluster, &ensured.pki)
+            .expect("kubeconfigs")
+            .remove("admin.conf")
+            .expect("the admin's");
+        let found =
+            read("admin.conf", &String::from_utf8(admin).expect("text")).expect("a certificate");
         assert_eq!((found.len(), found[0].issuer.join(",")), (1, "CN=kubernetes".to_owned()));
         assert!(found[0].subject.contains(&"CN=admin".to_owned()));
-        assert_eq!(read("admin.conf", "clusters: []"), Err("holds no client certificate".to_owned()));
+        assert_eq!(
+            read("admin.conf", "clusters: []"),
+            Err("holds no client certificate".to_owned())
+        );
         assert_eq!(read("ca.crt", "oh"), Err("holds no certificate".to_owned()));
     }
 }

@@ -15,7 +15,8 @@ use crate::inventory::positions::{Path, Position, Positions};
 pub struct MergeError(String);
 
 /// The lists of a kubeconfig, and what an entry of each is called inside.
-const LISTS: [(&str, &str); 3] = [("clusters", "cluster"), ("users", "user"), ("contexts", "context")];
+const LISTS: [(&str, &str); 3] =
+    [("clusters", "cluster"), ("users", "user"), ("contexts", "context")];
 
 /// `text` with the lab's entries in it: in the place of those that have the same names, else at the end of each list.
 /// The current context stays, where there is one.
@@ -29,7 +30,9 @@ pub fn merge(text: &str, entries: &Entries) -> Result<String, MergeError> {
         return Ok(format!("{text}{gap}{}", entries.whole()));
     }
     if Positions::of(text).map_err(|error| MergeError(error.to_string()))?.documents().len() != 1 {
-        return Err(MergeError("holds several YAML documents, where a kubeconfig is one".to_owned()));
+        return Err(MergeError(
+            "holds several YAML documents, where a kubeconfig is one".to_owned(),
+        ));
     }
     let mut merged = text.to_owned();
     for (list, kind) in LISTS {
@@ -68,9 +71,17 @@ impl<'a> Entry<'a> {
 
     /// As an element of a list in brackets; quotes everywhere, so that JSON stays JSON.
     fn flow(&self) -> String {
-        let fields: Vec<String> =
-            self.fields.iter().map(|(key, value)| format!("{}: {}", quoted(key), quoted(value))).collect();
-        format!("{{\"name\": {}, {}: {{{}}}}}", quoted(self.name), quoted(self.kind), fields.join(", "))
+        let fields: Vec<String> = self
+            .fields
+            .iter()
+            .map(|(key, value)| format!("{}: {}", quoted(key), quoted(value)))
+            .collect();
+        format!(
+            "{{\"name\": {}, {}: {{{}}}}}",
+            quoted(self.name),
+            quoted(self.kind),
+            fields.join(", ")
+        )
     }
 
     fn value(&self) -> Value {
@@ -87,13 +98,22 @@ fn with_entry(text: &str, list: &str, entry: &Entry<'_>) -> Result<String, Merge
     let positions = Positions::of(text).map_err(|error| MergeError(error.to_string()))?;
     let path = Path::default().key(list);
     let elements = match value.get(list) {
-        None => return Ok(with_key(text, &positions, list, &entry.block(0), &format!("[{}]", entry.flow()))),
+        None => {
+            return Ok(with_key(
+                text,
+                &positions,
+                list,
+                &entry.block(0),
+                &format!("[{}]", entry.flow()),
+            ));
+        }
         Some(Value::Null) => &[][..],
         Some(Value::Sequence(elements)) => elements,
         Some(_) => return Err(MergeError(format!("`{list}` is not a list"))),
     };
     let at = offset(text, positions.value(&path));
-    let same = elements.iter().position(|it| it.get("name").and_then(Value::as_str) == Some(entry.name));
+    let same =
+        elements.iter().position(|it| it.get("name").and_then(Value::as_str) == Some(entry.name));
     if matches!(value.get(list), Some(Value::Sequence(_))) && text[at..].starts_with('[') {
         let end = flow_end(text, at).ok_or_else(unsafe_to_change)?;
         if elements.is_empty() && !in_brackets(text, &positions) {
@@ -115,7 +135,10 @@ fn with_entry(text: &str, list: &str, entry: &Entry<'_>) -> Result<String, Merge
         let colon = key + text[key..].find(':').ok_or_else(unsafe_to_change)? + 1;
         let word = text[colon..].trim_start_matches([' ', '\t']);
         let start = text.len() - word.len();
-        let length = ["null", "Null", "NULL", "~"].iter().find(|it| word.starts_with(**it)).map_or(0, |it| it.len());
+        let length = ["null", "Null", "NULL", "~"]
+            .iter()
+            .find(|it| word.starts_with(**it))
+            .map_or(0, |it| it.len());
         if in_brackets(text, &positions) {
             return Ok(format!("{} [{}]{}", &text[..colon], entry.flow(), &text[start + length..]));
         }
@@ -179,7 +202,11 @@ fn in_place_of_nothing(text: &str, from: usize, to: usize, block: &str) -> Strin
 }
 
 /// From the beginning of the line of an element's dash to the end of the last line that belongs to it.
-fn block_extent(text: &str, positions: &Positions, path: &Path) -> Result<(usize, usize), MergeError> {
+fn block_extent(
+    text: &str,
+    positions: &Positions,
+    path: &Path,
+) -> Result<(usize, usize), MergeError> {
     let value = offset(text, positions.value(path));
     let dash = text[..value].rfind('-').ok_or_else(unsafe_to_change)?;
     // Between the dash and the value only blanks may stand; and before the dash of an element too.
@@ -243,7 +270,8 @@ fn flow_end(text: &str, at: usize) -> Option<usize> {
 
 /// The byte at which a line and column begin.
 fn offset(text: &str, at: Position) -> usize {
-    let line: usize = text.split_inclusive('\n').take(at.line.saturating_sub(1)).map(str::len).sum();
+    let line: usize =
+        text.split_inclusive('\n').take(at.line.saturating_sub(1)).map(str::len).sum();
     let column = at.column.saturating_sub(1);
     text[line..].char_indices().nth(column).map_or(text.len(), |(index, _)| line + index)
 }
@@ -256,14 +284,20 @@ fn parse(text: &str) -> Result<Value, MergeError> {
     })?;
     match value {
         Value::Null => Ok(Value::Null),
-        Value::Mapping(_) if matches!(value.get("kind").and_then(Value::as_str), Some("Config") | None) => Ok(value),
+        Value::Mapping(_)
+            if matches!(value.get("kind").and_then(Value::as_str), Some("Config") | None) =>
+        {
+            Ok(value)
+        }
         _ => Err(MergeError("is no kubeconfig".to_owned())),
     }
 }
 
 /// Whether the lab's entries are in `after`, and all else is as it was.
 fn check(before: &Value, after: &Value, entries: &Entries) -> Result<(), MergeError> {
-    let list = |value: &Value, list: &str| value.get(list).and_then(Value::as_sequence).cloned().unwrap_or_default();
+    let list = |value: &Value, list: &str| {
+        value.get(list).and_then(Value::as_sequence).cloned().unwrap_or_default()
+    };
     let empty = serde_yaml::Mapping::new();
     let others = |value: &Value| {
         let mut others = value.as_mapping().unwrap_or(&empty).clone();
@@ -278,18 +312,24 @@ fn check(before: &Value, after: &Value, entries: &Entries) -> Result<(), MergeEr
         let ours = |it: &Value| it.get("name").and_then(Value::as_str) == Some(entry.name);
         let (was, mut is) = (list(before, name), list(after, name));
         same &= is.iter().any(|it| *it == entry.value());
-        let strangers = |all: Vec<Value>| all.into_iter().filter(|it| !ours(it)).collect::<Vec<_>>();
+        let strangers =
+            |all: Vec<Value>| all.into_iter().filter(|it| !ours(it)).collect::<Vec<_>>();
         let first = is.iter().position(ours);
         same &= first.is_some_and(|at| is.remove(at) == entry.value());
         same &= strangers(is) == strangers(was);
     }
-    let current = |value: &Value| value.get("current-context").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let current = |value: &Value| {
+        value.get("current-context").and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
     let kept = if current(before).is_empty() { entries.context.clone() } else { current(before) };
     if same && current(after) == kept { Ok(()) } else { Err(unsafe_to_change()) }
 }
 
 fn unsafe_to_change() -> MergeError {
-    MergeError("is written in a way in which nothing can be added without changing something else".to_owned())
+    MergeError(
+        "is written in a way in which nothing can be added without changing something else"
+            .to_owned(),
+    )
 }
 
 #[cfg(test)]
@@ -365,9 +405,15 @@ users:
         let kubectl = "clusters:\n- cluster:\n    server: https://old\n  name: sandbox\n- cluster:\n    server: https://b\n  name: b\n\
                        contexts: []\nusers: null\ncurrent-context: \"\"\n";
         let out = merged(kubectl);
-        assert!(out.starts_with(&format!("clusters:\n{}- cluster:\n    server: https://b\n", OURS[0])), "{out}");
         assert!(
-            out.ends_with(&format!("contexts:\n{}users:\n{}current-context: \"jane@sandbox\"\n", OURS[2], OURS[1])),
+            out.starts_with(&format!("clusters:\n{}- cluster:\n    server: https://b\n", OURS[0])),
+            "{out}"
+        );
+        assert!(
+            out.ends_with(&format!(
+                "contexts:\n{}users:\n{}current-context: \"jane@sandbox\"\n",
+                OURS[2], OURS[1]
+            )),
             "{out}"
         );
     }
@@ -376,7 +422,10 @@ users:
     fn nothing_becomes_a_whole_kubeconfig() {
         for empty in ["", "# only a comment\n", "---\n", "\n\n"] {
             let out = merged(empty);
-            assert!(out.starts_with(empty) && out.contains("apiVersion: v1\nkind: Config\n"), "{out}");
+            assert!(
+                out.starts_with(empty) && out.contains("apiVersion: v1\nkind: Config\n"),
+                "{out}"
+            );
             assert_eq!(merged(&out), out);
         }
         assert!(merged("# no end of line").starts_with("# no end of line\napiVersion"));
@@ -385,7 +434,10 @@ users:
     #[test]
     fn lists_that_are_missing_are_added() {
         let out = merged("apiVersion: v1\nkind: Config\ncurrent-context: x");
-        assert!(out.starts_with("apiVersion: v1\nkind: Config\ncurrent-context: x\nclusters:\n- name"), "{out}");
+        assert!(
+            out.starts_with("apiVersion: v1\nkind: Config\ncurrent-context: x\nclusters:\n- name"),
+            "{out}"
+        );
     }
 
     #[test]
@@ -417,7 +469,10 @@ users:
             ("a: 1\n---\nb: 2\n", "cannot be read as YAML"),
             ("users: &u\n- name: me\n  user: {}\ncontexts: *u\n", "nothing can be added"),
             ("users: &all\n- name: me\n  user: {}\nextra: *all\n", "nothing can be added"),
-            ("clusters:\n- &x { name: sandbox, cluster: { server: s } }\nextra: *x\n", "nothing can be added"),
+            (
+                "clusters:\n- &x { name: sandbox, cluster: { server: s } }\nextra: *x\n",
+                "nothing can be added",
+            ),
         ] {
             let error = merge(text, &entries()).expect_err(text).to_string();
             assert!(error.contains(why), "{text}: {error}");

@@ -33,7 +33,10 @@ pub struct Recovered {
 
 impl std::fmt::Debug for Recovered {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Recovered").field("files", &self.files.keys()).field("left_out", &self.left_out).finish()
+        f.debug_struct("Recovered")
+            .field("files", &self.files.keys())
+            .field("left_out", &self.left_out)
+            .finish()
     }
 }
 
@@ -49,7 +52,9 @@ pub fn shared_files() -> Vec<String> {
 /// The files to ask a node for what is its own, or its role's.
 pub fn own_files(node: &Node) -> Vec<String> {
     own(node)
-        .flat_map(|entry| if entry.is_file() { entry.pair().to_vec() } else { vec![entry.kubeconfig_path()] })
+        .flat_map(|entry| {
+            if entry.is_file() { entry.pair().to_vec() } else { vec![entry.kubeconfig_path()] }
+        })
         .collect()
 }
 
@@ -69,19 +74,25 @@ pub fn shared(texts: &Texts) -> Result<Recovered, Vec<String>> {
         let [certificate, key] = authority.pair().map(|path| (texts.get(&path), path));
         let name = authority.name;
         match (certificate, key) {
-            ((Some(certificates), path), (Some(key), _)) => match split_authorities(certificates, key) {
-                Ok((issuing, old)) => {
-                    recovered.put(format!("{name}.crt"), issuing);
-                    recovered.put(format!("{name}.key"), key.clone());
-                    if !old.is_empty() {
-                        recovered.put(format!("{name}-old.crt"), old);
+            ((Some(certificates), path), (Some(key), _)) => {
+                match split_authorities(certificates, key) {
+                    Ok((issuing, old)) => {
+                        recovered.put(format!("{name}.crt"), issuing);
+                        recovered.put(format!("{name}.key"), key.clone());
+                        if !old.is_empty() {
+                            recovered.put(format!("{name}-old.crt"), old);
+                        }
                     }
+                    Err(why) => lacking.push(format!("{path} {why}")),
                 }
-                Err(why) => lacking.push(format!("{path} {why}")),
-            },
+            }
             (certificate, key) => {
-                lacking
-                    .extend([certificate, key].into_iter().filter(|it| it.0.is_none()).map(|(_, path)| missing(&path)));
+                lacking.extend(
+                    [certificate, key]
+                        .into_iter()
+                        .filter(|it| it.0.is_none())
+                        .map(|(_, path)| missing(&path)),
+                );
             }
         }
     }
@@ -101,13 +112,18 @@ pub fn shared(texts: &Texts) -> Result<Recovered, Vec<String>> {
     }
     match texts.get(ENCRYPTION_CONFIG).map(|text| encryption_key(text)) {
         None => lacking.push(missing(ENCRYPTION_CONFIG)),
-        Some(None) => lacking.push(format!("{ENCRYPTION_CONFIG} holds no key as labctl makes them")),
+        Some(None) => {
+            lacking.push(format!("{ENCRYPTION_CONFIG} holds no key as labctl makes them"))
+        }
         Some(Some(key)) => recovered.put(ENCRYPTION_KEY.to_owned(), key.to_owned()),
     }
     if !lacking.is_empty() {
         return Err(lacking);
     }
-    for entry in CERTIFICATES.iter().filter(|entry| entry.is_shared_by_controllers() && entry.issuer.is_some()) {
+    for entry in CERTIFICATES
+        .iter()
+        .filter(|entry| entry.is_shared_by_controllers() && entry.issuer.is_some())
+    {
         recovered.put_entry(entry, texts, entry.name);
     }
     Ok(recovered)
@@ -147,7 +163,9 @@ impl Recovered {
     /// The certificate and key in a kubeconfig.
     fn put_identity(&mut self, path: &str, texts: &Texts, name: &str) {
         let Some(text) = texts.get(path) else { return };
-        let decoded = |field| Some(String::from_utf8(BASE64.decode(value(text, field)?).ok()?).ok()).flatten();
+        let decoded = |field| {
+            Some(String::from_utf8(BASE64.decode(value(text, field)?).ok()?).ok()).flatten()
+        };
         match (decoded("client-certificate-data"), decoded("client-key-data")) {
             (Some(certificate), Some(key)) => self.put_checked(name, &certificate, &key),
             _ => self.left_out.push(format!("{path} holds no certificate with its key")),
@@ -168,9 +186,10 @@ impl Recovered {
     /// were there, so secrets come first, then the CAs, and a key before its certificate.
     pub fn in_order(&self) -> Vec<&str> {
         let rank = |name: &str| {
-            let authority = [CA, ETCD_CA, FRONT_PROXY_CA]
-                .iter()
-                .any(|ca| name.strip_prefix(ca).is_some_and(|rest| matches!(rest, ".key" | ".crt" | "-old.crt")));
+            let authority = [CA, ETCD_CA, FRONT_PROXY_CA].iter().any(|ca| {
+                name.strip_prefix(ca)
+                    .is_some_and(|rest| matches!(rest, ".key" | ".crt" | "-old.crt"))
+            });
             let secret = [ENCRYPTION_KEY, SERVICE_ACCOUNT_KEY].contains(&name);
             (!secret, !authority, name.ends_with(".crt"))
         };
@@ -258,7 +277,8 @@ pub fn encryption_key(config: &str) -> Option<&str> {
 /// The value of the first `field:` of a YAML file as labctl writes them.
 fn value<'a>(text: &'a str, field: &str) -> Option<&'a str> {
     text.lines().find_map(|line| {
-        let rest = line.trim_start().trim_start_matches("- ").strip_prefix(field)?.strip_prefix(':')?;
+        let rest =
+            line.trim_start().trim_start_matches("- ").strip_prefix(field)?.strip_prefix(':')?;
         Some(rest.trim().trim_matches(['"', '\'']))
     })
 }
@@ -274,9 +294,12 @@ mod tests {
     fn lab() -> (crate::cluster::Cluster, store::Pki, BTreeMap<String, Texts>) {
         let cluster = fixture::cluster();
         let folder = tempfile::tempdir().expect("a folder");
-        let pki = store::ensure(&cluster, &LabDirectory::new(folder.path()), fixture::now()).expect("issued").pki;
+        let pki = store::ensure(&cluster, &LabDirectory::new(folder.path()), fixture::now())
+            .expect("issued")
+            .pki;
         let kubeconfigs = kubeconfigs(&cluster, &pki).expect("kubeconfigs");
-        let text = |name: &str| String::from_utf8(pki.get(name).expect(name).to_vec()).expect("text");
+        let text =
+            |name: &str| String::from_utf8(pki.get(name).expect(name).to_vec()).expect("text");
         let mut nodes = BTreeMap::new();
         for node in &cluster.nodes {
             let mut texts = Texts::new();
@@ -284,14 +307,17 @@ mod tests {
             for file in files_of(node) {
                 let content = match file.from.split_once('/').expect("a place and a name") {
                     ("pki", name) => text(name),
-                    (_, name) => String::from_utf8(kubeconfigs.get(name).expect(name).clone()).expect("text"),
+                    (_, name) => {
+                        String::from_utf8(kubeconfigs.get(name).expect(name).clone()).expect("text")
+                    }
                 };
                 add(file.to, content);
             }
             if node.has(Role::Controller) {
                 let key = text(ENCRYPTION_KEY);
-                let config =
-                    format!("providers:\n  - secretbox:\n      keys:\n        - name: key1\n          secret: {key}\n");
+                let config = format!(
+                    "providers:\n  - secretbox:\n      keys:\n        - name: key1\n          secret: {key}\n"
+                );
                 add(ENCRYPTION_CONFIG.to_owned(), config);
             }
             nodes.insert(node.name.clone(), texts);
@@ -324,7 +350,8 @@ mod tests {
         }
         assert_eq!(recovered.left_out, [""; 0]);
         // A copy for one program, made of the CA's certificate each time that nodes are given theirs.
-        let names: Vec<&str> = pki.names().filter(|name| *name != crate::pki::store::SIGNER).collect();
+        let names: Vec<&str> =
+            pki.names().filter(|name| *name != crate::pki::store::SIGNER).collect();
         assert_eq!(recovered.files.keys().map(String::as_str).collect::<Vec<_>>(), names);
         for name in names {
             assert_eq!(recovered.files[name], pki.get(name).expect(name), "{name}");
@@ -338,7 +365,11 @@ mod tests {
         let order = recovered.in_order();
         assert_eq!(order[..2], ["encryption.key", "sa.key"]);
         let at = |name: &str| order.iter().position(|other| *other == name).expect(name);
-        assert!(at("ca.key") < at("ca.crt") && at("ca.crt") < at("admin.key") && at("admin.key") < at("admin.crt"));
+        assert!(
+            at("ca.key") < at("ca.crt")
+                && at("ca.crt") < at("admin.key")
+                && at("admin.key") < at("admin.crt")
+        );
         assert_eq!(order.len(), recovered.files.len());
     }
 
@@ -390,11 +421,14 @@ mod tests {
     fn while_a_ca_is_exchanged_the_old_one_keeps_a_file_of_its_own() {
         let (cluster, _, nodes) = lab();
         let (_, other, _) = lab();
-        let old = |name: &str| String::from_utf8(other.get(name).expect(name).to_vec()).expect("text");
+        let old =
+            |name: &str| String::from_utf8(other.get(name).expect(name).to_vec()).expect("text");
         let whole = &nodes[&first_controller(&cluster).name];
         let (ca, sa) = (on_node("ca.crt"), on_node("sa.pub"));
         for old_first in [true, false] {
-            let both = |new: &str, old: &str| if old_first { format!("{old}{new}") } else { format!("{new}{old}") };
+            let both = |new: &str, old: &str| {
+                if old_first { format!("{old}{new}") } else { format!("{new}{old}") }
+            };
             let mut texts = whole.clone();
             texts.insert(ca.clone(), both(&whole[&ca], &old("ca.crt")));
             texts.insert(sa.clone(), both(&whole[&sa], &old("sa.pub")));

@@ -9,7 +9,9 @@ use super::PkiError;
 use super::files::Files;
 use super::inspect::Certificate;
 use super::issue::{self, Authority, Pair};
-use super::rotation::{self, AUTHORITIES, NEXT_SERVICE_ACCOUNT_KEY, Stage, Step, next_certificate, next_key};
+use super::rotation::{
+    self, AUTHORITIES, NEXT_SERVICE_ACCOUNT_KEY, Stage, Step, next_certificate, next_key,
+};
 use super::spec::{CertSpec, specs};
 use super::store::carry_out;
 use crate::cluster::Cluster;
@@ -71,9 +73,14 @@ pub fn advance(cluster: &Cluster, lab: &LabDirectory) -> Result<(), PkiError> {
 ///
 /// # Errors
 /// [`PkiError::Read`] naming the file.
-pub fn expired(cluster: &Cluster, lab: &LabDirectory, now: OffsetDateTime) -> Result<Vec<String>, PkiError> {
+pub fn expired(
+    cluster: &Cluster,
+    lab: &LabDirectory,
+    now: OffsetDateTime,
+) -> Result<Vec<String>, PkiError> {
     let files = Files::read(&lab.pki(), &specs(cluster))?;
-    let names = AUTHORITIES.iter().flat_map(|ca| [format!("{ca}.crt"), rotation::old_certificate(ca)]);
+    let names =
+        AUTHORITIES.iter().flat_map(|ca| [format!("{ca}.crt"), rotation::old_certificate(ca)]);
     let has_ended = |name: &String| {
         let certificate = files.get(name).and_then(|pem| Certificate::from_pem(pem).ok());
         certificate.is_some_and(|certificate| now > certificate.not_after)
@@ -83,8 +90,12 @@ pub fn expired(cluster: &Cluster, lab: &LabDirectory, now: OffsetDateTime) -> Re
 
 /// Whether the CA that comes after the one of `spec` is there, whole.
 fn is_usable(files: &Files, spec: &CertSpec, now: OffsetDateTime) -> bool {
-    let text = |name: &str| files.get(name).and_then(|bytes| str::from_utf8(bytes).ok()).map(str::to_owned);
-    let (Some(certificate), Some(key)) = (text(&next_certificate(&spec.name)), text(&next_key(&spec.name))) else {
+    let text = |name: &str| {
+        files.get(name).and_then(|bytes| str::from_utf8(bytes).ok()).map(str::to_owned)
+    };
+    let (Some(certificate), Some(key)) =
+        (text(&next_certificate(&spec.name)), text(&next_key(&spec.name)))
+    else {
         return false;
     };
     Authority::load(spec, &Pair { certificate, key }, &files.folder, now).is_ok()
@@ -124,7 +135,10 @@ mod tests {
         assert_eq!(trust.pki.get(store::SIGNER), before.pki.get("ca.crt"));
         let [old, new] = &certificates(&trust, "ca.crt")[..] else { panic!("two CAs are trusted") };
         let keys = |ensured: &store::Ensured| {
-            String::from_utf8(ensured.pki.get("sa.pub").expect("keys").to_vec()).expect("PEM").matches("BEGIN").count()
+            String::from_utf8(ensured.pki.get("sa.pub").expect("keys").to_vec())
+                .expect("PEM")
+                .matches("BEGIN")
+                .count()
         };
         assert_eq!((keys(&before), keys(&trust)), (1, 2));
 
@@ -137,7 +151,10 @@ mod tests {
         assert_eq!(leaves.count(), 12);
         assert_eq!(certificates(&replaced, "ca.crt"), [new.clone(), old.clone()]);
         assert!(certificates(&replaced, "apiserver.crt")[0].is_signed_by(new));
-        assert_eq!((keys(&replaced), certificates(&replaced, store::SIGNER)), (2, vec![new.clone()]));
+        assert_eq!(
+            (keys(&replaced), certificates(&replaced, store::SIGNER)),
+            (2, vec![new.clone()])
+        );
 
         advance(&cluster, &lab).expect("dropped");
         assert_eq!(up(&lab).stage, Stage::Drop);
@@ -159,7 +176,9 @@ mod tests {
         up(&lab);
         begin(&cluster, &lab, fixture::now()).expect("completed");
         assert_eq!(std::fs::read(lab.pki().join("ca-next.crt")).expect("a CA"), whole);
-        assert!(lab.pki().join("etcd/ca-next.crt").exists() && lab.pki().join("sa-next.key").exists());
+        assert!(
+            lab.pki().join("etcd/ca-next.crt").exists() && lab.pki().join("sa-next.key").exists()
+        );
     }
 
     #[test]
@@ -168,7 +187,8 @@ mod tests {
         let late = fixture::now() + time::Duration::days(3651);
         assert_eq!(expired(&cluster, &lab, fixture::now()).expect("read"), [""; 0]);
         assert_eq!(expired(&cluster, &lab, late).expect("read").len(), 3);
-        let refused = store::ensure(&cluster, &lab, late).expect_err("the CA has ended").to_string();
+        let refused =
+            store::ensure(&cluster, &lab, late).expect_err("the CA has ended").to_string();
         assert!(refused.contains("`labctl certs rotate-ca`"), "{refused}");
         begin(&cluster, &lab, late).expect("begun");
         advance(&cluster, &lab).expect("replaced");

@@ -84,8 +84,11 @@ pub fn old_certificate(ca: &str) -> String {
 
 /// Every name that only a rotation uses.
 pub fn names() -> impl Iterator<Item = String> {
-    let of_cas = AUTHORITIES.iter().flat_map(|ca| [next_certificate(ca), next_key(ca), old_certificate(ca)]);
-    of_cas.chain([NEXT_SERVICE_ACCOUNT_KEY, OLD_SERVICE_ACCOUNT_PUBLIC_KEY, DROPPING].map(str::to_owned))
+    let of_cas =
+        AUTHORITIES.iter().flat_map(|ca| [next_certificate(ca), next_key(ca), old_certificate(ca)]);
+    of_cas.chain(
+        [NEXT_SERVICE_ACCOUNT_KEY, OLD_SERVICE_ACCOUNT_PUBLIC_KEY, DROPPING].map(str::to_owned),
+    )
 }
 
 /// The stage that a folder is at, half a step rounded up: what [`unfinished`] has yet to do belongs to it.
@@ -136,7 +139,10 @@ pub fn replace(content: &Content) -> Vec<Step> {
         {
             steps.push(Step::Write(OLD_SERVICE_ACCOUNT_PUBLIC_KEY.to_owned(), current.clone()));
         }
-        steps.push(Step::Rename(NEXT_SERVICE_ACCOUNT_KEY.to_owned(), SERVICE_ACCOUNT_KEY.to_owned()));
+        steps.push(Step::Rename(
+            NEXT_SERVICE_ACCOUNT_KEY.to_owned(),
+            SERVICE_ACCOUNT_KEY.to_owned(),
+        ));
     }
     steps
 }
@@ -198,7 +204,10 @@ pub fn joined<'a>(files: impl Iterator<Item = &'a Vec<u8>>) -> Vec<u8> {
 }
 
 fn old_names() -> impl Iterator<Item = String> {
-    AUTHORITIES.iter().map(|ca| old_certificate(ca)).chain([OLD_SERVICE_ACCOUNT_PUBLIC_KEY.to_owned()])
+    AUTHORITIES
+        .iter()
+        .map(|ca| old_certificate(ca))
+        .chain([OLD_SERVICE_ACCOUNT_PUBLIC_KEY.to_owned()])
 }
 
 fn next_names() -> impl Iterator<Item = String> {
@@ -211,13 +220,19 @@ mod tests {
     use super::*;
 
     fn folder(names: &[(&str, &str)]) -> Content {
-        names.iter().map(|(name, text)| ((*name).to_owned(), format!("{text}\n").into_bytes())).collect()
+        names
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), format!("{text}\n").into_bytes()))
+            .collect()
     }
 
     fn settled() -> Content {
         let mut content = folder(&[("sa.key", "k0"), ("sa.pub", "p0")]);
         for ca in AUTHORITIES {
-            content.extend(folder(&[(&format!("{ca}.crt"), &format!("{ca} 0")), (&format!("{ca}.key"), "key 0")]));
+            content.extend(folder(&[
+                (&format!("{ca}.crt"), &format!("{ca} 0")),
+                (&format!("{ca}.key"), "key 0"),
+            ]));
         }
         content
     }
@@ -226,7 +241,10 @@ mod tests {
         let mut content = settled();
         content.extend(folder(&[("sa-next.key", "k1")]));
         for ca in AUTHORITIES {
-            content.extend(folder(&[(&next_certificate(ca), &format!("{ca} 1")), (&next_key(ca), "key 1")]));
+            content.extend(folder(&[
+                (&next_certificate(ca), &format!("{ca} 1")),
+                (&next_key(ca), "key 1"),
+            ]));
         }
         content
     }
@@ -265,7 +283,11 @@ mod tests {
             // And the rest of the way may be cut off again.
             for again in 0..=unfinished(&cut).len() {
                 let twice = after(cut.clone(), &unfinished(&cut)[..again]);
-                assert_eq!(after(twice.clone(), &unfinished(&twice)), whole, "after {done} and {again} steps");
+                assert_eq!(
+                    after(twice.clone(), &unfinished(&twice)),
+                    whole,
+                    "after {done} and {again} steps"
+                );
             }
         }
     }

@@ -85,10 +85,15 @@ impl CertSpec {
 ///
 /// A CA stands before everything that it signs.
 pub fn specs(cluster: &Cluster) -> Vec<CertSpec> {
-    let (own, shared): (Vec<&Entry>, Vec<&Entry>) = CERTIFICATES.iter().partition(|entry| entry.is_per_node());
+    let (own, shared): (Vec<&Entry>, Vec<&Entry>) =
+        CERTIFICATES.iter().partition(|entry| entry.is_per_node());
     let mut specs: Vec<CertSpec> = shared.iter().map(|entry| entry.spec(cluster, None)).collect();
     for node in &cluster.nodes {
-        specs.extend(own.iter().filter(|entry| entry.is_on(node)).map(|entry| entry.spec(cluster, Some(node))));
+        specs.extend(
+            own.iter()
+                .filter(|entry| entry.is_on(node))
+                .map(|entry| entry.spec(cluster, Some(node))),
+        );
     }
     specs
 }
@@ -200,7 +205,10 @@ mod tests {
     use crate::pki::fixture;
 
     fn spec<'a>(specs: &'a [CertSpec], name: &str) -> &'a CertSpec {
-        specs.iter().find(|spec| spec.name == name).unwrap_or_else(|| panic!("no certificate called {name}"))
+        specs
+            .iter()
+            .find(|spec| spec.name == name)
+            .unwrap_or_else(|| panic!("no certificate called {name}"))
     }
 
     #[test]
@@ -260,7 +268,12 @@ mod tests {
             let names: BTreeSet<_> = spec.dns_names.iter().collect();
             let addresses: BTreeSet<_> = spec.ip_addresses.iter().collect();
             assert_eq!(names.len(), spec.dns_names.len(), "{}: a name stands twice", spec.name);
-            assert_eq!(addresses.len(), spec.ip_addresses.len(), "{}: an address stands twice", spec.name);
+            assert_eq!(
+                addresses.len(),
+                spec.ip_addresses.len(),
+                "{}: an address stands twice",
+                spec.name
+            );
         }
     }
 
@@ -279,7 +292,8 @@ mod tests {
     fn one_node_with_all_roles_has_the_certificates_of_all_roles() {
         let mut cluster = fixture::cluster();
         cluster.nodes.retain(|node| node.name == "controller-0");
-        cluster.nodes[0].roles = vec![Role::Controller, Role::Worker, Role::Loadbalancer, Role::Client];
+        cluster.nodes[0].roles =
+            vec![Role::Controller, Role::Worker, Role::Loadbalancer, Role::Client];
         let specs = specs(&cluster);
         for name in [
             "nodes/controller-0/etcd/server",

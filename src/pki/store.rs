@@ -111,7 +111,11 @@ impl Ensured {
     }
 
     fn add_pair(&mut self, spec: &CertSpec, why: Why, pair: Pair) {
-        self.add(&spec.name, why, [(spec.key_file(), pair.key), (spec.certificate_file(), pair.certificate)]);
+        self.add(
+            &spec.name,
+            why,
+            [(spec.key_file(), pair.key), (spec.certificate_file(), pair.certificate)],
+        );
     }
 }
 
@@ -128,7 +132,8 @@ pub(super) fn carry_out(steps: &[Step], lab: &LabDirectory) -> Result<(), PkiErr
             match step {
                 Step::Write(name, content) => files.push((folder.join(name), content)),
                 Step::Rename(from, to) => {
-                    fs::rename(folder.join(from), folder.join(to)).map_err(|cause| failed(to, cause))?;
+                    fs::rename(folder.join(from), folder.join(to))
+                        .map_err(|cause| failed(to, cause))?;
                     renamed.push(folder.join(to));
                 }
                 Step::Remove(name) => {
@@ -138,7 +143,8 @@ pub(super) fn carry_out(steps: &[Step], lab: &LabDirectory) -> Result<(), PkiErr
             }
         }
         if !files.is_empty() {
-            lab.write_all_private(&files).map_err(|(path, cause)| PkiError::Write { path, cause })?;
+            lab.write_all_private(&files)
+                .map_err(|(path, cause)| PkiError::Write { path, cause })?;
         }
     }
     if renamed.is_empty() {
@@ -180,7 +186,11 @@ pub fn remember(holding: &Holding, lab: &LabDirectory) -> Result<(), PkiError> {
 /// # Errors
 /// [`PkiError::Unusable`] for a file that is spoilt, [`PkiError::Lost`] for a CA or secret that is gone while the lab
 /// relies on it, [`PkiError::Read`], [`PkiError::Issue`].
-pub fn ensure(cluster: &Cluster, lab: &LabDirectory, now: OffsetDateTime) -> Result<Ensured, PkiError> {
+pub fn ensure(
+    cluster: &Cluster,
+    lab: &LabDirectory,
+    now: OffsetDateTime,
+) -> Result<Ensured, PkiError> {
     renew(cluster, lab, now, |_| false, None)
 }
 
@@ -214,7 +224,9 @@ pub fn renew(
     let mut jobs = Vec::new();
     for spec in &specs {
         // Every issuer that the specs name is one of the CAs among them.
-        let Some(authority) = spec.issuer.and_then(|issuer| authorities.get(issuer)) else { continue };
+        let Some(authority) = spec.issuer.and_then(|issuer| authorities.get(issuer)) else {
+            continue;
+        };
         let why = why_issue(spec, &files.found(spec)?, authority.certificate(), now);
         let asked_for = wanted(spec);
         let mut spec = spec.clone();
@@ -244,7 +256,9 @@ fn trust_beside(pki: &mut Pki, files: &Files) {
         }
     }
     let next = files.content.get(rotation::NEXT_SERVICE_ACCOUNT_KEY);
-    let next = next.and_then(|key| issue::public_key_pem(str::from_utf8(key).ok()?).ok()).map(String::into_bytes);
+    let next = next
+        .and_then(|key| issue::public_key_pem(str::from_utf8(key).ok()?).ok())
+        .map(String::into_bytes);
     let old = files.content.get(rotation::OLD_SERVICE_ACCOUNT_PUBLIC_KEY);
     if let Some(current) = pki.get(SERVICE_ACCOUNT_PUBLIC_KEY).map(<[u8]>::to_vec) {
         let all = [Some(&current), next.as_ref(), old];
@@ -260,22 +274,35 @@ fn ensure_secrets(
     algorithm: KeyAlgorithm,
 ) -> Result<(), PkiError> {
     // Secrets are saved first of all, so a certificate on disk proves that they once were there.
-    let evidence = || specs.iter().filter(|spec| !spec.is_ca()).find_map(|spec| files.trace_of(spec));
+    let evidence =
+        || specs.iter().filter(|spec| !spec.is_ca()).find_map(|spec| files.trace_of(spec));
     let restore = "restore it from a backup of the lab directory";
 
     match files.text(ENCRYPTION_KEY, restore)? {
         Some(text) if issue::is_encryption_key(text.trim()) => {
             ensured.pki.put(ENCRYPTION_KEY.to_owned(), text.trim());
         }
-        Some(_) => return Err(files.unusable(ENCRYPTION_KEY, "does not hold 32 bytes in base64".to_owned(), restore)),
+        Some(_) => {
+            return Err(files.unusable(
+                ENCRYPTION_KEY,
+                "does not hold 32 bytes in base64".to_owned(),
+                restore,
+            ));
+        }
         None => {
             files.refuse_if_used(ENCRYPTION_KEY, evidence())?;
-            ensured.add("encryption", Why::New, [(ENCRYPTION_KEY.to_owned(), issue::encryption_key()?)]);
+            ensured.add(
+                "encryption",
+                Why::New,
+                [(ENCRYPTION_KEY.to_owned(), issue::encryption_key()?)],
+            );
         }
     }
 
-    let public_half =
-        |key: &str| issue::public_key_pem(key).map_err(|what| files.unusable(SERVICE_ACCOUNT_KEY, what, restore));
+    let public_half = |key: &str| {
+        issue::public_key_pem(key)
+            .map_err(|what| files.unusable(SERVICE_ACCOUNT_KEY, what, restore))
+    };
     match files.text(SERVICE_ACCOUNT_KEY, restore)? {
         Some(key) => {
             let public = public_half(key)?;
@@ -286,7 +313,11 @@ fn ensure_secrets(
                 }
                 found => {
                     let why = if found.is_some() { Why::NotThePublicHalf } else { Why::New };
-                    ensured.add(SERVICE_ACCOUNT_PUBLIC_KEY, why, [(SERVICE_ACCOUNT_PUBLIC_KEY.to_owned(), public)]);
+                    ensured.add(
+                        SERVICE_ACCOUNT_PUBLIC_KEY,
+                        why,
+                        [(SERVICE_ACCOUNT_PUBLIC_KEY.to_owned(), public)],
+                    );
                 }
             }
         }
@@ -294,7 +325,10 @@ fn ensure_secrets(
             files.refuse_if_used(SERVICE_ACCOUNT_KEY, evidence())?;
             let key = issue::service_account_key(algorithm)?;
             let public = public_half(&key)?;
-            let pair = [(SERVICE_ACCOUNT_KEY.to_owned(), key), (SERVICE_ACCOUNT_PUBLIC_KEY.to_owned(), public)];
+            let pair = [
+                (SERVICE_ACCOUNT_KEY.to_owned(), key),
+                (SERVICE_ACCOUNT_PUBLIC_KEY.to_owned(), public),
+            ];
             ensured.add("sa", Why::New, pair);
         }
     }
@@ -312,12 +346,17 @@ fn ensure_ca(
     let (certificate, key) = (spec.certificate_file(), spec.key_file());
     let restore = "restore it from a backup of the lab directory";
     let pair = match (files.text(&certificate, restore)?, files.text(&key, restore)?) {
-        (Some(certificate), Some(key)) => Pair { certificate: certificate.to_owned(), key: key.to_owned() },
+        (Some(certificate), Some(key)) => {
+            Pair { certificate: certificate.to_owned(), key: key.to_owned() }
+        }
         // A run never leaves a certificate without its key, so this one's key was lost, not never made.
         (Some(_), None) => return Err(files.lost(&key, certificate)),
         (None, found_key) => {
             let signed = |leaf: &&CertSpec| leaf.issuer == Some(spec.name.as_str());
-            files.refuse_if_used(&certificate, specs.iter().filter(signed).find_map(|leaf| files.trace_of(leaf)))?;
+            files.refuse_if_used(
+                &certificate,
+                specs.iter().filter(signed).find_map(|leaf| files.trace_of(leaf)),
+            )?;
             let pair = issue::new_ca(spec, now)?;
             let why = if found_key.is_some() { Why::CertificateMissing } else { Why::New };
             ensured.add_pair(spec, why, pair.clone());
@@ -330,14 +369,20 @@ fn ensure_ca(
 }
 
 /// Issues on all cores: an RSA key takes a tenth of a second and more, and a lab may have many nodes.
-fn issue_all(jobs: &[(CertSpec, &Authority, Why)], now: OffsetDateTime) -> Result<Vec<Pair>, PkiError> {
+fn issue_all(
+    jobs: &[(CertSpec, &Authority, Why)],
+    now: OffsetDateTime,
+) -> Result<Vec<Pair>, PkiError> {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let share = jobs.len().div_ceil(cores).max(1);
     thread::scope(|scope| {
         let one_share = |jobs: &[(CertSpec, &Authority, Why)]| {
-            jobs.iter().map(|(spec, authority, _)| authority.issue(spec, now)).collect::<Result<Vec<_>, _>>()
+            jobs.iter()
+                .map(|(spec, authority, _)| authority.issue(spec, now))
+                .collect::<Result<Vec<_>, _>>()
         };
-        let running: Vec<_> = jobs.chunks(share).map(|jobs| scope.spawn(move || one_share(jobs))).collect();
+        let running: Vec<_> =
+            jobs.chunks(share).map(|jobs| scope.spawn(move || one_share(jobs))).collect();
         let mut pairs = Vec::with_capacity(jobs.len());
         for thread in running {
             pairs.extend(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
@@ -366,8 +411,9 @@ mod tests {
             let (_folder, lab) = lab();
             let killed = Ensured { unsaved: first.unsaved[..written].to_vec(), ..first.clone() };
             killed.save(&lab).expect("saved");
-            let second = ensure(&cluster, &lab, fixture::now())
-                .unwrap_or_else(|e| panic!("after {written} files ({:?}): {e}", first.unsaved[..written].last()));
+            let second = ensure(&cluster, &lab, fixture::now()).unwrap_or_else(|e| {
+                panic!("after {written} files ({:?}): {e}", first.unsaved[..written].last())
+            });
             second.save(&lab).expect("saved");
             let third = ensure(&cluster, &lab, fixture::now()).expect("complete");
             assert_eq!(third.issued, [], "after {written} files the lab did not settle");
@@ -379,7 +425,8 @@ mod tests {
         let cluster = fixture::cluster();
         let (_folder, lab) = lab();
         ensure(&cluster, &lab, fixture::now()).expect("issued").save(&lab).expect("saved");
-        let renewed = renew(&cluster, &lab, fixture::now(), |spec| spec.name == "admin", None).expect("renewed");
+        let renewed = renew(&cluster, &lab, fixture::now(), |spec| spec.name == "admin", None)
+            .expect("renewed");
         assert_eq!(format!("{:?}", renewed.unsaved), "[write admin.key, write admin.crt]");
         let killed = Ensured { unsaved: renewed.unsaved[..1].to_vec(), ..renewed };
         killed.save(&lab).expect("saved");
@@ -411,7 +458,14 @@ mod tests {
         let (_folder, lab) = lab();
         let ensured = ensure(&fixture::cluster(), &lab, fixture::now()).expect("issued");
         let shown = format!("{ensured:?}");
-        let secret = ensured.pki.get(ENCRYPTION_KEY).and_then(|key| str::from_utf8(key).ok()).expect("a key");
-        assert!(shown.contains("admin.key") && !shown.contains("BEGIN") && !shown.contains(secret), "{shown}");
+        let secret = ensured
+            .pki
+            .get(ENCRYPTION_KEY)
+            .and_then(|key| str::from_utf8(key).ok())
+            .expect("a key");
+        assert!(
+            shown.contains("admin.key") && !shown.contains("BEGIN") && !shown.contains(secret),
+            "{shown}"
+        );
     }
 }

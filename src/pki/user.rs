@@ -88,8 +88,10 @@ mod tests {
         let before = crate::pki::listing::in_lab_directory(&lab).expect("listed");
 
         let month = Duration::days(30);
-        let jane = issue(&cluster, &lab, fixture::now(), "jane", Some("dev"), month).expect("issued");
-        let certificate = Certificate::from_pem(jane.pair.certificate.as_bytes()).expect("a certificate");
+        let jane =
+            issue(&cluster, &lab, fixture::now(), "jane", Some("dev"), month).expect("issued");
+        let certificate =
+            Certificate::from_pem(jane.pair.certificate.as_bytes()).expect("a certificate");
         let ca = Certificate::from_pem(&jane.ca).expect("a CA");
         assert!(certificate.is_signed_by(&ca));
         assert_eq!(certificate.subject, ["O=dev", "CN=jane"]);

@@ -14,13 +14,17 @@ type Files = BTreeMap<String, BTreeMap<String, String>>;
 /// other. Two states of one thing would undo each other, run after run.
 fn subject(desired: &Desired) -> Option<(String, String)> {
     Some(match desired {
-        Desired::File(it) => (it.path.clone(), format!("file {} {} {}", it.content.sha256(), it.mode, it.owner)),
+        Desired::File(it) => {
+            (it.path.clone(), format!("file {} {} {}", it.content.sha256(), it.mode, it.owner))
+        }
         Desired::Directory(it) => {
             (it.path.trim_end_matches('/').to_owned(), format!("folder {} {}", it.mode, it.owner))
         }
         Desired::Unit(it) => (it.name.clone(), format!("{} {}", it.started, it.enabled)),
         Desired::Sysctl(it) => (it.key.clone(), it.value.clone()),
-        Desired::Routes(it) => (format!("the set of routes to {}", it.within.trunc()), it.routes.id()),
+        Desired::Routes(it) => {
+            (format!("the set of routes to {}", it.within.trunc()), it.routes.id())
+        }
         Desired::Hosts(it) => (format!("the set of names marked {}", it.mark), it.names.id()),
         // Manifests of two directories of templates can have one name, and each would take the other's place.
         Desired::KubectlApply(it) => (it.path(), format!("manifest {}", it.manifest.sha256())),
@@ -58,8 +62,11 @@ pub(super) fn refuse_contradictions(plays: &[DesiredPlay]) -> Result<(), ExpandE
 }
 
 fn contradiction(other: &str, play: &str, thing: &str) -> String {
-    let place = if other == play { "earlier in this play".to_owned() } else { format!("by play {other}") };
-    format!("{thing} is wanted otherwise {place}; there can only be one: change or remove one of the two tasks")
+    let place =
+        if other == play { "earlier in this play".to_owned() } else { format!("by play {other}") };
+    format!(
+        "{thing} is wanted otherwise {place}; there can only be one: change or remove one of the two tasks"
+    )
 }
 
 /// Replaces the paths in every unit's `uses` by the files that lie there, with their hashes. A unit that several tasks
@@ -77,11 +84,13 @@ pub(super) fn tell_units_what_they_use(plays: &mut [DesiredPlay]) -> Result<(), 
     for play in &*plays {
         for (on, task) in tasks(std::slice::from_ref(play)) {
             let Desired::Unit(unit) = &task.desired else { continue };
-            let found = used_by(unit, files.get(&on.node).unwrap_or(&none)).map_err(|what| ExpandError {
-                play: play.name.clone(),
-                task: task.title.clone(),
-                node: on.node.clone(),
-                what,
+            let found = used_by(unit, files.get(&on.node).unwrap_or(&none)).map_err(|what| {
+                ExpandError {
+                    play: play.name.clone(),
+                    task: task.title.clone(),
+                    node: on.node.clone(),
+                    what,
+                }
             })?;
             uses.entry((on.node.clone(), unit.name.clone())).or_default().extend(found);
         }
@@ -93,19 +102,24 @@ pub(super) fn tell_units_what_they_use(plays: &mut [DesiredPlay]) -> Result<(), 
     for on in plays.iter_mut().flat_map(|play| &mut play.nodes) {
         for task in &mut on.tasks {
             let Desired::Unit(unit) = &mut task.desired else { continue };
-            unit.uses = uses.get(&(on.node.clone(), unit.name.clone())).cloned().unwrap_or_default();
+            unit.uses =
+                uses.get(&(on.node.clone(), unit.name.clone())).cloned().unwrap_or_default();
         }
     }
     Ok(())
 }
 
 fn tasks(plays: &[DesiredPlay]) -> impl Iterator<Item = (&DesiredNode, &DesiredTask)> {
-    plays.iter().flat_map(|play| &play.nodes).flat_map(|on| on.tasks.iter().map(move |task| (on, task)))
+    plays
+        .iter()
+        .flat_map(|play| &play.nodes)
+        .flat_map(|on| on.tasks.iter().map(move |task| (on, task)))
 }
 
 /// The unit's own file with its drop-ins, and what its task names.
 fn used_by(unit: &Unit, files: &BTreeMap<String, String>) -> Result<Vec<Used>, String> {
-    let used = |(path, sha256): (&String, &String)| Used { path: path.clone(), sha256: sha256.clone() };
+    let used =
+        |(path, sha256): (&String, &String)| Used { path: path.clone(), sha256: sha256.clone() };
     let below = |folder: &str| {
         let folder = folder.to_owned();
         files.iter().filter(move |(path, _)| path.starts_with(&folder)).map(used)
@@ -122,7 +136,9 @@ fn used_by(unit: &Unit, files: &BTreeMap<String, String>) -> Result<Vec<Used>, S
         }
         if all.len() == before {
             let (unit, path) = (&unit.name, &wanted.path);
-            return Err(format!("{unit} uses {path}, which no task makes; add that task, or take it out of `uses`"));
+            return Err(format!(
+                "{unit} uses {path}, which no task makes; add that task, or take it out of `uses`"
+            ));
         }
     }
     Ok(all)

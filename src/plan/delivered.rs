@@ -46,8 +46,14 @@ impl<'a> Delivered<'a> {
         for on in plays.iter_mut().flat_map(|play| &mut play.nodes) {
             for task in &mut on.tasks {
                 let Desired::Unit(unit) = &mut task.desired else { continue };
-                let Some(paths) = uses.get(&(on.node.as_str(), unit.name.as_str())) else { continue };
-                unit.uses.extend(paths.iter().map(|path| Used { path: (*path).to_owned(), sha256: String::new() }));
+                let Some(paths) = uses.get(&(on.node.as_str(), unit.name.as_str())) else {
+                    continue;
+                };
+                unit.uses.extend(
+                    paths
+                        .iter()
+                        .map(|path| Used { path: (*path).to_owned(), sha256: String::new() }),
+                );
             }
         }
     }

@@ -21,10 +21,25 @@ pub fn plan(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Plan {
         let nodes: Vec<PlannedNode> = play
             .nodes
             .iter()
-            .map(|on| node(&on.node, &on.tasks, facts.get(&on.node).unwrap_or(&nothing), before, &mut texts))
+            .map(|on| {
+                node(
+                    &on.node,
+                    &on.tasks,
+                    facts.get(&on.node).unwrap_or(&nothing),
+                    before,
+                    &mut texts,
+                )
+            })
             .collect();
-        stirred.push(before || nodes.iter().any(|node| node.changes.iter().any(|change| change.found)));
-        plays.push(PlannedPlay { name: play.name.clone(), after: play.after.clone(), strategy: play.strategy, nodes });
+        stirred.push(
+            before || nodes.iter().any(|node| node.changes.iter().any(|change| change.found)),
+        );
+        plays.push(PlannedPlay {
+            name: play.name.clone(),
+            after: play.after.clone(),
+            strategy: play.strategy,
+            nodes,
+        });
     }
     Plan { plays }
 }
@@ -51,7 +66,13 @@ fn runs(task: &DesiredTask, facts: &Facts) -> bool {
 }
 
 /// One node's part of one play. `stirred`: something that the play comes after changes.
-fn node(name: &str, tasks: &[DesiredTask], facts: &Facts, stirred: bool, texts: &mut Texts) -> PlannedNode {
+fn node(
+    name: &str,
+    tasks: &[DesiredTask],
+    facts: &Facts,
+    stirred: bool,
+    texts: &mut Texts,
+) -> PlannedNode {
     let mut changes: Vec<Change> = Vec::new();
     let mut unchanged = 0;
     for task in tasks {
@@ -70,12 +91,21 @@ fn node(name: &str, tasks: &[DesiredTask], facts: &Facts, stirred: bool, texts: 
         };
         changes.push(Change {
             title: task.title.clone(),
-            preview: if found { preview(&task.desired, difference.kind, facts) } else { Preview::default() },
+            preview: if found {
+                preview(&task.desired, difference.kind, facts)
+            } else {
+                Preview::default()
+            },
             why: difference.why,
             found,
             actions: task.desired.actions(facts),
             shell: texts.share(&task.desired.shell()),
         });
     }
-    PlannedNode { node: name.to_owned(), changes, unchanged, fresh: !tasks.iter().any(|task| runs(task, facts)) }
+    PlannedNode {
+        node: name.to_owned(),
+        changes,
+        unchanged,
+        fresh: !tasks.iter().any(|task| runs(task, facts)),
+    }
 }

@@ -48,7 +48,10 @@ fn is_name(text: &str) -> bool {
 /// # Errors
 /// For the first task that names something that does not exist, renders to something that is no path, CIDR or
 /// address, or contradicts another task.
-pub fn expand(playbook: &Playbook, materials: &Materials<'_>) -> Result<Vec<DesiredPlay>, ExpandError> {
+pub fn expand(
+    playbook: &Playbook,
+    materials: &Materials<'_>,
+) -> Result<Vec<DesiredPlay>, ExpandError> {
     let mut plays: Vec<DesiredPlay> = Vec::with_capacity(playbook.plays.len());
     let common = Context::of_lab(materials.cluster, materials.artefacts);
     let sets_of = |play: &Play| play.tasks.iter().map(|_| Shared::default()).collect::<Vec<_>>();
@@ -60,11 +63,16 @@ pub fn expand(playbook: &Playbook, materials: &Materials<'_>) -> Result<Vec<Desi
             .iter()
             .filter_map(|name| playbook.plays.iter().position(|earlier| earlier.name == *name))
             .collect();
-        let hosts: Vec<&Node> = materials.cluster.nodes.iter().filter(|node| play.on.includes(node)).collect();
+        let hosts: Vec<&Node> =
+            materials.cluster.nodes.iter().filter(|node| play.on.includes(node)).collect();
         let mut nodes = Vec::with_capacity(hosts.len());
         for (index, node) in hosts.iter().enumerate() {
-            let expansion = Expansion { play, node, materials, common: &common, shared, first: index == 0 };
-            nodes.push(DesiredNode { node: node.name.clone(), tasks: expansion.tasks(&mut delivered)? });
+            let expansion =
+                Expansion { play, node, materials, common: &common, shared, first: index == 0 };
+            nodes.push(DesiredNode {
+                node: node.name.clone(),
+                tasks: expansion.tasks(&mut delivered)?,
+            });
         }
         nodes.retain(|on| !on.tasks.is_empty());
         plays.push(DesiredPlay {
@@ -103,9 +111,18 @@ impl<'a> Expansion<'a> {
         }
     }
 
-    fn holds(&self, condition: Option<&String>, task: &str, context: &Context) -> Result<bool, ExpandError> {
+    fn holds(
+        &self,
+        condition: Option<&String>,
+        task: &str,
+        context: &Context,
+    ) -> Result<bool, ExpandError> {
         match condition {
-            Some(condition) => self.materials.renderer.condition(condition, context).map_err(|e| self.error(task, e)),
+            Some(condition) => self
+                .materials
+                .renderer
+                .condition(condition, context)
+                .map_err(|e| self.error(task, e)),
             None => Ok(true),
         }
     }
@@ -123,9 +140,13 @@ impl<'a> Expansion<'a> {
             if task.once && !self.first || !task.on.iter().all(|on| on.includes(self.node)) {
                 continue;
             }
-            let place = task.name.clone().unwrap_or_else(|| format!("{} ({})", index + 1, task.module.kind()));
+            let place = task
+                .name
+                .clone()
+                .unwrap_or_else(|| format!("{} ({})", index + 1, task.module.kind()));
             for peer in self.peers(task.each) {
-                let context = peer.map_or_else(|| own.clone(), |peer| own.on(self.node, Some(peer)));
+                let context =
+                    peer.map_or_else(|| own.clone(), |peer| own.on(self.node, Some(peer)));
                 if !self.holds(task.when.as_ref(), &place, &context)? {
                     continue;
                 }
@@ -145,14 +166,22 @@ impl<'a> Expansion<'a> {
     fn certificates(&self) -> Result<Vec<DesiredTask>, ExpandError> {
         let files = list::files_of(self.node);
         let owner = || "root:root".to_owned();
-        let directory =
-            |path| Desired::Directory(module::directory::Directory { path, mode: "755".to_owned(), owner: owner() });
+        let directory = |path| {
+            Desired::Directory(module::directory::Directory {
+                path,
+                mode: "755".to_owned(),
+                owner: owner(),
+            })
+        };
         let mut all: Vec<(Desired, Option<&str>)> =
             list::directories_of(&files).into_iter().map(|path| (directory(path), None)).collect();
         for list::Placed { from: origin, to: path, is_private, why } in files {
             let (content, sensitive) = self.artefact(&origin, &path)?;
             let mode = if is_private { "600" } else { "644" }.to_owned();
-            all.push((Desired::File(File { path, mode, owner: owner(), content, sensitive, origin }), why));
+            all.push((
+                Desired::File(File { path, mode, owner: owner(), content, sensitive, origin }),
+                why,
+            ));
         }
         let task = |(desired, why): (Desired, Option<&str>)| DesiredTask {
             title: desired.title(),
@@ -186,8 +215,7 @@ impl<'a> Expansion<'a> {
 
     fn shown(&self, text: String, place: &str) -> Result<String, ExpandError> {
         if self.is_secret(&text) {
-            let what =
-                "this would show the lab's encryption key; only a file may hold it: use `template`, or `content`";
+            let what = "this would show the lab's encryption key; only a file may hold it: use `template`, or `content`";
             return Err(self.error(place, what));
         }
         Ok(text)
@@ -206,7 +234,10 @@ impl<'a> Expansion<'a> {
         }
         // The probe's answers are lines of fields: tabs and `|` stand between them.
         if path.contains(|c: char| c.is_control() || c == '|') {
-            return Err(self.error(place, format!("path {path:?} holds a character that labctl cannot ask about")));
+            return Err(self.error(
+                place,
+                format!("path {path:?} holds a character that labctl cannot ask about"),
+            ));
         }
         Ok(path)
     }
@@ -229,7 +260,12 @@ impl<'a> Expansion<'a> {
         Err(self.error(place, format!("unit `{name}` lacks its kind; write `{name}.service`")))
     }
 
-    fn mode(&self, mode: Option<&String>, default: &str, place: &str) -> Result<String, ExpandError> {
+    fn mode(
+        &self,
+        mode: Option<&String>,
+        default: &str,
+        place: &str,
+    ) -> Result<String, ExpandError> {
         let text = mode.map_or(default, String::as_str);
         let digits = text.trim_start_matches('0');
         if (1..=4).contains(&digits.len()) && digits.bytes().all(|b| (b'0'..=b'7').contains(&b)) {
@@ -248,8 +284,12 @@ impl<'a> Expansion<'a> {
 
     fn blob(&self, name: &str, place: &str) -> Result<(Blob, Option<String>), ExpandError> {
         let file = self.materials.bundle.file(name).map_err(|e| self.error(place, e))?;
-        let blob =
-            Blob { sha256: file.sha256.clone(), size: file.size, source: file.path.clone(), name: name.to_owned() };
+        let blob = Blob {
+            sha256: file.sha256.clone(),
+            size: file.size,
+            source: file.path.clone(),
+            name: name.to_owned(),
+        };
         Ok((blob, file.image.clone()))
     }
 
@@ -267,15 +307,28 @@ impl<'a> Expansion<'a> {
             }
             Some(("backup", _)) => {
                 let blob = self.materials.handed.get(name).ok_or_else(|| {
-                    self.error(place, format!("there is no `{name}` in this run; `labctl etcd restore` brings it"))
+                    self.error(
+                        place,
+                        format!(
+                            "there is no `{name}` in this run; `labctl etcd restore` brings it"
+                        ),
+                    )
                 })?;
                 Ok((Content::Blob(blob.clone()), true))
             }
-            _ => Err(self.error(place, format!("`{name}` is neither pki/NAME nor kubeconfig/NAME"))),
+            _ => {
+                Err(self.error(place, format!("`{name}` is neither pki/NAME nor kubeconfig/NAME")))
+            }
         }
     }
 
-    fn desired(&self, task: &Task, place: &str, context: &Context, shared: &Shared) -> Result<Desired, ExpandError> {
+    fn desired(
+        &self,
+        task: &Task,
+        place: &str,
+        context: &Context,
+        shared: &Shared,
+    ) -> Result<Desired, ExpandError> {
         let text = |text: &String| self.text(text, place, context);
         let path = |text: &String| self.path(text, place, context);
         let file_path = |text: &String| self.file_path(text, place, context);
@@ -312,12 +365,19 @@ impl<'a> Expansion<'a> {
             Module::Template(args) => {
                 let from = text(&args.from)?;
                 let render = |context| {
-                    let rendered = self.materials.renderer.render(&from, context).map_err(|e| self.error(place, e))?;
+                    let rendered = self
+                        .materials
+                        .renderer
+                        .render(&from, context)
+                        .map_err(|e| self.error(place, e))?;
                     let secret = self.is_secret(&rendered);
                     Ok((Content::inline(rendered.into_bytes()), secret))
                 };
-                let (content, secret) =
-                    if args.shared { shared.file(|| render(self.common))? } else { render(context)? };
+                let (content, secret) = if args.shared {
+                    shared.file(|| render(self.common))?
+                } else {
+                    render(context)?
+                };
                 Desired::File(File {
                     path: file_path(&args.to)?,
                     mode: self.mode(args.mode.as_ref(), "644", place)?,
@@ -340,8 +400,9 @@ impl<'a> Expansion<'a> {
             }
             Module::Image(args) => {
                 let (archive, reference) = self.blob(&text(&args.from)?, place)?;
-                let reference = reference
-                    .ok_or_else(|| self.error(place, format!("`{}` is no image in the bundle", archive.name)))?;
+                let reference = reference.ok_or_else(|| {
+                    self.error(place, format!("`{}` is no image in the bundle", archive.name))
+                })?;
                 Desired::Image(module::image::Image { reference, archive })
             }
             Module::Unit(args) => Desired::Unit(Unit {
@@ -358,16 +419,20 @@ impl<'a> Expansion<'a> {
                     .collect::<Result<_, ExpandError>>()?,
                 leaves: args.leaves.iter().map(path).collect::<Result<_, ExpandError>>()?,
             }),
-            Module::Command(args) => {
-                Desired::Command(module::command::Command { run: text(&args.run)?, unless: text(&args.unless)? })
-            }
-            Module::Sysctl(args) => {
-                Desired::Sysctl(module::sysctl::Sysctl { key: text(&args.key)?, value: text(&args.value)? })
-            }
-            Module::KernelModule(args) => Desired::KernelModule(module::kernel_module::KernelModule {
-                name: text(&args.name)?,
-                provides: path(&args.provides)?,
+            Module::Command(args) => Desired::Command(module::command::Command {
+                run: text(&args.run)?,
+                unless: text(&args.unless)?,
             }),
+            Module::Sysctl(args) => Desired::Sysctl(module::sysctl::Sysctl {
+                key: text(&args.key)?,
+                value: text(&args.value)?,
+            }),
+            Module::KernelModule(args) => {
+                Desired::KernelModule(module::kernel_module::KernelModule {
+                    name: text(&args.name)?,
+                    provides: path(&args.provides)?,
+                })
+            }
             Module::Package(args) => Desired::Package(module::package::Package {
                 names: args
                     .names
@@ -375,9 +440,10 @@ impl<'a> Expansion<'a> {
                     .map(|name| {
                         let name = text(name)?;
                         Ok(match name.split_once('=') {
-                            Some((name, proof)) => {
-                                module::package::Wanted { name: name.to_owned(), proof: Some(proof.to_owned()) }
-                            }
+                            Some((name, proof)) => module::package::Wanted {
+                                name: name.to_owned(),
+                                proof: Some(proof.to_owned()),
+                            },
                             None => module::package::Wanted { name, proof: None },
                         })
                     })
@@ -387,7 +453,11 @@ impl<'a> Expansion<'a> {
             Module::Hosts(args) => Desired::Hosts(self.hosts(args, place, shared)?),
             Module::KubectlApply(args) => {
                 let from = text(&args.from)?;
-                let manifest = self.materials.renderer.render(&from, context).map_err(|e| self.error(place, e))?;
+                let manifest = self
+                    .materials
+                    .renderer
+                    .render(&from, context)
+                    .map_err(|e| self.error(place, e))?;
                 let manifest = self.shown(manifest, place)?;
                 Desired::KubectlApply(module::kubectl_apply::KubectlApply {
                     name: from,

@@ -11,7 +11,11 @@ use crate::module::State;
 use crate::playbook::{Strategy, one_line};
 
 /// Explains those of `plays` that `wanted` picks, for `nodes`. Plays that are only for other nodes are left out.
-pub fn explain(plays: &[DesiredPlay], nodes: &[&str], wanted: impl Fn(&DesiredPlay) -> bool) -> String {
+pub fn explain(
+    plays: &[DesiredPlay],
+    nodes: &[&str],
+    wanted: impl Fn(&DesiredPlay) -> bool,
+) -> String {
     let mut text = String::new();
     for play in plays.iter().filter(|play| wanted(play)) {
         let explained = explain_play(play, plays, nodes);
@@ -25,7 +29,8 @@ pub fn explain(plays: &[DesiredPlay], nodes: &[&str], wanted: impl Fn(&DesiredPl
 
 fn explain_play(play: &DesiredPlay, plays: &[DesiredPlay], nodes: &[&str]) -> String {
     let nodes: HashSet<&str> = nodes.iter().copied().collect();
-    let hosts: Vec<&str> = play.nodes.iter().map(|on| on.node.as_str()).filter(|host| nodes.contains(host)).collect();
+    let hosts: Vec<&str> =
+        play.nodes.iter().map(|on| on.node.as_str()).filter(|host| nodes.contains(host)).collect();
     if hosts.is_empty() && !play.nodes.is_empty() {
         return String::new();
     }
@@ -34,13 +39,22 @@ fn explain_play(play: &DesiredPlay, plays: &[DesiredPlay], nodes: &[&str]) -> St
         let _ = writeln!(text, "{}\n", one_line(&play.why));
     }
     let after: Vec<&str> = play.after.iter().map(|&earlier| plays[earlier].name.as_str()).collect();
-    let after = if after.is_empty() { "nothing: it begins at once".to_owned() } else { after.join(", ") };
+    let after =
+        if after.is_empty() { "nothing: it begins at once".to_owned() } else { after.join(", ") };
     let _ = writeln!(text, "- after: {after}");
     let on = if hosts.is_empty() { "no node of this lab".to_owned() } else { hosts.join(", ") };
-    let rolling = if play.strategy == Strategy::Rolling && hosts.len() > 1 { ", one after the other" } else { "" };
+    let rolling = if play.strategy == Strategy::Rolling && hosts.len() > 1 {
+        ", one after the other"
+    } else {
+        ""
+    };
     let _ = writeln!(text, "- on: {on}{rolling}");
     for told in merged(play, &nodes) {
-        let place = if told.nodes == hosts { String::new() } else { format!(" (on {})", told.nodes.join(", ")) };
+        let place = if told.nodes == hosts {
+            String::new()
+        } else {
+            format!(" (on {})", told.nodes.join(", "))
+        };
         let _ = writeln!(text, "\n## {}{place}\n", told.task.title);
         if let Some(why) = &told.task.why {
             let _ = writeln!(text, "{}\n", one_line(why));
@@ -86,7 +100,10 @@ fn merged<'a>(play: &'a DesiredPlay, hosts: &HashSet<&str>) -> Vec<Told<'a>> {
             match all[place..].iter().position(|alike| alike.title == task.title) {
                 Some(index) => place += index,
                 None => {
-                    all.insert(place, Alike { title: &task.title, told: Vec::new(), places: HashMap::new() });
+                    all.insert(
+                        place,
+                        Alike { title: &task.title, told: Vec::new(), places: HashMap::new() },
+                    );
                 }
             }
             all[place].add(&on.node, task);
@@ -113,7 +130,13 @@ mod tests {
             tasks: tasks.iter().map(|(key, value)| task(key, value)).collect(),
         });
         let (name, why) = ("settings".to_owned(), "So that it\n  works.".to_owned());
-        DesiredPlay { name, why, after: Vec::new(), strategy: Strategy::Rolling, nodes: nodes.collect() }
+        DesiredPlay {
+            name,
+            why,
+            after: Vec::new(),
+            strategy: Strategy::Rolling,
+            nodes: nodes.collect(),
+        }
     }
 
     fn headings(text: &str) -> Vec<&str> {
@@ -130,7 +153,10 @@ mod tests {
         let text = explain(std::slice::from_ref(&play), &["a", "b", "c"], |_| true);
         assert!(text.starts_with("# settings\n\nSo that it works.\n\n- after: nothing"), "{text}");
         assert!(text.contains("- on: a, b, c, one after the other\n"), "{text}");
-        assert_eq!(headings(&text), ["## w (on c)", "## x (on a, b)", "## y (on a)", "## y (on b)", "## z"]);
+        assert_eq!(
+            headings(&text),
+            ["## w (on c)", "## x (on a, b)", "## y (on a)", "## y (on b)", "## z"]
+        );
         let one = explain(&[play], &["b"], |_| true);
         assert_eq!(headings(&one), ["## x", "## y", "## z"]);
         assert!(one.contains("- on: b\n"), "{one}");

@@ -21,9 +21,12 @@ pub struct PlacedFile<'a> {
 impl PlacedFile<'_> {
     /// Whether a person who says `name` means this file: its path, its file name or its template's name.
     pub fn is_called(&self, name: &str) -> bool {
-        let template = self.origin.strip_prefix("templates/").and_then(|origin| origin.strip_suffix(".tera"));
+        let template =
+            self.origin.strip_prefix("templates/").and_then(|origin| origin.strip_suffix(".tera"));
         let file = self.path.rsplit('/').next();
-        self.path == name || file == Some(name) || template == Some(name.strip_suffix(".tera").unwrap_or(name))
+        self.path == name
+            || file == Some(name)
+            || template == Some(name.strip_suffix(".tera").unwrap_or(name))
     }
 }
 
@@ -36,10 +39,15 @@ pub fn files_of<'a>(plays: &'a [DesiredPlay], node: &'a str) -> Vec<PlacedFile<'
 
 fn placed(task: &DesiredTask) -> Option<PlacedFile<'_>> {
     let (path, origin, content, secret) = match &task.desired {
-        Desired::File(file) => (Cow::from(&file.path), Cow::from(&file.origin), &file.content, file.sensitive),
-        Desired::KubectlApply(apply) => {
-            (apply.path().into(), format!("templates/{}.tera", apply.name).into(), &apply.manifest, false)
+        Desired::File(file) => {
+            (Cow::from(&file.path), Cow::from(&file.origin), &file.content, file.sensitive)
         }
+        Desired::KubectlApply(apply) => (
+            apply.path().into(),
+            format!("templates/{}.tera", apply.name).into(),
+            &apply.manifest,
+            false,
+        ),
         _ => return None,
     };
     let Content::Inline { bytes, .. } = content else { return None };
@@ -53,8 +61,11 @@ mod tests {
     #[test]
     fn a_file_answers_to_its_path_its_name_and_its_template() {
         let path = "/etc/containerd/config.toml";
-        let file =
-            PlacedFile { path: path.into(), origin: "templates/containerd/config.toml.tera".into(), bytes: None };
+        let file = PlacedFile {
+            path: path.into(),
+            origin: "templates/containerd/config.toml.tera".into(),
+            bytes: None,
+        };
         for name in [path, "config.toml", "containerd/config.toml", "containerd/config.toml.tera"] {
             assert!(file.is_called(name), "{name}");
         }

@@ -152,12 +152,14 @@ impl Plan {
         let mut all = Vec::new();
         for play in &self.plays {
             for node in &play.nodes {
-                all.extend(node.changes.iter().filter(|change| change.found).map(|change| PlannedChange {
-                    node: node.node.clone(),
-                    play: play.name.clone(),
-                    task: change.title.clone(),
-                    why: change.why.clone(),
-                    preview: seen(change),
+                all.extend(node.changes.iter().filter(|change| change.found).map(|change| {
+                    PlannedChange {
+                        node: node.node.clone(),
+                        play: play.name.clone(),
+                        task: change.title.clone(),
+                        why: change.why.clone(),
+                        preview: seen(change),
+                    }
                 }));
             }
         }
@@ -186,6 +188,13 @@ pub fn questions(plays: &[DesiredPlay], node: &str) -> BTreeSet<Question> {
 }
 
 /// Every task for one node, in the playbook's order.
-pub fn tasks_of<'a>(plays: &'a [DesiredPlay], node: &'a str) -> impl Iterator<Item = &'a DesiredTask> {
-    plays.iter().flat_map(|play| &play.nodes).filter(move |on| on.node == node).flat_map(|on| &on.tasks)
+pub fn tasks_of<'a>(
+    plays: &'a [DesiredPlay],
+    node: &'a str,
+) -> impl Iterator<Item = &'a DesiredTask> {
+    plays
+        .iter()
+        .flat_map(|play| &play.nodes)
+        .filter(move |on| on.node == node)
+        .flat_map(|on| &on.tasks)
 }

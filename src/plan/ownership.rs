@@ -66,7 +66,11 @@ fn on_node(facts: &Facts) -> OnNode {
         Some(((*name).to_owned(), sha256))
     });
     OnNode {
-        mark: facts.texts.get(&mark_file()).map(|text| Mark::parse(text)).filter(|mark| !mark.lab.is_empty()),
+        mark: facts
+            .texts
+            .get(&mark_file())
+            .map(|text| Mark::parse(text))
+            .filter(|mark| !mark.lab.is_empty()),
         recorded: there(&record_file()).is_some_and(|record| record.size > 0),
         ca: facts.texts.get(CA).cloned(),
         keys: keys.collect(),
@@ -75,7 +79,11 @@ fn on_node(facts: &Facts) -> OnNode {
 }
 
 /// Nodes that belong to somebody else, and why. `taken_over` are those that are meant to change hands.
-pub fn strangers(holding: &Holding, facts: &BTreeMap<String, Facts>, taken_over: &BTreeSet<String>) -> Vec<Obstacle> {
+pub fn strangers(
+    holding: &Holding,
+    facts: &BTreeMap<String, Facts>,
+    taken_over: &BTreeSet<String>,
+) -> Vec<Obstacle> {
     let judged = facts.iter().filter(|(node, _)| !taken_over.contains(*node));
     judged
         .filter_map(|(node, facts)| {
@@ -94,11 +102,19 @@ fn told(node: &str, stranger: &Stranger) -> (String, String) {
     };
     match stranger {
         Stranger::KeysLost { lab: whose, missing } => (
-            format!("it runs {}, and the lab directory does not have its {}", lab(whose), missing.join(", ")),
+            format!(
+                "it runs {}, and the lab directory does not have its {}",
+                lab(whose),
+                missing.join(", ")
+            ),
             format!("`labctl recover` reads the keys back from the lab's controllers; {means_it}"),
         ),
         Stranger::OtherKeys { lab: whose, differing } => (
-            format!("it runs {} with another {} than the lab directory has", lab(whose), differing.join(", ")),
+            format!(
+                "it runs {} with another {} than the lab directory has",
+                lab(whose),
+                differing.join(", ")
+            ),
             format!(
                 "if the lab directory is out of date, move its pki directory away and run `labctl recover`; {means_it}"
             ),
@@ -108,7 +124,8 @@ fn told(node: &str, stranger: &Stranger) -> (String, String) {
             format!("correct its address here; take it down with that lab's inventory; {means_it}"),
         ),
         Stranger::OtherCluster(signs) => {
-            let maker = SIGNS.iter().find(|(path, _)| signs.contains(path)).map(|(_, maker)| *maker);
+            let maker =
+                SIGNS.iter().find(|(path, _)| signs.contains(path)).map(|(_, maker)| *maker);
             let maker = maker.unwrap_or("a cluster that labctl did not make");
             (
                 format!("it belongs to somebody else: {maker} ({})", signs.join(", ")),
@@ -140,7 +157,10 @@ mod tests {
     #[test]
     fn every_sign_of_somebody_elses_cluster_is_refused_by_its_makers_name() {
         for (path, maker) in SIGNS {
-            assert_eq!(said(paths(&[path]), &[]), [format!("it belongs to somebody else: {maker} ({path})")]);
+            assert_eq!(
+                said(paths(&[path]), &[]),
+                [format!("it belongs to somebody else: {maker} ({path})")]
+            );
             assert_eq!(said(paths(&[path]), &["cp"]), [""; 0]);
             // What labctl itself has a record of is its own.
             assert_eq!(said(paths(&[path, "/var/lib/labctl/record"]), &[]), [""; 0]);
@@ -152,8 +172,12 @@ mod tests {
         let mut facts = Facts::default();
         facts.names.insert(KUBERNETES.to_owned(), vec!["manifests".to_owned()]);
         assert_eq!(said(facts.clone(), &[]), [""; 0], "a package of the kubelet makes it");
-        facts.names.insert(KUBERNETES.to_owned(), vec!["manifests".to_owned(), "scheduler.conf".to_owned()]);
-        let whose = "it belongs to somebody else: a cluster that labctl did not make (/etc/kubernetes)";
+        facts.names.insert(
+            KUBERNETES.to_owned(),
+            vec!["manifests".to_owned(), "scheduler.conf".to_owned()],
+        );
+        let whose =
+            "it belongs to somebody else: a cluster that labctl did not make (/etc/kubernetes)";
         assert_eq!(said(facts, &[]), [whose]);
     }
 
@@ -172,8 +196,13 @@ mod tests {
         let holding = Holding::new("sandbox", &BTreeMap::new(), &Mark::default());
         let facts = BTreeMap::from([("cp".to_owned(), facts)]);
         let found = strangers(&holding, &facts, &BTreeSet::new());
-        let what = "it runs the lab `sandbox`, and the lab directory does not have its ca.key, sa.key";
+        let what =
+            "it runs the lab `sandbox`, and the lab directory does not have its ca.key, sa.key";
         assert_eq!(found[0].what, what);
-        assert!(found[0].help.starts_with("`labctl recover` reads the keys back"), "{}", found[0].help);
+        assert!(
+            found[0].help.starts_with("`labctl recover` reads the keys back"),
+            "{}",
+            found[0].help
+        );
     }
 }

@@ -36,7 +36,11 @@ pub struct Obstacle {
 
 /// What [`obstacles`] wants to know of every node, beside what the plan asks.
 pub fn questions() -> [Question; 3] {
-    [Question::Text(FOUNDERS.to_owned()), Question::Text(MEMBER.to_owned()), Question::Path(DATA.to_owned())]
+    [
+        Question::Text(FOUNDERS.to_owned()),
+        Question::Text(MEMBER.to_owned()),
+        Question::Path(DATA.to_owned()),
+    ]
 }
 
 /// Everything that stands in the way, for all nodes at once.
@@ -60,20 +64,32 @@ pub fn obstacles(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Ve
 /// workstation is told of.
 fn clocks(facts: &BTreeMap<String, Facts>) -> Vec<Obstacle> {
     const HELP: &str = "set the clock: timedatectl set-ntp true, or date --set";
-    let offsets: Vec<(&String, f64)> =
-        facts.iter().filter_map(|(node, facts)| facts.clock_offset.map(|offset| (node, offset))).collect();
+    let offsets: Vec<(&String, f64)> = facts
+        .iter()
+        .filter_map(|(node, facts)| facts.clock_offset.map(|offset| (node, offset)))
+        .collect();
     let mut found = Vec::new();
     for (node, offset) in &offsets {
         let direction = |apart: f64| if apart > 0.0 { "ahead of" } else { "behind" };
         let other = offsets
             .iter()
-            .filter(|(_, other)| (offset - other).abs() > CLOCK_SKEW_LIMIT && other.abs() <= offset.abs())
+            .filter(|(_, other)| {
+                (offset - other).abs() > CLOCK_SKEW_LIMIT && other.abs() <= offset.abs()
+            })
             .max_by(|one, other| (offset - one.1).abs().total_cmp(&(offset - other.1).abs()));
         let what = if let Some((other, its)) = other {
             let apart = offset - its;
-            format!("its clock is {:.0} s {} that of {other}; 30 s is the limit", apart.abs(), direction(apart))
+            format!(
+                "its clock is {:.0} s {} that of {other}; 30 s is the limit",
+                apart.abs(),
+                direction(apart)
+            )
         } else if offset.abs() > WORKSTATION_SKEW_LIMIT {
-            format!("its clock is {:.0} s {} this machine's; 240 s is the limit", offset.abs(), direction(*offset))
+            format!(
+                "its clock is {:.0} s {} this machine's; 240 s is the limit",
+                offset.abs(),
+                direction(*offset)
+            )
         } else {
             continue;
         };
@@ -85,17 +101,23 @@ fn clocks(facts: &BTreeMap<String, Facts>) -> Vec<Obstacle> {
 /// What stands in the way of etcd: members that lost their data, and a founding that was cut off and then changed.
 fn etcd(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Vec<Obstacle> {
     let mut found = Vec::new();
-    let controllers: Vec<(&String, &Facts, String)> =
-        facts.iter().filter_map(|(node, facts)| Some((node, facts, desired_founders(desired, node)?))).collect();
+    let controllers: Vec<(&String, &Facts, String)> = facts
+        .iter()
+        .filter_map(|(node, facts)| Some((node, facts, desired_founders(desired, node)?)))
+        .collect();
     let alone = controllers.len() == 1;
-    for (node, ..) in controllers.iter().filter(|(_, facts, _)| was_member(facts) && !has_data(facts)) {
+    for (node, ..) in
+        controllers.iter().filter(|(_, facts, _)| was_member(facts) && !has_data(facts))
+    {
         let help = if alone {
             format!(
                 "put the data back from a backup; or, when nothing in it matters any more, remove {MEMBER} there and \
                  run `up` again for an empty cluster"
             )
         } else {
-            format!("`labctl node remove {node}`, then `labctl node add` it again: it joins the others with nothing")
+            format!(
+                "`labctl node remove {node}`, then `labctl node add` it again: it joins the others with nothing"
+            )
         };
         let what = format!("it was a member of this lab's etcd, and its data in {DATA} is gone");
         found.push(Obstacle { node: (*node).clone(), what, help });
@@ -105,7 +127,9 @@ fn etcd(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Vec<Obstacl
         let list = founders(facts.texts.get(FOUNDERS).filter(|_| has_data(facts))?)?;
         (list != *wanted).then_some(list)
     });
-    if let Some(begun) = begun.filter(|_| !controllers.iter().any(|(_, facts, _)| was_member(facts))) {
+    if let Some(begun) =
+        begun.filter(|_| !controllers.iter().any(|(_, facts, _)| was_member(facts)))
+    {
         let with_data = controllers.iter().filter(|(_, facts, _)| has_data(facts)).count();
         let waiting = with_data * 2 <= begun.split(',').count();
         for (node, _, wanted) in controllers.iter().filter(|_| waiting) {
@@ -131,7 +155,11 @@ fn etcd(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Vec<Obstacl
 /// - without a list of members everywhere else: such a controller can only join an etcd that is there.
 ///
 /// `controllers` are all that the lab has, also those that this run leaves out.
-pub fn settle_founding(controllers: &[&str], desired: &mut [DesiredPlay], facts: &BTreeMap<String, Facts>) {
+pub fn settle_founding(
+    controllers: &[&str],
+    desired: &mut [DesiredPlay],
+    facts: &BTreeMap<String, Facts>,
+) {
     let founding = controllers.iter().all(|node| {
         let wanted = desired_founders(desired, node);
         facts.get(*node).is_some_and(|facts| {
@@ -141,7 +169,8 @@ pub fn settle_founding(controllers: &[&str], desired: &mut [DesiredPlay], facts:
     });
     for on in desired.iter_mut().flat_map(|play| &mut play.nodes) {
         let facts = facts.get(&on.node);
-        let decided = facts.is_some_and(|facts| has_data(facts) && facts.texts.contains_key(FOUNDERS));
+        let decided =
+            facts.is_some_and(|facts| has_data(facts) && facts.texts.contains_key(FOUNDERS));
         on.tasks.retain(|task| !(decided && is_founding(&task.desired)));
         for task in on.tasks.iter_mut().filter(|_| !founding) {
             if let Desired::File(file) = &mut task.desired
@@ -179,7 +208,9 @@ fn desired_founders(desired: &[DesiredPlay], node: &str) -> Option<String> {
 /// The list of members in a file that says to found with them.
 fn founders(text: &str) -> Option<String> {
     let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-    value("ETCD_INITIAL_CLUSTER").filter(|_| value("ETCD_INITIAL_CLUSTER_STATE") == Some("new")).map(str::to_owned)
+    value("ETCD_INITIAL_CLUSTER")
+        .filter(|_| value("ETCD_INITIAL_CLUSTER_STATE") == Some("new"))
+        .map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -272,14 +303,18 @@ mod tests {
     #[test]
     fn controllers_without_any_data_found_etcd_together() {
         let bare = Facts::default;
-        assert_eq!(settled("c0,c1", &["c0", "c1"], &[("c0", bare()), ("c1", bare())]), ["c0,c1", "c0,c1"]);
+        assert_eq!(
+            settled("c0,c1", &["c0", "c1"], &[("c0", bare()), ("c1", bare())]),
+            ["c0,c1", "c0,c1"]
+        );
         // One that cannot be seen, because of --limit or a dead machine, may have an etcd.
         assert_eq!(settled("c0,c1", &["c0", "c1"], &[("c1", bare())]), ["joins", "joins"]);
     }
 
     #[test]
     fn a_controller_joins_the_etcd_that_is_there_and_old_members_are_left_alone() {
-        let facts = [("c0", member("c0", true)), ("c1", Facts::default()), ("c2", Facts::default())];
+        let facts =
+            [("c0", member("c0", true)), ("c1", Facts::default()), ("c2", Facts::default())];
         assert_eq!(settled("c0,c1,c2", &["c0", "c1", "c2"], &facts), ["-", "joins", "joins"]);
         // The founding file of an earlier time allows nothing any more.
         let facts = [("c0", member("c0", true)), ("c1", begun("c0,c1", false))];
@@ -301,7 +336,10 @@ mod tests {
 
     #[test]
     fn a_founding_that_was_cut_off_and_then_changed_cannot_go_on() {
-        let facts = BTreeMap::from([("c0".to_owned(), begun("c0,c1", true)), ("c2".to_owned(), Facts::default())]);
+        let facts = BTreeMap::from([
+            ("c0".to_owned(), begun("c0,c1", true)),
+            ("c2".to_owned(), Facts::default()),
+        ]);
         let why = "this lab's etcd is being founded by c0,c1, and the inventory wants c0,c2";
         let refused = said(obstacles(&founding("c0,c2", &["c0", "c2"]), &facts));
         assert_eq!(refused, [format!("c0: {why}"), format!("c2: {why}")]);
@@ -311,6 +349,11 @@ mod tests {
     fn a_member_that_lost_its_data_does_not_start_anew() {
         let facts = BTreeMap::from([("c0".to_owned(), member("c0=x", false))]);
         let refused = said(obstacles(&founding("c0=x", &["c0"]), &facts));
-        assert_eq!(refused, ["c0: it was a member of this lab's etcd, and its data in /var/lib/etcd/member is gone"]);
+        assert_eq!(
+            refused,
+            [
+                "c0: it was a member of this lab's etcd, and its data in /var/lib/etcd/member is gone"
+            ]
+        );
     }
 }

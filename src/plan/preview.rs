@@ -20,7 +20,9 @@ const SHORT: usize = 12;
 pub(super) fn preview(desired: &Desired, kind: ChangeKind, facts: &Facts) -> Preview {
     match desired {
         Desired::File(file) => Preview { kind, ..of_file(file, facts) },
-        Desired::Unit(unit) => Preview { kind, because: unit.not_taken_up(facts), ..Preview::default() },
+        Desired::Unit(unit) => {
+            Preview { kind, because: unit.not_taken_up(facts), ..Preview::default() }
+        }
         Desired::KubectlApply(apply) => {
             let old = facts.other_texts.get(&apply.path());
             let diff = old.zip(apply.manifest.text()).map(|(old, new)| unified(old, new));
@@ -41,13 +43,21 @@ pub(super) fn of_new_text(change: &Change) -> Option<String> {
 fn of_file(file: &File, facts: &Facts) -> Preview {
     let secret = file.sensitive || !everyone_reads(&file.mode);
     let Some(found) = facts.paths.get(&file.path) else {
-        let size = NewValue { what: "size".to_owned(), from: None, to: content_size(&file.content).to_string() };
+        let size = NewValue {
+            what: "size".to_owned(),
+            from: None,
+            to: content_size(&file.content).to_string(),
+        };
         return Preview { values: vec![size], secret, ..Preview::default() };
     };
     let mut values = Vec::new();
     let mut differs = |what: &str, from: &str, to: &str| {
         if from != to {
-            values.push(NewValue { what: what.to_owned(), from: Some(from.to_owned()), to: to.to_owned() });
+            values.push(NewValue {
+                what: what.to_owned(),
+                from: Some(from.to_owned()),
+                to: to.to_owned(),
+            });
         }
     };
     differs("mode", &found.mode, &file.mode);
@@ -56,13 +66,19 @@ fn of_file(file: &File, facts: &Facts) -> Preview {
         return Preview { values, ..Preview::default() };
     }
     let old = facts.other_texts.get(&file.path).map(String::as_str);
-    let secret = secret || !everyone_reads(&found.mode) || old.is_some_and(|old| old.contains("PRIVATE KEY-----"));
+    let secret = secret
+        || !everyone_reads(&found.mode)
+        || old.is_some_and(|old| old.contains("PRIVATE KEY-----"));
     let mut diff = None;
     match (&file.content, old) {
         _ if secret => {}
         (Content::Blob(blob), _) => {
             let short = |sha256: &str| sha256.get(..SHORT).unwrap_or(sha256).to_owned();
-            differs("sha256", &found.sha256.as_deref().map(short).unwrap_or_default(), &short(&blob.sha256));
+            differs(
+                "sha256",
+                &found.sha256.as_deref().map(short).unwrap_or_default(),
+                &short(&blob.sha256),
+            );
             differs("size", &found.size.to_string(), &blob.size.to_string());
         }
         (content, Some(old)) => match content.text() {
@@ -71,7 +87,9 @@ fn of_file(file: &File, facts: &Facts) -> Preview {
             Some(new) => diff = Some(unified(old, new)),
             None => {}
         },
-        (content, None) => differs("size", &found.size.to_string(), &content_size(content).to_string()),
+        (content, None) => {
+            differs("size", &found.size.to_string(), &content_size(content).to_string())
+        }
     }
     Preview { values, secret, diff, ..Preview::default() }
 }
@@ -123,8 +141,15 @@ mod tests {
 
     /// A node that has something else at /etc/x, in this mode.
     fn found(mode: &str, text: &str) -> Facts {
-        let (kind, owner, size) = ("regular file".to_owned(), "root:root".to_owned(), text.len() as u64);
-        let fact = PathFact { kind, mode: mode.to_owned(), owner, size, sha256: Some("0123456789abcdef".to_owned()) };
+        let (kind, owner, size) =
+            ("regular file".to_owned(), "root:root".to_owned(), text.len() as u64);
+        let fact = PathFact {
+            kind,
+            mode: mode.to_owned(),
+            owner,
+            size,
+            sha256: Some("0123456789abcdef".to_owned()),
+        };
         let mut facts = Facts::default();
         facts.paths.insert("/etc/x".to_owned(), fact);
         facts.other_texts.insert("/etc/x".to_owned(), text.to_owned());
@@ -137,8 +162,9 @@ mod tests {
     }
 
     fn values(preview: &Preview) -> Vec<String> {
-        let value =
-            |value: &NewValue| format!("{} {} -> {}", value.what, value.from.as_deref().unwrap_or_default(), value.to);
+        let value = |value: &NewValue| {
+            format!("{} {} -> {}", value.what, value.from.as_deref().unwrap_or_default(), value.to)
+        };
         preview.values.iter().map(value).collect()
     }
 
@@ -146,10 +172,14 @@ mod tests {
     fn a_text_is_shown_where_it_differs() {
         let old = "1\n2\n3\n4\n5\n6\n7\n8\n9\n";
         let new = old.replace('5', "five");
-        let preview = seen(Desired::File(file(Content::inline(new.as_bytes()))), &found("644", old));
+        let preview =
+            seen(Desired::File(file(Content::inline(new.as_bytes()))), &found("644", old));
         let diff = "@@ -2,7 +2,7 @@\n 2\n 3\n 4\n-5\n+five\n 6\n 7\n 8\n";
         assert_eq!(preview.diff.as_deref(), Some(diff));
-        assert_eq!((preview.kind, preview.secret, values(&preview).len()), (ChangeKind::Alter, false, 0));
+        assert_eq!(
+            (preview.kind, preview.secret, values(&preview).len()),
+            (ChangeKind::Alter, false, 0)
+        );
         let preview = seen(Desired::File(file(Content::inline(&b"a"[..]))), &found("644", "b\n"));
         let diff = preview.diff.expect("a difference");
         assert_eq!(diff, "@@ -1 +1 @@\n-b\n+a\n\\ No newline at end of file\n");
@@ -168,7 +198,10 @@ mod tests {
         assert_eq!(secret(sensitive.clone(), &found("644", "hidden too\n")), ["mode 644 -> 600"]);
         assert_eq!(secret(sensitive, &Facts::default()), ["size  -> 7"]);
         // Nobody called these secret, and yet not everyone on the node may read them.
-        assert!(secret(file(hidden()), &found("640", "hidden too\n")).contains(&"mode 640 -> 644".to_owned()));
+        assert!(
+            secret(file(hidden()), &found("640", "hidden too\n"))
+                .contains(&"mode 640 -> 644".to_owned())
+        );
         secret(File { mode: "600".to_owned(), ..file(hidden()) }, &found("644", "x"));
         secret(file(hidden()), &found("644", "-----BEGIN PRIVATE KEY-----\nhidden\n"));
     }
@@ -180,12 +213,20 @@ mod tests {
         desired.settle(&mut facts);
         facts.paths.get_mut("/etc/x").expect("a file").mode = "600".to_owned();
         let preview = seen(desired, &facts);
-        assert_eq!((values(&preview), preview.diff, preview.secret), (vec!["mode 600 -> 644".to_owned()], None, false));
+        assert_eq!(
+            (values(&preview), preview.diff, preview.secret),
+            (vec!["mode 600 -> 644".to_owned()], None, false)
+        );
     }
 
     #[test]
     fn a_binary_is_told_by_checksum_and_size() {
-        let blob = Blob { sha256: "fedcba9876543210".into(), size: 9, source: "/b".into(), name: "b".into() };
+        let blob = Blob {
+            sha256: "fedcba9876543210".into(),
+            size: 9,
+            source: "/b".into(),
+            name: "b".into(),
+        };
         let binary = File { mode: "755".to_owned(), ..file(Content::Blob(blob)) };
         let facts = found("755", "\u{7f}ELF");
         let preview = seen(Desired::File(binary), &facts);
@@ -195,7 +236,8 @@ mod tests {
 
     #[test]
     fn a_unit_says_for_whose_sake_it_is_restarted() {
-        let used = |path: &str, sha256: &str| Used { path: path.to_owned(), sha256: sha256.to_owned() };
+        let used =
+            |path: &str, sha256: &str| Used { path: path.to_owned(), sha256: sha256.to_owned() };
         let unit = |uses: &[Used]| {
             let (name, uses) = ("x.service".to_owned(), uses.to_vec());
             Desired::Unit(Unit {

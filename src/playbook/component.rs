@@ -60,7 +60,8 @@ pub enum Section {
 }
 
 impl Section {
-    const ALL: [(Section, &'static str); 2] = [(Section::Prepare, "prepare"), (Section::Binaries, "binaries")];
+    const ALL: [(Section, &'static str); 2] =
+        [(Section::Prepare, "prepare"), (Section::Binaries, "binaries")];
 }
 
 /// A play as the playbook's file has it.
@@ -96,7 +97,8 @@ impl Entry {
 pub(super) fn put_together(entries: Vec<(Entry, Option<Component>)>) -> Result<Vec<Play>, String> {
     let mut parts: Vec<(Entry, Option<Arc<Component>>)> = Vec::with_capacity(entries.len());
     for (entry, component) in entries {
-        let named = component.map(|component| Arc::new(Component { name: entry.name.clone(), ..component }));
+        let named = component
+            .map(|component| Arc::new(Component { name: entry.name.clone(), ..component }));
         parts.push((entry, named));
     }
     let mut gathered: Vec<Vec<Task>> = parts.iter().map(|_| Vec::new()).collect();
@@ -106,11 +108,18 @@ pub(super) fn put_together(entries: Vec<(Entry, Option<Component>)>) -> Result<V
             if component.section(section).is_empty() {
                 continue;
             }
-            let gathers = |(other, _): &(Entry, _)| other.gathers == Some(section) && entry.on.is_within(&other.on);
-            let plays: Vec<usize> = (0..parts.len()).filter(|&index| gathers(&parts[index])).collect();
+            let gathers = |(other, _): &(Entry, _)| {
+                other.gathers == Some(section) && entry.on.is_within(&other.on)
+            };
+            let plays: Vec<usize> =
+                (0..parts.len()).filter(|&index| gathers(&parts[index])).collect();
             let [play] = plays[..] else {
-                let number = if plays.is_empty() { "no play gathers" } else { "more than one play gathers" };
-                return Err(format!("{number} the `{name}` of `{}`, which is on {}", entry.name, entry.on));
+                let number =
+                    if plays.is_empty() { "no play gathers" } else { "more than one play gathers" };
+                return Err(format!(
+                    "{number} the `{name}` of `{}`, which is on {}",
+                    entry.name, entry.on
+                ));
             };
             for task in component.section(section) {
                 gathered[play].push(part_of(component, entry, task)?);
@@ -142,12 +151,17 @@ fn play(entry: Entry, component: Option<Arc<Component>>, gathered: Vec<Task>) ->
     let own = match (&entry.tasks, &component) {
         (Some(tasks), _) => tasks.clone(),
         (None, Some(component)) => {
-            let part = |task: &Task| Task { component: Some(Arc::clone(component)), ..task.clone() };
+            let part =
+                |task: &Task| Task { component: Some(Arc::clone(component)), ..task.clone() };
             component.tasks.iter().map(part).collect()
         }
         (None, None) => Vec::new(),
     };
-    let why = if entry.why.is_empty() { component.map(|it| it.why.clone()).unwrap_or_default() } else { entry.why };
+    let why = if entry.why.is_empty() {
+        component.map(|it| it.why.clone()).unwrap_or_default()
+    } else {
+        entry.why
+    };
     let tasks = own.into_iter().chain(gathered).collect();
     let Entry { name, on, after, strategy, when, delivers, .. } = entry;
     Play { name, on, after, strategy, when, why, delivers, tasks }

@@ -56,7 +56,8 @@ mod tests {
         let text = "name: x\nplays:\n- { name: 'end', hosts: all, tasks: [] }\n\
                     - { name: 'a \"b\"', hosts: worker, after: [end], tasks: [] }\n";
         let playbook = parse("x.yaml", text).expect("a playbook");
-        let expected = "graph LR\n  p0[\"end<br/>all\"]\n  p1[\"a #quot;b#quot;<br/>worker\"]\n  p0 --> p1\n";
+        let expected =
+            "graph LR\n  p0[\"end<br/>all\"]\n  p1[\"a #quot;b#quot;<br/>worker\"]\n  p0 --> p1\n";
         assert_eq!(mermaid(&playbook), expected);
         assert!(dot(&playbook).contains(r#"  "end" -> "a \"b\"""#), "{}", dot(&playbook));
     }

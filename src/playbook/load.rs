@@ -101,7 +101,8 @@ pub fn read(path: &Path) -> Result<File, PlaybookError> {
     let text = fs::read_to_string(path).map_err(|error| {
         let what = match error.kind() {
             io::ErrorKind::NotFound => {
-                "no such file; a playbook is a YAML file, or one that `labctl playbook list` names".to_owned()
+                "no such file; a playbook is a YAML file, or one that `labctl playbook list` names"
+                    .to_owned()
             }
             _ if path.is_dir() => "a directory, not a playbook; name the file in it".to_owned(),
             _ => format!("cannot be read: {error}"),
@@ -125,7 +126,10 @@ fn check_order(playbook: &Playbook) -> Result<(), String> {
                 } else {
                     format!("the plays above it are {known}")
                 };
-                return Err(format!("play `{}` comes after `{after}`, which does not exist; {known}", play.name));
+                return Err(format!(
+                    "play `{}` comes after `{after}`, which does not exist; {known}",
+                    play.name
+                ));
             }
             if !above.contains(after.as_str()) {
                 let name = &play.name;
@@ -153,7 +157,9 @@ mod tests {
 
     #[test]
     fn an_unknown_key_names_its_line() {
-        let error = plays("- name: a\n  hosts: all\n  tasks:\n  - file: { form: pki/ca.crt, to: /x }\n").unwrap_err();
+        let error =
+            plays("- name: a\n  hosts: all\n  tasks:\n  - file: { form: pki/ca.crt, to: /x }\n")
+                .unwrap_err();
         assert!(error.to_string().contains("unknown field `form`"), "{error}");
         assert!(error.to_string().starts_with("test.yaml:6:13: plays[0]"), "{error}");
     }
@@ -169,8 +175,13 @@ mod tests {
 
     #[test]
     fn plays_in_a_circle_or_out_of_order_are_refused() {
-        let below = plays("- { name: a, hosts: all, after: [b], tasks: [] }\n- { name: b, hosts: all, tasks: [] }\n");
-        assert_eq!(below.unwrap_err().to_string(), "test.yaml: play `a` comes after `b`: move it below that play");
+        let below = plays(
+            "- { name: a, hosts: all, after: [b], tasks: [] }\n- { name: b, hosts: all, tasks: [] }\n",
+        );
+        assert_eq!(
+            below.unwrap_err().to_string(),
+            "test.yaml: play `a` comes after `b`: move it below that play"
+        );
         let nowhere = plays("- { name: a, hosts: all, after: [z], tasks: [] }\n");
         assert_eq!(
             nowhere.unwrap_err().to_string(),
@@ -181,7 +192,11 @@ mod tests {
             itself.unwrap_err().to_string(),
             "test.yaml: play `a` comes after itself; take `a` out of its `after`"
         );
-        let twice = plays("- { name: a, hosts: all, tasks: [] }\n- { name: a, hosts: all, tasks: [] }\n");
-        assert_eq!(twice.unwrap_err().to_string(), "test.yaml: two plays are called `a`; rename one of them");
+        let twice =
+            plays("- { name: a, hosts: all, tasks: [] }\n- { name: a, hosts: all, tasks: [] }\n");
+        assert_eq!(
+            twice.unwrap_err().to_string(),
+            "test.yaml: two plays are called `a`; rename one of them"
+        );
     }
 }

@@ -39,7 +39,9 @@ impl fmt::Display for On {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             On::All => f.write_str("all"),
-            On::Roles(roles) => f.write_str(&roles.iter().map(Role::to_string).collect::<Vec<_>>().join(", ")),
+            On::Roles(roles) => {
+                f.write_str(&roles.iter().map(Role::to_string).collect::<Vec<_>>().join(", "))
+            }
         }
     }
 }

@@ -25,12 +25,17 @@ pub fn find(name: &str, directory: Option<&Path>) -> Result<Playbook, PlaybookEr
         let what = "no such directory of playbooks; `labctl playbook export` makes one".to_owned();
         return Err(PlaybookError { file: directory.display().to_string(), what });
     }
-    let changed = directory.map(|directory| directory.join(format!("{name}.yaml"))).filter(|path| path.exists());
-    if let Some(directory) = directory.filter(|directory| changed.is_none() && !has_ours(directory)) {
+    let changed = directory
+        .map(|directory| directory.join(format!("{name}.yaml")))
+        .filter(|path| path.exists());
+    if let Some(directory) = directory.filter(|directory| changed.is_none() && !has_ours(directory))
+    {
         let near = [directory.join("playbooks"), directory.with_file_name("playbooks")];
         let meant = near.iter().find(|near| has_ours(near));
-        let meant = meant.map(|meant| format!("; did you mean {}?", meant.display())).unwrap_or_default();
-        let what = format!("no file in this directory takes the place of a standard playbook's{meant}");
+        let meant =
+            meant.map(|meant| format!("; did you mean {}?", meant.display())).unwrap_or_default();
+        let what =
+            format!("no file in this directory takes the place of a standard playbook's{meant}");
         return Err(PlaybookError { file: directory.display().to_string(), what });
     }
     let file = match changed {
@@ -46,11 +51,19 @@ fn has_ours(directory: &Path) -> bool {
 }
 
 /// The file of one of a playbook's components, if there is one.
-fn of_component(playbook: &str, component: &str, directory: Option<&Path>) -> Result<Option<File>, PlaybookError> {
+fn of_component(
+    playbook: &str,
+    component: &str,
+    directory: Option<&Path>,
+) -> Result<Option<File>, PlaybookError> {
     let name = format!("{playbook}/{component}");
-    match directory.map(|directory| directory.join(format!("{name}.yaml"))).filter(|path| path.exists()) {
+    match directory
+        .map(|directory| directory.join(format!("{name}.yaml")))
+        .filter(|path| path.exists())
+    {
         Some(path) => read(&path).map(Some),
-        None => Ok(standard(&name).map(|text| File { name: format!("playbooks/{name}.yaml"), text: text.to_owned() })),
+        None => Ok(standard(&name)
+            .map(|text| File { name: format!("playbooks/{name}.yaml"), text: text.to_owned() })),
     }
 }
 
@@ -65,7 +78,10 @@ fn standard(name: &str) -> Option<&'static str> {
 pub fn text(name: &str) -> Result<&'static str, PlaybookError> {
     standard(name).ok_or_else(|| {
         let known = names().collect::<Vec<_>>().join(", ");
-        PlaybookError { file: name.to_owned(), what: format!("no such standard playbook; there are {known}") }
+        PlaybookError {
+            file: name.to_owned(),
+            what: format!("no such standard playbook; there are {known}"),
+        }
     })
 }
 
@@ -93,7 +109,8 @@ mod tests {
         let mine = tempfile::tempdir().expect("a directory");
         let right = mine.path().join("playbooks");
         std::fs::create_dir_all(right.join("up")).expect("a directory");
-        std::fs::write(right.join("up/etcd.yaml"), text("up/etcd").expect("a component")).expect("a file");
+        std::fs::write(right.join("up/etcd.yaml"), text("up/etcd").expect("a component"))
+            .expect("a file");
         find("up", Some(&right)).expect("one component is enough");
         let error = find("up", Some(mine.path())).expect_err("nothing of it is used").to_string();
         assert!(error.contains(&format!("did you mean {}?", right.display())), "{error}");
@@ -104,7 +121,10 @@ mod tests {
         for (name, _) in FILES {
             let Some((playbook, component)) = name.split_once('/') else { continue };
             let plays = find(playbook, None).expect("a playbook").plays;
-            assert!(plays.iter().any(|play| play.name == component), "{playbook}.yaml has no play `{component}`");
+            assert!(
+                plays.iter().any(|play| play.name == component),
+                "{playbook}.yaml has no play `{component}`"
+            );
         }
     }
 
@@ -116,17 +136,29 @@ mod tests {
             std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
             std::fs::write(path, text).expect("a file");
         };
-        let order = format!("{}  - {{ name: motd, on: all, after: [ready] }}\n", text("up").expect("the order"));
+        let order = format!(
+            "{}  - {{ name: motd, on: all, after: [ready] }}\n",
+            text("up").expect("the order")
+        );
         write("up.yaml", &order);
-        write("up/motd.yaml", "why: To greet.\ntasks:\n- file: { content: hello, to: /etc/motd }\n");
+        write(
+            "up/motd.yaml",
+            "why: To greet.\ntasks:\n- file: { content: hello, to: /etc/motd }\n",
+        );
         write("up/coredns.yaml", "why: None here.\ntasks: []\n");
         let playbook = find("up", Some(directory.path())).expect("a playbook");
-        let play = |name: &str| playbook.plays.iter().find(|play| play.name == name).expect("a play");
+        let play =
+            |name: &str| playbook.plays.iter().find(|play| play.name == name).expect("a play");
         assert_eq!((play("motd").why.as_str(), play("motd").tasks.len()), ("To greet.", 1));
         assert_eq!(play("coredns").tasks, [], "the changed one takes the standard one's place");
         assert_eq!(
             play("etcd"),
-            find("up", None).expect("a playbook").plays.iter().find(|it| it.name == "etcd").expect("etcd")
+            find("up", None)
+                .expect("a playbook")
+                .plays
+                .iter()
+                .find(|it| it.name == "etcd")
+                .expect("etcd")
         );
         // The order alone is enough as well, and so is its path.
         let path = directory.path().join("up.yaml");

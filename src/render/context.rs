@@ -13,7 +13,10 @@ use crate::cluster::{Cluster, Node, Role};
 /// The variables of every template, in the order in which they are explained.
 pub const VARIABLES: &[(&str, &str)] = &[
     ("cluster", "the whole lab: name, domain, network, api, pki, ..."),
-    ("network", "what the network has: bridge, routes, vxlan, allocates_node_cidrs, nftables, each true or false"),
+    (
+        "network",
+        "what the network has: bridge, routes, vxlan, allocates_node_cidrs, nftables, each true or false",
+    ),
     ("minor", "the Kubernetes minor release as a number: 34 for 1.34.2"),
     ("node", "the node that the file is for: name, address, roles, labels, pod_cidr"),
     ("peer", "the other node, in a task that is repeated with `each:`"),
@@ -23,7 +26,10 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("loadbalancers", "the nodes with the role loadbalancer"),
     ("clients", "the nodes with the role client"),
     ("limit", "the names of the nodes that the run is for: all of them, unless --limit names some"),
-    ("leaving", "the node that is taken out of the lab, in the playbook that does it: also gone, forced"),
+    (
+        "leaving",
+        "the node that is taken out of the lab, in the playbook that does it: also gone, forced",
+    ),
     ("local", "whether labctl made the nodes on this machine, as containers"),
     ("kubectl", "kubectl on a controller, as the administrator"),
     ("etcdctl", "etcdctl on a controller, with the certificates that etcd asks for"),
@@ -31,7 +37,10 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("versions", "versions of the bundle's files by name: versions.containerd"),
     ("token_key", "id of the key that signs service account tokens now, as tokens name it"),
     ("encryption_key", "the key that Secrets are encrypted with in etcd, base64"),
-    ("restore", "what is restored, in the playbook of that name: restore.id, hash, revision, keys, size, sha256"),
+    (
+        "restore",
+        "what is restored, in the playbook of that name: restore.id, hash, revision, keys, size, sha256",
+    ),
 ];
 
 /// The administrator's kubectl on a controller.
@@ -147,8 +156,10 @@ impl Context {
         variables.insert("workers", &with_role(Role::Worker));
         variables.insert("loadbalancers", &with_role(Role::Loadbalancer));
         variables.insert("clients", &with_role(Role::Client));
-        let in_limit = |node: &&Node| artefacts.limit.is_empty() || artefacts.limit.contains(&node.name);
-        let names: Vec<&str> = cluster.nodes.iter().filter(in_limit).map(|node| node.name.as_str()).collect();
+        let in_limit =
+            |node: &&Node| artefacts.limit.is_empty() || artefacts.limit.contains(&node.name);
+        let names: Vec<&str> =
+            cluster.nodes.iter().filter(in_limit).map(|node| node.name.as_str()).collect();
         variables.insert("limit", &names);
         // Absent where no node leaves, like `peer`.
         if let Some(leaving) = &artefacts.leaving {
@@ -176,7 +187,8 @@ impl Context {
 impl fmt::Debug for Context {
     /// Names only: a value may be the encryption key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = VARIABLES.iter().map(|(name, _)| name).filter(|name| self.variables.contains_key(name));
+        let names =
+            VARIABLES.iter().map(|(name, _)| name).filter(|name| self.variables.contains_key(name));
         f.debug_set().entries(names).finish()
     }
 }

@@ -48,7 +48,14 @@ mod tests {
 
     #[test]
     fn everything_else_stays() {
-        for text in ["a {% if x %}\n", "{% if x %}a{% endif %}\n", "{%- if x -%}\n", "{{ x }}\n", "", "{% if x %}"] {
+        for text in [
+            "a {% if x %}\n",
+            "{% if x %}a{% endif %}\n",
+            "{%- if x -%}\n",
+            "{{ x }}\n",
+            "",
+            "{% if x %}",
+        ] {
             assert_eq!(standalone_tags(text), text);
         }
     }

@@ -107,7 +107,10 @@ impl Renderer {
     pub fn new(overrides: Option<&Path>) -> Result<Self, RenderError> {
         let mut sources: BTreeMap<String, (String, String)> = BTreeMap::new();
         for (name, text) in standard::TEMPLATES {
-            sources.insert((*name).to_owned(), (format!("templates/{name}{SUFFIX}"), (*text).to_owned()));
+            sources.insert(
+                (*name).to_owned(),
+                (format!("templates/{name}{SUFFIX}"), (*text).to_owned()),
+            );
         }
         let mut own = None;
         if let Some(directory) = overrides {
@@ -116,12 +119,14 @@ impl Renderer {
             own = Some((directory.to_owned(), found.keys().cloned().collect()));
             sources.extend(found);
         }
-        let origins = sources.iter().map(|(name, (origin, _))| (name.clone(), origin.clone())).collect();
+        let origins =
+            sources.iter().map(|(name, (origin, _))| (name.clone(), origin.clone())).collect();
         let mut tera = Tera::new();
         filters::register(&mut tera);
         tera.autoescape_on(Vec::<&str>::new());
-        let parsed =
-            tera.add_raw_templates(sources.iter().map(|(name, (_, text))| (name, lines::standalone_tags(text))));
+        let parsed = tera.add_raw_templates(
+            sources.iter().map(|(name, (_, text))| (name, lines::standalone_tags(text))),
+        );
         let renderer = Self { tera, origins, own };
         match parsed {
             Ok(()) => Ok(renderer),
@@ -138,16 +143,30 @@ impl Renderer {
     ///
     /// # Errors
     /// With the folder that was probably meant.
-    pub fn check_folder<'a>(&self, used: impl IntoIterator<Item = &'a str>) -> Result<(), RenderError> {
+    pub fn check_folder<'a>(
+        &self,
+        used: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(), RenderError> {
         let Some((folder, own)) = &self.own else { return Ok(()) };
-        let ours = |own: &BTreeSet<String>| standard::TEMPLATES.iter().any(|(name, _)| own.contains(*name));
+        let ours = |own: &BTreeSet<String>| {
+            standard::TEMPLATES.iter().any(|(name, _)| own.contains(*name))
+        };
         // A name that is worked out for each node may be any.
-        if ours(own) || used.into_iter().any(|name| own.contains(name) || name.contains("{{") && !own.is_empty()) {
+        if ours(own)
+            || used
+                .into_iter()
+                .any(|name| own.contains(name) || name.contains("{{") && !own.is_empty())
+        {
             return Ok(());
         }
         let near = [folder.join("templates"), folder.with_file_name("templates")];
-        let has_ours = |folder: &PathBuf| read_directory(folder).is_ok_and(|found| ours(&found.into_keys().collect()));
-        Err(RenderError::NoneOfOurs { folder: folder.clone(), meant: near.into_iter().find(has_ours) })
+        let has_ours = |folder: &PathBuf| {
+            read_directory(folder).is_ok_and(|found| ours(&found.into_keys().collect()))
+        };
+        Err(RenderError::NoneOfOurs {
+            folder: folder.clone(),
+            meant: near.into_iter().find(has_ours),
+        })
     }
 
     /// Renders the template called `name`.
@@ -156,7 +175,10 @@ impl Renderer {
     /// When there is no such template, or it uses what the context does not have.
     pub fn render(&self, name: &str, context: &Context) -> Result<String, RenderError> {
         if !self.origins.contains_key(name) {
-            return Err(RenderError::Unknown { name: name.to_owned(), nearest: self.nearest(name) });
+            return Err(RenderError::Unknown {
+                name: name.to_owned(),
+                nearest: self.nearest(name),
+            });
         }
         self.tera.render(name, context.variables()).map_err(|error| self.explain(&error, None))
     }
@@ -170,7 +192,9 @@ impl Renderer {
         if !text.contains("{{") && !text.contains("{%") && !text.contains("{#") {
             return Ok(text.to_owned());
         }
-        self.tera.render_str(text, context.variables(), false).map_err(|error| self.explain(&error, Some(text)))
+        self.tera
+            .render_str(text, context.variables(), false)
+            .map_err(|error| self.explain(&error, Some(text)))
     }
 
     /// Works out a `when:`.
@@ -183,7 +207,10 @@ impl Renderer {
         match value.map_err(|error| self.explain(&error, Some(expression)))?.as_str() {
             "true" => Ok(true),
             "false" => Ok(false),
-            other => Err(RenderError::NotCondition { expression: expression.to_owned(), value: other.to_owned() }),
+            other => Err(RenderError::NotCondition {
+                expression: expression.to_owned(),
+                value: other.to_owned(),
+            }),
         }
     }
 
@@ -195,7 +222,8 @@ impl Renderer {
 
     /// tera's error in our words: the place first, then what is wrong, then the line and the caret that tera drew.
     fn explain(&self, error: &tera::Error, inline: Option<&str>) -> RenderError {
-        let (ErrorKind::SyntaxError(report) | ErrorKind::RenderingError(report)) = error.kind() else {
+        let (ErrorKind::SyntaxError(report) | ErrorKind::RenderingError(report)) = error.kind()
+        else {
             // Unknown filters and the like arrive as text with the place inside.
             let message = error.to_string();
             let message = decapitalize(message.strip_prefix("error: ").unwrap_or(&message));
@@ -203,17 +231,24 @@ impl Renderer {
             return RenderError::Template { place, message };
         };
         let drawn = error.to_string();
-        let snippet: Vec<&str> =
-            drawn.lines().skip_while(|line| !line.trim_start().starts_with("-->")).skip(1).collect();
+        let snippet: Vec<&str> = drawn
+            .lines()
+            .skip_while(|line| !line.trim_start().starts_with("-->"))
+            .skip(1)
+            .collect();
         let (place, snippet) = match inline {
             Some(text) => (format!("`{text}`"), String::new()),
             None => {
-                let origin = self.origins.get(report.filename()).map_or(report.filename(), String::as_str);
+                let origin =
+                    self.origins.get(report.filename()).map_or(report.filename(), String::as_str);
                 let (line, column) = (report.span().start_line, report.span().start_col + 1);
                 (format!("{origin}:{line}:{column}"), format!("\n{}", snippet.join("\n")))
             }
         };
-        RenderError::Template { place, message: format!("{}{snippet}", decapitalize(report.message())) }
+        RenderError::Template {
+            place,
+            message: format!("{}{snippet}", decapitalize(report.message())),
+        }
     }
 }
 

@@ -5,24 +5,41 @@ use std::net::Ipv4Addr;
 
 use super::context::Restore;
 use super::*;
-use crate::cluster::{Api, Cluster, KeyAlgorithm, Network, Node, PkiPolicy, PodNetwork, ProxyMode, Role, Ssh, Version};
+use crate::cluster::{
+    Api, Cluster, KeyAlgorithm, Network, Node, PkiPolicy, PodNetwork, ProxyMode, Role, Ssh, Version,
+};
 
 #[test]
 fn a_file_of_the_same_name_takes_the_place_of_a_standard_template() {
-    let folder = folder(&[("etcd/etcd.service.tera", "mine, for {{ node.name }}\n"), ("extra.conf", "{{ minor }}")]);
+    let folder = folder(&[
+        ("etcd/etcd.service.tera", "mine, for {{ node.name }}\n"),
+        ("extra.conf", "{{ minor }}"),
+    ]);
     let renderer = Renderer::new(Some(folder.path())).expect("parses");
-    assert_eq!(renderer.render("etcd/etcd.service", &context()).expect("renders"), "mine, for one\n");
+    assert_eq!(
+        renderer.render("etcd/etcd.service", &context()).expect("renders"),
+        "mine, for one\n"
+    );
     assert_eq!(renderer.render("extra.conf", &context()).expect("renders"), "34");
-    assert!(renderer.render("kubelet/kubelet.service", &context()).expect("renders").contains("[Service]"));
+    assert!(
+        renderer
+            .render("kubelet/kubelet.service", &context())
+            .expect("renders")
+            .contains("[Service]")
+    );
 }
 
 #[test]
 fn a_template_beside_its_components_directory_is_refused() {
     let folder = folder(&[("etcd.service.tera", "mine")]);
-    let error = Renderer::new(Some(folder.path())).expect_err("it would change nothing").to_string();
+    let error =
+        Renderer::new(Some(folder.path())).expect_err("it would change nothing").to_string();
     let expected = folder.path().join("etcd/etcd.service.tera");
     assert!(
-        error.ends_with(&format!("labctl uses is {}; move the file there, or rename it", expected.display())),
+        error.ends_with(&format!(
+            "labctl uses is {}; move the file there, or rename it",
+            expected.display()
+        )),
         "{error}"
     );
 }
@@ -38,7 +55,10 @@ fn one_template_in_two_files_is_an_error() {
 fn a_mistake_is_named_with_file_and_line() {
     let folder = folder(&[("a.conf.tera", "fine\n{% if x %}\n{{ minor + }}\n{% endif %}\n")]);
     let error = Renderer::new(Some(folder.path())).expect_err("a mistake").to_string();
-    assert!(error.starts_with(&format!("{}:3:", folder.path().join("a.conf.tera").display())), "{error}");
+    assert!(
+        error.starts_with(&format!("{}:3:", folder.path().join("a.conf.tera").display())),
+        "{error}"
+    );
     assert!(error.contains("^"), "{error}");
 }
 
@@ -55,14 +75,16 @@ fn an_unknown_variable_is_an_error_with_its_line() {
     let renderer = Renderer::new(Some(folder.path())).expect("parses");
     let error = renderer.render("a.conf", &context()).expect_err("no such field").to_string();
     assert!(error.contains("a.conf.tera:4:"), "{error}");
-    let error = renderer.text("x {{ peer.name }}", &context()).expect_err("no peer here").to_string();
+    let error =
+        renderer.text("x {{ peer.name }}", &context()).expect_err("no peer here").to_string();
     assert!(error.starts_with("`x {{ peer.name }}`: "), "{error}");
 }
 
 #[test]
 fn an_unknown_template_suggests_a_known_one() {
     let renderer = Renderer::new(None).expect("parses");
-    let error = renderer.render("etcd/etcd.servce", &context()).expect_err("no such template").to_string();
+    let error =
+        renderer.render("etcd/etcd.servce", &context()).expect_err("no such template").to_string();
     assert_eq!(error, "there is no template `etcd/etcd.servce`; did you mean `etcd/etcd.service`?");
 }
 
@@ -88,7 +110,8 @@ fn plain_text_stays_as_it_is() {
 
 #[test]
 fn the_list_of_variables_is_complete() {
-    let restore = Restore { id: "1".into(), hash: 1, revision: 1, keys: 1, size: 1, sha256: "a".into() };
+    let restore =
+        Restore { id: "1".into(), hash: 1, revision: 1, keys: 1, size: 1, sha256: "a".into() };
     let leaving = Some(context::Leaving { node: node(), gone: true, forced: false });
     let artefacts = Artefacts { restore: Some(restore), leaving, ..Artefacts::default() };
     let with_all = Context::new(&cluster(), &node(), Some(&node()), &artefacts);
@@ -102,7 +125,9 @@ fn the_list_of_variables_is_complete() {
 fn debug_output_does_not_show_the_key() {
     let artefacts = Artefacts { encryption_key: "c2VjcmV0".to_owned(), ..Artefacts::default() };
     assert!(!format!("{artefacts:?}").contains("c2VjcmV0"));
-    assert!(!format!("{:?}", Context::new(&cluster(), &node(), None, &artefacts)).contains("c2VjcmV0"));
+    assert!(
+        !format!("{:?}", Context::new(&cluster(), &node(), None, &artefacts)).contains("c2VjcmV0")
+    );
 }
 
 #[test]
@@ -122,10 +147,18 @@ fn a_directory_without_a_template_of_ours_is_refused_and_the_right_one_named() {
         Err(format!("{directory}: {what}; did you mean {right}?"))
     };
     assert_eq!(said(&right, &[]), Ok(()));
-    assert_eq!(said(mine.path(), &["kubelet/kubelet.service"]), meant(mine.path()), "it is one directory too high");
+    assert_eq!(
+        said(mine.path(), &["kubelet/kubelet.service"]),
+        meant(mine.path()),
+        "it is one directory too high"
+    );
     assert_eq!(said(&other, &[]), meant(&other), "it is the one beside");
     fs::write(other.join("peers.tera"), "own").expect("a file");
-    assert_eq!(said(&other, &["peers"]), Ok(()), "a playbook of one's own has templates of one's own");
+    assert_eq!(
+        said(&other, &["peers"]),
+        Ok(()),
+        "a playbook of one's own has templates of one's own"
+    );
     assert_eq!(said(&other, &[]), meant(&other));
 }
 
@@ -151,7 +184,13 @@ fn node() -> Node {
         roles: vec![Role::Worker],
         labels: BTreeMap::new(),
         pod_cidr: Some("10.200.0.0/24".parse().expect("a network")),
-        ssh: Ssh { host: address.to_string(), port: 22, user: "root".to_owned(), identity: None, jump: None },
+        ssh: Ssh {
+            host: address.to_string(),
+            port: 22,
+            user: "root".to_owned(),
+            identity: None,
+            jump: None,
+        },
     }
 }
 
@@ -170,7 +209,13 @@ fn cluster() -> Cluster {
             mode: PodNetwork::Routes,
             proxy: ProxyMode::Iptables,
         },
-        api: Api { host: "10.0.0.1".to_owned(), port: 6443, loadbalancer: None, server_port: 6443, names: Vec::new() },
+        api: Api {
+            host: "10.0.0.1".to_owned(),
+            port: 6443,
+            loadbalancer: None,
+            server_port: 6443,
+            names: Vec::new(),
+        },
         pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
         bundle: None,
         local: None,

@@ -7,12 +7,18 @@ use crate::event::CertificateFound;
 const DAY: i64 = 86_400;
 
 /// All certificates in groups: the lab directory's first, then node by node.
-pub(super) fn table(all: &[CertificateFound], within: i64, width: usize, paint: Paint) -> Vec<String> {
+pub(super) fn table(
+    all: &[CertificateFound],
+    within: i64,
+    width: usize,
+    paint: Paint,
+) -> Vec<String> {
     let file = widest(all.iter().map(|one| one.file.as_str()));
     let subjects: Vec<String> = all.iter().map(|one| clean(&one.subject)).collect();
     let issuers: Vec<String> = all.iter().map(|one| clean(&one.issuer)).collect();
     let lefts: Vec<String> = all.iter().map(left).collect();
-    let widths = [&subjects, &issuers, &lefts].map(|column| widest(column.iter().map(String::as_str)));
+    let widths =
+        [&subjects, &issuers, &lefts].map(|column| widest(column.iter().map(String::as_str)));
     let mut lines = Vec::new();
     let mut last: Option<&Option<String>> = None;
     for (index, one) in all.iter().enumerate() {
@@ -45,7 +51,8 @@ pub(super) fn table(all: &[CertificateFound], within: i64, width: usize, paint: 
 /// all is well.
 pub(super) fn ending(all: &[CertificateFound], within: i64, paint: Paint) -> Vec<String> {
     let ended: Vec<&CertificateFound> = all.iter().filter(|one| one.seconds_left < 0).collect();
-    let soon: Vec<&CertificateFound> = all.iter().filter(|one| (0..within).contains(&one.seconds_left)).collect();
+    let soon: Vec<&CertificateFound> =
+        all.iter().filter(|one| (0..within).contains(&one.seconds_left)).collect();
     let mut lines = Vec::new();
     let mut tell = |which: &[&CertificateFound], sentence: String| {
         if !which.is_empty() {
@@ -56,12 +63,17 @@ pub(super) fn ending(all: &[CertificateFound], within: i64, paint: Paint) -> Vec
             }));
         }
     };
-    let verb = |number: usize, one: &str, many: &str| if number == 1 { one.to_owned() } else { many.to_owned() };
+    let verb = |number: usize, one: &str, many: &str| {
+        if number == 1 { one.to_owned() } else { many.to_owned() }
+    };
     let number = format!("{} of {}", ended.len(), count(all.len(), "certificate"));
     tell(&ended, paint.bad(&format!("{number} {} expired:", verb(ended.len(), "has", "have"))));
     let number = format!("{} of {}", soon.len(), count(all.len(), "certificate"));
     let time = span(within);
-    tell(&soon, paint.warn(&format!("{number} {} within {time}:", verb(soon.len(), "expires", "expire"))));
+    tell(
+        &soon,
+        paint.warn(&format!("{number} {} within {time}:", verb(soon.len(), "expires", "expire"))),
+    );
     lines
 }
 

@@ -43,8 +43,12 @@ fn alike(failures: &[Failure]) -> Vec<Vec<&Failure>> {
     let mut groups: Vec<Vec<&Failure>> = Vec::new();
     for failure in failures {
         let same = |other: &Failure| {
-            let key = |f: &Failure| (f.play.clone(), f.task.clone(), f.command.clone(), f.code, f.reason.clone());
-            key(other) == key(failure) && other.stderr == failure.stderr && other.journal == failure.journal
+            let key = |f: &Failure| {
+                (f.play.clone(), f.task.clone(), f.command.clone(), f.code, f.reason.clone())
+            };
+            key(other) == key(failure)
+                && other.stderr == failure.stderr
+                && other.journal == failure.journal
         };
         match groups.iter_mut().find(|group| same(group[0])) {
             Some(group) => group.push(failure),
@@ -58,7 +62,9 @@ fn block(group: &[&Failure], paint: Paint) -> Vec<String> {
     let failure = group[0];
     let nodes: Vec<&str> = group.iter().map(|failure| failure.node.as_str()).collect();
     let mut lines = vec![format!("{} {}", paint.bad("✗"), paint.strong(&nodes.join(", ")))];
-    let mut field = |name: &str, text: &str| lines.push(format!("  {}  {text}", paint.faint(&pad(name, LABEL))));
+    let mut field = |name: &str, text: &str| {
+        lines.push(format!("  {}  {text}", paint.faint(&pad(name, LABEL))))
+    };
 
     if !failure.play.is_empty() {
         field("play", &clean(&failure.play));
@@ -73,7 +79,9 @@ fn block(group: &[&Failure], paint: Paint) -> Vec<String> {
         }
         match command.lines().count().saturating_sub(COMMAND_LINES) {
             0 => {}
-            more => field("", &paint.faint(&format!("({} more in the run log)", count(more, "line")))),
+            more => {
+                field("", &paint.faint(&format!("({} more in the run log)", count(more, "line"))))
+            }
         }
     }
     if let Some(code) = failure.code {
@@ -81,7 +89,10 @@ fn block(group: &[&Failure], paint: Paint) -> Vec<String> {
     }
     for (name, output) in [("stderr", &failure.stderr), ("journal", &failure.journal)] {
         for (index, line) in output.iter().enumerate() {
-            field(if index == 0 { name } else { "" }, &format!("{} {}", paint.faint("│"), clean(line)));
+            field(
+                if index == 0 { name } else { "" },
+                &format!("{} {}", paint.faint("│"), clean(line)),
+            );
         }
     }
     if let Some(help) = &failure.help {

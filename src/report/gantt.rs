@@ -16,10 +16,19 @@ const WORTH_A_ROW: u64 = 100;
 /// The chart and the critical path below it.
 pub(super) fn chart(timeline: &Timeline, width: usize, verbose: bool, paint: Paint) -> Vec<String> {
     let shortest = if verbose { 0 } else { timeline.took / WORTH_A_ROW };
-    let shown = |index: usize, bar: &Bar| bar.took() >= shortest || bar.failed || timeline.is_critical(index);
+    let shown = |index: usize, bar: &Bar| {
+        bar.took() >= shortest || bar.failed || timeline.is_critical(index)
+    };
     let names = widest(timeline.bars.iter().map(|bar| bar.title())).min(28);
-    let times =
-        widest(timeline.bars.iter().map(|bar| length(bar.took())).collect::<Vec<_>>().iter().map(String::as_str));
+    let times = widest(
+        timeline
+            .bars
+            .iter()
+            .map(|bar| length(bar.took()))
+            .collect::<Vec<_>>()
+            .iter()
+            .map(String::as_str),
+    );
     let room = width.saturating_sub(names + times + 8).clamp(NARROWEST, CHART);
     let scale = Scale { span: timeline.took.max(1), columns: room };
 
@@ -27,7 +36,8 @@ pub(super) fn chart(timeline: &Timeline, width: usize, verbose: bool, paint: Pai
     lines.push(paint.faint(&format!("{}{}", " ".repeat(names + times + 6), scale.ruler())));
     let lanes = std::iter::once(None).chain(timeline.nodes.iter().map(|node| Some(node.as_str())));
     for lane in lanes {
-        let mut bars: Vec<(usize, &Bar)> = timeline.lane(lane).filter(|(index, bar)| shown(*index, bar)).collect();
+        let mut bars: Vec<(usize, &Bar)> =
+            timeline.lane(lane).filter(|(index, bar)| shown(*index, bar)).collect();
         bars.sort_by_key(|(index, bar)| (bar.start, bar.end, *index));
         if bars.is_empty() {
             continue;
@@ -44,12 +54,20 @@ pub(super) fn chart(timeline: &Timeline, width: usize, verbose: bool, paint: Pai
                 (false, false) => (title, paint.active(&drawn)),
             };
             let time = paint.faint(&pad_left(&length(bar.took()), times));
-            lines.push(format!("{mark} {title}  {time}  {}{drawn}", " ".repeat(scale.column(bar.start))));
+            lines.push(format!(
+                "{mark} {title}  {time}  {}{drawn}",
+                " ".repeat(scale.column(bar.start))
+            ));
         }
     }
-    let hidden = timeline.bars.iter().enumerate().filter(|(index, bar)| !shown(*index, bar)).count();
+    let hidden =
+        timeline.bars.iter().enumerate().filter(|(index, bar)| !shown(*index, bar)).count();
     if hidden > 0 {
-        let shorter = format!("{} shorter than {} left out; -v shows all", count(hidden, "row"), length(shortest));
+        let shorter = format!(
+            "{} shorter than {} left out; -v shows all",
+            count(hidden, "row"),
+            length(shortest)
+        );
         lines.push(paint.faint(&shorter));
     }
     lines.push(String::new());
@@ -59,21 +77,36 @@ pub(super) fn chart(timeline: &Timeline, width: usize, verbose: bool, paint: Pai
 
 /// What the run waited for, first to last, each with its length.
 fn critical_path(timeline: &Timeline, paint: Paint) -> Vec<String> {
-    let bars: Vec<&Bar> = timeline.critical.iter().filter_map(|index| timeline.bars.get(*index)).collect();
+    let bars: Vec<&Bar> =
+        timeline.critical.iter().filter_map(|index| timeline.bars.get(*index)).collect();
     let sum: u64 = bars.iter().map(|bar| bar.took()).sum();
     let all = length(timeline.took);
-    let mut lines = vec![format!("{} {} of {all}", paint.warn("▶ critical path:"), length(sum.min(timeline.took)))];
+    let mut lines = vec![format!(
+        "{} {} of {all}",
+        paint.warn("▶ critical path:"),
+        length(sum.min(timeline.took))
+    )];
     for bar in bars {
-        let place = bar.node.as_deref().map(|node| format!("  {}", paint.faint(node))).unwrap_or_default();
+        let place =
+            bar.node.as_deref().map(|node| format!("  {}", paint.faint(node))).unwrap_or_default();
         let size = match bar.what {
             What::Push(size) if size > 0 => format!(" {}", bytes(size)),
             _ => String::new(),
         };
-        lines.push(format!("  {}  {}{size}{place}", pad_left(&length(bar.took()), 7), clean(bar.title())));
+        lines.push(format!(
+            "  {}  {}{size}{place}",
+            pad_left(&length(bar.took()), 7),
+            clean(bar.title())
+        ));
         // One task often is nearly all of a play.
-        let longest = bar.tasks.iter().max_by_key(|task| task.took).filter(|task| task.took * 2 > bar.took());
+        let longest =
+            bar.tasks.iter().max_by_key(|task| task.took).filter(|task| task.took * 2 > bar.took());
         if let Some(task) = longest.filter(|task| task.took >= 200) {
-            lines.push(paint.faint(&format!("           {} of it: {}", length(task.took), clean(&task.title))));
+            lines.push(paint.faint(&format!(
+                "           {} of it: {}",
+                length(task.took),
+                clean(&task.title)
+            )));
         }
     }
     lines
@@ -83,15 +116,24 @@ fn critical_path(timeline: &Timeline, paint: Paint) -> Vec<String> {
 pub(super) fn list(runs: &[(String, Timeline)], paint: Paint) -> Vec<String> {
     let names = widest(runs.iter().map(|(name, _)| name.as_str()).chain(["run"]));
     let verbs = widest(runs.iter().map(|(_, run)| run.verb.as_str()).chain(["verb"]));
-    let mut lines =
-        vec![paint.faint(&format!("{}  {}  {:>8}  outcome", pad("run", names), pad("verb", verbs), "took"))];
+    let mut lines = vec![paint.faint(&format!(
+        "{}  {}  {:>8}  outcome",
+        pad("run", names),
+        pad("verb", verbs),
+        "took"
+    ))];
     lines.extend(runs.iter().map(|(name, run)| {
         let end = match run.ok {
             Some(true) => paint.good("done"),
             Some(false) => paint.bad("not done"),
             None => paint.warn("cut off"),
         };
-        format!("{}  {}  {}  {end}", pad(name, names), pad(&run.verb, verbs), pad_left(&length(run.took), 8))
+        format!(
+            "{}  {}  {}  {end}",
+            pad(name, names),
+            pad(&run.verb, verbs),
+            pad_left(&length(run.took), 8)
+        )
     }));
     lines
 }
@@ -116,8 +158,10 @@ pub(super) fn head(timeline: &Timeline) -> String {
 /// A moment as `2026-11-21 10:12:03 UTC`.
 fn moment(millis: u64) -> String {
     let seconds = i64::try_from(millis / 1000).unwrap_or_default();
-    let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
-    let moment = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+    let format =
+        time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
+    let moment = time::OffsetDateTime::from_unix_timestamp(seconds)
+        .unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
     moment.format(format).unwrap_or_default()
 }
 

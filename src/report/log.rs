@@ -34,11 +34,19 @@ impl RunLog {
             .map_err(io::Error::other)?;
         // Two runs within one second (the second one found the first one's lock) keep a log each.
         for attempt in 1.. {
-            let name = if attempt == 1 { format!("{moment}.jsonl") } else { format!("{moment}-{attempt}.jsonl") };
+            let name = if attempt == 1 {
+                format!("{moment}.jsonl")
+            } else {
+                format!("{moment}-{attempt}.jsonl")
+            };
             let path = folder.join(name);
             match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
                 Ok(file) => {
-                    return Ok(Self { path, file: BufWriter::new(file), thin: Thin::new(Duration::from_secs(1)) });
+                    return Ok(Self {
+                        path,
+                        file: BufWriter::new(file),
+                        thin: Thin::new(Duration::from_secs(1)),
+                    });
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < 100 => {}
                 Err(error) => return Err(error),

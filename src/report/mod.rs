@@ -97,7 +97,11 @@ impl Reporter {
     }
 
     /// Starts [`Reporter::run`] as a task of its own. Await it after the last [`crate::event::Events`] is dropped.
-    pub fn spawn(&self, events: UnboundedReceiver<Stamped>, log: Option<RunLog>) -> JoinHandle<RunReport> {
+    pub fn spawn(
+        &self,
+        events: UnboundedReceiver<Stamped>,
+        log: Option<RunLog>,
+    ) -> JoinHandle<RunReport> {
         let reporter = self.clone();
         tokio::spawn(async move { reporter.run(events, log).await })
     }
@@ -136,7 +140,11 @@ impl Reporter {
             return;
         }
         say(&self.out, &lines);
-        let log = report.summary.as_ref().and_then(|summary| summary.log.as_deref()).or(report.log.as_deref());
+        let log = report
+            .summary
+            .as_ref()
+            .and_then(|summary| summary.log.as_deref())
+            .or(report.log.as_deref());
         let mut lines = vec![String::new()];
         lines.extend(failure::blocks(&report.failures, log, err));
         lines.push(summary::verdict(report, err));
@@ -206,9 +214,16 @@ impl Reporter {
 
     /// Prints the certificates that were found, which of them have expired or expire within
     /// `within` seconds, which nodes could not be reached, and what to do about either.
-    pub fn certificates(&self, all: &[CertificateFound], within: i64, report: &RunReport, next: &[String]) {
+    pub fn certificates(
+        &self,
+        all: &[CertificateFound],
+        within: i64,
+        report: &RunReport,
+        next: &[String],
+    ) {
         if self.output == Output::Json {
-            let line = |one| serde_json::json!({ "event": "certificate", "certificate": one }).to_string();
+            let line =
+                |one| serde_json::json!({ "event": "certificate", "certificate": one }).to_string();
             say(&self.out, &all.iter().map(line).collect::<Vec<_>>());
             return;
         }
@@ -249,7 +264,11 @@ impl Reporter {
         let mut lines: Vec<String> = Vec::new();
         let mut said = error.to_string();
         for (index, line) in said.lines().enumerate() {
-            lines.push(if index == 0 { format!("{} {line}", paint.bad("error:")) } else { self.detail(line) });
+            lines.push(if index == 0 {
+                format!("{} {line}", paint.bad("error:"))
+            } else {
+                self.detail(line)
+            });
         }
         let mut cause = error.source();
         while let Some(deeper) = cause {
@@ -262,7 +281,11 @@ impl Reporter {
             cause = deeper.source();
         }
         lines.extend(help.iter().flat_map(|help| help.lines()).enumerate().map(|(index, line)| {
-            if index == 0 { self.detail(&format!("help: {line}")) } else { self.detail(&format!("      {line}")) }
+            if index == 0 {
+                self.detail(&format!("help: {line}"))
+            } else {
+                self.detail(&format!("      {line}"))
+            }
         }));
         say(&self.err, &lines);
     }

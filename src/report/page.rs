@@ -28,7 +28,8 @@ pub(super) fn page(timeline: &Timeline) -> String {
     let title = escape(&head(timeline));
     let (chart, height) = rows(timeline);
     let width = NAMES + CHART + 80;
-    let path: String = timeline.critical.iter().filter_map(|index| timeline.bars.get(*index)).map(item).collect();
+    let path: String =
+        timeline.critical.iter().filter_map(|index| timeline.bars.get(*index)).map(item).collect();
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>{title}</title>\n<style>\n{STYLE}\n</style>\n\
          <h1>{title}</h1>\n<svg width=\"{width}\" height=\"{height}\" role=\"img\">\n{}{chart}</svg>\n\
@@ -67,7 +68,8 @@ fn row(timeline: &Timeline, index: usize, bar: &Bar, y: u64) -> String {
         (false, true) => "bar critical",
         (false, false) => "bar",
     };
-    let (x, width) = (at(timeline, bar.start), (at(timeline, bar.end) - at(timeline, bar.start)).max(1));
+    let (x, width) =
+        (at(timeline, bar.start), (at(timeline, bar.end) - at(timeline, bar.start)).max(1));
     let (top, height, after) = (y - ROW + 7, ROW - 6, x + width + 6);
     format!(
         "<text class=\"faint\" x=\"12\" y=\"{y}\">{}</text>\n<rect class=\"{class}\" x=\"{x}\" y=\"{top}\" width=\"{width}\" \
@@ -103,7 +105,12 @@ fn details(bar: &Bar) -> String {
 
 fn item(bar: &Bar) -> String {
     let place = bar.node.as_deref().unwrap_or("workstation");
-    format!("<li>{} {} <span>{}</span></li>\n", length(bar.took()), escape(&clean(bar.title())), escape(place))
+    format!(
+        "<li>{} {} <span>{}</span></li>\n",
+        length(bar.took()),
+        escape(&clean(bar.title())),
+        escape(place)
+    )
 }
 
 /// Round moments with a line down the whole chart.

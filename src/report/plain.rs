@@ -32,31 +32,50 @@ impl Plain {
     /// Reports one event.
     pub fn event(&mut self, stamped: &Stamped) -> io::Result<()> {
         let started = *self.started.get_or_insert(stamped.time);
-        let mut lines = if self.thin.passes(stamped) { self.lines(&stamped.event) } else { Vec::new() };
+        let mut lines =
+            if self.thin.passes(stamped) { self.lines(&stamped.event) } else { Vec::new() };
         if let Some(counted) = self.census.note(stamped) {
             lines.push(format!("nodes: {} ({})", counted.sentence(), took(counted.took)));
         }
         let moment = between(started, stamped.time).as_secs_f64();
-        let text: String =
-            lines.iter().map(|line| format!("{}\n", format!("[{moment:6.1}s] {line}").trim_end())).collect();
+        let text: String = lines
+            .iter()
+            .map(|line| format!("{}\n", format!("[{moment:6.1}s] {line}").trim_end()))
+            .collect();
         if text.is_empty() { Ok(()) } else { self.stream.write(&text) }
     }
 
     fn lines(&self, event: &Event) -> Vec<String> {
         let line = match event {
             Event::RunStarted { verb, lab, nodes } if nodes.is_empty() => format!("{verb} {lab}"),
-            Event::RunStarted { verb, lab, nodes } => format!("{verb} {lab}: {}", count(nodes.len(), "node")),
-            Event::StepEnded { step, detail, took: time, .. } => format!("{step}: {} ({})", clean(detail), took(*time)),
-            Event::NodeConnected { node, took: time } if self.verbose => format!("{node}: connected ({})", took(*time)),
-            Event::NodeProbed { node, took: time } if self.verbose => format!("{node}: probed ({})", took(*time)),
+            Event::RunStarted { verb, lab, nodes } => {
+                format!("{verb} {lab}: {}", count(nodes.len(), "node"))
+            }
+            Event::StepEnded { step, detail, took: time, .. } => {
+                format!("{step}: {} ({})", clean(detail), took(*time))
+            }
+            Event::NodeConnected { node, took: time } if self.verbose => {
+                format!("{node}: connected ({})", took(*time))
+            }
+            Event::NodeProbed { node, took: time } if self.verbose => {
+                format!("{node}: probed ({})", took(*time))
+            }
             Event::Planned { changes, unchanged, .. } => {
                 let listed = self.verbose || self.diff;
-                let mut lines = if listed { plan::list(changes, self.diff, Paint::new(false)) } else { Vec::new() };
+                let mut lines = if listed {
+                    plan::list(changes, self.diff, Paint::new(false))
+                } else {
+                    Vec::new()
+                };
                 lines.push(format!("plan: {}", plan::counts(changes, *unchanged)));
                 return lines;
             }
-            Event::Pushing { node, sent, total } if sent >= total => format!("{node}: pushed {}", bytes(*total)),
-            Event::Pushing { node, sent, total } => format!("{node}: pushing {}", bytes_of(*sent, *total)),
+            Event::Pushing { node, sent, total } if sent >= total => {
+                format!("{node}: pushed {}", bytes(*total))
+            }
+            Event::Pushing { node, sent, total } => {
+                format!("{node}: pushing {}", bytes_of(*sent, *total))
+            }
             Event::TaskEnded { play, node, task, changed: true, took: time } => {
                 format!("{node} {play}: {} ({})", clean(task), took(*time))
             }
@@ -69,14 +88,20 @@ impl Plain {
                 PlayOutcome::Failed => format!("{node} {play}: failed ({})", took(*time)),
                 PlayOutcome::Skipped => format!("{node} {play}: skipped"),
             },
-            Event::Check { name, failure: None, took: time } => format!("passed: {} ({})", clean(name), took(*time)),
+            Event::Check { name, failure: None, took: time } => {
+                format!("passed: {} ({})", clean(name), took(*time))
+            }
             Event::Check { name, failure: Some(why), took: time } => {
                 let why: Vec<String> = why.lines().map(clean).collect();
                 format!("FAILED: {} ({}): {}", clean(name), took(*time), why.join("; "))
             }
-            Event::Warning { node: Some(node), message } => format!("warning: {node}: {}", clean(message)),
+            Event::Warning { node: Some(node), message } => {
+                format!("warning: {node}: {}", clean(message))
+            }
             Event::Warning { node: None, message } => format!("warning: {}", clean(message)),
-            Event::Cancelling => "stopping: running tasks may finish, nothing new starts".to_string(),
+            Event::Cancelling => {
+                "stopping: running tasks may finish, nothing new starts".to_string()
+            }
             _ => return Vec::new(),
         };
         vec![line]

@@ -33,7 +33,9 @@ pub(super) fn counts(changes: &[PlannedChange], unchanged: usize) -> String {
     if changes.is_empty() {
         return format!("nothing to do, {desired}");
     }
-    let number = |kinds: &[ChangeKind]| changes.iter().filter(|change| kinds.contains(&change.preview.kind)).count();
+    let number = |kinds: &[ChangeKind]| {
+        changes.iter().filter(|change| kinds.contains(&change.preview.kind)).count()
+    };
     let parts: Vec<String> = COUNTED
         .iter()
         .map(|(words, kinds)| (number(kinds), words))
@@ -49,7 +51,8 @@ pub(super) fn counts(changes: &[PlannedChange], unchanged: usize) -> String {
 /// What is done on the workstation first, in a few words: `3 certificates to issue, 1 local node to
 /// start`.
 pub(super) fn counts_here(preparations: &[Preparation]) -> Option<String> {
-    let number = |wanted: fn(&Preparation) -> bool| preparations.iter().filter(|it| wanted(it)).count();
+    let number =
+        |wanted: fn(&Preparation) -> bool| preparations.iter().filter(|it| wanted(it)).count();
     let parts = [
         (number(|it| matches!(it, Preparation::Bundle { .. })), "bundle", "to fetch"),
         (number(|it| matches!(it, Preparation::Certificate { .. })), "certificate", "to issue"),
@@ -70,13 +73,18 @@ pub(super) fn list_here(preparations: &[Preparation], paint: Paint) -> Vec<Strin
     }
     let mut lines = vec![paint.strong("workstation")];
     let mut group = "";
-    let names = preparations.iter().map(|it| if let Preparation::Certificate { name, .. } = it { name } else { "" });
+    let names = preparations
+        .iter()
+        .map(|it| if let Preparation::Certificate { name, .. } = it { name } else { "" });
     let column = widest(names).min(WIDEST_TASK);
     for preparation in preparations {
         let (of, kind, what, why) = match preparation {
-            Preparation::Bundle { files, folder } => {
-                ("bundle", ChangeKind::Make, count(*files, "file"), format!("fetched into {}", folder.display()))
-            }
+            Preparation::Bundle { files, folder } => (
+                "bundle",
+                ChangeKind::Make,
+                count(*files, "file"),
+                format!("fetched into {}", folder.display()),
+            ),
             Preparation::Certificate { name, why, replaced } => {
                 let kind = if *replaced { ChangeKind::Alter } else { ChangeKind::Make };
                 ("certificates", kind, pad(name, column), why.clone())
@@ -157,7 +165,13 @@ fn details(change: &PlannedChange, diffs: bool, paint: Paint) -> Vec<String> {
     }
     // One reason is in the line itself.
     if change.preview.because.len() > 1 {
-        lines.extend(change.preview.because.iter().map(|why| format!("{INDENT}{}", paint.faint(&clean(why)))));
+        lines.extend(
+            change
+                .preview
+                .because
+                .iter()
+                .map(|why| format!("{INDENT}{}", paint.faint(&clean(why)))),
+        );
     }
     for line in change.preview.diff.iter().filter(|_| diffs).flat_map(|diff| diff.lines()) {
         let text = legible(line);
@@ -175,7 +189,10 @@ fn details(change: &PlannedChange, diffs: bool, paint: Paint) -> Vec<String> {
 /// A line of a text, safe for a terminal; trailing blanks, which would be invisible, are dots.
 fn legible(line: &str) -> String {
     let (mark, text) = line.split_at_checked(1).unwrap_or((line, ""));
-    let text: String = console::strip_ansi_codes(text).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let text: String = console::strip_ansi_codes(text)
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
     let visible = text.trim_end();
     format!("{mark}{visible}{}", "·".repeat(text.len() - visible.len()))
 }
@@ -192,8 +209,9 @@ fn by_nodes(changes: &[PlannedChange]) -> Vec<(Vec<&str>, Vec<&PlannedChange>)> 
     let same = |a: &PlannedChange, b: &PlannedChange| {
         (&a.play, &a.task, &a.why, &a.preview) == (&b.play, &b.task, &b.why, &b.preview)
     };
-    let all_same =
-        |a: &[&PlannedChange], b: &[&PlannedChange]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b));
+    let all_same = |a: &[&PlannedChange], b: &[&PlannedChange]| {
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+    };
     let mut groups: Vec<(Vec<&str>, Vec<&PlannedChange>)> = Vec::new();
     for (node, own) in nodes {
         match groups.iter_mut().find(|(_, other)| all_same(other, &own)) {

@@ -69,7 +69,9 @@ impl PlayTimes {
 impl RunReport {
     /// Whether the run did all that it planned and every check passed.
     pub fn ok(&self) -> bool {
-        self.failures.is_empty() && self.checks_failed == 0 && self.summary.as_ref().is_some_and(|summary| summary.ok)
+        self.failures.is_empty()
+            && self.checks_failed == 0
+            && self.summary.as_ref().is_some_and(|summary| summary.ok)
     }
 
     /// Whether the user stopped it.
@@ -102,8 +104,12 @@ impl RunReport {
                 self.left_out.clone_from(left_out);
             }
             Event::PlayStarted { play, node, .. } => self.play_started(play, node, stamped.time),
-            Event::PlayEnded { play, node, outcome, .. } => self.play_ended(play, node, *outcome, stamped.time),
-            Event::TaskEnded { task, node, changed: true, .. } => self.changes.push((task.clone(), node.clone())),
+            Event::PlayEnded { play, node, outcome, .. } => {
+                self.play_ended(play, node, *outcome, stamped.time)
+            }
+            Event::TaskEnded { task, node, changed: true, .. } => {
+                self.changes.push((task.clone(), node.clone()))
+            }
             Event::TaskFailed(failure) => self.failures.push(failure.clone()),
             Event::Check { failure: None, .. } => self.checks_passed += 1,
             Event::Check { failure: Some(_), .. } => self.checks_failed += 1,
@@ -127,8 +133,13 @@ impl RunReport {
         let times = match self.plays.iter_mut().find(|times| times.play == play) {
             Some(times) => times,
             None => {
-                let times =
-                    PlayTimes { play: play.into(), nodes: Vec::new(), failed: Vec::new(), start: time, end: time };
+                let times = PlayTimes {
+                    play: play.into(),
+                    nodes: Vec::new(),
+                    failed: Vec::new(),
+                    start: time,
+                    end: time,
+                };
                 self.plays.push(times);
                 self.plays.last_mut().expect("just pushed")
             }
@@ -137,7 +148,10 @@ impl RunReport {
     }
 
     fn play_ended(&mut self, play: &str, node: &str, outcome: PlayOutcome, time: SystemTime) {
-        let times = self.plays.iter_mut().find(|times| times.play == play && times.nodes.iter().any(|n| n == node));
+        let times = self
+            .plays
+            .iter_mut()
+            .find(|times| times.play == play && times.nodes.iter().any(|n| n == node));
         match (times, outcome) {
             (Some(times), _) => {
                 times.end = times.end.max(time);
@@ -183,7 +197,9 @@ impl Census {
             Event::NodeConnecting { .. } => self.begin(stamped.time),
             // When no event reported the start of connecting, it began as long ago as the
             // connection took.
-            Event::NodeConnected { took, .. } => self.begin(stamped.time.checked_sub(*took).unwrap_or(stamped.time)),
+            Event::NodeConnected { took, .. } => {
+                self.begin(stamped.time.checked_sub(*took).unwrap_or(stamped.time))
+            }
             Event::NodeProbed { .. } => self.probed += 1,
             Event::TaskFailed(failure) if failure.play.is_empty() => self.lost += 1,
             _ => return None,

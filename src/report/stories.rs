@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use crate::event::{
-    Awaited, ChangeKind, Event, Failure, NewValue, NodeSummary, PlannedChange, PlayOutcome, Preview, RunSummary,
-    Stamped,
+    Awaited, ChangeKind, Event, Failure, NewValue, NodeSummary, PlannedChange, PlayOutcome,
+    Preview, RunSummary, Stamped,
 };
 
 /// 2026-01-02T03:04:05Z.
@@ -22,7 +22,10 @@ fn preview(task: &str, why: &str) -> Preview {
             ..Preview::default()
         },
         Some("restart") => Preview { kind: ChangeKind::Restart, ..Preview::default() },
-        _ => Preview { diff: Some("@@ -1 +1,2 @@\n [Service]\n+Restart=always\n".into()), ..Preview::default() },
+        _ => Preview {
+            diff: Some("@@ -1 +1,2 @@\n [Service]\n+Restart=always\n".into()),
+            ..Preview::default()
+        },
     }
 }
 
@@ -38,7 +41,8 @@ const NODES: [(&str, &str, &str); 3] = [
 impl Story {
     fn new(verb: &str) -> Self {
         let nodes = NODES.map(|(node, ..)| node.to_string()).to_vec();
-        Self(Vec::new()).at(0, Event::RunStarted { verb: verb.into(), lab: "sandbox".into(), nodes })
+        Self(Vec::new())
+            .at(0, Event::RunStarted { verb: verb.into(), lab: "sandbox".into(), nodes })
     }
 
     fn at(mut self, millis: u64, event: Event) -> Self {
@@ -77,22 +81,46 @@ impl Story {
         };
         let mut changes = vec![
             change("controller-0", "etcd", "binary /usr/local/bin/etcd", "missing"),
-            change("controller-0", "etcd", "template /etc/systemd/system/etcd.service", "content differs"),
-            change("controller-0", "etcd", "unit etcd", "restart: /etc/systemd/system/etcd.service changed"),
+            change(
+                "controller-0",
+                "etcd",
+                "template /etc/systemd/system/etcd.service",
+                "content differs",
+            ),
+            change(
+                "controller-0",
+                "etcd",
+                "unit etcd",
+                "restart: /etc/systemd/system/etcd.service changed",
+            ),
         ];
         for worker in ["worker-0", "worker-1"] {
             changes.push(change(worker, "kubelet", "binary /usr/local/bin/kubelet", "missing"));
             changes.push(change(worker, "kubelet", "unit kubelet", "missing"));
         }
-        self.at(at, Event::Planned { changes, unchanged: 40, judged_again: 0, left_out: Vec::new() })
+        self.at(
+            at,
+            Event::Planned { changes, unchanged: 40, judged_again: 0, left_out: Vec::new() },
+        )
     }
 
     fn push(self, at: u64, node: &str, sent: u64) -> Self {
-        self.at(at, Event::Pushing { node: node.into(), sent: sent * 1_000_000, total: 310_000_000 })
+        self.at(
+            at,
+            Event::Pushing { node: node.into(), sent: sent * 1_000_000, total: 310_000_000 },
+        )
     }
 
     fn play(self, at: u64, node: &str, play: &str, tasks: usize) -> Self {
-        self.at(at, Event::PlayStarted { play: play.into(), node: node.into(), tasks, awaited: Awaited::Plan })
+        self.at(
+            at,
+            Event::PlayStarted {
+                play: play.into(),
+                node: node.into(),
+                tasks,
+                awaited: Awaited::Plan,
+            },
+        )
     }
 
     fn begin(self, at: u64, node: &str, play: &str, task: &str) -> Self {
@@ -101,7 +129,13 @@ impl Story {
 
     fn task(self, from: u64, to: u64, node: &str, play: &str, task: &str, changed: bool) -> Self {
         let took = Duration::from_millis(to - from);
-        let ended = Event::TaskEnded { play: play.into(), node: node.into(), task: task.into(), changed, took };
+        let ended = Event::TaskEnded {
+            play: play.into(),
+            node: node.into(),
+            task: task.into(),
+            changed,
+            took,
+        };
         self.begin(from, node, play, task).at(to, ended)
     }
 
@@ -110,7 +144,14 @@ impl Story {
         self.at(at, Event::PlayEnded { play: play.into(), node: node.into(), outcome, took })
     }
 
-    fn over(self, at: u64, ok: bool, cancelled: bool, changed: [usize; 3], failed: [Option<&str>; 3]) -> Self {
+    fn over(
+        self,
+        at: u64,
+        ok: bool,
+        cancelled: bool,
+        changed: [usize; 3],
+        failed: [Option<&str>; 3],
+    ) -> Self {
         let nodes = NODES
             .iter()
             .zip(changed)
@@ -129,7 +170,16 @@ impl Story {
             })
             .collect();
         let log = Some(".labctl/sandbox/runs/2026-01-02T03-04-05Z.jsonl".into());
-        self.at(at, Event::RunEnded(RunSummary { ok, cancelled, nodes, took: Duration::from_millis(at), log }))
+        self.at(
+            at,
+            Event::RunEnded(RunSummary {
+                ok,
+                cancelled,
+                nodes,
+                took: Duration::from_millis(at),
+                log,
+            }),
+        )
     }
 }
 
@@ -195,7 +245,10 @@ pub(super) fn failed() -> Story {
         command: Some("systemctl restart kubelet.service".into()),
         code: Some(1),
         reason: "the unit did not become active within 30s".into(),
-        stderr: vec!["Job for kubelet.service failed.".into(), "\u{1b}[31mSee the journal.\u{1b}[0m".into()],
+        stderr: vec![
+            "Job for kubelet.service failed.".into(),
+            "\u{1b}[31mSee the journal.\u{1b}[0m".into(),
+        ],
         journal: vec!["kubelet[812]: running with swap on is not supported".into()],
         help: Some("turn swap off on worker-1 (swapoff -a), then run `labctl up` again".into()),
     };
@@ -225,7 +278,15 @@ pub(super) fn nothing() -> Story {
     Story::new("up")
         .step(0, 40, "certificates", "20 valid", false)
         .probes(50)
-        .at(660, Event::Planned { changes: Vec::new(), unchanged: 39, judged_again: 0, left_out: Vec::new() })
+        .at(
+            660,
+            Event::Planned {
+                changes: Vec::new(),
+                unchanged: 39,
+                judged_again: 0,
+                left_out: Vec::new(),
+            },
+        )
         .over(670, true, false, [0; 3], [None; 3])
 }
 
@@ -257,9 +318,22 @@ pub(super) fn smoke() -> Story {
         failure: failure.map(Into::into),
         took: Duration::from_millis(millis),
     };
-    let end = RunSummary { ok: false, cancelled: false, nodes: Vec::new(), took: Duration::from_secs(13), log: None };
+    let end = RunSummary {
+        ok: false,
+        cancelled: false,
+        nodes: Vec::new(),
+        took: Duration::from_secs(13),
+        log: None,
+    };
     Story::new("smoke")
         .at(1200, check("every node is ready", None, 1200))
-        .at(13_000, check("a pod resolves names", Some("no answer from 10.32.0.10\nis CoreDNS running?"), 11_800))
+        .at(
+            13_000,
+            check(
+                "a pod resolves names",
+                Some("no answer from 10.32.0.10\nis CoreDNS running?"),
+                11_800,
+            ),
+        )
         .at(13_000, Event::RunEnded(end))
 }

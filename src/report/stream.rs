@@ -49,7 +49,10 @@ impl Stream {
 
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stream").field("terminal", &self.terminal).field("paint", &self.paint).finish_non_exhaustive()
+        f.debug_struct("Stream")
+            .field("terminal", &self.terminal)
+            .field("paint", &self.paint)
+            .finish_non_exhaustive()
     }
 }
 

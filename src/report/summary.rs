@@ -48,7 +48,8 @@ fn nodes(summary: &RunSummary, verbose: bool, paint: Paint) -> Vec<String> {
     }
     // A column that is empty in every good run is only there in the others.
     if summary.nodes.iter().any(|node| node.failed.is_some()) {
-        columns.push(("failed", false, |node| node.failed.as_deref().map(clean).unwrap_or_default()));
+        columns
+            .push(("failed", false, |node| node.failed.as_deref().map(clean).unwrap_or_default()));
     }
     let mut lines = vec![String::new(); summary.nodes.len() + 1];
     for (title, number, cell) in columns {
@@ -86,10 +87,15 @@ fn others(report: &RunReport, summary: &RunSummary, paint: Paint) -> Vec<String>
     let column = widest(rows.iter().map(|(task, _)| *task).chain([title]));
     let all = summary.nodes.iter().filter(|node| !node.turnover).count();
     let row = |(task, nodes): (&str, Vec<&str>)| {
-        let mut nodes: Vec<&str> =
-            summary.nodes.iter().map(|node| node.node.as_str()).filter(|it| nodes.contains(it)).collect();
+        let mut nodes: Vec<&str> = summary
+            .nodes
+            .iter()
+            .map(|node| node.node.as_str())
+            .filter(|it| nodes.contains(it))
+            .collect();
         nodes.dedup();
-        let nodes = if nodes.len() == all && all > 2 { format!("all {all}") } else { nodes.join(", ") };
+        let nodes =
+            if nodes.len() == all && all > 2 { format!("all {all}") } else { nodes.join(", ") };
         format!("  {}  {nodes}", pad(&clean(task), column))
     };
     let head = paint.faint(&format!("  {}  on", pad(title, column)));
@@ -125,12 +131,15 @@ fn timeline(plays: &[PlayTimes], width: usize, paint: Paint) -> Vec<String> {
         let name = if failed { paint.bad(&name) } else { name };
         let line = format!("  {name}  {}  {}", pad_left(number, 5), pad_left(took, time));
         let scaled = |moment: SystemTime| {
-            usize::try_from(between(start, moment).as_millis() * bar as u128 / span).unwrap_or(0).min(bar)
+            usize::try_from(between(start, moment).as_millis() * bar as u128 / span)
+                .unwrap_or(0)
+                .min(bar)
         };
         let (from, to) = (scaled(play.start), scaled(play.end));
         // What took no time to speak of is still a mark.
         let from = from.min(bar.saturating_sub(1));
-        let drawn = if bar == 0 { String::new() } else { "━".repeat((to.saturating_sub(from)).max(1)) };
+        let drawn =
+            if bar == 0 { String::new() } else { "━".repeat((to.saturating_sub(from)).max(1)) };
         let drawn = if failed { paint.bad(&drawn) } else { paint.active(&drawn) };
         lines.push(format!("{line}  {}{drawn}", " ".repeat(from)).trim_end().to_string());
     }
@@ -140,7 +149,11 @@ fn timeline(plays: &[PlayTimes], width: usize, paint: Paint) -> Vec<String> {
 /// The sentence that says outcome.
 pub(super) fn verdict(report: &RunReport, paint: Paint) -> String {
     let Some(summary) = &report.summary else {
-        return paint.bad(if report.verb.is_empty() { "Failed." } else { "Failed before the end." });
+        return paint.bad(if report.verb.is_empty() {
+            "Failed."
+        } else {
+            "Failed before the end."
+        });
     };
     let time = took(summary.took);
     let checks = report.checks_passed + report.checks_failed;
@@ -149,12 +162,17 @@ pub(super) fn verdict(report: &RunReport, paint: Paint) -> String {
         return format!("{} after {time}: {made}{}.", paint.warn("Stopped"), not_done(report));
     }
     if report.checks_failed > 0 {
-        let failed = paint.bad(&format!("{} of {} failed", report.checks_failed, count(checks, "check")));
+        let failed =
+            paint.bad(&format!("{} of {} failed", report.checks_failed, count(checks, "check")));
         return format!("{failed} in {time}.");
     }
     if !report.ok() {
-        let failed: Vec<&str> =
-            summary.nodes.iter().filter(|node| node.failed.is_some()).map(|node| node.node.as_str()).collect();
+        let failed: Vec<&str> = summary
+            .nodes
+            .iter()
+            .filter(|node| node.failed.is_some())
+            .map(|node| node.node.as_str())
+            .collect();
         let place = match failed.len() {
             0 => String::new(),
             number => format!(" on {number} of {}", count(summary.nodes.len(), "node")),
@@ -180,7 +198,11 @@ pub(super) fn verdict(report: &RunReport, paint: Paint) -> String {
 
 fn not_done(report: &RunReport) -> String {
     let plays: std::collections::BTreeSet<&str> = report.skipped().map(|(play, _)| play).collect();
-    if plays.is_empty() { String::new() } else { format!(", {} not done everywhere", count(plays.len(), "play")) }
+    if plays.is_empty() {
+        String::new()
+    } else {
+        format!(", {} not done everywhere", count(plays.len(), "play"))
+    }
 }
 
 /// What to type next.

@@ -49,7 +49,8 @@ impl Terminal {
     /// On the terminal behind the standard error.
     pub fn stderr(paint: Paint, verbose: bool, diff: bool) -> Self {
         let size = || console::Term::stderr().size();
-        let terminal = Self::new(ProgressDrawTarget::stderr_with_hz(HERTZ), Box::new(size), paint, verbose);
+        let terminal =
+            Self::new(ProgressDrawTarget::stderr_with_hz(HERTZ), Box::new(size), paint, verbose);
         *DRAWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(terminal.bar.clone());
         terminal.with_diffs(diff)
     }
@@ -112,8 +113,14 @@ impl Terminal {
             }
             Event::Planned { changes, unchanged, .. } => {
                 let listed = self.verbose || self.diff;
-                let mut lines = if listed { plan::list(changes, self.diff, paint) } else { Vec::new() };
-                lines.push(self.step("plan", &plan::counts(changes, *unchanged), "", !changes.is_empty()));
+                let mut lines =
+                    if listed { plan::list(changes, self.diff, paint) } else { Vec::new() };
+                lines.push(self.step(
+                    "plan",
+                    &plan::counts(changes, *unchanged),
+                    "",
+                    !changes.is_empty(),
+                ));
                 lines
             }
             Event::TaskEnded { play, node, task, changed, took: time } if self.verbose => {
@@ -121,8 +128,12 @@ impl Terminal {
                 let mark = if *changed { paint.good("✓") } else { paint.faint("✓") };
                 vec![format!("{mark} {text}  {}", paint.faint(&took(*time)))]
             }
-            Event::TaskFailed(failed) => vec![format!("{} {}", paint.bad("✗"), failure::line(failed))],
-            Event::Check { name, failure, took: time } => check(name, failure.as_deref(), &took(*time), paint),
+            Event::TaskFailed(failed) => {
+                vec![format!("{} {}", paint.bad("✗"), failure::line(failed))]
+            }
+            Event::Check { name, failure, took: time } => {
+                check(name, failure.as_deref(), &took(*time), paint)
+            }
             Event::Warning { node, message } => {
                 let node = node.as_ref().map(|node| format!("{node}: ")).unwrap_or_default();
                 vec![format!("{} {node}{}", paint.warn("!"), clean(message))]
@@ -156,6 +167,8 @@ impl Drop for Terminal {
 fn check(name: &str, failure: Option<&str>, time: &str, paint: Paint) -> Vec<String> {
     let mark = if failure.is_none() { paint.good("✓") } else { paint.bad("✗") };
     let mut lines = vec![format!("{mark} {}  {}", clean(name), paint.faint(time))];
-    lines.extend(failure.iter().flat_map(|text| text.lines()).map(|line| format!("    {}", clean(line))));
+    lines.extend(
+        failure.iter().flat_map(|text| text.lines()).map(|line| format!("    {}", clean(line))),
+    );
     lines
 }

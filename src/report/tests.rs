@@ -66,7 +66,10 @@ fn next() -> Vec<String> {
 async fn plain_runs_read_as_their_stories() {
     insta::assert_snapshot!("plain_clean", plain(stories::clean(), false, &next()).await);
     insta::assert_snapshot!("plain_clean_verbose", plain(stories::clean(), true, &[]).await);
-    insta::assert_snapshot!("plain_failed", plain(stories::failed(), false, &["labctl up".into()]).await);
+    insta::assert_snapshot!(
+        "plain_failed",
+        plain(stories::failed(), false, &["labctl up".into()]).await
+    );
     insta::assert_snapshot!("plain_cancelled", plain(stories::cancelled(), false, &[]).await);
     insta::assert_snapshot!("plain_nothing", plain(stories::nothing(), false, &[]).await);
     insta::assert_snapshot!("plain_grown", plain(stories::grown(), false, &[]).await);
@@ -135,9 +138,12 @@ async fn the_run_log_has_everything_for_its_owner_only() {
     let path = log.path().to_path_buf();
     assert!(path.ends_with("lab/runs/2026-01-02T03-04-05Z.jsonl"), "{}", path.display());
 
-    let report = tell(&Screen::default().reporter(Output::Text, false), stories::clean(), Some(log)).await;
+    let report =
+        tell(&Screen::default().reporter(Output::Text, false), stories::clean(), Some(log)).await;
     assert_eq!(report.log.as_deref(), Some(path.as_path()));
-    let mode = |path: &std::path::Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    let mode = |path: &std::path::Path| {
+        std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777
+    };
     assert_eq!((mode(&path), mode(&runs)), (0o600, 0o700));
     let text = std::fs::read_to_string(&path).expect("the log");
     assert!(text.lines().last().expect("lines").contains(r#""event":"run_ended""#), "{text}");
@@ -150,7 +156,11 @@ async fn the_report_knows_what_the_run_came_to() {
     let clean = tell(&reporter, stories::clean(), None).await;
     assert!(clean.ok() && !clean.cancelled());
     assert_eq!((clean.changed(), clean.planned.len(), clean.unchanged), (7, 7, 40));
-    assert_eq!(clean.plays[1].took(), Duration::from_millis(2560), "kubelet: first start to last end");
+    assert_eq!(
+        clean.plays[1].took(),
+        Duration::from_millis(2560),
+        "kubelet: first start to last end"
+    );
     let failed = tell(&reporter, stories::failed(), None).await;
     assert!(!failed.ok() && failed.failures.len() == 1);
     assert_eq!(failed.skipped().collect::<Vec<_>>(), [("kubelet", "worker-0")]);
@@ -184,7 +194,8 @@ struct Outer(#[source] io::Error);
 fn drawn(story: Story, millis: u64, rows: u16, columns: u16) -> (InMemoryTerm, Terminal) {
     let memory = InMemoryTerm::new(rows, columns);
     let target = ProgressDrawTarget::term_like(Box::new(memory.clone()));
-    let mut terminal = Terminal::new(target, Box::new(move || (rows, columns)), Paint::new(false), false);
+    let mut terminal =
+        Terminal::new(target, Box::new(move || (rows, columns)), Paint::new(false), false);
     for stamped in story.0 {
         terminal.event(&stamped);
         terminal.tick(stamped.time);
@@ -214,14 +225,32 @@ fn the_live_display_leaves_only_its_permanent_lines() {
 fn a_crowd_of_nodes_is_counted() {
     let nodes: Vec<String> = (0..60).map(|index| format!("worker-{index}")).collect();
     let mut story = Story(Vec::new());
-    let mut at = |millis, event| story.0.push(Stamped { time: start() + Duration::from_millis(millis), event });
+    let mut at = |millis, event| {
+        story.0.push(Stamped { time: start() + Duration::from_millis(millis), event })
+    };
     at(0, Event::RunStarted { verb: "up".into(), lab: "crowd".into(), nodes: nodes.clone() });
     for node in nodes {
         at(10, Event::NodeConnecting { node: node.clone() });
         at(20, Event::NodeProbed { node, took: Duration::ZERO });
     }
-    at(30, Event::Planned { changes: Vec::new(), unchanged: 600, judged_again: 0, left_out: Vec::new() });
-    at(40, Event::PlayStarted { play: "kubelet".into(), node: "worker-41".into(), tasks: 3, awaited: Awaited::Plan });
+    at(
+        30,
+        Event::Planned {
+            changes: Vec::new(),
+            unchanged: 600,
+            judged_again: 0,
+            left_out: Vec::new(),
+        },
+    );
+    at(
+        40,
+        Event::PlayStarted {
+            play: "kubelet".into(),
+            node: "worker-41".into(),
+            tasks: 3,
+            awaited: Awaited::Plan,
+        },
+    );
     let (memory, _terminal) = drawn(story, 100, 12, 80);
     insta::assert_snapshot!("terminal_crowd", memory.contents());
 }
@@ -235,7 +264,10 @@ fn no_line_is_ever_wider_than_the_terminal() {
                 view.note(stamped);
                 for line in view.frame(stamped.time, columns.into(), 10, Paint::new(true)) {
                     let width = console::measure_text_width(&line);
-                    assert!(width < usize::from(columns.max(2)), "{width} columns on {columns}: {line:?}");
+                    assert!(
+                        width < usize::from(columns.max(2)),
+                        "{width} columns on {columns}: {line:?}"
+                    );
                 }
             }
         }
@@ -265,5 +297,9 @@ async fn a_lost_sink_is_reported_once() {
     drop(events);
     super::drain(receiver, sinks).await;
     let text = screen.text();
-    assert_eq!(text.matches("warning: the output stops here: no space left on device").count(), 1, "{text}");
+    assert_eq!(
+        text.matches("warning: the output stops here: no space left on device").count(),
+        1,
+        "{text}"
+    );
 }

@@ -63,7 +63,11 @@ pub(super) fn count(number: usize, noun: &str) -> String {
 
 /// Text from a node made safe for one line of a terminal: no escape sequences, no control characters.
 pub(super) fn clean(text: &str) -> String {
-    console::strip_ansi_codes(text).trim_end().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    console::strip_ansi_codes(text)
+        .trim_end()
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 /// Cut to what fits into `width` columns, with an ellipsis when something was cut.
@@ -94,11 +98,18 @@ mod tests {
 
     #[test]
     fn durations_read_naturally() {
-        let written: Vec<String> = [0, 40, 99, 100, 4_249, 59_949, 59_950, 72_400, 3_599_499, 7_500_000]
-            .map(Duration::from_millis)
-            .map(took)
-            .into();
-        assert_eq!(written, ["0ms", "40ms", "99ms", "0.1s", "4.2s", "59.9s", "1m 00s", "1m 12s", "59m 59s", "2h 05m"]);
+        let written: Vec<String> =
+            [0, 40, 99, 100, 4_249, 59_949, 59_950, 72_400, 3_599_499, 7_500_000]
+                .map(Duration::from_millis)
+                .map(took)
+                .into();
+        assert_eq!(
+            written,
+            [
+                "0ms", "40ms", "99ms", "0.1s", "4.2s", "59.9s", "1m 00s", "1m 12s", "59m 59s",
+                "2h 05m"
+            ]
+        );
         assert_eq!(elapsed(Duration::from_millis(14_900)), "14s");
     }
 

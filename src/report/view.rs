@@ -118,7 +118,12 @@ impl View {
                 self.nodes = nodes.iter().map(|name| Node::new(name, time)).collect();
             }
             Event::StepStarted { step } => {
-                self.steps.push(Step { name: step.clone(), progress: None, detail: String::new(), since: time });
+                self.steps.push(Step {
+                    name: step.clone(),
+                    progress: None,
+                    detail: String::new(),
+                    since: time,
+                });
             }
             Event::StepProgress { step, done, total, detail } => {
                 if let Some(step) = self.steps.iter_mut().find(|running| running.name == *step) {
@@ -141,7 +146,11 @@ impl View {
                 if sent >= total {
                     node.push = None;
                 } else {
-                    let push = node.push.get_or_insert(Push { sent: 0, total: *total, samples: Vec::new() });
+                    let push = node.push.get_or_insert(Push {
+                        sent: 0,
+                        total: *total,
+                        samples: Vec::new(),
+                    });
                     push.sample(time, *sent, *total);
                 }
             }
@@ -218,10 +227,15 @@ impl View {
 
     /// The lines to draw at `now` on a terminal of `width` columns and `height` rows; none of them is wider.
     pub fn frame(&self, now: SystemTime, width: usize, height: usize, paint: Paint) -> Vec<String> {
-        let shown: Vec<&Node> = self.nodes.iter().filter(|node| node.contact > Contact::None).collect();
+        let shown: Vec<&Node> =
+            self.nodes.iter().filter(|node| node.contact > Contact::None).collect();
         // Room for the blank line, the steps, the line for the whole and the one that the cursor rests on.
         let room = height.saturating_sub(3 + self.steps.len()).clamp(1, MOST_NODE_LINES);
-        let names = self.steps.iter().map(|step| step.name.as_str()).chain(shown.iter().map(|node| node.name.as_str()));
+        let names = self
+            .steps
+            .iter()
+            .map(|step| step.name.as_str())
+            .chain(shown.iter().map(|node| node.name.as_str()));
         let column = widest(names).min(WIDEST_NAME);
 
         let mut lines = vec![String::new()];
@@ -237,7 +251,14 @@ impl View {
     }
 
     /// Too many nodes for the screen: those that do something, in the inventory's order, and a count of the rest.
-    fn crowd(&self, shown: &[&Node], room: usize, now: SystemTime, column: usize, paint: Paint) -> Vec<String> {
+    fn crowd(
+        &self,
+        shown: &[&Node],
+        room: usize,
+        now: SystemTime,
+        column: usize,
+        paint: Paint,
+    ) -> Vec<String> {
         let rank = |node: &Node| match self.state(node) {
             State::Failed(_) => 0,
             State::Running(_) => 1,
@@ -257,11 +278,15 @@ impl View {
             let number = rest.iter().filter(|index| ranks.contains(&rank(shown[**index]))).count();
             (number > 0).then(|| format!("{number} {name}"))
         };
-        let parts: Vec<String> =
-            [tally("failed", 0..=0), tally("busy", 1..=3), tally("waiting", 4..=4), tally("done", 5..=5)]
-                .into_iter()
-                .flatten()
-                .collect();
+        let parts: Vec<String> = [
+            tally("failed", 0..=0),
+            tally("busy", 1..=3),
+            tally("waiting", 4..=4),
+            tally("done", 5..=5),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
         lines.push(paint.faint(&format!("  … {} more nodes: {}", rest.len(), parts.join(", "))));
         lines
     }
@@ -276,7 +301,8 @@ impl View {
         }
         if !self.plays.is_empty() {
             let total = self.plays.len();
-            let done = self.plays.iter().filter(|play| play.open.is_empty() && !play.skipped).count();
+            let done =
+                self.plays.iter().filter(|play| play.open.is_empty() && !play.skipped).count();
             // A bar is the first thing that a narrow terminal can do without.
             if width >= 72 {
                 let filled = done * BAR / total;
@@ -310,7 +336,9 @@ impl View {
             State::Stopped => (paint.faint("·"), paint.faint("stopped"), None),
             State::Done => (paint.good("✓"), paint.faint("done"), None),
             State::Unchanged => (paint.good("✓"), paint.faint("nothing to do"), None),
-            State::Failed(task) => (paint.bad("✗"), format!("{}  {}", paint.bad("failed"), task), None),
+            State::Failed(task) => {
+                (paint.bad("✗"), format!("{}  {}", paint.bad("failed"), task), None)
+            }
         };
         // Everything quick looks alike; only what takes its time shows it.
         let age = since.map(|since| between(since, now)).filter(|age| age.as_secs() >= 2);
@@ -329,7 +357,11 @@ impl View {
             return State::Pushing(push);
         }
         if node.contact < Contact::Probed {
-            return State::Contact(if node.contact == Contact::Probing { "probing" } else { "connecting" });
+            return State::Contact(if node.contact == Contact::Probing {
+                "probing"
+            } else {
+                "connecting"
+            });
         }
         if !self.planned {
             return State::Contact("probed");
@@ -374,7 +406,9 @@ impl Step {
     fn line(&self, now: SystemTime, column: usize, paint: Paint) -> String {
         let mut line = format!("  {} {}", paint.active("●"), pad(&fit(&self.name, column), column));
         match self.progress {
-            Some((done, total)) if total >= Self::BYTES => line.push_str(&format!("  {}", bytes_of(done, total))),
+            Some((done, total)) if total >= Self::BYTES => {
+                line.push_str(&format!("  {}", bytes_of(done, total)))
+            }
             Some((done, total)) => line.push_str(&format!("  {done}/{total}")),
             None => {}
         }

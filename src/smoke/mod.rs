@@ -79,7 +79,10 @@ pub fn begin_clean_up() -> String {
 
 /// Removes whatever a smoke test has left behind.
 pub fn clean_up() -> String {
-    format!("{}kubectl delete namespace \"$ns\" --ignore-not-found --wait=true --timeout=90s >/dev/null\n", preamble())
+    format!(
+        "{}kubectl delete namespace \"$ns\" --ignore-not-found --wait=true --timeout=90s >/dev/null\n",
+        preamble()
+    )
 }
 
 /// Creates what the checks look at. `manifest` is the rendered template `smoke/smoke.yaml`.
@@ -106,11 +109,17 @@ pub fn checks(cluster: &Cluster) -> Vec<Check> {
         Check {
             timeout: Duration::from_secs(180),
             essential: true,
-            ..check("a Deployment spreads over the workers", format!("{ROLLOUT}{pods}{}", spread(workers.len())))
+            ..check(
+                "a Deployment spreads over the workers",
+                format!("{ROLLOUT}{pods}{}", spread(workers.len())),
+            )
         },
         of_pods("every pod reaches every pod", ALL_PODS),
         of_pods("a ClusterIP answers", CLUSTER_IP),
-        of_pods("a NodePort answers on every worker", &format!("nodes='{}'\n{NODE_PORT}", addresses.join(" "))),
+        of_pods(
+            "a NodePort answers on every worker",
+            &format!("nodes='{}'\n{NODE_PORT}", addresses.join(" ")),
+        ),
         of_pods(
             "DNS resolves kubernetes from a pod",
             &format!(
@@ -245,7 +254,10 @@ pub fn failover(cluster: &Cluster) -> Option<Failover> {
     // With two members etcd tolerates no loss, so only the API server can be stopped there.
     let units = if controllers.len() > 2 { "kube-apiserver etcd" } else { "kube-apiserver" };
     Some(Failover {
-        name: format!("the API answers through the load balancer while {} is stopped", quote(&victim.name)),
+        name: format!(
+            "the API answers through the load balancer while {} is stopped",
+            quote(&victim.name)
+        ),
         victim: victim.name.clone(),
         stop: format!("systemctl stop {units}"),
         watch: format!(
@@ -254,7 +266,9 @@ pub fn failover(cluster: &Cluster) -> Option<Failover> {
         ),
         start: format!(
             "systemctl start {units} && timeout 100 sh -c {}",
-            quote(&format!("until {KUBECTL} get --raw=/readyz >/dev/null 2>&1; do sleep 0.2; done"))
+            quote(&format!(
+                "until {KUBECTL} get --raw=/readyz >/dev/null 2>&1; do sleep 0.2; done"
+            ))
         ),
     })
 }

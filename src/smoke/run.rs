@@ -17,7 +17,11 @@ pub async fn run(cluster: &Cluster, manifest: &str, connections: &Connections, r
     let first = cluster.with_role(Role::Controller).find_map(|node| connections.get(&node.name));
     let Some(controller) = first else {
         let name = "a controller can be reached".to_owned();
-        events.emit(Event::Check { name, failure: Some("none can".to_owned()), took: Duration::ZERO });
+        events.emit(Event::Check {
+            name,
+            failure: Some("none can".to_owned()),
+            took: Duration::ZERO,
+        });
         return false;
     };
     let started = Instant::now();
@@ -25,7 +29,8 @@ pub async fn run(cluster: &Cluster, manifest: &str, connections: &Connections, r
         Ok(()) => shell(controller, set_up(manifest), PATIENCE).await,
         Err(error) => Err(error),
     };
-    let mut passed = tell(events, "the API takes a Deployment, a Secret and Services", prepared, started);
+    let mut passed =
+        tell(events, "the API takes a Deployment, a Secret and Services", prepared, started);
     if passed {
         passed = run_checks(&checks(cluster), controller, run).await;
         // What goes wrong here is told of at the end, by the one that waits for it.
@@ -56,10 +61,16 @@ async fn run_checks(checks: &[Check], controller: &Transport, run: &Run) -> bool
     passed
 }
 
-async fn run_failover(cluster: &Cluster, first: &Transport, connections: &Connections, events: &Events) -> bool {
+async fn run_failover(
+    cluster: &Cluster,
+    first: &Transport,
+    connections: &Connections,
+    events: &Events,
+) -> bool {
     let Some(failover) = failover(cluster) else { return true };
     // With one controller lost already, stopping another one would show nothing but that two are too many.
-    let lost = cluster.with_role(Role::Controller).find(|node| !connections.contains_key(&node.name));
+    let lost =
+        cluster.with_role(Role::Controller).find(|node| !connections.contains_key(&node.name));
     let (None, Some(victim)) = (lost, connections.get(&failover.victim)) else {
         events.emit(Event::Warning {
             node: lost.map(|node| node.name.clone()),
@@ -90,7 +101,8 @@ async fn shell(node: &Transport, script: String, timeout: Duration) -> Result<()
     match node.exec(exec).await {
         Ok(Output { code: 0, .. }) => Ok(()),
         Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+            let said = String::from_utf8_lossy(&output.stderr).into_owned()
+                + &String::from_utf8_lossy(&output.stdout);
             let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
             let end = lines[lines.len().saturating_sub(5)..].join("; ");
             Err(if end.is_empty() { format!("exit code {}", output.code) } else { end })

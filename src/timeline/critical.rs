@@ -32,9 +32,15 @@ pub(super) fn path(bars: &[Bar], awaited: &[Option<Awaited>]) -> Vec<usize> {
 fn cause(bars: &[Bar], bar: &Bar, told: &Awaited, before: &dyn Fn(usize) -> bool) -> Option<usize> {
     latest(bars, |index, other| match told {
         Awaited::Play(play) => before(index) && other.what == What::Play(play.clone()),
-        Awaited::Node(node) => before(index) && other.what == bar.what && other.node.as_ref() == Some(node),
+        Awaited::Node(node) => {
+            before(index) && other.what == bar.what && other.node.as_ref() == Some(node)
+        }
         // Some of the files may be enough for this play while the rest is still on its way.
-        Awaited::Push => matches!(other.what, What::Push(_)) && other.node == bar.node && other.start <= bar.start,
+        Awaited::Push => {
+            matches!(other.what, What::Push(_))
+                && other.node == bar.node
+                && other.start <= bar.start
+        }
         Awaited::Plan => before(index) && !matches!(other.what, What::Play(_) | What::Push(_)),
         Awaited::Turn => before(index) && matches!(other.what, What::Play(_)),
     })

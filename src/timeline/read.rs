@@ -123,7 +123,8 @@ pub fn read(text: &str) -> Result<Timeline, LogError> {
         };
         match (index, parsed.event) {
             (0, Told::RunStarted { verb, lab, nodes }) => {
-                reader.timeline = Timeline { verb, lab, nodes, began_ms: parsed.time_ms, ..Timeline::default() };
+                reader.timeline =
+                    Timeline { verb, lab, nodes, began_ms: parsed.time_ms, ..Timeline::default() };
             }
             (0, _) => return Err(LogError::NoStart),
             (_, event) => reader.note(parsed.time_ms, event),
@@ -143,7 +144,11 @@ impl Reader {
             Told::NodeProbed { node, ms } => self.ended(Some(node), What::Probe, ms),
             Told::Check { name, failure, ms } => {
                 self.ended(None, What::Check(name), ms);
-                self.timeline.bars.last_mut().into_iter().for_each(|bar| bar.failed = failure.is_some());
+                self.timeline
+                    .bars
+                    .last_mut()
+                    .into_iter()
+                    .for_each(|bar| bar.failed = failure.is_some());
             }
             Told::Pushing { node, sent, total } => {
                 let start = *self.pushes.entry(node.clone()).or_insert(now);
@@ -161,7 +166,9 @@ impl Reader {
                     begun.tasks.push(Task { title: task, took: ms, changed });
                 }
             }
-            Told::PlayEnded { play, node, outcome } => self.play_ended(play, node, is_failure(outcome)),
+            Told::PlayEnded { play, node, outcome } => {
+                self.play_ended(play, node, is_failure(outcome))
+            }
             Told::RunEnded { ok } => self.timeline.ok = Some(ok),
             Told::RunStarted { .. } | Told::Other => {}
         }
@@ -183,7 +190,14 @@ impl Reader {
     }
 
     fn bar(&mut self, node: Option<String>, what: What, start: u64, awaited: Option<Awaited>) {
-        self.timeline.bars.push(Bar { node, what, start, end: self.now, failed: false, tasks: Vec::new() });
+        self.timeline.bars.push(Bar {
+            node,
+            what,
+            start,
+            end: self.now,
+            failed: false,
+            tasks: Vec::new(),
+        });
         self.awaited.push(awaited);
     }
 

@@ -45,7 +45,11 @@ struct Preamble {
 impl Collector {
     /// Nothing printed yet; complete lines of standard output will go to `lines`, or all of it to `sink`. Standard
     /// output that is longer than `most` bytes ends the command.
-    pub(super) fn new(lines: Option<mpsc::Sender<String>>, sink: Option<Box<dyn io::Write + Send>>, most: u64) -> Self {
+    pub(super) fn new(
+        lines: Option<mpsc::Sender<String>>,
+        sink: Option<Box<dyn io::Write + Send>>,
+        most: u64,
+    ) -> Self {
         Self {
             output: Output::default(),
             lines,
@@ -75,11 +79,14 @@ impl Collector {
         self.printed += own.len() as u64;
         if self.printed > self.most {
             let most = size(self.most);
-            return Err(io::Error::other(format!("it prints without end: more than {most} came, so it was ended")));
+            return Err(io::Error::other(format!(
+                "it prints without end: more than {most} came, so it was ended"
+            )));
         }
         if let Some(sink) = &mut self.sink {
-            let context =
-                |error: io::Error| io::Error::new(error.kind(), format!("cannot write what it printed: {error}"));
+            let context = |error: io::Error| {
+                io::Error::new(error.kind(), format!("cannot write what it printed: {error}"))
+            };
             return sink.write_all(&own).map_err(context);
         }
         let mut looked = self.output.stdout.len();
@@ -128,7 +135,9 @@ impl Collector {
     async fn hand_on(&mut self, end: usize) {
         if let Some(lines) = &self.lines {
             // Nobody may be listening any more; the command goes on all the same.
-            let _ = lines.send(String::from_utf8_lossy(&self.output.stdout[self.begun..end]).into_owned()).await;
+            let _ = lines
+                .send(String::from_utf8_lossy(&self.output.stdout[self.begun..end]).into_owned())
+                .await;
         }
     }
 }
@@ -144,7 +153,9 @@ impl Preamble {
         let Some(marker) = &self.marker else { return Ok(Cow::Borrowed(bytes)) };
         let looked = self.said.len().saturating_sub(marker.len());
         self.said.extend_from_slice(bytes);
-        let found = self.said[looked..].windows(marker.len()).position(|window| window == marker.as_slice());
+        let found = self.said[looked..]
+            .windows(marker.len())
+            .position(|window| window == marker.as_slice());
         if let Some(at) = found {
             let own = self.said.split_off(looked + at + marker.len());
             self.said.truncate(looked + at);
@@ -155,7 +166,9 @@ impl Preamble {
         keep_end(&mut self.said, 2 * TAIL);
         if self.passed_over > NOISE {
             let most = size(NOISE as u64);
-            return Err(io::Error::other(format!("the login shell prints without end: {most} before the command")));
+            return Err(io::Error::other(format!(
+                "the login shell prints without end: {most} before the command"
+            )));
         }
         Ok(Cow::Borrowed(&[]))
     }
@@ -179,7 +192,8 @@ fn size(bytes: u64) -> String {
 
 /// `command` as a message shows it: one line, cut after its first 80 characters.
 pub(super) fn shown(command: &str) -> String {
-    let flat: String = command.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let flat: String =
+        command.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if command.chars().nth(SHOWN).is_some() { format!("{flat}...") } else { flat }
 }
 
@@ -190,10 +204,17 @@ pub(super) fn timed_out(what: String, limit: Duration, exited: bool) -> Transpor
         TransportError {
             what,
             why: format!("the command ended, but its output was still open after {limit}"),
-            help: Some("something that it started in the background keeps it open: redirect its output".into()),
+            help: Some(
+                "something that it started in the background keeps it open: redirect its output"
+                    .into(),
+            ),
         }
     } else {
-        TransportError { what, why: format!("not done after {limit}, so it was given up"), help: None }
+        TransportError {
+            what,
+            why: format!("not done after {limit}, so it was given up"),
+            help: None,
+        }
     }
 }
 
@@ -240,8 +261,16 @@ mod tests {
                 assert!(collector.has_begun());
                 assert_eq!(collector.noise(), (before.to_owned(), before.to_owned()));
                 let output = collector.finish(0).await;
-                assert_eq!(String::from_utf8_lossy(&output.stdout), "own\nmarker\n", "cut at {cut}");
-                assert_eq!(String::from_utf8_lossy(&output.stderr), "own\nmarker\n", "cut at {cut}");
+                assert_eq!(
+                    String::from_utf8_lossy(&output.stdout),
+                    "own\nmarker\n",
+                    "cut at {cut}"
+                );
+                assert_eq!(
+                    String::from_utf8_lossy(&output.stderr),
+                    "own\nmarker\n",
+                    "cut at {cut}"
+                );
             }
         }
     }

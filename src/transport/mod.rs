@@ -97,7 +97,14 @@ pub fn lines() -> (mpsc::Sender<String>, mpsc::Receiver<String>) {
 impl Exec {
     /// `command` with nothing to read, given up after `timeout`.
     pub fn new(command: impl Into<String>, timeout: Duration) -> Self {
-        Self { command: command.into(), stdin: Stdin::Empty, lines: None, sink: None, most: MOST, timeout }
+        Self {
+            command: command.into(),
+            stdin: Stdin::Empty,
+            lines: None,
+            sink: None,
+            most: MOST,
+            timeout,
+        }
     }
 
     /// The same with `stdin` to read.

@@ -62,8 +62,12 @@ impl Shell {
             .process_group(0)
             .spawn()
             .map_err(|error| failed(format!("cannot start {program}: {error}")))?;
-        let mut group =
-            Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw));
+        let mut group = Group(
+            child
+                .id()
+                .and_then(|id| i32::try_from(id).ok())
+                .and_then(rustix::process::Pid::from_raw),
+        );
         let (Some(input), Some(mut stdout), Some(mut stderr)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
@@ -98,7 +102,9 @@ impl Shell {
             Ok(Err(error)) => Err(failed(error.to_string())),
             Ok(Ok(())) => {
                 group.0 = None;
-                let code = status.and_then(|status| status.code().or(status.signal().map(|signal| 128 + signal)));
+                let code = status.and_then(|status| {
+                    status.code().or(status.signal().map(|signal| 128 + signal))
+                });
                 Ok(collector.finish(code.unwrap_or(255)).await)
             }
         }
@@ -158,7 +164,8 @@ mod tests {
     #[tokio::test]
     async fn it_behaves_as_a_session_does() {
         let shell = Shell::new();
-        let output = shell.exec(Exec::new("echo out; echo err >&2; exit 7", LONG)).await.expect("an end");
+        let output =
+            shell.exec(Exec::new("echo out; echo err >&2; exit 7", LONG)).await.expect("an end");
         assert_eq!(output, Output { code: 7, stdout: b"out\n".into(), stderr: b"err\n".into() });
         assert_eq!(shell.exec(Exec::new("kill -9 $$", LONG)).await.expect("an end").code, 128 + 9);
 
@@ -166,7 +173,10 @@ mod tests {
         let output = shell.exec(Exec::new("exit 3", LONG).stdin(endless)).await.expect("an end");
         assert_eq!(output.code, 3, "a command may leave its input unread");
 
-        let echoed = shell.exec(Exec::new("cat", LONG).stdin(Stdin::Bytes(vec![1; 3_000_000]))).await.expect("an end");
+        let echoed = shell
+            .exec(Exec::new("cat", LONG).stdin(Stdin::Bytes(vec![1; 3_000_000])))
+            .await
+            .expect("an end");
         assert_eq!(echoed.stdout.len(), 3_000_000);
         assert!(shell.traffic().bytes_sent.load(Ordering::Relaxed) >= 3_000_000);
     }
@@ -180,8 +190,12 @@ mod tests {
         assert_eq!(output, Output { code: 0, stdout: Vec::new(), stderr: b"aside\n".into() });
         assert_eq!(std::io::Seek::stream_position(&mut file).expect("a position"), 3_000_000);
 
-        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a full device");
-        let error = Shell::new().exec(Exec::new("cat /dev/zero", LONG).sink(full)).await.expect_err("no room");
+        let full =
+            std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a full device");
+        let error = Shell::new()
+            .exec(Exec::new("cat /dev/zero", LONG).sink(full))
+            .await
+            .expect_err("no room");
         assert!(error.why.starts_with("cannot write what it printed: No space left"), "{error}");
     }
 
@@ -190,7 +204,10 @@ mod tests {
         let shell = Shell::with_prefix(vec!["env".into(), "GREETING=it's".into()]);
         let output = shell.exec(Exec::new("printf %s \"$GREETING\"", LONG)).await.expect("an end");
         assert_eq!(output.stdout, b"it's");
-        let error = Shell::with_prefix(vec!["/no/such".into()]).exec(Exec::new("true", LONG)).await.expect_err("none");
+        let error = Shell::with_prefix(vec!["/no/such".into()])
+            .exec(Exec::new("true", LONG))
+            .await
+            .expect_err("none");
         assert!(error.why.contains("cannot start /no/such"), "{error}");
     }
 
@@ -200,7 +217,10 @@ mod tests {
         let limit = Duration::from_millis(300);
         let error = shell.exec(Exec::new("sleep 1000 | cat", limit)).await.expect_err("too long");
         assert!(error.why.contains("0.3 s") && error.what.contains("sleep 1000 | cat"), "{error}");
-        let error = shell.exec(Exec::new("sleep 1000 & exit 0", limit)).await.expect_err("its output stays open");
+        let error = shell
+            .exec(Exec::new("sleep 1000 & exit 0", limit))
+            .await
+            .expect_err("its output stays open");
         assert!(error.why.contains("output was still open"), "{error}");
     }
 }

@@ -52,7 +52,10 @@ fn is_as_at_the_backup(lab: &Lab) {
         assert_eq!(members.matches("is healthy").count(), 2, "{controller}: {members}");
         let left = lab
             .on(controller, "ls -A /var/lib/etcd; ls -d /var/lib/labctl/restore 2>/dev/null; stat -c %a /var/lib/etcd");
-        assert_eq!(left, "member\n700", "{controller} keeps no copy of the data, neither old nor new");
+        assert_eq!(
+            left, "member\n700",
+            "{controller} keeps no copy of the data, neither old nor new"
+        );
     }
 }
 
@@ -74,26 +77,48 @@ fn a_lab_comes_back_from_its_backup_when_all_data_is_lost() {
     lab.must(&["up"]);
     kubectl(&lab, "create configmap before --from-literal=word=kept");
     kubectl(&lab, "create secret generic before --from-literal=word=kept");
-    kubectl(&lab, &format!("create deployment before --image={} --replicas=2 -- sleep 1000000", busybox()));
+    kubectl(
+        &lab,
+        &format!("create deployment before --image={} --replicas=2 -- sleep 1000000", busybox()),
+    );
 
     let taken = lab.must(&["etcd", "backup", "lab.backup"]);
-    assert!(taken.all("step_ended").any(|step| step["detail"].as_str().is_some_and(|it| it.contains("revision "))));
+    assert!(
+        taken
+            .all("step_ended")
+            .any(|step| step["detail"].as_str().is_some_and(|it| it.contains("revision ")))
+    );
     let backup = lab.folder().join("lab.backup");
     assert_eq!(fs::metadata(&backup).expect("a backup").permissions().mode() & 0o777, 0o600);
     for controller in CONTROLLERS {
-        assert_eq!(lab.on(controller, "ls -d /var/lib/labctl/snapshot.* 2>/dev/null || true"), "", "no copy is left");
+        assert_eq!(
+            lab.on(controller, "ls -d /var/lib/labctl/snapshot.* 2>/dev/null || true"),
+            "",
+            "no copy is left"
+        );
     }
     let unpacked = lab.folder().join("unpacked");
     fs::create_dir(&unpacked).expect("a folder");
-    let script =
-        format!("cd {} && tar xzf {} && sha256sum --quiet -c SHA256SUMS && ls", unpacked.display(), backup.display());
-    assert_eq!(said("sh", &["-c", &script]), "SHA256SUMS\ninventory.yaml\nmanifest.json\npki\nsnapshot.db\n");
+    let script = format!(
+        "cd {} && tar xzf {} && sha256sum --quiet -c SHA256SUMS && ls",
+        unpacked.display(),
+        backup.display()
+    );
+    assert_eq!(
+        said("sh", &["-c", &script]),
+        "SHA256SUMS\ninventory.yaml\nmanifest.json\npki\nsnapshot.db\n"
+    );
     same_files(&unpacked.join("pki"), &lab.directory().join("pki"));
     fs::remove_dir_all(&unpacked).expect("removed");
 
     // Nothing is written over, and nothing is stopped for a backup that cannot be used.
     let again = lab.run(&["etcd", "backup", "lab.backup"]);
-    assert_eq!((again.code, again.stderr.contains("already exists")), (Some(2), true), "{}", again.story());
+    assert_eq!(
+        (again.code, again.stderr.contains("already exists")),
+        (Some(2), true),
+        "{}",
+        again.story()
+    );
     let running = lab.start_times();
     copy(&lab, "cut", |bytes| bytes.truncate(bytes.len() / 2));
     copy(&lab, "flipped", |bytes| {
@@ -109,11 +134,16 @@ fn a_lab_comes_back_from_its_backup_when_all_data_is_lost() {
     write("other.yaml", text.replace("name: sandbox", "name: other"));
     let other = lab.run(&["etcd", "restore", "other.yaml", "lab.backup", "--yes"]);
     assert_eq!(other.code, Some(2), "{}", other.story());
-    assert!(other.stderr.contains("this is a backup of the lab sandbox, and not of other"), "{}", other.stderr);
+    assert!(
+        other.stderr.contains("this is a backup of the lab sandbox, and not of other"),
+        "{}",
+        other.stderr
+    );
     let older = lab.run(&["etcd", "restore", "older.yaml", "lab.backup", "--yes"]);
     assert_eq!(older.code, Some(2), "{}", older.story());
     assert!(older.stderr.contains("the inventory asks for 1.33.9"), "{}", older.stderr);
-    let limited = lab.run(&["etcd", "restore", "lab.backup", "--yes", "--limit", "controller-0,worker-0"]);
+    let limited =
+        lab.run(&["etcd", "restore", "lab.backup", "--yes", "--limit", "controller-0,worker-0"]);
     assert_eq!(limited.code, Some(2), "{}", limited.story());
     assert!(limited.stderr.contains("--limit leaves out controller-1"), "{}", limited.stderr);
     assert_eq!(lab.start_times(), running, "all runs as it did");
@@ -127,13 +157,28 @@ fn a_lab_comes_back_from_its_backup_when_all_data_is_lost() {
         lab.on(controller, "systemctl kill -s KILL etcd.service; rm -rf /var/lib/etcd/member");
     }
     let refused_up = lab.run(&["up"]);
-    assert_eq!(refused_up.code, Some(1), "`up` makes no new etcd where there was one: {}", refused_up.story());
-    assert!(refused_up.story().contains("its data in /var/lib/etcd/member is gone"), "{}", refused_up.story());
+    assert_eq!(
+        refused_up.code,
+        Some(1),
+        "`up` makes no new etcd where there was one: {}",
+        refused_up.story()
+    );
+    assert!(
+        refused_up.story().contains("its data in /var/lib/etcd/member is gone"),
+        "{}",
+        refused_up.story()
+    );
     // A restore is killed on the way, and killed again when the API is coming back.
     restore_killed_at(&lab, |event| event["event"] == "play_started" && event["play"] == "etcd");
-    restore_killed_at(&lab, |event| event["event"] == "play_started" && event["play"] == "kube-apiserver");
+    restore_killed_at(&lab, |event| {
+        event["event"] == "play_started" && event["play"] == "kube-apiserver"
+    });
     let restored = lab.must(&["etcd", "restore", "lab.backup", "--yes"]);
-    assert!(restored.all("step_ended").any(|step| step["step"] == "restore"), "{}", restored.story());
+    assert!(
+        restored.all("step_ended").any(|step| step["step"] == "restore"),
+        "{}",
+        restored.story()
+    );
     is_as_at_the_backup(&lab);
     is_settled(&lab);
     passes_smoke(&lab, 13);
@@ -146,7 +191,11 @@ fn a_lab_comes_back_from_its_backup_when_all_data_is_lost() {
     fs::remove_file(lab.directory().join("admin.conf")).expect("removed");
     lab.must(&["recover"]);
     same_files(&pki, &kept);
-    assert_eq!(kubectl(&lab, "get configmap before -o jsonpath={.data.word}"), "kept", "admin.conf works");
+    assert_eq!(
+        kubectl(&lab, "get configmap before -o jsonpath={.data.word}"),
+        "kept",
+        "admin.conf works"
+    );
     is_settled(&lab);
 
     // Another workstation, which has never met the nodes: it trusts them only when it is told to, and says whom.
@@ -155,13 +204,17 @@ fn a_lab_comes_back_from_its_backup_when_all_data_is_lost() {
     let identity = lab.directory().join("ssh/id_ed25519").display().to_string();
     let local = "local:\n  subnet: 10.230.0.0/24\n";
     assert!(text.contains(local), "{text}");
-    write("elsewhere/inventory.yaml", text.replace(local, &format!("ssh: {{ identity: {identity} }}\n")));
+    write(
+        "elsewhere/inventory.yaml",
+        text.replace(local, &format!("ssh: {{ identity: {identity} }}\n")),
+    );
     let unknown = lab.run(&["recover", "elsewhere/inventory.yaml"]);
     assert_eq!(unknown.code, Some(1), "{}", unknown.story());
     assert!(unknown.story().contains("the host is unknown"), "{}", unknown.story());
     let trusting = lab.must(&["recover", "elsewhere/inventory.yaml", "--accept-new-host-keys"]);
-    let shown =
-        trusting.all("warning").filter(|warning| warning["message"].as_str().is_some_and(|it| it.contains("SHA256:")));
+    let shown = trusting
+        .all("warning")
+        .filter(|warning| warning["message"].as_str().is_some_and(|it| it.contains("SHA256:")));
     assert_eq!(shown.count(), lab.nodes().len(), "{}", trusting.story());
     same_files(&elsewhere.join(".labctl/sandbox/pki"), &kept);
     fs::remove_dir_all(&elsewhere).expect("removed");
@@ -170,7 +223,11 @@ fn a_lab_comes_back_from_its_backup_when_all_data_is_lost() {
     fs::copy(kept.join("etcd/ca.key"), pki.join("ca.key")).expect("another key");
     let differs = lab.run(&["recover", "--from", "controller-1"]);
     assert_eq!(differs.code, Some(1), "{}", differs.story());
-    assert!(differs.stderr.contains("differs from what controller-1 has: ca.key"), "{}", differs.stderr);
+    assert!(
+        differs.stderr.contains("differs from what controller-1 has: ca.key"),
+        "{}",
+        differs.stderr
+    );
 
     // Everything is lost, the machines too, and somebody has begun another lab: the backup is enough.
     lab.must(&["down", "--yes"]);
@@ -178,14 +235,22 @@ fn a_lab_comes_back_from_its_backup_when_all_data_is_lost() {
     fs::copy(kept.join("etcd/ca.key"), pki.join("ca.key")).expect("another key");
     let restored = lab.must(&["etcd", "restore", "lab.backup", "--yes"]);
     assert!(
-        restored.all("warning").any(|warning| warning["message"].as_str().is_some_and(|it| it.contains("are kept in")))
+        restored.all("warning").any(|warning| warning["message"]
+            .as_str()
+            .is_some_and(|it| it.contains("are kept in")))
     );
     is_as_at_the_backup(&lab);
     same_files(&pki, &kept);
     let before = fs::read_dir(lab.directory()).expect("the lab directory").flatten();
-    assert_eq!(before.filter(|e| e.file_name().to_string_lossy().starts_with("pki.before-restore-")).count(), 1);
-    let running =
-        lab.within_two_minutes(|| kubectl(&lab, "get deployment before -o jsonpath={.status.readyReplicas}") == "2");
+    assert_eq!(
+        before
+            .filter(|e| e.file_name().to_string_lossy().starts_with("pki.before-restore-"))
+            .count(),
+        1
+    );
+    let running = lab.within_two_minutes(|| {
+        kubectl(&lab, "get deployment before -o jsonpath={.status.readyReplicas}") == "2"
+    });
     assert!(running, "the Deployment runs on the new machines: {}", kubectl(&lab, "get pods -A"));
     fs::remove_dir_all(&kept).expect("removed");
     fs::remove_file(&backup).expect("removed");

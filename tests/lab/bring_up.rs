@@ -17,7 +17,8 @@ fn openssl_accepts_all_certificates(lab: &Lab) {
     let pki = lab.directory().join("pki");
     let mut judged = 0;
     for certificate in said("find", &[&pki.display().to_string(), "-name", "*.crt"]).lines() {
-        let relative = Path::new(certificate).strip_prefix(&pki).expect("below pki").display().to_string();
+        let relative =
+            Path::new(certificate).strip_prefix(&pki).expect("below pki").display().to_string();
         let ca = if relative.contains("etcd/") || relative.contains("etcd-client") {
             "etcd/ca.crt"
         } else if relative.starts_with("front-proxy") {
@@ -25,16 +26,28 @@ fn openssl_accepts_all_certificates(lab: &Lab) {
         } else {
             "ca.crt"
         };
-        let verdict = said("openssl", &["verify", "-CAfile", &pki.join(ca).display().to_string(), certificate]);
+        let verdict = said(
+            "openssl",
+            &["verify", "-CAfile", &pki.join(ca).display().to_string(), certificate],
+        );
         assert!(verdict.ends_with(": OK\n"), "{relative} against {ca}: {verdict}");
         judged += 1;
     }
     assert!(judged >= 15, "only {judged} certificates were found");
     let names = said(
         "openssl",
-        &["x509", "-noout", "-ext", "subjectAltName", "-in", &pki.join("apiserver.crt").display().to_string()],
+        &[
+            "x509",
+            "-noout",
+            "-ext",
+            "subjectAltName",
+            "-in",
+            &pki.join("apiserver.crt").display().to_string(),
+        ],
     );
-    for name in ["10.32.0.1", "127.0.0.1", "DNS:kubernetes.default.svc.cluster.local", "DNS:localhost"] {
+    for name in
+        ["10.32.0.1", "127.0.0.1", "DNS:kubernetes.default.svc.cluster.local", "DNS:localhost"]
+    {
         assert!(names.contains(name), "{name} is missing in {names}");
     }
 }
@@ -71,7 +84,11 @@ fn three_controllers_survive_the_loss_of_one() {
     assert!(killed.success());
     for call in 1..=40 {
         let answer = lab.kubectl("--request-timeout=20s get --raw=/readyz");
-        assert!(answer.status.success(), "call {call} failed: {}", String::from_utf8_lossy(&answer.stderr));
+        assert!(
+            answer.status.success(),
+            "call {call} failed: {}",
+            String::from_utf8_lossy(&answer.stderr)
+        );
     }
 
     // `up` starts it again, and what runs there after its boot is what should run there.
@@ -105,11 +122,23 @@ fn a_lab_can_be_built_with_the_other_choices() {
     lab.must(&["up"]);
     let key = said(
         "openssl",
-        &["x509", "-noout", "-text", "-in", &lab.directory().join("pki/apiserver.crt").display().to_string()],
+        &[
+            "x509",
+            "-noout",
+            "-text",
+            "-in",
+            &lab.directory().join("pki/apiserver.crt").display().to_string(),
+        ],
     );
     assert!(key.contains("Public-Key: (2048 bit)"), "{key}");
-    assert!(lab.on("worker-0", "nft list tables").contains("kube-proxy"), "kube-proxy programs nftables");
-    assert!(lab.on("worker-0", "ip -d link show type vxlan").contains("vxlan id"), "there is a VXLAN device");
+    assert!(
+        lab.on("worker-0", "nft list tables").contains("kube-proxy"),
+        "kube-proxy programs nftables"
+    );
+    assert!(
+        lab.on("worker-0", "ip -d link show type vxlan").contains("vxlan id"),
+        "there is a VXLAN device"
+    );
     passes_smoke(&lab, 12);
     is_settled(&lab);
 
@@ -127,12 +156,25 @@ fn a_lab_can_be_built_with_the_other_choices() {
     let inventory = std::fs::read(lab.folder().join("inventory.yaml")).expect("an inventory");
     lab.must(&["node", "remove", "worker-1", "--yes"]);
     let ways = "ip route show dev labctl-vxlan; ip neigh show dev labctl-vxlan; bridge fdb show dev labctl-vxlan";
-    assert_eq!(lab.on("worker-0", &format!("{{ {ways}; }} | grep -E '10[.]200[.]1[.]|0[.]21|:15' || true")), "");
+    assert_eq!(
+        lab.on(
+            "worker-0",
+            &format!("{{ {ways}; }} | grep -E '10[.]200[.]1[.]|0[.]21|:15' || true")
+        ),
+        ""
+    );
     nodes::watch_network(&lab, "worker-0");
     lab.must(&["node", "add", "worker-1", "--address", "10.230.0.21", "--role", "worker"]);
     assert_eq!(nodes::lost_ways(&lab, "worker-0"), "");
-    assert!(lab.on("worker-0", ways).contains("10.200.1.0/24 via 198.18.0.21"), "{}", lab.on("worker-0", ways));
-    assert_eq!(std::fs::read(lab.folder().join("inventory.yaml")).expect("an inventory"), inventory);
+    assert!(
+        lab.on("worker-0", ways).contains("10.200.1.0/24 via 198.18.0.21"),
+        "{}",
+        lab.on("worker-0", ways)
+    );
+    assert_eq!(
+        std::fs::read(lab.folder().join("inventory.yaml")).expect("an inventory"),
+        inventory
+    );
     passes_smoke(&lab, 12);
     goes_without_a_trace(&lab);
 }
@@ -152,7 +194,11 @@ fn a_user_with_sudo_on_a_machine_that_exists_already_is_enough() {
     let inventory = format!(
         "name: own\nkubernetes: \"1.34.4\"\nbundle: {}\nssh: {{ user: dev, identity: {} }}\nnodes:\n  \
          - {{ name: node-0, address: 10.231.0.10, roles: [controller] }}\n",
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("bundle").canonicalize().expect("a bundle").display(),
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("bundle")
+            .canonicalize()
+            .expect("a bundle")
+            .display(),
         identity.display()
     );
     let write = |name: &str, text: &str| std::fs::write(lab.folder().join(name), text).expect(name);
@@ -170,11 +216,14 @@ fn a_user_with_sudo_on_a_machine_that_exists_already_is_enough() {
     assert!(unknown.story().contains("host key"), "{}", unknown.story());
 
     let own = lab.folder().join(".labctl/own");
-    std::fs::copy(lab.directory().join("known_hosts"), own.join("known_hosts")).expect("known hosts");
+    std::fs::copy(lab.directory().join("known_hosts"), own.join("known_hosts"))
+        .expect("known hosts");
     let first = lab.must(&["play", "mine.yaml", "own.yaml"]);
     assert_eq!(first.changed(), 2, "{}", first.story());
-    let wrote =
-        lab.on("node-0", "stat -c '%a %U' /etc/greeting; cat /etc/greeting; /usr/local/bin/kubectl version --client");
+    let wrote = lab.on(
+        "node-0",
+        "stat -c '%a %U' /etc/greeting; cat /etc/greeting; /usr/local/bin/kubectl version --client",
+    );
     assert!(wrote.starts_with("600 root\nhello from node-0Client Version: v1.34"), "{wrote}");
     let again = lab.must(&["play", "mine.yaml", "own.yaml"]);
     assert_eq!(again.changed(), 0, "{}", again.story());
@@ -191,25 +240,43 @@ fn a_user_with_sudo_on_a_machine_that_exists_already_is_enough() {
     let up = lab.must(&["up", "own.yaml"]);
     assert!(up.changed() > 50, "{}", up.story());
     assert_eq!(lab.must(&["up", "own.yaml"]).changed(), 0);
-    let ready = "kubectl --kubeconfig /etc/kubernetes/admin.conf get --raw=/readyz; cat /root/.kube/config";
-    assert_eq!(lab.on("node-0", ready), "oktheirs", "the API answers, and their kubeconfig is still theirs");
+    let ready =
+        "kubectl --kubeconfig /etc/kubernetes/admin.conf get --raw=/readyz; cat /root/.kube/config";
+    assert_eq!(
+        lab.on("node-0", ready),
+        "oktheirs",
+        "the API answers, and their kubeconfig is still theirs"
+    );
     // A member of etcd that has lost its data would found an empty cluster: refused before anything is done.
     lab.on("node-0", "systemctl stop etcd && mv /var/lib/etcd/member /var/lib/etcd/elsewhere");
     let refused = lab.run(&["up", "own.yaml"]);
     assert_eq!(refused.code, Some(1));
-    assert!(refused.story().contains("it was a member of this lab's etcd, and its data"), "{}", refused.story());
+    assert!(
+        refused.story().contains("it was a member of this lab's etcd, and its data"),
+        "{}",
+        refused.story()
+    );
     lab.on("node-0", "mv /var/lib/etcd/elsewhere /var/lib/etcd/member && systemctl start etcd");
     // The lab directory is lost. Somebody has to vouch for the machine again; its own record knows all the rest.
     std::fs::remove_dir_all(&own).expect("the lab directory");
     let unknown = lab.run(&["down", "own.yaml", "--yes"]);
     assert_eq!(unknown.code, Some(1), "{}", unknown.story());
     assert!(unknown.story().contains("host key"), "{}", unknown.story());
-    std::fs::copy(lab.directory().join("known_hosts"), own.join("known_hosts")).expect("known hosts");
+    std::fs::copy(lab.directory().join("known_hosts"), own.join("known_hosts"))
+        .expect("known hosts");
     let keyless = lab.run(&["down", "own.yaml", "--yes"]);
     assert_eq!(keyless.code, Some(1), "{}", keyless.story());
-    assert!(keyless.story().contains("`labctl recover` reads the keys back"), "{}", keyless.story());
+    assert!(
+        keyless.story().contains("`labctl recover` reads the keys back"),
+        "{}",
+        keyless.story()
+    );
     lab.must(&["down", "own.yaml", "--yes", "--take-over", "node-0"]);
-    assert_eq!(lab.on("node-0", before), theirs, "what was theirs is as it was, and nothing of ours is left");
+    assert_eq!(
+        lab.on("node-0", before),
+        theirs,
+        "what was theirs is as it was, and nothing of ours is left"
+    );
 
     // Without sudo there is one clear error.
     lab.on("node-0", "rm /etc/sudoers.d/dev");
@@ -231,10 +298,14 @@ fn up_can_be_killed_at_any_moment_and_run_again() {
     // Each run is killed at the first of these moments at which no run was killed before, until one gets through.
     let mut moments: Vec<Moment> = vec![
         ("before the nodes are made", |event| event["event"] == "step_started"),
-        ("when certificates are being issued", |e| e["event"] == "step_started" && e["step"] == "certificates"),
+        ("when certificates are being issued", |e| {
+            e["event"] == "step_started" && e["step"] == "certificates"
+        }),
         ("when nodes are being probed", |event| event["event"] == "node_connected"),
         ("as soon as a plan is made", |event| event["event"] == "planned"),
-        ("in the middle of the push", |e| e["event"] == "pushing" && e["sent"].as_u64() > Some(50_000_000)),
+        ("in the middle of the push", |e| {
+            e["event"] == "pushing" && e["sent"].as_u64() > Some(50_000_000)
+        }),
         ("when etcd's binary is in place", |event| ended("controller-binaries", event)),
         ("while etcd starts", |event| started("etcd", event)),
         ("while images are imported", |event| ended("containerd", event)),
@@ -278,7 +349,10 @@ fn up_can_be_killed_at_any_moment_and_run_again() {
 
 /// Files on a node that somebody began to write and did not finish.
 fn half_written(lab: &Lab, node: &str) -> Vec<String> {
-    let found = lab.on(node, "find / -xdev -name '.*.labctl-*' -o -xdev -path '/var/lib/labctl/blobs/.incoming-*'");
+    let found = lab.on(
+        node,
+        "find / -xdev -name '.*.labctl-*' -o -xdev -path '/var/lib/labctl/blobs/.incoming-*'",
+    );
     let mut found: Vec<String> = found.lines().map(str::to_owned).collect();
     found.sort();
     found

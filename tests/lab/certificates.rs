@@ -34,7 +34,8 @@ impl Caller {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let running = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
             runtime.expect("a runtime").block_on(call_until(&stopped, &admin))
         });
         Self { stop, running }
@@ -78,7 +79,8 @@ async fn call(admin: &str) -> Result<(), String> {
         let line = admin.lines().find_map(|line| line.trim().strip_prefix(key)).expect(key);
         line.trim_start_matches(':').trim().trim_matches('"').to_owned()
     };
-    let pem = |key: &str| base64::engine::general_purpose::STANDARD.decode(field(key)).expect("base64");
+    let pem =
+        |key: &str| base64::engine::general_purpose::STANDARD.decode(field(key)).expect("base64");
     let told = |error: reqwest::Error| {
         let mut text = error.to_string();
         let mut cause = std::error::Error::source(&error);
@@ -90,14 +92,17 @@ async fn call(admin: &str) -> Result<(), String> {
     };
     let identity = [pem("client-certificate-data"), pem("client-key-data")].concat();
     let client = reqwest::Client::builder()
-        .tls_certs_only(reqwest::Certificate::from_pem_bundle(&pem("certificate-authority-data")).expect("CAs"))
+        .tls_certs_only(
+            reqwest::Certificate::from_pem_bundle(&pem("certificate-authority-data")).expect("CAs"),
+        )
         .identity(reqwest::Identity::from_pem(&identity).expect("a certificate with its key"))
         .retry(reqwest::retry::never())
         .timeout(Duration::from_secs(20))
         .no_proxy()
         .build()
         .map_err(told)?;
-    let url = format!("{}/api/v1/namespaces/kube-system/configmaps/kube-root-ca.crt", field("server"));
+    let url =
+        format!("{}/api/v1/namespaces/kube-system/configmaps/kube-root-ca.crt", field("server"));
     let answer = client.get(url).send().await.map_err(told)?;
     let status = answer.status();
     let body = answer.text().await.map_err(told)?;
@@ -112,7 +117,10 @@ fn pods(lab: &Lab) -> Vec<String> {
     });
     let pod = |pod: &Value| {
         let status = &pod["status"];
-        format!("{} {} {}", pod["metadata"]["uid"], status["phase"], status["containerStatuses"][0]["restartCount"])
+        format!(
+            "{} {} {}",
+            pod["metadata"]["uid"], status["phase"], status["containerStatuses"][0]["restartCount"]
+        )
     };
     let mut pods: Vec<String> = list["items"].as_array().expect("pods").iter().map(pod).collect();
     pods.sort();
@@ -122,7 +130,10 @@ fn pods(lab: &Lab) -> Vec<String> {
 /// A deployment whose pods are to stay.
 fn deploy(lab: &Lab, replicas: usize) -> Vec<String> {
     for command in [
-        &format!("create deployment stays --image={} --replicas={replicas} -- sleep 1000000", busybox()),
+        &format!(
+            "create deployment stays --image={} --replicas={replicas} -- sleep 1000000",
+            busybox()
+        ),
         "rollout status deployment/stays --timeout=120s",
     ] {
         let output = lab.kubectl(command);
@@ -138,11 +149,13 @@ fn deploy(lab: &Lab, replicas: usize) -> Vec<String> {
 /// stage has. Every event of the run up to there.
 fn rotation_killed(lab: &Lab, stage: &str, play: &str) {
     let mut command = lab.labctl(&["certs", "rotate-ca", "--output", "json"]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("labctl starts");
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("labctl starts");
     let mut reached = false;
     for line in BufReader::new(child.stdout.take().expect("its output")).lines() {
         let event: Value = serde_json::from_str(&line.expect("a line")).expect("an event");
-        reached |= event["event"] == "step_ended" && event["detail"].as_str().is_some_and(|it| it.starts_with(stage));
+        reached |= event["event"] == "step_ended"
+            && event["detail"].as_str().is_some_and(|it| it.starts_with(stage));
         if reached && event["event"] == "play_started" && event["play"] == play {
             child.kill().expect("it runs");
             child.wait().expect("it ends");
@@ -164,7 +177,11 @@ fn certificates_and_cas_are_replaced_under_a_client_that_sees_nothing_of_it() {
 fn a_rotation_that_is_killed_in_each_of_its_stages_goes_on_where_it_was() {
     replaced(
         false,
-        &[("made", "kube-apiserver"), ("sign from now on", "kube-apiserver"), ("are the only ones", "etcd")],
+        &[
+            ("made", "kube-apiserver"),
+            ("sign from now on", "kube-apiserver"),
+            ("are the only ones", "etcd"),
+        ],
     );
 }
 
@@ -196,7 +213,11 @@ fn replaced(renewal: bool, kills: &[(&str, &str)]) {
         rotation_killed(&lab, stage, play);
         if number == 0 {
             let up = lab.must(&["up"]);
-            assert!(up.all("warning").any(|it| it["message"].to_string().contains("half-way")), "{}", up.story());
+            assert!(
+                up.all("warning").any(|it| it["message"].to_string().contains("half-way")),
+                "{}",
+                up.story()
+            );
         }
     }
     let began = Instant::now();
@@ -217,7 +238,10 @@ fn replaced(renewal: bool, kills: &[(&str, &str)]) {
 
     nothing_of_the_old_cas_is_left(&lab, &old);
     let refused = kubectl_with(&before, &["get", "nodes", "--insecure-skip-tls-verify"]);
-    assert!(refused.contains("You must be logged in to the server"), "the old administrator is nobody: {refused}");
+    assert!(
+        refused.contains("You must be logged in to the server"),
+        "the old administrator is nobody: {refused}"
+    );
     is_settled(&lab);
     passes_smoke(&lab, 13);
     goes_without_a_trace(&lab);
@@ -239,24 +263,51 @@ fn signer(certificate: &Path) -> Option<&'static str> {
 fn nothing_of_the_old_cas_is_left(lab: &Lab, old: &Path) {
     let pki = lab.directory().join("pki");
     let verify = |ca: &Path, certificate: &Path| -> Vec<String> {
-        ["verify", "-CAfile", &ca.display().to_string(), &certificate.display().to_string()].map(str::to_owned).into()
+        ["verify", "-CAfile", &ca.display().to_string(), &certificate.display().to_string()]
+            .map(str::to_owned)
+            .into()
     };
-    let texts = |arguments: &[String]| said("openssl", &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let texts = |arguments: &[String]| {
+        said("openssl", &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    };
     let mut judged = 0;
-    for name in contents(&pki).keys().filter(|name| name.extension().is_some_and(|it| it == "crt")) {
+    for name in contents(&pki).keys().filter(|name| name.extension().is_some_and(|it| it == "crt"))
+    {
         let Some(ca) = signer(name) else { continue };
         // The old CA did sign what was there before, so the refusal of the new certificate is about the certificate.
-        assert!(texts(&verify(&old.join(ca), &old.join(name))).ends_with(": OK\n"), "{}", name.display());
-        assert!(texts(&verify(&pki.join(ca), &pki.join(name))).ends_with(": OK\n"), "{}", name.display());
+        assert!(
+            texts(&verify(&old.join(ca), &old.join(name))).ends_with(": OK\n"),
+            "{}",
+            name.display()
+        );
+        assert!(
+            texts(&verify(&pki.join(ca), &pki.join(name))).ends_with(": OK\n"),
+            "{}",
+            name.display()
+        );
         let arguments = verify(&old.join(ca), &pki.join(name));
         let verdict = refusal("openssl", &arguments.iter().map(String::as_str).collect::<Vec<_>>());
-        assert!(verdict.contains("unable to get local issuer certificate"), "{}: {verdict}", name.display());
+        assert!(
+            verdict.contains("unable to get local issuer certificate"),
+            "{}: {verdict}",
+            name.display()
+        );
         judged += 1;
     }
     assert!(judged >= 15, "only {judged} certificates were found");
     let left = said(
         "find",
-        &[&pki.display().to_string(), "-name", "*-old*", "-o", "-name", "*-next*", "-o", "-name", "rotation*"],
+        &[
+            &pki.display().to_string(),
+            "-name",
+            "*-old*",
+            "-o",
+            "-name",
+            "*-next*",
+            "-o",
+            "-name",
+            "rotation*",
+        ],
     );
     assert_eq!(left, "");
 
@@ -264,10 +315,14 @@ fn nothing_of_the_old_cas_is_left(lab: &Lab, old: &Path) {
     let everywhere = ["ca.crt"];
     let controllers = ["ca.crt", "etcd/ca.crt", "front-proxy-ca.crt", "sa.pub", "sa.key"];
     for node in lab.nodes().iter().filter(|node| *node != "lb-0") {
-        let names = if node.starts_with("controller-") { &controllers[..] } else { &everywhere[..] };
+        let names =
+            if node.starts_with("controller-") { &controllers[..] } else { &everywhere[..] };
         for name in names {
             let path = pki.join(name).display().to_string();
-            let (is, was) = (said("sha256sum", &[&path]), said("sha256sum", &[&old.join(name).display().to_string()]));
+            let (is, was) = (
+                said("sha256sum", &[&path]),
+                said("sha256sum", &[&old.join(name).display().to_string()]),
+            );
             let sum = |line: &str| line.split(' ').next().expect("a sum").to_owned();
             assert_ne!(sum(&is), sum(&was), "{name} was replaced");
             let there = lab.on(node, &format!("sha256sum /etc/kubernetes/pki/{name}"));
@@ -278,7 +333,8 @@ fn nothing_of_the_old_cas_is_left(lab: &Lab, old: &Path) {
 
 /// kubectl with a kubeconfig that is to be refused; what it says.
 fn kubectl_with(kubeconfig: &Path, arguments: &[&str]) -> String {
-    let kubectl = Path::new(env!("CARGO_MANIFEST_DIR")).join("bundle/bin/kubectl").display().to_string();
+    let kubectl =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("bundle/bin/kubectl").display().to_string();
     let kubeconfig = format!("--kubeconfig={}", kubeconfig.display());
     refusal(&kubectl, &[&[kubeconfig.as_str()], arguments].concat())
 }
@@ -299,18 +355,26 @@ fn a_lab_whose_certificates_have_ended_is_revived() {
     let text = fs::read_to_string(&inventory).expect("an inventory");
     fs::write(&inventory, format!("{text}\napi:\n  names: [api.example.org]\n")).expect("written");
     let named = lab.must(&["up"]);
-    let touched: Vec<String> =
-        named.all("task_ended").filter(|it| it["changed"] == true).map(|it| it["task"].to_string()).collect();
+    let touched: Vec<String> = named
+        .all("task_ended")
+        .filter(|it| it["changed"] == true)
+        .map(|it| it["task"].to_string())
+        .collect();
     assert_eq!(
         touched,
-        ["/etc/kubernetes/pki/apiserver.crt", "/etc/kubernetes/pki/apiserver.key", "unit kube-apiserver.service"]
-            .map(|it| format!("\"{it}\"")),
+        [
+            "/etc/kubernetes/pki/apiserver.crt",
+            "/etc/kubernetes/pki/apiserver.key",
+            "unit kube-apiserver.service"
+        ]
+        .map(|it| format!("\"{it}\"")),
         "{}",
         named.story()
     );
     let apiserver = lab.directory().join("pki/apiserver.crt").display().to_string();
     assert!(
-        said("openssl", &["x509", "-noout", "-ext", "subjectAltName", "-in", &apiserver]).contains("api.example.org")
+        said("openssl", &["x509", "-noout", "-ext", "subjectAltName", "-in", &apiserver])
+            .contains("api.example.org")
     );
 
     lab.must(&["certs", "renew", "--life", "90s"]);
@@ -318,15 +382,19 @@ fn a_lab_whose_certificates_have_ended_is_revived() {
     assert!(lab.within_two_minutes(|| {
         let list = lab.run(&["certs", "list", "--within", "0s"]);
         list.code == Some(3)
-            && list
-                .all("certificate")
-                .all(|it| it["certificate"]["is_ca"] == true || it["certificate"]["seconds_left"].as_i64() < Some(0))
+            && list.all("certificate").all(|it| {
+                it["certificate"]["is_ca"] == true
+                    || it["certificate"]["seconds_left"].as_i64() < Some(0)
+            })
     }));
     let text = lab.labctl(&["certs", "list"]).output().expect("labctl starts");
     let text = String::from_utf8_lossy(&text.stderr).into_owned();
     assert!(text.contains("have expired:") && text.contains("EXPIRED"), "{text}");
     let refused = kubectl_with(&lab.directory().join("admin.conf"), &["get", "nodes"]);
-    assert!(refused.contains("certificate has expired"), "an administrator whose time is over: {refused}");
+    assert!(
+        refused.contains("certificate has expired"),
+        "an administrator whose time is over: {refused}"
+    );
 
     lab.must(&["certs", "renew"]);
     assert!(!ended(), "nothing has ended");

@@ -7,7 +7,8 @@ use serde_json::Value;
 use crate::is_settled;
 use crate::lab::{Lab, Run};
 
-const NODE: &str = "  - { name: node-0, address: 10.231.0.10, roles: [controller, worker, loadbalancer, client] }";
+const NODE: &str =
+    "  - { name: node-0, address: 10.231.0.10, roles: [controller, worker, loadbalancer, client] }";
 const WORKER: &str = "\n  - { name: extra, address: 10.231.0.11, roles: [worker] }";
 
 /// The one failure of a run.
@@ -38,23 +39,34 @@ fn a_run_is_done_when_what_it_started_stays_up() {
     let text = fs::read_to_string(&template).expect("a template");
     let flag = "  --node-ip={{ node.address }} \\\n";
     assert!(text.contains(flag), "{text}");
-    fs::write(&template, text.replace(flag, &format!("{flag}  --no-such-flag=4 \\\n"))).expect("a template");
+    fs::write(&template, text.replace(flag, &format!("{flag}  --no-such-flag=4 \\\n")))
+        .expect("a template");
     for attempt in 1..=2 {
         let up = lab.run(&["up", "--templates", "mine/templates", "--limit", "extra"]);
         let failure = failure(&up);
         let named = ["node", "task"].map(|field| failure[field].as_str().expect("text"));
         assert_eq!(named, ["extra", "unit kubelet.service"], "attempt {attempt}");
         let reason = failure["reason"].as_str().expect("a reason").lines().next().expect("a line");
-        assert!(reason.contains("unknown flag: --no-such-flag"), "attempt {attempt}: {}", up.story());
+        assert!(
+            reason.contains("unknown flag: --no-such-flag"),
+            "attempt {attempt}: {}",
+            up.story()
+        );
         let journal = failure["journal"].to_string();
-        assert!(!journal.contains("Stopping") && !journal.contains("Deactivated"), "nothing of the old one: {journal}");
+        assert!(
+            !journal.contains("Stopping") && !journal.contains("Deactivated"),
+            "nothing of the old one: {journal}"
+        );
     }
     let plan = lab.run(&["plan", "--templates", "mine/templates"]);
     assert_eq!(plan.code, Some(3), "{}", plan.story());
-    let changes = plan.all("planned").next().expect("a plan")["changes"].as_array().expect("changes").clone();
+    let changes =
+        plan.all("planned").next().expect("a plan")["changes"].as_array().expect("changes").clone();
     let planned: Vec<(&str, &str)> = changes
         .iter()
-        .map(|change| (change["node"].as_str().expect("a node"), change["task"].as_str().expect("a task")))
+        .map(|change| {
+            (change["node"].as_str().expect("a node"), change["task"].as_str().expect("a task"))
+        })
         .filter(|(node, _)| *node == "extra")
         .collect();
     assert_eq!(planned, [("extra", "unit kubelet.service")]);
@@ -68,25 +80,44 @@ fn a_run_is_done_when_what_it_started_stays_up() {
         systemctl daemon-reload && systemctl restart kube-proxy",
     );
     assert!(lab.within_two_minutes(|| {
-        lab.on("extra", "systemctl show -p NRestarts --value kube-proxy").parse::<u32>().expect("a number") > 1
+        lab.on("extra", "systemctl show -p NRestarts --value kube-proxy")
+            .parse::<u32>()
+            .expect("a number")
+            > 1
     }));
     let plan = lab.run(&["plan"]);
     assert!(plan.story().contains("unit kube-proxy.service"), "{}", plan.story());
     let up = lab.run(&["up"]);
     let told = failure(&up);
-    assert_eq!((told["node"].as_str(), told["task"].as_str()), (Some("extra"), Some("unit kube-proxy.service")));
-    assert!(told["reason"].as_str().expect("a reason").contains("unknown flag: --broken"), "{}", up.story());
+    assert_eq!(
+        (told["node"].as_str(), told["task"].as_str()),
+        (Some("extra"), Some("unit kube-proxy.service"))
+    );
+    assert!(
+        told["reason"].as_str().expect("a reason").contains("unknown flag: --broken"),
+        "{}",
+        up.story()
+    );
     lab.on("extra", "rm -r /run/systemd/system/kube-proxy.service.d && systemctl daemon-reload");
     lab.must(&["up"]);
     is_settled(&lab);
 
     // A removal that is cut off locks nothing: a plan says so, and the next `up` finishes it.
-    assert!(lab.killed_at(&["node", "remove", "extra", "--yes"], |event| event["event"] == "task_started"));
+    assert!(lab.killed_at(&["node", "remove", "extra", "--yes"], |event| event["event"]
+        == "task_started"));
     let plan = lab.run(&["plan"]);
     assert_eq!(plan.code, Some(3), "{}", plan.story());
-    assert!(plan.story().contains("the removal of extra was begun and has not ended"), "{}", plan.story());
+    assert!(
+        plan.story().contains("the removal of extra was begun and has not ended"),
+        "{}",
+        plan.story()
+    );
     let limited = lab.must(&["up", "--limit", "node-0"]);
-    assert!(limited.story().contains("`labctl up` without --limit finishes it"), "{}", limited.story());
+    assert!(
+        limited.story().contains("`labctl up` without --limit finishes it"),
+        "{}",
+        limited.story()
+    );
     assert!(lab.nodes().contains(&"extra".to_owned()), "which leaves it as it is");
     lab.must(&["up"]);
     assert_eq!(lab.nodes(), ["node-0"]);

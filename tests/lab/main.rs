@@ -52,7 +52,11 @@ fn no_run_has_told_a_secret(lab: &Lab) {
         let text = String::from_utf8_lossy(&content).into_owned();
         if name.extension().is_some_and(|it| it == "key") {
             // What follows on the first two lines of a key is its public half, which certificates show too.
-            let body = text.lines().filter(|line| !line.starts_with("-----")).take(2).filter(|line| line.len() > 20);
+            let body = text
+                .lines()
+                .filter(|line| !line.starts_with("-----"))
+                .take(2)
+                .filter(|line| line.len() > 20);
             secrets.extend(body.map(str::to_owned));
             // In a kubeconfig a key is encoded a second time.
             let again = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &text);
@@ -60,10 +64,15 @@ fn no_run_has_told_a_secret(lab: &Lab) {
         }
     }
     assert!(secrets.len() > 20, "{}", secrets.len());
-    let shown = lab.labctl(&["up", "--diff", "-v", "--output", "json"]).output().expect("labctl starts");
+    let shown =
+        lab.labctl(&["up", "--diff", "-v", "--output", "json"]).output().expect("labctl starts");
     assert!(shown.status.success());
     let mut told = contents(&lab.directory().join("runs"));
-    assert!(told.len() > 1 && told.values().any(|log| log.len() > 100_000), "the logs of runs: {:?}", told.keys());
+    assert!(
+        told.len() > 1 && told.values().any(|log| log.len() > 100_000),
+        "the logs of runs: {:?}",
+        told.keys()
+    );
     told.insert("up --diff -v".into(), [shown.stdout, shown.stderr].concat());
     for (name, text) in told {
         let text = String::from_utf8_lossy(&text);
@@ -76,7 +85,10 @@ fn no_run_has_told_a_secret(lab: &Lab) {
 fn goes_without_a_trace(lab: &Lab) {
     let traces = lab.traces();
     for kind in ["/proc/", "mount ", "link ", "namespace ", "cgroup ", "note ", "directory "] {
-        assert!(traces.iter().any(|trace| trace.starts_with(kind)), "a lab that is up has a {kind}:\n{traces:#?}");
+        assert!(
+            traces.iter().any(|trace| trace.starts_with(kind)),
+            "a lab that is up has a {kind}:\n{traces:#?}"
+        );
     }
     lab.must(&["down", "--yes"]);
     assert_eq!(lab.traces(), Vec::<String>::new(), "a lab that is down cannot");

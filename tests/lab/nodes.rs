@@ -9,7 +9,11 @@ use crate::{goes_without_a_trace, is_settled, passes_smoke};
 fn changed_tasks(run: &Run) -> BTreeMap<&str, Vec<String>> {
     let mut changed: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for ended in run.all("task_ended").filter(|ended| ended["changed"] == true) {
-        let task = format!("{}: {}", ended["play"].as_str().expect("a play"), ended["task"].as_str().expect("a task"));
+        let task = format!(
+            "{}: {}",
+            ended["play"].as_str().expect("a play"),
+            ended["task"].as_str().expect("a task")
+        );
         changed.entry(ended["node"].as_str().expect("a node")).or_default().push(task);
     }
     changed
@@ -47,22 +51,33 @@ fn inventory(lab: &Lab) -> String {
 fn changed_on_others<'a>(run: &'a Run, new: &[&'a str]) -> BTreeMap<&'a str, Vec<String>> {
     let mut changed = changed_tasks(run);
     for node in new {
-        assert!(changed.remove(node).is_some_and(|tasks| tasks.len() > 20), "{node} was made from nothing");
+        assert!(
+            changed.remove(node).is_some_and(|tasks| tasks.len() > 20),
+            "{node} was made from nothing"
+        );
     }
     changed
 }
 
 fn expected<'a>(tasks: &[(&'a str, &[&str])]) -> BTreeMap<&'a str, Vec<String>> {
-    tasks.iter().map(|(node, tasks)| (*node, tasks.iter().map(|task| (*task).to_owned()).collect())).collect()
+    tasks
+        .iter()
+        .map(|(node, tasks)| (*node, tasks.iter().map(|task| (*task).to_owned()).collect()))
+        .collect()
 }
 
 /// The units of these nodes that were started again, or were not there before, by node.
 fn started_since(lab: &Lab, before: &BTreeMap<String, String>) -> BTreeMap<String, Vec<String>> {
     let mut started = BTreeMap::new();
     for (node, now) in lab.start_times() {
-        let was: Vec<&str> = before.get(&node).map(|was| was.split("\n\n").collect()).unwrap_or_default();
-        let again = now.split("\n\n").filter(|unit| !was.contains(unit) && unit.contains("ActiveState=active"));
-        let unit = |text: &str| text.lines().find_map(|line| line.strip_prefix("Id=")).expect("an id").to_owned();
+        let was: Vec<&str> =
+            before.get(&node).map(|was| was.split("\n\n").collect()).unwrap_or_default();
+        let again = now
+            .split("\n\n")
+            .filter(|unit| !was.contains(unit) && unit.contains("ActiveState=active"));
+        let unit = |text: &str| {
+            text.lines().find_map(|line| line.strip_prefix("Id=")).expect("an id").to_owned()
+        };
         let again: Vec<String> = again.map(unit).collect();
         if before.contains_key(&node) && !again.is_empty() {
             started.insert(node, again);
@@ -99,7 +114,10 @@ pub fn lost_ways(lab: &Lab, node: &str) -> String {
     );
     let planted = |line: &&str| !line.contains("10.200.255.255");
     let others: Vec<&str> = lost.lines().filter(planted).collect();
-    assert!(others.len() < lost.lines().count(), "the way that was taken away by hand is not seen: {lost}");
+    assert!(
+        others.len() < lost.lines().count(),
+        "the way that was taken away by hand is not seen: {lost}"
+    );
     others.join("\n")
 }
 
@@ -112,8 +130,17 @@ fn nodes_come_and_go_and_a_lost_controller_is_replaced() {
     // A worker: the others learn its name and the way to its pods, and nothing of theirs is interrupted.
     let before = lab.start_times();
     watch_network(&lab, "worker-0");
-    let added =
-        lab.must(&["node", "add", "worker-2", "--address", "10.230.0.22", "--role", "worker", "--label", "disk=nvme"]);
+    let added = lab.must(&[
+        "node",
+        "add",
+        "worker-2",
+        "--address",
+        "10.230.0.22",
+        "--role",
+        "worker",
+        "--label",
+        "disk=nvme",
+    ]);
     let knows = [
         "prepare: names of the nodes",
         "pod-network: /etc/kubernetes/pod-routes",
@@ -134,7 +161,11 @@ fn nodes_come_and_go_and_a_lost_controller_is_replaced() {
             ("worker-1", &knows),
         ])
     );
-    assert_eq!(started_since(&lab, &before), BTreeMap::new(), "no unit of theirs was started again");
+    assert_eq!(
+        started_since(&lab, &before),
+        BTreeMap::new(),
+        "no unit of theirs was started again"
+    );
     assert_eq!(lost_ways(&lab, "worker-0"), "", "and pods kept every way that they had");
     assert!(
         inventory(&lab)
@@ -143,7 +174,15 @@ fn nodes_come_and_go_and_a_lost_controller_is_replaced() {
 
     // A controller: a member of the etcd that is there. API servers know all members, and are the only ones to restart.
     let before = lab.start_times();
-    let added = lab.must(&["node", "add", "controller-2", "--address", "10.230.0.12", "--role", "controller"]);
+    let added = lab.must(&[
+        "node",
+        "add",
+        "controller-2",
+        "--address",
+        "10.230.0.12",
+        "--role",
+        "controller",
+    ]);
     let name = ["prepare: names of the nodes"];
     let controller = [
         "certificates: /etc/kubernetes/pki/apiserver.crt",
@@ -155,7 +194,10 @@ fn nodes_come_and_go_and_a_lost_controller_is_replaced() {
     let mut changed = changed_on_others(&added, &["controller-2"]);
     changed.values_mut().for_each(|tasks| tasks.sort());
     let mut wanted = expected(&[
-        ("lb-0", &["loadbalancer: /etc/nginx/nginx.conf", "loadbalancer: unit nginx.service", name[0]]),
+        (
+            "lb-0",
+            &["loadbalancer: /etc/nginx/nginx.conf", "loadbalancer: unit nginx.service", name[0]],
+        ),
         ("client-0", &name),
         ("controller-0", &controller),
         ("controller-1", &controller),
@@ -167,32 +209,51 @@ fn nodes_come_and_go_and_a_lost_controller_is_replaced() {
     assert_eq!(changed, wanted);
     for (node, units) in started_since(&lab, &before) {
         // Who led beside an API server that restarted gives its lead up, and starts again by itself.
-        let may = ["kube-apiserver.service", "kube-controller-manager.service", "kube-scheduler.service"];
+        let may =
+            ["kube-apiserver.service", "kube-controller-manager.service", "kube-scheduler.service"];
         assert!(
-            node.starts_with("controller-") && units.iter().all(|unit| may.contains(&unit.as_str())),
+            node.starts_with("controller-")
+                && units.iter().all(|unit| may.contains(&unit.as_str())),
             "{node}: {units:?}"
         );
     }
-    assert_eq!(etcd_members(&lab, "controller-0"), ["controller-0", "controller-1", "controller-2"]);
+    assert_eq!(
+        etcd_members(&lab, "controller-0"),
+        ["controller-0", "controller-1", "controller-2"]
+    );
     passes_smoke(&lab, 13);
 
     // With one member of three out of order, a second one must not go.
     lab.on("controller-0", "systemctl stop etcd");
     let refused = lab.run(&["node", "remove", "controller-1", "--yes"]);
     assert_eq!(refused.code, Some(1), "{}", refused.story());
-    assert!(refused.story().contains("Of the 2 members that would stay 1 are healthy"), "{}", refused.story());
+    assert!(
+        refused.story().contains("Of the 2 members that would stay 1 are healthy"),
+        "{}",
+        refused.story()
+    );
     assert_eq!(etcd_list(&lab, "controller-1").lines().count(), 3, "nothing was done");
 
     // The first controller is lost for good: power, disk and all.
     let pid = lab.pid("controller-0");
     said("kill", &["-KILL", &pid.to_string()]);
     let disk = lab.directory().join("nodes/controller-0");
-    said("rm", &["-rf", &disk.join("upper").display().to_string(), &disk.join("containerd").display().to_string()]);
+    said(
+        "rm",
+        &[
+            "-rf",
+            &disk.join("upper").display().to_string(),
+            &disk.join("containerd").display().to_string(),
+        ],
+    );
     lab.must(&["node", "remove", "controller-0", "--gone", "--yes"]);
     assert_eq!(etcd_members(&lab, "controller-1"), ["controller-1", "controller-2"]);
     assert!(!inventory(&lab).contains("controller-0"));
     lab.must(&["node", "add", "controller-0", "--address", "10.230.0.10", "--role", "controller"]);
-    assert_eq!(etcd_members(&lab, "controller-0"), ["controller-0", "controller-1", "controller-2"]);
+    assert_eq!(
+        etcd_members(&lab, "controller-0"),
+        ["controller-0", "controller-1", "controller-2"]
+    );
     passes_smoke(&lab, 13);
 
     // And back to what it was.
@@ -207,7 +268,10 @@ fn nodes_come_and_go_and_a_lost_controller_is_replaced() {
     let nodes = lab.kubectl("get nodes -o name");
     assert_eq!(String::from_utf8_lossy(&nodes.stdout), "node/worker-0\nnode/worker-1\n");
     for node in ["lb-0", "controller-0", "controller-1", "worker-0", "worker-1", "client-0"] {
-        let left = lab.on(node, "grep -E 'worker-2|controller-2' /etc/hosts; ip route show 10.200.2.0/24; true");
+        let left = lab.on(
+            node,
+            "grep -E 'worker-2|controller-2' /etc/hosts; ip route show 10.200.2.0/24; true",
+        );
         assert_eq!(left, "", "{node} remembers a node that has left");
     }
     is_settled(&lab);

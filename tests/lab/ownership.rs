@@ -18,7 +18,12 @@ fn refused(run: &Run, why: &str, remedy: &str) {
     assert!(text("reason").contains(why), "{}", run.story());
     assert!(text("help").contains(remedy), "{}", run.story());
     assert_eq!(run.all("task_ended").count(), 0, "{}", run.story());
-    assert_eq!(run.all("planned").count(), 0, "there is no plan to replace anything: {}", run.story());
+    assert_eq!(
+        run.all("planned").count(),
+        0,
+        "there is no plan to replace anything: {}",
+        run.story()
+    );
 }
 
 /// An inventory of another workstation for the lab's node, with another lab name.
@@ -56,7 +61,8 @@ fn a_lab_directory_without_its_keys_changes_nothing(lab: &Lab, node: &str, keys:
     let (pki, kept) = (lab.directory().join("pki"), lab.folder().join("kept"));
     fs::rename(&pki, &kept).expect("moved away");
     let lacks = "the lab directory does not have its ca.key, encryption.key";
-    let verbs: [&[&str]; 4] = [&["plan"], &["up"], &["down", "--yes", "--keep-nodes"], &["play", "up"]];
+    let verbs: [&[&str]; 4] =
+        [&["plan"], &["up"], &["down", "--yes", "--keep-nodes"], &["play", "up"]];
     for verb in verbs {
         refused(&lab.run(verb), lacks, "`labctl recover`");
         assert!(!pki.exists(), "{verb:?} makes no keys in the place of the lost ones");
@@ -95,12 +101,22 @@ fn another_lab_is_refused_and_keeps_the_keys_when_it_takes_over(lab: &Lab, node:
     elsewhere(lab, "other.yaml", "other");
     let smoke = lab.run(&["smoke", "other.yaml"]);
     assert!(smoke.story().contains("it belongs to another lab: `single`"), "{}", smoke.story());
-    for verb in [&["plan", "other.yaml"][..], &["up", "other.yaml"], &["down", "other.yaml", "--yes"]] {
-        refused(&lab.run(verb), "it belongs to another lab: `single`", &format!("--take-over {node}"));
+    for verb in
+        [&["plan", "other.yaml"][..], &["up", "other.yaml"], &["down", "other.yaml", "--yes"]]
+    {
+        refused(
+            &lab.run(verb),
+            "it belongs to another lab: `single`",
+            &format!("--take-over {node}"),
+        );
     }
     let recovered = lab.run(&["recover", "other.yaml"]);
     assert_eq!(recovered.code, Some(1), "{}", recovered.story());
-    assert!(recovered.story().contains("belongs to another lab: `single`"), "{}", recovered.story());
+    assert!(
+        recovered.story().contains("belongs to another lab: `single`"),
+        "{}",
+        recovered.story()
+    );
     assert!(!lab.folder().join(".labctl/other/pki").exists(), "nothing was made for the other lab");
     assert_eq!(lab.on(node, KEYS), keys, "nothing was changed on the node");
 
@@ -112,7 +128,11 @@ fn another_lab_is_refused_and_keeps_the_keys_when_it_takes_over(lab: &Lab, node:
                 find . -type f ! -perm 600";
     let mut before: Vec<&str> = keys.lines().filter_map(|line| line.split(' ').next()).collect();
     before.sort_unstable();
-    assert_eq!(lab.on(node, kept).lines().collect::<Vec<_>>(), before, "each is kept, for root alone");
+    assert_eq!(
+        lab.on(node, kept).lines().collect::<Vec<_>>(),
+        before,
+        "each is kept, for root alone"
+    );
     refused(&lab.run(&["up"]), "it belongs to another lab: `other`", "--take-over");
 }
 
@@ -135,7 +155,10 @@ fn somebody_elses_cluster_is_left_alone() {
         lab.on(node, &format!("mkdir -p {directory} && echo theirs > {path}"));
         refused(&lab.run(&["up"]), &format!("it belongs to somebody else: {maker}"), "--take-over");
         refused(&lab.run(&["plan"]), maker, "--take-over");
-        assert_eq!(lab.on(node, &format!("cat {path}; ls -A /var/lib/labctl 2>/dev/null || true")), "theirs");
+        assert_eq!(
+            lab.on(node, &format!("cat {path}; ls -A /var/lib/labctl 2>/dev/null || true")),
+            "theirs"
+        );
         let top = path.split('/').take(4).collect::<Vec<_>>().join("/");
         lab.on(node, &format!("rm -rf {top}; rmdir /etc/kubernetes 2>/dev/null || true"));
     }

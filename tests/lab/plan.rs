@@ -38,14 +38,15 @@ plays:
 fn planned(run: &Run) -> BTreeMap<String, Value> {
     let planned = run.all("planned").next().unwrap_or_else(|| panic!("a plan: {}", run.story()));
     let changes = planned["changes"].as_array().expect("changes").iter();
-    changes.map(|change| (change["task"].as_str().expect("a task").to_owned(), change.clone())).collect()
+    changes
+        .map(|change| (change["task"].as_str().expect("a task").to_owned(), change.clone()))
+        .collect()
 }
 
 /// Everything on the node's disk with every time except that of the last reading. What a login itself leaves, whoever
 /// logs in, is not on it (/run) or is the journal.
 fn everything_on(lab: &Lab, node: &str) -> BTreeSet<String> {
-    let find =
-        "find / -xdev \\( -path /run -o -path /var/log/journal \\) -prune -o -printf '%p %T@ %C@ %s %m %U %i\\n'";
+    let find = "find / -xdev \\( -path /run -o -path /var/log/journal \\) -prune -o -printf '%p %T@ %C@ %s %m %U %i\\n'";
     lab.on(node, find).lines().map(str::to_owned).collect()
 }
 
@@ -56,11 +57,13 @@ fn lab_directory(folder: &Path) -> BTreeMap<String, (Vec<u8>, std::time::SystemT
     while let Some(next) = open.pop() {
         for entry in fs::read_dir(&next).expect("a folder").flatten() {
             let (path, kind) = (entry.path(), entry.file_type().expect("a kind"));
-            let time = fs::symlink_metadata(&path).expect("it is there").modified().expect("a time");
+            let time =
+                fs::symlink_metadata(&path).expect("it is there").modified().expect("a time");
             if kind.is_dir() && entry.file_name() != "nodes" {
                 open.push(path.clone());
             }
-            let content = if kind.is_file() { fs::read(&path).expect("readable") } else { Vec::new() };
+            let content =
+                if kind.is_file() { fs::read(&path).expect("readable") } else { Vec::new() };
             found.insert(path.display().to_string(), (content, time));
         }
     }
@@ -81,8 +84,14 @@ fn a_plan_says_what_up_does_and_leaves_no_trace() {
     let plan = verb("plan");
     assert_eq!(plan.code, Some(3), "{}", plan.story());
     let here: Vec<&Value> = plan.all("preparation").collect();
-    assert!(here.iter().any(|it| it["what"] == "local_node" && it["node"] == "node-0" && it["made"] == true));
-    assert!(here.iter().any(|it| it["what"] == "certificate" && it["name"] == "ca" && it["why"] == "new"));
+    assert!(
+        here.iter()
+            .any(|it| it["what"] == "local_node" && it["node"] == "node-0" && it["made"] == true)
+    );
+    assert!(
+        here.iter()
+            .any(|it| it["what"] == "certificate" && it["name"] == "ca" && it["why"] == "new")
+    );
     assert_eq!(planned(&plan).len(), 11, "{}", plan.story());
     assert!(!lab.directory().exists(), "a plan makes no lab directory");
 
@@ -115,13 +124,22 @@ fn a_plan_says_what_up_does_and_leaves_no_trace() {
 
     assert_eq!(plan.code, Some(3), "{}", plan.story());
     let issued: Vec<&Value> = plan.all("preparation").collect();
-    assert_eq!((issued.len(), &issued[0]["name"], &issued[0]["why"]), (1, &"admin".into(), &"new".into()));
+    assert_eq!(
+        (issued.len(), &issued[0]["name"], &issued[0]["why"]),
+        (1, &"admin".into(), &"new".into())
+    );
     let changes = planned(&plan);
-    let shown = |task: &str, field: &str| changes.get(task).unwrap_or_else(|| panic!("{task} differs"))[field].clone();
+    let shown = |task: &str, field: &str| {
+        changes.get(task).unwrap_or_else(|| panic!("{task} differs"))[field].clone()
+    };
     assert_eq!(shown("/etc/quiet/text", "diff"), "@@ -1,3 +1,3 @@\n one\n two\n-three\n+THREE\n");
     assert_eq!(shown("/etc/quiet/secret", "secret"), true);
     assert_eq!(shown("/etc/quiet/secret", "diff"), Value::Null);
-    assert_eq!(shown("/etc/quiet/admin.crt", "diff"), Value::Null, "the lines of a certificate say nothing");
+    assert_eq!(
+        shown("/etc/quiet/admin.crt", "diff"),
+        Value::Null,
+        "the lines of a certificate say nothing"
+    );
     let mode = serde_json::json!([{ "what": "mode", "from": "644", "to": "600" }]);
     assert_eq!(
         (shown("/etc/quiet/admin.conf", "values"), shown("/etc/quiet/admin.conf", "secret")),
@@ -132,12 +150,17 @@ fn a_plan_says_what_up_does_and_leaves_no_trace() {
     assert_eq!(shown("unit quiet.service", "kind"), "restart");
     let because = ["/etc/quiet/text changed", "/etc/systemd/system/quiet.service changed"];
     assert_eq!(shown("unit quiet.service", "because"), serde_json::json!(because));
-    assert!(!plan.events.iter().any(|event| event.to_string().contains("hidden-by-hand")), "no secret is told");
+    assert!(
+        !plan.events.iter().any(|event| event.to_string().contains("hidden-by-hand")),
+        "no secret is told"
+    );
 
     // The same for a person.
     let said = lab.labctl(&["plan", "--playbooks", "mine"]).output().expect("labctl starts");
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
-    for line in ["        -three\n        +THREE\n", "content differs (secret)\n", "    + admin  new\n"] {
+    for line in
+        ["        -three\n        +THREE\n", "content differs (secret)\n", "    + admin  new\n"]
+    {
         assert!(said.contains(line), "`{line}` in\n{said}");
     }
     assert!(!said.contains("hidden-by-hand"), "{said}");
@@ -146,7 +169,8 @@ fn a_plan_says_what_up_does_and_leaves_no_trace() {
     let up = verb("up");
     assert_eq!(up.code, Some(0), "{}", up.story());
     assert_eq!(planned(&up), changes);
-    let done: BTreeSet<&str> = up.all("task_ended").filter_map(|task| task["task"].as_str()).collect();
+    let done: BTreeSet<&str> =
+        up.all("task_ended").filter_map(|task| task["task"].as_str()).collect();
     assert_eq!(done, changes.keys().map(String::as_str).collect());
     assert_eq!(verb("plan").code, Some(0));
 
@@ -155,7 +179,11 @@ fn a_plan_says_what_up_does_and_leaves_no_trace() {
         "name: own\nkubernetes: \"1.34.4\"\nbundle: {}\nssh: {{ identity: {} }}\nnodes:\n  \
          - {{ name: node-0, address: 10.231.0.10, roles: [controller] }}\n  \
          - {{ name: ghost, address: 192.0.2.1, roles: [worker], ssh: {{ host: 127.0.0.1, port: 1 }} }}\n",
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("bundle").canonicalize().expect("a bundle").display(),
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("bundle")
+            .canonicalize()
+            .expect("a bundle")
+            .display(),
         lab.directory().join("ssh/id_ed25519").display(),
     );
     fs::write(lab.folder().join("own.yaml"), own).expect("an inventory");
@@ -164,15 +192,24 @@ fn a_plan_says_what_up_does_and_leaves_no_trace() {
     fs::copy(lab.directory().join("known_hosts"), folder.join("known_hosts")).expect("known hosts");
     let partial = lab.run(&["plan", "own.yaml", "--playbooks", "mine", "--take-over", "node-0"]);
     assert_eq!(partial.code, Some(1), "{}", partial.story());
-    assert_eq!(partial.all("planned").next().expect("a plan")["left_out"], serde_json::json!(["ghost"]));
+    assert_eq!(
+        partial.all("planned").next().expect("a plan")["left_out"],
+        serde_json::json!(["ghost"])
+    );
     let changes = planned(&partial);
-    assert!(changes.contains_key("/etc/quiet/admin.crt") && changes.values().all(|change| change["node"] == "node-0"));
+    assert!(
+        changes.contains_key("/etc/quiet/admin.crt")
+            && changes.values().all(|change| change["node"] == "node-0")
+    );
     let said = lab
         .labctl(&["plan", "own.yaml", "--playbooks", "mine", "--take-over", "node-0"])
         .output()
         .expect("labctl starts");
     let (out, err) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
-    assert!(out.contains("as desired; without ghost.\n") && err.contains("connection refused"), "{out}{err}");
+    assert!(
+        out.contains("as desired; without ghost.\n") && err.contains("connection refused"),
+        "{out}{err}"
+    );
     fs::remove_dir_all(folder).expect("it goes");
     lab.must(&["down", "--yes"]);
 }

@@ -155,13 +155,14 @@ const FAULTS: &[Fault] = &[
 
 /// The checks that failed, and why.
 fn failed(run: &Run) -> BTreeMap<&str, &str> {
-    run.all("check").filter_map(|check| Some((check["name"].as_str()?, check["failure"].as_str()?))).collect()
+    run.all("check")
+        .filter_map(|check| Some((check["name"].as_str()?, check["failure"].as_str()?)))
+        .collect()
 }
 
 /// Runs a fault's shell on its node.
 fn on(lab: &Lab, fault: &Fault, script: &str, replicas: &str) {
-    let ready =
-        "timeout 60 sh -c 'until kubectl --kubeconfig /etc/kubernetes/admin.conf get --raw=/readyz; do :; done'";
+    let ready = "timeout 60 sh -c 'until kubectl --kubeconfig /etc/kubernetes/admin.conf get --raw=/readyz; do :; done'";
     let script = script.replace("REPLICAS", replicas).replace("READY", ready);
     lab.on(fault.node, &script);
 }
@@ -186,10 +187,13 @@ fn smoke_names_what_is_broken() {
     );
     lab.must(&["up"]);
     passes_smoke(&lab, 12);
-    let replicas = lab.kubectl("-n kube-system get deployment coredns -o jsonpath={.spec.replicas}");
+    let replicas =
+        lab.kubectl("-n kube-system get deployment coredns -o jsonpath={.spec.replicas}");
     let replicas = String::from_utf8_lossy(&replicas.stdout).into_owned();
     let ready = |worker: &str, status: &str| {
-        let query = format!("get node {worker} -o jsonpath={{.status.conditions[?(@.type==\"Ready\")].status}}");
+        let query = format!(
+            "get node {worker} -o jsonpath={{.status.conditions[?(@.type==\"Ready\")].status}}"
+        );
         lab.within_two_minutes(|| String::from_utf8_lossy(&lab.kubectl(&query).stdout) == status)
     };
 
@@ -199,14 +203,18 @@ fn smoke_names_what_is_broken() {
         on(&lab, fault, fault.breaks, &replicas);
         match fault.what {
             "an API server that no kubelet obeys" => restart_kubelets(&lab),
-            "a worker that is not Ready" => assert!(ready("worker-1", "False"), "worker-1 is Ready still"),
+            "a worker that is not Ready" => {
+                assert!(ready("worker-1", "False"), "worker-1 is Ready still")
+            }
             _ => {}
         }
         let smoke = lab.run(&["smoke"]);
         let failed = failed(&smoke);
         let must: BTreeSet<&str> = fault.fail.iter().copied().collect();
-        let certain: BTreeSet<&str> = failed.keys().copied().filter(|name| !fault.may_fail.contains(name)).collect();
-        let named = certain == must && failed.get(fault.fail[0]).is_some_and(|why| why.contains(fault.says));
+        let certain: BTreeSet<&str> =
+            failed.keys().copied().filter(|name| !fault.may_fail.contains(name)).collect();
+        let named = certain == must
+            && failed.get(fault.fail[0]).is_some_and(|why| why.contains(fault.says));
         if smoke.code != Some(1) || !named {
             missed.push(format!("{}: {:?}, {failed:#?}", fault.what, smoke.code));
         }

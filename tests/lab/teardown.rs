@@ -16,14 +16,20 @@ use crate::{goes_without_a_trace, passes_smoke};
 const NOBODYS: &[(&str, &str)] = &[
     ("file\t/var/log/nginx/error.log", "a log"),
     ("file\t/run/log/", "the journal"),
-    ("file\t/run/systemd/", "systemd's own state: units that it knows, sessions, the journal's streams"),
+    (
+        "file\t/run/systemd/",
+        "systemd's own state: units that it knows, sessions, the journal's streams",
+    ),
     ("file\t/var/cache/apt/", "the package manager's own records"),
     ("content\t/var/cache/apt/", "the package manager's own records"),
     ("file\t/var/lib/apt/", "the package manager's own records"),
     ("content\t/var/lib/apt/", "the package manager's own records"),
     ("file\t/var/lib/dpkg/", "the package manager's own records"),
     ("content\t/var/lib/dpkg/", "the package manager's own records"),
-    ("content\t/var/cache/ldconfig/aux-cache", "the linker's notes of libraries, by the numbers of their files"),
+    (
+        "content\t/var/cache/ldconfig/aux-cache",
+        "the linker's notes of libraries, by the numbers of their files",
+    ),
     ("file\t/var/log/apt", "a log"),
     ("file\t/var/log/dpkg.log", "a log"),
     ("sysctl\tfs/dentry-state", "a counter"),
@@ -41,18 +47,23 @@ type Census = BTreeSet<String>;
 
 /// Makes the nodes of a lab and nothing on them: machines that somebody has just installed.
 fn bare_nodes(lab: &Lab) {
-    let (cluster, _) = labctl::cluster::open(&lab.folder().join("inventory.yaml")).expect("an inventory");
+    let (cluster, _) =
+        labctl::cluster::open(&lab.folder().join("inventory.yaml")).expect("an inventory");
     let directory = LabDirectory::new(&cluster.lab_directory);
     let (events, _told) = Events::channel();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let cache = cache_directory();
-    runtime.block_on(labctl::local::up(&cluster, &directory, &cache, &events)).expect("local nodes");
+    runtime
+        .block_on(labctl::local::up(&cluster, &directory, &cache, &events))
+        .expect("local nodes");
 }
 
 /// Ends a node as a power failure does.
 fn power_off(lab: &Lab, node: &str) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(labctl::local::kill(&LabDirectory::new(lab.directory()), node)).expect("the node ends");
+    runtime
+        .block_on(labctl::local::kill(&LabDirectory::new(lab.directory()), node))
+        .expect("the node ends");
 }
 
 /// All that there is on a node, a line a thing.
@@ -76,7 +87,8 @@ fn censuses(lab: &Lab) -> BTreeMap<String, Census> {
 fn is_as_before(lab: &Lab, node: &str, before: &BTreeMap<String, Census>, when: &str) {
     let (before, after) = (&before[node], census(lab, node));
     let gone = before.difference(&after).map(|line| format!("- {line}"));
-    let differs: Vec<String> = gone.chain(after.difference(before).map(|line| format!("+ {line}"))).collect();
+    let differs: Vec<String> =
+        gone.chain(after.difference(before).map(|line| format!("+ {line}"))).collect();
     assert!(differs.is_empty(), "{node} {when} is not as it was:\n{}", differs.join("\n"));
 }
 
@@ -130,15 +142,25 @@ fn run_pods(lab: &Lab) {
         .stdout(Stdio::null())
         .spawn()
         .expect("kubectl starts");
-    apply.stdin.take().expect("a pipe").write_all(PODS.replace("IMAGE", &image).as_bytes()).expect("the manifest");
+    apply
+        .stdin
+        .take()
+        .expect("a pipe")
+        .write_all(PODS.replace("IMAGE", &image).as_bytes())
+        .expect("the manifest");
     assert!(apply.wait().expect("kubectl ends").success());
     for ready in ["deployment/web --for=condition=Available", "pod/port --for=condition=Ready"] {
         let waited = lab.kubectl(&format!("wait --timeout=60s {ready}"));
         assert!(waited.status.success(), "{ready}: {}", String::from_utf8_lossy(&waited.stderr));
     }
-    let there =
-        lab.on("worker-0", "grep -c /var/lib/kubelet/pods /proc/self/mounts; iptables-save | grep -c -e KUBE- -e CNI-");
-    assert!(there.lines().all(|count| count.parse::<u32>().is_ok_and(|count| count > 3)), "mounts, rules: {there}");
+    let there = lab.on(
+        "worker-0",
+        "grep -c /var/lib/kubelet/pods /proc/self/mounts; iptables-save | grep -c -e KUBE- -e CNI-",
+    );
+    assert!(
+        there.lines().all(|count| count.parse::<u32>().is_ok_and(|count| count > 3)),
+        "mounts, rules: {there}"
+    );
 }
 
 #[test]
@@ -164,7 +186,9 @@ fn nodes_that_stay_are_as_they_were() {
 
     // Cut off half-way, at three moments, each time taken down from there.
     let moments: [Moment; 3] = [
-        ("in the middle of the push", |e| e["event"] == "pushing" && e["sent"].as_u64() > Some(50_000_000)),
+        ("in the middle of the push", |e| {
+            e["event"] == "pushing" && e["sent"].as_u64() > Some(50_000_000)
+        }),
         ("while etcd starts", |e| e["event"] == "play_started" && e["play"] == "etcd"),
         ("while images are imported", |e| e["event"] == "task_ended" && e["play"] == "containerd"),
     ];
@@ -183,7 +207,8 @@ fn nodes_that_stay_are_as_they_were() {
     power_off(&lab, "lb-0");
     let partly = lab.run(&["down", "--yes", "--keep-nodes"]);
     assert_eq!(partly.code, Some(1), "{}", partly.story());
-    let failed: Vec<&str> = partly.all("task_failed").filter_map(|event| event["node"].as_str()).collect();
+    let failed: Vec<&str> =
+        partly.all("task_failed").filter_map(|event| event["node"].as_str()).collect();
     assert_eq!(failed, ["lb-0"], "{}", partly.story());
     lab.on("worker-0", "rm /run/lost");
     for node in ["controller-0", "worker-0", "client-0"] {
@@ -197,7 +222,11 @@ fn nodes_that_stay_are_as_they_were() {
     std::fs::remove_dir_all(lab.directory().join("pki")).expect("the certificates");
     let keyless = lab.run(&["down", "--yes", "--keep-nodes"]);
     assert_eq!(keyless.code, Some(1), "{}", keyless.story());
-    assert!(keyless.story().contains("`labctl recover` reads the keys back"), "{}", keyless.story());
+    assert!(
+        keyless.story().contains("`labctl recover` reads the keys back"),
+        "{}",
+        keyless.story()
+    );
     let nodes = before.keys().cloned().collect::<Vec<_>>().join(",");
     lab.must(&["down", "--yes", "--keep-nodes", "--take-over", &nodes]);
     for node in before.keys() {
@@ -229,7 +258,8 @@ fn offer_packages(lab: &Lab) -> String {
         done > Packages
         tar -c .
     "#;
-    let made = Command::new("sh").args(["-ec", script]).current_dir(&offered).output().expect("sh starts");
+    let made =
+        Command::new("sh").args(["-ec", script]).current_dir(&offered).output().expect("sh starts");
     assert!(made.status.success(), "packages to offer: {}", String::from_utf8_lossy(&made.stderr));
     let archive = lab.folder().join("offered.tar");
     std::fs::write(&archive, made.stdout).expect("an archive");
@@ -238,7 +268,8 @@ fn offer_packages(lab: &Lab) -> String {
     let mut ssh = lab.labctl(&["ssh", "inventory.yaml", "node-0", "--", unpack]);
     let sent = ssh.stdin(File::open(archive).expect("the archive")).status().expect("ssh starts");
     assert!(sent.success());
-    let library = lab.on("node-0", "sed -n 's/^Package: \\(libipset.*\\)/\\1/p' /srv/offered/Packages");
+    let library =
+        lab.on("node-0", "sed -n 's/^Package: \\(libipset.*\\)/\\1/p' /srv/offered/Packages");
     assert!(library.starts_with("libipset") && library.lines().count() == 1, "{library}");
     library
 }
@@ -259,7 +290,10 @@ fn packages_that_came_with_a_lab_go_with_it() {
 
     assert_eq!(lab.must(&["play", "mine.yaml"]).changed(), 1);
     assert_eq!(
-        lab.on("node-0", &format!("dpkg-query -W -f '${{Status}}' {library}; ipset --version | cut -d' ' -f1")),
+        lab.on(
+            "node-0",
+            &format!("dpkg-query -W -f '${{Status}}' {library}; ipset --version | cut -d' ' -f1")
+        ),
         "install ok installedipset"
     );
     let noted = lab.on("node-0", "grep ^package /var/lib/labctl/record | sort");
@@ -272,7 +306,9 @@ fn packages_that_came_with_a_lab_go_with_it() {
     let refused = lab.run(&["down", "--yes", "--keep-nodes"]);
     assert_eq!(refused.code, Some(1), "{}", refused.story());
     assert!(
-        refused.story().contains(&format!("packages {library} ipset because these need them: theirs")),
+        refused
+            .story()
+            .contains(&format!("packages {library} ipset because these need them: theirs")),
         "{}",
         refused.story()
     );

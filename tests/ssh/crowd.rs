@@ -8,10 +8,16 @@ async fn crowd(session: &Session) {
     for number in 0..40 {
         let session = session.clone();
         running.spawn(async move {
-            let output = run(&session, &format!("head -c 300000 /dev/zero; echo {number} >&2")).await.expect("an end");
+            let output = run(&session, &format!("head -c 300000 /dev/zero; echo {number} >&2"))
+                .await
+                .expect("an end");
             assert_eq!(output.stdout.len(), 300_000);
             // A real login shell may have said something of its own before.
-            assert!(text(&output.stderr).ends_with(&format!("{number}\n")), "{}", text(&output.stderr));
+            assert!(
+                text(&output.stderr).ends_with(&format!("{number}\n")),
+                "{}",
+                text(&output.stderr)
+            );
         });
     }
     while let Some(done) = running.join_next().await {
@@ -32,7 +38,9 @@ async fn a_server_that_allows_few_sessions_gets_few_at_a_time() {
         // Something that holds its session, as a gate does: is there room for more?
         let (mut feed, stdin) = tokio::io::duplex(64);
         let (lines, mut heard) = labctl::transport::lines();
-        let exec = Exec::new("echo on; cat", LONG).stdin(Stdin::Stream(Box::new(stdin), Arc::default())).lines(lines);
+        let exec = Exec::new("echo on; cat", LONG)
+            .stdin(Stdin::Stream(Box::new(stdin), Arc::default()))
+            .lines(lines);
         let holder = tokio::spawn({
             let session = session.clone();
             async move { session.exec(exec).await }
@@ -72,7 +80,11 @@ async fn a_jump_host_carries_everything() {
     let node = Options::new(&node_key, &workstation.login).start().await;
     let through = |server: &Server, port| {
         let mut target = workstation.target(port);
-        target.ssh.jump = Some(Jump { host: "127.0.0.1".into(), port: server.address.port(), user: "hop".into() });
+        target.ssh.jump = Some(Jump {
+            host: "127.0.0.1".into(),
+            port: server.address.port(),
+            user: "hop".into(),
+        });
         target
     };
     workstation.knows("", jump.address.port(), &jump_key);
@@ -84,11 +96,15 @@ async fn a_jump_host_carries_everything() {
 
     let error = refused(&through(&closed, node.address.port())).await;
     assert!(error.why.contains("does not forward"), "{error}");
-    assert!(error.help.as_deref().is_some_and(|help| help.contains("AllowTcpForwarding")), "{error:?}");
+    assert!(
+        error.help.as_deref().is_some_and(|help| help.contains("AllowTcpForwarding")),
+        "{error:?}"
+    );
     let error = refused(&through(&jump, 1)).await;
     assert!(error.why.contains("cannot reach it"), "{error}");
 
-    let session = Session::connect(&through(&jump, node.address.port())).await.expect("a connection");
+    let session =
+        Session::connect(&through(&jump, node.address.port())).await.expect("a connection");
     crowd(&session).await;
     push(&session, 30 * MEGABYTE, "through a jump host").await;
     drop(jump);
@@ -113,11 +129,17 @@ impl Sshd {
         let folder = workstation.folder.path();
         let host_key = key(Algorithm::Ed25519);
         write_key(&folder.join("host_key"), &host_key);
-        fs::write(folder.join("authorized_keys"), workstation.login.public_key().to_openssh().expect("a key"))
-            .expect("a file");
+        fs::write(
+            folder.join("authorized_keys"),
+            workstation.login.public_key().to_openssh().expect("a key"),
+        )
+        .expect("a file");
         // sshd run by root wants its privilege separation folder, which a service manager would have made.
         let _ = fs::create_dir_all("/run/sshd");
-        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .and_then(|l| l.local_addr())
+            .expect("a port")
+            .port();
         let config = format!(
             "ListenAddress 127.0.0.1:{port}\nHostKey {0}/host_key\nAuthorizedKeysFile {0}/authorized_keys\nStrictModes no\n\
              PidFile none\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
@@ -175,8 +197,11 @@ async fn forty_nodes_behind_a_real_sshd_all_connect() {
     let far = Options::new(&host_key, &workstation.login).start().await;
     workstation.knows("", far.address.port(), &host_key);
     let mut behind = workstation.target(far.address.port());
-    behind.ssh.jump =
-        Some(Jump { host: "127.0.0.1".into(), port: bastion.port, user: bastion.target.ssh.user.clone() });
+    behind.ssh.jump = Some(Jump {
+        host: "127.0.0.1".into(),
+        port: bastion.port,
+        user: bastion.target.ssh.user.clone(),
+    });
     let sessions = forty(&behind, true).await;
     let failed: Vec<_> = sessions.iter().filter_map(|session| session.as_ref().err()).collect();
     assert!(failed.is_empty(), "{} of 40 failed: {failed:?}\n{}", failed.len(), bastion.log());
@@ -243,8 +268,8 @@ async fn the_real_sshd() {
     push(&session, 100 * MEGABYTE, "sshd").await;
     slow_reader(&session, folder).await;
     crowd(&session).await;
-    let exec =
-        Exec::new("echo enough; exit 3", LONG).stdin(Stdin::Stream(Box::new(tokio::io::repeat(7)), Arc::default()));
+    let exec = Exec::new("echo enough; exit 3", LONG)
+        .stdin(Stdin::Stream(Box::new(tokio::io::repeat(7)), Arc::default()));
     let output = session.exec(exec).await.expect("an end");
     assert_eq!((text(&output.stdout), output.code), ("enough\n", 3));
 
@@ -258,7 +283,10 @@ async fn the_real_sshd() {
         patience *= 2;
     }
     let process = fs::read_to_string(&pid).expect("a process id");
-    until("the command is gone", || !fs::exists(format!("/proc/{}", process.trim())).unwrap_or(true)).await;
+    until("the command is gone", || {
+        !fs::exists(format!("/proc/{}", process.trim())).unwrap_or(true)
+    })
+    .await;
 
     // The same machine as a jump host to itself.
     target.ssh.jump = Some(Jump { host: "127.0.0.1".into(), port, user: target.ssh.user.clone() });

@@ -12,18 +12,29 @@ async fn host_keys_are_strict() {
 
     let error = refused(&target).await;
     assert!(error.why.contains("the host is unknown"), "{error}");
-    assert!(error.help.as_deref().is_some_and(|help| help.contains(&format!("ssh-keyscan -p {port} 127.0.0.1"))));
+    assert!(
+        error
+            .help
+            .as_deref()
+            .is_some_and(|help| help.contains(&format!("ssh-keyscan -p {port} 127.0.0.1")))
+    );
 
     workstation.knows("", port, &other);
     let error = refused(&target).await;
-    assert!(error.why.contains("has changed") && error.why.contains("known_hosts line 1"), "{error}");
+    assert!(
+        error.why.contains("has changed") && error.why.contains("known_hosts line 1"),
+        "{error}"
+    );
     let error = refused(&Target { accept_new: true, ..target.clone() }).await;
     assert!(error.why.contains("has changed"), "{error}");
 
     fs::remove_file(workstation.known_hosts()).expect("a file");
     workstation.knows("", port, &key(Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 }));
     let error = refused(&target).await;
-    assert!(error.why.contains("has changed") && error.why.contains("ecdsa"), "another type is a change: {error}");
+    assert!(
+        error.why.contains("has changed") && error.why.contains("ecdsa"),
+        "another type is a change: {error}"
+    );
 
     fs::remove_file(workstation.known_hosts()).expect("a file");
     workstation.knows("", port, &host_key);
@@ -47,7 +58,9 @@ async fn the_recorded_key_type_is_asked_for_when_the_server_has_several() {
     options.host_keys.push(ecdsa.clone());
     let server = options.start().await;
     workstation.knows("", server.address.port(), &ecdsa);
-    Session::connect(&workstation.target(server.address.port())).await.expect("the ECDSA key was shown");
+    Session::connect(&workstation.target(server.address.port()))
+        .await
+        .expect("the ECDSA key was shown");
 }
 
 #[tokio::test]
@@ -75,7 +88,8 @@ async fn a_wrong_key_is_told_with_what_was_tried() {
 
     let mut target = workstation.target(server.address.port());
     target.ssh.identity = None;
-    target.identities = vec![workstation.folder.path().join("id"), workstation.folder.path().join("none")];
+    target.identities =
+        vec![workstation.folder.path().join("id"), workstation.folder.path().join("none")];
     let error = refused(&target).await;
     assert!(error.why.contains("no agent") && error.why.contains("id: refused"), "{error}");
 
@@ -88,7 +102,10 @@ async fn a_wrong_key_is_told_with_what_was_tried() {
 async fn a_locked_identity_points_to_the_agent() {
     let workstation = Workstation::new();
     let file = workstation.folder.path().join("locked");
-    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "secret", "-f"]).arg(&file).status();
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "secret", "-f"])
+        .arg(&file)
+        .status();
     assert!(made.expect("ssh-keygen is installed").success());
     let host_key = key(Algorithm::Ed25519);
     let server = Options::new(&host_key, &workstation.login).start().await;
@@ -104,7 +121,10 @@ async fn a_locked_identity_points_to_the_agent() {
 async fn an_rsa_key_signs_with_a_hash_that_the_server_takes() {
     let workstation = Workstation::new();
     let file = workstation.folder.path().join("rsa");
-    let made = Command::new("ssh-keygen").args(["-q", "-t", "rsa", "-b", "2048", "-N", "", "-f"]).arg(&file).status();
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "rsa", "-b", "2048", "-N", "", "-f"])
+        .arg(&file)
+        .status();
     assert!(made.expect("ssh-keygen is installed").success());
     let login = russh::keys::load_secret_key(&file, None).expect("a key");
     let host_key = key(Algorithm::Ed25519);
@@ -128,7 +148,8 @@ async fn keys_of_a_real_agent_log_in() {
             .spawn()
             .expect("ssh-agent is installed"),
     );
-    until("the agent listens", || socket.exists() || agent.0.try_wait().ok().flatten().is_some()).await;
+    until("the agent listens", || socket.exists() || agent.0.try_wait().ok().flatten().is_some())
+        .await;
     let added = Command::new("ssh-add")
         .arg("-q")
         .arg(workstation.folder.path().join("id"))
@@ -143,11 +164,19 @@ async fn keys_of_a_real_agent_log_in() {
     // With more keys in it than a server wants to see, and the right one last, the public half says which.
     let crowded = workstation.folder.path().join("crowded");
     let mut agent = KillOnDrop(
-        Command::new("ssh-agent").arg("-D").arg("-a").arg(&crowded).stdout(Stdio::null()).spawn().expect("ssh-agent"),
+        Command::new("ssh-agent")
+            .arg("-D")
+            .arg("-a")
+            .arg(&crowded)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("ssh-agent"),
     );
-    until("the agent listens", || crowded.exists() || agent.0.try_wait().ok().flatten().is_some()).await;
+    until("the agent listens", || crowded.exists() || agent.0.try_wait().ok().flatten().is_some())
+        .await;
     let add = |file: PathBuf| {
-        let added = Command::new("ssh-add").arg("-q").arg(file).env("SSH_AUTH_SOCK", &crowded).status();
+        let added =
+            Command::new("ssh-add").arg("-q").arg(file).env("SSH_AUTH_SOCK", &crowded).status();
         assert!(added.expect("ssh-add is installed").success());
     };
     for number in 0..8 {
@@ -159,11 +188,16 @@ async fn keys_of_a_real_agent_log_in() {
     target.agent = Some(crowded);
     refused(&target).await;
     let public = workstation.folder.path().join("id.pub");
-    fs::write(&public, workstation.login.public_key().to_openssh().expect("a key")).expect("a file");
+    fs::write(&public, workstation.login.public_key().to_openssh().expect("a key"))
+        .expect("a file");
     target.ssh.identity = Some(public.clone());
     Session::connect(&target).await.expect("the key that was named is accepted");
 
-    fs::write(&public, key(Algorithm::Ed25519).public_key().to_openssh().expect("a key")).expect("a file");
+    fs::write(&public, key(Algorithm::Ed25519).public_key().to_openssh().expect("a key"))
+        .expect("a file");
     let error = refused(&target).await;
-    assert!(error.why.contains("is a public key") && error.why.contains("does not hold"), "{error}");
+    assert!(
+        error.why.contains("is a public key") && error.why.contains("does not hold"),
+        "{error}"
+    );
 }

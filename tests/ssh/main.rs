@@ -82,7 +82,8 @@ async fn lab(change: impl FnOnce(Options) -> Options) -> (Workstation, Server, S
     let host_key = key(Algorithm::Ed25519);
     let server = change(Options::new(&host_key, &workstation.login)).start().await;
     workstation.knows("", server.address.port(), &host_key);
-    let session = Session::connect(&workstation.target(server.address.port())).await.expect("a connection");
+    let session =
+        Session::connect(&workstation.target(server.address.port())).await.expect("a connection");
     (workstation, server, session)
 }
 
@@ -151,9 +152,12 @@ async fn a_refused_port_and_a_server_that_never_answers() {
 
 #[tokio::test]
 async fn a_link_that_is_cut_is_an_error_that_says_so() {
-    let (_workstation, _server, session) =
-        lab(|options| options.answering(|line| line.contains("long work").then(|| Answer::CutAfter("begun\n".into()))))
-            .await;
+    let (_workstation, _server, session) = lab(|options| {
+        options.answering(|line| {
+            line.contains("long work").then(|| Answer::CutAfter("begun\n".into()))
+        })
+    })
+    .await;
     let error = run(&session, "long work").await.expect_err("the link is cut");
     assert!(error.why.contains("connection"), "{error}");
     assert!(error.what.contains("long work") && error.what.contains("worker-0"), "{error}");
@@ -179,7 +183,8 @@ async fn output_after_the_exit_status_is_kept() {
 
 #[tokio::test]
 async fn a_refused_command_is_an_error() {
-    let (_workstation, _server, session) = lab(|options| options.answering(|_| Some(Answer::Refused))).await;
+    let (_workstation, _server, session) =
+        lab(|options| options.answering(|_| Some(Answer::Refused))).await;
     let error = run(&session, "true").await.expect_err("refused");
     assert!(error.why.contains("refuses to run commands"), "{error}");
 }
@@ -187,8 +192,10 @@ async fn a_refused_command_is_an_error() {
 #[tokio::test]
 async fn a_command_that_takes_too_long_is_given_up_and_the_session_goes_on() {
     let (_workstation, _server, session) = lab(|options| options).await;
-    let error =
-        session.exec(Exec::new("cat /dev/zero | sleep 1000", Duration::from_millis(300))).await.expect_err("too long");
+    let error = session
+        .exec(Exec::new("cat /dev/zero | sleep 1000", Duration::from_millis(300)))
+        .await
+        .expect_err("too long");
     assert!(error.why.contains("0.3 s") && error.what.contains("cat /dev/zero"), "{error}");
     assert_eq!(run(&session, "echo on").await.expect("an end").stdout, b"on\n");
 }
@@ -196,8 +203,8 @@ async fn a_command_that_takes_too_long_is_given_up_and_the_session_goes_on() {
 #[tokio::test]
 async fn a_command_may_end_without_reading_its_input() {
     let (_workstation, _server, session) = lab(|options| options).await;
-    let exec =
-        Exec::new("echo enough; exit 3", LONG).stdin(Stdin::Stream(Box::new(tokio::io::repeat(7)), Arc::default()));
+    let exec = Exec::new("echo enough; exit 3", LONG)
+        .stdin(Stdin::Stream(Box::new(tokio::io::repeat(7)), Arc::default()));
     let output = session.exec(exec).await.expect("an end");
     assert_eq!((text(&output.stdout), output.code), ("enough\n", 3));
 }
@@ -210,7 +217,10 @@ async fn a_hundred_megabytes_arrive_whole() {
 
 #[expect(clippy::print_stderr, reason = "the rate is worth seeing with --nocapture")]
 fn tell(kind: &str, size: usize, started: Instant) {
-    eprintln!("{kind}: {:.0} MB/s", size as f64 / started.elapsed().as_secs_f64() / MEGABYTE as f64);
+    eprintln!(
+        "{kind}: {:.0} MB/s",
+        size as f64 / started.elapsed().as_secs_f64() / MEGABYTE as f64
+    );
 }
 
 /// Pushes `size` bytes into a real `sha256sum` and compares.

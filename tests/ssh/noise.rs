@@ -12,8 +12,9 @@ async fn sudo_in_the_way_is_explained() {
         let workstation = Workstation::new();
         let host_key = key(Algorithm::Ed25519);
         // The login shell has greeted before.
-        let options = Options::new(&host_key, &workstation.login)
-            .answering(move |_| Some(Answer::Instead { stdout: "Welcome\n".into(), stderr: stderr.into(), code }));
+        let options = Options::new(&host_key, &workstation.login).answering(move |_| {
+            Some(Answer::Instead { stdout: "Welcome\n".into(), stderr: stderr.into(), code })
+        });
         let server = options.start().await;
         workstation.knows("", server.address.port(), &host_key);
         let mut target = workstation.target(server.address.port());
@@ -31,7 +32,9 @@ async fn a_forced_command_is_shown_as_what_it_is() {
     // What cloud-init answers root's key with.
     let said = "Please login as the user \"ubuntu\" rather than the user \"root\".\n\n";
     let (_workstation, _server, session) = lab(|options| {
-        options.answering(|_| Some(Answer::Instead { stdout: said.into(), stderr: String::new(), code: 142 }))
+        options.answering(|_| {
+            Some(Answer::Instead { stdout: said.into(), stderr: String::new(), code: 142 })
+        })
     })
     .await;
     // Whatever is asked: text, lines, a stream into a file, a script on standard input.
@@ -64,7 +67,11 @@ async fn what_a_profile_prints_is_dropped() {
         })
         .await;
         let output = run(&session, "echo out; echo aside >&2; exit 3").await.expect("an end");
-        assert_eq!((text(&output.stdout), text(&output.stderr), output.code), ("out\n", "aside\n", 3), "{profile}");
+        assert_eq!(
+            (text(&output.stdout), text(&output.stderr), output.code),
+            ("out\n", "aside\n", 3),
+            "{profile}"
+        );
 
         let (lines, mut heard) = labctl::transport::lines();
         session.exec(Exec::new("echo @ready zst", LONG).lines(lines)).await.expect("an end");
@@ -74,7 +81,11 @@ async fn what_a_profile_prints_is_dropped() {
         let mut file = tempfile::tempfile().expect("a file");
         let sink = file.try_clone().expect("the same file");
         session.exec(Exec::new("head -c 20000 /dev/zero", LONG).sink(sink)).await.expect("an end");
-        assert_eq!(std::io::Seek::stream_position(&mut file).expect("a position"), 20_000, "{profile}");
+        assert_eq!(
+            std::io::Seek::stream_position(&mut file).expect("a position"),
+            20_000,
+            "{profile}"
+        );
 
         let script = Stdin::Bytes(b"echo from a script\n".to_vec());
         let output = session.exec(Exec::new("sh -s", LONG).stdin(script)).await.expect("an end");
@@ -85,7 +96,8 @@ async fn what_a_profile_prints_is_dropped() {
 /// How much memory this process has had at most, in bytes.
 fn most_memory() -> usize {
     let status = fs::read_to_string("/proc/self/status").expect("procfs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a high-water mark");
+    let line =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a high-water mark");
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
 }
 
@@ -102,8 +114,10 @@ async fn a_node_that_prints_without_end_is_ended_and_takes_no_memory() {
         (endless("", "y\n", false), "the login shell prints without end"),
         (endless("", "y\n", true), "the login shell prints without end"),
     ] {
-        let (_workstation, _server, session) =
-            lab(|options| options.answering(move |command| command.contains("babble").then(|| answer.clone()))).await;
+        let (_workstation, _server, session) = lab(|options| {
+            options.answering(move |command| command.contains("babble").then(|| answer.clone()))
+        })
+        .await;
         let before = most_memory();
         // Nobody hears the lines: what waits to be heard is bounded too.
         let (lines, mut heard) = labctl::transport::lines();
@@ -114,7 +128,8 @@ async fn a_node_that_prints_without_end_is_ended_and_takes_no_memory() {
             }
             count
         });
-        let error = session.exec(Exec::new("babble", LONG).lines(lines)).await.expect_err("without an end");
+        let error =
+            session.exec(Exec::new("babble", LONG).lines(lines)).await.expect_err("without an end");
         assert!(error.why.contains(why), "{error}");
         listening.await.expect("no panic");
         // The channel's window, what is kept, and what other tests of this process do meanwhile.
@@ -130,7 +145,8 @@ async fn a_node_that_prints_without_end_is_ended_and_takes_no_memory() {
 async fn a_user_with_sudo_runs_as_root() {
     let workstation = Workstation::new();
     let sudo = workstation.folder.path().join("sudo");
-    fs::write(&sudo, "#!/bin/sh\n[ \"$1\" = -n ] && shift\nAS_ROOT=yes exec \"$@\"\n").expect("a file");
+    fs::write(&sudo, "#!/bin/sh\n[ \"$1\" = -n ] && shift\nAS_ROOT=yes exec \"$@\"\n")
+        .expect("a file");
     fs::set_permissions(&sudo, fs::Permissions::from_mode(0o755)).expect("permissions");
     let host_key = key(Algorithm::Ed25519);
     let mut options = Options::new(&host_key, &workstation.login);

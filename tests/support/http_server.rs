@@ -147,7 +147,8 @@ async fn serve(mut stream: TcpStream, state: &Mutex<State>) -> io::Result<()> {
     let method = first.next().unwrap_or_default().to_owned();
     let path = first.next().unwrap_or_default().to_owned();
     let headers = lines.filter_map(|line| line.split_once(": "));
-    let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
+    let headers =
+        headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
     let request = Request { method, path, headers };
     let reply = {
         let mut state = state.lock().expect("a handler panicked");
@@ -156,7 +157,10 @@ async fn serve(mut stream: TcpStream, state: &Mutex<State>) -> io::Result<()> {
         let before = *gets;
         *gets += usize::from(request.method == "GET");
         let bare = request.path.split('?').next().unwrap_or_default();
-        state.handlers.get(bare).map_or_else(|| Reply::status(404), |handler| handler(&request, before))
+        state
+            .handlers
+            .get(bare)
+            .map_or_else(|| Reply::status(404), |handler| handler(&request, before))
     };
     let mut head = format!("HTTP/1.1 {} Because\r\nConnection: close\r\n", reply.status);
     for (name, value) in &reply.headers {

@@ -44,11 +44,16 @@ impl Lab {
     pub fn changed(name: &'static str, replaced: &[(&str, &str)]) -> Self {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let sources = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let bundle = sources.join("bundle").canonicalize().expect("there is a bundle: run `make bundle`");
+        let bundle =
+            sources.join("bundle").canonicalize().expect("there is a bundle: run `make bundle`");
         sweep();
         let (folder, owner) = owned::directory(Path::new(env!("CARGO_TARGET_TMPDIR")), "lab-");
-        let text = fs::read_to_string(sources.join(format!("inventories/{name}.yaml"))).expect("a shipped inventory");
-        assert!(text.contains("bundle: ../bundle"), "{name}.yaml names the bundle beside the sources");
+        let text = fs::read_to_string(sources.join(format!("inventories/{name}.yaml")))
+            .expect("a shipped inventory");
+        assert!(
+            text.contains("bundle: ../bundle"),
+            "{name}.yaml names the bundle beside the sources"
+        );
         let text = text.replace("bundle: ../bundle", &format!("bundle: {}", bundle.display()));
         // Other networks than the shipped ones, so that a lab from `make demo` may run beside.
         let mut text = text.replace("10.24", "10.23");
@@ -76,17 +81,31 @@ impl Lab {
 
     /// As [`Lab::labctl`], for what must have ended after a quarter of an hour.
     fn labctl_in_time(&self, arguments: &[&str]) -> Command {
-        labctl(self.folder.path(), &["timeout", "--kill-after=10", "900", env!("CARGO_BIN_EXE_labctl")], arguments)
+        labctl(
+            self.folder.path(),
+            &["timeout", "--kill-after=10", "900", env!("CARGO_BIN_EXE_labctl")],
+            arguments,
+        )
     }
 
     /// Runs a verb to its end and gathers its events.
     pub fn run(&self, verb: &[&str]) -> Run {
-        let output = self.labctl_in_time(verb).args(["--output", "json"]).output().expect("labctl starts");
+        let output =
+            self.labctl_in_time(verb).args(["--output", "json"]).output().expect("labctl starts");
         let in_time = !matches!(output.status.code(), None | Some(124 | 137));
-        assert!(in_time, "labctl {verb:?} on {} does not end: {}", self.name, String::from_utf8_lossy(&output.stdout));
+        assert!(
+            in_time,
+            "labctl {verb:?} on {} does not end: {}",
+            self.name,
+            String::from_utf8_lossy(&output.stdout)
+        );
         let stdout = String::from_utf8_lossy(&output.stdout);
         let events = stdout.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
-        Run { code: output.status.code(), events, stderr: String::from_utf8_lossy(&output.stderr).into_owned() }
+        Run {
+            code: output.status.code(),
+            events,
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
     }
 
     /// Runs a verb that must succeed.
@@ -143,7 +162,8 @@ impl Lab {
     /// Starts `up`, asks it to stop as Ctrl-C does at the first event that `moment` picks, and lets it end.
     pub fn up_stopped_at(&self, moment: fn(&Value) -> bool) -> Run {
         let mut command = self.labctl(&["up", "--output", "json"]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("labctl starts");
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("labctl starts");
         let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
         let mut asked = false;
         let mut events: Vec<Value> = Vec::new();
@@ -160,14 +180,24 @@ impl Lab {
 
     /// Runs a command on a node over SSH; its standard output.
     pub fn on(&self, node: &str, command: &str) -> String {
-        let output = self.labctl_in_time(&["ssh", "inventory.yaml", node, "--", command]).output().expect("ssh starts");
-        assert!(output.status.success(), "{node}: {command}: {}", String::from_utf8_lossy(&output.stderr));
+        let output = self
+            .labctl_in_time(&["ssh", "inventory.yaml", node, "--", command])
+            .output()
+            .expect("ssh starts");
+        assert!(
+            output.status.success(),
+            "{node}: {command}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
     /// Runs a command on a node that may be out of reach; its standard output when it succeeds.
     pub fn try_on(&self, node: &str, command: &str) -> Option<String> {
-        let output = self.labctl(&["ssh", "inventory.yaml", node, "--", command]).output().expect("ssh starts");
+        let output = self
+            .labctl(&["ssh", "inventory.yaml", node, "--", command])
+            .output()
+            .expect("ssh starts");
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
@@ -193,7 +223,8 @@ impl Lab {
 
     /// The process of a node.
     pub fn pid(&self, node: &str) -> i32 {
-        let text = fs::read_to_string(self.directory().join("nodes").join(node).join("pid")).expect("a pid file");
+        let text = fs::read_to_string(self.directory().join("nodes").join(node).join("pid"))
+            .expect("a pid file");
         text.trim().parse().expect("a pid")
     }
 
@@ -213,13 +244,16 @@ impl Lab {
     pub fn start_times(&self) -> BTreeMap<String, String> {
         let units = "etcd kube-apiserver kube-controller-manager kube-scheduler nginx containerd kubelet kube-proxy \
                      labctl-pod-network";
-        let show = format!("systemctl show -p Id -p ActiveState -p ActiveEnterTimestampMonotonic -p MainPID {units}");
+        let show = format!(
+            "systemctl show -p Id -p ActiveState -p ActiveEnterTimestampMonotonic -p MainPID {units}"
+        );
         self.nodes().into_iter().map(|node| (node.clone(), self.on(&node, &show))).collect()
     }
 
     /// Traces of this lab on this machine: what `down` must not leave.
     pub fn traces(&self) -> Vec<String> {
-        let folder = self.folder.path().canonicalize().expect("the test's folder").display().to_string();
+        let folder =
+            self.folder.path().canonicalize().expect("the test's folder").display().to_string();
         let prefix = self.machine_prefix();
         let mut traces = Vec::new();
         for process in fs::read_dir("/proc").expect("proc").flatten() {
@@ -274,13 +308,19 @@ impl Run {
 
     /// Tasks that changed something, over all nodes.
     pub fn changed(&self) -> u64 {
-        self.summary()["nodes"].as_array().expect("rows").iter().map(|row| row["changed"].as_u64().unwrap_or(0)).sum()
+        self.summary()["nodes"]
+            .as_array()
+            .expect("rows")
+            .iter()
+            .map(|row| row["changed"].as_u64().unwrap_or(0))
+            .sum()
     }
 
     /// What a person needs to see why a run was not as expected.
     pub fn story(&self) -> String {
         let told = ["task_failed", "check", "warning", "planned", "run_ended"];
-        let events = self.events.iter().filter(|event| told.iter().any(|kind| event["event"] == *kind));
+        let events =
+            self.events.iter().filter(|event| told.iter().any(|kind| event["event"] == *kind));
         format!("{}\n{}", self.stderr, events.map(Value::to_string).collect::<Vec<_>>().join("\n"))
     }
 }
@@ -303,9 +343,14 @@ fn sweep() {
     for directory in owned::abandoned(Path::new(env!("CARGO_TARGET_TMPDIR")), "lab-") {
         if directory.join("inventory.yaml").exists() {
             let program = ["timeout", "--kill-after=10", "300", env!("CARGO_BIN_EXE_labctl")];
-            let output = labctl(&directory, &program, &["down", "--yes"]).output().expect("labctl starts");
+            let output =
+                labctl(&directory, &program, &["down", "--yes"]).output().expect("labctl starts");
             let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "a killed test has left {}: {said}", directory.display());
+            assert!(
+                output.status.success(),
+                "a killed test has left {}: {said}",
+                directory.display()
+            );
         }
         fs::remove_dir_all(&directory).expect("it can be removed");
     }
@@ -329,7 +374,9 @@ fn host() -> BTreeSet<String> {
     let cgroups = said("find", &["/sys/fs/cgroup", "-type", "d", "-name", "lab*-*"]);
     found.extend(cgroups.lines().map(|line| format!("cgroup {line}")));
     let rules = said("iptables-save", &[]);
-    found.extend(rules.lines().filter(|line| line.contains(" lab")).map(|line| format!("rule {line}")));
+    found.extend(
+        rules.lines().filter(|line| line.contains(" lab")).map(|line| format!("rule {line}")),
+    );
     let settings = "find /proc/sys/kernel /proc/sys/vm -type f ! -path '*/random/*' ! -path '*/pty/nr' \
                     ! -name ns_last_pid ! -name stat_refresh ! -name perf_event_max_sample_rate ! -name '*_count' -exec grep -sH '' {} + || true";
     found.extend(said("sh", &["-c", settings]).lines().map(|line| format!("setting {line}")));
@@ -340,13 +387,15 @@ fn host() -> BTreeSet<String> {
 /// The image of busybox in the bundle beside the sources, by the name that nodes know it by.
 pub fn busybox() -> String {
     let bundle = Path::new(env!("CARGO_MANIFEST_DIR")).join("bundle");
-    let lock = labctl::bundle::lock::read(&bundle).expect("a lock that can be read").expect("a bundle");
+    let lock =
+        labctl::bundle::lock::read(&bundle).expect("a lock that can be read").expect("a bundle");
     lock.files["image/busybox"].image.clone().expect("an image has a name")
 }
 
 /// What a program of this machine prints. It must succeed.
 pub fn said(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().unwrap_or_else(|e| panic!("{program}: {e}"));
+    let output =
+        Command::new(program).args(arguments).output().unwrap_or_else(|e| panic!("{program}: {e}"));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {arguments:?}: {}: {stderr}", output.status);
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -354,8 +403,10 @@ pub fn said(program: &str, arguments: &[&str]) -> String {
 
 /// What a program of this machine prints, on both outputs, when it fails. It must fail.
 pub fn refusal(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().unwrap_or_else(|e| panic!("{program}: {e}"));
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let output =
+        Command::new(program).args(arguments).output().unwrap_or_else(|e| panic!("{program}: {e}"));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "{program} {arguments:?} succeeds: {said}");
     said
 }

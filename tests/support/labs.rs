@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use labctl::cluster::{
-    Api, Cluster, KeyAlgorithm, LocalNodes, Network, Node, PkiPolicy, PodNetwork, ProxyMode, Role, Ssh, Version,
+    Api, Cluster, KeyAlgorithm, LocalNodes, Network, Node, PkiPolicy, PodNetwork, ProxyMode, Role,
+    Ssh, Version,
 };
 use labctl::render::{Artefacts, context::Restore};
 
@@ -50,11 +51,22 @@ pub fn ha() -> Cluster {
 /// What a bundle of today brings.
 pub fn artefacts() -> Artefacts {
     let map = |pairs: &[(&str, &str)]| {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>()
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect::<BTreeMap<_, _>>()
     };
     Artefacts {
-        images: map(&[("pause", "registry.k8s.io/pause:3.10"), ("coredns", "registry.k8s.io/coredns/coredns:v1.12.4")]),
-        versions: map(&[("containerd", "2.2.0"), ("etcd", "3.6.5"), ("etcdutl", "3.6.5"), ("image/pause", "3.10")]),
+        images: map(&[
+            ("pause", "registry.k8s.io/pause:3.10"),
+            ("coredns", "registry.k8s.io/coredns/coredns:v1.12.4"),
+        ]),
+        versions: map(&[
+            ("containerd", "2.2.0"),
+            ("etcd", "3.6.5"),
+            ("etcdutl", "3.6.5"),
+            ("image/pause", "3.10"),
+        ]),
         token_key: "bm90IGEga2V5IGVpdGhlcg".to_owned(),
         encryption_key: "bm90IGEgc2VjcmV0LCB1c2VkIGluIHRlc3RzIG9ubHk=".to_owned(),
         restore: Some(Restore {
@@ -71,7 +83,8 @@ pub fn artefacts() -> Artefacts {
 }
 
 fn lab(name: &str, nodes: Vec<Node>, api_host: &str, api_port: u16) -> Cluster {
-    let loadbalancer = nodes.iter().find(|node| node.has(Role::Loadbalancer)).map(|node| node.name.clone());
+    let loadbalancer =
+        nodes.iter().find(|node| node.has(Role::Loadbalancer)).map(|node| node.name.clone());
     Cluster {
         name: name.to_owned(),
         kubernetes: Version { major: 1, minor: 34, patch: 4 },
@@ -86,7 +99,13 @@ fn lab(name: &str, nodes: Vec<Node>, api_host: &str, api_port: u16) -> Cluster {
             mode: PodNetwork::Routes,
             proxy: ProxyMode::Iptables,
         },
-        api: Api { host: api_host.to_owned(), port: api_port, loadbalancer, server_port: 6443, names: Vec::new() },
+        api: Api {
+            host: api_host.to_owned(),
+            port: api_port,
+            loadbalancer,
+            server_port: 6443,
+            names: Vec::new(),
+        },
         pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
         bundle: None,
         local: Some(LocalNodes {
@@ -99,13 +118,27 @@ fn lab(name: &str, nodes: Vec<Node>, api_host: &str, api_port: u16) -> Cluster {
 
 fn node(name: &str, last: u8, roles: &[Role]) -> Node {
     let address = Ipv4Addr::new(10, 240, 0, last);
-    let ssh = Ssh { host: address.to_string(), port: 22, user: "root".to_owned(), identity: None, jump: None };
-    Node { name: name.to_owned(), address, roles: roles.to_vec(), labels: BTreeMap::new(), pod_cidr: None, ssh }
+    let ssh = Ssh {
+        host: address.to_string(),
+        port: 22,
+        user: "root".to_owned(),
+        identity: None,
+        jump: None,
+    };
+    Node {
+        name: name.to_owned(),
+        address,
+        roles: roles.to_vec(),
+        labels: BTreeMap::new(),
+        pod_cidr: None,
+        ssh,
+    }
 }
 
 fn worker(name: &str, last: u8, part: u8, labels: &[(&str, &str)]) -> Node {
     let mut node = node(name, last, &[Role::Worker]);
-    node.labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    node.labels =
+        labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     node.pod_cidr = Some(format!("10.200.{part}.0/24").parse().expect("a network"));
     node
 }

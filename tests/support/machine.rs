@@ -59,7 +59,10 @@ impl Machine {
     }
 
     fn start(shared: Option<&Path>) -> Self {
-        assert!(rustix::process::geteuid().is_root(), "this test needs root: it makes namespaces and an overlay");
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "this test needs root: it makes namespaces and an overlay"
+        );
         let mut holder = Command::new("unshare")
             .args(["--mount", "--net", "--propagation", "private", "sh", "-ec", SETUP])
             .env("SHARED", shared.unwrap_or(Path::new("")))
@@ -69,7 +72,10 @@ impl Machine {
             .expect("unshare runs");
         let mut ready = String::new();
         let said = BufReader::new(holder.stdout.take().expect("a pipe")).read_line(&mut ready);
-        assert!(said.is_ok() && ready == "ready\n", "a machine in namespaces starts; it said {ready:?}");
+        assert!(
+            said.is_ok() && ready == "ready\n",
+            "a machine in namespaces starts; it said {ready:?}"
+        );
         let of = |what: &str| format!("/proc/{}/{what}", holder.id());
         let prefix = vec![
             "nsenter".to_owned(),
@@ -147,7 +153,12 @@ impl Machine {
     pub async fn settles(&self, desired: &[Desired]) -> Converged {
         let converged = self.converge(desired).await;
         assert!(converged.applied.ok, "{:#?}", converged.failures());
-        assert_eq!(self.differences(desired).await, [], "after {:?} there is nothing to do", converged.found);
+        assert_eq!(
+            self.differences(desired).await,
+            [],
+            "after {:?} there is nothing to do",
+            converged.found
+        );
         converged
     }
 }
@@ -169,7 +180,9 @@ impl Converged {
     /// The one task that failed.
     pub fn failure(&self) -> &Failure {
         assert!(!self.applied.ok, "something fails");
-        let [failure] = self.failures()[..] else { panic!("one task fails: {:#?}", self.failures()) };
+        let [failure] = self.failures()[..] else {
+            panic!("one task fails: {:#?}", self.failures())
+        };
         failure
     }
 }
@@ -178,7 +191,9 @@ impl Converged {
 pub fn failures(events: &[Event]) -> Vec<&Failure> {
     events
         .iter()
-        .filter_map(|event| if let Event::TaskFailed(failure) = event { Some(failure) } else { None })
+        .filter_map(
+            |event| if let Event::TaskFailed(failure) = event { Some(failure) } else { None },
+        )
         .collect()
 }
 
@@ -193,7 +208,10 @@ pub fn play(name: &str, after: &[usize], nodes: &[&str], desired: &[Desired]) ->
         why: String::new(),
         after: after.to_vec(),
         strategy: Strategy::Parallel,
-        nodes: nodes.iter().map(|node| DesiredNode { node: (*node).to_owned(), tasks: tasks.clone() }).collect(),
+        nodes: nodes
+            .iter()
+            .map(|node| DesiredNode { node: (*node).to_owned(), tasks: tasks.clone() })
+            .collect(),
     }
 }
 
@@ -206,9 +224,14 @@ pub fn run(forks: usize) -> (Run, mpsc::UnboundedReceiver<Stamped>) {
 }
 
 /// Carries out a plan to its end.
-pub async fn carry_out(plan: Plan, nodes: &[(&str, Transport)], forks: usize) -> (Applied, Vec<Event>) {
+pub async fn carry_out(
+    plan: Plan,
+    nodes: &[(&str, Transport)],
+    forks: usize,
+) -> (Applied, Vec<Event>) {
     let (run, mut told) = run(forks);
-    let connections = nodes.iter().map(|(node, transport)| ((*node).to_owned(), transport.clone())).collect();
+    let connections =
+        nodes.iter().map(|(node, transport)| ((*node).to_owned(), transport.clone())).collect();
     let applied = apply(plan, &connections, &run).await;
     drop(run);
     let mut events = Vec::new();

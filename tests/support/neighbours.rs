@@ -49,7 +49,11 @@ struct Neighbour {
 /// Runs a program, which must go well.
 pub fn run(program: &str, words: &[&str]) {
     let output = Command::new(program).args(words).output().expect("it can be started");
-    assert!(output.status.success(), "{program} {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{program} {words:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// Waits for something to come true.
@@ -65,9 +69,13 @@ pub fn until(what: &str, is: impl Fn() -> bool) {
 fn sweep() {
     for entry in std::fs::read_dir("/sys/class/net").expect("links").flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let owner = name.strip_prefix("lt").and_then(|rest| rest.split_once('x')).filter(|(pid, number)| {
-            [pid, number].iter().all(|it| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit()))
-        });
+        let owner = name.strip_prefix("lt").and_then(|rest| rest.split_once('x')).filter(
+            |(pid, number)| {
+                [pid, number]
+                    .iter()
+                    .all(|it| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit()))
+            },
+        );
         if owner.is_some_and(|(pid, _)| !Path::new("/proc").join(pid).exists()) {
             let _ = Command::new("ip").args(["link", "delete", &name]).status();
         }
@@ -87,18 +95,27 @@ impl Neighbours {
         run("ip", &["addr", "add", &format!("198.18.{third}.1/24"), "dev", &bridge]);
         run("ip", &["link", "set", &bridge, "up"]);
         let key = folder.path().join("id");
-        run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", &key.display().to_string()]);
+        run(
+            "ssh-keygen",
+            &["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", &key.display().to_string()],
+        );
         let login = std::fs::read_to_string(folder.path().join("id.pub")).expect("the public key");
         let mut all = Self { machines: BTreeMap::new(), bridge, folder };
         for (index, name) in names.iter().enumerate() {
             let last = u8::try_from(index + 10).expect("few machines");
             let user = if name.starts_with(OPS) { OPS } else { "root" };
-            let neighbour =
-                all.start(user, Ipv4Addr::new(198, 18, third, last), &format!("{}p{index}", all.bridge), &login);
+            let neighbour = all.start(
+                user,
+                Ipv4Addr::new(198, 18, third, last),
+                &format!("{}p{index}", all.bridge),
+                &login,
+            );
             all.machines.insert((*name).to_owned(), neighbour);
         }
         for (name, it) in &all.machines {
-            until(&format!("sshd of {name} listens"), || TcpStream::connect((it.address, 22)).is_ok());
+            until(&format!("sshd of {name} listens"), || {
+                TcpStream::connect((it.address, 22)).is_ok()
+            });
         }
         all
     }
@@ -106,7 +123,10 @@ impl Neighbours {
     fn start(&self, user: &'static str, address: Ipv4Addr, port: &str, login: &str) -> Neighbour {
         let machine = Machine::new();
         let namespace = machine.process().to_string();
-        run("ip", &["link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", &namespace]);
+        run(
+            "ip",
+            &["link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", &namespace],
+        );
         run("ip", &["link", "set", port, "master", &self.bridge, "up"]);
         machine.sh(&format!(
             "ip addr add {address}/24 dev eth0 && ip link set eth0 up
@@ -126,7 +146,14 @@ impl Neighbours {
         let sshd = Command::new("setpriv")
             .args(["--pdeathsig", "KILL"])
             .args(machine.prefix())
-            .args(["/usr/sbin/sshd", "-D", "-f", "/etc/ssh/test_config", "-E", "/var/log/test_sshd"])
+            .args([
+                "/usr/sbin/sshd",
+                "-D",
+                "-f",
+                "/etc/ssh/test_config",
+                "-E",
+                "/var/log/test_sshd",
+            ])
             .stdin(Stdio::null())
             .spawn()
             .expect("sshd starts");

@@ -8,7 +8,8 @@ pub const OWNER: &str = "owner";
 
 /// A directory of this test's own in `parent`, and the lock that says so.
 pub fn directory(parent: &Path, prefix: &str) -> (tempfile::TempDir, File) {
-    let directory = tempfile::Builder::new().prefix(prefix).tempdir_in(parent).expect("a directory");
+    let directory =
+        tempfile::Builder::new().prefix(prefix).tempdir_in(parent).expect("a directory");
     let owner = File::create(directory.path().join(OWNER)).expect("a file");
     owner.lock().expect("a lock");
     (directory, owner)
@@ -17,9 +18,11 @@ pub fn directory(parent: &Path, prefix: &str) -> (tempfile::TempDir, File) {
 /// The directories in `parent` that a test has made and no test owns any more.
 pub fn abandoned(parent: &Path, prefix: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();
-    let ours =
-        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix)).map(|entry| entry.path());
-    ours.filter(|path| File::open(path.join(OWNER)).is_ok_and(|owner| owner.try_lock().is_ok())).collect()
+    let ours = entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
+        .map(|entry| entry.path());
+    ours.filter(|path| File::open(path.join(OWNER)).is_ok_and(|owner| owner.try_lock().is_ok()))
+        .collect()
 }
 
 #[test]

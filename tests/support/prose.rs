@@ -38,10 +38,13 @@ pub fn of(source: &str) -> Vec<(usize, String)> {
 
 /// Whether `text` has `turn` as whole words, in any case; `*` in it is one word.
 pub fn has_turn(text: &str, turn: &str) -> bool {
-    let words: Vec<String> = text.split(|c: char| !is_word(c) && c != '-').map(str::to_lowercase).collect();
+    let words: Vec<String> =
+        text.split(|c: char| !is_word(c) && c != '-').map(str::to_lowercase).collect();
     let words: Vec<&String> = words.iter().filter(|word| !word.is_empty()).collect();
     let turn: Vec<&str> = turn.split(' ').collect();
-    words.windows(turn.len()).any(|some| some.iter().zip(&turn).all(|(word, wanted)| *wanted == "*" || *word == wanted))
+    words
+        .windows(turn.len())
+        .any(|some| some.iter().zip(&turn).all(|(word, wanted)| *wanted == "*" || *word == wanted))
 }
 
 fn is_word(c: char) -> bool {
@@ -87,7 +90,8 @@ mod tests {
     fn prose_is_strings_and_docs() {
         let source = "//! a\nfn f<'x>(c: char) { c == '\"'; c == '\\''; // no\n \"b \\\" c\"; r#\"d \"e\"#; }\n/// f\n";
         let lines: Vec<(usize, String)> = of(source);
-        let lines: Vec<(usize, &str)> = lines.iter().map(|(line, text)| (*line, text.trim())).collect();
+        let lines: Vec<(usize, &str)> =
+            lines.iter().map(|(line, text)| (*line, text.trim())).collect();
         assert_eq!(lines, [(1, "a"), (3, "b \\\" c"), (3, "d \"e"), (4, "f")]);
     }
 

@@ -11,11 +11,13 @@ pub const KUBERNETES: &str = "/release/v1.34.2/bin/linux/amd64";
 /// etcd's release.
 pub const ETCD: &str = "/etcd-io/etcd/releases/download/v3.6.6";
 /// containerd's archive.
-pub const CONTAINERD: &str = "/containerd/containerd/releases/download/v2.1.5/containerd-2.1.5-linux-amd64.tar.gz";
+pub const CONTAINERD: &str =
+    "/containerd/containerd/releases/download/v2.1.5/containerd-2.1.5-linux-amd64.tar.gz";
 /// runc's release.
 pub const RUNC: &str = "/opencontainers/runc/releases/download/v1.3.4";
 /// The CNI plugins' archive.
-pub const CNI: &str = "/containernetworking/plugins/releases/download/v1.8.0/cni-plugins-linux-amd64-v1.8.0.tgz";
+pub const CNI: &str =
+    "/containernetworking/plugins/releases/download/v1.8.0/cni-plugins-linux-amd64-v1.8.0.tgz";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The type of every image's manifest.
 pub const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -38,7 +40,8 @@ fn archive(prefix: &str, names: &[&str]) -> Vec<u8> {
         header.set_size(content.len() as u64);
         header.set_mode(0o644);
         let path = format!("{prefix}{name}");
-        header.as_gnu_mut().expect("a GNU header").name[..path.len()].copy_from_slice(path.as_bytes());
+        header.as_gnu_mut().expect("a GNU header").name[..path.len()]
+            .copy_from_slice(path.as_bytes());
         header.set_cksum();
         archive.append(&header, content.as_slice()).expect("a tar entry");
     }
@@ -47,16 +50,25 @@ fn archive(prefix: &str, names: &[&str]) -> Vec<u8> {
 
 /// Serves everything.
 pub fn serve_releases(server: &Server) {
-    for name in ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"] {
+    for name in [
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+        "kubelet",
+        "kube-proxy",
+        "kubectl",
+    ] {
         server.file(&format!("{KUBERNETES}/{name}"), program(name));
         server.file(&format!("{KUBERNETES}/{name}.sha256"), sha256(&program(name)));
     }
     serve_etcd(server, &["README.md", "etcd", "etcdctl", "etcdutl"]);
-    let containerd = archive("bin/", &["containerd", "containerd-stress", "containerd-shim-runc-v2", "ctr"]);
+    let containerd =
+        archive("bin/", &["containerd", "containerd-stress", "containerd-shim-runc-v2", "ctr"]);
     let sums = format!("{}  containerd-2.1.5-linux-amd64.tar.gz\n", sha256(&containerd));
     server.file(CONTAINERD, containerd);
     server.file(&format!("{CONTAINERD}.sha256sum"), sums);
-    let sums = format!("{}  runc.arm64\n{}  runc.amd64\n", sha256(b"other"), sha256(&program("runc")));
+    let sums =
+        format!("{}  runc.arm64\n{}  runc.amd64\n", sha256(b"other"), sha256(&program("runc")));
     server.file(&format!("{RUNC}/runc.amd64"), program("runc"));
     server.file(&format!("{RUNC}/runc.sha256sum"), sums);
     let cni = archive("./", &["bandwidth", "bridge", "host-local", "loopback", "portmap"]);
@@ -89,8 +101,10 @@ pub fn layer_of(repository: &str) -> Vec<u8> {
 pub fn serve_image(server: &Server, repository: &str, tag: &str, token: Option<&'static str>) {
     let base = format!("/v2/{repository}");
     let layer = layer_of(repository);
-    let config = format!(r#"{{"architecture":"amd64","os":"linux","of":"{repository}"}}"#).into_bytes();
-    let blob = |bytes: &[u8]| format!(r#"{{"digest":"sha256:{}","size":{}}}"#, sha256(bytes), bytes.len());
+    let config =
+        format!(r#"{{"architecture":"amd64","os":"linux","of":"{repository}"}}"#).into_bytes();
+    let blob =
+        |bytes: &[u8]| format!(r#"{{"digest":"sha256:{}","size":{}}}"#, sha256(bytes), bytes.len());
     // The same layer twice, as empty layers often are.
     let manifest = format!(
         r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{},"layers":[{},{}]}}"#,
@@ -115,9 +129,11 @@ pub fn serve_image(server: &Server, repository: &str, tag: &str, token: Option<&
         (format!("{base}/blobs/sha256:{}", sha256(&config)), config, "application/octet-stream"),
         (format!("{base}/blobs/sha256:{}", sha256(&layer)), layer, "application/octet-stream"),
     ];
-    let (realm, scope) = (format!("{}/token", server.url), format!("repository:{repository}:pull,push"));
+    let (realm, scope) =
+        (format!("{}/token", server.url), format!("repository:{repository}:pull,push"));
     for (path, body, media_type) in files {
-        let challenge = format!(r#"Bearer realm="{realm}",service="registry.test",scope="{scope}""#);
+        let challenge =
+            format!(r#"Bearer realm="{realm}",service="registry.test",scope="{scope}""#);
         server.handle(&path, move |request, _| {
             let carried = request.headers.get("authorization").map(String::as_str);
             if token.is_some_and(|token| carried != Some(&format!("Bearer {token}"))) {

@@ -14,7 +14,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use russh::keys::{Algorithm, PrivateKey, PublicKey};
-use russh::server::{Auth, ChannelOpenHandle, Config, Handle, Handler, Msg, Session, VerifiedPublicKey, run_stream};
+use russh::server::{
+    Auth, ChannelOpenHandle, Config, Handle, Handler, Msg, Session, VerifiedPublicKey, run_stream,
+};
 use russh::{Channel, ChannelId, ChannelMsg, ChannelOpenFailure, Sig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -129,7 +131,10 @@ impl Options {
     }
 
     /// The same, with answers of the test's own.
-    pub fn answering(mut self, answer: impl Fn(&str) -> Option<Answer> + Send + Sync + 'static) -> Self {
+    pub fn answering(
+        mut self,
+        answer: impl Fn(&str) -> Option<Answer> + Send + Sync + 'static,
+    ) -> Self {
         self.answer = Some(Arc::new(answer));
         self
     }
@@ -204,8 +209,16 @@ struct Connection {
 impl Handler for Connection {
     type Error = russh::Error;
 
-    async fn auth_publickey(&mut self, _user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
-        let known = self.options.accepts.iter().any(|accepted| accepted.key_data() == key.public_key.key_data());
+    async fn auth_publickey(
+        &mut self,
+        _user: &str,
+        key: VerifiedPublicKey<'_>,
+    ) -> Result<Auth, russh::Error> {
+        let known = self
+            .options
+            .accepts
+            .iter()
+            .any(|accepted| accepted.key_data() == key.public_key.key_data());
         if known {
             self.options.gauge.arriving.down();
         }
@@ -231,7 +244,11 @@ impl Handler for Connection {
     }
 
     /// A session that never ran a command is over as well.
-    async fn channel_close(&mut self, id: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
+    async fn channel_close(
+        &mut self,
+        id: ChannelId,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
         if self.channels.remove(&id).is_some() {
             self.open.fetch_sub(1, Ordering::SeqCst);
             session.close(id)?;
@@ -258,14 +275,20 @@ impl Handler for Connection {
             Ok(mut socket) => {
                 reply.accept().await;
                 tokio::spawn(async move {
-                    let _ = tokio::io::copy_bidirectional(&mut channel.into_stream(), &mut socket).await;
+                    let _ = tokio::io::copy_bidirectional(&mut channel.into_stream(), &mut socket)
+                        .await;
                 });
             }
         }
         Ok(())
     }
 
-    async fn exec_request(&mut self, id: ChannelId, line: &[u8], session: &mut Session) -> Result<(), russh::Error> {
+    async fn exec_request(
+        &mut self,
+        id: ChannelId,
+        line: &[u8],
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
         let line = String::from_utf8_lossy(line).into_owned();
         self.commands.lock().expect("a lock").push(line.clone());
         let Some(channel) = self.channels.remove(&id) else { return session.channel_failure(id) };
@@ -278,7 +301,8 @@ impl Handler for Connection {
         session.channel_success(id)?;
         let (handle, open) = (session.handle(), self.open.clone());
         let line = format!("{}{line}", self.options.profile);
-        let (path, link, gauge) = (self.options.path.clone(), self.link.clone(), self.options.gauge.clone());
+        let (path, link, gauge) =
+            (self.options.path.clone(), self.link.clone(), self.options.gauge.clone());
         gauge.working.up();
         tokio::spawn(async move {
             match answer {
@@ -293,7 +317,13 @@ impl Handler for Connection {
     }
 }
 
-async fn say(answer: Answer, marker: &str, id: ChannelId, handle: &Handle, link: &std::net::TcpStream) {
+async fn say(
+    answer: Answer,
+    marker: &str,
+    id: ChannelId,
+    handle: &Handle,
+    link: &std::net::TcpStream,
+) {
     match answer {
         Answer::Refused => {}
         Answer::Instead { stdout, stderr, code } => {
@@ -343,15 +373,22 @@ impl Drop for Group {
 async fn run(channel: Channel<Msg>, line: &str, path: Option<String>, handle: &Handle) {
     let id = channel.id();
     let mut command = tokio::process::Command::new("sh");
-    command.args(["-c", line]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    command
+        .args(["-c", line])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
     if let Some(path) = path {
         command.env("PATH", format!("{path}:{}", std::env::var("PATH").unwrap_or_default()));
     }
     let mut child = command.spawn().expect("a shell");
-    let leader = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+    let leader =
+        child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
     let mut group = Group(leader);
     let mut input = child.stdin.take();
-    let (mut stdout, mut stderr) = (child.stdout.take().expect("a pipe"), child.stderr.take().expect("a pipe"));
+    let (mut stdout, mut stderr) =
+        (child.stdout.take().expect("a pipe"), child.stderr.take().expect("a pipe"));
     let (mut reader, writer) = channel.split();
 
     // Unbounded, so that a command which does not read stalls nothing but itself.
@@ -387,7 +424,8 @@ async fn run(channel: Channel<Msg>, line: &str, path: Option<String>, handle: &H
     let err = async {
         let mut buffer = vec![0; 32 * 1024];
         while let Ok(count) = stderr.read(&mut buffer).await {
-            if count == 0 || writer.extended_data_bytes(1, buffer[..count].to_vec()).await.is_err() {
+            if count == 0 || writer.extended_data_bytes(1, buffer[..count].to_vec()).await.is_err()
+            {
                 break;
             }
         }

@@ -30,7 +30,9 @@ impl Workshop {
     pub fn new(cluster: Cluster) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let now = time::OffsetDateTime::now_utc();
-        let pki = store::ensure(&cluster, &LabDirectory::new(folder.path()), now).expect("certificates").pki;
+        let pki = store::ensure(&cluster, &LabDirectory::new(folder.path()), now)
+            .expect("certificates")
+            .pki;
         let kubeconfigs = kubeconfigs(&cluster, &pki).expect("kubeconfigs");
         let file = |name: &str| BundleFile {
             version: "1.2.3".into(),
@@ -40,10 +42,12 @@ impl Workshop {
             image: name.strip_prefix("image/").map(|name| format!("registry.example/{name}:1.2.3")),
         };
         let mut bundle = Bundle::empty(cluster.kubernetes);
-        bundle.files = names_in_the_bundle().into_iter().map(|name| (name.clone(), file(&name))).collect();
+        bundle.files =
+            names_in_the_bundle().into_iter().map(|name| (name.clone(), file(&name))).collect();
         let renderer = Renderer::new(None).expect("templates");
         let encryption_key =
-            String::from_utf8(pki.require(store::ENCRYPTION_KEY).expect("a key").to_vec()).expect("text");
+            String::from_utf8(pki.require(store::ENCRYPTION_KEY).expect("a key").to_vec())
+                .expect("text");
         // A node that leaves, for the playbook that takes one out.
         let leaving = cluster.with_role(Role::Worker).next().cloned();
         let leaving = leaving.map(|node| Leaving { node, gone: false, forced: false });
@@ -54,18 +58,23 @@ impl Workshop {
 
     /// What a playbook with these plays desires, or why it is refused.
     pub fn plays(&self, text: &str) -> Result<Vec<DesiredPlay>, String> {
-        let playbook = load::parse("test.yaml", &format!("name: test\nplays:\n{text}")).expect("a playbook");
+        let playbook =
+            load::parse("test.yaml", &format!("name: test\nplays:\n{text}")).expect("a playbook");
         self.expand(&playbook)
     }
 
     /// What a playbook desires, or why it is refused.
-    pub fn expand(&self, playbook: &labctl::playbook::Playbook) -> Result<Vec<DesiredPlay>, String> {
+    pub fn expand(
+        &self,
+        playbook: &labctl::playbook::Playbook,
+    ) -> Result<Vec<DesiredPlay>, String> {
         let Self { cluster, pki, kubeconfigs, bundle, renderer, artefacts } = self;
         let name = "backup/snapshot.db".to_owned();
         let sha256 = labctl::module::file::Content::inline(name.as_bytes()).sha256().to_owned();
         let snapshot = Blob { sha256, size: 1, source: "/snapshot.db".into(), name: name.clone() };
         let handed = &BTreeMap::from([(name, snapshot)]);
-        let materials = Materials { cluster, pki, kubeconfigs, bundle, renderer, artefacts, handed };
+        let materials =
+            Materials { cluster, pki, kubeconfigs, bundle, renderer, artefacts, handed };
         expand(playbook, &materials).map_err(|error| error.to_string())
     }
 }

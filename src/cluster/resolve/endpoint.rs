@@ -32,7 +32,9 @@ impl Resolver<'_, '_> {
         };
         let port = self.port(&target, drafts)?;
         let (host, loadbalancer) = match target {
-            Target::Loadbalancer(draft) => (draft.address?.to_string(), draft.name.map(str::to_owned)),
+            Target::Loadbalancer(draft) => {
+                (draft.address?.to_string(), draft.name.map(str::to_owned))
+            }
             Target::Controller(draft) => (draft.address?.to_string(), None),
             Target::Own(host) => (host, None),
         };
@@ -46,7 +48,10 @@ impl Resolver<'_, '_> {
         for name in self.inventory.api.names.iter().flat_map(|names| &names.value) {
             let text = name.value.as_str();
             let wrong = if text.contains(':') {
-                Some("has a port in it, or is an IPv6 address, which is not supported yet".to_owned())
+                Some(
+                    "has a port in it, or is an IPv6 address, which is not supported yet"
+                        .to_owned(),
+                )
             } else if text.parse::<Ipv4Addr>().is_ok() {
                 None
             } else if names::looks_like_an_address(text) {
@@ -75,8 +80,9 @@ impl Resolver<'_, '_> {
         if controllers.next().is_some() && drafts.iter().all(|draft| draft.roles.is_some()) {
             let name = first.name.unwrap_or("the first controller");
             let at = self.inventory.nodes.as_ref().map(|nodes| nodes.at).unwrap_or_default();
-            let what =
-                format!("several controllers and no load balancer: everything reaches the API through `{name}` alone");
+            let what = format!(
+                "several controllers and no load balancer: everything reaches the API through `{name}` alone"
+            );
             let help = "add a node with `roles: [loadbalancer]`, or set `api.endpoint` to a name of your own";
             self.problems.warning(at, what, help);
         }
@@ -92,7 +98,9 @@ impl Resolver<'_, '_> {
     ) -> Option<Target<'d, 'i>> {
         let text = endpoint.value.as_str();
         let address = text.parse::<Ipv4Addr>().ok();
-        let is_it = |draft: &&Draft<'_>| draft.name == Some(text) || (address.is_some() && draft.address == address);
+        let is_it = |draft: &&Draft<'_>| {
+            draft.name == Some(text) || (address.is_some() && draft.address == address)
+        };
         if let Some(draft) = drafts.iter().find(is_it) {
             // What is wrong with its roles has been said.
             draft.roles.as_ref()?;
@@ -102,11 +110,20 @@ impl Resolver<'_, '_> {
             if draft.has(Role::Controller) {
                 return Some(Target::Controller(draft));
             }
-            let what =
-                format!("`api.endpoint` is the node `{}`, which is not a load balancer", draft.name.unwrap_or(text));
-            let help = match drafts.iter().find(|draft| draft.has(Role::Loadbalancer)).and_then(|draft| draft.name) {
+            let what = format!(
+                "`api.endpoint` is the node `{}`, which is not a load balancer",
+                draft.name.unwrap_or(text)
+            );
+            let help = match drafts
+                .iter()
+                .find(|draft| draft.has(Role::Loadbalancer))
+                .and_then(|draft| draft.name)
+            {
                 Some(name) => format!("did you mean `{name}`?"),
-                None => "name a node with the role loadbalancer or controller, or a name of your own".to_owned(),
+                None => {
+                    "name a node with the role loadbalancer or controller, or a name of your own"
+                        .to_owned()
+                }
             };
             self.problems.error(endpoint.at, what, help);
             return None;
@@ -120,7 +137,9 @@ impl Resolver<'_, '_> {
     }
 
     fn port(&mut self, target: &Target<'_, '_>, drafts: &[Draft<'_>]) -> Option<u16> {
-        let shared = drafts.iter().find(|draft| draft.has(Role::Loadbalancer) && draft.has(Role::Controller));
+        let shared = drafts
+            .iter()
+            .find(|draft| draft.has(Role::Loadbalancer) && draft.has(Role::Controller));
         let shared_name = shared.map(|draft| draft.name.unwrap_or("the load balancer"));
         let given = self.inventory.api.port;
         if let Target::Controller(draft) = target {
@@ -135,18 +154,26 @@ impl Resolver<'_, '_> {
                 return None;
             }
             if let (Some(shared), Some(endpoint)) = (shared_name, &self.inventory.api.endpoint) {
-                let what = format!("`api.endpoint` is the controller `{name}`, beside the load balancer `{shared}`");
+                let what = format!(
+                    "`api.endpoint` is the controller `{name}`, beside the load balancer `{shared}`"
+                );
                 self.problems.error(endpoint.at, what, format!("did you mean `{shared}`?"));
                 return None;
             }
             return Some(SERVER_PORT);
         }
         let default = if shared.is_some() { SHARED_PORT } else { SERVER_PORT };
-        if let (Some(shared), Some(given)) = (shared_name, given.filter(|given| given.value == SERVER_PORT)) {
+        if let (Some(shared), Some(given)) =
+            (shared_name, given.filter(|given| given.value == SERVER_PORT))
+        {
             let what = format!(
                 "`{shared}` cannot balance on port {SERVER_PORT}: it is a controller too, and its API server listens there"
             );
-            self.problems.error(given.at, what, format!("leave `port` out for {SHARED_PORT}, or choose another"));
+            self.problems.error(
+                given.at,
+                what,
+                format!("leave `port` out for {SHARED_PORT}, or choose another"),
+            );
             return None;
         }
         Some(given.map_or(default, |given| given.value))
@@ -154,7 +181,12 @@ impl Resolver<'_, '_> {
 }
 
 /// Why `text` cannot be the user's own endpoint, and what could be.
-fn wrong(text: &str, address: Option<Ipv4Addr>, drafts: &[Draft<'_>], networks: &Networks) -> Option<(String, String)> {
+fn wrong(
+    text: &str,
+    address: Option<Ipv4Addr>,
+    drafts: &[Draft<'_>],
+    networks: &Networks,
+) -> Option<(String, String)> {
     if let Some(address) = address {
         let inside = |net: Option<ipnet::Ipv4Net>| net.is_some_and(|net| net.contains(&address));
         let key = if inside(networks.pods) {
@@ -164,8 +196,13 @@ fn wrong(text: &str, address: Option<Ipv4Addr>, drafts: &[Draft<'_>], networks: 
         } else {
             return None;
         };
-        let what = format!("`api.endpoint` {address} is inside `{key}`, which nothing outside the cluster can reach");
-        return Some((what, "name a load balancer node, or an address in the network of the nodes".to_owned()));
+        let what = format!(
+            "`api.endpoint` {address} is inside `{key}`, which nothing outside the cluster can reach"
+        );
+        return Some((
+            what,
+            "name a load balancer node, or an address in the network of the nodes".to_owned(),
+        ));
     }
     if text.matches(':').count() > 1 {
         return Some((
@@ -178,14 +215,19 @@ fn wrong(text: &str, address: Option<Ipv4Addr>, drafts: &[Draft<'_>], networks: 
         return Some((what, format!("write `endpoint: {host}` and `port: {port}`")));
     }
     if !text.contains('.') {
-        let mut names = drafts.iter().filter(|draft| draft.has(Role::Loadbalancer) || draft.has(Role::Controller));
+        let mut names = drafts
+            .iter()
+            .filter(|draft| draft.has(Role::Loadbalancer) || draft.has(Role::Controller));
         let own = "a name of your own needs a dot, such as api.example.org";
         let help = match did_you_mean(text, names.clone().filter_map(|draft| draft.name)) {
             Some(near) => format!("did you mean `{near}`? {own}"),
-            None => match names.find(|draft| draft.has(Role::Loadbalancer)).and_then(|draft| draft.name) {
-                Some(name) => format!("the load balancer is `{name}`; {own}"),
-                None => format!("name a load balancer node; {own}"),
-            },
+            None => {
+                match names.find(|draft| draft.has(Role::Loadbalancer)).and_then(|draft| draft.name)
+                {
+                    Some(name) => format!("the load balancer is `{name}`; {own}"),
+                    None => format!("name a load balancer node; {own}"),
+                }
+            }
         };
         return Some((format!("`api.endpoint`: no node is called `{text}`"), help));
     }

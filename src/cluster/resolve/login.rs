@@ -26,19 +26,27 @@ struct Login {
 
 impl Resolver<'_, '_> {
     /// How to log in to each of `drafts`; `None` for those that something is wrong with.
-    pub(super) fn logins(&mut self, drafts: &[Draft<'_>], lab_directory: &Path) -> Vec<Option<Ssh>> {
+    pub(super) fn logins(
+        &mut self,
+        drafts: &[Draft<'_>],
+        lab_directory: &Path,
+    ) -> Vec<Option<Ssh>> {
         let inventory = self.inventory;
         // Read once, so that a mistake in it is not reported for every node.
         let common = self.login(&inventory.ssh);
-        let local_identity = inventory.local.as_ref().map(|_| LabDirectory::new(lab_directory).ssh_identity());
+        let local_identity =
+            inventory.local.as_ref().map(|_| LabDirectory::new(lab_directory).ssh_identity());
         drafts
             .iter()
             .map(|draft| {
                 let own = self.login(&draft.entry.ssh);
                 let said = |field: fn(&SshSection) -> Option<&Located<String>>| {
-                    field(&draft.entry.ssh).or_else(|| field(&inventory.ssh)).map(|text| text.value.clone())
+                    field(&draft.entry.ssh)
+                        .or_else(|| field(&inventory.ssh))
+                        .map(|text| text.value.clone())
                 };
-                let user = said(|section| section.user.as_ref()).unwrap_or_else(|| "root".to_owned());
+                let user =
+                    said(|section| section.user.as_ref()).unwrap_or_else(|| "root".to_owned());
                 let host = match &draft.entry.ssh.host {
                     Some(host) => host.value.clone(),
                     None => draft.address?.to_string(),
@@ -50,7 +58,12 @@ impl Resolver<'_, '_> {
                 let jump = own.jump.or_else(|| common.jump.clone()).flatten();
                 Some(Ssh {
                     host,
-                    port: draft.entry.ssh.port.or(inventory.ssh.port).map_or(SSH_PORT, |port| port.value),
+                    port: draft
+                        .entry
+                        .ssh
+                        .port
+                        .or(inventory.ssh.port)
+                        .map_or(SSH_PORT, |port| port.value),
                     identity,
                     jump: jump.map(|jump| Jump {
                         host: jump.host,
@@ -70,13 +83,21 @@ impl Resolver<'_, '_> {
         if let Some(user) = &section.user
             && let Err(wrong) = check_user(&user.value)
         {
-            self.problems.error(user.at, format!("the user `{}` {wrong}", user.value), "a login name, such as `root`");
+            self.problems.error(
+                user.at,
+                format!("the user `{}` {wrong}", user.value),
+                "a login name, such as `root`",
+            );
         }
         if let Some(host) = &section.host
             && let Err(wrong) = names::check_host(&host.value)
         {
             let what = format!("the host `{}` {wrong}", host.value);
-            self.problems.error(host.at, what, "a host name or an IPv4 address, without user and port");
+            self.problems.error(
+                host.at,
+                what,
+                "a host name or an IPv4 address, without user and port",
+            );
         }
         Login {
             identity: section.identity.as_ref().map(|identity| self.path(identity, "identity")),
@@ -86,7 +107,8 @@ impl Resolver<'_, '_> {
 
     /// Local nodes are made by labctl, sshd and all: nothing about reaching them is the user's to choose.
     fn check_local(&mut self, section: &SshSection) {
-        let user = section.user.as_ref().filter(|user| user.value != "root").map(|user| (user.at, "user"));
+        let user =
+            section.user.as_ref().filter(|user| user.value != "root").map(|user| (user.at, "user"));
         let port = section.port.filter(|port| port.value != SSH_PORT).map(|port| (port.at, "port"));
         let host = section.host.as_ref().map(|host| (host.at, "host"));
         let jump = section.jump.as_ref().map(|jump| (jump.at, "jump"));
@@ -94,7 +116,11 @@ impl Resolver<'_, '_> {
             let what = format!(
                 "`ssh.{key}` cannot be combined with `local`: labctl makes the nodes and logs in as root on port 22"
             );
-            self.problems.error(at, what, format!("remove `{key}`; or remove `local` if the machines already exist"));
+            self.problems.error(
+                at,
+                what,
+                format!("remove `{key}`; or remove `local` if the machines already exist"),
+            );
         }
     }
 
@@ -107,7 +133,11 @@ impl Resolver<'_, '_> {
             Ok(bastion) => Some(bastion),
             Err(wrong) => {
                 let help = "write it as host, user@host or user@host:port";
-                self.problems.error(text.at, format!("the jump host `{}` {wrong}", text.value), help);
+                self.problems.error(
+                    text.at,
+                    format!("the jump host `{}` {wrong}", text.value),
+                    help,
+                );
                 None
             }
         }
@@ -145,7 +175,8 @@ fn check_user(user: &str) -> Result<(), String> {
     if user.starts_with('-') {
         return Err("begins with a hyphen".to_owned());
     }
-    match user.chars().find(|c| c.is_whitespace() || c.is_control() || matches!(c, '@' | ':' | '/')) {
+    match user.chars().find(|c| c.is_whitespace() || c.is_control() || matches!(c, '@' | ':' | '/'))
+    {
         Some(_) => Err("has a space or one of @ : /".to_owned()),
         None => Ok(()),
     }

@@ -50,8 +50,14 @@ impl Resolver<'_, '_> {
 
         let services = services.filter(|services| self.check_services(services));
         let node_prefix = pods.and_then(|pods| self.node_prefix(pods));
-        let modes = [("routes", PodNetwork::Routes), ("vxlan", PodNetwork::Vxlan), ("none", PodNetwork::None)];
-        let mode = self.choice(section.mode.as_ref(), "network.mode", &modes).unwrap_or(PodNetwork::Routes);
+        let modes = [
+            ("routes", PodNetwork::Routes),
+            ("vxlan", PodNetwork::Vxlan),
+            ("none", PodNetwork::None),
+        ];
+        let mode = self
+            .choice(section.mode.as_ref(), "network.mode", &modes)
+            .unwrap_or(PodNetwork::Routes);
         let proxy = self.proxy(kubernetes);
         let network = || {
             Some(Network {
@@ -75,17 +81,26 @@ impl Resolver<'_, '_> {
     }
 
     /// The network that `text` names, or the default.
-    fn net(&mut self, text: Option<&Located<String>>, key: &'static str, default: &str) -> Option<Named> {
+    fn net(
+        &mut self,
+        text: Option<&Located<String>>,
+        key: &'static str,
+        default: &str,
+    ) -> Option<Named> {
         let Some(text) = text else {
             return default.parse().ok().map(|net| Named { key, net, at: None });
         };
         let net = self.cidr(text, key)?;
-        let reserved = RESERVED
-            .iter()
-            .find(|(reserved, _)| reserved.parse::<Ipv4Net>().is_ok_and(|reserved| network::overlap(reserved, net)));
+        let reserved = RESERVED.iter().find(|(reserved, _)| {
+            reserved.parse::<Ipv4Net>().is_ok_and(|reserved| network::overlap(reserved, net))
+        });
         if let Some((reserved, meaning)) = reserved {
             let what = format!("`{key}` {net} overlaps {reserved} ({meaning})");
-            self.problems.error(text.at, what, "use a private network, such as a part of 10.0.0.0/8");
+            self.problems.error(
+                text.at,
+                what,
+                "use a private network, such as a part of 10.0.0.0/8",
+            );
             return None;
         }
         Some(Named { key, net, at: Some(text.at) })
@@ -100,12 +115,14 @@ impl Resolver<'_, '_> {
                 format!("`{key}` {net} is an address inside a network, not a network"),
                 format!("did you mean {}?", net.trunc()),
             ),
-            Err(_) if written.contains(':') => {
-                (format!("`{key}` {written}: IPv6 is not supported yet"), "use an IPv4 network".to_owned())
-            }
-            Err(_) if written.parse::<std::net::Ipv4Addr>().is_ok() => {
-                (format!("`{key}` {written} has no prefix length"), format!("write a network, such as {written}/24"))
-            }
+            Err(_) if written.contains(':') => (
+                format!("`{key}` {written}: IPv6 is not supported yet"),
+                "use an IPv4 network".to_owned(),
+            ),
+            Err(_) if written.parse::<std::net::Ipv4Addr>().is_ok() => (
+                format!("`{key}` {written} has no prefix length"),
+                format!("write a network, such as {written}/24"),
+            ),
             Err(_) => (
                 format!("`{key}` cannot be `{written}`"),
                 "write a network as address/prefix length, such as 10.240.0.0/24".to_owned(),
@@ -127,7 +144,10 @@ impl Resolver<'_, '_> {
                 let default = if other.at.is_none() { "the default of " } else { "" };
                 self.problems.error(
                     said.at.unwrap_or_default(),
-                    format!("`{}` {} overlaps {default}`{}`, {}", said.key, said.net, other.key, other.net),
+                    format!(
+                        "`{}` {} overlaps {default}`{}`, {}",
+                        said.key, said.net, other.key, other.net
+                    ),
                     "nodes, pods and services each need their own addresses",
                 );
             }
@@ -137,9 +157,15 @@ impl Resolver<'_, '_> {
     fn check_services(&mut self, services: &Named) -> bool {
         let Named { key, net, at } = *services;
         let (what, help) = if net.prefix_len() > network::LONGEST_SERVICE_PREFIX {
-            ("too small", format!("a /{} or larger; a /24 is usual", network::LONGEST_SERVICE_PREFIX))
+            (
+                "too small",
+                format!("a /{} or larger; a /24 is usual", network::LONGEST_SERVICE_PREFIX),
+            )
         } else if net.prefix_len() < network::SHORTEST_SERVICE_PREFIX {
-            ("too large", format!("the API server takes a /{} at most", network::SHORTEST_SERVICE_PREFIX))
+            (
+                "too large",
+                format!("the API server takes a /{} at most", network::SHORTEST_SERVICE_PREFIX),
+            )
         } else {
             return true;
         };
@@ -152,8 +178,15 @@ impl Resolver<'_, '_> {
         let Some(given) = self.inventory.network.node_prefix else {
             let prefix = network::default_node_prefix(net);
             if prefix.is_none() {
-                let help = format!("a /{} has room for one worker; a /16 is usual", network::LONGEST_NODE_PREFIX);
-                self.problems.error(pods.at.unwrap_or_default(), format!("`{}` {net} is too small", pods.key), help);
+                let help = format!(
+                    "a /{} has room for one worker; a /16 is usual",
+                    network::LONGEST_NODE_PREFIX
+                );
+                self.problems.error(
+                    pods.at.unwrap_or_default(),
+                    format!("`{}` {net} is too small", pods.key),
+                    help,
+                );
             }
             return prefix;
         };
@@ -161,7 +194,10 @@ impl Resolver<'_, '_> {
         let most = network::LONGEST_NODE_PREFIX;
         let largest = net.prefix_len() + network::LARGEST_NODE_PREFIX_DIFFERENCE;
         let (what, help) = if prefix < net.prefix_len() {
-            (format!("is larger than the whole pod network {net}"), format!("from {} to {most}", net.prefix_len()))
+            (
+                format!("is larger than the whole pod network {net}"),
+                format!("from {} to {most}", net.prefix_len()),
+            )
         } else if prefix > most {
             ("has no room for pods".to_owned(), format!("{most} at most; 24 is usual"))
         } else if prefix > largest {
@@ -185,7 +221,9 @@ impl Resolver<'_, '_> {
         {
             self.problems.error(
                 text.at,
-                format!("kube-proxy's nftables mode needs Kubernetes 1.33, and this lab has {version}"),
+                format!(
+                    "kube-proxy's nftables mode needs Kubernetes 1.33, and this lab has {version}"
+                ),
                 "use `proxy: iptables`, or a newer version",
             );
         }
@@ -196,7 +234,11 @@ impl Resolver<'_, '_> {
         // The network's own address, the gateway, one node, the broadcast address.
         if subnet.net.prefix_len() > 30 {
             let what = format!("`{}` {} is too small", subnet.key, subnet.net);
-            self.problems.error(subnet.at.unwrap_or_default(), what, "a /24 has room for 253 nodes");
+            self.problems.error(
+                subnet.at.unwrap_or_default(),
+                what,
+                "a /24 has room for 253 nodes",
+            );
             return None;
         }
         Some(LocalNodes { subnet: subnet.net, gateway: network::first_address(subnet.net)? })

@@ -81,9 +81,14 @@ impl<'i> Resolver<'i, '_> {
     fn node_name(&mut self, name: &'i Located<String>) -> &'i str {
         if let Err(wrong) = names::check_label(&name.value, 63) {
             let what = format!("the node name `{}` {wrong}", name.value);
-            self.problems.error(name.at, what, "lower-case letters, digits and hyphens, such as `worker-0`");
+            self.problems.error(
+                name.at,
+                what,
+                "lower-case letters, digits and hyphens, such as `worker-0`",
+            );
         } else if name.value == "localhost" {
-            let what = "a node cannot be called `localhost`: on every machine that is the machine itself";
+            let what =
+                "a node cannot be called `localhost`: on every machine that is the machine itself";
             self.problems.error(name.at, what, "choose a name such as `node-0`");
         }
         &name.value
@@ -93,14 +98,19 @@ impl<'i> Resolver<'i, '_> {
         let written = &text.value;
         let Ok(address) = written.parse::<Ipv4Addr>() else {
             let (what, help) = if written.contains(':') {
-                (format!("the address {written}: IPv6 is not supported yet"), "use the node's IPv4 address")
+                (
+                    format!("the address {written}: IPv6 is not supported yet"),
+                    "use the node's IPv4 address",
+                )
             } else if names::looks_like_an_address(written) {
-                (format!("`{written}` is not an IPv4 address"), "write four numbers from 0 to 255, such as 10.240.0.10")
+                (
+                    format!("`{written}` is not an IPv4 address"),
+                    "write four numbers from 0 to 255, such as 10.240.0.10",
+                )
             } else if written.contains('/') {
                 (format!("`{written}` is a network, not an address"), "leave the prefix length out")
             } else {
-                let help =
-                    "certificates and routes need an address; a host name to log in at goes into `ssh: { host: ... }`";
+                let help = "certificates and routes need an address; a host name to log in at goes into `ssh: { host: ... }`";
                 (format!("`{written}` is not an IPv4 address"), help)
             };
             self.problems.error(text.at, what, help);
@@ -125,7 +135,11 @@ impl<'i> Resolver<'i, '_> {
         for text in &list.value {
             match ROLES.into_iter().find(|role| role.to_string() == text.value) {
                 Some(role) if roles.contains(&role) => {
-                    self.problems.error(text.at, format!("the role `{role}` is given twice"), "once is enough");
+                    self.problems.error(
+                        text.at,
+                        format!("the role `{role}` is given twice"),
+                        "once is enough",
+                    );
                 }
                 Some(role) => roles.push(role),
                 None => {
@@ -157,13 +171,19 @@ impl<'i> Resolver<'i, '_> {
             self.problems.error(key.at, what, "remove them, or add `worker` to its roles");
         }
         for (key, value) in &entry.labels {
-            let help = "letters, digits, `-`, `_` and `.`, at most 63, maybe after a DNS name and `/`";
+            let help =
+                "letters, digits, `-`, `_` and `.`, at most 63, maybe after a DNS name and `/`";
             if let Err(wrong) = names::check_label_key(&key.value) {
                 self.problems.error(key.at, format!("the label `{}` {wrong}", key.value), help);
             }
             if let Err(wrong) = names::check_label_value(&value.value) {
-                let what = format!("the value `{}` of the label `{}` {wrong}", value.value, key.value);
-                self.problems.error(value.at, what, "letters, digits, `-`, `_` and `.`, at most 63, or nothing");
+                let what =
+                    format!("the value `{}` of the label `{}` {wrong}", value.value, key.value);
+                self.problems.error(
+                    value.at,
+                    what,
+                    "letters, digits, `-`, `_` and `.`, at most 63, or nothing",
+                );
             }
         }
         entry.labels.iter().map(|(key, value)| (key.value.clone(), value.value.clone())).collect()
@@ -175,7 +195,10 @@ impl<'i> Resolver<'i, '_> {
         for draft in drafts {
             if let Some(name) = &draft.entry.name {
                 if let Some(first) = names.get(name.value.as_str()) {
-                    let what = format!("a second node is called `{}`; the first is in line {}", name.value, first.line);
+                    let what = format!(
+                        "a second node is called `{}`; the first is in line {}",
+                        name.value, first.line
+                    );
                     self.problems.error(name.at, what, "give each node its own name");
                 } else {
                     names.insert(&name.value, name.at);
@@ -183,8 +206,15 @@ impl<'i> Resolver<'i, '_> {
             }
             if let (Some(address), Some(text)) = (draft.address, &draft.entry.address) {
                 if let Some((other, first)) = addresses.get(&address) {
-                    let what = format!("{address} is already the address of `{other}` in line {}", first.line);
-                    self.problems.error(text.at, what, "a machine with several roles is one node with several roles");
+                    let what = format!(
+                        "{address} is already the address of `{other}` in line {}",
+                        first.line
+                    );
+                    self.problems.error(
+                        text.at,
+                        what,
+                        "a machine with several roles is one node with several roles",
+                    );
                 } else {
                     addresses.insert(address, (draft.name.unwrap_or("another node"), text.at));
                 }
@@ -197,13 +227,17 @@ impl<'i> Resolver<'i, '_> {
         if drafts.iter().any(|draft| draft.roles.is_none()) {
             return;
         }
-        let controllers: Vec<&Draft<'_>> = drafts.iter().filter(|draft| draft.has(Role::Controller)).collect();
+        let controllers: Vec<&Draft<'_>> =
+            drafts.iter().filter(|draft| draft.has(Role::Controller)).collect();
         let members = controllers.len();
         if members == 0 {
             let help = "give one node `roles: [controller]`; it runs etcd and the API server";
             self.problems.error(at, "no node is a controller", help);
         } else if members.is_multiple_of(2) {
-            let last = controllers.last().and_then(|draft| draft.entry.roles.as_ref()).map_or(at, |roles| roles.at);
+            let last = controllers
+                .last()
+                .and_then(|draft| draft.entry.roles.as_ref())
+                .map_or(at, |roles| roles.at);
             let tolerated = (members - 1) / 2;
             let (fewer, more) = (members - 1, members + 1);
             let (what, help) = if tolerated == 0 {
@@ -214,8 +248,10 @@ impl<'i> Resolver<'i, '_> {
                 let what = format!(
                     "{members} controllers mean {members} etcd members, which tolerate no more losses than {fewer}"
                 );
-                let help =
-                    format!("{fewer} tolerate the loss of {tolerated} as well, {more} that of {}", tolerated + 1);
+                let help = format!(
+                    "{fewer} tolerate the loss of {tolerated} as well, {more} that of {}",
+                    tolerated + 1
+                );
                 (what, help)
             };
             self.problems.warning(last, what, help);
@@ -227,23 +263,39 @@ impl<'i> Resolver<'i, '_> {
     }
 
     /// The part of the pod network of each of `drafts`; `None` for those that are no workers.
-    pub(super) fn pod_cidrs(&mut self, drafts: &[Draft<'_>], networks: &Networks) -> Vec<Option<Ipv4Net>> {
+    pub(super) fn pod_cidrs(
+        &mut self,
+        drafts: &[Draft<'_>],
+        networks: &Networks,
+    ) -> Vec<Option<Ipv4Net>> {
         let mut wanted = Vec::new();
         let mut given: Vec<(Ipv4Net, &str)> = Vec::new();
         for draft in drafts {
-            let part =
-                draft.entry.pod_cidr.as_ref().and_then(|text| self.given_part(text, draft, networks, &mut given));
+            let part = draft
+                .entry
+                .pod_cidr
+                .as_ref()
+                .and_then(|text| self.given_part(text, draft, networks, &mut given));
             if draft.has(Role::Worker) {
                 wanted.push(Wanted { name: draft.name.unwrap_or_default(), given: part });
             }
         }
-        let (Some(pods), Some(prefix)) = (networks.pods, networks.node_prefix) else { return vec![None; drafts.len()] };
+        let (Some(pods), Some(prefix)) = (networks.pods, networks.node_prefix) else {
+            return vec![None; drafts.len()];
+        };
         let assigned = network::assign(pods, prefix, &wanted);
-        if assigned.iter().zip(&wanted).any(|(part, worker)| part.is_none() && worker.given.is_none()) {
+        if assigned
+            .iter()
+            .zip(&wanted)
+            .any(|(part, worker)| part.is_none() && worker.given.is_none())
+        {
             self.too_small(pods, prefix, wanted.len(), networks.pods_at);
         }
         let mut assigned = assigned.into_iter();
-        drafts.iter().map(|draft| if draft.has(Role::Worker) { assigned.next().flatten() } else { None }).collect()
+        drafts
+            .iter()
+            .map(|draft| if draft.has(Role::Worker) { assigned.next().flatten() } else { None })
+            .collect()
     }
 
     /// The part that the inventory itself gives a worker, if that is right.
@@ -262,11 +314,20 @@ impl<'i> Resolver<'i, '_> {
                 "remove it, or add `worker` to the node's roles".into(),
             )
         } else if part.prefix_len() > network::LONGEST_NODE_PREFIX {
-            ("has no room for pods".to_owned(), format!("a /{} at least; a /24 is usual", network::LONGEST_NODE_PREFIX))
+            (
+                "has no room for pods".to_owned(),
+                format!("a /{} at least; a /24 is usual", network::LONGEST_NODE_PREFIX),
+            )
         } else if let Some(pods) = networks.pods.filter(|pods| !pods.contains(&part)) {
-            (format!("is not in the pod network {pods}"), format!("choose a part of {pods}, or leave `pod_cidr` out"))
+            (
+                format!("is not in the pod network {pods}"),
+                format!("choose a part of {pods}, or leave `pod_cidr` out"),
+            )
         } else if let Some((other, name)) = taken {
-            (format!("overlaps that of `{name}`, {other}"), "each worker needs its own part".to_owned())
+            (
+                format!("overlaps that of `{name}`, {other}"),
+                "each worker needs its own part".to_owned(),
+            )
         } else {
             given.push((part, draft.name.unwrap_or("another node")));
             return Some(part);
@@ -277,16 +338,19 @@ impl<'i> Resolver<'i, '_> {
 
     fn too_small(&mut self, pods: Ipv4Net, prefix: u8, workers: usize, at: Option<Position>) {
         let room = network::part_count(pods, prefix);
-        let fits =
-            (prefix..=network::LONGEST_NODE_PREFIX).find(|prefix| network::part_count(pods, *prefix) >= workers as u64);
+        let fits = (prefix..=network::LONGEST_NODE_PREFIX)
+            .find(|prefix| network::part_count(pods, *prefix) >= workers as u64);
         let help = match fits {
-            Some(fits) if fits > prefix => format!("make `network.pods` larger, or set `network.node_prefix: {fits}`"),
+            Some(fits) if fits > prefix => {
+                format!("make `network.pods` larger, or set `network.node_prefix: {fits}`")
+            }
             _ => "make `network.pods` larger; a /16 has room for 256 workers".to_owned(),
         };
         let at = at.or(self.inventory.nodes.as_ref().map(|nodes| nodes.at)).unwrap_or_default();
         let parts = if room == 1 { "one worker".to_owned() } else { format!("{room} workers") };
-        let what =
-            format!("the pod network {pods} has room for {parts} with a /{prefix} each, and there are {workers}");
+        let what = format!(
+            "the pod network {pods} has room for {parts} with a /{prefix} each, and there are {workers}"
+        );
         self.problems.error(at, what, help);
     }
 }
@@ -308,9 +372,16 @@ fn place(address: Ipv4Addr, networks: &Networks) -> Result<(), (String, &'static
         } else {
             return Ok(());
         };
-        return Err((format!("{address} is {taken} in `local.subnet` {subnet}"), "choose another address in it"));
+        return Err((
+            format!("{address} is {taken} in `local.subnet` {subnet}"),
+            "choose another address in it",
+        ));
     }
-    if address.is_loopback() || address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
+    if address.is_loopback()
+        || address.is_unspecified()
+        || address.is_multicast()
+        || address.is_broadcast()
+    {
         return Err((
             format!("{address} is not an address that other nodes can reach"),
             "use the node's address in its network",
@@ -319,7 +390,8 @@ fn place(address: Ipv4Addr, networks: &Networks) -> Result<(), (String, &'static
     let inside = [("pods", networks.pods), ("services", networks.services)];
     for (key, net) in inside.into_iter().filter_map(|(key, net)| Some((key, net?))) {
         if net.contains(&address) {
-            let help = "nodes need addresses outside both cluster networks; change those under `network`";
+            let help =
+                "nodes need addresses outside both cluster networks; change those under `network`";
             return Err((format!("{address} is inside `network.{key}` {net}"), help));
         }
     }

@@ -66,17 +66,20 @@ impl Gate {
     pub async fn open(transport: &Transport, peer: &Peer, keys: &Keys) -> Option<Self> {
         let minutes = keys.lifetime.as_secs().div_ceil(60);
         let (user, public) = (quote(&peer.user), quote(&keys.key.public));
-        let command = format!("state={STATE_FOLDER} user={user} minutes={minutes} public={public}\n{GATE}");
+        let command =
+            format!("state={STATE_FOLDER} user={user} minutes={minutes} public={public}\n{GATE}");
         let (mut input, reader) = tokio::io::duplex(1 << 16);
         let (lines, mut heard) = lines();
-        let exec =
-            Exec::new(command, keys.lifetime).stdin(Stdin::Stream(Box::new(reader), Arc::default())).lines(lines);
+        let exec = Exec::new(command, keys.lifetime)
+            .stdin(Stdin::Stream(Box::new(reader), Arc::default()))
+            .lines(lines);
         let connection = transport.clone();
         let work = tokio::spawn(async move {
             // Whatever it says: a gate that does not open or does not stay open only means that nothing comes through.
             let _ = connection.exec(exec).await;
         });
-        let told = format!("{}.\n{}.\n{}.\n", keys.key.private.as_str(), keys.known_hosts, keys.wanted);
+        let told =
+            format!("{}.\n{}.\n{}.\n", keys.key.private.as_str(), keys.known_hosts, keys.wanted);
         let opening = async {
             input.write_all(told.as_bytes()).await.ok()?;
             let (mut gives, mut takes, mut has) = (false, false, BTreeSet::new());
@@ -132,8 +135,16 @@ pub(super) fn known_host(node: &str, host_key: &str) -> String {
 }
 
 /// The node's side of getting blobs from another; `keeps`: whether others will ask for them.
-fn fetching(folder: &str, keeps: bool, giver: &str, peer: &Peer, form: &str, blobs: &[Blob]) -> String {
-    let request = blobs.iter().fold(form.to_owned(), |request, blob| format!("{request} {}", blob.sha256));
+fn fetching(
+    folder: &str,
+    keeps: bool,
+    giver: &str,
+    peer: &Peer,
+    form: &str,
+    blobs: &[Blob],
+) -> String {
+    let request =
+        blobs.iter().fold(form.to_owned(), |request, blob| format!("{request} {}", blob.sha256));
     // Silence is found out in ten seconds, because another node, or this machine, could send meanwhile. Most processors
     // do AES in hardware, and then it is several times faster than OpenSSH's first choice.
     format!(
@@ -180,7 +191,8 @@ pub(super) async fn fetch(
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let why = said.lines().map(str::trim).rfind(|line| !line.is_empty());
-    let why = why.map_or_else(|| format!("{} blobs did not arrive whole", missing.len()), str::to_owned);
+    let why =
+        why.map_or_else(|| format!("{} blobs did not arrive whole", missing.len()), str::to_owned);
     Err(TransportError { what: format!("get binaries from {giver}"), why, help: None })
 }
 
@@ -192,9 +204,18 @@ mod tests {
     fn a_node_asks_for_checksums_of_a_host_that_was_seen_and_with_no_key_but_the_runs() {
         let peer = Peer { address: Ipv4Addr::new(192, 0, 2, 7), port: 2222, user: "ops".into() };
         let blob = Blob { sha256: "ab".repeat(32), size: 1, source: "/b".into(), name: "b".into() };
-        let text = fetching("/var/lib/labctl/runs/7.x", true, "worker-0", &peer, "zst", &[blob.clone(), blob]);
+        let text = fetching(
+            "/var/lib/labctl/runs/7.x",
+            true,
+            "worker-0",
+            &peer,
+            "zst",
+            &[blob.clone(), blob],
+        );
         assert!(text.contains(&format!("'zst {0} {0}'", "ab".repeat(32))), "{text}");
-        for option in ["StrictHostKeyChecking=yes", "HostKeyAlias=worker-0", "IdentityAgent=none", "-F none"] {
+        for option in
+            ["StrictHostKeyChecking=yes", "HostKeyAlias=worker-0", "IdentityAgent=none", "-F none"]
+        {
             assert!(text.contains(option), "{option}");
         }
     }

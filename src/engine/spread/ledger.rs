@@ -90,11 +90,15 @@ impl Ledger {
         let mut begun = Vec::new();
         // Whoever lacks most goes first: it can give least, and its way is the longest.
         let mut waiting: Vec<usize> = (0..self.nodes.len())
-            .filter(|&to| self.nodes[to].getting.is_none() && !self.nodes[to].member.needs.is_empty())
+            .filter(|&to| {
+                self.nodes[to].getting.is_none() && !self.nodes[to].member.needs.is_empty()
+            })
             .collect();
         waiting.sort_by_key(|&to| std::cmp::Reverse(self.bytes(&self.nodes[to].member.needs)));
         for to in waiting {
-            let Some(transfer) = self.by_a_node(to).or_else(|| self.by_this_machine(to)) else { continue };
+            let Some(transfer) = self.by_a_node(to).or_else(|| self.by_this_machine(to)) else {
+                continue;
+            };
             if let From::Node(giver) = transfer.from {
                 self.nodes[giver].giving += 1;
             }
@@ -136,7 +140,9 @@ impl Ledger {
     pub fn more_to_come(&self, blobs: &[usize]) -> bool {
         self.nodes.iter().any(|node| {
             let waits = |blob: &usize| blobs.contains(blob);
-            let gets = |blob: &usize| node.getting.as_ref().is_some_and(|transfer| transfer.blobs.contains(blob));
+            let gets = |blob: &usize| {
+                node.getting.as_ref().is_some_and(|transfer| transfer.blobs.contains(blob))
+            };
             node.member.needs.iter().any(|blob| waits(blob) && !gets(blob))
         })
     }
@@ -155,14 +161,18 @@ impl Ledger {
     /// Whether `giver` may be asked by `to`, now or later.
     fn may_ask(&self, to: usize, giver: usize) -> bool {
         let taker = &self.nodes[to];
-        to != giver && taker.member.takes && self.nodes[giver].member.gives && !taker.refused.contains(&giver)
+        to != giver
+            && taker.member.takes
+            && self.nodes[giver].member.gives
+            && !taker.refused.contains(&giver)
     }
 
     /// Whether `to` can count on a node for `blob`: one that has it, or one that is getting it.
     fn obtainable(&self, to: usize, blob: usize) -> bool {
         (0..self.nodes.len()).any(|giver| {
             let other = &self.nodes[giver];
-            let getting = || other.getting.as_ref().is_some_and(|transfer| transfer.blobs.contains(&blob));
+            let getting =
+                || other.getting.as_ref().is_some_and(|transfer| transfer.blobs.contains(&blob));
             self.may_ask(to, giver) && (other.member.has.contains(&blob) || getting())
         })
     }
@@ -184,7 +194,8 @@ impl Ledger {
     fn by_a_node(&self, to: usize) -> Option<Transfer> {
         let needs = &self.nodes[to].member.needs;
         // Who still waits for something of this is asked when it has that too, unless nothing moves otherwise.
-        let complete = |giver: usize| !self.nodes[giver].member.needs.iter().any(|blob| needs.contains(blob));
+        let complete =
+            |giver: usize| !self.nodes[giver].member.needs.iter().any(|blob| needs.contains(blob));
         let moving = self.something_moves();
         let offers = (0..self.nodes.len())
             .filter(|&giver| self.may_ask(to, giver) && self.nodes[giver].giving < GIVES)
@@ -194,18 +205,24 @@ impl Ledger {
                 (giver, self.load(needs.iter().copied().filter(|blob| has.contains(blob))))
             })
             .filter(|(_, load)| !load.is_empty());
-        let (giver, blobs) =
-            offers.max_by_key(|(giver, load)| (self.bytes(load), std::cmp::Reverse(self.nodes[*giver].giving)))?;
+        let (giver, blobs) = offers.max_by_key(|(giver, load)| {
+            (self.bytes(load), std::cmp::Reverse(self.nodes[*giver].giving))
+        })?;
         Some(Transfer { to, from: From::Node(giver), blobs })
     }
 
     /// What `to` must get from this machine, because no node can be counted on for it.
     fn by_this_machine(&self, to: usize) -> Option<Transfer> {
         let node = &self.nodes[to];
-        let nobody_has = node.member.needs.iter().copied().filter(|&blob| !self.obtainable(to, blob));
+        let nobody_has =
+            node.member.needs.iter().copied().filter(|&blob| !self.obtainable(to, blob));
         // A node that is on its own gets all at once, in one stream, as without other nodes.
         if !node.member.takes && !node.member.gives {
-            return Some(Transfer { to, from: From::Workstation, blobs: node.member.needs.clone() });
+            return Some(Transfer {
+                to,
+                from: From::Workstation,
+                blobs: node.member.needs.clone(),
+            });
         }
         let seeds = self.nodes.iter().filter_map(|node| node.getting.as_ref());
         if seeds.filter(|transfer| transfer.from == From::Workstation).count() >= SEEDS {
@@ -241,14 +258,17 @@ mod tests {
             under_way.extend(begun.iter().cloned());
             all.extend(begun);
             for node in 0..ledger.nodes.len() {
-                let giving = under_way.iter().filter(|transfer| transfer.from == From::Node(node)).count();
+                let giving =
+                    under_way.iter().filter(|transfer| transfer.from == From::Node(node)).count();
                 assert!(giving <= GIVES, "{node} gives to {giving} at a time");
                 assert!(under_way.iter().filter(|transfer| transfer.to == node).count() <= 1);
             }
             if under_way.is_empty() {
                 return all;
             }
-            let ended = under_way.remove(picks.get(round % picks.len().max(1)).copied().unwrap_or(0) % under_way.len());
+            let ended = under_way.remove(
+                picks.get(round % picks.len().max(1)).copied().unwrap_or(0) % under_way.len(),
+            );
             let broken = ended.from != From::Workstation && fails(round);
             let whole = if broken { ended.blobs.len() / 2 } else { ended.blobs.len() };
             for blob in &ended.blobs[..whole] {
@@ -261,7 +281,8 @@ mod tests {
 
     fn sent_from_here(transfers: &[Transfer]) -> Vec<usize> {
         let from_here = transfers.iter().filter(|transfer| transfer.from == From::Workstation);
-        let mut blobs: Vec<usize> = from_here.flat_map(|transfer| transfer.blobs.iter().copied()).collect();
+        let mut blobs: Vec<usize> =
+            from_here.flat_map(|transfer| transfer.blobs.iter().copied()).collect();
         blobs.sort_unstable();
         blobs
     }
@@ -271,7 +292,8 @@ mod tests {
         let sizes = vec![490 * MEGABYTE, 480 * MEGABYTE, 470 * MEGABYTE, 460 * MEGABYTE];
         let mut ledger = Ledger::new(sizes, vec![member(&[0, 1, 2, 3]); 8]);
         let first = ledger.next();
-        let seeds: BTreeSet<_> = first.iter().map(|transfer| (transfer.to, transfer.blobs.clone())).collect();
+        let seeds: BTreeSet<_> =
+            first.iter().map(|transfer| (transfer.to, transfer.blobs.clone())).collect();
         assert_eq!(seeds.len(), SEEDS, "several nodes get something else each: {first:?}");
         for transfer in first {
             transfer.blobs.iter().for_each(|blob| ledger.arrived(transfer.to, *blob));
@@ -292,7 +314,8 @@ mod tests {
     #[test]
     fn a_new_node_gets_all_from_the_old_ones() {
         let old = Member { has: [0, 1].into(), ..member(&[]) };
-        let mut ledger = Ledger::new(vec![90 * MEGABYTE; 2], vec![old.clone(), member(&[0, 1]), old]);
+        let mut ledger =
+            Ledger::new(vec![90 * MEGABYTE; 2], vec![old.clone(), member(&[0, 1]), old]);
         assert_eq!(sent_from_here(&play(&mut ledger, &|_| false, &[0])), [0; 0]);
     }
 
@@ -322,7 +345,10 @@ mod tests {
     fn a_node_that_is_on_its_own_gets_everything_in_one_stream() {
         let alone = Member { gives: false, takes: false, ..member(&[0, 1, 2]) };
         let mut ledger = Ledger::new(vec![90 * MEGABYTE; 3], vec![alone]);
-        assert_eq!(ledger.next(), [Transfer { to: 0, from: From::Workstation, blobs: vec![0, 1, 2] }]);
+        assert_eq!(
+            ledger.next(),
+            [Transfer { to: 0, from: From::Workstation, blobs: vec![0, 1, 2] }]
+        );
     }
 
     #[test]
@@ -330,7 +356,8 @@ mod tests {
         let half = Member { has: [0].into(), ..member(&[1]) };
         let mut ledger = Ledger::new(vec![90 * MEGABYTE; 2], vec![half, member(&[0, 1])]);
         let from_here = |to, blob| Transfer { to, from: From::Workstation, blobs: vec![blob] };
-        let among_nodes = |to, from, blob| Transfer { to, from: From::Node(from), blobs: vec![blob] };
+        let among_nodes =
+            |to, from, blob| Transfer { to, from: From::Node(from), blobs: vec![blob] };
         // Nothing moves yet, so what is there is taken; then each gets the rest from the other.
         assert_eq!(ledger.next(), [among_nodes(1, 0, 0), from_here(0, 1)]);
         ledger.arrived(1, 0);

@@ -58,8 +58,14 @@ pub(super) struct Wanted {
 /// The nodes that give and take among each other; none when pushing alone is the better way.
 ///
 /// Pure: it decides by sizes and numbers of nodes. `reachable` are nodes that others can be told how to reach.
-fn party(wanted: &Wanted, reachable: &BTreeSet<String>, spread: Spread, near: bool) -> BTreeSet<String> {
-    let takers: BTreeSet<String> = wanted.lacking.keys().filter(|node| reachable.contains(*node)).cloned().collect();
+fn party(
+    wanted: &Wanted,
+    reachable: &BTreeSet<String>,
+    spread: Spread,
+    near: bool,
+) -> BTreeSet<String> {
+    let takers: BTreeSet<String> =
+        wanted.lacking.keys().filter(|node| reachable.contains(*node)).cloned().collect();
     let givers = wanted.having.intersection(reachable).take(ONLY_GIVERS);
     let all: BTreeSet<String> = takers.iter().chain(givers).cloned().collect();
     let (mut sizes, mut sum) = (BTreeMap::new(), 0);
@@ -96,7 +102,9 @@ pub(super) async fn deliver(
     };
     let reachable = connections
         .iter()
-        .filter(|(node, transport)| delivery.peers.contains_key(*node) && transport.host_key().is_some())
+        .filter(|(node, transport)| {
+            delivery.peers.contains_key(*node) && transport.host_key().is_some()
+        })
         .map(|(node, _)| node.clone())
         .collect();
     let party = party(&wanted, &reachable, delivery.spread, delivery.near);
@@ -109,8 +117,14 @@ pub(super) async fn deliver(
         }
     };
     let work = async {
-        let alone = inboxes.iter().filter(|(node, _)| !party.contains(*node)).map(|(_, inbox)| Arc::clone(inbox));
-        tokio::join!(push_all(alone.collect(), &packer, &run), spread(&party, &inboxes, &connections, &packer, &run));
+        let alone = inboxes
+            .iter()
+            .filter(|(node, _)| !party.contains(*node))
+            .map(|(_, inbox)| Arc::clone(inbox));
+        tokio::join!(
+            push_all(alone.collect(), &packer, &run),
+            spread(&party, &inboxes, &connections, &packer, &run)
+        );
     };
     tokio::select! {
         () = work => inboxes.values().for_each(|inbox| inbox.tell()),
@@ -186,7 +200,8 @@ impl Swarm {
         run: &Run,
     ) -> Option<Self> {
         let mut blobs: Vec<Blob> = Vec::new();
-        for blob in party.iter().filter_map(|node| inboxes.get(node)).flat_map(|inbox| &inbox.blobs) {
+        for blob in party.iter().filter_map(|node| inboxes.get(node)).flat_map(|inbox| &inbox.blobs)
+        {
             if !blobs.iter().any(|known| known.sha256 == blob.sha256) {
                 blobs.push(blob.clone());
             }
@@ -205,9 +220,14 @@ impl Swarm {
         });
         let mut opening = JoinSet::new();
         for node in party {
-            let (Some(transport), Some(peer)) = (connections.get(node), run.delivery.peers.get(node)) else { continue };
+            let (Some(transport), Some(peer)) =
+                (connections.get(node), run.delivery.peers.get(node))
+            else {
+                continue;
+            };
             let (name, transport, peer) = (node.clone(), transport.clone(), peer.clone());
-            let (inbox, keys, forks) = (inboxes.get(node).cloned(), Arc::clone(&keys), run.forks.clone());
+            let (inbox, keys, forks) =
+                (inboxes.get(node).cloned(), Arc::clone(&keys), run.forks.clone());
             opening.spawn(async move {
                 let _permit = forks.acquire_owned().await;
                 let gate = Gate::open(&transport, &peer, &keys).await;
@@ -220,7 +240,8 @@ impl Swarm {
         let member = |node: &SwarmNode| {
             let wants = node.inbox.iter().flat_map(|inbox| &inbox.blobs);
             let needs: Vec<usize> = wants.filter_map(|blob| number(&blob.sha256)).collect();
-            let has = node.gate.iter().flat_map(|gate| &gate.has).filter_map(|sha256| number(sha256));
+            let has =
+                node.gate.iter().flat_map(|gate| &gate.has).filter_map(|sha256| number(sha256));
             Member {
                 // What it lacks although it is there is broken.
                 has: has.filter(|blob| !needs.contains(blob)).collect(),
@@ -229,7 +250,10 @@ impl Swarm {
                 takes: node.gate.as_ref().is_some_and(|gate| gate.takes),
             }
         };
-        let ledger = Ledger::new(blobs.iter().map(|blob| blob.size).collect(), nodes.iter().map(member).collect());
+        let ledger = Ledger::new(
+            blobs.iter().map(|blob| blob.size).collect(),
+            nodes.iter().map(member).collect(),
+        );
         Some(Self { nodes, blobs, ledger, packer: packer.clone(), run: run.clone() })
     }
 
@@ -263,8 +287,12 @@ impl Swarm {
             self.ledger.lost(node);
             self.nodes[node].inbox.iter().for_each(|inbox| inbox.fail(error.clone()));
         } else if on_its_own {
-            let message = format!("gets its binaries from this machine, because other nodes cannot give them: {error}");
-            self.run.events.emit(Event::Warning { node: Some(self.nodes[node].name.clone()), message });
+            let message = format!(
+                "gets its binaries from this machine, because other nodes cannot give them: {error}"
+            );
+            self.run
+                .events
+                .emit(Event::Warning { node: Some(self.nodes[node].name.clone()), message });
         }
     }
 
@@ -274,15 +302,19 @@ impl Swarm {
         transfer: Transfer,
         news: mpsc::UnboundedSender<(usize, usize)>,
     ) -> impl Future<Output = (Transfer, Result<(), TransportError>)> + use<> {
-        let (to, blobs) =
-            (transfer.to, transfer.blobs.iter().map(|&blob| self.blobs[blob].clone()).collect::<Vec<_>>());
+        let (to, blobs) = (
+            transfer.to,
+            transfer.blobs.iter().map(|&blob| self.blobs[blob].clone()).collect::<Vec<_>>(),
+        );
         let numbers: BTreeMap<String, usize> =
             transfer.blobs.iter().map(|&blob| (self.blobs[blob].sha256.clone(), blob)).collect();
         let inbox = self.nodes[to].inbox.clone();
         let folder = self.nodes[to].gate.as_ref().map(|gate| gate.folder.clone());
         let giver = match transfer.from {
             From::Workstation => None,
-            From::Node(giver) => Some((self.nodes[giver].name.clone(), self.nodes[giver].peer.clone())),
+            From::Node(giver) => {
+                Some((self.nodes[giver].name.clone(), self.nodes[giver].peer.clone()))
+            }
         };
         let (packer, forks) = (self.packer.clone(), self.run.forks.clone());
         let keeps = self.ledger.more_to_come(&transfer.blobs);
@@ -293,8 +325,13 @@ impl Swarm {
                 let _ = news.send((to, numbers[&blob.sha256]));
             };
             let result = match (&giver, &folder) {
-                (Some((name, peer)), Some(gate)) => fetch(&inbox, gate, keeps, name, peer, &blobs, &on_arrival).await,
-                _ => send(&inbox, &blobs, &packer, folder.as_deref().filter(|_| keeps), &on_arrival).await,
+                (Some((name, peer)), Some(gate)) => {
+                    fetch(&inbox, gate, keeps, name, peer, &blobs, &on_arrival).await
+                }
+                _ => {
+                    send(&inbox, &blobs, &packer, folder.as_deref().filter(|_| keeps), &on_arrival)
+                        .await
+                }
             };
             (transfer, result)
         }
@@ -302,7 +339,8 @@ impl Swarm {
 
     /// Closes the gates, all at the same time.
     async fn disperse(self) {
-        let mut closing: JoinSet<()> = self.nodes.into_iter().filter_map(|node| node.gate).map(Gate::close).collect();
+        let mut closing: JoinSet<()> =
+            self.nodes.into_iter().filter_map(|node| node.gate).map(Gate::close).collect();
         while closing.join_next().await.is_some() {}
     }
 }
@@ -324,11 +362,17 @@ mod tests {
     }
 
     fn blob(name: &str, megabytes: u64) -> Blob {
-        Blob { sha256: name.repeat(64), size: megabytes << 20, source: "/bundle".into(), name: name.into() }
+        Blob {
+            sha256: name.repeat(64),
+            size: megabytes << 20,
+            source: "/bundle".into(),
+            name: name.into(),
+        }
     }
 
     fn lacking(nodes: &[(&str, &[Blob])], having: &[&str]) -> Wanted {
-        let lacking = nodes.iter().map(|(node, blobs)| ((*node).to_owned(), blobs.to_vec())).collect();
+        let lacking =
+            nodes.iter().map(|(node, blobs)| ((*node).to_owned(), blobs.to_vec())).collect();
         Wanted { lacking, having: names(having) }
     }
 
@@ -338,10 +382,18 @@ mod tests {
         let auto = |wanted: &Wanted| party(wanted, &all, Spread::Auto, false);
         let (large, small, other) = ([blob("1", 100)], [blob("2", 10)], [blob("3", 100)]);
         assert_eq!(auto(&lacking(&[("a", &large), ("b", &large)], &[])), names(&["a", "b"]));
-        assert_eq!(auto(&lacking(&[("a", &large), ("b", &other)], &[])), names(&[]), "nothing shared");
+        assert_eq!(
+            auto(&lacking(&[("a", &large), ("b", &other)], &[])),
+            names(&[]),
+            "nothing shared"
+        );
         assert_eq!(auto(&lacking(&[("a", &small), ("b", &small)], &[])), names(&[]), "too little");
         assert_eq!(auto(&lacking(&[("a", &large)], &[])), names(&[]), "nobody else");
-        assert_eq!(auto(&lacking(&[("a", &large)], &["b", "unreachable"])), names(&["a", "b"]), "a node that joins");
+        assert_eq!(
+            auto(&lacking(&[("a", &large)], &["b", "unreachable"])),
+            names(&["a", "b"]),
+            "a node that joins"
+        );
     }
 
     #[test]
@@ -350,9 +402,17 @@ mod tests {
         let wanted = lacking(&[("a", &blobs), ("b", &blobs)], &[]);
         assert_eq!(party(&wanted, &all, Spread::Auto, true), names(&[]), "local nodes");
         assert_eq!(party(&wanted, &all, Spread::Never, false), names(&[]));
-        assert_eq!(party(&wanted, &names(&["a"]), Spread::Always, false), names(&[]), "only one can be reached");
+        assert_eq!(
+            party(&wanted, &names(&["a"]), Spread::Always, false),
+            names(&[]),
+            "only one can be reached"
+        );
         assert_eq!(party(&wanted, &all, Spread::Always, true), all);
-        assert!(packs(Spread::Auto, false) && packs(Spread::Never, false) && packs(Spread::Always, true));
+        assert!(
+            packs(Spread::Auto, false)
+                && packs(Spread::Never, false)
+                && packs(Spread::Always, true)
+        );
         assert!(!packs(Spread::Auto, true));
     }
 }

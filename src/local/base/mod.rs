@@ -50,8 +50,14 @@ pub(super) fn ensure(cache: &Path, events: &Events) -> Result<PathBuf, LocalErro
     }
     mounts::unmount_below(&building)?;
     fs::rename(&building, &image).map_err(LocalError::io("rename the base image to", &image))?;
-    let detail = format!("{} with {} packages and what they need", source.suite, recipe::PACKAGES.len());
-    events.emit(Event::StepEnded { step: STEP.into(), detail, changed: true, took: started.elapsed() });
+    let detail =
+        format!("{} with {} packages and what they need", source.suite, recipe::PACKAGES.len());
+    events.emit(Event::StepEnded {
+        step: STEP.into(),
+        detail,
+        changed: true,
+        took: started.elapsed(),
+    });
     Ok(image)
 }
 
@@ -117,14 +123,18 @@ fn bootstrap(source: &Source, target: &Path, events: &Events) -> Result<(), Loca
             output.push('\n');
         }
     }
-    let status = child.wait().map_err(|error| failed(format!("was lost: {error}"), String::new()))?;
+    let status =
+        child.wait().map_err(|error| failed(format!("was lost: {error}"), String::new()))?;
     if status.success() {
         return Ok(());
     }
     // What dpkg or the download said stands only in debootstrap's own log.
     let log = fs::read_to_string(target.join("debootstrap/debootstrap.log")).unwrap_or_default();
     let output = format!("{}\n{}", tail(&output, QUOTED_LINES), tail(&log, QUOTED_LINES));
-    Err(failed(format!("ended with {status}; check that this machine reaches its apt mirror"), output))
+    Err(failed(
+        format!("ended with {status}; check that this machine reaches its apt mirror"),
+        output,
+    ))
 }
 
 /// Turns a fresh tree into the image that nodes boot.
@@ -154,9 +164,12 @@ fn furnish(image: &Path) -> Result<(), LocalError> {
             }
         }
     }
-    for folder in
-        ["var/lib/containerd", "var/lib/kubelet", "var/cache/apt/archives/partial", "var/lib/apt/lists/partial"]
-    {
+    for folder in [
+        "var/lib/containerd",
+        "var/lib/kubelet",
+        "var/cache/apt/archives/partial",
+        "var/lib/apt/lists/partial",
+    ] {
         let folder = image.join(folder);
         fs::create_dir_all(&folder).map_err(LocalError::io("make", &folder))?;
     }
@@ -176,7 +189,8 @@ fn make_parent(path: &Path) -> Result<(), LocalError> {
 }
 
 fn set_mode(path: &Path, mode: u32) -> Result<(), LocalError> {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(LocalError::io("set the mode of", path))
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .map_err(LocalError::io("set the mode of", path))
 }
 
 fn remove(path: &Path) -> Result<(), LocalError> {
@@ -186,7 +200,9 @@ fn remove(path: &Path) -> Result<(), LocalError> {
         Err(error) => Err(error),
     };
     match result {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LocalError::io("remove", path)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(LocalError::io("remove", path)(error))
+        }
         _ => Ok(()),
     }
 }
@@ -201,22 +217,34 @@ mod tests {
         let image = tree.path();
         fs::create_dir_all(image.join("usr/lib/sysctl.d")).expect("a folder");
         fs::create_dir_all(image.join("etc")).expect("a folder");
-        fs::write(image.join("usr/lib/sysctl.d/50-default.conf"), "kernel.sysrq = 1\n").expect("a file");
+        fs::write(image.join("usr/lib/sysctl.d/50-default.conf"), "kernel.sysrq = 1\n")
+            .expect("a file");
         let outside = tempfile::NamedTempFile::new().expect("a file of the host");
         symlink(outside.path(), image.join("etc/resolv.conf")).expect("a link to it");
         for _ in 0..2 {
             furnish(image).expect("furnishing a tree");
         }
         let null = Path::new("/dev/null");
-        assert_eq!(fs::read_link(image.join("etc/sysctl.d/50-default.conf")).expect("a link"), null);
-        assert_eq!(fs::read_link(image.join("etc/systemd/system/getty@.service")).expect("a link"), null);
+        assert_eq!(
+            fs::read_link(image.join("etc/sysctl.d/50-default.conf")).expect("a link"),
+            null
+        );
+        assert_eq!(
+            fs::read_link(image.join("etc/systemd/system/getty@.service")).expect("a link"),
+            null
+        );
         assert!(fs::symlink_metadata(image.join("etc/resolv.conf")).expect("a file").is_file());
         assert!(image.join("etc/ssh/sshd_config.d/labctl.conf").is_file());
     }
 
     #[test]
     fn the_name_follows_the_suite() {
-        let source = |suite: &str| Source { mirror: None, suite: suite.into(), components: vec![], keyring: None };
+        let source = |suite: &str| Source {
+            mirror: None,
+            suite: suite.into(),
+            components: vec![],
+            keyring: None,
+        };
         assert!(image_name(&source("bookworm")).starts_with("bookworm-"));
         assert_eq!(image_name(&source("a")), image_name(&source("a")));
     }

@@ -77,7 +77,10 @@ pub(super) const FILES: &[(&str, &str)] = &[
 /// Links: path in the image and where it points.
 pub(super) const LINKS: &[(&str, &str)] = &[
     ("etc/systemd/system/default.target", "/lib/systemd/system/multi-user.target"),
-    ("etc/systemd/system/sysinit.target.wants/labctl-cgroups.service", "/etc/systemd/system/labctl-cgroups.service"),
+    (
+        "etc/systemd/system/sysinit.target.wants/labctl-cgroups.service",
+        "/etc/systemd/system/labctl-cgroups.service",
+    ),
     ("etc/systemd/system/multi-user.target.wants/ssh.service", "/lib/systemd/system/ssh.service"),
 ];
 

@@ -18,7 +18,9 @@ pub(super) struct Source {
 /// The host's own source.
 pub(super) fn of_host() -> Source {
     let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
-    choose(&release, &apt_files(Path::new("/etc/apt")), &|path| std::fs::read_to_string(path).unwrap_or_default())
+    choose(&release, &apt_files(Path::new("/etc/apt")), &|path| {
+        std::fs::read_to_string(path).unwrap_or_default()
+    })
 }
 
 /// apt's source files with their content, in the order in which apt reads them.
@@ -29,7 +31,10 @@ fn apt_files(apt: &Path) -> Vec<(PathBuf, String)> {
         .unwrap_or_default();
     parts.sort();
     paths.extend(parts);
-    paths.into_iter().filter_map(|path| std::fs::read_to_string(&path).ok().map(|text| (path, text))).collect()
+    paths
+        .into_iter()
+        .filter_map(|path| std::fs::read_to_string(&path).ok().map(|text| (path, text)))
+        .collect()
 }
 
 fn choose(release: &str, files: &[(PathBuf, String)], read: &dyn Fn(&Path) -> String) -> Source {
@@ -41,10 +46,16 @@ fn choose(release: &str, files: &[(PathBuf, String)], read: &dyn Fn(&Path) -> St
     // Not a Debian at all, or one between releases: Debian's current release.
     let suite = suite.filter(|_| !files.is_empty()).unwrap_or_else(|| "stable".to_owned());
     let entries = files.iter().flat_map(|(path, text)| {
-        if path.extension().is_some_and(|extension| extension == "sources") { stanzas(text) } else { lines(text) }
+        if path.extension().is_some_and(|extension| extension == "sources") {
+            stanzas(text)
+        } else {
+            lines(text)
+        }
     });
     entries
-        .filter(|entry| entry.suites.contains(&suite) && entry.components.iter().any(|part| part == "main"))
+        .filter(|entry| {
+            entry.suites.contains(&suite) && entry.components.iter().any(|part| part == "main")
+        })
         .find_map(|entry| {
             Some(Source {
                 mirror: Some(entry.uris.iter().find_map(|uri| usable(uri, read))?),
@@ -71,10 +82,16 @@ fn usable(uri: &str, read: &dyn Fn(&Path) -> String) -> Option<String> {
     if let Some(list) = uri.strip_prefix("mirror+file:") {
         let path = Path::new("/").join(list.trim_start_matches('/'));
         let text = read(&path);
-        let first = text.lines().filter_map(|line| line.split_whitespace().next()).find(|uri| !uri.starts_with('#'))?;
+        let first = text
+            .lines()
+            .filter_map(|line| line.split_whitespace().next())
+            .find(|uri| !uri.starts_with('#'))?;
         return Some(first.to_owned());
     }
-    ["http://", "https://", "file:"].iter().any(|scheme| uri.starts_with(scheme)).then(|| uri.to_owned())
+    ["http://", "https://", "file:"]
+        .iter()
+        .any(|scheme| uri.starts_with(scheme))
+        .then(|| uri.to_owned())
 }
 
 #[derive(Debug, Default)]
@@ -100,7 +117,9 @@ fn lines(text: &str) -> Vec<Entry> {
                 uris: vec![words.next()?],
                 suites: vec![words.next()?],
                 components: words.collect(),
-                keyring: options.split_whitespace().find_map(|option| keyring(option.strip_prefix("signed-by=")?)),
+                keyring: options
+                    .split_whitespace()
+                    .find_map(|option| keyring(option.strip_prefix("signed-by=")?)),
             })
         })
         .collect()
@@ -127,7 +146,8 @@ fn stanzas(text: &str) -> Vec<Entry> {
                 }
                 values
             };
-            let off = field("Enabled").first().is_some_and(|value| value.eq_ignore_ascii_case("no"));
+            let off =
+                field("Enabled").first().is_some_and(|value| value.eq_ignore_ascii_case("no"));
             (!off && field("Types").iter().any(|kind| kind == "deb")).then(|| Entry {
                 uris: field("URIs"),
                 suites: field("Suites"),

@@ -38,7 +38,12 @@ impl Shared {
 }
 
 impl Expansion<'_> {
-    pub(super) fn hosts(&self, args: &HostsArgs, place: &str, shared: &Shared) -> Result<Hosts, ExpandError> {
+    pub(super) fn hosts(
+        &self,
+        args: &HostsArgs,
+        place: &str,
+        shared: &Shared,
+    ) -> Result<Hosts, ExpandError> {
         if !is_mark(&args.mark) {
             let what = format!("mark `{}` is neither `labctl` nor like `labctl-mine`", args.mark);
             return Err(self.error(place, what));
@@ -48,7 +53,8 @@ impl Expansion<'_> {
             if name.is_empty() || !name.chars().all(|c| c.is_ascii_graphic() && c != '#') {
                 return Err(self.error(place, format!("`{name}` is not a host name")));
             }
-            let address = self.parsed(&self.text(&args.address, place, context)?, "address", place)?;
+            let address =
+                self.parsed(&self.text(&args.address, place, context)?, "address", place)?;
             Ok((name.clone(), Name { address, name }))
         })?;
         Ok(Hosts { mark: args.mark.clone(), names })
@@ -64,11 +70,13 @@ impl Expansion<'_> {
         let within = self.text(&args.within, place, context)?;
         let within: ipnet::Ipv4Net = self.parsed(&within, "CIDR", place)?;
         if within.prefix_len() < WIDEST {
-            let what = format!("{within} is too wide to own all routes in it; /{WIDEST} is the widest");
+            let what =
+                format!("{within} is too wide to own all routes in it; /{WIDEST} is the widest");
             return Err(self.error(place, what));
         }
         let routes = self.set(&shared.routes, args.each, place, |context| {
-            let to: ipnet::Ipv4Net = self.parsed(&self.text(&args.to, place, context)?, "CIDR", place)?;
+            let to: ipnet::Ipv4Net =
+                self.parsed(&self.text(&args.to, place, context)?, "CIDR", place)?;
             let via = self.parsed(&self.text(&args.via, place, context)?, "address", place)?;
             if !within.contains(&to) {
                 return Err(self.error(place, format!("{to} is not within {within}")));
@@ -91,7 +99,9 @@ impl Expansion<'_> {
             None => Vec::new(),
             Some(Each::Nodes | Each::Peers) => self.materials.cluster.nodes.iter().collect(),
             Some(Each::Controllers) => self.materials.cluster.with_role(Role::Controller).collect(),
-            Some(Each::Workers | Each::PeerWorkers) => self.materials.cluster.with_role(Role::Worker).collect(),
+            Some(Each::Workers | Each::PeerWorkers) => {
+                self.materials.cluster.with_role(Role::Worker).collect()
+            }
         };
         let but_own = matches!(each, Some(Each::Peers | Each::PeerWorkers));
         let own = peers.iter().position(|peer| but_own && peer.name == self.node.name);

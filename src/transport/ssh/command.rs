@@ -34,8 +34,7 @@ const BEGINNING: Duration = Duration::from_secs(60);
 
 /// The text that every command is begun with. It is one line without anything that login shells read differently, be
 /// they sh, csh or fish. It says where the command's own output begins, and then runs the command, which comes in base64.
-const BEGIN: &str =
-    r#"echo "$1"; echo "$1" >&2; shift; script=$(printf %s "$@" | base64 -d) || exit; set --; eval "$script""#;
+const BEGIN: &str = r#"echo "$1"; echo "$1" >&2; shift; script=$(printf %s "$@" | base64 -d) || exit; set --; eval "$script""#;
 
 /// What a command is called in the node's process list. A teardown looks for it before it ends what is left of a run.
 const NAME: &str = "labctl/runs";
@@ -70,7 +69,10 @@ impl Session {
         if line.len() > LONGEST {
             return Err(TransportError {
                 what,
-                why: format!("the command has {} bytes, more than one argument can have", line.len()),
+                why: format!(
+                    "the command has {} bytes, more than one argument can have",
+                    line.len()
+                ),
                 help: Some("send what is long as standard input".into()),
             });
         }
@@ -98,11 +100,15 @@ impl Session {
         let collector = Collector::new(lines, sink, most).after(&marker);
         let mut run = Run { collector, code: None, refused: false, closed: false, stuck: false };
         let driven = match &abandon.0 {
-            Some(writer) => timeout_at(deadline, run.drive(reader, writer, line, stdin, &inner.traffic)).await,
+            Some(writer) => {
+                timeout_at(deadline, run.drive(reader, writer, line, stdin, &inner.traffic)).await
+            }
             None => Ok(Ok(())),
         };
         match driven {
-            Err(_) if run.collector.has_begun() => return Err(timed_out(what, limit, run.code.is_some())),
+            Err(_) if run.collector.has_begun() => {
+                return Err(timed_out(what, limit, run.code.is_some()));
+            }
             Err(_) => run.stuck = true,
             Ok(Err(error)) => {
                 return Err(TransportError { what, why: error.to_string(), help: None });
@@ -223,7 +229,11 @@ impl Run {
     ) -> io::Result<()> {
         let send = async {
             // Errors mean that the session has ended, which the reading side finds out and reports.
-            if writer.exec(true, line).await.is_ok() { feed(writer, stdin, traffic).await } else { Ok(()) }
+            if writer.exec(true, line).await.is_ok() {
+                feed(writer, stdin, traffic).await
+            } else {
+                Ok(())
+            }
         };
         tokio::pin!(send);
         let begins = tokio::time::sleep(BEGINNING);
@@ -271,7 +281,10 @@ struct Abandon(Option<ChannelWriteHalf<Msg>>);
 
 impl Drop for Abandon {
     fn drop(&mut self) {
-        let (Some(writer), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) else { return };
+        let (Some(writer), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current())
+        else {
+            return;
+        };
         runtime.spawn(async move {
             // sshd passes signals on since OpenSSH 7.9, but not in sessions of root; a command that goes on there ends
             // when it next prints something.
@@ -335,14 +348,19 @@ fn not_begun(user: &str, code: Option<i32>, noise: &(String, String)) -> (String
     if let Some(refusal) = code.and_then(|code| sudo_refusal(user, code, err)) {
         return refusal;
     }
-    let said: Vec<String> = [out, err].into_iter().flat_map(|text| text.lines()).filter_map(readable).collect();
+    let said: Vec<String> =
+        [out, err].into_iter().flat_map(|text| text.lines()).filter_map(readable).collect();
     let said = said[said.len().saturating_sub(5)..].join(" / ");
-    let said = if said.is_empty() { "it said nothing".to_owned() } else { format!("it said: {said}") };
+    let said =
+        if said.is_empty() { "it said nothing".to_owned() } else { format!("it said: {said}") };
     match code {
         Some(code) => {
-            let other = said.split_once("login as the user \"").and_then(|(_, rest)| rest.split_once('"'));
+            let other =
+                said.split_once("login as the user \"").and_then(|(_, rest)| rest.split_once('"'));
             let help = match other {
-                Some((other, _)) => format!("log in as that user: set ssh.user to {other} in the inventory"),
+                Some((other, _)) => {
+                    format!("log in as that user: set ssh.user to {other} in the inventory")
+                }
                 None => format!(
                     "log in as a user who may run commands (ssh.user in the inventory): {user} has a forced command, a \
                      menu, or nologin as login shell there"
@@ -351,15 +369,24 @@ fn not_begun(user: &str, code: Option<i32>, noise: &(String, String)) -> (String
             (format!("the login of {user} does not run commands (exit code {code}); {said}"), help)
         }
         None => {
-            let help = format!("does a profile of {user} (~/.profile, ~/.bashrc, ~/.cshrc) wait for something there?");
-            (format!("the login shell of {user} did not begin it within {}; {said}", seconds(BEGINNING)), help)
+            let help = format!(
+                "does a profile of {user} (~/.profile, ~/.bashrc, ~/.cshrc) wait for something there?"
+            );
+            (
+                format!(
+                    "the login shell of {user} did not begin it within {}; {said}",
+                    seconds(BEGINNING)
+                ),
+                help,
+            )
         }
     }
 }
 
 /// A line as a message can show it; none for one without a word in it.
 fn readable(line: &str) -> Option<String> {
-    let text: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
+    let text: String =
+        line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     (!text.is_empty()).then_some(text)
 }
@@ -370,8 +397,13 @@ fn sudo_refusal(user: &str, code: i32, stderr: &str) -> Option<(String, String)>
         return None;
     }
     let said = stderr.lines().map(str::trim).rfind(|line| !line.is_empty())?;
-    let allow = format!("allow it there as root: echo '{user} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/labctl");
-    if code == 127 && said.to_lowercase().contains("sudo") && (said.contains("not found") || said.contains("Unknown")) {
+    let allow = format!(
+        "allow it there as root: echo '{user} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/labctl"
+    );
+    if code == 127
+        && said.to_lowercase().contains("sudo")
+        && (said.contains("not found") || said.contains("Unknown"))
+    {
         let help = "install sudo there, or log in as root (ssh.user)";
         return Some((format!("{user} is not root, and there is no sudo"), help.into()));
     }
@@ -379,13 +411,17 @@ fn sudo_refusal(user: &str, code: i32, stderr: &str) -> Option<(String, String)>
         return None;
     }
     if said.contains("must have a tty") {
-        let help = format!("let it run without one: add `Defaults:{user} !requiretty` to /etc/sudoers.d/labctl there");
+        let help = format!(
+            "let it run without one: add `Defaults:{user} !requiretty` to /etc/sudoers.d/labctl there"
+        );
         return Some(("sudo wants a terminal (requiretty)".into(), help));
     }
     if said.starts_with("sudo:") && said.contains("password") {
         return Some((format!("sudo asks {user} for a password"), allow));
     }
-    if stderr.contains("is not in the sudoers file") || (stderr.contains("is not allowed to") && said.contains(user)) {
+    if stderr.contains("is not in the sudoers file")
+        || (stderr.contains("is not allowed to") && said.contains(user))
+    {
         return Some((format!("{user} may not use sudo"), allow));
     }
     // sudo speaks the machine's language; its name before the colon stays.
@@ -432,9 +468,9 @@ mod tests {
 
     #[test]
     fn every_login_shell_runs_the_same_script() {
-        let long: String = (0..2000).map(|number| format!(": {number} it\\'s \"quoted\" !bang\n")).collect();
-        let awkward =
-            "printf '%s\\n' \"it's\" 'a  b' '$HOME `id` ~ ! \\' \"$#\"\ncat << 'EOF' >&2\n!x 'y' \"z\"\nEOF\nexit 7";
+        let long: String =
+            (0..2000).map(|number| format!(": {number} it\\'s \"quoted\" !bang\n")).collect();
+        let awkward = "printf '%s\\n' \"it's\" 'a  b' '$HOME `id` ~ ! \\' \"$#\"\ncat << 'EOF' >&2\n!x 'y' \"z\"\nEOF\nexit 7";
         let mut shells = 0;
         for shell in ["sh", "bash", "dash", "zsh", "tcsh", "csh", "fish", "ksh", "mksh"] {
             let installed = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
@@ -444,8 +480,12 @@ mod tests {
             }
             shells += 1;
             let output = through(shell, &format!("{long}{awkward}"));
-            let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-            assert_eq!(stdout, "labctl-marker\nit's\na  b\n$HOME `id` ~ ! \\\n0\n", "{shell}: {stderr}");
+            let (stdout, stderr) =
+                (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            assert_eq!(
+                stdout, "labctl-marker\nit's\na  b\n$HOME `id` ~ ! \\\n0\n",
+                "{shell}: {stderr}"
+            );
             assert_eq!(stderr, "labctl-marker\n!x 'y' \"z\"\n", "{shell}");
             assert_eq!(output.status.code(), Some(7), "{shell}");
         }
@@ -455,12 +495,16 @@ mod tests {
     #[test]
     fn the_line_has_nothing_that_shells_read_differently() {
         let line = as_root("root", "labctl-marker", &"x=1\n".repeat(3000));
-        let (text, words) = line.strip_prefix("sh -c '").expect("sh").split_once('\'').expect("one quoted word");
+        let (text, words) =
+            line.strip_prefix("sh -c '").expect("sh").split_once('\'').expect("one quoted word");
         // In single quotes: sh ends them at the next one, csh expands `!` and ends at a newline, fish reads `\\`.
         assert!(!text.contains(['\'', '!', '\n', '\\']), "{text}");
         for word in words.split_ascii_whitespace() {
             assert!(word.len() <= WORD && !word.starts_with(['=', '~', '-']), "{word}");
-            assert!(word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=-".contains(&byte)), "{word}");
+            assert!(
+                word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=-".contains(&byte)),
+                "{word}"
+            );
         }
     }
 
@@ -474,7 +518,8 @@ mod tests {
     #[test]
     fn a_node_without_base64_fails_by_its_name() {
         let line = as_root("root", "m", "echo never").replace("base64", "no-such-base64");
-        let output = std::process::Command::new("sh").args(["-c", &line]).output().expect("a shell");
+        let output =
+            std::process::Command::new("sh").args(["-c", &line]).output().expect("a shell");
         assert_eq!(output.status.code(), Some(127));
         assert!(String::from_utf8_lossy(&output.stderr).contains("no-such-base64"));
     }
@@ -487,7 +532,11 @@ mod tests {
             (127, "bash: line 1: sudo: command not found\n", "no sudo"),
             (127, "fish: Unknown command: sudo\n", "no sudo"),
             (1, "sudo: sorry, you must have a tty to run sudo\n", "requiretty"),
-            (1, "ops is not in the sudoers file.\nThis incident has been reported.\n", "may not use sudo"),
+            (
+                1,
+                "ops is not in the sudoers file.\nThis incident has been reported.\n",
+                "may not use sudo",
+            ),
             (1, "sudo: se requiere una contrase\u{f1}a\n", "se requiere"),
         ];
         for (code, stderr, expected) in refused {
@@ -509,9 +558,15 @@ mod tests {
 
         let nologin = "This account is currently not available.\n";
         let (why, help) = not_begun("root", Some(1), &(nologin.into(), String::new()));
-        assert!(why.contains("currently not available") && help.contains("ssh.user"), "{why} {help}");
+        assert!(
+            why.contains("currently not available") && help.contains("ssh.user"),
+            "{why} {help}"
+        );
 
         let (why, help) = not_begun("root", None, &("\x1b[1mChoose: ".into(), String::new()));
-        assert!(why.contains("within 60 s; it said: [1mChoose:") && help.contains(".bashrc"), "{why} {help}");
+        assert!(
+            why.contains("within 60 s; it said: [1mChoose:") && help.contains(".bashrc"),
+            "{why} {help}"
+        );
     }
 }

@@ -63,15 +63,21 @@ impl Dialler {
     /// accepted, or the jump host does not forward. Each says what to do about it.
     pub async fn connect(&self, target: &Target) -> Result<Session, TransportError> {
         let ssh = &target.ssh;
-        let mut hop =
-            Hop { target, host: &ssh.host, port: ssh.port, user: &ssh.user, place: address(&ssh.host, ssh.port) };
+        let mut hop = Hop {
+            target,
+            host: &ssh.host,
+            port: ssh.port,
+            user: &ssh.user,
+            place: address(&ssh.host, ssh.port),
+        };
         let Some(through) = &ssh.jump else {
             let connected = self.reach(&hop, &Way::Direct).await?;
             return Ok(Session::over(target, connected, None));
         };
         let place = format!("the jump host {}", address(&through.host, through.port));
         hop.place = format!("{} through {place}", hop.place);
-        let first = Hop { target, host: &through.host, port: through.port, user: &through.user, place };
+        let first =
+            Hop { target, host: &through.host, port: through.port, user: &through.user, place };
         let jump = self.jump(&first).await?;
         let connected = self.reach(&hop, &Way::Through(&jump, &first.place)).await?;
         Ok(Session::over(target, connected, Some(jump)))
@@ -81,9 +87,17 @@ impl Dialler {
     async fn jump(&self, hop: &Hop<'_>) -> Result<Arc<Connected>, TransportError> {
         let target = hop.target;
         // All that the login depends on: two nodes may name the same host and different keys.
-        let known = (&target.ssh.identity, &target.agent, &target.identities, &target.known_hosts, target.accept_new);
+        let known = (
+            &target.ssh.identity,
+            &target.agent,
+            &target.identities,
+            &target.known_hosts,
+            target.accept_new,
+        );
         let name = format!("{}@{} {known:?}", hop.user, address(hop.host, hop.port));
-        let shared = Arc::clone(self.jumps.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default());
+        let shared = Arc::clone(
+            self.jumps.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default(),
+        );
         let dial = || async { self.reach(hop, &Way::Direct).await.map(Arc::new) };
         shared.get_or_init(dial).await.clone()
     }
@@ -100,7 +114,8 @@ impl Dialler {
         loop {
             // The semaphore is never closed, so there is nothing to handle.
             let turn = door.acquire().await.ok();
-            let until = *until.get_or_insert_with(|| Instant::now() + hop.target.connect_timeout * PATIENCE);
+            let until = *until
+                .get_or_insert_with(|| Instant::now() + hop.target.connect_timeout * PATIENCE);
             let attempt = match way {
                 Way::Direct => hop.direct().await,
                 Way::Through(jump, place) => hop.through(jump, place).await,

@@ -71,17 +71,22 @@ impl Recorded {
             let failed = |why: String| TransportError {
                 what: format!("look up the host key of {host}"),
                 why,
-                help: Some("host keys are checked against this file: make it readable, or mend the line".into()),
+                help: Some(
+                    "host keys are checked against this file: make it readable, or mend the line"
+                        .into(),
+                ),
             };
             let content = match fs::read(file) {
                 Ok(content) => content,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(failed(format!("cannot read {}: {error}", file.display()))),
+                Err(error) => {
+                    return Err(failed(format!("cannot read {}: {error}", file.display())));
+                }
             };
             for (index, line) in String::from_utf8_lossy(&content).lines().enumerate() {
-                recorded
-                    .take_in(file, index + 1, line)
-                    .map_err(|why| failed(format!("{} line {}: {why}", file.display(), index + 1)))?;
+                recorded.take_in(file, index + 1, line).map_err(|why| {
+                    failed(format!("{} line {}: {why}", file.display(), index + 1))
+                })?;
             }
         }
         Ok(recorded)
@@ -91,7 +96,9 @@ impl Recorded {
     fn take_in(&mut self, file: &Path, number: usize, line: &str) -> Result<(), String> {
         let mut words = line.split_ascii_whitespace().peekable();
         let marker = words.next_if(|word| word.starts_with('@'));
-        let Some(patterns) = words.next().filter(|word| !word.starts_with('#')) else { return Ok(()) };
+        let Some(patterns) = words.next().filter(|word| !word.starts_with('#')) else {
+            return Ok(());
+        };
         let full = known_hosts_name(&self.host, self.port);
         let exact = matches(patterns, &full);
         if !exact && !matches(patterns, &self.host) {
@@ -113,7 +120,8 @@ impl Recorded {
             // DSA, hardware-backed keys and whatever comes later are never asked for.
             return Ok(());
         }
-        let key = parse_public_key_base64(encoded).map_err(|_| "the key cannot be decoded".to_owned())?;
+        let key =
+            parse_public_key_base64(encoded).map_err(|_| "the key cannot be decoded".to_owned())?;
         let entry = Entry { file: file.to_owned(), line: number, key };
         match marker {
             Some(_) => self.revoked.push(entry),
@@ -127,9 +135,13 @@ impl Recorded {
     /// that can be checked. SHA-1 signatures are never asked for.
     pub(super) fn algorithms(&self) -> Vec<Algorithm> {
         let is_recorded = |algorithm: &Algorithm| {
-            self.keys.iter().chain(&self.portless).any(|entry| same_kind(&entry.key.algorithm(), algorithm))
+            self.keys
+                .iter()
+                .chain(&self.portless)
+                .any(|entry| same_kind(&entry.key.algorithm(), algorithm))
         };
-        let (mut first, rest): (Vec<_>, Vec<_>) = all_algorithms().into_iter().partition(is_recorded);
+        let (mut first, rest): (Vec<_>, Vec<_>) =
+            all_algorithms().into_iter().partition(is_recorded);
         first.extend(rest);
         first
     }
@@ -143,7 +155,10 @@ impl Recorded {
             return Verdict::Known;
         }
         // The line to name is the one of the same type, when there is one.
-        let changed = self.keys.iter().find(|entry| same_kind(&entry.key.algorithm(), &presented.algorithm()));
+        let changed = self
+            .keys
+            .iter()
+            .find(|entry| same_kind(&entry.key.algorithm(), &presented.algorithm()));
         match changed.or(self.keys.first()) {
             Some(entry) => Verdict::Changed(entry),
             None => Verdict::Unknown,
@@ -155,19 +170,28 @@ impl Recorded {
     ///
     /// # Errors
     /// When the key is unknown, another than recorded, or revoked, or cannot be written down.
-    pub(super) fn check(&self, place: &str, presented: &PublicKey, accept_new: bool) -> Result<(), TransportError> {
+    pub(super) fn check(
+        &self,
+        place: &str,
+        presented: &PublicKey,
+        accept_new: bool,
+    ) -> Result<(), TransportError> {
         let what = format!("check the host key of {place}");
         let name = known_hosts_name(&self.host, self.port);
         match self.judge(presented) {
             Verdict::Known => Ok(()),
-            Verdict::Unknown if accept_new => self.record(&name, presented).map_err(|error| TransportError {
-                what: format!("record the host key of {place}"),
-                why: error.to_string(),
-                help: None,
-            }),
+            Verdict::Unknown if accept_new => {
+                self.record(&name, presented).map_err(|error| TransportError {
+                    what: format!("record the host key of {place}"),
+                    why: error.to_string(),
+                    help: None,
+                })
+            }
             Verdict::Unknown => {
-                let files: Vec<_> = self.files.iter().map(|file| file.display().to_string()).collect();
-                let mut why = format!("the host is unknown: no key for {name} in {}", files.join(" or "));
+                let files: Vec<_> =
+                    self.files.iter().map(|file| file.display().to_string()).collect();
+                let mut why =
+                    format!("the host is unknown: no key for {name} in {}", files.join(" or "));
                 if self.authority {
                     why.push_str(" (only a certificate authority, which labctl does not support)");
                 }
@@ -200,7 +224,9 @@ impl Recorded {
                     entry.line,
                     print(presented)
                 ),
-                help: Some("someone may hold a copy of this key: give the machine a new one".into()),
+                help: Some(
+                    "someone may hold a copy of this key: give the machine a new one".into(),
+                ),
             }),
         }
     }
@@ -217,13 +243,17 @@ impl Recorded {
 
     fn record(&self, name: &str, key: &PublicKey) -> io::Result<()> {
         let Some(file) = self.files.first() else {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "there is no known_hosts file to write to"));
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "there is no known_hosts file to write to",
+            ));
         };
         if let Some(folder) = file.parent() {
             fs::create_dir_all(folder)?;
         }
         // One write in append mode: nodes that are met at the same time do not mix their lines.
-        let mut file = fs::OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(file)?;
+        let mut file =
+            fs::OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(file)?;
         // A file that was written by hand may end in the middle of a line.
         let mut last = [b'\n'];
         if file.seek(SeekFrom::End(-1)).is_ok() {
@@ -290,7 +320,8 @@ fn matches(patterns: &str, name: &str) -> bool {
 fn hash_matches(hashed: &str, name: &str) -> bool {
     let Some((salt, hash)) = hashed.split_once('|') else { return false };
     let (Ok(salt), Ok(hash)) = (STANDARD.decode(salt), STANDARD.decode(hash)) else { return false };
-    Hmac::<Sha1>::new_from_slice(&salt).is_ok_and(|mac| mac.chain_update(name).verify_slice(&hash).is_ok())
+    Hmac::<Sha1>::new_from_slice(&salt)
+        .is_ok_and(|mac| mac.chain_update(name).verify_slice(&hash).is_ok())
 }
 
 /// Whether `text` matches `pattern`, where `*` is any run of characters and `?` any one.
@@ -325,8 +356,10 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const ED25519: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
-    const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA6rWI3G1sz07DnfFlrouTcysQlj2P+jpNSOEWD9OJ3X";
+    const ED25519: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+    const OTHER: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA6rWI3G1sz07DnfFlrouTcysQlj2P+jpNSOEWD9OJ3X";
     const ECDSA: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBMxBTpMIGvo7CnordO7w\
                          P0QQRqpBwUjOLl4CMhfucfE1sjTYyK5wmTl1UqoSDS1PtRVTBdl+0+9pquFb46U7fwg=";
 
@@ -378,7 +411,8 @@ mod tests {
             ("node-1 nonsense", "node-0", 22, "unknown"),
         ];
         for (content, host, port, expected) in cases {
-            let content = content.replace("KEY", ED25519).replace("OTHER", OTHER).replace("ECDSA", ECDSA);
+            let content =
+                content.replace("KEY", ED25519).replace("OTHER", OTHER).replace("ECDSA", ECDSA);
             assert_eq!(verdict(&content, host, port), expected, "{host}:{port} with {content}");
         }
     }
@@ -386,7 +420,8 @@ mod tests {
     #[test]
     fn hashed_names() {
         // Made by `ssh-keygen -H`.
-        let line = format!("|1|O33ESRMWPVkMYIwJ1Uw+n877jTo=|nuuC5vEqXlEZ/8BXQR7m619W6Ak= {ED25519}");
+        let line =
+            format!("|1|O33ESRMWPVkMYIwJ1Uw+n877jTo=|nuuC5vEqXlEZ/8BXQR7m619W6Ak= {ED25519}");
         assert_eq!(verdict(&line, "example.com", 22), "known");
         assert_eq!(verdict(&line, "example.org", 22), "unknown");
         assert_eq!(verdict(&format!("|1|broken {ED25519}"), "example.org", 22), "unknown");
@@ -412,7 +447,8 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_read_is_an_error_and_a_missing_one_is_empty() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let error = Recorded::read(&[folder.path().to_owned()], "node-0", 22).expect_err("a folder is no file");
+        let error = Recorded::read(&[folder.path().to_owned()], "node-0", 22)
+            .expect_err("a folder is no file");
         assert!(error.why.starts_with("cannot read"), "{error}");
         assert!(Recorded::read(&[folder.path().join("none")], "node-0", 22).is_ok());
     }
@@ -423,8 +459,13 @@ mod tests {
         let files = [folder.path().join("lab/known_hosts")];
         let key = PublicKey::from_openssh(ED25519).expect("a key");
         let other = PublicKey::from_openssh(OTHER).expect("a key");
-        Recorded::read(&files, "node-0", 2222).and_then(|r| r.check("node-0", &key, true)).expect("recorded");
-        assert_eq!(fs::read_to_string(&files[0]).expect("a file"), format!("[node-0]:2222 {ED25519}\n"));
+        Recorded::read(&files, "node-0", 2222)
+            .and_then(|r| r.check("node-0", &key, true))
+            .expect("recorded");
+        assert_eq!(
+            fs::read_to_string(&files[0]).expect("a file"),
+            format!("[node-0]:2222 {ED25519}\n")
+        );
         let recorded = Recorded::read(&files, "node-0", 2222).expect("readable");
         recorded.check("node-0", &key, false).expect("known");
         recorded.check("node-0", &other, true).expect_err("a changed key is never recorded");

@@ -13,7 +13,9 @@ use russh::client::{AuthResult, Handle};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
 use russh::keys::ssh_key::LineEnding;
-use russh::keys::{Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, decode_secret_key};
+use russh::keys::{
+    Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, decode_secret_key,
+};
 use tokio::net::UnixStream;
 
 use super::super::TransportError;
@@ -93,7 +95,10 @@ enum Opened {
 ///
 /// # Errors
 /// When the identity file cannot be used, or no key is accepted; the error tells what was tried.
-pub(super) async fn authenticate(handle: &mut Handle<Client>, login: &Login<'_>) -> Result<(), TransportError> {
+pub(super) async fn authenticate(
+    handle: &mut Handle<Client>,
+    login: &Login<'_>,
+) -> Result<(), TransportError> {
     let mut attempts = Attempts { login, handle, rsa_hash: None, shown: 0, told: Vec::new() };
     let stop = match login.identity {
         Some(file) => attempts.with_identity(file).await?,
@@ -104,14 +109,21 @@ pub(super) async fn authenticate(handle: &mut Handle<Client>, login: &Login<'_>)
         Some(Stop::Because(why)) => why,
         None => "no key was accepted".to_owned(),
     };
-    let told = if attempts.told.is_empty() { "there was no key to try".to_owned() } else { attempts.told.join("; ") };
+    let told = if attempts.told.is_empty() {
+        "there was no key to try".to_owned()
+    } else {
+        attempts.told.join("; ")
+    };
     let help = match login.identity {
         Some(file) => format!(
             "the public key belongs in ~{}/.ssh/authorized_keys there: ssh-copy-id -i {}",
             login.user,
             file.display()
         ),
-        None => "name the key in the inventory (ssh.identity), or load it into the agent: ssh-add FILE".to_owned(),
+        None => {
+            "name the key in the inventory (ssh.identity), or load it into the agent: ssh-add FILE"
+                .to_owned()
+        }
     };
     Err(failed(login, format!("{why}: {told}"), Some(help)))
 }
@@ -127,14 +139,19 @@ impl Attempts<'_> {
         match open(file) {
             Err(error) => {
                 let help = "ssh.identity names a private key file, in OpenSSH or PEM format, or the public half of a key of the agent".to_owned();
-                Err(failed(self.login, format!("cannot use the identity {name}: {error}"), Some(help)))
+                Err(failed(
+                    self.login,
+                    format!("cannot use the identity {name}: {error}"),
+                    Some(help),
+                ))
             }
             Ok(Opened::Key(key)) => Ok(self.show_file(file, key).await),
             Ok(Opened::Public(public)) => match self.held_by_agent(Some(&public)).await {
                 Some((mut agent, identity)) => Ok(self.show_agent_key(&mut agent, identity).await),
                 None => {
-                    let mut why =
-                        format!("the identity {name} is a public key, and the agent does not hold its other half");
+                    let mut why = format!(
+                        "the identity {name} is a public key, and the agent does not hold its other half"
+                    );
                     if let Some(told) = self.told.first() {
                         why.push_str(&format!(" ({told})"));
                     }
@@ -145,12 +162,17 @@ impl Attempts<'_> {
             Ok(Opened::Locked(public)) => match self.held_by_agent(public.as_ref()).await {
                 Some((mut agent, identity)) => Ok(self.show_agent_key(&mut agent, identity).await),
                 None => {
-                    let mut why =
-                        format!("the identity {name} is locked with a passphrase, and the agent does not hold it");
+                    let mut why = format!(
+                        "the identity {name} is locked with a passphrase, and the agent does not hold it"
+                    );
                     if let Some(told) = self.told.first() {
                         why.push_str(&format!(" ({told})"));
                     }
-                    Err(failed(self.login, why, Some(format!("unlock it once for the agent: ssh-add {name}"))))
+                    Err(failed(
+                        self.login,
+                        why,
+                        Some(format!("unlock it once for the agent: ssh-add {name}")),
+                    ))
                 }
             },
         }
@@ -175,11 +197,14 @@ impl Attempts<'_> {
             match open(file) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => self.told.push(format!("{name}: {error}")),
-                Ok(Opened::Locked(_)) => self.told.push(format!("{name}: locked with a passphrase")),
+                Ok(Opened::Locked(_)) => {
+                    self.told.push(format!("{name}: locked with a passphrase"))
+                }
                 Ok(Opened::Public(_)) => self.told.push(format!("{name}: only a public key")),
                 Ok(Opened::Key(key)) if seen.contains(key.public_key().key_data()) => {}
                 Ok(Opened::Key(_)) if self.shown == TRIES => {
-                    self.told.push(format!("{name}: not tried, {TRIES} keys were refused before it"));
+                    self.told
+                        .push(format!("{name}: not tried, {TRIES} keys were refused before it"));
                 }
                 Ok(Opened::Key(key)) => {
                     let stop = self.show_file(file, key).await;
@@ -193,8 +218,13 @@ impl Attempts<'_> {
     }
 
     /// The agent's key that is the other half of `public`.
-    async fn held_by_agent(&mut self, public: Option<&PublicKey>) -> Option<(AgentClient<UnixStream>, AgentIdentity)> {
-        let is_it = |held: &AgentIdentity| public.is_some_and(|key| key.key_data() == held.public_key().key_data());
+    async fn held_by_agent(
+        &mut self,
+        public: Option<&PublicKey>,
+    ) -> Option<(AgentClient<UnixStream>, AgentIdentity)> {
+        let is_it = |held: &AgentIdentity| {
+            public.is_some_and(|key| key.key_data() == held.public_key().key_data())
+        };
         self.agent_keys().await.into_iter().find(|(_, held)| is_it(held))
     }
 
@@ -219,7 +249,8 @@ impl Attempts<'_> {
                 keys
             }
             Err(error) => {
-                self.told.push(format!("the agent at {} did not answer: {error}", socket.display()));
+                self.told
+                    .push(format!("the agent at {} did not answer: {error}", socket.display()));
                 Vec::new()
             }
         }
@@ -233,17 +264,24 @@ impl Attempts<'_> {
         self.judge(&file.display().to_string(), answer.map_err(|error| describe(&error)))
     }
 
-    async fn show_agent_key(&mut self, agent: &mut AgentClient<UnixStream>, identity: AgentIdentity) -> Option<Stop> {
+    async fn show_agent_key(
+        &mut self,
+        agent: &mut AgentClient<UnixStream>,
+        identity: AgentIdentity,
+    ) -> Option<Stop> {
         let print = identity.public_key().fingerprint(HashAlg::Sha256);
         let name = format!("agent key {} {print}", identity.comment());
-        let hash = if identity.public_key().algorithm().is_rsa() { self.rsa_hash().await } else { None };
+        let hash =
+            if identity.public_key().algorithm().is_rsa() { self.rsa_hash().await } else { None };
         self.shown += 1;
         let answer = match identity {
             AgentIdentity::PublicKey { key, .. } => {
                 self.handle.authenticate_publickey_with(self.login.user, key, hash, agent).await
             }
             AgentIdentity::Certificate { certificate, .. } => {
-                self.handle.authenticate_certificate_with(self.login.user, certificate, hash, agent).await
+                self.handle
+                    .authenticate_certificate_with(self.login.user, certificate, hash, agent)
+                    .await
             }
         };
         self.judge(&name, answer.map_err(|error| format!("the agent did not sign: {error}")))
@@ -270,7 +308,10 @@ impl Attempts<'_> {
             Ok(AuthResult::Failure { partial_success: true, remaining_methods }) => {
                 let wanted: Vec<String> = remaining_methods.iter().map(String::from).collect();
                 self.told.push(format!("{name}: accepted"));
-                Some(Stop::Because(format!("the server wants more than a key ({})", wanted.join(", "))))
+                Some(Stop::Because(format!(
+                    "the server wants more than a key ({})",
+                    wanted.join(", ")
+                )))
             }
             Ok(AuthResult::Failure { remaining_methods, .. }) => {
                 self.told.push(format!("{name}: refused"));
@@ -281,7 +322,10 @@ impl Attempts<'_> {
                     return None;
                 }
                 let offered: Vec<String> = remaining_methods.iter().map(String::from).collect();
-                Some(Stop::Because(format!("the server takes no keys, only {}", offered.join(", "))))
+                Some(Stop::Because(format!(
+                    "the server takes no keys, only {}",
+                    offered.join(", ")
+                )))
             }
             Err(error) => {
                 self.told.push(format!("{name}: {error}"));
@@ -296,13 +340,16 @@ fn open(file: &Path) -> io::Result<Opened> {
     let text = fs::read_to_string(file)?;
     match decode_secret_key(&text, None) {
         Ok(key) => Ok(Opened::Key(Box::new(key))),
-        Err(russh::keys::Error::KeyIsEncrypted) => {
-            Ok(Opened::Locked(PrivateKey::from_openssh(&text).ok().map(|key| key.public_key().clone())))
-        }
+        Err(russh::keys::Error::KeyIsEncrypted) => Ok(Opened::Locked(
+            PrivateKey::from_openssh(&text).ok().map(|key| key.public_key().clone()),
+        )),
         Err(_) if text.contains("ENCRYPTED") => Ok(Opened::Locked(None)),
         Err(error) => match PublicKey::from_openssh(text.trim()) {
             Ok(public) => Ok(Opened::Public(Box::new(public))),
-            Err(_) => Err(io::Error::new(io::ErrorKind::InvalidData, format!("not a private key: {error}"))),
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("not a private key: {error}"),
+            )),
         },
     }
 }

@@ -88,7 +88,11 @@ pub struct Target {
 impl Target {
     /// The target for a node: host keys from `known_hosts` (the lab's own), from `~/.ssh/known_hosts` and from
     /// `/etc/ssh/ssh_known_hosts`, the agent of `SSH_AUTH_SOCK`, and the usual keys of `~/.ssh`; strict; 10 seconds.
-    pub fn new(node: impl Into<String>, ssh: cluster::Ssh, known_hosts: impl Into<PathBuf>) -> Self {
+    pub fn new(
+        node: impl Into<String>,
+        ssh: cluster::Ssh,
+        known_hosts: impl Into<PathBuf>,
+    ) -> Self {
         let folder = env::home_dir().map(|home| home.join(".ssh"));
         let in_folder = |name: &str| folder.as_ref().map(|folder| folder.join(name));
         let mut files = vec![known_hosts.into()];
@@ -99,8 +103,13 @@ impl Target {
             ssh,
             known_hosts: files,
             accept_new: false,
-            agent: env::var_os("SSH_AUTH_SOCK").filter(|socket| !socket.is_empty()).map(PathBuf::from),
-            identities: ["id_ed25519", "id_ecdsa", "id_rsa"].into_iter().filter_map(in_folder).collect(),
+            agent: env::var_os("SSH_AUTH_SOCK")
+                .filter(|socket| !socket.is_empty())
+                .map(PathBuf::from),
+            identities: ["id_ed25519", "id_ecdsa", "id_rsa"]
+                .into_iter()
+                .filter_map(in_folder)
+                .collect(),
             connect_timeout: CONNECT_TIMEOUT,
         }
     }
@@ -217,14 +226,16 @@ impl Hop<'_> {
             Ok(Ok(socket)) => socket,
             Ok(Err(error)) => return Err(self.unreachable(&error).into()),
             Err(_) => {
-                let help = "is the machine up, is the address right, does a firewall drop the port?";
+                let help =
+                    "is the machine up, is the address right, does a firewall drop the port?";
                 return Err(self.failed(format!("no answer within {}", self.limit()), help).into());
             }
         };
-        let prepared = socket.set_nodelay(true).and_then(|()| socket.into_std()).and_then(|socket| {
-            let twin = socket.try_clone()?;
-            Ok((TcpStream::from_std(socket)?, twin))
-        });
+        let prepared =
+            socket.set_nodelay(true).and_then(|()| socket.into_std()).and_then(|socket| {
+                let twin = socket.try_clone()?;
+                Ok((TcpStream::from_std(socket)?, twin))
+            });
         let (socket, twin) = prepared.map_err(|error| self.unreachable(&error))?;
         let connected = self.establish(socket, deadline, WINDOW).await;
         if connected.is_err() {
@@ -237,7 +248,8 @@ impl Hop<'_> {
     /// Connects over a channel of `jump`'s connection.
     async fn through(&self, jump: &Connected, place: &str) -> Result<Connected, Failed> {
         let deadline = Instant::now() + self.target.connect_timeout;
-        let opened = jump.handle.channel_open_direct_tcpip(self.host, u32::from(self.port), "127.0.0.1", 0);
+        let opened =
+            jump.handle.channel_open_direct_tcpip(self.host, u32::from(self.port), "127.0.0.1", 0);
         let channel = match timeout_at(deadline, opened).await {
             Ok(Ok(channel)) => channel,
             Ok(Err(error)) => return Err(self.not_forwarded(&error, place).into()),
@@ -247,7 +259,8 @@ impl Hop<'_> {
             }
         };
         let (give_up, given_up) = oneshot::channel();
-        let connected = self.establish(tunnel::stream(channel, QUEUE, given_up), deadline, WINDOW_BEHIND).await;
+        let connected =
+            self.establish(tunnel::stream(channel, QUEUE, given_up), deadline, WINDOW_BEHIND).await;
         if connected.is_err() {
             // A handshake that was given up goes on in a task of russh's; this ends it.
             let _ = give_up.send(());
@@ -257,13 +270,14 @@ impl Hop<'_> {
 
     fn not_forwarded(&self, error: &russh::Error, place: &str) -> TransportError {
         match error {
-            russh::Error::ChannelOpenFailure(russh::ChannelOpenFailure::AdministrativelyProhibited) => {
+            russh::Error::ChannelOpenFailure(
+                russh::ChannelOpenFailure::AdministrativelyProhibited,
+            ) => {
                 let help = "allow it in sshd_config there (`AllowTcpForwarding yes`, and PermitOpen), then reload sshd";
                 self.failed(format!("{place} does not forward connections"), help)
             }
             russh::Error::ChannelOpenFailure(_) => {
-                let help =
-                    "the address is looked up and connected to from the jump host: is it right, and is sshd running?";
+                let help = "the address is looked up and connected to from the jump host: is it right, and is sshd running?";
                 self.failed(format!("{place} cannot reach it"), help)
             }
             error => self.failed(describe(error), "is the jump host all right?"),
@@ -271,7 +285,12 @@ impl Hop<'_> {
     }
 
     /// Shakes hands over `stream`, checks the host key and logs in, all before `deadline`.
-    async fn establish<S>(&self, stream: S, deadline: Instant, window: u32) -> Result<Connected, Failed>
+    async fn establish<S>(
+        &self,
+        stream: S,
+        deadline: Instant,
+        window: u32,
+    ) -> Result<Connected, Failed>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -286,17 +305,19 @@ impl Hop<'_> {
             host_key: Arc::clone(&host_key),
             ended: said,
         };
-        let mut handle = match timeout_at(deadline, client::connect_stream(config, stream, client)).await {
+        let mut handle = match timeout_at(deadline, client::connect_stream(config, stream, client))
+            .await
+        {
             Ok(Ok(handle)) => handle,
             Ok(Err(Fault::HostKey(error))) => return Err(error.into()),
             Ok(Err(Fault::Ssh(error))) => {
                 let help = "is it an SSH server at this port? it may also have too many connections (MaxStartups)";
-                let failed = self.failed(format!("the SSH handshake failed: {}", describe(&error)), help);
+                let failed =
+                    self.failed(format!("the SSH handshake failed: {}", describe(&error)), help);
                 return Err(Failed { error: failed, turned_away: hung_up(&error) });
             }
             Err(_) => {
-                let help =
-                    "something listens there but does not answer as an SSH server in time: is the machine overloaded?";
+                let help = "something listens there but does not answer as an SSH server in time: is the machine overloaded?";
                 return Err(self
                     .failed(format!("the SSH handshake was not done within {}", self.limit()), help)
                     .into());
@@ -313,7 +334,9 @@ impl Hop<'_> {
             Ok(logged_in) => logged_in?,
             Err(_) => {
                 let help = "does a key of the agent wait for a touch or a confirmation?";
-                return Err(self.failed(format!("the login was not done within {}", self.limit()), help).into());
+                return Err(self
+                    .failed(format!("the login was not done within {}", self.limit()), help)
+                    .into());
             }
         }
         let host_key = host_key.get().cloned().unwrap_or_default();
@@ -325,17 +348,23 @@ impl Hop<'_> {
     }
 
     fn failed(&self, why: String, help: &str) -> TransportError {
-        TransportError { what: format!("connect to {}", self.place), why, help: Some(help.to_owned()) }
+        TransportError {
+            what: format!("connect to {}", self.place),
+            why,
+            help: Some(help.to_owned()),
+        }
     }
 
     fn unreachable(&self, error: &std::io::Error) -> TransportError {
         let (why, help) = match error.kind() {
-            std::io::ErrorKind::ConnectionRefused => {
-                ("connection refused".to_owned(), "nothing listens there: is sshd running, is the port right?")
-            }
-            std::io::ErrorKind::HostUnreachable | std::io::ErrorKind::NetworkUnreachable => {
-                (lowered(&error.to_string()), "is the machine up, and is there a route to it from here?")
-            }
+            std::io::ErrorKind::ConnectionRefused => (
+                "connection refused".to_owned(),
+                "nothing listens there: is sshd running, is the port right?",
+            ),
+            std::io::ErrorKind::HostUnreachable | std::io::ErrorKind::NetworkUnreachable => (
+                lowered(&error.to_string()),
+                "is the machine up, and is there a route to it from here?",
+            ),
             _ => (lowered(&error.to_string()), "is the address right?"),
         };
         self.failed(why, help)
@@ -381,8 +410,12 @@ impl client::Handler for Client {
 
     async fn disconnected(&mut self, reason: DisconnectReason<Fault>) -> Result<(), Fault> {
         let reason = match reason {
-            DisconnectReason::ReceivedDisconnect(farewell) => format!("the server hung up: {}", farewell.message),
-            DisconnectReason::Error(Fault::Ssh(error)) => format!("the connection was lost: {}", describe(&error)),
+            DisconnectReason::ReceivedDisconnect(farewell) => {
+                format!("the server hung up: {}", farewell.message)
+            }
+            DisconnectReason::Error(Fault::Ssh(error)) => {
+                format!("the connection was lost: {}", describe(&error))
+            }
             DisconnectReason::Error(Fault::HostKey(error)) => error.to_string(),
         };
         self.ended.send_replace(Some(reason));
@@ -426,7 +459,10 @@ fn address(host: &str, port: u16) -> String {
 fn hung_up(error: &russh::Error) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     match error {
-        russh::Error::Disconnect | russh::Error::HUP | russh::Error::SendError | russh::Error::RecvError => true,
+        russh::Error::Disconnect
+        | russh::Error::HUP
+        | russh::Error::SendError
+        | russh::Error::RecvError => true,
         russh::Error::IO(error) => {
             matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
         }
@@ -437,17 +473,21 @@ fn hung_up(error: &russh::Error) -> bool {
 /// What a russh error means to someone who has never heard of russh.
 fn describe(error: &russh::Error) -> String {
     match error {
-        russh::Error::Disconnect | russh::Error::HUP | russh::Error::SendError | russh::Error::RecvError => {
-            "the server closed the connection".to_owned()
-        }
+        russh::Error::Disconnect
+        | russh::Error::HUP
+        | russh::Error::SendError
+        | russh::Error::RecvError => "the server closed the connection".to_owned(),
         russh::Error::IO(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
             "the server closed the connection".to_owned()
         }
         russh::Error::IO(error) => lowered(&error.to_string()),
         russh::Error::KeepaliveTimeout => "the server gave no sign of life for a minute".to_owned(),
-        russh::Error::NoCommonAlgo { kind, ours, theirs } => {
-            format!("no common {kind:?} algorithm: here {}, there {}", ours.join(","), theirs.join(",")).to_lowercase()
-        }
+        russh::Error::NoCommonAlgo { kind, ours, theirs } => format!(
+            "no common {kind:?} algorithm: here {}, there {}",
+            ours.join(","),
+            theirs.join(",")
+        )
+        .to_lowercase(),
         other => lowered(&other.to_string()),
     }
 }

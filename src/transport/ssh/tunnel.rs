@@ -78,7 +78,8 @@ impl Arrived {
         if waiting <= self.most {
             return self.queue.send(Ok(data)).is_ok();
         }
-        let _ = self.queue.send(Err(io::Error::other("the jump host sends more than was asked for")));
+        let _ =
+            self.queue.send(Err(io::Error::other("the jump host sends more than was asked for")));
         false
     }
 }
@@ -114,7 +115,9 @@ mod tests {
         let mut all = vec![0; 400];
         // Read in time, any amount goes through.
         for _ in 0..100 {
-            assert!(arrived.push(Bytes::from(vec![7; 400])) && arrived.push(Bytes::from(vec![7; 400])));
+            assert!(
+                arrived.push(Bytes::from(vec![7; 400])) && arrived.push(Bytes::from(vec![7; 400]))
+            );
             reader.read_exact(&mut all).await.expect("the first");
             reader.read_exact(&mut all).await.expect("the second");
         }
@@ -123,6 +126,9 @@ mod tests {
         drop(arrived);
         let mut rest = Vec::new();
         let error = reader.read_to_end(&mut rest).await.expect_err("it ends with an error");
-        assert_eq!((rest.len(), error.to_string().as_str()), (1000, "the jump host sends more than was asked for"));
+        assert_eq!(
+            (rest.len(), error.to_string().as_str()),
+            (1000, "the jump host sends more than was asked for")
+        );
     }
 }
