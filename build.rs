@@ -1,4 +1,5 @@
-//! Lists what is compiled in: every file of `playbooks/` and `templates/`, so that a new one needs no line of Rust.
+//! Lists what is compiled in: every file of `playbooks/` and `templates/`, so that a new one needs
+//! no line of Rust.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,8 @@
 //! The contract between the engine and the report: everything worth reporting about a run, as data.
 //!
-//! The engine (and what prepares its work: local nodes, bundle, certificates) emits events and never prints; the
-//! report prints and never decides. The same events, one JSON object a line, are the run log and `--output json`.
+//! The engine (and what prepares its work: local nodes, bundle, certificates) emits events and
+//! never prints; the report prints and never decides. The same events, one JSON object a line, are
+//! the run log and `--output json`.
 
 use std::time::{Duration, SystemTime};
 
@@ -297,8 +298,8 @@ pub struct Failure {
     pub help: Option<String>,
 }
 
-/// What a play on a node had to wait for last before it could begin. Followed back from the end of a run, these are its
-/// critical path.
+/// What a play on a node had to wait for last before it could begin. Followed back from the end of
+/// a run, these are its critical path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "for", content = "name", rename_all = "snake_case")]
 pub enum Awaited {

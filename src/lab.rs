@@ -1,4 +1,5 @@
-//! The lab directory: where the workstation keeps a lab's PKI, kubeconfigs, known hosts, lock and run logs.
+//! The lab directory: where the workstation keeps a lab's PKI, kubeconfigs, known hosts, lock and
+//! run logs.
 //!
 //! It is `.labctl/<name>/` beside the inventory, for its owner's eyes only: directories 0700, files
 //! 0600. This module knows the paths in it and how to write there safely; what is
@@ -16,7 +17,8 @@ use tempfile::TempPath;
 /// How many files are on their way to the disk at the same time.
 const AT_A_TIME: usize = 16;
 
-/// From so many files on it is faster to bring to the disk all that its file system has under way, once.
+/// From so many files on it is faster to bring to the disk all that its file system has under way,
+/// once.
 const MANY: usize = 32;
 
 /// Keeps git away from a directory, this very file included.
@@ -96,7 +98,8 @@ impl LabDirectory {
         self.root.join("lock")
     }
 
-    /// Makes the lab directory, and has git leave it alone: the keys of a lab belong into no commit.
+    /// Makes the lab directory, and has git leave it alone: the keys of a lab belong into no
+    /// commit.
     ///
     /// # Errors
     /// As the file system has them.
@@ -128,7 +131,8 @@ impl LabDirectory {
         Ok(())
     }
 
-    /// The `.gitignore` of the directory of all labs; none where the lab directory is somewhere else.
+    /// The `.gitignore` of the directory of all labs; none where the lab directory is somewhere
+    /// else.
     fn ignore_file(&self) -> Option<PathBuf> {
         let parent = self.root.parent()?;
         (parent.file_name()? == ".labctl").then(|| parent.join(".gitignore"))
@@ -171,11 +175,13 @@ impl LabDirectory {
 
     /// Writes many files as [`LabDirectory::write_private`] does; they appear in this order.
     ///
-    /// A disk takes little longer for many files at a time than for one, and a large lab has thousands of them.
+    /// A disk takes little longer for many files at a time than for one, and a large lab has
+    /// thousands of them.
     ///
     /// # Errors
-    /// As the file system has them, with the file. None is written when one of them cannot be prepared; when one cannot
-    /// be put in its place, those before it are written, and none after it.
+    /// As the file system has them, with the file. None is written when one of them cannot be
+    /// prepared; when one cannot be put in its place, those before it are written, and none after
+    /// it.
     pub fn write_all_private(
         &self,
         files: &[(PathBuf, &[u8])],
@@ -218,7 +224,8 @@ impl LabDirectory {
         synced.map_err(|error| (self.root.clone(), error))
     }
 
-    /// The content of a file, under another name that is removed unless it is persisted; on the disk where `synced`.
+    /// The content of a file, under another name that is removed unless it is persisted; on the
+    /// disk where `synced`.
     fn prepare_private(&self, path: &Path, content: &[u8], synced: bool) -> io::Result<TempPath> {
         let folder = path.parent().unwrap_or(&self.root);
         self.make_folder(folder)?;

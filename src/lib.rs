@@ -1,7 +1,8 @@
-//! labctl turns machines into a Kubernetes lab: an inventory declares the lab, and a run closes the gap between it and
-//! the machines.
+//! labctl turns machines into a Kubernetes lab: an inventory declares the lab, and a run closes the
+//! gap between it and the machines.
 //!
-//! This page is the map: which way data moves, what each layer is for, how a run goes, and where things are.
+//! This page is the map: which way data moves, what each layer is for, how a run goes, and where
+//! things are.
 //!
 //! # One way
 //!
@@ -24,8 +25,9 @@
 //!  cli: what can be typed ──> commands: one file per verb, the only place that wires all of these together
 //! ```
 //!
-//! Data moves from left to right, and a layer knows only the layers before it. Nothing is passed back: what the right
-//! side has to report, it emits as an event. `tests/architecture.rs` enforces every arrow, with a reason for each layer.
+//! Data moves from left to right, and a layer knows only the layers before it. Nothing is passed
+//! back: what the right side has to report, it emits as an event. `tests/architecture.rs` enforces
+//! every arrow, with a reason for each layer.
 //!
 //! # The layers
 //!
@@ -54,50 +56,61 @@
 //!
 //! # The rules
 //!
-//! - **The middle is pure.** From a cluster and facts to changes there is no I/O, no clock and no randomness: `cluster`,
-//!   `module`, `plan`, the playbook's vocabulary and the certificates' specifications are functions. That is why they
-//!   can be tested with thousands of inputs, and why `plan` and `up` cannot disagree: they share one diff.
-//! - **Only `transport` and `local` touch machines.** There is one exception: `labctl ssh` becomes the `ssh` program.
+//! - **The middle is pure.** From a cluster and facts to changes there is no I/O, no clock and no
+//!   randomness: `cluster`, `module`, `plan`, the playbook's vocabulary and the certificates'
+//!   specifications are functions. That is why they can be tested with thousands of inputs, and why
+//!   `plan` and `up` cannot disagree: they share one diff.
+//! - **Only `transport` and `local` touch machines.** There is one exception: `labctl ssh` becomes
+//!   the `ssh` program.
 //! - **Only `report` prints.** Everything else emits events or returns what it has to say.
-//! - **A library that may be replaced one day is named in one place**: rcgen in `pki/issue`, tera in `render`, russh in
-//!   `transport/ssh`, indicatif and console in `report`, reqwest in `bundle`, and the YAML reader in `inventory/load`,
-//!   `playbook/load` and `bundle/lock`.
-//! - **An error says what, where, why and what to do**, and mistakes in an inventory or a playbook are reported before
-//!   any connection is opened.
-//! - **Secrets are never in an argument list, an environment, a log or an event.** They travel as the standard input of
-//!   a command, and are kept in files of mode 0600.
+//! - **A library that may be replaced one day is named in one place**: rcgen in `pki/issue`, tera
+//!   in `render`, russh in `transport/ssh`, indicatif and console in `report`, reqwest in `bundle`,
+//!   and the YAML reader in `inventory/load`, `playbook/load` and `bundle/lock`.
+//! - **An error says what, where, why and what to do**, and mistakes in an inventory or a playbook
+//!   are reported before any connection is opened.
+//! - **Secrets are never in an argument list, an environment, a log or an event.** They travel as
+//!   the standard input of a command, and are kept in files of mode 0600.
 //!
 //! # How `up` goes
 //!
-//! 1. [`inventory::load`] reads the file, and [`cluster::resolve`] resolves it into a cluster. A mistake ends the run here
-//!    with exit code 2, and all mistakes are reported together. So does a change that no run can make: the lab directory
-//!    has a [roster](cluster::roster) of the nodes that were worked on, and a node keeps its name, address and roles.
-//! 2. [`engine::lock`] takes the lab's lock and starts a run log. From here on everything is an event.
-//! 3. [`local`] makes and starts the nodes that the inventory wants on the workstation and that do not run.
-//! 4. [`bundle`] opens the bundle, or completes it from the official releases when the inventory names none.
-//! 5. [`pki`] compares the lab directory with what the cluster needs, issues what is missing and saves it.
-//! 6. [`plan::expand`] works out what every play wants of every node: conditions decided, templates rendered, contents
-//!    hashed. A mistake in any template ends the run here, before any node is contacted.
-//! 7. [`engine::connect`] connects to all nodes, and [`engine::probe`] asks each of them, in one round trip, everything
-//!    that the plays need to know.
-//! 8. [`plan::preflight`] refuses nodes that cannot work (a wrong clock, a missing program), and decides from the facts
-//!    of all controllers which may found etcd and which can only join it; [`plan::diff`] makes the plan. It is complete
-//!    before anything changes; `labctl plan` ends here.
-//! 9. [`engine::apply`] carries it out. Large files are pushed into the nodes' blob stores from the start. Each play on
-//!    each node is one stream with its small files and one script; it starts when the plays that it comes after have
-//!    ended and its large files have arrived. Tasks that can only be judged then (waits, commands, manifests) are judged
-//!    then.
+//! 1. [`inventory::load`] reads the file, and [`cluster::resolve`] resolves it into a cluster. A
+//!    mistake ends the run here with exit code 2, and all mistakes are reported together. So does a
+//!    change that no run can make: the lab directory has a [roster](cluster::roster) of the nodes
+//!    that were worked on, and a node keeps its name, address and roles.
+//! 2. [`engine::lock`] takes the lab's lock and starts a run log. From here on everything is an
+//!    event.
+//! 3. [`local`] makes and starts the nodes that the inventory wants on the workstation and that do
+//!    not run.
+//! 4. [`bundle`] opens the bundle, or completes it from the official releases when the inventory
+//!    names none.
+//! 5. [`pki`] compares the lab directory with what the cluster needs, issues what is missing and
+//!    saves it.
+//! 6. [`plan::expand`] works out what every play wants of every node: conditions decided, templates
+//!    rendered, contents hashed. A mistake in any template ends the run here, before any node is
+//!    contacted.
+//! 7. [`engine::connect`] connects to all nodes, and [`engine::probe`] asks each of them, in one
+//!    round trip, everything that the plays need to know.
+//! 8. [`plan::preflight`] refuses nodes that cannot work (a wrong clock, a missing program), and
+//!    decides from the facts of all controllers which may found etcd and which can only join it;
+//!    [`plan::diff`] makes the plan. It is complete before anything changes; `labctl plan` ends
+//!    here.
+//! 9. [`engine::apply`] carries it out. Large files are pushed into the nodes' blob stores from the
+//!    start. Each play on each node is one stream with its small files and one script; it starts
+//!    when the plays that it comes after have ended and its large files have arrived. Tasks that
+//!    can only be judged then (waits, commands, manifests) are judged then.
 //! 10. [`report`] ends with a table of the nodes, a timeline of the plays, and what to type next.
 //!
-//! A lab in which nothing differs costs step 7 only: one round trip per node. The same command finishes a run that was
-//! interrupted anywhere, because every step looks at what is there and not at what an earlier run meant to do.
+//! A lab in which nothing differs costs step 7 only: one round trip per node. The same command
+//! finishes a run that was interrupted anywhere, because every step looks at what is there and not
+//! at what an earlier run meant to do.
 //!
-//! `etcd restore` is two playbooks with `up` between them: the first stops the members and gives them the snapshot's
-//! data, `up` starts them, and the second removes the data from before.
+//! `etcd restore` is two playbooks with `up` between them: the first stops the members and gives
+//! them the snapshot's data, `up` starts them, and the second removes the data from before.
 //!
-//! `down` is the same engine with another playbook, which undoes each node's record; local nodes are removed whole.
-//! `node add` edits the inventory and continues as `up`; `node remove` takes a node out of the cluster with a playbook of
-//! its own, undoes its record, edits the inventory, and continues as `up` for the others.
+//! `down` is the same engine with another playbook, which undoes each node's record; local nodes
+//! are removed whole. `node add` edits the inventory and continues as `up`; `node remove` takes a
+//! node out of the cluster with a playbook of its own, undoes its record, edits the inventory, and
+//! continues as `up` for the others.
 //!
 //! # Where things are
 //!
@@ -113,9 +126,10 @@
 //! | `/etc/cni/net.d`, `/opt/cni/bin` | the pod network's configuration and plugins |
 //! | `/var/lib/labctl` | labctl's own: the node record, copies of files that it replaced, the blob store |
 //!
-//! On the workstation, the lab directory `.labctl/<name>/` beside the inventory ([`lab::LabDirectory`]): `pki/`,
-//! `admin.conf`, `known_hosts`, `roster.json`, `lock`, `runs/`, and for local nodes `ssh/` and `nodes/`. What can be
-//! downloaded or built again (releases, the local nodes' base image) is in the cache ([`lab::cache_directory`]).
+//! On the workstation, the lab directory `.labctl/<name>/` beside the inventory
+//! ([`lab::LabDirectory`]): `pki/`, `admin.conf`, `known_hosts`, `roster.json`, `lock`, `runs/`,
+//! and for local nodes `ssh/` and `nodes/`. What can be downloaded or built again (releases, the
+//! local nodes' base image) is in the cache ([`lab::cache_directory`]).
 
 pub mod backup;
 pub mod bundle;

@@ -1,8 +1,9 @@
-//! Holds the drawing in `src/lib.rs`: who may import whom, which library is named where, and what no file may do.
+//! Holds the drawing in `src/lib.rs`: who may import whom, which library is named where, and what
+//! no file may do.
 //!
-//! The sources are read as text, with comments and strings blanked out, and every path that begins with `crate`
-//! or `super` is followed to the top-level module that it ends in. That is coarser than a compiler and enough:
-//! a path that is written in no file is not used either.
+//! The sources are read as text, with comments and strings blanked out, and every path that begins
+//! with `crate` or `super` is followed to the top-level module that it ends in. That is coarser
+//! than a compiler and enough: a path that is written in no file is not used either.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,8 +13,8 @@ use std::path::{Path, PathBuf};
 use clap::CommandFactory as _;
 use labctl::cli::Cli;
 
-/// The rooms from left to right. Each may import only what its row names, and a row can name only rooms above it: that
-/// keeps the flow one-way, whatever is added to the table.
+/// The rooms from left to right. Each may import only what its row names, and a row can name only
+/// rooms above it: that keeps the flow one-way, whatever is added to the table.
 const ROOMS: &[Room] = &[
     room(
         "inventory",
@@ -33,12 +34,14 @@ const ROOMS: &[Room] = &[
     room(
         "node",
         &[],
-        "it is text that runs on nodes, and the grammar of the record there; it knows nothing of tasks",
+        "it is text that runs on nodes, and the grammar of the record there; it knows nothing of \
+        tasks",
     ),
     room(
         "module",
         &["event", "node"],
-        "it is the vocabulary of desired states, which knows neither labs nor playbooks; what kind of change it takes is \
+        "it is the vocabulary of desired states, which knows neither labs nor playbooks; what \
+        kind of change it takes is \
          a word of the events",
     ),
     room(
@@ -49,7 +52,8 @@ const ROOMS: &[Room] = &[
     room(
         "pki",
         &["cluster", "inventory", "lab"],
-        "certificates follow from the cluster alone, and are kept in the lab directory; of the inventory's room it needs \
+        "certificates follow from the cluster alone, and are kept in the lab directory; of the \
+        inventory's room it needs \
          only who knows where things stand in a YAML text, to put a kubeconfig into somebody's own",
     ),
     room(
@@ -60,7 +64,8 @@ const ROOMS: &[Room] = &[
     room(
         "backup",
         &["cluster"],
-        "what is in a backup follows from the lab alone; who takes or restores one is not its business",
+        "what is in a backup follows from the lab alone; who takes or restores one is not its \
+        business",
     ),
     room(
         "render",
@@ -129,7 +134,8 @@ const ROOMS: &[Room] = &[
     ),
 ];
 
-/// Libraries that may be named in these files or folders only, so that one can be replaced without a search.
+/// Libraries that may be named in these files or folders only, so that one can be replaced without
+/// a search.
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("rcgen", &["pki/issue.rs"]),
     ("tera", &["render/"]),
@@ -368,7 +374,8 @@ fn the_scan_sees_what_a_compiler_would() {
     assert_eq!(found("pub(crate) fn f() {} pub(in crate::engine) fn g() {}"), ["engine"]);
     assert_eq!(
         found(
-            "// crate::report\n/* crate::cli /* x */ */ let s = \"crate::cli\"; let r = r#\"crate::\"cli\"#;"
+            "// crate::report\n/* crate::cli /* x */ */ let s = \"crate::cli\"; let r = \
+            r#\"crate::\"cli\"#;"
         ),
         [""; 0]
     );
@@ -479,7 +486,8 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// `code` with everything in comments, strings and character literals replaced by spaces; lines stay where they are.
+/// `code` with everything in comments, strings and character literals replaced by spaces; lines
+/// stay where they are.
 fn blanked(code: &str) -> String {
     let chars: Vec<char> = code.chars().collect();
     let mut out = String::with_capacity(code.len());
@@ -545,8 +553,8 @@ fn closing(chars: &[char], at: usize, quote: char) -> usize {
     (end + 1).min(chars.len())
 }
 
-/// Every path of the crate's own in `code`, as its line and its first segment below the crate's root. `modules` is the
-/// module that the code is.
+/// Every path of the crate's own in `code`, as its line and its first segment below the crate's
+/// root. `modules` is the module that the code is.
 fn imports(code: &str, modules: &[String]) -> Vec<(usize, String)> {
     let tokens = tokens(code);
     let word = |at: usize| tokens.get(at).map_or("", |(_, token)| token.as_str());

@@ -1,4 +1,5 @@
-//! Bundles: pulled from a server laid out like the official hosts, cut, stalled, tampered with, and pulled again.
+//! Bundles: pulled from a server laid out like the official hosts, cut, stalled, tampered with, and
+//! pulled again.
 
 #[path = "support/http_server.rs"]
 mod http_server;
@@ -118,7 +119,8 @@ async fn a_pull_brings_everything_and_writes_the_lock() {
         let content = program(path.rsplit('/').next().expect("a name"));
         let (size, sum) = (content.len(), sha256(&content));
         format!(
-            "  - {{ name: {name}, version: \"{version}\", path: {path}, size: {size}, sha256: {sum} }}"
+            "  - {{ name: {name}, version: \"{version}\", path: {path}, size: {size}, sha256: \
+            {sum} }}"
         )
     };
     for expected in [

@@ -1,4 +1,5 @@
-//! A lab's certificates, judged by openssl: another implementation says whether they are what they should be.
+//! A lab's certificates, judged by openssl: another implementation says whether they are what they
+//! should be.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -243,9 +244,12 @@ fn names_and_usages_are_as_listed() {
     let lab = Lab::with_certificates_for(&cluster());
     assert_eq!(
         lab.extension("apiserver", "subjectAltName"),
-        "DNS:kubernetes, DNS:kubernetes.default, DNS:kubernetes.default.svc, DNS:kubernetes.default.svc.cluster.local, \
-         DNS:localhost, DNS:lb-0, DNS:controller-0, DNS:controller-1, DNS:api.example.org, IP Address:10.32.0.1, \
-         IP Address:127.0.0.1, IP Address:10.240.0.5, IP Address:10.240.0.10, IP Address:10.240.0.11"
+        "DNS:kubernetes, DNS:kubernetes.default, DNS:kubernetes.default.svc, \
+        DNS:kubernetes.default.svc.cluster.local, \
+         DNS:localhost, DNS:lb-0, DNS:controller-0, DNS:controller-1, DNS:api.example.org, IP \
+        Address:10.32.0.1, \
+         IP Address:127.0.0.1, IP Address:10.240.0.5, IP Address:10.240.0.10, IP \
+        Address:10.240.0.11"
     );
     assert_eq!(
         lab.extension("nodes/controller-1/etcd/peer", "subjectAltName"),
@@ -405,7 +409,8 @@ fn a_lost_ca_or_secret_is_never_replaced_silently() {
         assert_eq!(
             lab.refuses(&cluster),
             format!(
-                "pki/{name} is missing, but {evidence} is there: this lab already runs with the lost one, and a new one \
+                "pki/{name} is missing, but {evidence} is there: this lab already runs with the \
+                lost one, and a new one \
                  would not fit; `labctl recover` reads it back from a controller"
             )
         );
@@ -498,7 +503,10 @@ fn an_expired_ca_is_refused_and_an_expired_certificate_is_not() {
     assert_eq!(replaced.issued[0].why.to_string(), "expired on 2026-06-01");
     let refused = later(3651).expect_err("the CA has expired").to_string();
     assert!(
-        refused.ends_with("ca.crt expired on 2035-05-30; `labctl certs rotate-ca` makes new CAs and revives the lab"),
+        refused.ends_with(
+            "ca.crt expired on 2035-05-30; `labctl certs rotate-ca` makes new CAs \
+            and revives the lab"
+        ),
         "{refused}"
     );
 }

@@ -1,8 +1,10 @@
-//! The command line as a user meets it: every story under `tests/cli/` is run as it stands there, with its exact output
-//! and exit code. `TRYCMD=overwrite cargo test --test cli` writes what is said today into the stories, for review.
+//! The command line as a user meets it: every story under `tests/cli/` is run as it stands there,
+//! with its exact output and exit code. `TRYCMD=overwrite cargo test --test cli` writes what is
+//! said today into the stories, for review.
 //!
-//! A story begins in a copy of its `.in` folder. `$BUNDLE` is a small bundle with everything that a lab of 1.34.4 needs
-//! and no real program in it, `$PORT` is an SSH server that nobody knows. Console blocks of README and `docs/` are run too.
+//! A story begins in a copy of its `.in` folder. `$BUNDLE` is a small bundle with everything that a
+//! lab of 1.34.4 needs and no real program in it, `$PORT` is an SSH server that nobody knows.
+//! Console blocks of README and `docs/` are run too.
 
 #[path = "support/ssh_server.rs"]
 #[allow(dead_code, reason = "what other tests need of it is not needed here")]
@@ -28,7 +30,8 @@ name: quiet
 kubernetes: \"1.34.4\"
 bundle: bundle
 nodes:
-  - { name: one, address: 192.0.2.10, roles: [controller, worker, loadbalancer, client], ssh: { host: 127.0.0.1, port: 1 } }
+  - { name: one, address: 192.0.2.10, roles: [controller, worker, loadbalancer, client], ssh: { \
+    host: 127.0.0.1, port: 1 } }
 ";
 
 #[test]
@@ -116,7 +119,8 @@ fn no_secret_is_ever_printed() {
                 [..60.min(text.len())]
                 .to_owned(),
         );
-        // What follows on the first two lines of a key is its public half, which certificates show too.
+        // What follows on the first two lines of a key is its public half, which certificates show
+        // too.
         secrets.extend(body.into_iter().take(2).filter(|line| line.len() > 20));
     }
     assert!(secrets.len() > 10);
@@ -215,7 +219,8 @@ fn reading_a_lab_writes_nothing() {
     assert!(files_under(tools.folder.path()) == home);
 }
 
-/// What the stories leave out because it is long: the standard playbooks and templates, as they are in the sources.
+/// What the stories leave out because it is long: the standard playbooks and templates, as they are
+/// in the sources.
 #[test]
 fn standard_files_are_shown_and_exported_as_they_are() {
     let (tools, folder) = (Tools::new(), tempfile::tempdir().expect("a folder"));
@@ -402,7 +407,8 @@ if [ "$(id -u)" != 0 ]; then exec "$labctl" "$@"; fi
 exec setpriv --reuid=65534 --regid=65534 --clear-groups "$labctl" "$@"
 "#;
 
-/// Runs labctl on a machine that has no programs at all, and as nobody, so that nothing can come of it.
+/// Runs labctl on a machine that has no programs at all, and as nobody, so that nothing can come of
+/// it.
 const WITHOUT_PROGRAMS: &str = r#"#!/bin/sh
 here=$(dirname "$0")
 cp "$(command -v mount)" "$(command -v setpriv)" "$here/" || exit 99
@@ -463,7 +469,8 @@ fn shipped() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("inventories")
 }
 
-/// Every file below `folder` with its content, and every link with where it leads; links are not followed.
+/// Every file below `folder` with its content, and every link with where it leads; links are not
+/// followed.
 fn files_under(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut open = vec![folder.to_owned()];

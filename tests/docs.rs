@@ -1,8 +1,9 @@
-//! The documentation against the program: generated tables are current, and every verb, option, path, target and
-//! example that a page names exists.
+//! The documentation against the program: generated tables are current, and every verb, option,
+//! path, target and example that a page names exists.
 //!
 //! Tables between `<!-- generated: NAME -->` and `<!-- end -->` are written by
-//! `LABCTL_UPDATE_GOLDEN=1 cargo test --test docs`. Console blocks of the pages are run by `tests/cli.rs`.
+//! `LABCTL_UPDATE_GOLDEN=1 cargo test --test docs`. Console blocks of the pages are run by
+//! `tests/cli.rs`.
 
 #![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
 
@@ -389,7 +390,8 @@ fn exit_codes() -> Vec<[String; 2]> {
         .collect()
 }
 
-/// Every module with the first sentence of its file's documentation: "`file`, `template` and `binary`: a file ...".
+/// Every module with the first sentence of its file's documentation: "`file`, `template` and
+/// `binary`: a file ...".
 fn modules() -> Vec<(String, String)> {
     let mut all = Vec::new();
     for path in files_below(&root().join("src/module")) {
@@ -513,7 +515,8 @@ fn cannot_be_typed(line: &str) -> Option<String> {
     None
 }
 
-/// What is typed for `program` in a page: lines of code blocks, and code in the text, that begin with it.
+/// What is typed for `program` in a page: lines of code blocks, and code in the text, that begin
+/// with it.
 fn command_lines(text: &str, program: &str) -> Vec<String> {
     let begins = format!("{program} ");
     let mut found: Vec<String> =

@@ -1,4 +1,5 @@
-//! The engine over machines of the tests' own: order, overlap, failures, lost nodes, cancelling, and large files.
+//! The engine over machines of the tests' own: order, overlap, failures, lost nodes, cancelling,
+//! and large files.
 
 #![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
 
@@ -219,7 +220,8 @@ async fn a_connection_that_is_lost_in_the_middle_names_the_task_that_ran() {
     assert_eq!((applied.ok, applied.changed["a"]), (false, 1));
 }
 
-/// Applies and asks to stop when the first task of the run begins; /stopped says on the machine that it was asked.
+/// Applies and asks to stop when the first task of the run begins; /stopped says on the machine
+/// that it was asked.
 async fn stopped_at_the_first_task(
     plan: Plan,
     machine: &Machine,

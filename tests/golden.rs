@@ -1,8 +1,9 @@
-//! Every file that the templates make, for every node of three labs, compared with the copies under `tests/golden/`.
+//! Every file that the templates make, for every node of three labs, compared with the copies under
+//! `tests/golden/`.
 //!
-//! A changed template shows in review as the changed files. `LABCTL_UPDATE_GOLDEN=1 cargo test --test golden` writes
-//! them again. Which template goes where is read from `playbooks/up.yaml` and its components, so no second table has to
-//! be kept.
+//! A changed template shows in review as the changed files. `LABCTL_UPDATE_GOLDEN=1 cargo test
+//! --test golden` writes them again. Which template goes where is read from `playbooks/up.yaml` and
+//! its components, so no second table has to be kept.
 
 #[path = "support/labs.rs"]
 mod labs;
@@ -256,7 +257,8 @@ fn tasks() -> Vec<Value> {
     all
 }
 
-/// Template and path of a task that writes one; an applied manifest counts as a file below `/manifests`.
+/// Template and path of a task that writes one; an applied manifest counts as a file below
+/// `/manifests`.
 fn template_of(task: &Value) -> Option<(String, String)> {
     if let Some(from) = task["task"]["template"]["from"].as_str() {
         return Some((

@@ -1,7 +1,9 @@
-//! Inventories, good and bad: what the shipped ones mean, and what is said about each mistake that can be made.
+//! Inventories, good and bad: what the shipped ones mean, and what is said about each mistake that
+//! can be made.
 //!
-//! A mistake is a file `tests/inventory/bad/<case>.yaml`, and what is said about it stands beside it in
-//! `<case>.stderr`, to the letter. Write a new case, then let the messages be written and read them:
+//! A mistake is a file `tests/inventory/bad/<case>.yaml`, and what is said about it stands beside
+//! it in `<case>.stderr`, to the letter. Write a new case, then let the messages be written and
+//! read them:
 //!
 //!     LABCTL_UPDATE_GOLDEN=1 cargo test --test inventory
 
@@ -20,7 +22,8 @@ fn said(problems: &[Problem]) -> String {
     problems.iter().map(|problem| format!("{problem}\n")).collect()
 }
 
-/// The files in `tests/inventory/bad` that end in `ending`, without it; paths begin at the package, as messages do.
+/// The files in `tests/inventory/bad` that end in `ending`, without it; paths begin at the package,
+/// as messages do.
 fn cases(ending: &str) -> BTreeSet<PathBuf> {
     let files = fs::read_dir("tests/inventory/bad").expect("the cases are in tests/inventory/bad");
     let paths = files.map(|file| file.expect("a readable folder").path());
@@ -92,8 +95,10 @@ fn the_sandbox_is_worked_out() {
     let (cluster, warnings) = shipped("sandbox");
     assert_eq!(
         said(&warnings),
-        "inventories/sandbox.yaml:36:56: warning: two controllers mean two etcd members, which tolerate no loss: the API \
-         stops when either is lost\n  help: fine for a lab, but no safer than one controller; three tolerate the loss of one\n"
+        "inventories/sandbox.yaml:36:56: warning: two controllers mean two etcd members, which \
+        tolerate no loss: the API \
+         stops when either is lost\n  help: fine for a lab, but no safer than one controller; \
+        three tolerate the loss of one\n"
     );
     let here = std::env::current_dir().unwrap().canonicalize().unwrap();
     assert_eq!(cluster.name, "sandbox");
@@ -238,7 +243,8 @@ fn what_works_but_surprises_is_a_warning() {
         whats,
         [
             "no node is a worker: pods will have nowhere to run",
-            "several controllers and no load balancer: everything reaches the API through `c-0` alone",
+            "several controllers and no load balancer: everything reaches the API through `c-0` \
+            alone",
         ]
     );
 }
@@ -354,7 +360,8 @@ proptest! {
         let text: String = lines
             .iter()
             .map(|(depth, item, key, word)| {
-                format!("{}{}{key}: {}\n", "  ".repeat(*depth), if *item { "- " } else { "" }, word.unwrap_or(""))
+                format!("{}{}{key}: \
+                    {}\n", "  ".repeat(*depth), if *item { "- " } else { "" }, word.unwrap_or(""))
             })
             .collect();
         let _ = worked_out(&text);
@@ -367,10 +374,13 @@ proptest! {
         let [name, kubernetes, subnet, user, jump, pods, services, prefix, endpoint, port, a, b, c, d, e, f, g, h, i, j] = words[..]
         else { unreachable!("twenty words") };
         let text = format!(
-            "name: {name}\nkubernetes: {kubernetes}\nlocal: {{ subnet: {subnet} }}\nssh: {{ user: {user}, jump: {jump} }}\n\
+            "name: {name}\nkubernetes: {kubernetes}\nlocal: {{ subnet: {subnet} }}\nssh: {{ user: \
+            {user}, jump: {jump} }}\n\
              network: {{ pods: {pods}, services: {services}, node_prefix: {prefix} }}\n\
-             api: {{ endpoint: {endpoint}, port: {port} }}\nnodes:\n  - {{ name: {a}, address: {b}, roles: {c}, labels: {d} }}\n  \
-             - {{ name: {e}, address: {f}, roles: {g}, pod_cidr: {h}, ssh: {{ host: {i}, port: {j} }} }}\n"
+             api: {{ endpoint: {endpoint}, port: {port} }}\nnodes:\n  - {{ name: {a}, address: \
+            {b}, roles: {c}, labels: {d} }}\n  \
+             - {{ name: {e}, address: {f}, roles: {g}, pod_cidr: {h}, ssh: {{ host: {i}, port: \
+            {j} }} }}\n"
         );
         let inventory = parse(Path::new("lab.yaml"), text.as_bytes());
         let problems = match inventory.map_err(|problem| vec![problem]).and_then(|inventory| resolve(&inventory)) {
@@ -378,7 +388,8 @@ proptest! {
             Err(problems) => problems,
         };
         for problem in problems {
-            prop_assert!(problem.line > 0 && problem.column > 0, "{problem} has no place in\n{text}");
+            prop_assert!(problem.line > 0 && problem.column > 0, "{problem} has no place \
+                in\n{text}");
         }
     }
 }

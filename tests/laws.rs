@@ -1,8 +1,8 @@
-//! Laws of the pure middle, held to thousands of made-up cases: what `diff`, `plan` and `settle` say of the same facts
-//! agrees, quoting survives, probes never panic.
+//! Laws of the pure middle, held to thousands of made-up cases: what `diff`, `plan` and `settle`
+//! say of the same facts agrees, quoting survives, probes never panic.
 //!
-//! `settle` is a model of what a task's actions do. That the actions themselves leave nothing to do, on a machine with a
-//! real shell, is in `tests/modules.rs`.
+//! `settle` is a model of what a task's actions do. That the actions themselves leave nothing to
+//! do, on a machine with a real shell, is in `tests/modules.rs`.
 
 #![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
 
@@ -206,7 +206,8 @@ proptest! {
         for it in changes {
             it.settle(&mut facts);
         }
-        // A later task may have undone an earlier one: such playbooks are refused before they come here.
+        // A later task may have undone an earlier one: such playbooks are refused before they come
+        // here.
         if desired.iter().all(|it| it.diff(&facts).is_none()) {
             prop_assert!(plan(&plays, &BTreeMap::from([("n".into(), facts)])).is_empty());
         }

@@ -155,7 +155,8 @@ impl Lab {
             let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
             let line = String::from_utf8_lossy(&line).replace('\0', " ");
             let cgroups = fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
-            // Without a command line it has ended, and waits for the host's own first process to take notice.
+            // Without a command line it has ended, and waits for the host's own first process to
+            // take notice.
             if line.is_empty() {
                 continue;
             }
@@ -247,7 +248,8 @@ async fn sweep() {
     }
 }
 
-/// Asks again and again until `found` is true, for as long as a node takes to boot on a busy machine.
+/// Asks again and again until `found` is true, for as long as a node takes to boot on a busy
+/// machine.
 fn eventually(what: &str, mut found: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(60);
     while !found() {
@@ -287,10 +289,16 @@ async fn two_nodes_from_nothing_to_nothing() {
     let right = lab.address("right");
     let needs = [
         format!("bash -c 'exec 3<>/dev/tcp/{right}/22 && head -c 4 <&3'"),
-        "for c in /sys/fs/cgroup/*/; do mkdir $c/probe || exit; done; rmdir /sys/fs/cgroup/*/probe".into(),
-        "cd /var/lib/containerd && mkdir l u w m && mount -t overlay o -o lowerdir=l,upperdir=u,workdir=w m && umount m".into(),
+        "for c in /sys/fs/cgroup/*/; do mkdir $c/probe || exit; done; rmdir \
+        /sys/fs/cgroup/*/probe"
+            .into(),
+        "cd /var/lib/containerd && mkdir l u w m && mount -t overlay o -o \
+        lowerdir=l,upperdir=u,workdir=w m && umount m"
+            .into(),
         "test -c /dev/kmsg".into(),
-        "iptables -t nat -A POSTROUTING -s 10.200.0.0/16 -j MASQUERADE && iptables -t nat -F".into(),
+        "iptables -t nat -A POSTROUTING -s 10.200.0.0/16 -j MASQUERADE && iptables -t nat \
+        -F"
+        .into(),
         "ip link add vx0 type vxlan id 1 dstport 4789 dev eth0 && ip link delete vx0".into(),
         "echo 1 > /proc/sys/net/ipv4/ip_forward".into(),
         // A name lookup fails, and at once: neither a success nor a time-out.
@@ -409,7 +417,8 @@ async fn two_labs_live_side_by_side_and_a_used_subnet_is_refused() {
 
     let refused = three.up().await.expect_err("the first lab's subnet");
     let expected = format!(
-        "local subnet 10.248.0.0/24 is already in use on this machine: the route to 10.248.0.0/24 on {}; choose \
+        "local subnet 10.248.0.0/24 is already in use on this machine: the route to 10.248.0.0/24 \
+        on {}; choose \
          another `local.subnet` in the inventory",
         bridge(&one)
     );

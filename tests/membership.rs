@@ -1,5 +1,5 @@
-//! How a controller joins the etcd that is there, and how one leaves: the shell that nodes run, with an etcdctl that
-//! answers what a test wants.
+//! How a controller joins the etcd that is there, and how one leaves: the shell that nodes run,
+//! with an etcdctl that answers what a test wants.
 
 #![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
 
@@ -21,8 +21,8 @@ use labctl::playbook::standard;
 use labctl::render::context::Leaving;
 use labctl::render::{Artefacts, Context, Renderer};
 
-/// Lists the members in the file `members`, adds to them, and notes every other wish. Asked at 10.240.0.10, which is
-/// dead, it says so.
+/// Lists the members in the file `members`, adds to them, and notes every other wish. Asked at
+/// 10.240.0.10, which is dead, it says so.
 const ETCDCTL: &str = r#"#!/bin/sh
 here=$(dirname "$0")
 # As the real one, which takes no flag beside its variable.
@@ -128,7 +128,8 @@ fn a_join_that_was_cut_off_goes_on_with_its_entry() {
 #[test]
 fn a_machine_without_the_data_of_its_member_is_refused_with_the_way() {
     let members = format!(
-        "{TWO}9f, started, controller-1, https://10.240.0.11:2380, https://10.240.0.11:2379, false\n"
+        "{TWO}9f, started, controller-1, https://10.240.0.11:2380, https://10.240.0.11:2379, \
+        false\n"
     );
     let refused = run(&member_script(), &["join", "10.240.0.12"], &members);
     assert!(!refused.well);

@@ -1,4 +1,5 @@
-//! Modules against a real shell: what a probe finds, what a plan changes, and that nothing is left to do afterwards.
+//! Modules against a real shell: what a probe finds, what a plan changes, and that nothing is left
+//! to do afterwards.
 
 #![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
 
@@ -328,7 +329,11 @@ async fn a_run_that_is_killed_in_the_middle_is_finished_by_the_next() {
         [text("/etc/cni/net.d/20-b.conflist", "two"), command("touch /done", "[ -e /done ]")];
     let desired = [&before[..], &killer[..]].concat();
     // Killed between writing the second file's temporary copy and renaming it.
-    machine.shim("mv", "case $* in *20-b*) [ -e /armed ] || { : > /armed; kill -9 0; };; esac; exec /bin/mv \"$@\"");
+    machine.shim(
+        "mv",
+        "case $* in *20-b*) [ -e /armed ] || { : > /armed; kill -9 0; };; esac; \
+        exec /bin/mv \"$@\"",
+    );
     let killed = machine.converge(&desired).await;
     assert!(!killed.applied.ok && machine.sh("ls /armed") == "/armed", "{:#?}", killed.events);
     let hidden = "cd /etc/cni/net.d && ls -A | grep -v '^[12]0-.*conflist$' || :";
@@ -356,7 +361,8 @@ async fn a_push_that_is_cut_off_leaves_no_half_blob() {
         file("/usr/local/bin/whole", "755", blob(workstation.path(), "whole", &[1; 50_000])),
         file("/usr/local/bin/cut", "755", blob(workstation.path(), "cut", &[2; 50_000])),
     ];
-    // What arrives ends before the blob does. All of it is read first: what is left unread would be taken for a line.
+    // What arrives ends before the blob does. All of it is read first: what is left unread would be
+    // taken for a line.
     machine.shim("dd", "/usr/bin/dd \"$@\" > /arrived; head -c 40000 /arrived");
     let converged = machine.converge(&desired).await;
     assert!(
@@ -428,7 +434,8 @@ fn connected() -> Machine {
 #[tokio::test]
 async fn routes_are_set_and_set_right_and_those_that_are_left_over_go() {
     let machine = connected();
-    machine.sh("ip route add 192.0.2.0/24 via 10.240.0.9; ip route add 10.201.0.0/24 via 10.240.0.9 proto static");
+    machine.sh("ip route add 192.0.2.0/24 via 10.240.0.9; ip route add 10.201.0.0/24 via \
+        10.240.0.9 proto static");
     let own = ("10.200.0.0/24", "10.240.0.10");
     let desired = [routes(
         &[("10.200.1.0/24", "10.240.0.21"), own, ("10.209.9.9/32", "10.240.0.22")],
@@ -448,8 +455,10 @@ async fn routes_are_set_and_set_right_and_those_that_are_left_over_go() {
     assert!(why(&found).ends_with(" is left over"), "{found:?}");
     assert_eq!(
         machine.sh("ip route show root 10.128.0.0/9; ip route show 192.0.2.0/24"),
-        "10.200.1.0/24 via 10.240.0.21 dev left \n10.201.0.0/24 via 10.240.0.9 dev left proto static \n\
-         10.209.9.9 via 10.240.0.22 dev left \n10.240.0.0/24 dev left proto kernel scope link src 10.240.0.10 \n\
+        "10.200.1.0/24 via 10.240.0.21 dev left \n10.201.0.0/24 via 10.240.0.9 dev left proto \
+        static \n\
+         10.209.9.9 via 10.240.0.22 dev left \n10.240.0.0/24 dev left proto kernel scope link src \
+        10.240.0.10 \n\
          192.0.2.0/24 via 10.240.0.9 dev left"
     );
 }
@@ -527,7 +536,8 @@ async fn hosts_that_are_a_mount_of_their_own_are_written_in_place() {
 async fn a_full_disk_leaves_hosts_as_they_were() {
     for bound in [false, true] {
         let machine = Machine::new();
-        // Everything below /etc or only the mounted file on a disk of 64 KB; the record is elsewhere.
+        // Everything below /etc or only the mounted file on a disk of 64 KB; the record is
+        // elsewhere.
         machine.sh("mkdir /small && mount -t tmpfs -o size=64k tmpfs /small");
         // What a shell needs of /etc.
         machine.sh("mkdir /small/alternatives && cp -a /etc/alternatives/awk /small/alternatives");
@@ -641,7 +651,8 @@ async fn a_node_sends_the_text_of_what_differs_and_of_nothing_else_and_is_left_a
     machine.settles(&same).await;
     let paths = "/etc/c/differs /etc/c/hidden /etc/c/secret /etc/c/binary";
     machine.sh(&format!(
-        "for path in {paths}; do echo old > $path; done; chmod 640 /etc/c/hidden; chmod 644 /etc/c/secret"
+        "for path in {paths}; do echo old > $path; done; chmod 640 /etc/c/hidden; chmod 644 \
+        /etc/c/secret"
     ));
     machine.sh(&format!(
         "printf 'a\\0b' > /etc/c/binary; echo {long} > /etc/c/long; ln -s differs /etc/c/link"
@@ -681,8 +692,9 @@ async fn a_node_sends_the_text_of_what_differs_and_of_nothing_else_and_is_left_a
     assert_eq!(facts.other_texts.get("/etc/c/differs").map(String::as_str), Some("new\n"));
 }
 
-/// What `explain` says of each task, typed on a machine that labctl has never met. Left out is what a person cannot type:
-/// a secret's or a large file's content, and what a unit, an image and a manifest need to be there first.
+/// What `explain` says of each task, typed on a machine that labctl has never met. Left out is what
+/// a person cannot type: a secret's or a large file's content, and what a unit, an image and a
+/// manifest need to be there first.
 #[tokio::test]
 async fn what_explain_says_to_type_leaves_nothing_for_labctl_to_do() {
     let desired = [
@@ -728,9 +740,11 @@ async fn what_explain_says_to_type_leaves_nothing_for_labctl_to_do() {
     // And what labctl makes of the same machine is the same.
     by_labctl.settles(&desired).await;
     let look =
-        "stat -c '%a %U:%G %n' '/etc/made by hand' /etc/setuid; cat '/etc/made by hand/it'\\''s $here' /etc/setuid
+        "stat -c '%a %U:%G %n' '/etc/made by hand' /etc/setuid; cat '/etc/made by hand/it'\\''s \
+        $here' /etc/setuid
         cd /proc/sys/net/ipv4; cat ip_forward ip_local_port_range; ip route; cat /log /etc/hosts
-        cd /etc/sysctl.d; cat *ip_forward* *port_range*; cat /etc/modules-load.d/*br_test*; ls /usr/sbin/some-tool";
+        cd /etc/sysctl.d; cat *ip_forward* *port_range*; cat /etc/modules-load.d/*br_test*; ls \
+        /usr/sbin/some-tool";
     assert_eq!(by_hand.sh(look), by_labctl.sh(look));
 
     // Typed again, a command whose check holds does nothing, whatever it is made of.

@@ -40,18 +40,23 @@ impl Workshop {
 #[test]
 fn tasks_are_repeated_for_peers_and_left_out_where_a_condition_is_false() {
     let workshop = Workshop::new(labs::sandbox());
-    let peers = "- name: p\n  hosts: worker\n  tasks:\n  - { directory: { path: '/{{ peer.pod_cidr }}' }, each: peer-workers }\n";
+    let peers = "- name: p\n  hosts: worker\n  tasks:\n  - { directory: { path: '/{{ \
+        peer.pod_cidr }}' }, each: peer-workers }\n";
     assert_eq!(workshop.titles(peers), ["worker-0: /10.200.1.0/24/", "worker-1: /10.200.0.0/24/"]);
-    let once = "- name: p\n  hosts: controller\n  tasks:\n  - { directory: { path: /once }, once: true }\n  - { directory: { path: /both } }\n";
+    let once = "- name: p\n  hosts: controller\n  tasks:\n  - { directory: { path: /once }, once: \
+        true }\n  - { directory: { path: /both } }\n";
     assert_eq!(
         workshop.titles(once),
         ["controller-0: /once/", "controller-0: /both/", "controller-1: /both/"]
     );
-    let when = "- name: p\n  hosts: all\n  tasks:\n  - { directory: { path: '/{{ node.name }}' }, when: \"'client' in node.roles\" }\n";
+    let when = "- name: p\n  hosts: all\n  tasks:\n  - { directory: { path: '/{{ node.name }}' }, \
+        when: \"'client' in node.roles\" }\n";
     assert_eq!(workshop.titles(when), ["client-0: /client-0/"]);
-    let never = "- name: p\n  hosts: all\n  when: \"not network.bridge\"\n  tasks: [{ directory: { path: /x } }]\n";
+    let never = "- name: p\n  hosts: all\n  when: \"not network.bridge\"\n  tasks: [{ directory: \
+        { path: /x } }]\n";
     assert_eq!(workshop.titles(never), [""; 0]);
-    let each = "- name: p\n  hosts: client\n  tasks:\n  - { directory: { path: '/{{ peer.name }}' }, each: controllers, name: 'for {{ peer.name }}' }\n";
+    let each = "- name: p\n  hosts: client\n  tasks:\n  - { directory: { path: '/{{ peer.name }}' \
+        }, each: controllers, name: 'for {{ peer.name }}' }\n";
     assert_eq!(workshop.titles(each), ["client-0: for controller-0", "client-0: for controller-1"]);
 }
 
@@ -98,8 +103,10 @@ fn a_set_is_one_task_without_what_is_the_nodes_own() {
     let tasks = "- name: p
   hosts: worker
   tasks:
-  - routes: { within: '{{ cluster.network.pods }}', each: peer-workers, to: '{{ peer.pod_cidr }}', via: '{{ peer.address }}' }
-  - hosts: { mark: labctl, each: controllers, address: '{{ peer.address }}', name: '{{ peer.name }}.{{ cluster.name }}' }\n";
+  - routes: { within: '{{ cluster.network.pods }}', each: peer-workers, to: '{{ peer.pod_cidr \
+        }}', via: '{{ peer.address }}' }
+  - hosts: { mark: labctl, each: controllers, address: '{{ peer.address }}', name: '{{ peer.name \
+        }}.{{ cluster.name }}' }\n";
     let plays = workshop.plays(tasks).expect("a plan");
     let mut wanted = Vec::new();
     for on in &plays[0].nodes {
@@ -188,7 +195,10 @@ fn what_cannot_be_worked_out_names_play_task_and_node() {
 fn modes_and_owners_become_what_stat_prints() {
     let workshop = Workshop::new(labs::sandbox());
     let plays = workshop
-        .plays("- name: p\n  hosts: client\n  tasks:\n  - { directory: { path: /a, mode: '02755', owner: 'www-data:_ssh' } }\n  - { directory: { path: /b } }\n")
+        .plays(
+            "- name: p\n  hosts: client\n  tasks:\n  - { directory: { path: /a, mode: '02755', \
+            owner: 'www-data:_ssh' } }\n  - { directory: { path: /b } }\n",
+        )
         .expect("a plan");
     let found: Vec<_> = plays[0].nodes[0]
         .tasks
@@ -249,8 +259,10 @@ fn a_unit_uses_its_files_drop_ins_and_folders_and_all_that_any_task_names() {
             "- name: files\n  hosts: client\n  tasks:\n\
              \x20 - { file: { content: a, to: /etc/systemd/system/a.service } }\n\
              \x20 - { file: { content: b, to: /etc/systemd/system/a.service.d/b.conf } }\n\
-             \x20 - { file: { content: c, to: /etc/a/c } }\n  - { file: { content: d, to: /etc/a/d } }\n\
-             \x20 - { file: { content: e, to: /etc/ab } }\n  - { unit: { name: a.service, state: started, uses: [/etc/a/] } }\n\
+             \x20 - { file: { content: c, to: /etc/a/c } }\n  - { file: { content: d, to: \
+            /etc/a/d } }\n\
+             \x20 - { file: { content: e, to: /etc/ab } }\n  - { unit: { name: a.service, state: \
+            started, uses: [/etc/a/] } }\n\
              - name: more\n  hosts: client\n  tasks:\n\
              \x20 - { unit: { name: a.service, state: started, uses: [/etc/ab, /etc/a/c] } }\n",
         )
@@ -332,8 +344,8 @@ fn the_standard_playbooks_expand_for_every_lab_settle_and_show_no_secret() {
     }
 }
 
-/// A script that a playbook or a template comes to, as the node runs it. A task's commands may call what begins every
-/// script of labctl's.
+/// A script that a playbook or a template comes to, as the node runs it. A task's commands may call
+/// what begins every script of labctl's.
 fn scripts(desired: &Desired) -> Vec<String> {
     match desired {
         Desired::Command(it) => vec![it.run.clone(), it.unless.clone()],
@@ -349,8 +361,9 @@ fn scripts(desired: &Desired) -> Vec<String> {
     }
 }
 
-/// In a lab with one controller a loop over its peers runs once, and where a condition of the template comes to `exit`,
-/// what is behind it is not reached. Programs of awk and sh are quoted. What labctl's own scripts give to a task is not set in it.
+/// In a lab with one controller a loop over its peers runs once, and where a condition of the
+/// template comes to `exit`, what is behind it is not reached. Programs of awk and sh are quoted.
+/// What labctl's own scripts give to a task is not set in it.
 const NO_MISTAKES: &str = "SC2016,SC2043,SC2154,SC2317";
 
 #[test]
@@ -425,8 +438,8 @@ fn secrets(workshop: &Workshop) -> Vec<String> {
     shown
 }
 
-/// The lab of the guides as its playbook wants it, and the facts of three moments: as desired, as an earlier bundle and
-/// other certificates have left it, and new.
+/// The lab of the guides as its playbook wants it, and the facts of three moments: as desired, as
+/// an earlier bundle and other certificates have left it, and new.
 struct Known {
     desired: Vec<DesiredPlay>,
     settled: BTreeMap<String, Facts>,
@@ -521,7 +534,8 @@ fn about(question: Question) -> String {
     }
 }
 
-/// Does to the facts what the plan does to the nodes, and tells of every change that was found with its task.
+/// Does to the facts what the plan does to the nodes, and tells of every change that was found with
+/// its task.
 fn carry_out<'a>(
     desired: &'a [DesiredPlay],
     plan: &Plan,
@@ -579,7 +593,8 @@ proptest! {
         let plan = plan::diff::plan(desired, &facts);
         for (node, task) in carry_out(desired, &plan, &mut facts) {
             let because = task.probe().into_iter().any(|it| touched.contains(&(node.to_owned(), about(it))));
-            prop_assert!(because || otherwise.contains(node), "{node}: nobody touched {}", task.title());
+            prop_assert!(because || otherwise.contains(node), "{node}: nobody touched \
+                {}", task.title());
         }
         let left = plan::diff::plan(desired, &facts);
         prop_assert!(left.is_empty(), "{:?}", left.changes());

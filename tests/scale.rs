@@ -1,4 +1,5 @@
-//! A thousand nodes in one run: what each of them costs, how many are worked on at a time, and one that is dead.
+//! A thousand nodes in one run: what each of them costs, how many are worked on at a time, and one
+//! that is dead.
 
 #[allow(dead_code, reason = "each test binary uses a part of it")]
 #[path = "support/labs.rs"]

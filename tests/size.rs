@@ -1,4 +1,5 @@
-//! The real playbook over labs of many workers: twice the workers are twice the work, not four times.
+//! The real playbook over labs of many workers: twice the workers are twice the work, not four
+//! times.
 
 #[allow(dead_code, reason = "each test binary uses a part of it")]
 #[path = "support/labs.rs"]
@@ -78,7 +79,8 @@ fn size(workers: u32) -> Size {
     let explained = explain(&desired, &nodes, |_| true);
     let tasks = desired.iter().flat_map(|play| &play.nodes).map(|on| on.tasks.len()).sum();
     println!(
-        "{workers} workers: {tasks} tasks, expanded after {expanded:.2?}, planned after {planned:.2?}, \
+        "{workers} workers: {tasks} tasks, expanded after {expanded:.2?}, planned after \
+        {planned:.2?}, \
          explained after {:.2?}, {} MB more",
         began.elapsed(),
         memory("VmRSS").saturating_sub(before)

@@ -1,6 +1,7 @@
-//! The smoke test's own shell, run by a real `sh` against a kubectl and an etcdctl that answer as a good lab does, and
-//! then as labs do in which one thing is wrong: the check that names it fails, and no other. That the real programs
-//! answer in this way on real labs, good and broken, is in `tests/lab/smoke.rs`.
+//! The smoke test's own shell, run by a real `sh` against a kubectl and an etcdctl that answer as a
+//! good lab does, and then as labs do in which one thing is wrong: the check that names it fails,
+//! and no other. That the real programs answer in this way on real labs, good and broken, is in
+//! `tests/lab/smoke.rs`.
 
 #![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
 
@@ -80,8 +81,8 @@ if [ "$BROKEN" = 'Secrets are not encrypted' ]; then printf 'k8s\0\n\014v1 Secre
 else printf 'k8s:enc:aescbc:v1:key1:\001\002\003'; fi
 "#;
 
-/// The two programs, written before any test starts a process: one that inherited a file open for writing would keep
-/// the kernel from running it.
+/// The two programs, written before any test starts a process: one that inherited a file open for
+/// writing would keep the kernel from running it.
 static PROGRAMS: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a directory");
     for (name, text) in [("kubectl", KUBECTL), ("etcdctl", ETCDCTL)] {

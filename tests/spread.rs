@@ -170,7 +170,8 @@ fn various_keys(all: &Neighbours) -> BTreeMap<&'static str, String> {
     all.machine("b")
         .sh("mkdir -m 700 /root/.ssh && echo 'ssh-ed25519 AAAAone' > /root/.ssh/authorized_keys");
     all.machine("c").sh(
-        "mkdir -m 755 /root/.ssh && printf '# no end' > /root/.ssh/authorized_keys && chmod 640 /root/.ssh/authorized_keys",
+        "mkdir -m 755 /root/.ssh && printf '# no end' > /root/.ssh/authorized_keys && chmod 640 \
+        /root/.ssh/authorized_keys",
     );
     all.machine("d").sh("mkdir -m 700 /root/.ssh");
     ["a", "b", "c", "d"].into_iter().map(|node| (node, keys(all, node))).collect()
@@ -209,7 +210,8 @@ async fn each_blob_leaves_this_machine_once_and_the_nodes_do_the_rest() {
         assert_eq!(keys(&all, node), before[node], "keys of {node}");
     }
 
-    // A node that is made anew gets everything from the others, and a line that a killed run left goes.
+    // A node that is made anew gets everything from the others, and a line that a killed run left
+    // goes.
     all.machine("d").sh("rm -rf /var/lib/labctl /opt/one /opt/two /opt/small");
     all.machine("b")
         .sh("echo 'restrict ssh-ed25519 AAAAtwo labctl-spread' >> /root/.ssh/authorized_keys");
@@ -311,7 +313,8 @@ async fn a_run_that_is_stopped_or_cut_off_lets_nobody_in_any_more() {
         );
     }
 
-    // The same command again, cut off without a word while the nodes are at it: nobody is told to clean up.
+    // The same command again, cut off without a word while the nodes are at it: nobody is told to
+    // clean up.
     let connections = all.connect(&ALL).await;
     let (events, mut told) = Events::channel();
     let (_stop, cancelled) = tokio::sync::watch::channel(false);
@@ -357,7 +360,8 @@ async fn a_node_that_lies_to_others_harms_none_of_them() {
         let blobs = blobs(all.folder());
         // It has the blob, says so, and gives something else to whoever asks.
         all.machine("a").sh(&format!(
-            "cat > /usr/local/bin/sh <<'EOF'\n#!/bin/bash\ncase $1 in */give) ;; *) exec /bin/sh \"$@\" ;; esac\n\
+            "cat > /usr/local/bin/sh <<'EOF'\n#!/bin/bash\ncase $1 in */give) ;; *) exec /bin/sh \
+            \"$@\" ;; esac\n\
              echo lied >> /var/lied\nsha=${{2##* }}\n{lie}\nEOF\nchmod 755 /usr/local/bin/sh"
         ));
         for node in ["b", "c"] {
@@ -383,10 +387,12 @@ async fn a_node_that_lies_to_others_harms_none_of_them() {
     }
 }
 
-/// A file system of its own for the keys, in which nothing can be written at the moment when `full` says so.
+/// A file system of its own for the keys, in which nothing can be written at the moment when `full`
+/// says so.
 fn keys_on_a_full_disk(all: &Neighbours, node: &str, full: &str) {
     all.machine(node).sh(&format!(
-        "mkdir -m 700 /root/.ssh && mount -t tmpfs -o size=16k,mode=700 tmpfs /root/.ssh && cd /root/.ssh
+        "mkdir -m 700 /root/.ssh && mount -t tmpfs -o size=16k,mode=700 tmpfs /root/.ssh && cd \
+        /root/.ssh
         printf '# %s\\n' one two three > authorized_keys && chmod 600 authorized_keys
         {full}"
     ));
@@ -395,8 +401,9 @@ fn keys_on_a_full_disk(all: &Neighbours, node: &str, full: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_leaves_the_keys_as_they_are() {
     let all = Neighbours::new(&ALL);
-    // Full from the beginning; full once there is a copy, of which the last page is full as well; full while the line of
-    // a run that was killed is taken out; and room for all, to see that it works in between.
+    // Full from the beginning; full once there is a copy, of which the last page is full as well;
+    // full while the line of a run that was killed is taken out; and room for all, to see that it
+    // works in between.
     keys_on_a_full_disk(&all, "a", "dd if=/dev/zero of=full 2>/dev/null || :");
     keys_on_a_full_disk(
         &all,
@@ -418,7 +425,8 @@ EOF
     keys_on_a_full_disk(&all, "d", ":");
     let seen = |node: &str| {
         all.machine(node)
-            .sh("cd /root/.ssh; stat -c '%n %s %a %U' authorized_keys; sha256sum authorized_keys; ls -A | grep -v full")
+            .sh("cd /root/.ssh; stat -c '%n %s %a %U' authorized_keys; sha256sum authorized_keys; \
+                ls -A | grep -v full")
     };
     let before: Vec<String> = ALL.map(seen).into();
     let blobs = [blob(all.folder(), "one", 70)];
@@ -446,7 +454,8 @@ async fn the_next_run_takes_out_what_a_power_failure_left() {
     let b = all.machine("b");
     let opened = |event: &Event| {
         if matches!(event, Event::Delivered { .. }) {
-            b.sh("for folder in /var/lib/labctl/runs/*; do [ ! -e $folder/undo ] || { n=${folder##*/}; kill -9 ${n%.*}; }; done");
+            b.sh("for folder in /var/lib/labctl/runs/*; do [ ! -e $folder/undo ] || { \
+                n=${folder##*/}; kill -9 ${n%.*}; }; done");
         }
         matches!(event, Event::Delivered { .. })
     };

@@ -1,4 +1,5 @@
-//! Every verb and every option has a story, or says here that it has none yet: something new without one is red.
+//! Every verb and every option has a story, or says here that it has none yet: something new
+//! without one is red.
 
 #![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
 

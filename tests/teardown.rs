@@ -1,4 +1,5 @@
-//! The teardown's own tasks on a machine in namespaces: what a record can hold, and what would not go.
+//! The teardown's own tasks on a machine in namespaces: what a record can hold, and what would not
+//! go.
 
 #![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
 
@@ -38,25 +39,32 @@ fn machine(record: &str) -> Machine {
 #[tokio::test]
 async fn what_was_changed_in_place_comes_back() {
     let machine = machine(
-        "attributes /srv/theirs 2770 daemon:daemon\ncontents /srv/theirs\nunended /etc/hosts 10.0.0.9 printer\n\
-         hosts_entry worker-0\nhosts_entry a.b\ndirectory /var/lib/ours\ntree /var/lib/ours\ntree /srv/ours\ndirectory /root/.kube\n\
+        "attributes /srv/theirs 2770 daemon:daemon\ncontents /srv/theirs\nunended /etc/hosts \
+        10.0.0.9 printer\n\
+         hosts_entry worker-0\nhosts_entry a.b\ndirectory /var/lib/ours\ntree /var/lib/ours\ntree \
+        /srv/ours\ndirectory /root/.kube\n\
          file /etc/it's a $(file)\nreplaced /etc/theirs\nsysctl net.ipv4.ip_forward 0\n\
-         setting /proc/sys/net/ipv4/ip_local_port_range 32768\t60999\nlink ours\nroute 198.51.100.0/24\n\
+         setting /proc/sys/net/ipv4/ip_local_port_range 32768\t60999\nlink ours\nroute \
+        198.51.100.0/24\n\
          kept /etc/hosts\nhosts labctl-mine\nroute 198.51.101.0/24 dev lo scope link",
     );
-    machine.sh(
-        "mkdir -p /srv/theirs/new/er /var/lib/ours/a /srv/ours/b /root/.kube/cache /var/lib/labctl/originals/etc
+    machine.sh("mkdir -p /srv/theirs/new/er /var/lib/ours/a /srv/ours/b /root/.kube/cache \
+        /var/lib/labctl/originals/etc
          echo mine > /root/.kube/other
-         printf '10.240.0.7 xworker-0 # labctl\n10.0.0.9 printer\n10.240.0.2 axb # labctl\n10.240.0.1 a.b # labctl\n10.240.0.20 worker-0 # labctl\n' > /etc/hosts
+         printf '10.240.0.7 xworker-0 # labctl\n10.0.0.9 printer\n10.240.0.2 axb # \
+        labctl\n10.240.0.1 a.b # labctl\n10.240.0.20 worker-0 # labctl\n' > /etc/hosts
          sed -i '/axb/d' /etc/hosts
-         sed -i '2i10.240.0.5 one # labctl-mine' /etc/hosts; cp /etc/hosts /var/lib/labctl/originals/etc
+         sed -i '2i10.240.0.5 one # labctl-mine' /etc/hosts; cp /etc/hosts \
+        /var/lib/labctl/originals/etc
          : > \"/etc/it's a \\$(file)\"; : > \"/etc/.it's a \\$(file).labctl-12\"
-         echo before > /var/lib/labctl/originals/etc/theirs; chmod 4711 /var/lib/labctl/originals/etc/theirs
+         echo before > /var/lib/labctl/originals/etc/theirs; chmod 4711 \
+        /var/lib/labctl/originals/etc/theirs
          echo after > /etc/theirs
-         echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1024 60000 > /proc/sys/net/ipv4/ip_local_port_range
-         ip link add ours type veth peer name other; ip link set lo up; ip route add 198.51.100.0/24 dev lo
-         ip route add 198.51.101.0/24 dev other 2>/dev/null || :",
-    );
+         echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1024 60000 > \
+        /proc/sys/net/ipv4/ip_local_port_range
+         ip link add ours type veth peer name other; ip link set lo up; ip route add \
+        198.51.100.0/24 dev lo
+         ip route add 198.51.101.0/24 dev other 2>/dev/null || :");
     let went = machine.settles(&down()).await;
     assert_eq!(
         warnings(&went),
@@ -118,7 +126,8 @@ async fn what_would_not_go_is_named_and_stays_in_the_record() {
     assert_eq!(machine.sh("ls -d /srv/ours 2>/dev/null || :"), "", "the rest is done");
     assert_eq!(machine.record().len(), 4, "and the record has it all for the next time");
 
-    machine.sh("touch /gone; rmdir /etc/ours; mkdir -p /var/lib/labctl/originals/etc; echo old > /var/lib/labctl/originals/etc/theirs");
+    machine.sh("touch /gone; rmdir /etc/ours; mkdir -p /var/lib/labctl/originals/etc; echo old > \
+        /var/lib/labctl/originals/etc/theirs");
     machine.settles(&down()).await;
     assert_eq!(machine.sh("cat /etc/theirs; ls -d /var/lib/labctl 2>/dev/null || :"), "old");
 }
@@ -136,15 +145,18 @@ fn warnings(went: &Converged) -> Vec<&str> {
 #[tokio::test]
 async fn a_directory_goes_only_when_nothing_of_somebodys_is_in_it() {
     let machine = machine(
-        "directory /etc/kubernetes\ndirectory /etc/kubernetes/pki\nfile /etc/kubernetes/pki/ca.crt\n\
-         directory /var/lib/etcd\ndirectory /var/lib/theirs\ndirectory /opt/cni\ndirectory /opt/cni/bin\n\
+        "directory /etc/kubernetes\ndirectory /etc/kubernetes/pki\nfile \
+        /etc/kubernetes/pki/ca.crt\n\
+         directory /var/lib/etcd\ndirectory /var/lib/theirs\ndirectory /opt/cni\ndirectory \
+        /opt/cni/bin\n\
          empty /srv/full\nempty /srv/empty\nempty /srv/ours\ncontents /srv/ours",
     );
     machine.sh("mkdir -p /srv/full /srv/empty /srv/ours; touch /srv/full/theirs /srv/ours/it");
     machine
         .sh("mkdir -p /etc/kubernetes/pki /var/lib/etcd/member /var/lib/theirs/deep /opt/cni/bin");
     machine.sh(
-        "echo ours > /etc/kubernetes/pki/ca.crt; echo it > /var/lib/theirs/deep/file; echo it > /opt/cni/bin/theirs",
+        "echo ours > /etc/kubernetes/pki/ca.crt; echo it > /var/lib/theirs/deep/file; echo it > \
+        /opt/cni/bin/theirs",
     );
     let went = machine.settles(&down()).await;
     assert_eq!(machine.sh("ls /srv/ours; ls /srv/full"), "theirs");
@@ -204,8 +216,8 @@ async fn hosts_that_were_lost_on_the_way_are_as_they_were() {
         ("true", "now"),
     ] {
         let machine = machine("kept /etc/hosts\nhosts labctl");
-        machine
-            .sh("mkdir -p /var/lib/labctl/originals/etc; echo 10.0.0.9 printer > /var/lib/labctl/originals/etc/hosts");
+        machine.sh("mkdir -p /var/lib/labctl/originals/etc; echo 10.0.0.9 printer > \
+                /var/lib/labctl/originals/etc/hosts");
         machine.sh(&format!("printf 'now\n10.240.0.5 one # labctl\n' > /etc/hosts; {loss}"));
         machine.settles(&down()).await;
         assert_eq!(machine.sh("cat /etc/hosts"), left, "after `{loss}`");
@@ -261,8 +273,9 @@ async fn a_record_that_is_empty_has_nothing_to_undo() {
     );
 }
 
-/// The power went while the last line was written. What stands before it is undone, and of a line without its end
-/// nothing is taken for more than it says. (Cut to a path that is somebody's, a line does name that path.)
+/// The power went while the last line was written. What stands before it is undone, and of a line
+/// without its end nothing is taken for more than it says. (Cut to a path that is somebody's, a
+/// line does name that path.)
 #[tokio::test]
 async fn the_torn_last_line_of_a_record_keeps_nothing_from_being_undone() {
     // One of them looks whole: it was to be longer.

@@ -57,7 +57,8 @@ fn the_critical_path_follows_what_was_waited_for_and_not_what_looks_near() {
     ]))
     .expect("a log");
     assert_eq!(timeline.took, 601);
-    // `api b` says that it waited for `a`, which had not ended when it began: then the nearest before it counts.
+    // `api b` says that it waited for `a`, which had not ended when it began: then the nearest
+    // before it counts.
     assert_eq!(critical(&timeline), ["binaries a", "etcd a", "api b"]);
 }
 
@@ -120,7 +121,8 @@ fn any_event() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    /// Whatever a log says, in whatever order: the path ends with what ended last, and goes back in time only.
+    /// Whatever a log says, in whatever order: the path ends with what ended last, and goes back in
+    /// time only.
     #[test]
     fn a_critical_path_goes_one_way(events in prop::collection::vec((0..2_000_u64, any_event()), 0..40)) {
         let mut all = vec![started()];

@@ -24,7 +24,8 @@ fn unit(name: &str) -> Desired {
     })
 }
 
-/// A systemd that says of a unit what is in /units/NAME, and once it was started, what is in /units/NAME.then.
+/// A systemd that says of a unit what is in /units/NAME, and once it was started, what is in
+/// /units/NAME.then.
 fn with_systemd(machine: &Machine) {
     machine.sh("mkdir -p /units");
     machine.shim(
@@ -41,7 +42,8 @@ esac"#,
     );
     machine.shim(
         "journalctl",
-        "case $* in *_SYSTEMD_INVOCATION_ID=crashed*) cat /journal ;; *--sync*) ;; *) echo old ;; esac",
+        "case $* in *_SYSTEMD_INVOCATION_ID=crashed*) cat /journal ;; *--sync*) ;; *) echo old ;; \
+        esac",
     );
 }
 

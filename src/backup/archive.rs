@@ -1,8 +1,10 @@
-//! The archive of a backup: written whole or not at all, and read only when every byte is as it was written.
+//! The archive of a backup: written whole or not at all, and read only when every byte is as it was
+//! written.
 //!
-//! The file is a `tar.gz`, followed by a second, empty gzip member whose comment is the SHA-256 of everything before
-//! it. Tools pass over such a member, so `tar xzf` unpacks a backup; and a byte that changed anywhere, also where gzip
-//! and tar would not look (their headers, the padding of blocks), is found before anything is believed.
+//! The file is a `tar.gz`, followed by a second, empty gzip member whose comment is the SHA-256 of
+//! everything before it. Tools pass over such a member, so `tar xzf` unpacks a backup; and a byte
+//! that changed anywhere, also where gzip and tar would not look (their headers, the padding of
+//! blocks), is found before anything is believed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -22,7 +24,8 @@ const SNAPSHOT: &str = "snapshot.db";
 const SUMS: &str = "SHA256SUMS";
 const PKI: &str = "pki/";
 
-/// What every file but the snapshot may have at most: far more than any certificate or inventory has.
+/// What every file but the snapshot may have at most: far more than any certificate or inventory
+/// has.
 const LONGEST: u64 = 16 * 1024 * 1024;
 
 /// How a gzip member with a comment begins: magic, deflate, flag, no time, no level, no system.
@@ -131,7 +134,8 @@ pub fn scratch(path: &Path) -> Result<File, BackupError> {
     })
 }
 
-/// Writes a backup to `path`, 0600, and gives back its length. It appears there whole or not at all.
+/// Writes a backup to `path`, 0600, and gives back its length. It appears there whole or not at
+/// all.
 ///
 /// `created` is the time that its entries carry, in seconds since 1970.
 ///
@@ -212,8 +216,8 @@ fn pack(sink: impl Write, archive: &Archive, snapshot: &mut File, created: u64) 
 /// Reads the backup at `path`, and writes its snapshot to `snapshot`.
 ///
 /// # Errors
-/// When the file is something else than a backup, when any byte of it changed, when it is cut short, or when it lacks
-/// something that no lab can do without.
+/// When the file is something else than a backup, when any byte of it changed, when it is cut
+/// short, or when it lacks something that no lab can do without.
 pub fn read(path: &Path, snapshot: &mut dyn Write) -> Result<Archive, BackupError> {
     let io = |cause| BackupError::Io { doing: "read", path: path.to_owned(), cause };
     let foreign = |why: &str| BackupError::Foreign { path: path.to_owned(), why: why.to_owned() };
@@ -236,7 +240,8 @@ pub fn read(path: &Path, snapshot: &mut dyn Write) -> Result<Archive, BackupErro
     if end != trailer(&whole.hex()) {
         let cut = !end.ends_with(TRAILER_TAIL) || !end.starts_with(TRAILER_HEAD);
         return Err(damaged(if cut {
-            "it does not end as a backup does: it was truncated, something was appended, or it is another tar.gz"
+            "it does not end as a backup does: it was truncated, something was appended, or it is \
+            another tar.gz"
                 .to_owned()
         } else {
             "its checksum differs from the one written with it".to_owned()

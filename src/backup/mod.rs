@@ -10,8 +10,9 @@
 //! | `snapshot.db` | etcd's own snapshot, which `etcdutl snapshot restore` takes as it is |
 //! | `SHA256SUMS` | of all of these, for `sha256sum -c` |
 //!
-//! [`archive`] writes and reads it; [`snapshot`] is the shell text that has a node make a snapshot. What is asked of a
-//! node, and what becomes of a backup, is the business of the verbs and of `playbooks/restore.yaml`.
+//! [`archive`] writes and reads it; [`snapshot`] is the shell text that has a node make a snapshot.
+//! What is asked of a node, and what becomes of a backup, is the business of the verbs and of
+//! `playbooks/restore.yaml`.
 
 pub mod archive;
 pub mod snapshot;
@@ -26,7 +27,8 @@ pub use archive::Archive;
 /// The format that this labctl writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
 
-/// Without these no lab can be run with a backup's data: its authorities, and the keys that no one can make again.
+/// Without these no lab can be run with a backup's data: its authorities, and the keys that no one
+/// can make again.
 pub const ESSENTIAL: [&str; 8] = [
     "ca.crt",
     "ca.key",
@@ -137,17 +139,20 @@ impl BackupError {
     }
 }
 
-/// Why a backup must not be restored into a lab; `None` when it may. `etcd` is the version of etcd in the lab's bundle.
+/// Why a backup must not be restored into a lab; `None` when it may. `etcd` is the version of etcd
+/// in the lab's bundle.
 pub fn misfit(
     manifest: &Manifest,
     kubernetes: crate::cluster::Version,
     etcd: Option<&str>,
 ) -> Option<String> {
-    // Objects of a later release may be stored in a form that an earlier one cannot read, and would be dropped.
+    // Objects of a later release may be stored in a form that an earlier one cannot read, and would
+    // be dropped.
     let taken: Option<crate::cluster::Version> = manifest.kubernetes.parse().ok();
     if taken.is_none_or(|taken| (taken.major, taken.minor) > (kubernetes.major, kubernetes.minor)) {
         return Some(format!(
-            "the backup was taken from Kubernetes {}, and the inventory asks for {kubernetes}, which may not be able to \
+            "the backup was taken from Kubernetes {}, and the inventory asks for {kubernetes}, \
+            which may not be able to \
              read what a newer release stored",
             manifest.kubernetes
         ));
@@ -155,7 +160,8 @@ pub fn misfit(
     let (from, to) = (minor(&manifest.etcd), etcd.and_then(minor));
     if to.is_some() && from > to {
         return Some(format!(
-            "the backup was taken from etcd {}, and the lab's bundle has etcd {}, which cannot read the data of a newer \
+            "the backup was taken from etcd {}, and the lab's bundle has etcd {}, which cannot \
+            read the data of a newer \
              release",
             manifest.etcd,
             etcd.unwrap_or_default()
@@ -170,7 +176,8 @@ fn minor(version: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// Which essential files of a lab differ from the backup's. Restored data can be read with the backup's keys only.
+/// Which essential files of a lab differ from the backup's. Restored data can be read with the
+/// backup's keys only.
 pub fn differing(
     lab: &BTreeMap<String, Vec<u8>>,
     backup: &BTreeMap<String, Vec<u8>>,

@@ -1,7 +1,7 @@
 //! The shell text that has a controller make a snapshot of etcd, and what it says about it: pure.
 //!
-//! The snapshot is the command's standard output, and nothing else is. What is known about it comes before it on the
-//! standard error, in lines that begin with `@`.
+//! The snapshot is the command's standard output, and nothing else is. What is known about it comes
+//! before it on the standard error, in lines that begin with `@`.
 
 use serde::Deserialize;
 
@@ -139,9 +139,11 @@ mod tests {
     use super::*;
 
     const SAID: &str = concat!(
-        "@endpoint [{\"Endpoint\":\"https://127.0.0.1:2379\",\"Status\":{\"header\":{\"cluster_id\":14841639068965178418},",
+        "@endpoint \
+        [{\"Endpoint\":\"https://127.0.0.1:2379\",\"Status\":{\"header\":{\"cluster_id\":14841639068965178418},",
         "\"version\":\"3.6.16\",\"dbSize\":2412544,\"leader\":1,\"raftIndex\":999}}]\n",
-        "@members {\"header\":{},\"members\":[{\"ID\":1,\"name\":\"c0\",\"peerURLs\":[\"https://10.0.0.1:2380\"]},{\"ID\":2}]}\n",
+        "@members \
+        {\"header\":{},\"members\":[{\"ID\":1,\"name\":\"c0\",\"peerURLs\":[\"https://10.0.0.1:2380\"]},{\"ID\":2}]}\n",
         "@status {\"hash\":3735928559,\"revision\":871,\"totalKey\":312,\"totalSize\":2412544,\"version\":\"3.6.0\"}\n",
         "@file aabb 2412576\n"
     );

@@ -1,7 +1,8 @@
 //! Downloads into a cache that is addressed by content: `<cache>/downloads/<sha256>`.
 //!
-//! What a file must be is known before it is asked for, so nothing is downloaded twice, a download that was cut is
-//! taken up where it ended (`<sha256>.part`), and a file appears in the cache only after its checksum was right.
+//! What a file must be is known before it is asked for, so nothing is downloaded twice, a download
+//! that was cut is taken up where it ended (`<sha256>.part`), and a file appears in the cache only
+//! after its checksum was right.
 
 use std::path::{Path, PathBuf};
 
@@ -70,7 +71,8 @@ impl Downloads {
     /// Brings a file into the cache, unless it is there, and gives its path.
     ///
     /// # Errors
-    /// When the server does not have it, patience is over, the disk is full, or what came is not what was published.
+    /// When the server does not have it, patience is over, the disk is full, or what came is not
+    /// what was published.
     pub async fn fetch(
         &self,
         wanted: &Wanted,
@@ -92,7 +94,8 @@ impl Downloads {
                         break;
                     }
                     transfer.discard().await?;
-                    // The old part may have been of another file; what came in one piece leaves no such excuse.
+                    // The old part may have been of another file; what came in one piece leaves no
+                    // such excuse.
                     if from_start {
                         let (url, expected) = (wanted.url.clone(), wanted.sha256.clone());
                         return Err(BundleError::Checksum { url, expected, got });
@@ -100,8 +103,8 @@ impl Downloads {
                 }
                 Err(Trouble::Final(error)) => return Err(error),
                 Err(Trouble::Passing { why, pause }) => {
-                    // Only ground that was never reached before counts, or a server that cuts and starts over could
-                    // keep us for ever.
+                    // Only ground that was never reached before counts, or a server that cuts and
+                    // starts over could keep us for ever.
                     let length = transfer.length().await;
                     failed = if length > farthest { 1 } else { failed + 1 };
                     farthest = farthest.max(length);
@@ -116,7 +119,8 @@ impl Downloads {
         Ok(path)
     }
 
-    /// Whether the cache has the file. A cached file is hashed before it is believed, and a bad one deleted.
+    /// Whether the cache has the file. A cached file is hashed before it is believed, and a bad one
+    /// deleted.
     async fn is_good(&self, path: &Path, wanted: &Wanted) -> Result<bool, BundleError> {
         if !fs::try_exists(path).await.unwrap_or(false) {
             return Ok(false);
@@ -151,7 +155,8 @@ impl Transfer<'_> {
         let response = http.get(&self.wanted.url, offset).await?;
         match response.status() {
             StatusCode::RANGE_NOT_SATISFIABLE => {
-                // Nothing is left to send: either the part is the whole file, which its checksum will tell, or junk.
+                // Nothing is left to send: either the part is the whole file, which its checksum
+                // will tell, or junk.
                 self.count_to(offset);
                 Ok(())
             }

@@ -21,7 +21,8 @@ pub enum BundleError {
     },
     /// The lock cannot be taken at its word.
     #[error(
-        "read {}: {}; restore the file as `labctl bundle pull` wrote it, or delete it and pull again",
+        "read {}: {}; restore the file as `labctl bundle pull` wrote it, or delete it and pull \
+        again",
         path.display(),
         problems.join("; ")
     )]
@@ -33,7 +34,8 @@ pub enum BundleError {
     },
     /// Files of the lock are missing or have another size.
     #[error(
-        "open bundle {}: {} not as bundle.lock records:\n  {}\nrun `labctl bundle pull` to fetch what is missing, or \
+        "open bundle {}: {} not as bundle.lock records:\n  {}\nrun `labctl bundle pull` to fetch \
+        what is missing, or \
          `labctl bundle verify` to check every file",
         folder.display(), count(files), files.join("\n  ")
     )]
@@ -44,7 +46,8 @@ pub enum BundleError {
         files: Vec<String>,
     },
     /// The bundle has no file of this name.
-    #[error("bundle {} has no `{name}`; add it to the directory and to bundle.lock, or pull the bundle again", folder.display())]
+    #[error("bundle {} has no `{name}`; add it to the directory and to bundle.lock, or pull the \
+        bundle again", folder.display())]
     NoFile {
         /// The bundle's directory.
         folder: PathBuf,
@@ -53,7 +56,8 @@ pub enum BundleError {
     },
     /// Files have another content than the lock records.
     #[error(
-        "verify bundle {}: {} other content than bundle.lock records:\n  {}\ndelete them and run `labctl bundle pull`",
+        "verify bundle {}: {} other content than bundle.lock records:\n  {}\ndelete them and run \
+        `labctl bundle pull`",
         folder.display(), if files.len() == 1 { "1 file has".to_owned() } else { format!("{} files have", files.len()) },
         files.join("\n  ")
     )]
@@ -65,8 +69,10 @@ pub enum BundleError {
     },
     /// The bundle was made for another Kubernetes version.
     #[error(
-        "bundle {} holds Kubernetes {bundle}, but the lab wants {wanted}; set `kubernetes: \"{bundle}\"` in the \
-         inventory, or name a bundle of {wanted} (`labctl bundle pull` makes one in an empty directory)",
+        "bundle {} holds Kubernetes {bundle}, but the lab wants {wanted}; set `kubernetes: \
+        \"{bundle}\"` in the \
+         inventory, or name a bundle of {wanted} (`labctl bundle pull` makes one in an empty \
+        directory)",
         folder.display()
     )]
     OtherVersion {
@@ -78,7 +84,8 @@ pub enum BundleError {
         wanted: Version,
     },
     /// The bundle was made for another processor architecture.
-    #[error("bundle {} is for {bundle}, not for {wanted}; pull into another directory", folder.display())]
+    #[error("bundle {} is for {bundle}, not for {wanted}; pull into another \
+        directory", folder.display())]
     OtherArchitecture {
         /// The bundle's directory.
         folder: PathBuf,
@@ -107,7 +114,8 @@ pub enum BundleError {
     },
     /// What was downloaded is not what was published.
     #[error(
-        "download {url}: its SHA-256 is not the published one: expected {expected}, got {got}; the download was \
+        "download {url}: its SHA-256 is not the published one: expected {expected}, got {got}; \
+        the download was \
          deleted, so try again; if it stays so, distrust the network or the mirror in between"
     )]
     Checksum {
@@ -120,8 +128,10 @@ pub enum BundleError {
     },
     /// A download differs from what an earlier pull recorded.
     #[error(
-        "pull `{name}` again: bundle.lock records SHA-256 {locked}, but {origin} now has {got}; the release or \
-         the lock has changed: find out why, and delete {} only if you accept the new one", lock.display()
+        "pull `{name}` again: bundle.lock records SHA-256 {locked}, but {origin} now has {got}; \
+        the release or \
+         the lock has changed: find out why, and delete {} only if you accept the new \
+        one", lock.display()
     )]
     LockDiffers {
         /// The file's name in the bundle.
@@ -167,7 +177,8 @@ impl BundleError {
         let why = match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 format!(
-                    "the disk is full ({error}); make room there, or choose another directory, and run this again"
+                    "the disk is full ({error}); make room there, or choose another directory, \
+                    and run this again"
                 )
             }
             _ => error.to_string(),

@@ -1,7 +1,9 @@
-//! HTTP as downloads need it: what is worth trying again, what is final, and anonymous registry tokens.
+//! HTTP as downloads need it: what is worth trying again, what is final, and anonymous registry
+//! tokens.
 //!
-//! A registry may answer the first request with a challenge (`WWW-Authenticate: Bearer ...`) and hand out a token to
-//! anybody who asks; [`Http`] does that on the way, so that its callers see files and never tokens.
+//! A registry may answer the first request with a challenge (`WWW-Authenticate: Bearer ...`) and
+//! hand out a token to anybody who asks; [`Http`] does that on the way, so that its callers see
+//! files and never tokens.
 
 use std::collections::HashMap;
 use std::error::Error as _;
@@ -80,7 +82,8 @@ impl Http {
             .user_agent(concat!("labctl/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(sources.patience.connect)
             .read_timeout(sources.patience.stall)
-            // Where every host is reached by HTTPS, no redirect may lead out of it: checksums come the same way.
+            // Where every host is reached by HTTPS, no redirect may lead out of it: checksums come
+            // the same way.
             .https_only(bases.iter().all(|base| base.starts_with("https://")));
         if bases.iter().all(|base| is_loopback(base)) {
             // A mirror on the workstation is not reached through the proxy that leads out of it.
@@ -93,7 +96,8 @@ impl Http {
         Ok(Self { client, patience: sources.patience, tokens: Mutex::default() })
     }
 
-    /// Begins to get `url` from byte `offset` on. The answer's status is 200, 206 or, with an offset, 416.
+    /// Begins to get `url` from byte `offset` on. The answer's status is 200, 206 or, with an
+    /// offset, 416.
     ///
     /// # Errors
     /// What went wrong, and whether it may pass.
@@ -106,8 +110,9 @@ impl Http {
         }
     }
 
-    /// How long the file at `url` is, when the server tells. A server that does not is no error: the length is only for
-    /// the progress bar, and what is wrong comes out when the file is fetched.
+    /// How long the file at `url` is, when the server tells. A server that does not is no error:
+    /// the length is only for the progress bar, and what is wrong comes out when the file is
+    /// fetched.
     pub async fn size_of(&self, url: &str) -> Option<u64> {
         let response = self.send(Method::HEAD, url, None, None).await.ok()?;
         if !response.status().is_success() {
@@ -149,7 +154,8 @@ impl Http {
     ) -> Result<(), BundleError> {
         if failed >= self.patience.attempts {
             let why = format!(
-                "{why} ({failed} attempts); check the network, or run this again: the download resumes"
+                "{why} ({failed} attempts); check the network, or run this again: the download \
+                resumes"
             );
             return Err(BundleError::download(url, why));
         }
@@ -300,7 +306,8 @@ fn refusal(url: &str, response: &Response) -> Trouble {
     let why = match code {
         404 | 410 => {
             format!(
-                "the server has no such file ({status}); does this version exist, and does the mirror carry it?"
+                "the server has no such file ({status}); does this version exist, and does the \
+                mirror carry it?"
             )
         }
         401 | 403 => {

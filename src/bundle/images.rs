@@ -1,8 +1,10 @@
-//! Container images: found in a registry by the OCI distribution protocol, written as an archive to be imported.
+//! Container images: found in a registry by the OCI distribution protocol, written as an archive to
+//! be imported.
 //!
-//! Of a multi-platform image only the bundle's platform is taken. Its manifest is kept byte by byte, so the image has
-//! the digest that the registry gave it. The archive is an OCI image layout that `ctr images import` takes, with the
-//! image's name in the annotation that containerd looks for; the same image always gives the same bytes.
+//! Of a multi-platform image only the bundle's platform is taken. Its manifest is kept byte by
+//! byte, so the image has the digest that the registry gave it. The archive is an OCI image layout
+//! that `ctr images import` takes, with the image's name in the annotation that containerd looks
+//! for; the same image always gives the same bytes.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -144,8 +146,8 @@ impl Image {
         wanted.collect()
     }
 
-    /// Writes the archive; `cached` tells where a blob lies. The same image gives the same bytes, whenever it is
-    /// written.
+    /// Writes the archive; `cached` tells where a blob lies. The same image gives the same bytes,
+    /// whenever it is written.
     ///
     /// # Errors
     /// As reading the blobs or writing the archive have them.
@@ -174,7 +176,8 @@ impl Image {
                 "size": self.manifest.len(),
                 "platform": { "architecture": self.architecture, "os": "linux" },
                 "annotations": {
-                    // The first is containerd's own and has the whole name; the second is the OCI one and has the tag.
+                    // The first is containerd's own and has the whole name; the second is the OCI
+                    // one and has the tag.
                     "io.containerd.image.name": self.reference,
                     "org.opencontainers.image.ref.name": tag,
                 },

@@ -165,7 +165,8 @@ impl Lock {
         text
     }
 
-    /// The bundle that this lock, lying in `folder`, describes; whether its files are there is not looked at.
+    /// The bundle that this lock, lying in `folder`, describes; whether its files are there is not
+    /// looked at.
     pub(super) fn into_bundle(self, folder: PathBuf) -> Bundle {
         let files = self.files.into_iter().map(|(name, file)| {
             let LockedFile { version, path, size, sha256, image } = file;
@@ -223,7 +224,8 @@ pub(super) fn is_sha256(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
-/// A reference ends up in a command on the nodes: nothing but the characters that references are made of.
+/// A reference ends up in a command on the nodes: nothing but the characters that references are
+/// made of.
 fn is_reference(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@".contains(&byte);
     text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
@@ -253,7 +255,8 @@ fn quoted(text: &str) -> String {
 fn scalar(text: &str) -> String {
     let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
     let begins = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-    // Anything made of these alone might be read as a number: 12e4, 0x1f has an x and 1_000 is one in YAML 1.1.
+    // Anything made of these alone might be read as a number: 12e4, 0x1f has an x and 1_000 is one
+    // in YAML 1.1.
     let number = text.bytes().all(|byte| byte.is_ascii_digit() || b"eE+-_.xob".contains(&byte));
     let word = matches!(
         text.to_ascii_lowercase().as_str(),
@@ -310,7 +313,8 @@ mod tests {
             ["../kubelet", "/usr/bin/kubelet", "bin/../../kubelet", "bin/", "", "./kubelet", "a;b"]
         {
             let text = complaint(&format!(
-                "  - {{ name: kubelet, version: \"1\", path: \"{path}\", size: 1, sha256: {SHA} }}\n"
+                "  - {{ name: kubelet, version: \"1\", path: \"{path}\", size: 1, sha256: {SHA} \
+                }}\n"
             ));
             assert!(text.contains("file `kubelet`: path"), "{path}: {text}");
         }

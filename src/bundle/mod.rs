@@ -1,8 +1,9 @@
 //! Bundles: a directory of the binaries, archives and container images that a lab is built from,
 //! with checksums.
 //!
-//! `bundle.lock` names every file with its version, size and SHA-256. Everything to the right of this module speaks of
-//! a bundle's files by name (`kubelet`, `cni/bridge`, `image/coredns`) and never by path.
+//! `bundle.lock` names every file with its version, size and SHA-256. Everything to the right of
+//! this module speaks of a bundle's files by name (`kubelet`, `cni/bridge`, `image/coredns`) and
+//! never by path.
 //!
 //! A bundle is made in one way only, by [`pull`](pull::pull): the [releases] table says what
 //! belongs to a Kubernetes version and where it is published, [`download`] brings it into a cache
@@ -75,13 +76,15 @@ impl Bundle {
         }
     }
 
-    /// Opens the bundle in `folder`: reads its lock and checks that every file is there with the size recorded.
+    /// Opens the bundle in `folder`: reads its lock and checks that every file is there with the
+    /// size recorded.
     ///
-    /// Nothing is hashed, so this is cheap enough for every run; [`verify()`] is the thorough check.
+    /// Nothing is hashed, so this is cheap enough for every run; [`verify()`] is the thorough
+    /// check.
     ///
     /// # Errors
-    /// When there is no lock, when it says something it must not, or when files are missing or cut short: all of them
-    /// are named.
+    /// When there is no lock, when it says something it must not, or when files are missing or cut
+    /// short: all of them are named.
     pub fn open(folder: &Path) -> Result<Self, BundleError> {
         let folder = std::path::absolute(folder).map_err(|error| {
             BundleError::io(format!("find the bundle directory {}", folder.display()), &error)
@@ -121,7 +124,8 @@ impl Bundle {
             let short = file.sha256.get(..12).unwrap_or_default();
             let image = file.image.as_ref().map(|image| format!("  {image}")).unwrap_or_default();
             let line = format!(
-                "{name:<name_width$}  {version:<version_width$}  {megabytes:>6.1} MB  {short}{image}\n"
+                "{name:<name_width$}  {version:<version_width$}  {megabytes:>6.1} MB  \
+                {short}{image}\n"
             );
             text.push_str(&line);
         }
@@ -129,12 +133,14 @@ impl Bundle {
         let (number, folder) = (self.files.len(), self.folder.display());
         let (version, architecture) = (self.kubernetes, &self.architecture);
         text.push_str(&format!(
-            "\n{number} files, {megabytes:.1} MB: Kubernetes {version} for {architecture} in {folder}\n"
+            "\n{number} files, {megabytes:.1} MB: Kubernetes {version} for {architecture} in \
+            {folder}\n"
         ));
         text
     }
 
-    /// The names of files that are not there, or not with the size that the lock records, each with what is wrong.
+    /// The names of files that are not there, or not with the size that the lock records, each with
+    /// what is wrong.
     fn broken_files(&self) -> Vec<(&str, String)> {
         let wrong = |file: &BundleFile| match std::fs::metadata(&file.path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

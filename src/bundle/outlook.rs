@@ -7,11 +7,13 @@ use super::releases::{self, Sources};
 use super::{Bundle, BundleError, BundleFile, pull};
 use crate::cluster::Cluster;
 
-/// The bundle of `cluster` when it is there; otherwise what `labctl bundle pull` would fetch, by name and version, with
-/// no content. The second value says whether it is there. Nothing is written and nothing is downloaded.
+/// The bundle of `cluster` when it is there; otherwise what `labctl bundle pull` would fetch, by
+/// name and version, with no content. The second value says whether it is there. Nothing is written
+/// and nothing is downloaded.
 ///
 /// # Errors
-/// When a bundle is there and is spoilt or another version's, or labctl knows no releases of the version.
+/// When a bundle is there and is spoilt or another version's, or labctl knows no releases of the
+/// version.
 pub fn outlook(cluster: &Cluster, cache: &Path) -> Result<(Bundle, bool), BundleError> {
     let architecture = pull::host_architecture();
     let official = || pull::official_folder(cache, cluster.kubernetes, architecture);

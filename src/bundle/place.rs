@@ -48,17 +48,20 @@ struct Origin<'a> {
 }
 
 impl Placer {
-    /// Places into `folder`; contents that an earlier pull recorded in `lock` must come out the same.
+    /// Places into `folder`; contents that an earlier pull recorded in `lock` must come out the
+    /// same.
     pub fn new(folder: &Path, lock: Option<&Lock>) -> Self {
         let locked = lock.into_iter().flat_map(|lock| &lock.files);
         let locked = locked.map(|(name, file)| (name.clone(), file.sha256.clone())).collect();
         Self { folder: folder.to_owned(), locked }
     }
 
-    /// Places everything that a bundle takes from a downloaded artefact; gives each file's name and record.
+    /// Places everything that a bundle takes from a downloaded artefact; gives each file's name and
+    /// record.
     ///
     /// # Errors
-    /// When an archive is broken or lacks a program, a content differs from the lock, or the disk is full.
+    /// When an archive is broken or lacks a program, a content differs from the lock, or the disk
+    /// is full.
     pub fn artefact(
         &self,
         artefact: &Artefact,
@@ -152,7 +155,8 @@ impl Placer {
         let path = self.folder.join(&target.path);
         let (folder, name) = target.path.rsplit_once('/').unwrap_or(("", &target.path));
         let folder = self.folder.join(folder);
-        // The name is always the same, so that what a killed pull leaves behind is overwritten by the next.
+        // The name is always the same, so that what a killed pull leaves behind is overwritten by
+        // the next.
         let draft = folder.join(format!(".{name}.part"));
         let open = || -> io::Result<File> {
             fs::create_dir_all(&folder)?;

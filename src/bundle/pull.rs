@@ -154,7 +154,8 @@ pub fn official_folder(cache: &Path, version: Version, architecture: &str) -> Pa
     cache.join("bundles").join(format!("official-{version}-{architecture}"))
 }
 
-/// This machine's architecture in Go's words: what its local nodes run, and the best guess for all others.
+/// This machine's architecture in Go's words: what its local nodes run, and the best guess for all
+/// others.
 pub fn host_architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -287,7 +288,8 @@ fn without(mut releases: Releases, kept: &[String]) -> Releases {
     releases
 }
 
-/// One pull at a time in a cache: two would write the same files. The lock goes with the process, however it ends.
+/// One pull at a time in a cache: two would write the same files. The lock goes with the process,
+/// however it ends.
 async fn take_turn(cache: &Path, events: &Events) -> Result<File, BundleError> {
     let path: PathBuf = cache.join("lock");
     let wrong = |error: &std::io::Error| {

@@ -1,10 +1,12 @@
-//! The official releases: which versions go together, where they are published, and where their checksums are.
+//! The official releases: which versions go together, where they are published, and where their
+//! checksums are.
 //!
-//! Pure: from a Kubernetes version and an architecture to addresses. The versions in [`components`]' table follow, for
-//! etcd, CoreDNS and pause, what kubeadm of the same minor release deploys (`cmd/kubeadm/app/constants/constants.go`
-//! in kubernetes/kubernetes); for containerd, the "Kubernetes support" table of its `RELEASES.md`; runc and the CNI
-//! plugins are not bound to a Kubernetes version, so there is one choice for all. Within a minor release of a component
-//! a late patch is taken, not the one that was new when Kubernetes' release was.
+//! Pure: from a Kubernetes version and an architecture to addresses. The versions in
+//! [`components`]' table follow, for etcd, CoreDNS and pause, what kubeadm of the same minor
+//! release deploys (`cmd/kubeadm/app/constants/constants.go` in kubernetes/kubernetes); for
+//! containerd, the "Kubernetes support" table of its `RELEASES.md`; runc and the CNI plugins are
+//! not bound to a Kubernetes version, so there is one choice for all. Within a minor release of a
+//! component a late patch is taken, not the one that was new when Kubernetes' release was.
 
 use std::time::Duration;
 
@@ -15,7 +17,8 @@ use crate::cluster::Version;
 /// The registry in image references, whatever mirror the bytes come from: the name that pods use.
 pub const IMAGE_REGISTRY: &str = "registry.k8s.io";
 
-/// Where releases are downloaded from, and how patiently. Mirrors have the same paths as the official hosts.
+/// Where releases are downloaded from, and how patiently. Mirrors have the same paths as the
+/// official hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sources {
     /// Kubernetes' own binaries: `https://dl.k8s.io`.
@@ -28,8 +31,8 @@ pub struct Sources {
     pub patience: Patience,
 }
 
-/// When a download is retried, and when it is given up. There is no limit on a download's whole time: a slow line is
-/// no error as long as bytes come.
+/// When a download is retried, and when it is given up. There is no limit on a download's whole
+/// time: a slow line is no error as long as bytes come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
     /// For a connection to stand.
@@ -145,8 +148,8 @@ struct Row {
     coredns: &'static str,
 }
 
-/// Newest first; a row is good until the next newer one. etcd is 3.5 even where kubeadm had 3.4: its etcdutl is what
-/// backups are restored with, and every API server of the table speaks to it.
+/// Newest first; a row is good until the next newer one. etcd is 3.5 even where kubeadm had 3.4:
+/// its etcdutl is what backups are restored with, and every API server of the table speaks to it.
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
     Row { from_minor: 36, etcd: "3.6.6",  containerd: "2.2.1",  pause: "3.10.2", coredns: "1.14.2" },
@@ -157,8 +160,8 @@ const TABLE: &[Row] = &[
     Row { from_minor: 29, etcd: "3.5.24", containerd: "1.7.29", pause: "3.9",    coredns: "1.11.1" },
     Row { from_minor: 27, etcd: "3.5.24", containerd: "1.7.29", pause: "3.9",    coredns: "1.10.1" },
     Row { from_minor: 25, etcd: "3.5.24", containerd: "1.7.29", pause: "3.9",    coredns: "1.9.3" },
-    // The last kubelets that speak CRI v1alpha2, and an API server without discovery.k8s.io/v1 (1.20): containerd 1.7
-    // and CoreDNS 1.8 are the newest that still know those.
+    // The last kubelets that speak CRI v1alpha2, and an API server without discovery.k8s.io/v1
+    // (1.20): containerd 1.7 and CoreDNS 1.8 are the newest that still know those.
     Row { from_minor: 20, etcd: "3.5.24", containerd: "1.7.29", pause: "3.9",    coredns: "1.8.6" },
 ];
 
@@ -220,8 +223,8 @@ pub fn components(kubernetes: Version) -> Option<Components> {
 }
 
 impl Components {
-    /// These versions, except where `lock` has recorded others: a bundle is completed with what it was made of, also
-    /// by a labctl that would choose newer releases today.
+    /// These versions, except where `lock` has recorded others: a bundle is completed with what it
+    /// was made of, also by a labctl that would choose newer releases today.
     pub fn or_locked(mut self, lock: &Lock) -> Self {
         for (version, name) in [
             (&mut self.etcd, "etcd"),
@@ -469,8 +472,10 @@ mod tests {
         let releases = of("1.28.15", "amd64");
         let mut names: Vec<_> = releases.targets().map(|target| target.name.as_str()).collect();
         names.sort_unstable();
-        let needed = "cni/bridge cni/host-local cni/loopback cni/portmap containerd containerd-shim-runc-v2 ctr etcd \
-                      etcdctl etcdutl image/busybox image/coredns image/pause kube-apiserver kube-controller-manager \
+        let needed = "cni/bridge cni/host-local cni/loopback cni/portmap containerd \
+            containerd-shim-runc-v2 ctr etcd \
+                      etcdctl etcdutl image/busybox image/coredns image/pause kube-apiserver \
+            kube-controller-manager \
                       kube-proxy kube-scheduler kubectl kubelet runc";
         assert_eq!(names, needed.split_whitespace().collect::<Vec<_>>());
         assert!(
@@ -492,7 +497,8 @@ mod tests {
         assert_eq!(named("kubelet").checksum_in(&format!("{sum}\n")).as_deref(), Some(sum));
         assert_eq!(named("kubelet").checksum_in("<html>not found</html>"), None);
         let signed = format!(
-            "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{other}  runc.arm64\n{sum} *runc.amd64\n-----BEGIN \
+            "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{other}  runc.arm64\n{sum} \
+            *runc.amd64\n-----BEGIN \
              PGP SIGNATURE-----\n"
         );
         assert_eq!(named("runc.amd64").checksum_in(&signed).as_deref(), Some(sum));

@@ -14,10 +14,12 @@ use super::progress::Progress;
 use super::{Bundle, BundleError, STEP};
 use crate::event::{Event, Events};
 
-/// Hashes all files of the bundle, as many at a time as the machine has processors, and compares them with its lock.
+/// Hashes all files of the bundle, as many at a time as the machine has processors, and compares
+/// them with its lock.
 ///
 /// # Errors
-/// Every file whose content is not what the lock records, in one error; or the first that cannot be read.
+/// Every file whose content is not what the lock records, in one error; or the first that cannot be
+/// read.
 pub async fn verify(bundle: &Bundle, events: &Events) -> Result<(), BundleError> {
     let started = Instant::now();
     events.emit(Event::StepStarted { step: STEP.into() });

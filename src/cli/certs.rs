@@ -22,10 +22,12 @@ Examples:
     List(CertsList),
     /// Issue new certificates, put them on the nodes, and restart what uses them
     #[command(long_about = "\
-Issue new certificates, put them on the nodes, and restart what uses them: one controller at a time, each healthy \
+Issue new certificates, put them on the nodes, and restart what uses them: one controller at a \
+        time, each healthy \
 before the next. The CAs stay; `labctl certs rotate-ca` replaces those.
 
-With nodes, only the certificates that belong to them alone. It also revives a lab whose certificates have all expired.")]
+With nodes, only the certificates that belong to them alone. It also revives a lab whose \
+        certificates have all expired.")]
     #[command(after_help = "\
 Examples:
   labctl certs renew
@@ -37,13 +39,16 @@ Examples:
     #[command(long_about = "\
 Replace the CAs and the service account key, and everything they signed.
 
-The API stays up, because nothing is used before everything trusts it: first the new CAs are trusted beside the old \
-ones everywhere, then certificates, kubeconfigs and tokens are reissued, then the old CAs are dropped. It can be \
+The API stays up, because nothing is used before everything trusts it: first the new CAs are \
+        trusted beside the old \
+ones everywhere, then certificates, kubeconfigs and tokens are reissued, then the old CAs are \
+        dropped. It can be \
 interrupted at any time; the same command resumes.")]
     RotateCa(RotateCa),
 }
 
-/// The lab and some of its nodes. A node's name has neither a dot nor a slash, and an inventory's path has one.
+/// The lab and some of its nodes. A node's name has neither a dot nor a slash, and an inventory's
+/// path has one.
 #[derive(Debug, Args)]
 pub struct LabAndNodes {
     /// The nodes, after the inventory when that is not ./inventory.yaml; default: all
@@ -110,7 +115,8 @@ pub struct CertsRenew {
     #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
     pub only: Vec<String>,
 
-    /// A shorter lifetime than the inventory's `leaf_days`, to try what happens when certificates expire: 10m, 30d
+    /// A shorter lifetime than the inventory's `leaf_days`, to try what happens when certificates
+    /// expire: 10m, 30d
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub life: Option<Duration>,
 }
@@ -146,7 +152,8 @@ pub struct Kubeconfig {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub days: u32,
 
-    /// Add it to your own kubeconfig, or replace this lab's entries there; other entries stay as they are
+    /// Add it to your own kubeconfig, or replace this lab's entries there; other entries stay as
+    /// they are
     #[arg(long, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
     pub merge: bool,
 

@@ -16,7 +16,8 @@ pub enum Etcd {
         long_about = "\
 Write etcd's data, the certificates and keys, and the inventory into one file.
 
-The snapshot is taken on the first controller whose etcd is healthy, checked there, and kept only in the file. The file \
+The snapshot is taken on the first controller whose etcd is healthy, checked there, and kept only \
+            in the file. The file \
 holds every secret of the lab: only its owner can read it (0600), so keep it where you keep keys.",
         after_help = "\
 Examples:
@@ -31,9 +32,12 @@ Examples:
         long_about = "\
 Give all members of etcd the data of a backup.
 
-It checks everything before it stops anything: the file, whether it fits the lab, the snapshot on every controller. \
-Then the control plane stops, every controller gets the same data, and `up` starts it again. What was written since \
-the backup is lost. It works when the data of all controllers is gone, and on machines that have nothing yet. It can be \
+It checks everything before it stops anything: the file, whether it fits the lab, the snapshot on \
+            every controller. \
+Then the control plane stops, every controller gets the same data, and `up` starts it again. What \
+            was written since \
+the backup is lost. It works when the data of all controllers is gone, and on machines that have \
+            nothing yet. It can be \
 interrupted at any time and run again.",
         after_help = "\
 Examples:
@@ -117,8 +121,9 @@ pub struct Recover {
 
     /// Trust nodes whose host keys are unknown, and record their keys
     ///
-    /// Without it, a node that is in neither the lab's known_hosts nor yours is refused. The fingerprints of the accepted
-    /// keys are printed: compare them with those on the machines' consoles.
+    /// Without it, a node that is in neither the lab's known_hosts nor yours is refused. The
+    /// fingerprints of the accepted keys are printed: compare them with those on the machines'
+    /// consoles.
     #[arg(long, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
     pub accept_new_host_keys: bool,
 }

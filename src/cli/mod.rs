@@ -1,4 +1,5 @@
-//! The command line: definitions only. What a verb does is in `commands`, what it prints in `report`.
+//! The command line: definitions only. What a verb does is in `commands`, what it prints in
+//! `report`.
 
 mod certs;
 mod etcd;
@@ -22,13 +23,17 @@ const ABOUT: &str =
     "Real Kubernetes labs over SSH: the cluster you would have built by hand, in about a minute";
 
 const LONG_ABOUT: &str = "\
-labctl turns machines into a Kubernetes lab: plain upstream binaries and systemd units, nothing hidden.
+labctl turns machines into a Kubernetes lab: plain upstream binaries and systemd units, nothing \
+    hidden.
 
-An inventory declares the nodes and what each of them is for. `labctl up` compares them with it and changes what \
-differs: the first time that is everything, after that it is what you changed. If you have no machines, an inventory \
+An inventory declares the nodes and what each of them is for. `labctl up` compares them with it \
+    and changes what \
+differs: the first time that is everything, after that it is what you changed. If you have no \
+    machines, an inventory \
 with `local:` makes the nodes on the workstation.
 
-Every step is data: `labctl plan` shows what would change, `labctl explain` shows why, with the shell commands that \
+Every step is data: `labctl plan` shows what would change, `labctl explain` shows why, with the \
+    shell commands that \
 each step stands for.";
 
 const AFTER_HELP: &str = "\
@@ -146,28 +151,36 @@ pub enum Verb {
     #[command(long_about = "\
 Bring the lab to what the inventory says.
 
-The first run, a run after a failure, after a change of the inventory or with a new node: it is always the same \
-command. It can be interrupted at any time and run again. Nodes that are as declared cost one round trip and are left \
+The first run, a run after a failure, after a change of the inventory or with a new node: it is \
+        always the same \
+command. It can be interrupted at any time and run again. Nodes that are as declared cost one \
+        round trip and are left \
 alone.")]
     Up(Converge),
     /// Show what `up` would change, and change nothing
     #[command(long_about = "\
-Show what `up` would do, and do nothing: what is made (+), altered or restarted (~), stopped (-) and run (>), with \
+Show what `up` would do, and do nothing: what is made (+), altered or restarted (~), stopped (-) \
+        and run (>), with \
 the differing lines of every text file. For a secret it shows only that it differs.
 
-Exits with 0 when there is nothing to do, with 3 when there are changes, and with 1 when nodes could not be probed; \
+Exits with 0 when there is nothing to do, with 3 when there are changes, and with 1 when nodes \
+        could not be probed; \
 the plan then leaves them out.")]
     Plan(Converge),
     /// Remove the lab from its nodes and leave nothing behind
     #[command(long_about = "\
 Remove the lab from its nodes and leave nothing behind.
 
-It removes what the record on each node lists, and restores what that replaced; it touches nothing else. The cluster \
-does not have to work for that. Nodes that cannot be reached are named while the others are done: run it again when \
+It removes what the record on each node lists, and restores what that replaced; it touches \
+        nothing else. The cluster \
+does not have to work for that. Nodes that cannot be reached are named while the others are done: \
+        run it again when \
 they can be reached. What cannot be removed is named too, and stays in the record.
 
-Local nodes are removed whole, and the lab directory with them. Where the nodes stay, the lab directory stays too: with \
-its certificates the next `up` makes a lab that accepts the same kubeconfigs. `down` also works without it, once the \
+Local nodes are removed whole, and the lab directory with them. Where the nodes stay, the lab \
+        directory stays too: with \
+its certificates the next `up` makes a lab that accepts the same kubeconfigs. `down` also works \
+        without it, once the \
 nodes' host keys are known again. Delete it when the lab is not to come back.")]
     Down(Down),
     /// Add a node to the lab, or take one out of it
@@ -206,7 +219,8 @@ Examples:
         long_about = "\
 Show where the time of a run went: a chart of what every node did when, from the run's log.
 
-Bars on the critical path are marked: the run could not end without them, each waiting for the one before it. Making \
+Bars on the critical path are marked: the run could not end without them, each waiting for the \
+            one before it. Making \
 anything else faster does not make the run shorter.",
         after_help = "\
 Examples:
@@ -238,8 +252,10 @@ Examples:
         long_about = "\
 Rebuild a lost lab directory from a controller.
 
-A controller has the lab's certificate authorities, the service account key and the key that encrypts Secrets; every \
-node has its own certificates. labctl reads them back, checks them, and writes them to the lab directory as they were. \
+A controller has the lab's certificate authorities, the service account key and the key that \
+            encrypts Secrets; every \
+node has its own certificates. labctl reads them back, checks them, and writes them to the lab \
+            directory as they were. \
 It changes nothing on any node, and overwrites nothing in the lab directory that differs.",
         after_help = "\
 Examples:
@@ -547,7 +563,8 @@ mod tests {
         let command = Cli::command();
         for option in command.get_arguments().filter(|option| option.is_global_set()) {
             if option.get_id() == "take_over" {
-                // Whoever takes over a node says so each time: a shell's environment lasts too long.
+                // Whoever takes over a node says so each time: a shell's environment lasts too
+                // long.
                 assert_eq!(option.get_env(), None);
                 continue;
             }

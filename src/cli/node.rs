@@ -15,7 +15,8 @@ pub enum NodeVerb {
     #[command(long_about = "\
 Add a node to the inventory, and bring it up.
 
-The inventory keeps its comments, order and style. The other nodes change only where they have to know the new one; a \
+The inventory keeps its comments, order and style. The other nodes change only where they have to \
+        know the new one; a \
 controller joins the existing etcd.")]
     #[command(after_help = "\
 Examples:
@@ -26,8 +27,10 @@ Examples:
     #[command(long_about = "\
 Remove a node from the lab and from the inventory.
 
-A worker is drained first, a controller leaves etcd first. Then its Node object is deleted, the machine is emptied as by \
-`down`, or removed when labctl made it, and the other nodes drop it. When interrupted, the same command finishes it.")]
+A worker is drained first, a controller leaves etcd first. Then its Node object is deleted, the \
+        machine is emptied as by \
+`down`, or removed when labctl made it, and the other nodes drop it. When interrupted, the same \
+        command finishes it.")]
     #[command(after_help = "\
 Examples:
   labctl node remove worker-2
@@ -72,7 +75,8 @@ impl LabAndNode {
 /// `node add`.
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "labctl node add [OPTIONS] [INVENTORY] <NODE> --address <ADDRESS> --role <ROLE>"
+    override_usage = "labctl node add [OPTIONS] [INVENTORY] <NODE> --address <ADDRESS> --role \
+        <ROLE>"
 )]
 pub struct NodeAdd {
     /// The lab and the new node's name.
@@ -81,7 +85,8 @@ pub struct NodeAdd {
     /// The address that the other nodes reach it at
     #[arg(long, value_name = "ADDRESS")]
     pub address: Ipv4Addr,
-    /// Its role: controller, worker, loadbalancer, client; separate several with commas, or repeat the option
+    /// Its role: controller, worker, loadbalancer, client; separate several with commas, or repeat
+    /// the option
     #[arg(long = "role", value_name = "ROLE", value_delimiter = ',', required = true)]
     pub roles: Vec<String>,
     /// A label for its Node object

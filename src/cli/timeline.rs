@@ -8,7 +8,8 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[command(override_usage = "labctl timeline [OPTIONS] [INVENTORY] [RUN]")]
 pub struct Timeline {
-    /// The inventory (a .yaml file), and the run: a name from --list, or the path of a run log; default: the last run
+    /// The inventory (a .yaml file), and the run: a name from --list, or the path of a run log;
+    /// default: the last run
     #[arg(value_names = ["INVENTORY", "RUN"], num_args = 0..=2)]
     target: Vec<String>,
 

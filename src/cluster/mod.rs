@@ -1,9 +1,10 @@
 //! The resolved, validated model of a lab: every address, CIDR, name, path and version worked out.
 //!
-//! [`resolve`](resolve::resolve) turns an inventory into a [`Cluster`] or into the list of everything that is wrong
-//! with it. All that stands to the right of this module (certificates, templates, plans) reads a `Cluster` and never
-//! an inventory, so a default or a derived value is worked out exactly once, here. The types are `Serialize` because
-//! templates see them: `{{ cluster.network.pods }}` is a field of this file.
+//! [`resolve`](resolve::resolve) turns an inventory into a [`Cluster`] or into the list of
+//! everything that is wrong with it. All that stands to the right of this module (certificates,
+//! templates, plans) reads a `Cluster` and never an inventory, so a default or a derived value is
+//! worked out exactly once, here. The types are `Serialize` because templates see them: `{{
+//! cluster.network.pods }}` is a field of this file.
 
 pub mod names;
 pub mod network;
@@ -88,7 +89,8 @@ pub struct Ssh {
     pub port: u16,
     /// Login name; commands go through sudo when it is not `root`.
     pub user: String,
-    /// Private key file, absolute, `~` resolved. `None`: the agent, then the usual files in `~/.ssh`.
+    /// Private key file, absolute, `~` resolved. `None`: the agent, then the usual files in
+    /// `~/.ssh`.
     pub identity: Option<PathBuf>,
     /// A machine to go through, as `user@host:port` parts.
     pub jump: Option<Jump>,
@@ -137,7 +139,8 @@ impl Network {
     }
 }
 
-/// What a network has, for playbooks and templates to ask: a mode of its own more, and none of them has to change.
+/// What a network has, for playbooks and templates to ask: a mode of its own more, and none of them
+/// has to change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Capabilities {
     /// labctl joins the pods of each worker with a bridge; otherwise an addon connects all pods.
@@ -220,11 +223,12 @@ pub struct LocalNodes {
     pub gateway: Ipv4Addr,
 }
 
-/// Reads the inventory at `path` and works the cluster out: the one way from a file to a lab, for every command. The
-/// problems beside the cluster are warnings.
+/// Reads the inventory at `path` and works the cluster out: the one way from a file to a lab, for
+/// every command. The problems beside the cluster are warnings.
 ///
 /// # Errors
-/// Everything that is wrong with the file, in its order, each with its line and what would be right.
+/// Everything that is wrong with the file, in its order, each with its line and what would be
+/// right.
 pub fn open(path: &Path) -> Result<(Cluster, Vec<Problem>), Vec<Problem>> {
     let inventory = load::load(path).map_err(|problem| vec![problem])?;
     resolve::resolve(&inventory)

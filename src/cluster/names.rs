@@ -1,7 +1,7 @@
 //! The names that Kubernetes accepts: of nodes, domains and labels.
 //!
-//! The rules are those of apimachinery's `pkg/util/validation`; each function gives what is wrong as the rest of a
-//! sentence that begins with the name.
+//! The rules are those of apimachinery's `pkg/util/validation`; each function gives what is wrong
+//! as the rest of a sentence that begins with the name.
 
 use std::net::Ipv4Addr;
 

@@ -1,39 +1,44 @@
 //! CIDR arithmetic: which address is whose, and how the pod network is divided among the workers.
 //!
-//! Pure functions over numbers; every one of them is held by properties that thousands of networks are tried against.
+//! Pure functions over numbers; every one of them is held by properties that thousands of networks
+//! are tried against.
 
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-/// The longest prefix of one worker's part of the pod network: 13 pods, beside the bridge's own address.
+/// The longest prefix of one worker's part of the pod network: 13 pods, beside the bridge's own
+/// address.
 pub const LONGEST_NODE_PREFIX: u8 = 28;
 
-/// How much longer a worker's prefix may be than that of the pod network: Kubernetes keeps the parts in a bitmap of at
-/// most 2^16 (`clusterSubnetMaxDiff` in `pkg/controller/nodeipam/ipam/cidrset`).
+/// How much longer a worker's prefix may be than that of the pod network: Kubernetes keeps the
+/// parts in a bitmap of at most 2^16 (`clusterSubnetMaxDiff` in
+/// `pkg/controller/nodeipam/ipam/cidrset`).
 pub const LARGEST_NODE_PREFIX_DIFFERENCE: u8 = 16;
 
-/// The shortest prefix of a service network that the API server takes: 20 bits of addresses (its validation of
-/// `--service-cluster-ip-range`).
+/// The shortest prefix of a service network that the API server takes: 20 bits of addresses (its
+/// validation of `--service-cluster-ip-range`).
 pub const SHORTEST_SERVICE_PREFIX: u8 = 12;
 
-/// The longest prefix of a service network here: the DNS service has its tenth address, and others need some as well.
+/// The longest prefix of a service network here: the DNS service has its tenth address, and others
+/// need some as well.
 pub const LONGEST_SERVICE_PREFIX: u8 = 28;
 
-/// The address number `n` of `net`, counted from 0, the network's own address. `None` when `net` ends before.
+/// The address number `n` of `net`, counted from 0, the network's own address. `None` when `net`
+/// ends before.
 pub fn nth_address(net: Ipv4Net, n: u32) -> Option<Ipv4Addr> {
     let address = Ipv4Addr::from(u32::from(net.network()).checked_add(n)?);
     net.contains(&address).then_some(address)
 }
 
-/// The first usable address of `net`: the `kubernetes` Service in the service network (the API server takes it
-/// for itself), the gateway in a network of local nodes.
+/// The first usable address of `net`: the `kubernetes` Service in the service network (the API
+/// server takes it for itself), the gateway in a network of local nodes.
 pub fn first_address(net: Ipv4Net) -> Option<Ipv4Addr> {
     nth_address(net, 1)
 }
 
-/// The address of the `kube-dns` Service: the tenth of the service network, as kubeadm (`GetDNSIP`) and every guide
-/// have it.
+/// The address of the `kube-dns` Service: the tenth of the service network, as kubeadm (`GetDNSIP`)
+/// and every guide have it.
 pub fn dns_service(services: Ipv4Net) -> Option<Ipv4Addr> {
     nth_address(services, 10)
 }
@@ -44,8 +49,9 @@ pub fn overlap(one: Ipv4Net, other: Ipv4Net) -> bool {
     one.contains(&other) || other.contains(&one)
 }
 
-/// The prefix length of one worker's part of `pods` when the inventory does not say: 24, as everywhere, or shorter parts
-/// of a pod network that has no room for four of those. `None` when `pods` is too small for any.
+/// The prefix length of one worker's part of `pods` when the inventory does not say: 24, as
+/// everywhere, or shorter parts of a pod network that has no room for four of those. `None` when
+/// `pods` is too small for any.
 ///
 /// It does not depend on the number of workers: one more of them must not move the others.
 pub fn default_node_prefix(pods: Ipv4Net) -> Option<u8> {
@@ -83,11 +89,13 @@ pub struct Wanted<'a> {
 
 /// Gives every worker a part of `pods`, in the order of `workers`.
 ///
-/// A Node object's podCIDR can never be changed, so a worker should keep its part while others come and go. Therefore
-/// the number that its name ends in counts before its place in the list: `worker-2` has part 2 of the network whether
-/// or not there still is a `worker-1`. Names without a number, or whose part is taken, have the first ones left over.
+/// A Node object's podCIDR can never be changed, so a worker should keep its part while others come
+/// and go. Therefore the number that its name ends in counts before its place in the list:
+/// `worker-2` has part 2 of the network whether or not there still is a `worker-1`. Names without a
+/// number, or whose part is taken, have the first ones left over.
 ///
-/// `None` for those that no part is left for, or whose given part lies outside of `pods` or on an earlier one.
+/// `None` for those that no part is left for, or whose given part lies outside of `pods` or on an
+/// earlier one.
 pub fn assign(pods: Ipv4Net, prefix: u8, workers: &[Wanted<'_>]) -> Vec<Option<Ipv4Net>> {
     let mut parts = Parts { taken: Vec::new() };
     let mut assigned: Vec<Option<Ipv4Net>> = vec![None; workers.len()];
@@ -117,7 +125,8 @@ struct Parts {
 impl Parts {
     /// Takes `part` if nothing of it is taken yet.
     fn take(&mut self, part: Ipv4Net) -> bool {
-        // Parts that are apart are in the order of their first addresses: only the neighbours can overlap.
+        // Parts that are apart are in the order of their first addresses: only the neighbours can
+        // overlap.
         let place = self.taken.partition_point(|taken| taken.network() < part.network());
         let before = place.checked_sub(1).and_then(|before| self.taken.get(before));
         if [before, self.taken.get(place)].into_iter().flatten().any(|taken| overlap(*taken, part))

@@ -1,4 +1,5 @@
-//! From what an inventory says to the cluster it means: defaults filled in, everything derived, every rule checked.
+//! From what an inventory says to the cluster it means: defaults filled in, everything derived,
+//! every rule checked.
 //!
 //! Pure: it reads an [`Inventory`] and nothing else. Nothing ends at the first mistake: a value
 //! that is wrong is reported and left out, and what does not depend on it is checked all the same,
@@ -18,13 +19,15 @@ use crate::inventory::{Inventory, Located, Position, Problem, Problems, did_you_
 /// The cluster that `inventory` describes, and what its user should know about it (warnings only).
 ///
 /// # Errors
-/// Everything that is wrong with the inventory, its shape included, in the order of the file; warnings stand among them.
+/// Everything that is wrong with the inventory, its shape included, in the order of the file;
+/// warnings stand among them.
 pub fn resolve(inventory: &Inventory) -> Result<(Cluster, Vec<Problem>), Vec<Problem>> {
     let mut problems = Problems::new(&inventory.file);
     problems.extend(inventory.problems.iter().cloned());
     let cluster = Resolver { inventory, problems: &mut problems }.cluster();
     if cluster.is_none() && !problems.has_errors() {
-        // Only an inventory that no file was read for lacks something without a problem that says so.
+        // Only an inventory that no file was read for lacks something without a problem that says
+        // so.
         problems.error(
             Position::default(),
             "the inventory is incomplete",

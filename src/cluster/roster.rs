@@ -1,8 +1,10 @@
-//! The roster: the nodes that the lab was last worked on, and what an inventory that was changed since means for them.
+//! The roster: the nodes that the lab was last worked on, and what an inventory that was changed
+//! since means for them.
 //!
-//! A node is in the roster from the moment at which work on it begins, so that a node that disappears from the
-//! inventory, or changes there in a way that no run can follow, is noticed before anything is done. It is a memory and
-//! no authority: without one, everything is as the inventory says.
+//! A node is in the roster from the moment at which work on it begins, so that a node that
+//! disappears from the inventory, or changes there in a way that no run can follow, is noticed
+//! before anything is done. It is a memory and no authority: without one, everything is as the
+//! inventory says.
 
 use std::net::Ipv4Addr;
 
@@ -102,8 +104,8 @@ impl Roster {
         self.nodes.iter().filter(|member| member.leaving)
     }
 
-    /// `cluster` without the nodes whose removal was begun: what the lab is going to be. Everything about the others is
-    /// as it was.
+    /// `cluster` without the nodes whose removal was begun: what the lab is going to be. Everything
+    /// about the others is as it was.
     pub fn staying(&self, cluster: &Cluster) -> Cluster {
         let mut cluster = cluster.clone();
         cluster.nodes.retain(|node| self.member(&node.name).is_none_or(|member| !member.leaving));
@@ -122,8 +124,9 @@ impl Roster {
         self.nodes.retain(|member| member.name != name);
     }
 
-    /// Everything in `cluster` that no run can follow from here, for `file`, as the inventory is called. Nodes that are
-    /// new, and roles that were added, are what runs are for; a removal that was begun is finished by the next one.
+    /// Everything in `cluster` that no run can follow from here, for `file`, as the inventory is
+    /// called. Nodes that are new, and roles that were added, are what runs are for; a removal that
+    /// was begun is finished by the next one.
     pub fn drift(&self, cluster: &Cluster, file: &str) -> Vec<Drift> {
         self.nodes.iter().filter_map(|member| member.drift(self, cluster, file)).collect()
     }
@@ -143,14 +146,17 @@ impl Member {
                 Some(new) => drift(
                     format!("`{name}` is now called `{}`, but a node keeps its name", new.name),
                     format!(
-                        "its certificates, its Node object and its etcd membership have the name `{name}`: put it back; \
-                         or run `labctl node remove {file} {name}`, then `labctl up {file}` with the new name"
+                        "its certificates, its Node object and its etcd membership have the name \
+                        `{name}`: put it back; \
+                         or run `labctl node remove {file} {name}`, then `labctl up {file}` with \
+                        the new name"
                     ),
                 ),
                 None => drift(
                     format!("`{name}` is no longer in the inventory, but still a node of this lab"),
                     format!(
-                        "`labctl node remove {file} {name}` removes it from the lab, even without its entry; \
+                        "`labctl node remove {file} {name}` removes it from the lab, even without \
+                        its entry; \
                          or put the entry back"
                     ),
                 ),
@@ -159,11 +165,13 @@ impl Member {
         if node.address != address {
             return drift(
                 format!(
-                    "`{name}` had the address {address} and now has {}, but a node keeps its address",
+                    "`{name}` had the address {address} and now has {}, but a node keeps its \
+                    address",
                     node.address
                 ),
                 format!(
-                    "put {address} back; or run `labctl node remove {file} {name}`, then `labctl node add {file} {name} \
+                    "put {address} back; or run `labctl node remove {file} {name}`, then `labctl \
+                    node add {file} {name} \
                      --address {}`",
                     node.address
                 ),
@@ -174,7 +182,8 @@ impl Member {
             return drift(
                 format!("`{name}` is no longer a {role}, but what that put on it is still there"),
                 format!(
-                    "put the role back; or run `labctl node remove {file} {name}`, then `labctl node add {file} {name} \
+                    "put the role back; or run `labctl node remove {file} {name}`, then `labctl \
+                    node add {file} {name} \
                      --address {address}{add}`"
                 ),
             );
@@ -182,7 +191,8 @@ impl Member {
         match (self.pod_cidr, node.pod_cidr) {
             (Some(was), Some(is)) if was != is => drift(
                 format!(
-                    "the pods of `{name}` had {was} and would get {is}, but a Node object keeps its pod network"
+                    "the pods of `{name}` had {was} and would get {is}, but a Node object keeps \
+                    its pod network"
                 ),
                 format!("add `pod_cidr: {was}` to the entry of `{name}`"),
             ),
@@ -204,7 +214,8 @@ pub fn must_stay(cluster: &Cluster, node: &Node) -> Option<Drift> {
     }
     if cluster.api.loadbalancer.as_ref() == Some(name) {
         let what = format!("`{name}` is the load balancer that every kubeconfig points to");
-        let help = "set `api.endpoint` to another load balancer or a name of your own and run `labctl up` first; to \
+        let help = "set `api.endpoint` to another load balancer or a name of your own and run \
+            `labctl up` first; to \
                     replace a lost machine, set up another one at its address and run `labctl up`"
             .to_owned();
         return Some(Drift { what, help });
@@ -270,10 +281,9 @@ mod tests {
         gone.truncate(1);
         assert_eq!(
             gone,
-            [
-                "`worker-0` is no longer in the inventory, but still a node of this lab; `labctl node remove t.yaml \
-              worker-0` removes it from the lab, even without its entry; or put the entry back"
-            ]
+            ["`worker-0` is no longer in the inventory, but still a node of this lab; `labctl \
+                node remove t.yaml \
+              worker-0` removes it from the lab, even without its entry; or put the entry back"]
         );
     }
 

@@ -133,7 +133,8 @@ async fn renew(args: &CertsRenew, global: &Global, reporter: &Reporter) -> Resul
     let inventory = lab_args.inventory.display();
     if !global.limit.is_empty() {
         return Err(Stop::bad(
-            "--limit does not go with `certs renew`: what several nodes share has to reach them all",
+            "--limit does not go with `certs renew`: what several nodes share has to reach them \
+            all",
         )
         .help("name the nodes whose own certificates to renew: `labctl certs renew worker-0`"));
     }
@@ -176,7 +177,8 @@ pub(super) fn must_have_a_ca(cluster: &Cluster, lab: &Lab) -> Result<(), Stop> {
         return Ok(());
     }
     Err(Stop::failed(format!("lab {} has no CA yet", cluster.name)).help(format!(
-        "`labctl up {0}` makes it for a new lab; `labctl recover {0}` reads it back from the nodes of one that runs",
+        "`labctl up {0}` makes it for a new lab; `labctl recover {0}` reads it back from the \
+        nodes of one that runs",
         lab.inventory.display()
     )))
 }

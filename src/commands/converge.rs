@@ -48,7 +48,8 @@ pub async fn up(args: &Converge, global: &Global, reporter: &Reporter) -> Result
     Ok(exit_of(&report))
 }
 
-/// As [`bring_up`], and then the end of removals that earlier runs began: last, because they need a lab that works.
+/// As [`bring_up`], and then the end of removals that earlier runs began: last, because they need a
+/// lab that works.
 async fn bring_up_and_finish(
     cluster: &Cluster,
     playbook: &Playbook,
@@ -80,7 +81,8 @@ fn tell_of_removals(cluster: &Cluster, finishes: bool, events: &Events) {
     }
 }
 
-/// The whole of `up` inside of a run, for every verb that ends with a lab that is as its inventory says.
+/// The whole of `up` inside of a run, for every verb that ends with a lab that is as its inventory
+/// says.
 pub async fn bring_up(
     cluster: &Cluster,
     playbook: &Playbook,
@@ -197,7 +199,8 @@ pub async fn plan(args: &Converge, global: &Global, reporter: &Reporter) -> Resu
     let report = telling.await.map_err(Stop::failed)?;
     let (plan, reached, reachable) = planned?;
     if reached < reachable {
-        // A plan without the nodes that did not answer is still a plan; one without any node is none.
+        // A plan without the nodes that did not answer is still a plan; one without any node is
+        // none.
         if reached > 0 {
             reporter.plan(&report, &[])
         } else {
@@ -228,7 +231,8 @@ fn stopped_local_nodes(cluster: &Cluster) -> Vec<(String, bool)> {
     stopped.map(|node| (node.name.clone(), found(&node.name).is_none())).collect()
 }
 
-/// Warns when a rotation of the CAs was begun and not ended: the nodes get what belongs to its stage, and no more.
+/// Warns when a rotation of the CAs was begun and not ended: the nodes get what belongs to its
+/// stage, and no more.
 fn tell_of_rotation(cluster: &Cluster, lab: &crate::cli::Lab, events: &Events) {
     let stage = match rotate::stage(cluster, &lab_of(cluster)) {
         Ok(Stage::Trust) => "the new ones are trusted, the old ones still sign",
@@ -246,7 +250,8 @@ fn tell_of_rotation(cluster: &Cluster, lab: &crate::cli::Lab, events: &Events) {
     events.emit(Event::Warning { node: None, message });
 }
 
-/// Whether this machine can hold local nodes, where the inventory asks for them: said before anything is written.
+/// Whether this machine can hold local nodes, where the inventory asks for them: said before
+/// anything is written.
 pub fn fit_for_local_nodes(cluster: &Cluster) -> Result<(), Stop> {
     if cluster.local.is_some() {
         crate::local::check_machine().map_err(Stop::failed)
@@ -378,7 +383,8 @@ async fn make_plan(
         cluster.with_role(Role::Controller).map(|node| node.name.as_str()).collect();
     preflight::settle_founding(&controllers, &mut desired, &facts);
     let plan = plan::diff::plan(&desired, &facts);
-    // What a node that could not be reached needs, nobody knows; one that does not exist yet needs everything.
+    // What a node that could not be reached needs, nobody knows; one that does not exist yet needs
+    // everything.
     let names = nodes.iter().map(|node| node.name.clone());
     let left_out: Vec<String> = names.filter(|name| !connections.contains_key(name)).collect();
     let mut changes = if run.new_texts { plan.changes_with_new_texts() } else { plan.changes() };

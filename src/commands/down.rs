@@ -62,11 +62,13 @@ fn question(cluster: &Cluster, nodes: &[&Node], remove_nodes: bool) -> String {
     let (lab, names) = (&cluster.name, names.join(", "));
     if remove_nodes {
         format!(
-            "Remove the lab {lab}, its local nodes ({names}) with all that is on them, and its certificates?"
+            "Remove the lab {lab}, its local nodes ({names}) with all that is on them, and its \
+            certificates?"
         )
     } else {
         format!(
-            "Take the lab {lab} off {names}? All that runs in it and all its data there is lost; the nodes stay."
+            "Take the lab {lab} off {names}? All that runs in it and all its data there is lost; \
+            the nodes stay."
         )
     }
 }

@@ -1,4 +1,5 @@
-//! `kubeconfig`: prints the administrator's kubeconfig or a new user's, or merges it into somebody's own.
+//! `kubeconfig`: prints the administrator's kubeconfig or a new user's, or merges it into
+//! somebody's own.
 
 use std::io;
 use std::path::{Path, PathBuf};

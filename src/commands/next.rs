@@ -1,12 +1,13 @@
-//! What to type next: a command with the options that this run had, because without them it would do something else.
+//! What to type next: a command with the options that this run had, because without them it would
+//! do something else.
 
 use std::path::Path;
 
 use crate::cli::{Global, Sources, Spread};
 use crate::module::quote;
 
-/// `labctl VERB INVENTORY` as it is typed for a run like this one: with the same playbooks and templates, limited to
-/// the same nodes.
+/// `labctl VERB INVENTORY` as it is typed for a run like this one: with the same playbooks and
+/// templates, limited to the same nodes.
 pub fn again(verb: &str, inventory: &Path, sources: &Sources, global: &Global) -> String {
     let mut line = format!("labctl {verb} {}", quote(&inventory.display().to_string()));
     let mut option =

@@ -152,7 +152,8 @@ async fn remove(args: &NodeRemove, global: &Global, reporter: &Reporter) -> Resu
     Ok(exit_of(&report))
 }
 
-/// Finishes removals that earlier runs began, at the end of an `up` that went well for the nodes that stay.
+/// Finishes removals that earlier runs began, at the end of an `up` that went well for the nodes
+/// that stay.
 ///
 /// # Errors
 /// As `node remove` has them; the lab without the node is as it should be all the same.
@@ -186,7 +187,8 @@ pub async fn finish_removals(
     Ok(finished)
 }
 
-/// `cluster` with the node that is to leave as the lab has it, which is not always as the inventory says.
+/// `cluster` with the node that is to leave as the lab has it, which is not always as the inventory
+/// says.
 fn with_leaving(mut cluster: Cluster, roster: &Roster, name: &str) -> Result<Cluster, Stop> {
     let Some(member) = roster.member(name) else {
         let mut names: Vec<&str> = cluster.nodes.iter().map(|node| node.name.as_str()).collect();
@@ -262,8 +264,9 @@ impl Removal<'_> {
         Ok(Playbooks { remove: find("remove-node")?, down: find("down")?, up: find("up")? })
     }
 
-    /// Every step looks at what is there, so that a removal that was cut off goes on where it was. The roster forgets
-    /// the node when it is out; what the others need to know of that is then any `up`'s to do, this one's first.
+    /// Every step looks at what is there, so that a removal that was cut off goes on where it was.
+    /// The roster forgets the node when it is out; what the others need to know of that is then any
+    /// `up`'s to do, this one's first.
     async fn carry_out(
         &self,
         playbooks: &Playbooks,
@@ -285,7 +288,8 @@ impl Removal<'_> {
             start_local_nodes(needed, &working.events).await?;
             let left = self.leave_cluster(&playbooks.remove, &known, &working, &mut outcome).await;
             let untouched = outcome.applied.changed.values().all(|changed| *changed == 0);
-            // What was refused before anything was done has not begun, unless an earlier attempt has.
+            // What was refused before anything was done has not begun, unless an earlier attempt
+            // has.
             if (left.is_err() || !outcome.ok)
                 && untouched
                 && !known.member(name).is_some_and(|member| member.leaving)
@@ -338,8 +342,14 @@ impl Removal<'_> {
             }
         }
         outcome.ok = false;
-        Err(Stop::failed("no other controller can be reached, and one is needed to take the node out of the cluster")
-            .help("make sure that one of them runs and can be logged in to, and run the same command again"))
+        Err(Stop::failed(
+            "no other controller can be reached, and one is needed to take the node \
+            out of the cluster",
+        )
+        .help(
+            "make sure that one of them runs and can be logged in to, and run the same \
+                command again",
+        ))
     }
 
     /// Undoes on the machine what labctl made there.
@@ -404,7 +414,8 @@ fn by_hand(error: edit::EditError, path: &Path, new: &NewNode) -> Stop {
 
 fn remove_by_hand(error: edit::EditError, path: &Path, name: &str) -> Stop {
     Stop::bad(error).help(format!(
-        "take the entry of `{name}` out of {} yourself, and run `labctl node remove` again: it does the rest",
+        "take the entry of `{name}` out of {} yourself, and run `labctl node remove` again: it \
+        does the rest",
         path.display()
     ))
 }

@@ -177,7 +177,8 @@ impl Work<'_> {
             {
                 let what = format!("{node} belongs to another lab: `{}`", other.lab);
                 return Err(Stop::failed(what).help(format!(
-                    "nothing was written; set `name: {}` in the inventory if that is the lab you mean, \
+                    "nothing was written; set `name: {}` in the inventory if that is the lab you \
+                    mean, \
                      or add --take-over {node}",
                     other.lab
                 )));
@@ -216,8 +217,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Issues what can be issued again and was not found, and writes the administrator's kubeconfig. How many
-    /// were issued.
+    /// Issues what can be issued again and was not found, and writes the administrator's
+    /// kubeconfig. How many were issued.
     fn complete(&self) -> Result<usize, Stop> {
         let ensured = store::ensure(self.cluster, self.lab, OffsetDateTime::now_utc())
             .map_err(Stop::failed)?;

@@ -11,7 +11,8 @@ use crate::plan::files::{PlacedFile, files_of};
 use crate::playbook::standard;
 use crate::report::Reporter;
 
-/// Prints the rendered files, or writes them into a folder. What is secret is named, and shown in neither.
+/// Prints the rendered files, or writes them into a folder. What is secret is named, and shown in
+/// neither.
 pub fn render(args: &Render, global: &Global, reporter: &Reporter) -> Result<Exit, Stop> {
     let cluster = open(&args.lab.inventory, reporter)?;
     let playbook = standard::find("up", args.sources.playbooks.as_deref()).map_err(Stop::bad)?;
@@ -43,7 +44,10 @@ pub fn render(args: &Render, global: &Global, reporter: &Reporter) -> Result<Exi
     }
     match (&args.file, text.is_empty(), secret) {
         (Some(name), true, 0) => Err(Stop::bad(format!("no file of these nodes is called {name}"))
-            .help("name it by its path on the node, its file name or its template; `labctl render` prints them all")),
+            .help(
+                "name it by its path on the node, its file name or its template; `labctl \
+                render` prints them all",
+            )),
         (Some(name), true, _) => {
             Err(Stop::bad(format!("{name} holds a secret and is never shown"))
                 .help("look at it on a node: `labctl ssh`"))

@@ -1,7 +1,8 @@
 //! `etcd restore`: gives all members of etcd the data of a backup.
 //!
-//! The work is two playbooks with `up` between them. This file decides before the first of them whether they may be
-//! run at all: what can be known beforehand is known before anything is stopped.
+//! The work is two playbooks with `up` between them. This file decides before the first of them
+//! whether they may be run at all: what can be known beforehand is known before anything is
+//! stopped.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -52,7 +53,10 @@ pub async fn restore(args: &Restore, global: &Global, reporter: &Reporter) -> Re
             "--limit leaves out {}, and members of etcd are restored together",
             left_out.join(", ")
         ))
-        .help("leave out other nodes than controllers, or take a controller that is gone out of the inventory"));
+        .help(
+            "leave out other nodes than controllers, or take a controller that is gone out of \
+            the inventory",
+        ));
     }
     let backup = archive::read(args.place.file(), &mut io::sink()).map_err(bad)?;
     if backup.manifest.lab != cluster.name && !args.force {
@@ -130,13 +134,15 @@ fn ask(
             "The lab directory has no certificates and keys, so the backup's are taken. ".to_owned()
         }
         Certificates::Other(kept) => format!(
-            "The backup's data can only be read with its own certificates and keys, and the lab's are others ({}): the \
+            "The backup's data can only be read with its own certificates and keys, and the lab's \
+            are others ({}): the \
              backup's take their place everywhere, and the lab's are kept in {kept}. ",
             differing.join(", ")
         ),
     };
     let question = format!(
-        "{keys}Give etcd of the lab {} the data of {} (revision {}, {} keys)? All that was written since is lost.",
+        "{keys}Give etcd of the lab {} the data of {} (revision {}, {} keys)? All that was \
+        written since is lost.",
         cluster.name, manifest.created, manifest.revision, manifest.keys
     );
     match reporter.confirm(&question).map_err(Stop::failed)? {
@@ -168,7 +174,8 @@ impl Work<'_> {
             return Err(Stop::bad(why).help(OLDER));
         }
         let staged = Staged::new(&self)?;
-        // Whatever is wrong with templates, playbooks or certificates is found now, while everything still runs.
+        // Whatever is wrong with templates, playbooks or certificates is found now, while
+        // everything still runs.
         let workshop = workshop_from(&staged.certificates, cluster, bundle, sources)?;
         workshop.expand(&self.playbooks.up, cluster)?;
         let restored = workshop.expand(&self.playbooks.restored, cluster)?;
@@ -192,7 +199,8 @@ impl Work<'_> {
         if let Certificates::Other(kept) = &self.pki {
             let kept = lab_of(cluster).pki().with_file_name(kept);
             let message = format!(
-                "the backup's certificates and keys have taken the place of the lab's, which are kept in {}",
+                "the backup's certificates and keys have taken the place of the lab's, which are \
+                kept in {}",
                 kept.display()
             );
             events.emit(Event::Warning { node: None, message });
@@ -250,7 +258,8 @@ impl Work<'_> {
         )
     }
 
-    /// The same options, for the nodes that can be reached; `None` when a controller cannot, which was told.
+    /// The same options, for the nodes that can be reached; `None` when a controller cannot, which
+    /// was told.
     async fn reachable(&self, global: &Global, working: &Working) -> Result<Option<Global>, Stop> {
         let nodes = limited(self.cluster, &global.limit)?;
         let connections = connect(self.cluster, &nodes, &working.run).await;
@@ -263,7 +272,8 @@ impl Work<'_> {
             .collect();
         if !controllers.is_empty() {
             let message = format!(
-                "nothing was stopped: members of etcd are restored together, and {} cannot be reached; a controller that \
+                "nothing was stopped: members of etcd are restored together, and {} cannot be \
+                reached; a controller that \
                  is gone for good has to be taken out of the inventory first",
                 controllers.join(", ")
             );
@@ -284,8 +294,8 @@ impl Work<'_> {
         Ok(Some(Global { limit, ..global.clone() }))
     }
 
-    /// Puts the backup's certificates and keys in the place of the lab's. Cut off in between, the lab has none, and the
-    /// next run takes the backup's.
+    /// Puts the backup's certificates and keys in the place of the lab's. Cut off in between, the
+    /// lab has none, and the next run takes the backup's.
     fn exchange_certificates(&self, staged: &Staged) -> Result<(), Stop> {
         let lab = lab_of(self.cluster);
         let pki = lab.pki();
@@ -314,7 +324,8 @@ impl Work<'_> {
     }
 }
 
-/// What is unpacked of the backup while it is restored, in a folder of the lab directory that goes with it.
+/// What is unpacked of the backup while it is restored, in a folder of the lab directory that goes
+/// with it.
 struct Staged {
     folder: PathBuf,
     /// Where the certificates are that the lab will have.

@@ -1,5 +1,6 @@
-//! `certs rotate-ca`: replaces the CAs, stage by stage. What a stage is lies in the lab directory; here each is brought
-//! to the nodes by `up`, awaited by the playbook `rotate-ca`, and left for the next.
+//! `certs rotate-ca`: replaces the CAs, stage by stage. What a stage is lies in the lab directory;
+//! here each is brought to the nodes by `up`, awaited by the playbook `rotate-ca`, and left for the
+//! next.
 
 use std::time::Instant;
 
@@ -62,8 +63,10 @@ pub async fn rotate_ca(
         &[format!("labctl certs list {inventory}"), format!("labctl smoke {inventory}")],
     );
     reporter.note(
-        "\nTrusted no more: kubeconfigs that were handed out before (issue them again with `labctl kubeconfig`), and \
-         tokens in Secrets.\nPods of yours that use the API know the old CA only; restart them when it suits.",
+        "\nTrusted no more: kubeconfigs that were handed out before (issue them again with \
+        `labctl kubeconfig`), and \
+         tokens in Secrets.\nPods of yours that use the API know the old CA only; restart them \
+        when it suits.",
     );
     Ok(exit_of(&report))
 }
@@ -88,7 +91,8 @@ async fn rotate(
             rotate::begin(cluster, &lab, OffsetDateTime::now_utc()).map_err(Stop::failed)
         })?;
         if ended {
-            // Nobody accepts what the old CA has signed, so there is nothing to hand over gracefully.
+            // Nobody accepts what the old CA has signed, so there is nothing to hand over
+            // gracefully.
             step(&working, "new CAs", "put in the old ones' place: those have ended", || {
                 rotate::advance(cluster, &lab).map_err(Stop::failed)
             })?;

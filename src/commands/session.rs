@@ -1,5 +1,5 @@
-//! What verbs have in common: opening the inventory, naming nodes, and running with a log, a report and a hand on
-//! Ctrl-C.
+//! What verbs have in common: opening the inventory, naming nodes, and running with a log, a report
+//! and a hand on Ctrl-C.
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
@@ -39,7 +39,8 @@ pub fn open(path: &Path, reporter: &Reporter) -> Result<Cluster, Stop> {
     }
 }
 
-/// Tells of what works and deserves a look, with its place in the inventory and what would be better.
+/// Tells of what works and deserves a look, with its place in the inventory and what would be
+/// better.
 fn warn(reporter: &Reporter, warnings: &[Problem]) {
     for warning in warnings {
         reporter.warning(&format!("{warning:#}"));
@@ -130,7 +131,8 @@ impl Outcome {
     }
 }
 
-/// Runs `work` under the lab's lock, with a run log and a report; the first Ctrl-C asks it to stop, the second stops.
+/// Runs `work` under the lab's lock, with a run log and a report; the first Ctrl-C asks it to stop,
+/// the second stops.
 ///
 /// # Errors
 /// When the lock is held or the work gives up. A run that ended, well or not, is a [`RunReport`].
@@ -221,8 +223,8 @@ fn spread_of(typed: cli::Spread) -> Spread {
     }
 }
 
-/// Ctrl-C, and what ends a run from outside in the same way: `kill`, `timeout`, a CI system, a terminal that is closed.
-/// From here on they do not end the process by themselves.
+/// Ctrl-C, and what ends a run from outside in the same way: `kill`, `timeout`, a CI system, a
+/// terminal that is closed. From here on they do not end the process by themselves.
 fn stop_signals() -> Vec<tokio::signal::unix::Signal> {
     use tokio::signal::unix::{SignalKind, signal};
     let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];

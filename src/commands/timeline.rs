@@ -32,8 +32,10 @@ pub fn timeline(args: &Arguments, reporter: &Reporter) -> Result<Exit, Stop> {
             None => format!("there is no run in {} yet", runs.display()),
             Some(run) => format!("there is no run `{run}` in {}", runs.display()),
         };
-        return Err(Stop::bad(error)
-            .help("`labctl timeline --list` lists the runs of a lab; a run log may also be named by its path"));
+        return Err(Stop::bad(error).help(
+            "`labctl timeline --list` lists the runs of a lab; a run log may also be named \
+                by its path",
+        ));
     };
     draw(args, &load(log)?, reporter)
 }

@@ -100,7 +100,8 @@ impl Workshop {
     }
 }
 
-/// Templates alone, for a playbook that installs nothing: it works without a bundle, and when certificates are lost.
+/// Templates alone, for a playbook that installs nothing: it works without a bundle, and when
+/// certificates are lost.
 pub fn bare_workshop(cluster: &Cluster, sources: &Sources) -> Result<Workshop, Stop> {
     let renderer = Renderer::new(sources.templates.as_deref()).map_err(Stop::bad)?;
     Ok(Workshop {
@@ -232,7 +233,8 @@ impl Desired {
                     node.name
                 );
                 return Err(Stop::failed(what).help(
-                    "nothing was changed; bring the controller back, or leave it out with --limit or \
+                    "nothing was changed; bring the controller back, or leave it out with --limit \
+                    or \
                      from the inventory",
                 ));
             }
@@ -264,8 +266,8 @@ pub async fn bundle(cluster: &Cluster, events: &Events) -> Result<Bundle, Stop> 
         .map_err(Stop::failed)
 }
 
-/// The bundle for a plan: a folder that the inventory names must be whole, as for a run; what a run would fetch into the
-/// cache is told, and not fetched.
+/// The bundle for a plan: a folder that the inventory names must be whole, as for a run; what a run
+/// would fetch into the cache is told, and not fetched.
 pub async fn bundle_planned(cluster: &Cluster, events: &Events) -> Result<Bundle, Stop> {
     if cluster.bundle.is_some() {
         return bundle(cluster, events).await;

@@ -1,8 +1,9 @@
 //! Carries out a plan: every play on every node when its turn has come.
 //!
-//! Each play on each node is a cell of its own. A cell begins when the plays that its play comes after have ended on
-//! all of their nodes, when (in a rolling play) the nodes before it are done, and when its large files have arrived. A
-//! failure ends its node's part in the run; plays that come after the failed play are skipped, all others go on.
+//! Each play on each node is a cell of its own. A cell begins when the plays that its play comes
+//! after have ended on all of their nodes, when (in a rolling play) the nodes before it are done,
+//! and when its large files have arrived. A failure ends its node's part in the run; plays that
+//! come after the failed play are skipped, all others go on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,8 +22,9 @@ use crate::plan::{Change, Plan, PlannedNode, PlannedPlay};
 use crate::playbook::Strategy;
 use crate::transport::{Exec, Stdin, Transport, TransportError, lines};
 
-/// How many lines of output, and of the journal, a failure has at most, and how long each is, in characters. A node
-/// sends as many of a journal: the line that says why may stand before a page of usage.
+/// How many lines of output, and of the journal, a failure has at most, and how long each is, in
+/// characters. A node sends as many of a journal: the line that says why may stand before a page of
+/// usage.
 const LINES: usize = 200;
 const LINE: usize = 1000;
 
@@ -146,7 +148,8 @@ fn start_play(
         return watched;
     }
     let rolling = play.strategy == Strategy::Rolling;
-    // The nodes on which nothing runs yet go first and together; each other one waits for all before it.
+    // The nodes on which nothing runs yet go first and together; each other one waits for all
+    // before it.
     let (mut nodes, running): (Vec<_>, Vec<_>) =
         play.nodes.into_iter().partition(|on| !rolling || on.fresh);
     let together = nodes.len();
@@ -186,7 +189,8 @@ fn start_play(
     watched
 }
 
-/// Waits for plays to end; whether all of them ended well. `awaited` becomes the last one that was not over yet.
+/// Waits for plays to end; whether all of them ended well. `awaited` becomes the last one that was
+/// not over yet.
 async fn ended_well(plays: Vec<Earlier>, awaited: &mut Awaited) -> bool {
     let mut well = true;
     for (name, mut play) in plays {
@@ -262,7 +266,8 @@ impl Cell {
                 failed: Some("push binaries".to_owned()),
             };
         }
-        // Nodes that start together wait for each other: with a permit each, few forks would make that wait for ever.
+        // Nodes that start together wait for each other: with a permit each, few forks would make
+        // that wait for ever.
         let _permit = match self.together {
             true => None,
             false => {
@@ -275,7 +280,8 @@ impl Cell {
                 }
             }
         };
-        // While it waited for its files and its turn, the user or another play of this node may have said stop.
+        // While it waited for its files and its turn, the user or another play of this node may
+        // have said stop.
         if self.node_failed.load(Ordering::Acquire) || self.run.is_cancelled() {
             return self.skip(skipped);
         }
@@ -391,7 +397,8 @@ impl Cell {
                     let change = &self.changes[number];
                     heard.failed.get_or_insert_with(|| change.title.clone());
                     let said = std::mem::take(&mut journal);
-                    // Why it was done is no reason for its failure: what the program itself says of that comes first.
+                    // Why it was done is no reason for its failure: what the program itself says of
+                    // that comes first.
                     let reason = match cause::line_that_matters(&said) {
                         Some(line) => format!("{line}\n{}", change.why),
                         None => change.why.clone(),

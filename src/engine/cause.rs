@@ -1,4 +1,5 @@
-//! The line that matters: what a program said of its end, picked out of all that the journal has of it.
+//! The line that matters: what a program said of its end, picked out of all that the journal has of
+//! it.
 
 /// Of a journal, the last lines that a report shows.
 const SHOWN: usize = 15;
@@ -12,8 +13,8 @@ enum Weight {
     Fatal,
 }
 
-/// The line that says why, without the log's own prefix: the last of the gravest. `None` when no line speaks of an
-/// error.
+/// The line that says why, without the log's own prefix: the last of the gravest. `None` when no
+/// line speaks of an error.
 pub fn line_that_matters(journal: &[String]) -> Option<&str> {
     let weighed = journal.iter().filter_map(|line| weight(line).map(|weight| (weight, line)));
     // The last of equals: what came before is what led to it.
@@ -59,7 +60,8 @@ fn line_of_systemd(lower: &str, start: &str) -> bool {
         })
 }
 
-/// The severity of a line in the format of Kubernetes' programs: `E1126 01:02:03.456789    1234 run.go:72] ...`.
+/// The severity of a line in the format of Kubernetes' programs: `E1126 01:02:03.456789    1234
+/// run.go:72] ...`.
 fn klog(line: &str) -> Option<char> {
     let severity = line.chars().next().filter(|severity| "IWEF".contains(*severity))?;
     let date = line.get(1..5)?;
@@ -86,18 +88,22 @@ mod tests {
     #[test]
     fn the_last_word_of_a_program_that_gives_up_is_picked() {
         let kubelet = "Started kubelet.service - Kubernetes node agent.\n\
-            E1126 01:02:03.456789    1234 run.go:72] \"command failed\" err=\"failed to parse kubelet flag: unknown flag: --no-such-flag\"\n\
+            E1126 01:02:03.456789    1234 run.go:72] \"command failed\" err=\"failed to parse \
+            kubelet flag: unknown flag: --no-such-flag\"\n\
             kubelet.service: Main process exited, code=exited, status=1/FAILURE\n\
             kubelet.service: Failed with result 'exit-code'.";
         assert_eq!(
             picked(kubelet).as_deref(),
             Some(
-                "\"command failed\" err=\"failed to parse kubelet flag: unknown flag: --no-such-flag\""
+                "\"command failed\" err=\"failed to parse kubelet flag: unknown flag: \
+                --no-such-flag\""
             )
         );
-        let with_usage = "Error: unknown flag: --no-such-flag\nUsage:\n  kube-proxy [flags]\n  --v  how much is said of errors";
+        let with_usage = "Error: unknown flag: --no-such-flag\nUsage:\n  kube-proxy [flags]\n  \
+            --v  how much is said of errors";
         assert_eq!(picked(with_usage).as_deref(), Some("Error: unknown flag: --no-such-flag"));
-        let nginx = "nginx: [warn] something is odd\nnginx: [emerg] unknown directive \"lisen\" in /etc/nginx/nginx.conf:3\n\
+        let nginx = "nginx: [warn] something is odd\nnginx: [emerg] unknown directive \"lisen\" \
+            in /etc/nginx/nginx.conf:3\n\
             nginx: configuration file /etc/nginx/nginx.conf test failed";
         assert_eq!(
             picked(nginx).as_deref(),
@@ -110,7 +116,8 @@ mod tests {
 
     #[test]
     fn of_errors_that_are_all_alike_the_last_is_picked() {
-        let journal = "E1126 01:02:03.4 1 a.go:1] \"first\"\nI1126 01:02:03.5 1 a.go:2] \"all is well\"\n\
+        let journal = "E1126 01:02:03.4 1 a.go:1] \"first\"\nI1126 01:02:03.5 1 a.go:2] \"all is \
+            well\"\n\
             E1126 01:02:03.6 1 a.go:3] \"second\"\nW1126 01:02:03.7 1 a.go:4] \"bye\"";
         assert_eq!(picked(journal).as_deref(), Some("\"second\""));
     }

@@ -16,7 +16,8 @@ use crate::transport::ssh::{Dialler, Target};
 /// Files that a run has open beside its connections: logs, locks, blobs on their way.
 const OTHER_FILES: usize = 100;
 
-/// Lets this process open as many files as the system allows it to, because every connection is one.
+/// Lets this process open as many files as the system allows it to, because every connection is
+/// one.
 pub fn raise_open_files() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
@@ -29,7 +30,8 @@ fn too_few_files(nodes: &[&Node], allowed: Option<u64>) -> Option<String> {
     let wanted = nodes.len() + OTHER_FILES;
     let allowed = usize::try_from(allowed?).ok().filter(|allowed| *allowed < wanted)?;
     Some(format!(
-        "{} nodes need {wanted} open files, and this process may have {allowed}: raise the hard limit (ulimit -Hn), or \
+        "{} nodes need {wanted} open files, and this process may have {allowed}: raise the hard \
+        limit (ulimit -Hn), or \
          work on fewer nodes with --limit",
         nodes.len()
     ))
@@ -40,7 +42,8 @@ pub async fn connect(cluster: &Cluster, nodes: &[&Node], run: &Run) -> Connectio
     connect_trusting(cluster, nodes, false, run).await
 }
 
-/// The same; with `accept_new`, a host key is written into the lab's own list when nobody knows the host.
+/// The same; with `accept_new`, a host key is written into the lab's own list when nobody knows the
+/// host.
 pub async fn connect_trusting(
     cluster: &Cluster,
     nodes: &[&Node],
@@ -86,7 +89,8 @@ pub fn target(cluster: &Cluster, node: &Node) -> Target {
     let lab = LabDirectory::new(&cluster.lab_directory);
     let mut target = Target::new(&node.name, node.ssh.clone(), lab.known_hosts());
     if cluster.local.is_some() {
-        // An address of a lab may have been another machine's once; only the keys that labctl made itself count.
+        // An address of a lab may have been another machine's once; only the keys that labctl made
+        // itself count.
         target.known_hosts.truncate(1);
     }
     target

@@ -1,7 +1,7 @@
 //! The lock that keeps two runs on one lab apart.
 //!
-//! It is an advisory lock on a file in the lab directory: the kernel lets go of it when labctl ends, however it ends,
-//! so a lock is never stuck.
+//! It is an advisory lock on a file in the lab directory: the kernel lets go of it when labctl
+//! ends, however it ends, so a lock is never stuck.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -19,7 +19,8 @@ pub struct Lock(#[allow(dead_code, reason = "the open file is the lock")] File);
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another run has it.
-    #[error("another labctl is working on this lab{}", .0.as_deref().map(|who| format!(" ({who})")).unwrap_or_default())]
+    #[error("another labctl is working on this \
+        lab{}", .0.as_deref().map(|who| format!(" ({who})")).unwrap_or_default())]
     Held(Option<String>),
     /// The lab directory cannot be written.
     #[error("cannot write {path}: {why}")]
@@ -37,7 +38,8 @@ impl LockError {
         match self {
             Self::Held(_) => "wait for it to end; a lock never outlives its run",
             Self::Io { .. } => {
-                "the lab directory lies beside the inventory; run labctl as the user who may write there"
+                "the lab directory lies beside the inventory; run labctl as the user who may \
+                write there"
             }
         }
     }

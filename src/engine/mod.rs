@@ -1,11 +1,13 @@
 //! The engine: probes nodes, and carries out a plan on them.
 //!
-//! A run has two halves. [`probe`] asks every node, in one round trip each, about everything that all plays want to
-//! know; the plan is then complete before anything changes. [`apply`] goes through the plan: each play on each node is
-//! one stream and one script, plays that do not depend on each other run at the same time, and large files are on
-//! their way from the first moment, whenever their play's turn may come.
+//! A run has two halves. [`probe`] asks every node, in one round trip each, about everything that
+//! all plays want to know; the plan is then complete before anything changes. [`apply`] goes
+//! through the plan: each play on each node is one stream and one script, plays that do not depend
+//! on each other run at the same time, and large files are on their way from the first moment,
+//! whenever their play's turn may come.
 //!
-//! The engine decides nothing about what is desired and prints nothing: it takes a plan and emits events.
+//! The engine decides nothing about what is desired and prints nothing: it takes a plan and emits
+//! events.
 
 pub mod apply;
 mod cause;
@@ -39,7 +41,8 @@ pub struct Run {
     pub forks: Arc<Semaphore>,
     /// Turns true when the user asks to stop: what runs may end, nothing new begins.
     pub cancelled: watch::Receiver<bool>,
-    /// Whether a plan tells the whole text of files that are to be made. Most are told once, and read never.
+    /// Whether a plan tells the whole text of files that are to be made. Most are told once, and
+    /// read never.
     pub new_texts: bool,
     /// How large files get to nodes.
     pub delivery: Arc<Delivery>,
@@ -49,8 +52,8 @@ pub struct Run {
     pub mark: Arc<Mark>,
 }
 
-/// How large files get to nodes. The default is the plain way: each node gets all that it lacks from this machine, as
-/// it is.
+/// How large files get to nodes. The default is the plain way: each node gets all that it lacks
+/// from this machine, as it is.
 #[derive(Debug, Clone, Default)]
 pub struct Delivery {
     /// When nodes give to each other.

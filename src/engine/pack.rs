@@ -1,4 +1,5 @@
-//! Compresses what is pushed, once: a packed copy is kept in the cache, under the checksum of what is in it.
+//! Compresses what is pushed, once: a packed copy is kept in the cache, under the checksum of what
+//! is in it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -11,8 +12,8 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use crate::module::file::Blob;
 
-/// zstd's own default. A third of the size at hundreds of megabytes a second; what a higher level saves on top is less
-/// than what it costs on a first run.
+/// zstd's own default. A third of the size at hundreds of megabytes a second; what a higher level
+/// saves on top is less than what it costs on a first run.
 const LEVEL: i32 = 3;
 
 /// A compressed copy of a blob.
@@ -84,7 +85,8 @@ impl Packer {
     }
 }
 
-/// Whether a packed copy is enough smaller to be worth unpacking: an archive that is compressed already is not.
+/// Whether a packed copy is enough smaller to be worth unpacking: an archive that is compressed
+/// already is not.
 fn pays(size: u64, packed: u64) -> bool {
     packed < size - size / 10
 }
@@ -104,7 +106,8 @@ fn pack(folder: &Path, blob: &Blob) -> io::Result<Packed> {
     let mut encoder = zstd::Encoder::new(file, LEVEL)?;
     let threads =
         available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
-    // More than one thread needs more than one part, which costs a little of the gain; one thread needs none.
+    // More than one thread needs more than one part, which costs a little of the gain; one thread
+    // needs none.
     encoder.multithread(if threads > 1 { threads } else { 0 })?;
     io::copy(&mut File::open(&blob.source)?, &mut encoder)?;
     let file = encoder.finish()?;

@@ -11,13 +11,16 @@ use crate::module::probe::{LONGEST_TEXT, parse, script};
 use crate::module::{Facts, Question};
 use crate::transport::{Exec, Stdin, Transport, TransportError};
 
-/// A probe reads only; on a node where hundreds of megabytes have to be hashed again it may still take a while.
+/// A probe reads only; on a node where hundreds of megabytes have to be hashed again it may still
+/// take a while.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The longest answer that is read, in bytes. A node answers with a few hundred lines and some small files.
+/// The longest answer that is read, in bytes. A node answers with a few hundred lines and some
+/// small files.
 const LONGEST_ANSWER: u64 = 16 << 20;
 
-/// Asks `questions` of every connected node. A node that does not answer is told of and is not in the result.
+/// Asks `questions` of every connected node. A node that does not answer is told of and is not in
+/// the result.
 pub async fn probe(
     connections: &Connections,
     questions: impl Fn(&str) -> BTreeSet<Question>,
@@ -59,7 +62,8 @@ pub async fn ask(
     questions: &BTreeSet<Question>,
 ) -> Result<Facts, TransportError> {
     let sent = SystemTime::now();
-    // The script goes in as input, not as an argument: it may be longer than the system allows arguments to be.
+    // The script goes in as input, not as an argument: it may be longer than the system allows
+    // arguments to be.
     let exec = Exec::new("sh -s", PROBE_TIMEOUT)
         .at_most(LONGEST_ANSWER)
         .stdin(Stdin::Bytes(script(questions).into_bytes()));

@@ -1,8 +1,9 @@
-//! Carries large files into a node's blob store: from this machine, or on its order from another node.
+//! Carries large files into a node's blob store: from this machine, or on its order from another
+//! node.
 //!
-//! The node reads `SHA256 FORM SIZE` lines, each followed by that many bytes, raw or packed with zstd. It takes only what
-//! it was told to expect, checks what it wrote, and renames it to its hash. What is cut off leaves only temporary files,
-//! which the next push removes.
+//! The node reads `SHA256 FORM SIZE` lines, each followed by that many bytes, raw or packed with
+//! zstd. It takes only what it was told to expect, checks what it wrote, and renames it to its
+//! hash. What is cut off leaves only temporary files, which the next push removes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -122,8 +123,8 @@ impl Inbox {
     }
 }
 
-/// What stands before every blob: always as long, so that nobody has to look for its end. `give` in gate.sh writes the
-/// same.
+/// What stands before every blob: always as long, so that nobody has to look for its end. `give` in
+/// gate.sh writes the same.
 fn header(sha256: &str, form: &str, size: u64) -> String {
     format!("{sha256} {form:<3} {size:>18}\n")
 }
@@ -131,11 +132,12 @@ fn header(sha256: &str, form: &str, size: u64) -> String {
 /// The length of a [`header`].
 const HEADER: usize = 64 + 1 + 3 + 1 + 18 + 1;
 
-/// The node's side: a function that reads `blobs` from its standard input into the store. Where `keep` names a
-/// directory, packed blobs are kept there as they came, for other nodes.
+/// The node's side: a function that reads `blobs` from its standard input into the store. Where
+/// `keep` names a directory, packed blobs are kept there as they came, for other nodes.
 ///
-/// The sender is not trusted. It may be another node, and this runs as root: only a checksum that is expected becomes
-/// part of a path, each counts once, and none takes more room than the blob's size.
+/// The sender is not trusted. It may be another node, and this runs as root: only a checksum that
+/// is expected becomes part of a path, each counts once, and none takes more room than the blob's
+/// size.
 pub(super) fn receiver(keep: Option<&str>, blobs: &[Blob]) -> String {
     let expected: String =
         blobs.iter().map(|blob| format!(" {}:{}", blob.sha256, blob.size)).collect();
@@ -206,8 +208,8 @@ pub(super) fn patience(blobs: &[Blob]) -> Duration {
     Duration::from_secs(120 + blobs.iter().map(|blob| blob.size).sum::<u64>() / SLOWEST)
 }
 
-/// Sends blobs from this machine, in order, packed where `packer` packs and the node can unpack. `on_arrival` hears of
-/// each that has arrived. Does not return before all is done or lost.
+/// Sends blobs from this machine, in order, packed where `packer` packs and the node can unpack.
+/// `on_arrival` hears of each that has arrived. Does not return before all is done or lost.
 ///
 /// # Errors
 /// When not all of them arrive.
@@ -220,7 +222,8 @@ pub(super) async fn send(
 ) -> Result<(), TransportError> {
     let (missing, packed, error) = attempt(inbox, blobs, Some(packer), keep, on_arrival).await;
     match error {
-        // A packed copy may be bad; what is sent as it is cannot be, because then it has another checksum.
+        // A packed copy may be bad; what is sent as it is cannot be, because then it has another
+        // checksum.
         Some(_) if !packed.is_empty() && !missing.is_empty() => {
             packed.iter().for_each(|blob| packer.discard(blob));
             let (_, _, error) = attempt(inbox, &missing, None, keep, on_arrival).await;
@@ -231,8 +234,8 @@ pub(super) async fn send(
     }
 }
 
-/// One attempt: what is missing after it, which of these were sent packed to a node that then said that something is
-/// wrong, and why it is missing.
+/// One attempt: what is missing after it, which of these were sent packed to a node that then said
+/// that something is wrong, and why it is missing.
 async fn attempt(
     inbox: &Inbox,
     blobs: &[Blob],
@@ -253,8 +256,8 @@ async fn attempt(
         .lines(lines);
     inbox.under_way.store(0, Ordering::Relaxed);
     let feed = async {
-        // A node that ended before it was ready says why by itself. How long it takes to begin is not the push's
-        // business: it may have to wait for its turn.
+        // A node that ended before it was ready says why by itself. How long it takes to begin is
+        // not the push's business: it may have to wait for its turn.
         let _ = has_begun.await;
         let Ok(unpacks) = tokio::time::timeout(READY, is_ready).await else {
             let _ = give_up.send(());
@@ -269,8 +272,10 @@ async fn attempt(
             output = inbox.transport.exec(exec) => output,
             Ok(()) = given_up => Err(TransportError {
                 what: "push binaries into the blob store".to_owned(),
-                why: format!("the node began, but could not receive anything within {} s", READY.as_secs()),
-                help: Some(format!("does the disk that {STATE_FOLDER} is on answer, on {}?", inbox.node)),
+                why: format!("the node began, but could not receive anything within {} \
+                    s", READY.as_secs()),
+                help: Some(format!("does the disk that {STATE_FOLDER} is on answer, on \
+                    {}?", inbox.node)),
             }),
         }
     };
@@ -311,7 +316,8 @@ pub(super) struct Beginning {
     ready: Option<oneshot::Sender<bool>>,
 }
 
-/// Hears what a node says of its getting `blobs` from the node `from`, or from here; what is missing in the end.
+/// Hears what a node says of its getting `blobs` from the node `from`, or from here; what is
+/// missing in the end.
 pub(super) async fn listen(
     inbox: &Inbox,
     blobs: &[Blob],
@@ -390,7 +396,8 @@ async fn feed(
     Ok(sent_packed)
 }
 
-/// Writes the `size` bytes of `file`, which stand for `blob`, and counts as if they were the blob's own.
+/// Writes the `size` bytes of `file`, which stand for `blob`, and counts as if they were the blob's
+/// own.
 async fn copy(
     inbox: &Inbox,
     file: impl AsyncRead + Unpin,

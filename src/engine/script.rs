@@ -1,7 +1,8 @@
 //! The one script of an apply, and the one stream that carries it: pure text and bytes, no I/O.
 //!
-//! A play's changes on a node become a tar stream that holds a shell script and the small files it puts in place. The
-//! script says how each task went in lines that begin with `@`; [`Line`] reads them back.
+//! A play's changes on a node become a tar stream that holds a shell script and the small files it
+//! puts in place. The script says how each task went in lines that begin with `@`; [`Line`] reads
+//! them back.
 
 use std::io;
 use std::time::Duration;
@@ -12,18 +13,23 @@ use crate::module::{STATE_FOLDER, quote};
 use crate::node::{PRELUDE, RECORD, SETS};
 use crate::plan::Change;
 
-/// What the node runs, with the tar stream as its input. It must hold no secret: everyone on the node can see it.
+/// What the node runs, with the tar stream as its input. It must hold no secret: everyone on the
+/// node can see it.
 pub fn command() -> String {
-    // A run that was killed could not remove its folder, and there may be keys in it: the next run does. A folder is
-    // named after the process that will remove it, because other plays of this run have theirs beside it. What such a run
-    // left elsewhere it says how to undo, in `undo`: a key of a run that ended with the node's power. Folders that
-    // are empty afterwards go too, once the record has: after a teardown they are all that is left of labctl.
+    // A run that was killed could not remove its folder, and there may be keys in it: the next run
+    // does. A folder is named after the process that will remove it, because other plays of this
+    // run have theirs beside it. What such a run left elsewhere it says how to undo, in `undo`: a
+    // key of a run that ended with the node's power. Folders that are empty afterwards go too, once
+    // the record has: after a teardown they are all that is left of labctl.
     format!(
-        "umask 077; mkdir -p {STATE_FOLDER}/runs; : >> {STATE_FOLDER}/record; for old in {STATE_FOLDER}/runs/*; do pid=${{old##*/}}; \
-         [ -e \"/proc/${{pid%.*}}/exe\" ] || {{ [ ! -f \"$old/undo\" ] || sh \"$old/undo\" || {{ rm -f \"$old/key\"; continue; }}; \
+        "umask 077; mkdir -p {STATE_FOLDER}/runs; : >> {STATE_FOLDER}/record; for old in \
+        {STATE_FOLDER}/runs/*; do pid=${{old##*/}}; \
+         [ -e \"/proc/${{pid%.*}}/exe\" ] || {{ [ ! -f \"$old/undo\" ] || sh \"$old/undo\" || {{ \
+        rm -f \"$old/key\"; continue; }}; \
          rm -rf \"$old\"; }}; done; \
          here=$(mktemp -d {STATE_FOLDER}/runs/$$.XXXXXXXX) && \
-         trap 'rm -rf \"$here\"; [ -e {STATE_FOLDER}/record ] || rmdir {STATE_FOLDER}/runs {STATE_FOLDER} 2>/dev/null' EXIT && \
+         trap 'rm -rf \"$here\"; [ -e {STATE_FOLDER}/record ] || rmdir {STATE_FOLDER}/runs \
+        {STATE_FOLDER} 2>/dev/null' EXIT && \
          tar -xf - -C \"$here\" && sh \"$here/script\" \"$here\""
     )
 }
@@ -58,7 +64,8 @@ pub fn script(changes: &[Change], mark: &Mark) -> String {
         text.push_str(&change.actions.script);
         text.push_str("}\n");
         let unit = change.actions.unit.as_deref().unwrap_or_default();
-        // Units that are started one after another are watched together; whatever else comes finds them up.
+        // Units that are started one after another are watched together; whatever else comes finds
+        // them up.
         if watching && !change.actions.watched {
             text.push_str("settle\n");
         }
@@ -69,7 +76,8 @@ pub fn script(changes: &[Change], mark: &Mark) -> String {
     // Notes of stat signatures only grow, and the newest are the ones that hold.
     text.push_str(
         "if [ \"$(wc -l < \"$state/known\" 2>/dev/null || echo 0)\" -gt 5000 ]; then\n  \
-         tail -n 1000 \"$state/known\" > \"$here/known\" && cp \"$here/known\" \"$state/known\"\nfi\n",
+         tail -n 1000 \"$state/known\" > \"$here/known\" && cp \"$here/known\" \
+        \"$state/known\"\nfi\n",
     );
     text.push_str("[ ! -e \"$here/remarks\" ] || sed 's/^/@remark /' \"$here/remarks\"\n");
     text.push_str("printf '@end\\n'\n");

@@ -1,7 +1,8 @@
-//! From YAML values to the typed inventory: known keys, right types, nothing missing, nothing twice.
+//! From YAML values to the typed inventory: known keys, right types, nothing missing, nothing
+//! twice.
 //!
-//! Written by hand because a derived reader stops at the first mistake and knows no columns. Each value that is wrong
-//! becomes a [`Problem`](super::Problem) and is left out; the rest is read on.
+//! Written by hand because a derived reader stops at the first mistake and knows no columns. Each
+//! value that is wrong becomes a [`Problem`](super::Problem) and is left out; the rest is read on.
 
 use std::path::Path as FilePath;
 
@@ -236,7 +237,8 @@ impl Decoder<'_> {
         Some(fields)
     }
 
-    /// The entries of a mapping with any keys that are text; what `<<` merges in comes after its own.
+    /// The entries of a mapping with any keys that are text; what `<<` merges in comes after its
+    /// own.
     fn any_mapping<'t>(&mut self, tree: &'t Tree, path: &Path) -> Option<Fields<'t>> {
         let at = self.positions.value(path);
         let Tree::Map(written) = tree else {

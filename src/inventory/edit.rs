@@ -1,4 +1,5 @@
-//! Changes the nodes of an inventory's text, and nothing else in it: comments, order and style stay as they are.
+//! Changes the nodes of an inventory's text, and nothing else in it: comments, order and style stay
+//! as they are.
 //!
 //! From text to text, without I/O. The places of the entries come from
 //! [`positions`](super::positions); what a change is made of is whole lines where each node has
@@ -31,8 +32,8 @@ pub struct NewNode {
 #[error("{0}")]
 pub struct EditError(String);
 
-/// `text` with one node more: after the last that has the same roles, else after the last that shares one with it, else
-/// at the end. It is written as its neighbour is.
+/// `text` with one node more: after the last that has the same roles, else after the last that
+/// shares one with it, else at the end. It is written as its neighbour is.
 ///
 /// # Errors
 /// When the text has no list of nodes, or is written in a way in which this cannot change it.
@@ -46,8 +47,8 @@ pub fn add(text: &str, node: &NewNode) -> Result<String, EditError> {
     file.checked(edited, &node.name, |nodes| nodes.insert(after + 1, tree_of(node)))
 }
 
-/// `text` without the node called `name`, and without the comments inside of its entry. A text that has no such node is
-/// returned as it is.
+/// `text` without the node called `name`, and without the comments inside of its entry. A text that
+/// has no such node is returned as it is.
 ///
 /// # Errors
 /// When the text is written in a way in which this cannot change it.
@@ -169,7 +170,8 @@ impl<'t> Text<'t> {
         }
     }
 
-    /// The lines of a node, from its dash on. Comments that are indented more than the dash are the node's own.
+    /// The lines of a node, from its dash on. Comments that are indented more than the dash are the
+    /// node's own.
     fn span(&self, index: usize) -> (usize, usize) {
         let Some((first, indentation)) = self.dash(index) else { return (0, 0) };
         let mut end = first + 1;
@@ -260,7 +262,8 @@ impl<'t> Text<'t> {
         lines
     }
 
-    /// A new entry in braces, its keys below those of the entry at `like` where they fit; `column` is where it begins.
+    /// A new entry in braces, its keys below those of the entry at `like` where they fit; `column`
+    /// is where it begins.
     fn braces(&self, like: usize, node: &NewNode, column: usize) -> String {
         let (line, byte) = self.start(like);
         let open = if self.lines[line][byte..].starts_with("{ ") { "{ " } else { "{" };
@@ -437,7 +440,8 @@ mod tests {
         format!("name: t\nkubernetes: \"1.34.4\"\nnodes:\n{nodes}")
     }
 
-    /// What adding a worker called `worker-9` to these nodes writes; taking it away again gives the same bytes.
+    /// What adding a worker called `worker-9` to these nodes writes; taking it away again gives the
+    /// same bytes.
     fn with_worker(nodes: &str) -> String {
         let text = lab(nodes);
         let added = add(&text, &node("worker-9", "10.0.0.29", &["worker"])).expect(nodes);
@@ -494,7 +498,8 @@ mod tests {
             ..node("a-longer-name", "10.0.0.29", &["worker", "client"])
         };
         let added = add(&text, &labelled).expect("added");
-        let wanted = "  - { name: a-longer-name, address: 10.0.0.29, roles: [worker, client], labels: { zone: \"1\", a.b/c: \"yes\" } }";
+        let wanted = "  - { name: a-longer-name, address: 10.0.0.29, roles: [worker, client], \
+            labels: { zone: \"1\", a.b/c: \"yes\" } }";
         assert_eq!(added.lines().nth(7), Some(wanted), "{added}");
     }
 
@@ -515,7 +520,8 @@ network: { pods: 10.200.0.0/16 }
 ";
         let new = "\n  - name: worker-9\n    address: 10.0.0.29\n    roles: [worker]\n";
         assert_eq!(with_worker(nodes), nodes.replace("ssd }\n", &format!("ssd }}\n{new}")));
-        let close = "- name: a\n  address: 10.0.0.1\n  roles: [controller]\n- name: b\n  address: 10.0.0.2\n  roles: [worker]\n";
+        let close = "- name: a\n  address: 10.0.0.1\n  roles: [controller]\n- name: b\n  address: \
+            10.0.0.2\n  roles: [worker]\n";
         let new = "- name: worker-9\n  address: 10.0.0.29\n  roles: [worker]\n";
         assert_eq!(with_worker(close), format!("{close}{new}"));
         with_worker("-\n  name: a\n  address: 10.0.0.1\n  roles: [worker]\n");
@@ -524,9 +530,11 @@ network: { pods: 10.200.0.0/16 }
     #[test]
     fn nodes_in_brackets_are_found_between_commas() {
         let one = "  [{name: a, address: 10.0.0.1, roles: [controller]}]\n";
-        let added = "  [{name: a, address: 10.0.0.1, roles: [controller]}, {name: worker-9, address: 10.0.0.29, roles: [worker]}]\n";
+        let added = "  [{name: a, address: 10.0.0.1, roles: [controller]}, {name: worker-9, \
+            address: 10.0.0.29, roles: [worker]}]\n";
         assert_eq!(with_worker(one), added);
-        let lines = "  [\n    { name: 'it''s }', address: 10.0.0.1, roles: [controller] }, # }\n    { name: b,   address: 10.0.0.2, roles: [worker] }\n  ]\n";
+        let lines = "  [\n    { name: 'it''s }', address: 10.0.0.1, roles: [controller] }, # \
+            }\n    { name: b,   address: 10.0.0.2, roles: [worker] }\n  ]\n";
         assert!(
             with_worker(lines).contains(" },\n    { name: worker-9, address: 10.0.0.29, ")
                 || lines.contains('#')
@@ -564,9 +572,9 @@ network: { pods: 10.200.0.0/16 }
 
     #[test]
     fn what_cannot_be_changed_is_refused_and_never_broken() {
-        let tied = lab(
-            "  - &a { name: a, address: 10.0.0.1, roles: &r [controller] }\n  - { name: b, address: 10.0.0.2, roles: *r }\n",
-        );
+        let tied =
+            lab("  - &a { name: a, address: 10.0.0.1, roles: &r [controller] }\n  - { name: b, \
+            address: 10.0.0.2, roles: *r }\n");
         let error = remove(&tied, "a").expect_err("`b` needs it").to_string();
         assert!(
             error.starts_with("labctl cannot change this inventory: the entry of `a`"),

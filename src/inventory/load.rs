@@ -39,8 +39,8 @@ pub fn text(path: &Path) -> Result<String, Problem> {
     String::from_utf8(bytes).map_err(not_text)
 }
 
-/// Writes `text` to the inventory at `path`, whole or not at all, with the file's own permissions. Where the path is a
-/// link, it stays one.
+/// Writes `text` to the inventory at `path`, whole or not at all, with the file's own permissions.
+/// Where the path is a link, it stays one.
 ///
 /// # Errors
 /// As the file system has them; the file is then as it was.
@@ -139,9 +139,11 @@ fn not_yaml(file: &Path, text: &str, error: &NotYaml) -> Problem {
     let help = if indentation.contains('\t') {
         "YAML is indented with spaces; this line begins with a tab"
     } else if error.what.contains("mapping values are not allowed") {
-        "a value that has `: ` in it needs quotes; and all keys of a mapping start in the same column"
+        "a value that has `: ` in it needs quotes; and all keys of a mapping start in the same \
+        column"
     } else if error.what.contains("unknown anchor") {
-        "an alias `*name` refers to `&name` earlier in the file; a text that begins with `*` needs quotes"
+        "an alias `*name` refers to `&name` earlier in the file; a text that begins with `*` \
+        needs quotes"
     } else {
         "look at this line and the one before: indentation, quotes, brackets"
     };
@@ -249,7 +251,8 @@ mod tests {
 
     #[test]
     fn anchors_and_merges_work_as_in_other_yaml() {
-        let text = "ssh: &access { user: admin, port: 22 }\nnodes:\n  - { name: a, ssh: *access }\n  - name: b\n    \
+        let text = "ssh: &access { user: admin, port: 22 }\nnodes:\n  - { name: a, ssh: *access \
+            }\n  - name: b\n    \
                     ssh: { <<: *access, port: 2222 }\n";
         let nodes = parsed(text).unwrap().nodes.unwrap().value;
         let access = |node: usize| {

@@ -1,9 +1,10 @@
 //! The content of an inventory file, read strictly, with the position of every word.
 //!
-//! [`load`](load::load) turns the file into an [`Inventory`]: the shape is checked here (known keys, right types,
-//! nothing missing, nothing twice), the meaning in [`cluster`](crate::cluster), which works every default and derived
-//! value out. Values stay as they were written, each with its [`Position`], so that a problem found much later can
-//! still name the line and column that it comes from. Nothing ends at the first mistake: problems of shape travel in
+//! [`load`](load::load) turns the file into an [`Inventory`]: the shape is checked here (known
+//! keys, right types, nothing missing, nothing twice), the meaning in [`cluster`](crate::cluster),
+//! which works every default and derived value out. Values stay as they were written, each with its
+//! [`Position`], so that a problem found much later can still name the line and column that it
+//! comes from. Nothing ends at the first mistake: problems of shape travel in
 //! [`Inventory::problems`] and come out together with those of meaning.
 
 mod decode;
@@ -59,7 +60,8 @@ pub struct Inventory {
     pub pki: PkiSection,
     /// `nodes`: the machines; its position is that of the key.
     pub nodes: Option<Located<Vec<NodeEntry>>>,
-    /// What is wrong with the file's shape. An inventory with an error in here never becomes a cluster.
+    /// What is wrong with the file's shape. An inventory with an error in here never becomes a
+    /// cluster.
     pub problems: Vec<Problem>,
 }
 

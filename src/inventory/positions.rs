@@ -139,7 +139,8 @@ impl Positions {
             .map_or_else(|| self.borrowed(path), |place| place.key.unwrap_or(place.value))
     }
 
-    /// The text of the value at `path` when it is a scalar without quotes: `1.30`, where the number would be 1.3.
+    /// The text of the value at `path` when it is a scalar without quotes: `1.30`, where the number
+    /// would be 1.3.
     pub fn plain(&self, path: &Path) -> Option<&str> {
         self.find(path).and_then(|place| place.plain.as_deref())
     }
@@ -158,7 +159,8 @@ impl Positions {
         self.places.get(path)
     }
 
-    /// The place of something that is not in the text: of the merge key beside it, or of what it is in.
+    /// The place of something that is not in the text: of the merge key beside it, or of what it is
+    /// in.
     fn borrowed(&self, path: &Path) -> Position {
         let mut above = path.parent();
         while let Some(path) = above {
@@ -233,8 +235,8 @@ impl Walk {
         }
     }
 
-    /// Notes the node that begins at `at`; `word` is its text when it can be a key. Gives its path, and whether it is
-    /// a key.
+    /// Notes the node that begins at `at`; `word` is its text when it can be a key. Gives its path,
+    /// and whether it is a key.
     fn node(&mut self, at: Position, word: Option<&str>, plain: Option<String>) -> (Path, bool) {
         let (path, key_at) = match self.open.last_mut() {
             None => (Path::default(), None),

@@ -39,7 +39,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// An error: `what` is wrong at `at` of `file`, and `help`, unless empty, is what would be right.
+    /// An error: `what` is wrong at `at` of `file`, and `help`, unless empty, is what would be
+    /// right.
     pub fn error(
         file: &Path,
         at: Position,

@@ -1,7 +1,8 @@
 //! YAML values of any shape, with nothing thrown away.
 //!
-//! Unlike the YAML crate's own value type this one accepts a mapping that has a key twice: the file is then read to
-//! its end, and a doubled key is one problem among the others instead of the only one.
+//! Unlike the YAML crate's own value type this one accepts a mapping that has a key twice: the file
+//! is then read to its end, and a doubled key is one problem among the others instead of the only
+//! one.
 
 use std::fmt;
 
@@ -31,7 +32,8 @@ pub(super) enum Tree {
 }
 
 impl Tree {
-    /// What it is, in the middle of a sentence; `plain` is its text in the file, which a number does not remember.
+    /// What it is, in the middle of a sentence; `plain` is its text in the file, which a number
+    /// does not remember.
     pub(super) fn describe(&self, plain: Option<&str>) -> String {
         match self {
             Tree::Null => "nothing".to_owned(),
@@ -53,7 +55,8 @@ impl Tree {
 }
 
 impl Tree {
-    /// The step of a path that this value is as a key, as [`Positions`](super::positions::Positions) notes it.
+    /// The step of a path that this value is as a key, as
+    /// [`Positions`](super::positions::Positions) notes it.
     pub(super) fn as_key(&self) -> String {
         match self {
             Tree::Null => "~".to_owned(),

@@ -1,7 +1,9 @@
-//! Control groups of local nodes: one child of the caller's own cgroup in every hierarchy, and their removal.
+//! Control groups of local nodes: one child of the caller's own cgroup in every hierarchy, and
+//! their removal.
 //!
-//! A node's systemd, kubelet and container runtime need cgroups that they may write to and share with no other node.
-//! The caller is never moved: whoever limits this process limits the nodes with it.
+//! A node's systemd, kubelet and container runtime need cgroups that they may write to and share
+//! with no other node. The caller is never moved: whoever limits this process limits the nodes with
+//! it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +14,8 @@ use rustix::process::{Pid, Signal};
 use super::error::LocalError;
 use super::mounts::{self, Mount};
 
-/// How long processes that were killed may take to be gone: a node full of pods on a busy machine needs a while.
+/// How long processes that were killed may take to be gone: a node full of pods on a busy machine
+/// needs a while.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long to wait before looking again.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -74,7 +77,8 @@ pub(super) fn create(hierarchies: &[Hierarchy], machine: &str) -> Result<(), Loc
                     path: folder,
                     source: error,
                     help: Some(
-                        "labctl needs a writable cgroup file system; in a container, run it privileged",
+                        "labctl needs a writable cgroup file system; in a container, run it \
+                        privileged",
                     ),
                 });
             }
@@ -95,8 +99,8 @@ pub(super) fn create(hierarchies: &[Hierarchy], machine: &str) -> Result<(), Loc
     Ok(())
 }
 
-/// Hands this cgroup's controllers on to its children, one by one: those that cannot be are missed by kubelet, which
-/// says so in better words than an error here could.
+/// Hands this cgroup's controllers on to its children, one by one: those that cannot be are missed
+/// by kubelet, which says so in better words than an error here could.
 fn delegate(cgroup: &Path) {
     let controllers =
         std::fs::read_to_string(cgroup.join("cgroup.controllers")).unwrap_or_default();
@@ -105,7 +109,8 @@ fn delegate(cgroup: &Path) {
     }
 }
 
-/// The cgroups below this process's own whose names begin with `prefix`: those of a lab, without any record of them.
+/// The cgroups below this process's own whose names begin with `prefix`: those of a lab, without
+/// any record of them.
 pub(super) fn find(hierarchies: &[Hierarchy], prefix: &str) -> Vec<PathBuf> {
     let named = |folder: &PathBuf| {
         folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix))
@@ -125,7 +130,8 @@ pub(super) fn of_process(pid: Pid, machine: &str) -> Result<Vec<PathBuf>, LocalE
     Ok(inside.iter().filter_map(its).collect())
 }
 
-/// Whether a cgroup is named as those of `machine` are (systemd adds `.scope`). Nothing else is ever killed.
+/// Whether a cgroup is named as those of `machine` are (systemd adds `.scope`). Nothing else is
+/// ever killed.
 pub(super) fn is_of(cgroup: &Path, machine: &str) -> bool {
     cgroup.file_name().is_some_and(|name| {
         let name = name.to_string_lossy();
@@ -190,7 +196,8 @@ fn children(cgroup: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Finds the mount of every hierarchy that `own` (`/proc/self/cgroup`) names, and this process's folder in it.
+/// Finds the mount of every hierarchy that `own` (`/proc/self/cgroup`) names, and this process's
+/// folder in it.
 fn match_up(own: &str, mounts: &[Mount]) -> Vec<Hierarchy> {
     own.lines()
         .filter_map(|line| {

@@ -11,7 +11,8 @@ use ipnet::Ipv4Net;
 pub enum LocalError {
     /// The inventory leaves the machines to others.
     #[error(
-        "lab {lab} has no local nodes; give its inventory a `local:` section to have them made on this machine"
+        "lab {lab} has no local nodes; give its inventory a `local:` section to have them made on \
+        this machine"
     )]
     NotLocal {
         /// The lab.
@@ -25,7 +26,8 @@ pub enum LocalError {
     },
     /// The lab's network is in use on this machine.
     #[error(
-        "local subnet {subnet} is already in use on this machine: {with}; choose another `local.subnet` in the \
+        "local subnet {subnet} is already in use on this machine: {with}; choose another \
+        `local.subnet` in the \
          inventory"
     )]
     Clash {
@@ -36,7 +38,8 @@ pub enum LocalError {
     },
     /// A node's address lies where no local node can be.
     #[error(
-        "node {node} cannot have the address {address}: {reason}; choose a free address of {subnet} in the inventory"
+        "node {node} cannot have the address {address}: {reason}; choose a free address of \
+        {subnet} in the inventory"
     )]
     Address {
         /// The node.
@@ -50,7 +53,8 @@ pub enum LocalError {
     },
     /// A node that runs was made for another address or network.
     #[error(
-        "node {node} runs with {was}, but the inventory says {now}; run `labctl down` first, or change it back"
+        "node {node} runs with {was}, but the inventory says {now}; run `labctl down` first, or \
+        change it back"
     )]
     Moved {
         /// The node.
@@ -65,7 +69,8 @@ pub enum LocalError {
         "the local nodes {} of this lab run or are mounted, but {} has no folders of theirs{}",
         nodes.join(", "),
         folder.display(),
-        moved.as_ref().map(|moved| format!(": the lab directory is {} now", moved.display())).unwrap_or_default()
+        moved.as_ref().map(|moved| format!(": the lab directory is {} \
+            now", moved.display())).unwrap_or_default()
     )]
     Lost {
         /// The nodes.
@@ -84,7 +89,8 @@ pub enum LocalError {
         folder: PathBuf,
     },
     /// A file, folder or mount.
-    #[error("failed to {doing} {}: {source}{}", path.display(), help.as_ref().map(|h| format!("; {h}")).unwrap_or_default())]
+    #[error("failed to {doing} {}: \
+        {source}{}", path.display(), help.as_ref().map(|h| format!("; {h}")).unwrap_or_default())]
     Io {
         /// What was being done, as in "failed to read".
         doing: &'static str,
@@ -108,7 +114,8 @@ pub enum LocalError {
         output: String,
     },
     /// A node did not come up.
-    #[error("node {node} did not come up: {reason}; its console is in {}{}", console.display(), quoted(tail))]
+    #[error("node {node} did not come up: {reason}; its console is in \
+        {}{}", console.display(), quoted(tail))]
     Boot {
         /// The node.
         node: String,

@@ -1,8 +1,10 @@
-//! The kernel settings that local nodes share with this machine and with each other: a kernel has them only once.
+//! The kernel settings that local nodes share with this machine and with each other: a kernel has
+//! them only once.
 //!
-//! The first node that starts on this machine finds them as they were; the last one that goes takes the changes with
-//! it. What was found is noted in `/run`, which a reboot empties as it forgets the settings. Other labs of this machine
-//! count: as long as they have nodes, the settings are theirs too.
+//! The first node that starts on this machine finds them as they were; the last one that goes takes
+//! the changes with it. What was found is noted in `/run`, which a reboot empties as it forgets the
+//! settings. Other labs of this machine count: as long as they have nodes, the settings are theirs
+//! too.
 
 use std::fs::{self, File};
 use std::io;
@@ -16,7 +18,8 @@ use super::{names, network};
 
 const NOTED: &str = "/run/labctl/kernel-settings";
 
-/// What the kubelet wants otherwise than most machines have it, and a network namespace does not keep apart.
+/// What the kubelet wants otherwise than most machines have it, and a network namespace does not
+/// keep apart.
 const SHARED: &[&str] = &[
     "vm/overcommit_memory",
     "vm/panic_on_oom",

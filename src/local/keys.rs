@@ -1,4 +1,5 @@
-//! SSH keys of local nodes: labctl's own login key, each node's host key, and the known hosts that match them.
+//! SSH keys of local nodes: labctl's own login key, each node's host key, and the known hosts that
+//! match them.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -20,7 +21,8 @@ pub(super) fn ensure(private: &Path, comment: &str) -> Result<(), LocalError> {
     if private.is_file() && public(private).is_file() {
         return Ok(());
     }
-    // Made beside its place and moved there, the private half last, so that a killed run leaves no half of a pair.
+    // Made beside its place and moved there, the private half last, so that a killed run leaves no
+    // half of a pair.
     let folder = private.parent().unwrap_or(private);
     let making =
         tempfile::tempdir_in(folder).map_err(LocalError::io("make a folder in", folder))?;

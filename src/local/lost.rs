@@ -1,8 +1,10 @@
-//! Local nodes whose folders are not where they were made: the lab directory was moved or deleted while they ran.
+//! Local nodes whose folders are not where they were made: the lab directory was moved or deleted
+//! while they ran.
 //!
-//! They are found by what the kernel still says of them: the command line of a node's systemd-nspawn and the options
-//! of its overlay both name the folder that the node was made in, wherever that is by now. Both are compared with this
-//! lab's own path as a whole, so that no other lab's nodes are ever taken for these.
+//! They are found by what the kernel still says of them: the command line of a node's
+//! systemd-nspawn and the options of its overlay both name the folder that the node was made in,
+//! wherever that is by now. Both are compared with this lab's own path as a whole, so that no other
+//! lab's nodes are ever taken for these.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -65,7 +67,8 @@ pub(super) fn moved_to(lost: &BTreeMap<String, LostNode>, lab: &Path) -> Option<
     lost.values().filter_map(|node| node.root.as_ref()).find_map(there)
 }
 
-/// Ends a node and removes what it has on this machine outside of its folder; the folder itself stays. Blocks.
+/// Ends a node and removes what it has on this machine outside of its folder; the folder itself
+/// stays. Blocks.
 pub(super) fn remove(names: &Names, name: &str, lost: &LostNode) -> Result<(), LocalError> {
     let machine = names.machine(name);
     let stuck = |what: String| LocalError::Stuck { node: name.to_owned(), what };
@@ -84,7 +87,8 @@ pub(super) fn remove(names: &Names, name: &str, lost: &LostNode) -> Result<(), L
         }
     }
     network::remove_node(&names.link(name), &machine)?;
-    // Without a mount that is known there is no lock to be found either; a folder of the machine may still be there.
+    // Without a mount that is known there is no lock to be found either; a folder of the machine
+    // may still be there.
     let root = lost.root.as_deref();
     forget_nspawn(root.unwrap_or(Path::new("")), &machine)?;
     root.map_or(Ok(()), mounts::unmount_below)
@@ -120,7 +124,8 @@ fn name_then(path: &Path, last: &str) -> Option<String> {
     (end == last).then(|| name.to_str().map(str::to_owned)).flatten()
 }
 
-/// A path among a mount's options, which are parted by commas; one of its own has a backslash before it.
+/// A path among a mount's options, which are parted by commas; one of its own has a backslash
+/// before it.
 fn option(options: &str, key: &str) -> Option<PathBuf> {
     let start = options
         .strip_prefix(key)
@@ -196,7 +201,8 @@ mod tests {
             Some("w")
         );
         for other in [
-            "sh launch.sh run /labs/a/nodes/w legacy systemd-nspawn --directory=/labs/a/nodes/w/root",
+            "sh launch.sh run /labs/a/nodes/w legacy systemd-nspawn \
+            --directory=/labs/a/nodes/w/root",
             "systemd-nspawn --directory=/labs/b/nodes/w/root",
             "systemd-nspawn --directory=/labs/a/nodes/w/root/var/lib/machines/root",
             "systemd-nspawn --boot",

@@ -1,9 +1,11 @@
-//! Local nodes: machines that labctl makes on this one, with systemd-nspawn, when a lab has no others.
+//! Local nodes: machines that labctl makes on this one, with systemd-nspawn, when a lab has no
+//! others.
 //!
-//! A node is an overlay over one base image, a network namespace on the lab's bridge, and a process tree with systemd as
-//! its first process. Whatever talks to nodes over SSH cannot tell it from a machine that someone installed by hand.
-//! Everything about a node lies in its folder of the lab directory and carries the lab's own names on the host, so that
-//! a run that was killed halfway is continued by the next [`up`] and cleared away by [`down`].
+//! A node is an overlay over one base image, a network namespace on the lab's bridge, and a process
+//! tree with systemd as its first process. Whatever talks to nodes over SSH cannot tell it from a
+//! machine that someone installed by hand. Everything about a node lies in its folder of the lab
+//! directory and carries the lab's own names on the host, so that a run that was killed halfway is
+//! continued by the next [`up`] and cleared away by [`down`].
 
 mod base;
 mod cgroup;
@@ -39,7 +41,8 @@ use node::{NodeFolder, Record, Start};
 
 /// The step's name in events.
 const STEP: &str = "local nodes";
-/// How long a node may take to boot until its sshd answers. Many nodes on a small machine share its processors.
+/// How long a node may take to boot until its sshd answers. Many nodes on a small machine share its
+/// processors.
 const BOOT_LIMIT: Duration = Duration::from_secs(90);
 /// How long one attempt to reach a node's sshd may take.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(1);
@@ -87,14 +90,15 @@ pub fn check_machine() -> Result<(), LocalError> {
     preflight::check()
 }
 
-/// Makes and starts every node of `cluster` that does not run, and returns when all of them answer on SSH.
+/// Makes and starts every node of `cluster` that does not run, and returns when all of them answer
+/// on SSH.
 ///
-/// Nodes that run are left alone; with all of them running this costs a few file reads and no process. A node that was
-/// killed is started again with its data.
+/// Nodes that run are left alone; with all of them running this costs a few file reads and no
+/// process. A node that was killed is started again with its data.
 ///
 /// # Errors
-/// When this machine lacks something, the network clashes with what is there, or a node does not come up. Nodes that
-/// did come up stay.
+/// When this machine lacks something, the network clashes with what is there, or a node does not
+/// come up. Nodes that did come up stay.
 pub async fn up(
     cluster: &Cluster,
     lab: &LabDirectory,
@@ -167,8 +171,8 @@ pub async fn start(
 
 /// Ends and removes every local node of the lab with all that was made for it on this machine.
 ///
-/// Works from what it finds, not from the inventory: nodes that are no longer in it go too, and so does what a killed
-/// run left. The base image stays in the cache.
+/// Works from what it finds, not from the inventory: nodes that are no longer in it go too, and so
+/// does what a killed run left. The base image stays in the cache.
 ///
 /// # Errors
 /// When something would not go away; what could be removed is removed.
@@ -197,7 +201,8 @@ pub async fn down(lab: &LabDirectory, events: &Events) -> Result<Down, LocalErro
     };
     if let Some(moved) = &moved {
         let message = format!(
-            "the lab directory was moved to {}: its nodes are removed, the files there stay; delete them when they are \
+            "the lab directory was moved to {}: its nodes are removed, the files there stay; \
+            delete them when they are \
              of no more use",
             moved.display()
         );
@@ -208,8 +213,8 @@ pub async fn down(lab: &LabDirectory, events: &Events) -> Result<Down, LocalErro
     Ok(Down { removed, moved })
 }
 
-/// Refuses to work on a lab whose nodes run without their folders: they cannot be logged in to, and to start them once
-/// more would end them.
+/// Refuses to work on a lab whose nodes run without their folders: they cannot be logged in to, and
+/// to start them once more would end them.
 ///
 /// # Errors
 /// [`LocalError::Lost`] with the nodes, and where their folders are by now if that is known.
@@ -234,7 +239,8 @@ pub async fn remove(lab: &LabDirectory, names: &[String]) -> Result<Down, LocalE
     Ok(Down { removed: remove_folders(lab, &Names::of(lab), &names).await?, moved: None })
 }
 
-/// Ends a node as a power failure does, and waits until nothing of it runs. Its data stays for the next [`up`].
+/// Ends a node as a power failure does, and waits until nothing of it runs. Its data stays for the
+/// next [`up`].
 ///
 /// # Errors
 /// When there is no such node, or it would not end.
@@ -258,7 +264,8 @@ pub fn nodes(lab: &LabDirectory) -> Vec<LocalNode> {
     found(lab).into_iter().map(state).collect()
 }
 
-/// The host's end of a node's network link: `tc netem` on it is a slow network, `ip link set down` a cut one.
+/// The host's end of a node's network link: `tc netem` on it is a slow network, `ip link set down`
+/// a cut one.
 pub fn link_name(lab: &LabDirectory, node: &str) -> String {
     Names::of(lab).link(node)
 }
@@ -309,7 +316,8 @@ impl Work {
                 (Arc::clone(&work), image.clone(), Arc::clone(&authorized));
             let folder = folder(&work.lab, &work.names, &node.name);
             if folder.record().is_some_and(|record| !record.base.is_dir()) {
-                let message = "the base image that this node was made from is gone; it starts over the current one";
+                let message = "the base image that this node was made from is gone; it starts \
+                    over the current one";
                 events.emit(Event::Warning {
                     node: Some(node.name.clone()),
                     message: message.into(),
@@ -327,7 +335,8 @@ impl Work {
         joined("start a node", starting).await
     }
 
-    /// The public keys that may log in: the lab's own, and the one that the inventory names when its public half is there.
+    /// The public keys that may log in: the lab's own, and the one that the inventory names when
+    /// its public half is there.
     fn authorized(&self, node: &Node) -> Result<Vec<String>, LocalError> {
         let identity = self.lab.ssh_identity();
         let folder = identity.parent().unwrap_or(self.lab.root());
@@ -384,7 +393,8 @@ async fn answers(folder: &NodeFolder, address: Ipv4Addr) -> Result<(), LocalErro
     }
 }
 
-/// Whether an SSH server greets at `address`: an open port alone may be a server that is about to be killed.
+/// Whether an SSH server greets at `address`: an open port alone may be a server that is about to
+/// be killed.
 async fn greets(address: SocketAddr) -> bool {
     let greeting = async {
         let mut stream = TcpStream::connect(address).await.ok()?;
@@ -413,7 +423,8 @@ async fn remove_folders(
     Ok(nodes.to_vec())
 }
 
-/// Removes nodes that have no folder any more; all of them are tried before the first error is returned.
+/// Removes nodes that have no folder any more; all of them are tried before the first error is
+/// returned.
 async fn remove_lost(
     names: &Names,
     lost: &BTreeMap<String, lost::LostNode>,
@@ -426,7 +437,8 @@ async fn remove_lost(
     joined("remove a node", removing).await
 }
 
-/// Removes what is left of a lab without nodes: what a killed run made and did not record, the bridge, the login key.
+/// Removes what is left of a lab without nodes: what a killed run made and did not record, the
+/// bridge, the login key.
 fn sweep(lab: &LabDirectory, names: &Names) -> Result<bool, LocalError> {
     let mut found = network::has_bridge(names);
     let prefix = names.machine_prefix();
@@ -509,7 +521,8 @@ fn warn_of_few_watches(nodes: usize, events: &Events) {
     let wanted = nodes as u64 * INOTIFY_INSTANCES;
     if limit < wanted {
         let message = format!(
-            "this machine allows root {limit} inotify instances, few for {}; when units fail with \"too many open \
+            "this machine allows root {limit} inotify instances, few for {}; when units fail with \
+            \"too many open \
              files\", run `sysctl fs.inotify.max_user_instances={}`",
             count(nodes),
             wanted.next_power_of_two().max(512)

@@ -1,4 +1,5 @@
-//! Mounts of local nodes: the overlay that is a node's root, and the removal of everything mounted below a folder.
+//! Mounts of local nodes: the overlay that is a node's root, and the removal of everything mounted
+//! below a folder.
 
 use std::ffi::{CString, OsString};
 use std::io;
@@ -48,19 +49,20 @@ pub(super) fn overlay(
     }
     // A path never holds a zero byte.
     let options = CString::new(options).unwrap_or_default();
-    rustix::mount::mount("overlay", target, "overlay", MountFlags::empty(), options.as_c_str()).map_err(|error| {
-        LocalError::Io {
+    rustix::mount::mount("overlay", target, "overlay", MountFlags::empty(), options.as_c_str())
+        .map_err(|error| LocalError::Io {
             doing: "mount an overlay at",
             path: target.to_owned(),
             source: error.into(),
             help: Some(
-                "the lab directory must be on a disk file system (ext4, xfs, btrfs), not on an overlay or network mount",
+                "the lab directory must be on a disk file system (ext4, xfs, btrfs), not on an \
+                overlay or network mount",
             ),
-        }
-    })
+        })
 }
 
-/// Unmounts everything at or below `folder`, deepest first; what is busy is detached and goes when its last user does.
+/// Unmounts everything at or below `folder`, deepest first; what is busy is detached and goes when
+/// its last user does.
 pub(super) fn unmount_below(folder: &Path) -> Result<(), LocalError> {
     let below = |mount: &Mount| mount.target.starts_with(folder);
     for mount in mounted()?.iter().rev().filter(|mount| below(mount)) {
@@ -85,7 +87,8 @@ pub(super) fn unmount_below(folder: &Path) -> Result<(), LocalError> {
     }
 }
 
-/// Unmounts everything below `folder`, then removes it with all it holds. Never reaches into a mount.
+/// Unmounts everything below `folder`, then removes it with all it holds. Never reaches into a
+/// mount.
 pub(super) fn remove_folder(folder: &Path) -> Result<(), LocalError> {
     unmount_below(folder)?;
     match std::fs::remove_dir_all(folder) {

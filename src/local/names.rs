@@ -1,7 +1,8 @@
-//! The names that local nodes have on the host: bridge, machines, namespaces, links, hardware addresses.
+//! The names that local nodes have on the host: bridge, machines, namespaces, links, hardware
+//! addresses.
 //!
-//! Every name is derived from the lab directory's path, so two labs never meet, and what a killed run left behind is
-//! found again without a record of it.
+//! Every name is derived from the lab directory's path, so two labs never meet, and what a killed
+//! run left behind is found again without a record of it.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -69,12 +70,14 @@ impl Names {
         format!("labv{}", &self.node_digest(node)[..10])
     }
 
-    /// The node's hardware address: the same after a restart, or its neighbours would talk to the old one for a while.
+    /// The node's hardware address: the same after a restart, or its neighbours would talk to the
+    /// old one for a while.
     pub fn node_hardware_address(&self, node: &str) -> String {
         hardware_address(&self.node_digest(node))
     }
 
-    /// The bridge's hardware address. Left alone, a bridge takes its ports' lowest and changes it as nodes come.
+    /// The bridge's hardware address. Left alone, a bridge takes its ports' lowest and changes it
+    /// as nodes come.
     pub fn bridge_hardware_address(&self) -> String {
         hardware_address(&digest(&[self.root.as_os_str().as_bytes(), b"bridge"]))
     }
@@ -89,7 +92,8 @@ impl Names {
     }
 }
 
-/// The real path of `path`, also of one that is not there any more: then that of the folder that it was in.
+/// The real path of `path`, also of one that is not there any more: then that of the folder that it
+/// was in.
 fn real(path: &Path) -> PathBuf {
     if let Ok(real) = std::fs::canonicalize(path) {
         return real;

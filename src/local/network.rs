@@ -1,6 +1,8 @@
-//! The lab's network on this machine: a bridge that holds the gateway's address, a network namespace and a link a node.
+//! The lab's network on this machine: a bridge that holds the gateway's address, a network
+//! namespace and a link a node.
 //!
-//! Traffic between nodes crosses the bridge only; nothing leaves this machine and nothing is translated.
+//! Traffic between nodes crosses the bridge only; nothing leaves this machine and nothing is
+//! translated.
 
 use std::fs;
 use std::io;
@@ -132,8 +134,8 @@ pub(super) fn machines(prefix: &str) -> Vec<String> {
         .collect()
 }
 
-/// A firewall of the host that forwards nothing (Docker installs one) sees bridged packets too where br_netfilter is
-/// loaded. The rule goes with the bridge.
+/// A firewall of the host that forwards nothing (Docker installs one) sees bridged packets too
+/// where br_netfilter is loaded. The rule goes with the bridge.
 fn let_bridged_traffic_pass(bridge: &str) -> Result<(), LocalError> {
     let seen =
         fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables").unwrap_or_default();
@@ -199,7 +201,8 @@ fn check_free(subnet: Ipv4Net) -> Result<(), LocalError> {
 
 /// What of the host's routes and addresses `subnet` clashes with.
 ///
-/// A wider route through a gateway (a company's 10.0.0.0/8) is no clash: the lab's own is nearer and wins.
+/// A wider route through a gateway (a company's 10.0.0.0/8) is no clash: the lab's own is nearer
+/// and wins.
 fn clash(subnet: Ipv4Net, routes: &str, trie: &str) -> Option<String> {
     let route = routes.lines().skip(1).find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
@@ -236,7 +239,8 @@ mod tests {
         tun0\t0000000A\t010200C0\t0003\t0\t0\t0\t000000FF\n\
         lab1\t0000F00A\t00000000\t0001\t0\t0\t0\t00FFFFFF\n\
         eth1\t000010AC\t00000000\t0001\t0\t0\t0\t0000F0FF\n";
-    const TRIE: &str = "Local:\n  |-- 10.250.3.4\n    /32 host LOCAL\n  |-- 10.251.0.255\n    /32 link BROADCAST\n";
+    const TRIE: &str = "Local:\n  |-- 10.250.3.4\n    /32 host LOCAL\n  |-- 10.251.0.255\n    /32 \
+        link BROADCAST\n";
 
     fn clash_of(subnet: &str) -> Option<String> {
         clash(subnet.parse().expect("a subnet"), ROUTES, TRIE)

@@ -81,7 +81,8 @@ impl NodeFolder {
         serde_json::from_slice(&fs::read(self.record_file()).ok()?).ok()
     }
 
-    /// systemd-nspawn's process, when the node runs. A process id that someone else has by now does not count.
+    /// systemd-nspawn's process, when the node runs. A process id that someone else has by now does
+    /// not count.
     pub fn pid(&self) -> Option<Pid> {
         let number: i32 = fs::read_to_string(self.path.join("pid")).ok()?.trim().parse().ok()?;
         let arguments = fs::read(format!("/proc/{number}/cmdline")).ok()?;
@@ -116,7 +117,8 @@ impl NodeFolder {
         fs::read_to_string(self.path.join("ended")).ok().map(|status| status.trim().to_owned())
     }
 
-    /// Ends the node as a power failure does, and waits until nothing of it runs. Its data stays. Blocks.
+    /// Ends the node as a power failure does, and waits until nothing of it runs. Its data stays.
+    /// Blocks.
     pub fn kill(&self) -> Result<(), LocalError> {
         let stuck = |what: String| LocalError::Stuck { node: self.node.clone(), what };
         if let Some(pid) = self.pid() {
@@ -207,8 +209,8 @@ impl NodeFolder {
             0o444,
         )?;
         if self.record().is_none() {
-            // Nothing listens there, so a lookup fails at once instead of after many seconds. Only the first time: a
-            // person may have set up something better since.
+            // Nothing listens there, so a lookup fails at once instead of after many seconds. Only
+            // the first time: a person may have set up something better since.
             let resolver =
                 format!("nameserver {}\noptions timeout:1 attempts:1\n", start.local.gateway);
             self.put_in(&root, "etc/resolv.conf", resolver.as_bytes(), 0o644)?;
@@ -233,7 +235,8 @@ impl NodeFolder {
         )
     }
 
-    /// Writes a file of the node from outside. The node's own links must not lead the writing to the host's files.
+    /// Writes a file of the node from outside. The node's own links must not lead the writing to
+    /// the host's files.
     fn put_in(&self, root: &Path, path: &str, content: &[u8], mode: u32) -> Result<(), LocalError> {
         let path = root.join(path);
         let folder = path.parent().unwrap_or(root);
@@ -249,10 +252,12 @@ impl NodeFolder {
         let hierarchies = cgroup::hierarchies()?;
         let layout = cgroup::layout(&hierarchies);
         let machine = self.machine();
-        // systemd alone decides about cgroups on a host where it runs and version 2 is all there is.
+        // systemd alone decides about cgroups on a host where it runs and version 2 is all there
+        // is.
         let scope = layout == Layout::Unified && Path::new("/run/systemd/system").is_dir();
         if !scope {
-            // Recorded before they are made: a killed run's cgroups are found from any other cgroup too.
+            // Recorded before they are made: a killed run's cgroups are found from any other cgroup
+            // too.
             let folders = cgroup::folders(&hierarchies, &machine);
             let text: String =
                 folders.iter().map(|folder| format!("{}\n", folder.display())).collect();
@@ -339,7 +344,8 @@ impl NodeFolder {
     }
 }
 
-/// Removes what systemd-nspawn keeps of a machine: it does so when it ends by itself, not when it is killed.
+/// Removes what systemd-nspawn keeps of a machine: it does so when it ends by itself, not when it
+/// is killed.
 pub(super) fn forget_nspawn(root: &Path, machine: &str) -> Result<(), LocalError> {
     if let Ok(root) = fs::metadata(root) {
         remove_if_there(Path::new(&format!(
@@ -368,7 +374,8 @@ pub(super) struct Start<'a> {
     pub authorized: &'a [String],
 }
 
-/// Writes a file that appears whole or not at all, unless it is so already. Replaces a link, never follows one.
+/// Writes a file that appears whole or not at all, unless it is so already. Replaces a link, never
+/// follows one.
 fn put(path: &Path, content: &[u8], mode: u32) -> Result<(), LocalError> {
     let is_file = fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
     if is_file && fs::read(path).is_ok_and(|found| found == content) {

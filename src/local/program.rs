@@ -9,7 +9,8 @@ use super::error::{LocalError, tail};
 /// How much of a failed program's output an error quotes.
 const QUOTED_LINES: usize = 15;
 
-/// The program called `name` in `PATH`, or where administrators' programs are: a plain user's `PATH` leaves those out.
+/// The program called `name` in `PATH`, or where administrators' programs are: a plain user's
+/// `PATH` leaves those out.
 pub(super) fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let administrators =
@@ -27,7 +28,8 @@ pub(super) fn command(name: &str) -> Command {
     command
 }
 
-/// Runs `command` with `input` on its standard input and gives what it printed, or an error that quotes it.
+/// Runs `command` with `input` on its standard input and gives what it printed, or an error that
+/// quotes it.
 pub(super) fn run(doing: &str, command: &mut Command, input: &str) -> Result<String, LocalError> {
     let program = name_of(command);
     let failed = |how: String, output: String| LocalError::Program {

@@ -1,4 +1,5 @@
-//! How a node differs from what is desired: the kind of change that it takes, and why, in a sentence.
+//! How a node differs from what is desired: the kind of change that it takes, and why, in a
+//! sentence.
 
 use crate::event::ChangeKind;
 

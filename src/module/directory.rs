@@ -14,7 +14,8 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// What the node is asked about: where the path leads, because a folder may lie on another disk behind a link.
+    /// What the node is asked about: where the path leads, because a folder may lie on another disk
+    /// behind a link.
     fn inside(&self) -> String {
         format!("{}/.", self.path)
     }

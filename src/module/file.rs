@@ -1,7 +1,8 @@
 //! `file`, `template` and `binary`: a file with content, mode and owner.
 //!
-//! Small content travels inside the apply's own stream. Large content (binaries, image archives) goes ahead of it into
-//! the node's blob store, named by its SHA-256, and is linked into place: the same bytes are never sent twice.
+//! Small content travels inside the apply's own stream. Large content (binaries, image archives)
+//! goes ahead of it into the node's blob store, named by its SHA-256, and is linked into place: the
+//! same bytes are never sent twice.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -25,7 +26,8 @@ pub struct File {
     pub content: Content,
     /// Whether the content must never be shown.
     pub sensitive: bool,
-    /// What the content is called in the playbook: `template etcd.service`, `pki/ca.crt`, `kubelet 1.34.2`.
+    /// What the content is called in the playbook: `template etcd.service`, `pki/ca.crt`, `kubelet
+    /// 1.34.2`.
     pub origin: String,
 }
 
@@ -180,7 +182,8 @@ impl State for File {
                 Ok(text) => {
                     let end = if text.ends_with('\n') { "" } else { "\n" };
                     format!(
-                        "install -m {mode} -o {user} -g {group} /dev/stdin {path} <<'EOF'\n{text}{end}EOF"
+                        "install -m {mode} -o {user} -g {group} /dev/stdin {path} \
+                        <<'EOF'\n{text}{end}EOF"
                     )
                 }
                 Err(_) => {

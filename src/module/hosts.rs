@@ -11,8 +11,8 @@ use super::{Actions, Difference, Facts, Question, State, quote, set::Set};
 
 const HOSTS: &str = "/etc/hosts";
 
-/// The marks that a set's lines can end with: `labctl`, or `labctl-` and more. Nobody else's comment
-/// looks like that.
+/// The marks that a set's lines can end with: `labctl`, or `labctl-` and more. Nobody else's
+/// comment looks like that.
 pub fn is_mark(mark: &str) -> bool {
     let rest = mark.strip_prefix("labctl").unwrap_or("?");
     rest.is_empty()
@@ -102,7 +102,8 @@ impl State for Hosts {
         };
         let text = String::from_utf8_lossy(&text);
         format!(
-            "sed -i '/ # {mark}$/d' {HOSTS}\n{own}sed 's/$/ # {mark}/' >> {HOSTS} <<'EOF'\n{text}EOF"
+            "sed -i '/ # {mark}$/d' {HOSTS}\n{own}sed 's/$/ # {mark}/' >> {HOSTS} \
+            <<'EOF'\n{text}EOF"
         )
     }
 

@@ -1,4 +1,5 @@
-//! `image`: a container image of the bundle, imported into containerd's `k8s.io` namespace, where the kubelet looks.
+//! `image`: a container image of the bundle, imported into containerd's `k8s.io` namespace, where
+//! the kubelet looks.
 
 use crate::event::ChangeKind;
 
@@ -14,7 +15,8 @@ pub struct Image {
 }
 
 impl Image {
-    /// Where labctl notes which archive an image came from: the same reference may come from another archive later.
+    /// Where labctl notes which archive an image came from: the same reference may come from
+    /// another archive later.
     fn record(&self) -> String {
         let name: String = self
             .reference

@@ -1,6 +1,7 @@
 //! `kernel_module`: a kernel module, now and after a reboot.
 //!
-//! What counts is what the module provides: a kernel may have it built in, and then there is nothing to load.
+//! What counts is what the module provides: a kernel may have it built in, and then there is
+//! nothing to load.
 
 use super::{Actions, Difference, Facts, Question, State, quote};
 

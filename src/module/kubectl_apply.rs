@@ -1,7 +1,8 @@
 //! `kubectl_apply`: objects in the cluster, applied with kubectl on a controller.
 //!
-//! kubectl on a node needs no way from the workstation to the API, and is what a person would type. What was applied
-//! stays on the controller, written after the apply has succeeded: a file with another hash means "apply again".
+//! kubectl on a node needs no way from the workstation to the API, and is what a person would type.
+//! What was applied stays on the controller, written after the apply has succeeded: a file with
+//! another hash means "apply again".
 
 use std::sync::Arc;
 
@@ -16,7 +17,8 @@ pub struct KubectlApply {
     pub manifest: Content,
 }
 
-/// kubectl as labctl uses it on a controller: the node's own API server, not the way through the load balancer.
+/// kubectl as labctl uses it on a controller: the node's own API server, not the way through the
+/// load balancer.
 pub const KUBECTL: &str =
     "kubectl --kubeconfig=/etc/kubernetes/admin.conf --server=https://127.0.0.1:6443";
 
@@ -63,8 +65,10 @@ impl State for KubectlApply {
         };
         Actions {
             script: format!(
-                "{KUBECTL} apply -f \"$payload/{sha256}\" > \"$payload/applied\"\ncat \"$payload/applied\"\n\
-                 if cmp -s \"$payload/{sha256}\" {path} && ! grep -qv ' unchanged$' \"$payload/applied\"; then same; fi\n\
+                "{KUBECTL} apply -f \"$payload/{sha256}\" > \"$payload/applied\"\ncat \
+                \"$payload/applied\"\n\
+                 if cmp -s \"$payload/{sha256}\" {path} && ! grep -qv ' unchanged$' \
+                \"$payload/applied\"; then same; fi\n\
                  put 644 root:root {sha256} \"$payload/{sha256}\" {path}\n",
                 path = quote(&self.path())
             ),

@@ -1,10 +1,12 @@
 //! Modules: the kinds of task that a playbook can hold, one file each.
 //!
-//! A task of a playbook (`template: { from: etcd/etcd.service, to: ... }`) becomes, for one node, a [`Desired`] state: all
-//! strings rendered, all content known. Every desired state has four faces, all of them pure:
+//! A task of a playbook (`template: { from: etcd/etcd.service, to: ... }`) becomes, for one node, a
+//! [`Desired`] state: all strings rendered, all content known. Every desired state has four faces,
+//! all of them pure:
 //!
 //! - **probe**: the [`Question`]s whose answers tell whether the node is already as desired;
-//! - **diff**: the [`Difference`] between the answers (the [`Facts`]) and what is desired, if there is one;
+//! - **diff**: the [`Difference`] between the answers (the [`Facts`]) and what is desired, if there
+//!   is one;
 //! - **actions**: the shell text that makes it so, with the files that it needs;
 //! - **shell**: what a person would have typed.
 
@@ -71,8 +73,8 @@ pub enum Desired {
 /// What an action needs beside its text.
 #[derive(Clone, Default, PartialEq)]
 pub struct Actions {
-    /// Lines of POSIX shell, run under `set -e`; they may call the functions of the apply script's prelude
-    /// (`put`, `link`, `made`, ...) and name a payload as `"$payload/NAME"`.
+    /// Lines of POSIX shell, run under `set -e`; they may call the functions of the apply script's
+    /// prelude (`put`, `link`, `made`, ...) and name a payload as `"$payload/NAME"`.
     pub script: String,
     /// Small files that travel in the apply's own stream, by name.
     pub payloads: Vec<(String, Arc<[u8]>)>,
@@ -80,7 +82,8 @@ pub struct Actions {
     pub blobs: Vec<file::Blob>,
     /// The unit whose journal explains a failure.
     pub unit: Option<String>,
-    /// Whether it is done only when the unit was seen to stay up, which its script leaves to the prelude's `settle`.
+    /// Whether it is done only when the unit was seen to stay up, which its script leaves to the
+    /// prelude's `settle`.
     pub watched: bool,
     /// How long the action may take, beyond the usual.
     pub patience: Duration,
@@ -114,7 +117,8 @@ pub trait State {
     /// What to ask the node.
     fn probe(&self) -> Vec<Question>;
 
-    /// Why the node is not as desired; `None` when it is. A question without an answer counts as "not as desired".
+    /// Why the node is not as desired; `None` when it is. A question without an answer counts as
+    /// "not as desired".
     fn diff(&self, facts: &Facts) -> Option<Difference>;
 
     /// What to do about it.
@@ -126,8 +130,8 @@ pub trait State {
     /// A short title for reports: `/etc/hosts`, `unit etcd.service`.
     fn title(&self) -> String;
 
-    /// A model of what the facts are once the actions have run, for tests of plans: a diff against these facts finds
-    /// nothing. `tests/modules.rs` runs the actions themselves.
+    /// A model of what the facts are once the actions have run, for tests of plans: a diff against
+    /// these facts finds nothing. `tests/modules.rs` runs the actions themselves.
     fn settle(&self, facts: &mut Facts);
 }
 
@@ -150,8 +154,8 @@ impl Desired {
         }
     }
 
-    /// Whether the answer that the probe found may be out of date once anything before this task has changed, so that
-    /// the task is judged again when its turn comes.
+    /// Whether the answer that the probe found may be out of date once anything before this task
+    /// has changed, so that the task is judged again when its turn comes.
     pub fn judged_at_run_time(&self) -> bool {
         matches!(self, Desired::Command(_) | Desired::KubectlApply(_) | Desired::Wait(_))
     }

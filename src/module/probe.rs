@@ -1,15 +1,19 @@
-//! The probe: everything that a plan wants to know about a node, as one script, and its answers as facts.
+//! The probe: everything that a plan wants to know about a node, as one script, and its answers as
+//! facts.
 //!
-//! Questions of all tasks are gathered, made unique, and rendered as one POSIX shell script that writes nothing to
-//! the node. Its output is a line an answer, tab-separated, because a path or a unit can hold almost anything else.
+//! Questions of all tasks are gathered, made unique, and rendered as one POSIX shell script that
+//! writes nothing to the node. Its output is a line an answer, tab-separated, because a path or a
+//! unit can hold almost anything else.
 //!
-//! Hashing hundreds of megabytes of binaries on every run would be slow, so a large file whose stat signature (inode,
-//! size, modification and change time) is the one that labctl noted when it wrote the file keeps the hash noted then,
-//! just as git's index does. Any write, rename or chmod changes the signature, and the file is hashed again. Small files
-//! have no notes: to hash all of them is faster than to start a program for each when it is written.
+//! Hashing hundreds of megabytes of binaries on every run would be slow, so a large file whose stat
+//! signature (inode, size, modification and change time) is the one that labctl noted when it wrote
+//! the file keeps the hash noted then, just as git's index does. Any write, rename or chmod changes
+//! the signature, and the file is hashed again. Small files have no notes: to hash all of them is
+//! faster than to start a program for each when it is written.
 //!
-//! A plan shows what a change does to a text, and the old text has to come with the same round trip. The node is told
-//! which hash is wanted, so a file that has it costs nothing more than its line, and only one that differs is sent.
+//! A plan shows what a change does to a text, and the old text has to come with the same round
+//! trip. The node is told which hash is wanted, so a file that has it costs nothing more than its
+//! line, and only one that differs is sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,8 +30,8 @@ pub enum Question {
         path: String,
         /// SHA-256 of the content that is wanted, lower-case hex.
         sha256: String,
-        /// Whether to answer with the text that is there, when it is another one. Text that not everyone on the node
-        /// may read is never sent, nor is what is too long to read.
+        /// Whether to answer with the text that is there, when it is another one. Text that not
+        /// everyone on the node may read is never sent, nor is what is too long to read.
         text: bool,
     },
     /// The whole text of a small file.
@@ -76,15 +80,16 @@ pub struct UnitFact {
     pub lasted: Option<u64>,
 }
 
-/// What a probe found on one node. A question that has no answer here was not asked or found nothing.
+/// What a probe found on one node. A question that has no answer here was not asked or found
+/// nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
     /// What is at the paths that exist.
     pub paths: BTreeMap<String, PathFact>,
     /// The text of files that exist.
     pub texts: BTreeMap<String, String>,
-    /// The text of files that have another content than the one that is wanted, where it was asked for and may be
-    /// shown.
+    /// The text of files that have another content than the one that is wanted, where it was asked
+    /// for and may be shown.
     pub other_texts: BTreeMap<String, String>,
     /// The names in directories that exist.
     pub names: BTreeMap<String, Vec<String>>,
@@ -125,10 +130,12 @@ pub fn script(questions: &BTreeSet<Question>) -> String {
     );
     text.push_str("printf 'clock\\t%s\\n' \"$(date +%s.%N)\"\n");
     text.push_str(&format!(
-        "for tool in {}; do command -v \"$tool\" >/dev/null || printf 'missing\\t%s\\n' \"$tool\"; done\n",
+        "for tool in {}; do command -v \"$tool\" >/dev/null || printf 'missing\\t%s\\n' \
+        \"$tool\"; done\n",
         TOOLS.join(" ")
     ));
-    // Checks may take a moment each (a kubectl, an etcdctl), so they run at the same time as all the rest.
+    // Checks may take a moment each (a kubectl, an etcdctl), so they run at the same time as all
+    // the rest.
     let checks: Vec<&String> = questions
         .iter()
         .filter_map(|q| if let Question::Check(c) = q { Some(c) } else { None })
@@ -158,12 +165,17 @@ pub fn script(questions: &BTreeSet<Question>) -> String {
                 quote(path)
             )),
             Question::Names(path) => text.push_str(&format!(
-                "[ -d {0} ] && {{ printf 'names\\t%s\\t' {0}; ls -A {0} | head -n {MOST_NAMES} | tr '\\n' '/'; echo; }}\n",
+                "[ -d {0} ] && {{ printf 'names\\t%s\\t' {0}; ls -A {0} | head -n {MOST_NAMES} | \
+                tr '\\n' '/'; echo; }}\n",
                 quote(path)
             )),
-            Question::Routes => text.push_str("ip -o -4 route show 2>/dev/null | sed 's/^/route\\t/'\n"),
+            Question::Routes => text.push_str(
+                "ip -o -4 route show 2>/dev/null | sed \
+                's/^/route\\t/'\n",
+            ),
             Question::Images => text.push_str(
-                "command -v ctr >/dev/null && timeout 10 ctr -n k8s.io images ls -q 2>/dev/null | sed 's/^/image\\t/'\n",
+                "command -v ctr >/dev/null && timeout 10 ctr -n k8s.io images ls -q 2>/dev/null | \
+                sed 's/^/image\\t/'\n",
             ),
             Question::Check(_) => {}
         }
@@ -185,7 +197,8 @@ pub fn script(questions: &BTreeSet<Question>) -> String {
     text
 }
 
-/// The part of the script that looks at paths, each with whether its text is wanted and the hash that it should have.
+/// The part of the script that looks at paths, each with whether its text is wanted and the hash
+/// that it should have.
 fn look_at(paths: &BTreeMap<&str, (bool, &str)>) -> String {
     let words: String = paths.keys().map(|path| format!(" {}", quote(path))).collect();
     let wanted: String = paths
@@ -196,8 +209,9 @@ fn look_at(paths: &BTreeMap<&str, (bool, &str)>) -> String {
             (false, false) => format!("f{sha256} "),
         })
         .collect();
-    // What is wanted is taken along in the order of the paths: stat keeps it, and passes over what is missing. A file
-    // whose noted hash is the wanted one costs one look into the notes; those without a note are hashed by one program.
+    // What is wanted is taken along in the order of the paths: stat keeps it, and passes over what
+    // is missing. A file whose noted hash is the wanted one costs one look into the notes; those
+    // without a note are hashed by one program.
     format!(
         r#"end='
 '
@@ -294,7 +308,8 @@ pub fn parse(questions: &BTreeSet<Question>, output: &str) -> Result<Facts, Prob
             }
             "route" => {
                 let destination = rest.split(' ').next().unwrap_or_default();
-                // Of several to one destination the first has the lowest metric, and is the one that counts.
+                // Of several to one destination the first has the lowest metric, and is the one
+                // that counts.
                 facts
                     .routes
                     .entry(destination.to_owned())
@@ -303,8 +318,8 @@ pub fn parse(questions: &BTreeSet<Question>, output: &str) -> Result<Facts, Prob
             "image" => {
                 facts.images.insert(rest.to_owned());
             }
-            // systemctl show prints one block of KEY=VALUE a unit, with an empty line between two; which key comes
-            // first is its own business, so a block ends only at the empty line.
+            // systemctl show prints one block of KEY=VALUE a unit, with an empty line between two;
+            // which key comes first is its own business, so a block ends only at the empty line.
             "unit" => match rest.split_once('=') {
                 Some(("Id", value)) => unit.0 = value.to_owned(),
                 Some(("ActiveState", value)) => unit.1.active = value.to_owned(),

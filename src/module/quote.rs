@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 /// `text` as one shell word: as it is when that is safe, in single quotes otherwise.
 ///
-/// Inside single quotes a POSIX shell takes everything literally but the quote itself, which is written `'\''`.
+/// Inside single quotes a POSIX shell takes everything literally but the quote itself, which is
+/// written `'\''`.
 pub fn quote(text: &str) -> Cow<'_, str> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+=:,@%^".contains(&b);
     if !text.is_empty() && text.bytes().all(plain) {

@@ -52,7 +52,8 @@ impl State for Sysctl {
     fn actions(&self, _: &Facts) -> Actions {
         let (live, persistent) = (self.live(), self.persistent());
         Actions::script(format!(
-            "was=$(cat {live})\nmade_sysctl {key} \"$was\" {value}\nnote {line} {file}\nprintf '%s\\n' {value} > {live}\n",
+            "was=$(cat {live})\nmade_sysctl {key} \"$was\" {value}\nnote {line} {file}\nprintf \
+            '%s\\n' {value} > {live}\n",
             key = quote(&self.key),
             live = quote(&live),
             line = quote(&self.line()),

@@ -1,4 +1,5 @@
-//! `undo`: everything that the node record lists is undone, the newest first, and labctl's own things go.
+//! `undo`: everything that the node record lists is undone, the newest first, and labctl's own
+//! things go.
 
 use super::{Actions, Difference, Facts, Question, STATE_FOLDER, State, quote};
 use crate::node;
@@ -32,7 +33,8 @@ impl State for Undo {
 
     fn shell(&self) -> String {
         format!(
-            "# Undo every line of {STATE_FOLDER}/record, the last one first; then:\nrm -r {STATE_FOLDER}"
+            "# Undo every line of {STATE_FOLDER}/record, the last one first; then:\nrm -r \
+            {STATE_FOLDER}"
         )
     }
 

@@ -1,8 +1,9 @@
 //! `unit`: a systemd unit, enabled and started, that runs what its files say.
 //!
-//! A unit is restarted only when something that it uses changed. "Changed" must hold across interrupted runs: a file
-//! may have been written by a run that was killed before the restart. So each start notes, on the node, the hashes of
-//! everything the unit uses, and the diff compares that note with what is desired, not with what this run did.
+//! A unit is restarted only when something that it uses changed. "Changed" must hold across
+//! interrupted runs: a file may have been written by a run that was killed before the restart. So
+//! each start notes, on the node, the hashes of everything the unit uses, and the diff compares
+//! that note with what is desired, not with what this run did.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,8 +27,8 @@ pub struct Unit {
     pub on_change: OnChange,
     /// What it uses: files with their desired hashes, sorted by path.
     pub uses: Vec<Used>,
-    /// What its program makes or changes by itself: folders, links below `/sys/class/net`, kernel settings below
-    /// `/proc/sys`. Noted before it first starts, for the teardown.
+    /// What its program makes or changes by itself: folders, links below `/sys/class/net`, kernel
+    /// settings below `/proc/sys`. Noted before it first starts, for the teardown.
     pub leaves: Vec<String>,
 }
 
@@ -53,18 +54,21 @@ pub struct Used {
 
 /// What the note on the node says of a unit that was started and did not stay up.
 pub const DID_NOT_STAY: &str = "did not stay up";
-/// How long a program is watched after its start, in hundredths of a second: at least so long when it listens by then,
-/// at most so long when it does not. What is wrong with flags and files shows within a second or two.
+/// How long a program is watched after its start, in hundredths of a second: at least so long when
+/// it listens by then, at most so long when it does not. What is wrong with flags and files shows
+/// within a second or two.
 const WATCHED: (u32, u32) = (100, 400);
-/// How long one is watched that was seen to end again and again: its next end must come within this time.
+/// How long one is watched that was seen to end again and again: its next end must come within this
+/// time.
 const WATCHED_FLAPPING: (u32, u32) = (1200, 1200);
-/// A unit that systemd has started again this often, and that has lasted for less than so many seconds since, flaps.
-/// One restart is none: a program that loses a lease or a connection may end in order to be started again.
+/// A unit that systemd has started again this often, and that has lasted for less than so many
+/// seconds since, flaps. One restart is none: a program that loses a lease or a connection may end
+/// in order to be started again.
 const FLAPS: (u32, u64) = (2, 10);
 
 impl Unit {
-    /// What the note on the node says once the unit runs as desired: `sha256sum`'s own format, so that a person can
-    /// check it with `sha256sum -c`.
+    /// What the note on the node says once the unit runs as desired: `sha256sum`'s own format, so
+    /// that a person can check it with `sha256sum -c`.
     fn fingerprint(&self) -> String {
         self.uses.iter().map(|used| format!("{}  {}\n", used.sha256, used.path)).collect()
     }
@@ -99,8 +103,8 @@ impl Unit {
         })
     }
 
-    /// Everything about the files it uses that the running unit has not taken up yet, a sentence each. Nothing when it
-    /// does not run, or nobody noted what it was started with.
+    /// Everything about the files it uses that the running unit has not taken up yet, a sentence
+    /// each. Nothing when it does not run, or nobody noted what it was started with.
     pub fn not_taken_up(&self, facts: &Facts) -> Vec<String> {
         let runs = facts.units.get(&self.name).is_some_and(|found| found.active == "active");
         let Some(noted) =
@@ -180,7 +184,8 @@ impl State for Unit {
     fn actions(&self, facts: &Facts) -> Actions {
         let name = quote(&self.name);
         let mut script = format!("see {name}\nreread {name}\n");
-        // systemctl would also turn old init scripts' links on and off, and nothing turns them back as they were.
+        // systemctl would also turn old init scripts' links on and off, and nothing turns them back
+        // as they were.
         script.push_str("export SYSTEMCTL_SKIP_SYSV=1\n");
         if self.enabled || self.started {
             script.push_str(&format!("made_unit {name}\n"));

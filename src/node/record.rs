@@ -1,9 +1,9 @@
-//! The grammar of the node record: `/var/lib/labctl/record`, one line for each thing that labctl makes
-//! or changes on a node, written before it is made.
+//! The grammar of the node record: `/var/lib/labctl/record`, one line for each thing that labctl
+//! makes or changes on a node, written before it is made.
 //!
 //! A line is a kind and what it is about, separated by a space. `record.sh` and the modules write
-//! lines; `undo.sh` has one function for each kind. A line that a kind cannot have is refused there,
-//! because the record may be torn or edited.
+//! lines; `undo.sh` has one function for each kind. A line that a kind cannot have is refused
+//! there, because the record may be torn or edited.
 
 /// A kind of line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,8 +61,8 @@ mod tests {
     use super::*;
     use crate::node;
 
-    /// The kinds that a text writes: `made KIND ...`, `found "KIND ..."`, and lines that shell or awk
-    /// print into the record.
+    /// The kinds that a text writes: `made KIND ...`, `found "KIND ..."`, and lines that shell or
+    /// awk print into the record.
     fn written(text: &str) -> BTreeSet<String> {
         let mut kinds = BTreeSet::new();
         for line in

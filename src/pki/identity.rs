@@ -1,4 +1,5 @@
-//! Which lab a machine belongs to: the keys that cannot be made again, by their fingerprints (pure).
+//! Which lab a machine belongs to: the keys that cannot be made again, by their fingerprints
+//! (pure).
 //!
 //! Every node carries a [`Mark`]: the lab's name and a SHA-256 of each key that cannot be replaced
 //! without a rotation. The lab directory holds the keys themselves, and remembers the fingerprints
@@ -44,7 +45,8 @@ impl Mark {
     /// The mark as the text of a file.
     pub fn text(&self) -> String {
         let mut text = format!(
-            "# The lab that this belongs to, and SHA-256 fingerprints of its keys. Nothing secret.\n\
+            "# The lab that this belongs to, and SHA-256 fingerprints of its keys. Nothing \
+            secret.\n\
              lab {}\n",
             self.lab
         );

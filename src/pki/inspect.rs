@@ -1,8 +1,8 @@
 //! Reads certificates back, and decides which of them have to be issued again, and why.
 //!
-//! The decision, [`why_issue`], is pure: what should be, what was found, the CA, and the moment go in; a reason or
-//! nothing comes out. [`Certificate`] is what a certificate says in the vocabulary of [`CertSpec`], so both can be
-//! compared field by field.
+//! The decision, [`why_issue`], is pure: what should be, what was found, the CA, and the moment go
+//! in; a reason or nothing comes out. [`Certificate`] is what a certificate says in the vocabulary
+//! of [`CertSpec`], so both can be compared field by field.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -21,7 +21,8 @@ use x509_parser::x509::{SubjectPublicKeyInfo, X509Name};
 use super::spec::{CertSpec, Usage};
 use crate::cluster::KeyAlgorithm;
 
-/// The longest before its end that a certificate is issued again; one with a short life waits for its last tenth.
+/// The longest before its end that a certificate is issued again; one with a short life waits for
+/// its last tenth.
 pub const RENEW_BEFORE: Duration = Duration::days(30);
 
 /// What a certificate says.
@@ -40,9 +41,11 @@ pub struct Certificate {
     pub other_names: Vec<String>,
     /// Extended key usages; `None` when there are usages that labctl never issues.
     pub usages: Option<BTreeSet<Usage>>,
-    /// Whether it may sign other certificates: basic constraints say CA, and key usage, where given, allows it.
+    /// Whether it may sign other certificates: basic constraints say CA, and key usage, where
+    /// given, allows it.
     pub is_ca: bool,
-    /// Whether key usage, where given, allows signatures, and key encipherment too when the key is RSA.
+    /// Whether key usage, where given, allows signatures, and key encipherment too when the key is
+    /// RSA.
     pub fit_for_tls: bool,
     /// Its key's algorithm; `None` for one that labctl never issues.
     pub algorithm: Option<KeyAlgorithm>,
@@ -301,10 +304,12 @@ impl fmt::Display for Why {
     }
 }
 
-/// Why the certificate that `spec` describes has to be issued (again) at `now` by `ca`; `None` when it is good.
+/// Why the certificate that `spec` describes has to be issued (again) at `now` by `ca`; `None` when
+/// it is good.
 ///
-/// A certificate is issued again some time before it ends ([`RENEW_BEFORE`]), but only when that makes it last longer:
-/// in the last days of a CA it would not. A change of its life alone is no reason; it counts from the next renewal.
+/// A certificate is issued again some time before it ends ([`RENEW_BEFORE`]), but only when that
+/// makes it last longer: in the last days of a CA it would not. A change of its life alone is no
+/// reason; it counts from the next renewal.
 pub fn why_issue(
     spec: &CertSpec,
     found: &Found,

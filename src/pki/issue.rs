@@ -1,8 +1,8 @@
 //! Makes keys and signs certificates: the only file that names the certificate library.
 //!
 //! Everything here is random or depends on the moment, so it is kept apart from the decisions
-//! ([`inspect`](super::inspect)) and from the file system ([`store`](super::store)). Keys are PKCS#8 PEM, which every
-//! Kubernetes component and etcd read.
+//! ([`inspect`](super::inspect)) and from the file system ([`store`](super::store)). Keys are
+//! PKCS#8 PEM, which every Kubernetes component and etcd read.
 
 use std::fmt;
 use std::path::Path;
@@ -23,9 +23,11 @@ use super::inspect::Certificate;
 use super::spec::{CertSpec, Usage};
 use crate::cluster::KeyAlgorithm;
 
-/// How long before the moment of issue a certificate begins to be valid: nodes' clocks are never quite the same.
+/// How long before the moment of issue a certificate begins to be valid: nodes' clocks are never
+/// quite the same.
 const CLOCK_SKEW: Duration = Duration::minutes(5);
-/// Bytes of the key that encrypts Secrets in etcd, for any of the providers that take 32 bytes (secretbox, aescbc).
+/// Bytes of the key that encrypts Secrets in etcd, for any of the providers that take 32 bytes
+/// (secretbox, aescbc).
 const ENCRYPTION_KEY_BYTES: usize = 32;
 
 /// A certificate and its private key, both PEM.
@@ -59,8 +61,8 @@ impl fmt::Debug for Authority {
 }
 
 impl Authority {
-    /// Takes up the CA that `spec` describes from its PEM files, after checking that it is one: the right subject, a CA
-    /// that may sign, valid at `now`, and a key that belongs to it.
+    /// Takes up the CA that `spec` describes from its PEM files, after checking that it is one: the
+    /// right subject, a CA that may sign, valid at `now`, and a key that belongs to it.
     ///
     /// `folder` is where the files lie, for messages only.
     ///
@@ -123,8 +125,8 @@ impl Authority {
         &self.certificate
     }
 
-    /// Makes a new key and a certificate for it as `spec` says, valid from shortly before `now` for `spec.life`,
-    /// but never longer than the CA itself.
+    /// Makes a new key and a certificate for it as `spec` says, valid from shortly before `now` for
+    /// `spec.life`, but never longer than the CA itself.
     ///
     /// # Errors
     /// [`PkiError::Issue`] when a name cannot stand in a certificate, or the key cannot be made.
@@ -177,8 +179,8 @@ pub fn service_account_key(algorithm: KeyAlgorithm) -> Result<String, PkiError> 
     Ok(new_key(algorithm).map_err(failed_to_issue("sa"))?.serialize_pem())
 }
 
-/// A new key for encrypting Secrets in etcd: 32 random bytes, base64, without a line end, as the API server's
-/// `EncryptionConfiguration` takes it
+/// A new key for encrypting Secrets in etcd: 32 random bytes, base64, without a line end, as the
+/// API server's `EncryptionConfiguration` takes it
 /// (<https://kubernetes.io/docs/tasks/administer-cluster/encrypt-data/>).
 ///
 /// # Errors
@@ -200,7 +202,8 @@ pub fn public_key(key_pem: &str) -> Result<Vec<u8>, String> {
     Ok(read_key(key_pem)?.subject_public_key_info())
 }
 
-/// The public half of a private key in PEM, as a PEM `PUBLIC KEY`: what `--service-account-key-file` takes.
+/// The public half of a private key in PEM, as a PEM `PUBLIC KEY`: what
+/// `--service-account-key-file` takes.
 ///
 /// # Errors
 /// What is wrong with the key, as a predicate; never any part of it.
@@ -208,7 +211,8 @@ pub fn public_key_pem(key_pem: &str) -> Result<String, String> {
     Ok(read_key(key_pem)?.public_key_pem())
 }
 
-/// What Kubernetes calls the key in the tokens that it signs (`kid`): the SHA-256 of its public half.
+/// What Kubernetes calls the key in the tokens that it signs (`kid`): the SHA-256 of its public
+/// half.
 ///
 /// # Errors
 /// What is wrong with the key, as a predicate; never any part of it.

@@ -1,8 +1,9 @@
-//! Renders kubeconfigs, with certificates and keys inside, so that each is one file that works anywhere.
+//! Renders kubeconfigs, with certificates and keys inside, so that each is one file that works
+//! anywhere.
 //!
-//! Pure, and the same bytes for the same input. The text is written here rather than by a serializer: it is short, its
-//! shape never varies, and a reader finds it in the order in which people know it
-//! (<https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/>).
+//! Pure, and the same bytes for the same input. The text is written here rather than by a
+//! serializer: it is short, its shape never varies, and a reader finds it in the order in which
+//! people know it (<https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/>).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -74,8 +75,8 @@ current-context: {context}
     )
 }
 
-/// What one user of one lab has in a kubeconfig that others are in too: names that say which lab they belong to, and
-/// PEM files in base64.
+/// What one user of one lab has in a kubeconfig that others are in too: names that say which lab
+/// they belong to, and PEM files in base64.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Entries {
     /// Name of the cluster.
@@ -115,7 +116,8 @@ impl Entries {
         }
     }
 
-    /// The name and the fields of the entry in the list called `list`: `clusters`, `users` or `contexts`.
+    /// The name and the fields of the entry in the list called `list`: `clusters`, `users` or
+    /// `contexts`.
     pub fn list(&self, list: &str) -> (&str, Vec<(&str, &str)>) {
         match list {
             "clusters" => (
@@ -148,7 +150,8 @@ impl Entries {
     }
 }
 
-/// Every kubeconfig of the lab by file name: `admin.conf`, and `nodes/<worker>/kubelet.conf` for each worker.
+/// Every kubeconfig of the lab by file name: `admin.conf`, and `nodes/<worker>/kubelet.conf` for
+/// each worker.
 ///
 /// # Errors
 /// [`PkiError::Absent`] when `pki` lacks a certificate of this cluster.

@@ -1,14 +1,16 @@
-//! The certificates of a lab, one entry each: the only list. What is issued ([`spec`](super::spec)), which file of it
-//! every node gets, what `certs list` looks for, which kubeconfigs there are and what `recover` reads back follow
-//! from it.
+//! The certificates of a lab, one entry each: the only list. What is issued
+//! ([`spec`](super::spec)), which file of it every node gets, what `certs list` looks for, which
+//! kubeconfigs there are and what `recover` reads back follow from it.
 
 use crate::cluster::{Node, Role};
 
 /// Name of the CA that clients, API servers and kubelets trust.
 pub const CA: &str = "ca";
-/// Name of the CA that etcd members and their clients trust; its own, so that no API client can reach etcd.
+/// Name of the CA that etcd members and their clients trust; its own, so that no API client can
+/// reach etcd.
 pub const ETCD_CA: &str = "etcd/ca";
-/// Name of the CA behind the aggregation layer's proxy client; its own, because whoever it signs may claim any user.
+/// Name of the CA behind the aggregation layer's proxy client; its own, because whoever it signs
+/// may claim any user.
 pub const FRONT_PROXY_CA: &str = "front-proxy-ca";
 
 /// What a certificate may be used for (extended key usage).
@@ -24,8 +26,8 @@ pub enum Usage {
 pub const SERVICE_ACCOUNT_KEY: &str = "sa.key";
 /// Its public half, which API servers check tokens with.
 pub const SERVICE_ACCOUNT_PUBLIC_KEY: &str = "sa.pub";
-/// The CA's certificate alone, without others that are trusted beside it: kube-controller-manager signs with it, and
-/// takes one only.
+/// The CA's certificate alone, without others that are trusted beside it: kube-controller-manager
+/// signs with it, and takes one only.
 pub const SIGNER: &str = "ca-signer.crt";
 
 /// The nodes' directory for kubeconfigs, and above that for certificates.
@@ -36,7 +38,8 @@ const WORKERS: &[Role] = &[Role::Worker];
 const CLUSTER: &[Role] = &[Role::Controller, Role::Worker];
 const ADMINISTRATORS: &[Role] = &[Role::Controller, Role::Client];
 
-/// Every certificate of a lab. A CA stands before everything that it signs; nodes get their files in this order.
+/// Every certificate of a lab. A CA stands before everything that it signs; nodes get their files
+/// in this order.
 pub const CERTIFICATES: &[Entry] = &[
     Entry::ca(CA, "kubernetes").on(CLUSTER).key_on(CONTROLLERS),
     Entry::ca(ETCD_CA, "etcd-ca").on(CONTROLLERS),
@@ -50,7 +53,8 @@ pub const CERTIFICATES: &[Entry] = &[
     // kubeadm's name for the identity of etcdctl on a controller.
     Entry::leaf("etcd/healthcheck-client", ETCD_CA, "kube-etcd-healthcheck-client").on(CONTROLLERS),
     Entry::leaf("front-proxy-client", FRONT_PROXY_CA, "front-proxy-client").on(CONTROLLERS),
-    // These two ask the API server beside them, so that a controller depends neither on the load balancer nor on peers.
+    // These two ask the API server beside them, so that a controller depends neither on the load
+    // balancer nor on peers.
     Entry::user("controller-manager", "system:kube-controller-manager", Server::Beside)
         .on(CONTROLLERS),
     Entry::user("scheduler", "system:kube-scheduler", Server::Beside).on(CONTROLLERS),
@@ -82,7 +86,8 @@ const OTHERS: &[(&str, &[Role], Option<&str>)] = &[
         SIGNER,
         CONTROLLERS,
         Some(
-            "While the CA is being replaced, ca.crt holds two; kube-controller-manager signs with one and takes no second.",
+            "While the CA is being replaced, ca.crt holds two; kube-controller-manager signs with \
+            one and takes no second.",
         ),
     ),
     (SERVICE_ACCOUNT_PUBLIC_KEY, CONTROLLERS, None),

@@ -1,8 +1,10 @@
-//! Puts one lab's entries into somebody's own kubeconfig, and leaves every other byte of it as it was.
+//! Puts one lab's entries into somebody's own kubeconfig, and leaves every other byte of it as it
+//! was.
 //!
-//! A kubeconfig that was read and written again by a serializer loses its comments and its order. So the text is
-//! spliced: the reader says where the lists and their entries stand, and only those of this lab are written. Afterwards
-//! the result is read again and compared with what was there before; a file with which that fails is refused.
+//! A kubeconfig that was read and written again by a serializer loses its comments and its order.
+//! So the text is spliced: the reader says where the lists and their entries stand, and only those
+//! of this lab are written. Afterwards the result is read again and compared with what was there
+//! before; a file with which that fails is refused.
 
 use serde_yaml::Value;
 
@@ -18,8 +20,8 @@ pub struct MergeError(String);
 const LISTS: [(&str, &str); 3] =
     [("clusters", "cluster"), ("users", "user"), ("contexts", "context")];
 
-/// `text` with the lab's entries in it: in the place of those that have the same names, else at the end of each list.
-/// The current context stays, where there is one.
+/// `text` with the lab's entries in it: in the place of those that have the same names, else at the
+/// end of each list. The current context stays, where there is one.
 ///
 /// # Errors
 /// When `text` is no kubeconfig, or is written in a way in which nothing can be put into it safely.
@@ -201,7 +203,8 @@ fn in_place_of_nothing(text: &str, from: usize, to: usize, block: &str) -> Strin
     format!("{}{rest}\n{block}{after}", text[..from].trim_end_matches([' ', '\t']))
 }
 
-/// From the beginning of the line of an element's dash to the end of the last line that belongs to it.
+/// From the beginning of the line of an element's dash to the end of the last line that belongs to
+/// it.
 fn block_extent(
     text: &str,
     positions: &Positions,
@@ -353,9 +356,12 @@ mod tests {
     }
 
     const OURS: [&str; 3] = [
-        "- name: \"sandbox\"\n  cluster:\n    server: \"https://10.240.0.5:6443\"\n    certificate-authority-data: \"Y2E=\"\n",
-        "- name: \"jane@sandbox\"\n  user:\n    client-certificate-data: \"Y3J0\"\n    client-key-data: \"a2V5\"\n",
-        "- name: \"jane@sandbox\"\n  context:\n    cluster: \"sandbox\"\n    user: \"jane@sandbox\"\n",
+        "- name: \"sandbox\"\n  cluster:\n    server: \"https://10.240.0.5:6443\"\n    \
+        certificate-authority-data: \"Y2E=\"\n",
+        "- name: \"jane@sandbox\"\n  user:\n    client-certificate-data: \"Y3J0\"\n    \
+        client-key-data: \"a2V5\"\n",
+        "- name: \"jane@sandbox\"\n  context:\n    cluster: \"sandbox\"\n    user: \
+        \"jane@sandbox\"\n",
     ];
 
     const THEIRS: &str = "\
@@ -402,7 +408,8 @@ users:
         let newer = Entries { certificate: "bmV3".to_owned(), ..entries() };
         assert_eq!(merge(&once, &newer).expect("merged"), once.replace("Y3J0", "bmV3"));
         // As kubectl would have written it: other order, other style, between others.
-        let kubectl = "clusters:\n- cluster:\n    server: https://old\n  name: sandbox\n- cluster:\n    server: https://b\n  name: b\n\
+        let kubectl = "clusters:\n- cluster:\n    server: https://old\n  name: sandbox\n- \
+            cluster:\n    server: https://b\n  name: b\n\
                        contexts: []\nusers: null\ncurrent-context: \"\"\n";
         let out = merged(kubectl);
         assert!(
@@ -445,10 +452,14 @@ users:
         for text in [
             r#"{"kind": "Config", "clusters": [{"name": "a, ]", "cluster": {"server": "x"}}], "users": [], "contexts": null}"#,
             "{}",
-            "clusters: [ { name: a, cluster: { server: 'it''s ]' } } ] # one\nusers:\ncontexts: ~ # none\n",
-            "clusters:\n  - name: a\n    cluster:\n      server: x\nusers:\n    -\n        name: me\n        user: {}\n",
-            "clusters: [{ name: sandbox, cluster: { server: old } }, { name: b, cluster: { server: b } }]\n",
-            "clusters:\n- {name: sandbox, cluster: {server: old}}\n- {name: b, cluster: {server: b}}\n",
+            "clusters: [ { name: a, cluster: { server: 'it''s ]' } } ] # one\nusers:\ncontexts: ~ \
+            # none\n",
+            "clusters:\n  - name: a\n    cluster:\n      server: x\nusers:\n    -\n        name: \
+            me\n        user: {}\n",
+            "clusters: [{ name: sandbox, cluster: { server: old } }, { name: b, cluster: { \
+            server: b } }]\n",
+            "clusters:\n- {name: sandbox, cluster: {server: old}}\n- {name: b, cluster: {server: \
+            b}}\n",
             "clusters:\r\n- name: a\r\n  cluster:\r\n    server: x\r\n",
             "users:\n- { name: \"ünï\", user: {} }\n",
         ] {

@@ -4,15 +4,17 @@
 //! - [`inspect`] reads a certificate back and says why it would have to be issued again (pure);
 //! - [`issue`] makes keys and signs certificates, the only file that names the certificate library;
 //! - [`store`] compares the lab directory with the specs, and issues and saves the difference;
-//! - [`rotation`] says how far a rotation of the CAs is and how it goes on (pure), and [`rotate`] takes it there;
-//! - [`kubeconfig`] renders the kubeconfigs from the result (pure), and [`merge`] puts one into somebody's own (pure);
+//! - [`rotation`] says how far a rotation of the CAs is and how it goes on (pure), and [`rotate`]
+//!   takes it there;
+//! - [`kubeconfig`] renders the kubeconfigs from the result (pure), and [`merge`] puts one into
+//!   somebody's own (pure);
 //! - [`user`] issues what people use a lab with;
 //! - [`listing`] finds certificates and reads them back;
 //! - [`identity`] compares what a node says of its lab with what the lab directory holds (pure);
 //! - [`recovery`] makes the lab directory's files of those on nodes (pure).
 //!
-//! The clock is an argument everywhere, and nothing is written before [`store::Ensured::save`], so a plan can show what
-//! a run would issue.
+//! The clock is an argument everywhere, and nothing is written before [`store::Ensured::save`], so
+//! a plan can show what a run would issue.
 
 mod files;
 #[cfg(test)]
@@ -67,9 +69,11 @@ pub enum PkiError {
         /// What to do about it.
         remedy: String,
     },
-    /// Something that cannot be made a second time is gone: a new one would not fit what was made with the old.
+    /// Something that cannot be made a second time is gone: a new one would not fit what was made
+    /// with the old.
     #[error(
-        "{} is missing, but {evidence} is there: this lab already runs with the lost one, and a new one would not fit; \
+        "{} is missing, but {evidence} is there: this lab already runs with the lost one, and a \
+        new one would not fit; \
          `labctl recover` reads it back from a controller",
         path.display()
     )]

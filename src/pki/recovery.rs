@@ -1,9 +1,10 @@
 //! From what lies on nodes back to what lay in the lab directory: pure.
 //!
-//! A controller has everything that cannot be made a second time, each node has certificates of its own, and a few lie
-//! inside of kubeconfigs. While a CA is being exchanged, a CA file on a node holds two certificates, the one that signs
-//! and the one that is still trusted; the lab directory keeps the second in a file of its own (`ca-old.crt`), and so it
-//! is with the service account's public keys (`sa-old.pub`).
+//! A controller has everything that cannot be made a second time, each node has certificates of its
+//! own, and a few lie inside of kubeconfigs. While a CA is being exchanged, a CA file on a node
+//! holds two certificates, the one that signs and the one that is still trusted; the lab directory
+//! keeps the second in a file of its own (`ca-old.crt`), and so it is with the service account's
+//! public keys (`sa-old.pub`).
 
 use std::collections::BTreeMap;
 
@@ -149,7 +150,8 @@ impl Recovered {
         self.files.insert(name, content.into());
     }
 
-    /// A certificate with its key, under `name`; what is missing is issued again, and so is what does not belong together.
+    /// A certificate with its key, under `name`; what is missing is issued again, and so is what
+    /// does not belong together.
     fn put_entry(&mut self, entry: &Entry, texts: &Texts, name: &str) {
         if !entry.is_file() {
             return self.put_identity(&entry.kubeconfig_path(), texts, name);
@@ -182,8 +184,9 @@ impl Recovered {
         }
     }
 
-    /// The names in an order in which writing them can be cut off anywhere: a certificate proves that all before it
-    /// were there, so secrets come first, then the CAs, and a key before its certificate.
+    /// The names in an order in which writing them can be cut off anywhere: a certificate proves
+    /// that all before it were there, so secrets come first, then the CAs, and a key before its
+    /// certificate.
     pub fn in_order(&self) -> Vec<&str> {
         let rank = |name: &str| {
             let authority = [CA, ETCD_CA, FRONT_PROXY_CA].iter().any(|ca| {
@@ -221,7 +224,8 @@ pub fn split_authorities(certificates: &str, key: &str) -> Result<(String, Strin
     let mut issuing = None;
     let mut old = String::new();
     for block in &blocks {
-        // A certificate that was renewed with the same key: the first is the newer, and what it replaces is not needed.
+        // A certificate that was renewed with the same key: the first is the newer, and what it
+        // replaces is not needed.
         match Certificate::from_pem(block.as_bytes())?.public_key == public {
             true if issuing.is_none() => issuing = Some(block.clone()),
             true => {}
@@ -316,7 +320,8 @@ mod tests {
             if node.has(Role::Controller) {
                 let key = text(ENCRYPTION_KEY);
                 let config = format!(
-                    "providers:\n  - secretbox:\n      keys:\n        - name: key1\n          secret: {key}\n"
+                    "providers:\n  - secretbox:\n      keys:\n        - name: key1\n          \
+                    secret: {key}\n"
                 );
                 add(ENCRYPTION_CONFIG.to_owned(), config);
             }
@@ -349,7 +354,8 @@ mod tests {
             recovered.add_own(node, &answers);
         }
         assert_eq!(recovered.left_out, [""; 0]);
-        // A copy for one program, made of the CA's certificate each time that nodes are given theirs.
+        // A copy for one program, made of the CA's certificate each time that nodes are given
+        // theirs.
         let names: Vec<&str> =
             pki.names().filter(|name| *name != crate::pki::store::SIGNER).collect();
         assert_eq!(recovered.files.keys().map(String::as_str).collect::<Vec<_>>(), names);

@@ -1,7 +1,8 @@
 //! Moves a lab directory from one stage of a rotation to the next.
 //!
-//! What the stages are and which steps lie between them is decided in [`rotation`]; here keys are made
-//! and files written. The caller holds the lab's lock, and takes the next stage only when all nodes have this one.
+//! What the stages are and which steps lie between them is decided in [`rotation`]; here keys are
+//! made and files written. The caller holds the lab's lock, and takes the next stage only when all
+//! nodes have this one.
 
 use time::OffsetDateTime;
 
@@ -25,7 +26,8 @@ pub fn stage(cluster: &Cluster, lab: &LabDirectory) -> Result<Stage, PkiError> {
     Ok(rotation::stage(&Files::read(&lab.pki(), &specs(cluster))?.content))
 }
 
-/// Makes the new CAs and the new service account key beside the old ones, as far as they are not there yet.
+/// Makes the new CAs and the new service account key beside the old ones, as far as they are not
+/// there yet.
 ///
 /// # Errors
 /// [`PkiError::Issue`], [`PkiError::Read`], [`PkiError::Write`].
@@ -68,8 +70,8 @@ pub fn advance(cluster: &Cluster, lab: &LabDirectory) -> Result<(), PkiError> {
     carry_out(&steps, lab)
 }
 
-/// The CAs that sign now, or signed before, and have ended: with such a one nothing can be renewed gracefully, because
-/// nothing that it signed is accepted any more.
+/// The CAs that sign now, or signed before, and have ended: with such a one nothing can be renewed
+/// gracefully, because nothing that it signed is accepted any more.
 ///
 /// # Errors
 /// [`PkiError::Read`] naming the file.

@@ -1,7 +1,8 @@
-//! Rotation: which stage the CAs and the service account key are at, and the steps from one stage to the next (pure).
+//! Rotation: which stage the CAs and the service account key are at, and the steps from one stage
+//! to the next (pure).
 //!
-//! The stage is what lies in the pki folder, and what a node should have follows from it alone, so `up` converges to
-//! whichever stage a rotation is at:
+//! The stage is what lies in the pki folder, and what a node should have follows from it alone, so
+//! `up` converges to whichever stage a rotation is at:
 //!
 //! | stage | in the folder | what nodes have |
 //! |---|---|---|
@@ -91,7 +92,8 @@ pub fn names() -> impl Iterator<Item = String> {
     )
 }
 
-/// The stage that a folder is at, half a step rounded up: what [`unfinished`] has yet to do belongs to it.
+/// The stage that a folder is at, half a step rounded up: what [`unfinished`] has yet to do belongs
+/// to it.
 pub fn stage(content: &Content) -> Stage {
     if content.contains_key(DROPPING) {
         Stage::Drop
@@ -107,14 +109,16 @@ pub fn stage(content: &Content) -> Stage {
 /// What is left to do of a step that was cut off.
 pub fn unfinished(content: &Content) -> Vec<Step> {
     match stage(content) {
-        // The first old file is written before anything else, so next and old together are only there in between.
+        // The first old file is written before anything else, so next and old together are only
+        // there in between.
         Stage::Replace => replace(content),
         Stage::Drop => removed(content),
         Stage::Settled | Stage::Trust => Vec::new(),
     }
 }
 
-/// From trust to replace: every CA and the key that were trusted beside the old ones take their place.
+/// From trust to replace: every CA and the key that were trusted beside the old ones take their
+/// place.
 pub fn replace(content: &Content) -> Vec<Step> {
     let mut steps = Vec::new();
     let has = |name: &str| content.contains_key(name);
@@ -126,7 +130,8 @@ pub fn replace(content: &Content) -> Vec<Step> {
             {
                 steps.push(Step::Write(old, current.clone()));
             }
-            // The key goes first, so that a certificate that is still called next says that this one is not done.
+            // The key goes first, so that a certificate that is still called next says that this
+            // one is not done.
             if has(&key) {
                 steps.push(Step::Rename(key, format!("{ca}.key")));
             }
@@ -149,7 +154,9 @@ pub fn replace(content: &Content) -> Vec<Step> {
 
 /// From replace to drop: nothing is to trust the old CAs and key any more.
 pub fn drop_old(content: &Content) -> Vec<Step> {
-    let note = b"The old CAs are gone from here; `labctl certs rotate-ca` makes sure that no node has them.\n".to_vec();
+    let note = b"The old CAs are gone from here; `labctl certs rotate-ca` makes sure that no node \
+        has them.\n"
+        .to_vec();
     [Step::Write(DROPPING.to_owned(), note)].into_iter().chain(removed(content)).collect()
 }
 

@@ -1,11 +1,13 @@
-//! Which certificates a cluster needs, and what must stand in each: identities, names, addresses, usages, life.
+//! Which certificates a cluster needs, and what must stand in each: identities, names, addresses,
+//! usages, life.
 //!
 //! Pure: a [`Cluster`] in, a list out. The layout is kubeadm's
-//! (<https://kubernetes.io/docs/setup/best-practices/certificates/>), the identities are the ones that the API server's
-//! own rules ask for: the Node authorizer knows a kubelet only as `system:node:NAME` in `system:nodes`
-//! (<https://kubernetes.io/docs/reference/access-authn-authz/node/>), and RBAC's default bindings name
-//! `system:kube-controller-manager`, `system:kube-scheduler`, `system:node-proxier` and `system:masters`
-//! (<https://kubernetes.io/docs/reference/access-authn-authz/rbac/>).
+//! (<https://kubernetes.io/docs/setup/best-practices/certificates/>), the identities are the ones
+//! that the API server's own rules ask for: the Node authorizer knows a kubelet only as
+//! `system:node:NAME` in `system:nodes`
+//! (<https://kubernetes.io/docs/reference/access-authn-authz/node/>), and RBAC's default bindings
+//! name `system:kube-controller-manager`, `system:kube-scheduler`, `system:node-proxier` and
+//! `system:masters` (<https://kubernetes.io/docs/reference/access-authn-authz/rbac/>).
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -81,7 +83,8 @@ impl CertSpec {
     }
 }
 
-/// Every certificate that `cluster` needs, in a stable order: the CAs, what all nodes share, then node by node.
+/// Every certificate that `cluster` needs, in a stable order: the CAs, what all nodes share, then
+/// node by node.
 ///
 /// A CA stands before everything that it signs.
 pub fn specs(cluster: &Cluster) -> Vec<CertSpec> {
@@ -162,7 +165,8 @@ impl AlternativeNames {
     }
 }
 
-/// Everything that anyone may call an API server by: from pods, from nodes, through a load balancer, from itself.
+/// Everything that anyone may call an API server by: from pods, from nodes, through a load
+/// balancer, from itself.
 fn apiserver_names(cluster: &Cluster) -> AlternativeNames {
     let mut names = AlternativeNames::default();
     names.dns("kubernetes");

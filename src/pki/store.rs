@@ -1,9 +1,11 @@
-//! Keeps a lab's certificates and keys in its lab directory, and makes what is missing there or no longer fits.
+//! Keeps a lab's certificates and keys in its lab directory, and makes what is missing there or no
+//! longer fits.
 //!
-//! [`ensure`] reads, compares with the specs and issues in memory; nothing changes on disk before [`Ensured::save`].
-//! What can be made again is made again (certificates and their keys); what cannot, because nodes already rely on it,
-//! is an error when it is gone or spoilt: a CA, the service account key, the encryption key. Files of nodes that are no
-//! longer in the cluster stay where they are and are not part of the result.
+//! [`ensure`] reads, compares with the specs and issues in memory; nothing changes on disk before
+//! [`Ensured::save`]. What can be made again is made again (certificates and their keys); what
+//! cannot, because nodes already rely on it, is an error when it is gone or spoilt: a CA, the
+//! service account key, the encryption key. Files of nodes that are no longer in the cluster stay
+//! where they are and are not part of the result.
 //!
 //! The caller holds the lab's lock.
 
@@ -31,8 +33,8 @@ use crate::lab::LabDirectory;
 /// The key that Secrets are encrypted with in etcd: base64 text.
 pub const ENCRYPTION_KEY: &str = "encryption.key";
 
-/// A lab's certificates and keys: file names under the pki folder (`apiserver.crt`, `nodes/worker-0/kubelet.key`) and
-/// what is in those files.
+/// A lab's certificates and keys: file names under the pki folder (`apiserver.crt`,
+/// `nodes/worker-0/kubelet.key`) and what is in those files.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Pki {
     files: BTreeMap<String, Vec<u8>>,
@@ -80,7 +82,8 @@ pub struct Issued {
 /// A complete set of certificates and keys, some of them perhaps not on disk yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ensured {
-    /// Everything that the cluster needs, as nodes get it: `ca.crt` and its like hold every CA that is to be trusted.
+    /// Everything that the cluster needs, as nodes get it: `ca.crt` and its like hold every CA that
+    /// is to be trusted.
     pub pki: Pki,
     /// How far a rotation of the CAs is.
     pub stage: Stage,
@@ -93,8 +96,9 @@ pub struct Ensured {
 impl Ensured {
     /// Writes what was issued to the lab directory, each file 0600 and whole, and nothing else.
     ///
-    /// May be interrupted at any point: secrets come before the CAs, the CAs before what they sign, and a key before
-    /// its certificate, so the next [`ensure`] sees a pair that does not match and issues that pair again.
+    /// May be interrupted at any point: secrets come before the CAs, the CAs before what they sign,
+    /// and a key before its certificate, so the next [`ensure`] sees a pair that does not match and
+    /// issues that pair again.
     ///
     /// # Errors
     /// [`PkiError::Write`] naming the file.
@@ -119,8 +123,9 @@ impl Ensured {
     }
 }
 
-/// Carries out steps in the pki folder: each file 0600, and whole or not there. Files that are written one after another
-/// are on their way to the disk at the same time, and appear in their order.
+/// Carries out steps in the pki folder: each file 0600, and whole or not there. Files that are
+/// written one after another are on their way to the disk at the same time, and appear in their
+/// order.
 pub(super) fn carry_out(steps: &[Step], lab: &LabDirectory) -> Result<(), PkiError> {
     let folder = lab.pki();
     let failed = |name: &str, cause: io::Error| PkiError::Write { path: folder.join(name), cause };
@@ -181,11 +186,12 @@ pub fn remember(holding: &Holding, lab: &LabDirectory) -> Result<(), PkiError> {
     lab.write_private(&path, text.as_bytes()).map_err(|cause| PkiError::Write { path, cause })
 }
 
-/// Loads the lab's certificates and keys, and issues (in memory) what is missing or no longer fits the cluster.
+/// Loads the lab's certificates and keys, and issues (in memory) what is missing or no longer fits
+/// the cluster.
 ///
 /// # Errors
-/// [`PkiError::Unusable`] for a file that is spoilt, [`PkiError::Lost`] for a CA or secret that is gone while the lab
-/// relies on it, [`PkiError::Read`], [`PkiError::Issue`].
+/// [`PkiError::Unusable`] for a file that is spoilt, [`PkiError::Lost`] for a CA or secret that is
+/// gone while the lab relies on it, [`PkiError::Read`], [`PkiError::Issue`].
 pub fn ensure(
     cluster: &Cluster,
     lab: &LabDirectory,
@@ -194,8 +200,8 @@ pub fn ensure(
     renew(cluster, lab, now, |_| false, None)
 }
 
-/// Like [`ensure`], and issues again every certificate that `wanted` picks, with the given life in place of the
-/// policy's where there is one. CAs are never renewed by this.
+/// Like [`ensure`], and issues again every certificate that `wanted` picks, with the given life in
+/// place of the policy's where there is one. CAs are never renewed by this.
 ///
 /// # Errors
 /// As [`ensure`].
@@ -208,7 +214,8 @@ pub fn renew(
 ) -> Result<Ensured, PkiError> {
     let specs = specs(cluster);
     let mut files = Files::read(&lab.pki(), &specs)?;
-    // A rotation's step that was cut off is completed first; what is to be issued follows from where it leads.
+    // A rotation's step that was cut off is completed first; what is to be issued follows from
+    // where it leads.
     let unsaved = rotation::unfinished(&files.content);
     rotation::apply(&mut files.content, &unsaved);
     let stage = rotation::stage(&files.content);
@@ -244,8 +251,8 @@ pub fn renew(
     Ok(ensured)
 }
 
-/// Makes of each CA's certificate what nodes trust, and of the service account's public key what tokens are checked
-/// with: during a rotation there are two of each.
+/// Makes of each CA's certificate what nodes trust, and of the service account's public key what
+/// tokens are checked with: during a rotation there are two of each.
 fn trust_beside(pki: &mut Pki, files: &Files) {
     if let Some(issuing) = pki.get(&format!("{CA}.crt")).map(<[u8]>::to_vec) {
         pki.put(SIGNER.to_owned(), issuing);
@@ -349,7 +356,8 @@ fn ensure_ca(
         (Some(certificate), Some(key)) => {
             Pair { certificate: certificate.to_owned(), key: key.to_owned() }
         }
-        // A run never leaves a certificate without its key, so this one's key was lost, not never made.
+        // A run never leaves a certificate without its key, so this one's key was lost, not never
+        // made.
         (Some(_), None) => return Err(files.lost(&key, certificate)),
         (None, found_key) => {
             let signed = |leaf: &&CertSpec| leaf.issuer == Some(spec.name.as_str());
@@ -368,7 +376,8 @@ fn ensure_ca(
     Ok(authority)
 }
 
-/// Issues on all cores: an RSA key takes a tenth of a second and more, and a lab may have many nodes.
+/// Issues on all cores: an RSA key takes a tenth of a second and more, and a lab may have many
+/// nodes.
 fn issue_all(
     jobs: &[(CertSpec, &Authority, Why)],
     now: OffsetDateTime,

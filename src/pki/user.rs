@@ -1,4 +1,5 @@
-//! What people get to use a lab with: the administrator's certificate, or one issued for a user and kept nowhere.
+//! What people get to use a lab with: the administrator's certificate, or one issued for a user and
+//! kept nowhere.
 
 use time::{Duration, OffsetDateTime};
 
@@ -28,7 +29,8 @@ pub fn admin(cluster: &Cluster, lab: &LabDirectory) -> Result<Credentials, PkiEr
     Ok(Credentials { ca: trusted(&files)?, pair: pair(&files, "admin")? })
 }
 
-/// A new certificate for `user`, perhaps in a group, signed by the lab's CA. The key is made here and kept nowhere.
+/// A new certificate for `user`, perhaps in a group, signed by the lab's CA. The key is made here
+/// and kept nowhere.
 ///
 /// # Errors
 /// As [`admin`]; [`PkiError::Issue`] when a name cannot stand in a certificate.

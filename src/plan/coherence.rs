@@ -1,5 +1,5 @@
-//! What the tasks of a node say together: they must not contradict each other, and a unit uses what all tasks that
-//! name it say.
+//! What the tasks of a node say together: they must not contradict each other, and a unit uses what
+//! all tasks that name it say.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use crate::module::unit::{Unit, Used};
 /// The files desired on each node, by path, with their hashes.
 type Files = BTreeMap<String, BTreeMap<String, String>>;
 
-/// The thing on a node that a task is about, and the state it wants it in; `None` where two tasks cannot contradict each
-/// other. Two states of one thing would undo each other, run after run.
+/// The thing on a node that a task is about, and the state it wants it in; `None` where two tasks
+/// cannot contradict each other. Two states of one thing would undo each other, run after run.
 fn subject(desired: &Desired) -> Option<(String, String)> {
     Some(match desired {
         Desired::File(it) => {
@@ -26,7 +26,8 @@ fn subject(desired: &Desired) -> Option<(String, String)> {
             (format!("the set of routes to {}", it.within.trunc()), it.routes.id())
         }
         Desired::Hosts(it) => (format!("the set of names marked {}", it.mark), it.names.id()),
-        // Manifests of two directories of templates can have one name, and each would take the other's place.
+        // Manifests of two directories of templates can have one name, and each would take the
+        // other's place.
         Desired::KubectlApply(it) => (it.path(), format!("manifest {}", it.manifest.sha256())),
         Desired::Image(_)
         | Desired::Command(_)
@@ -37,7 +38,8 @@ fn subject(desired: &Desired) -> Option<(String, String)> {
     })
 }
 
-/// Refuses two tasks that want the same thing of a node to be different: whichever ran last would win, every time.
+/// Refuses two tasks that want the same thing of a node to be different: whichever ran last would
+/// win, every time.
 pub(super) fn refuse_contradictions(plays: &[DesiredPlay]) -> Result<(), ExpandError> {
     let mut seen: BTreeMap<(&str, String), (&str, String)> = BTreeMap::new();
     for play in plays {
@@ -65,12 +67,14 @@ fn contradiction(other: &str, play: &str, thing: &str) -> String {
     let place =
         if other == play { "earlier in this play".to_owned() } else { format!("by play {other}") };
     format!(
-        "{thing} is wanted otherwise {place}; there can only be one: change or remove one of the two tasks"
+        "{thing} is wanted otherwise {place}; there can only be one: change or remove one of the \
+        two tasks"
     )
 }
 
-/// Replaces the paths in every unit's `uses` by the files that lie there, with their hashes. A unit that several tasks
-/// name uses what all of them say: otherwise each would restart it for the other's sake, for ever.
+/// Replaces the paths in every unit's `uses` by the files that lie there, with their hashes. A unit
+/// that several tasks name uses what all of them say: otherwise each would restart it for the
+/// other's sake, for ever.
 pub(super) fn tell_units_what_they_use(plays: &mut [DesiredPlay]) -> Result<(), ExpandError> {
     let mut files: Files = BTreeMap::new();
     for (on, task) in tasks(plays) {

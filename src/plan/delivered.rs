@@ -1,4 +1,5 @@
-//! What components put on nodes, and the units that use all of it because their tasks name nothing else.
+//! What components put on nodes, and the units that use all of it because their tasks name nothing
+//! else.
 
 use std::collections::{BTreeMap, BTreeSet};
 

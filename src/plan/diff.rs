@@ -8,8 +8,8 @@ use super::{Change, DesiredPlay, DesiredTask, Plan, PlannedNode, PlannedPlay};
 use crate::event::Preview;
 use crate::module::{Desired, Difference, Facts, State};
 
-/// Holds what is desired against what was found. A node without facts is a node about which nothing is known, and
-/// everything on it differs.
+/// Holds what is desired against what was found. A node without facts is a node about which nothing
+/// is known, and everything on it differs.
 pub fn plan(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Plan {
     let nothing = Facts::default();
     let mut texts = Texts::default();
@@ -44,7 +44,8 @@ pub fn plan(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Plan {
     Plan { plays }
 }
 
-/// Texts that many nodes have in common, once each: the names of a large lab are long, and the same everywhere.
+/// Texts that many nodes have in common, once each: the names of a large lab are long, and the same
+/// everywhere.
 #[derive(Default)]
 struct Texts(HashSet<Arc<str>>);
 

@@ -1,5 +1,5 @@
-//! From a playbook and a cluster to what is desired on each node: strings rendered, content looked up, loops unrolled,
-//! and every unit told the hashes of what it uses.
+//! From a playbook and a cluster to what is desired on each node: strings rendered, content looked
+//! up, loops unrolled, and every unit told the hashes of what it uses.
 
 mod sets;
 
@@ -33,11 +33,13 @@ pub struct Materials<'a> {
     pub renderer: &'a Renderer,
     /// What templates know of bundle and PKI.
     pub artefacts: &'a Artefacts,
-    /// Large secret files that this run hands to the playbook, by the name that it calls them: `backup/snapshot.db`.
+    /// Large secret files that this run hands to the playbook, by the name that it calls them:
+    /// `backup/snapshot.db`.
     pub handed: &'a BTreeMap<String, Blob>,
 }
 
-/// Whether `text` is the name of a user or group. A number is not: a probe answers with names, and would never agree.
+/// Whether `text` is the name of a user or group. A number is not: a probe answers with names, and
+/// would never agree.
 fn is_name(text: &str) -> bool {
     let part = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && text.chars().all(part)
@@ -46,8 +48,8 @@ fn is_name(text: &str) -> bool {
 /// Works out every play for every node.
 ///
 /// # Errors
-/// For the first task that names something that does not exist, renders to something that is no path, CIDR or
-/// address, or contradicts another task.
+/// For the first task that names something that does not exist, renders to something that is no
+/// path, CIDR or address, or contradicts another task.
 pub fn expand(
     playbook: &Playbook,
     materials: &Materials<'_>,
@@ -215,13 +217,15 @@ impl<'a> Expansion<'a> {
 
     fn shown(&self, text: String, place: &str) -> Result<String, ExpandError> {
         if self.is_secret(&text) {
-            let what = "this would show the lab's encryption key; only a file may hold it: use `template`, or `content`";
+            let what = "this would show the lab's encryption key; only a file may hold it: use \
+                `template`, or `content`";
             return Err(self.error(place, what));
         }
         Ok(text)
     }
 
-    /// Whether a text gives a secret of the lab away, whoever wrote the playbook and whatever it says about it.
+    /// Whether a text gives a secret of the lab away, whoever wrote the playbook and whatever it
+    /// says about it.
     fn is_secret(&self, text: &str) -> bool {
         let key = &self.materials.artefacts.encryption_key;
         text.contains("PRIVATE KEY-----") || (!key.is_empty() && text.contains(key.as_str()))
@@ -293,7 +297,8 @@ impl<'a> Expansion<'a> {
         Ok((blob, file.image.clone()))
     }
 
-    /// The content that `pki/NAME`, `kubeconfig/NAME` or `backup/NAME` stands for, and whether it holds a private key.
+    /// The content that `pki/NAME`, `kubeconfig/NAME` or `backup/NAME` stands for, and whether it
+    /// holds a private key.
     fn artefact(&self, name: &str, place: &str) -> Result<(Content, bool), ExpandError> {
         let missing = || self.error(place, format!("there is no `{name}` in this lab"));
         match name.split_once('/') {

@@ -1,7 +1,7 @@
 //! The runbook for a reader, as Markdown: what is done, why, and the same by hand.
 //!
-//! Nodes of one role get almost the same tasks. A task that is the same on several nodes is told once, with the nodes
-//! that it is for when these are not all of the play's.
+//! Nodes of one role get almost the same tasks. A task that is the same on several nodes is told
+//! once, with the nodes that it is for when these are not all of the play's.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -10,7 +10,8 @@ use super::{DesiredPlay, DesiredTask};
 use crate::module::State;
 use crate::playbook::{Strategy, one_line};
 
-/// Explains those of `plays` that `wanted` picks, for `nodes`. Plays that are only for other nodes are left out.
+/// Explains those of `plays` that `wanted` picks, for `nodes`. Plays that are only for other nodes
+/// are left out.
 pub fn explain(
     plays: &[DesiredPlay],
     nodes: &[&str],

@@ -1,4 +1,5 @@
-//! The files that a plan would put on a node, for a person to read. What is secret is named, and never shown.
+//! The files that a plan would put on a node, for a person to read. What is secret is named, and
+//! never shown.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -19,7 +20,8 @@ pub struct PlacedFile<'a> {
 }
 
 impl PlacedFile<'_> {
-    /// Whether a person who says `name` means this file: its path, its file name or its template's name.
+    /// Whether a person who says `name` means this file: its path, its file name or its template's
+    /// name.
     pub fn is_called(&self, name: &str) -> bool {
         let template =
             self.origin.strip_prefix("templates/").and_then(|origin| origin.strip_suffix(".tera"));
@@ -30,8 +32,8 @@ impl PlacedFile<'_> {
     }
 }
 
-/// Every such file on one node, in the order in which they are placed. Programs and images of the bundle are not among
-/// them.
+/// Every such file on one node, in the order in which they are placed. Programs and images of the
+/// bundle are not among them.
 pub fn files_of<'a>(plays: &'a [DesiredPlay], node: &'a str) -> Vec<PlacedFile<'a>> {
     let mut seen = BTreeSet::new();
     tasks_of(plays, node).filter_map(placed).filter(|file| seen.insert(file.path.clone())).collect()

@@ -1,7 +1,8 @@
 //! Plans: all the changes that a run would make, worked out before anything changes.
 //!
-//! Two pure steps lead to a plan. [`expand`] turns a playbook and a cluster into what is desired on each node, and
-//! [`diff`] holds that against the facts that the nodes' probes found. Neither has I/O, a clock or randomness.
+//! Two pure steps lead to a plan. [`expand`] turns a playbook and a cluster into what is desired on
+//! each node, and [`diff`] holds that against the facts that the nodes' probes found. Neither has
+//! I/O, a clock or randomness.
 
 mod coherence;
 mod delivered;
@@ -106,8 +107,8 @@ pub struct PlannedNode {
     pub changes: Vec<Change>,
     /// Tasks that are as desired.
     pub unchanged: usize,
-    /// Whether none of the play's units runs on the node: then nothing can be interrupted there, and a rolling play
-    /// need not take it on its own.
+    /// Whether none of the play's units runs on the node: then nothing can be interrupted there,
+    /// and a rolling play need not take it on its own.
     pub fresh: bool,
 }
 
@@ -118,8 +119,8 @@ pub struct Change {
     pub title: String,
     /// What differs.
     pub why: String,
-    /// Whether the difference was found. Otherwise the task only has to be judged again when its turn comes, because
-    /// something before it changes.
+    /// Whether the difference was found. Otherwise the task only has to be judged again when its
+    /// turn comes, because something before it changes.
     pub found: bool,
     /// What it looks like.
     pub preview: Preview,

@@ -78,7 +78,8 @@ fn on_node(facts: &Facts) -> OnNode {
     }
 }
 
-/// Nodes that belong to somebody else, and why. `taken_over` are those that are meant to change hands.
+/// Nodes that belong to somebody else, and why. `taken_over` are those that are meant to change
+/// hands.
 pub fn strangers(
     holding: &Holding,
     facts: &BTreeMap<String, Facts>,
@@ -116,7 +117,8 @@ fn told(node: &str, stranger: &Stranger) -> (String, String) {
                 differing.join(", ")
             ),
             format!(
-                "if the lab directory is out of date, move its pki directory away and run `labctl recover`; {means_it}"
+                "if the lab directory is out of date, move its pki directory away and run `labctl \
+                recover`; {means_it}"
             ),
         ),
         Stranger::OtherLab(whose) => (

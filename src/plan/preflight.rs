@@ -6,11 +6,12 @@ use super::{DesiredPlay, tasks_of};
 use crate::module::file::Content;
 use crate::module::{Desired, Facts, Question};
 
-/// How far two nodes' clocks may be apart, in seconds: beyond this, TLS and etcd fail in ways that are hard to read.
+/// How far two nodes' clocks may be apart, in seconds: beyond this, TLS and etcd fail in ways that
+/// are hard to read.
 pub const CLOCK_SKEW_LIMIT: f64 = 30.0;
 
-/// How far a node's clock may be from the workstation's, in seconds. Certificates are valid from five minutes before
-/// they are issued, by the workstation's clock.
+/// How far a node's clock may be from the workstation's, in seconds. Certificates are valid from
+/// five minutes before they are issued, by the workstation's clock.
 pub const WORKSTATION_SKEW_LIMIT: f64 = 240.0;
 
 /// How a member of etcd first starts; see the template of that name.
@@ -20,7 +21,8 @@ const MEMBER: &str = "/etc/etcd/member.env";
 /// There while a member has its data.
 const DATA: &str = "/var/lib/etcd/member";
 /// How a member that may not found first starts, until it has asked those that are there.
-const JOINING: &str = "# This node joins an etcd that is there; the list of its members comes when it does.\n\
+const JOINING: &str = "# This node joins an etcd that is there; the list of its members comes \
+    when it does.\n\
                        ETCD_INITIAL_CLUSTER_STATE=existing\n";
 
 /// A reason not to begin.
@@ -60,8 +62,8 @@ pub fn obstacles(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Ve
     found
 }
 
-/// Clocks that disagree with each other or with the workstation's. Of two nodes, the one that is further from the
-/// workstation is told of.
+/// Clocks that disagree with each other or with the workstation's. Of two nodes, the one that is
+/// further from the workstation is told of.
 fn clocks(facts: &BTreeMap<String, Facts>) -> Vec<Obstacle> {
     const HELP: &str = "set the clock: timedatectl set-ntp true, or date --set";
     let offsets: Vec<(&String, f64)> = facts
@@ -98,7 +100,8 @@ fn clocks(facts: &BTreeMap<String, Facts>) -> Vec<Obstacle> {
     found
 }
 
-/// What stands in the way of etcd: members that lost their data, and a founding that was cut off and then changed.
+/// What stands in the way of etcd: members that lost their data, and a founding that was cut off
+/// and then changed.
 fn etcd(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Vec<Obstacle> {
     let mut found = Vec::new();
     let controllers: Vec<(&String, &Facts, String)> = facts
@@ -111,12 +114,14 @@ fn etcd(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Vec<Obstacl
     {
         let help = if alone {
             format!(
-                "put the data back from a backup; or, when nothing in it matters any more, remove {MEMBER} there and \
+                "put the data back from a backup; or, when nothing in it matters any more, remove \
+                {MEMBER} there and \
                  run `up` again for an empty cluster"
             )
         } else {
             format!(
-                "`labctl node remove {node}`, then `labctl node add` it again: it joins the others with nothing"
+                "`labctl node remove {node}`, then `labctl node add` it again: it joins the \
+                others with nothing"
             )
         };
         let what = format!("it was a member of this lab's etcd, and its data in {DATA} is gone");
@@ -135,24 +140,28 @@ fn etcd(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Vec<Obstacl
         for (node, _, wanted) in controllers.iter().filter(|_| waiting) {
             found.push(Obstacle {
                 node: (*node).clone(),
-                what: format!("this lab's etcd is being founded by {begun}, and the inventory wants {wanted}"),
-                help:
-                    "put the controllers back as they were, run `up`, and change them then; or take the lab down and \
+                what: format!(
+                    "this lab's etcd is being founded by {begun}, and the inventory \
+                    wants {wanted}"
+                ),
+                help: "put the controllers back as they were, run `up`, and change them then; or \
+                    take the lab down and \
                        up again"
-                        .to_owned(),
+                    .to_owned(),
             });
         }
     }
     found
 }
 
-/// Decides for every controller, over the facts of all, whether it may found etcd. The plan wants the founding file on
-/// all of them, and it stays
+/// Decides for every controller, over the facts of all, whether it may found etcd. The plan wants
+/// the founding file on all of them, and it stays
 ///
 /// - as it is where a member has its data: it was decided when that member first started;
-/// - wanted where every controller was reached and none has been a member: they found together, and those that had
-///   begun before go on;
-/// - without a list of members everywhere else: such a controller can only join an etcd that is there.
+/// - wanted where every controller was reached and none has been a member: they found together, and
+///   those that had begun before go on;
+/// - without a list of members everywhere else: such a controller can only join an etcd that is
+///   there.
 ///
 /// `controllers` are all that the lab has, also those that this run leaves out.
 pub fn settle_founding(
@@ -280,7 +289,8 @@ mod tests {
         facts
     }
 
-    /// What is left to put into the founding file of each node: the founders, `joins`, or `-` for "left alone".
+    /// What is left to put into the founding file of each node: the founders, `joins`, or `-` for
+    /// "left alone".
     fn settled(wanted: &str, names: &[&str], facts: &[(&str, Facts)]) -> Vec<String> {
         let facts: BTreeMap<String, Facts> =
             facts.iter().map(|(node, facts)| ((*node).to_owned(), facts.clone())).collect();
@@ -329,7 +339,8 @@ mod tests {
     fn a_first_run_that_was_cut_off_goes_on_founding() {
         let facts = [("c0", begun("c0,c1", true)), ("c1", Facts::default())];
         assert_eq!(settled("c0,c1", &["c0", "c1"], &facts), ["-", "c0,c1"]);
-        // Alone it needs nobody, so what was begun is an etcd, also when nobody came to note that it was healthy.
+        // Alone it needs nobody, so what was begun is an etcd, also when nobody came to note that
+        // it was healthy.
         let facts = [("c0", begun("c0", true)), ("c1", Facts::default())];
         assert_eq!(settled("c0,c1", &["c0", "c1"], &facts), ["-", "joins"]);
     }
@@ -351,9 +362,8 @@ mod tests {
         let refused = said(obstacles(&founding("c0=x", &["c0"]), &facts));
         assert_eq!(
             refused,
-            [
-                "c0: it was a member of this lab's etcd, and its data in /var/lib/etcd/member is gone"
-            ]
+            ["c0: it was a member of this lab's etcd, and its data in /var/lib/etcd/member is \
+                gone"]
         );
     }
 }

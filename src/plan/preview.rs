@@ -1,5 +1,6 @@
-//! What a change looks like before it is made: the lines that differ, the values that become others, the files for
-//! whose sake a unit is restarted. A secret is named, and nothing of it is shown.
+//! What a change looks like before it is made: the lines that differ, the values that become
+//! others, the files for whose sake a unit is restarted. A secret is named, and nothing of it is
+//! shown.
 
 use similar::TextDiff;
 
@@ -98,7 +99,8 @@ fn content_differs(file: &File, found: &PathFact) -> bool {
     found.kind.starts_with("regular") && found.sha256.as_deref() != Some(file.content.sha256())
 }
 
-/// Whether a mode lets every user of the node read: what others may not see there is not shown here either.
+/// Whether a mode lets every user of the node read: what others may not see there is not shown here
+/// either.
 fn everyone_reads(mode: &str) -> bool {
     mode.ends_with(['4', '5', '6', '7'])
 }

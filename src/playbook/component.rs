@@ -1,9 +1,10 @@
 //! Components: what makes etcd or a kubelet, in one file, however many plays it is spread over.
 //!
-//! A playbook's own file is the order of its plays. The tasks of a play that has none there are in the file of its name
-//! beside it: `up/etcd.yaml` has the tasks of the play `etcd` of `up.yaml`, and what etcd needs of earlier plays. Plays
-//! gather that: the play that has `gathers: binaries` gets the binaries of all components that are only on its own
-//! nodes. So each component is in one place, and everything that can begin early does.
+//! A playbook's own file is the order of its plays. The tasks of a play that has none there are in
+//! the file of its name beside it: `up/etcd.yaml` has the tasks of the play `etcd` of `up.yaml`,
+//! and what etcd needs of earlier plays. Plays gather that: the play that has `gathers: binaries`
+//! gets the binaries of all components that are only on its own nodes. So each component is in one
+//! place, and everything that can begin early does.
 
 use std::sync::Arc;
 
@@ -19,8 +20,8 @@ pub struct Component {
     pub why: String,
     /// What it needs of the machine: packages, kernel modules, settings.
     pub prepare: Vec<Task>,
-    /// The certificates and kubeconfigs that it reads: `ca.crt`, `sa.key`, `kubelet.conf`; `apiserver` for the
-    /// certificate and its key.
+    /// The certificates and kubeconfigs that it reads: `ca.crt`, `sa.key`, `kubelet.conf`;
+    /// `apiserver` for the certificate and its key.
     pub certificates: Vec<String>,
     /// Its programs.
     pub binaries: Vec<Task>,

@@ -8,7 +8,8 @@ use super::{Play, Playbook};
 pub fn mermaid(playbook: &Playbook) -> String {
     let mut text = String::from("graph LR\n");
     for (index, play) in playbook.plays.iter().enumerate() {
-        // Play names are the user's own: quoted they may be anything, while an id may not be `end`, for one.
+        // Play names are the user's own: quoted they may be anything, while an id may not be `end`,
+        // for one.
         let _ = writeln!(text, "  p{index}[\"{}<br/>{}\"]", quoted(&play.name, "#quot;"), play.on);
     }
     for (index, play) in playbook.plays.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! Reads playbooks from YAML, and refuses those that cannot be run: unknown keys, plays that come after each other in
-//! a circle, or after a play that does not exist, and plays without tasks.
+//! Reads playbooks from YAML, and refuses those that cannot be run: unknown keys, plays that come
+//! after each other in a circle, or after a play that does not exist, and plays without tasks.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -55,7 +55,8 @@ pub fn parse(file: &str, text: &str) -> Result<Playbook, PlaybookError> {
 /// Reads a playbook and the components that it names.
 ///
 /// # Errors
-/// When one of the files is not YAML, or not of its shape; when the plays are not in any order, or one has no tasks.
+/// When one of the files is not YAML, or not of its shape; when the plays are not in any order, or
+/// one has no tasks.
 pub fn assemble(file: &File, component: FindComponent<'_>) -> Result<Playbook, PlaybookError> {
     let wrong = |what| PlaybookError { file: file.name.clone(), what };
     let Order { name, why, plays } = from_yaml(file)?;
@@ -112,8 +113,8 @@ pub fn read(path: &Path) -> Result<File, PlaybookError> {
     Ok(File { name, text })
 }
 
-/// Plays are written in an order in which they could run, one after the other: each comes after plays above it. That
-/// keeps the file readable from top to bottom and makes circles impossible.
+/// Plays are written in an order in which they could run, one after the other: each comes after
+/// plays above it. That keeps the file readable from top to bottom and makes circles impossible.
 fn check_order(playbook: &Playbook) -> Result<(), String> {
     let all: BTreeSet<&str> = playbook.plays.iter().map(|play| play.name.as_str()).collect();
     let mut above: BTreeSet<&str> = BTreeSet::new();
@@ -168,15 +169,19 @@ mod tests {
     fn a_task_has_exactly_one_module() {
         let none = plays("- name: a\n  hosts: all\n  tasks:\n  - name: x\n").unwrap_err();
         assert!(none.to_string().contains("no module"), "{none}");
-        let two = plays("- name: a\n  hosts: all\n  tasks:\n  - image: { from: a }\n    directory: { path: /x }\n")
-            .unwrap_err();
+        let two = plays(
+            "- name: a\n  hosts: all\n  tasks:\n  - image: { from: a }\n    \
+            directory: { path: /x }\n",
+        )
+        .unwrap_err();
         assert!(two.to_string().contains("two modules"), "{two}");
     }
 
     #[test]
     fn plays_in_a_circle_or_out_of_order_are_refused() {
         let below = plays(
-            "- { name: a, hosts: all, after: [b], tasks: [] }\n- { name: b, hosts: all, tasks: [] }\n",
+            "- { name: a, hosts: all, after: [b], tasks: [] }\n- { name: b, hosts: all, tasks: [] \
+            }\n",
         );
         assert_eq!(
             below.unwrap_err().to_string(),

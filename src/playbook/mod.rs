@@ -1,8 +1,9 @@
 //! Playbooks: the runbook as data. An ordered set of plays that brings nodes to a state.
 //!
-//! This module is the typed vocabulary of the YAML; [`load`] reads it, [`component`] puts what belongs together and
-//! what begins together into one another's places, and [`standard`] holds the playbooks that are compiled in. Strings
-//! are still templates here: what a task means for one node is worked out by the plan.
+//! This module is the typed vocabulary of the YAML; [`load`] reads it, [`component`] puts what
+//! belongs together and what begins together into one another's places, and [`standard`] holds the
+//! playbooks that are compiled in. Strings are still templates here: what a task means for one node
+//! is worked out by the plan.
 
 pub mod component;
 pub mod graph;
@@ -88,9 +89,9 @@ pub enum Strategy {
     /// All at the same time.
     #[default]
     Parallel,
-    /// One node at a time, each done (its waits included) before the next begins. Nodes on which none of the play's
-    /// units runs yet come first and together: there is nothing to interrupt on them, and the first members of an etcd
-    /// cluster become ready together or not at all.
+    /// One node at a time, each done (its waits included) before the next begins. Nodes on which
+    /// none of the play's units runs yet come first and together: there is nothing to interrupt on
+    /// them, and the first members of an etcd cluster become ready together or not at all.
     Rolling,
 }
 
@@ -203,7 +204,8 @@ pub struct DirectoryArgs {
     pub owner: Option<String>,
 }
 
-/// `file`: a file from the lab's PKI or kubeconfigs, or from a backup, or with the content given here.
+/// `file`: a file from the lab's PKI or kubeconfigs, or from a backup, or with the content given
+/// here.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileArgs {
@@ -277,15 +279,17 @@ pub struct UnitArgs {
     /// Whether it should start at boot; yes unless given.
     #[serde(default)]
     pub enabled: Option<bool>,
-    /// Files, or directories with a trailing `/`, whose change concerns it; its own unit file is implied. Unless given,
-    /// in the file of a component: all that the component puts on the node, and the certificates that it names.
+    /// Files, or directories with a trailing `/`, whose change concerns it; its own unit file is
+    /// implied. Unless given, in the file of a component: all that the component puts on the node,
+    /// and the certificates that it names.
     #[serde(default)]
     pub uses: Option<Vec<String>>,
     /// What to do then.
     #[serde(default)]
     pub on_change: OnChange,
-    /// What its program makes or changes by itself, for the teardown: folders, links as `/sys/class/net/NAME`, kernel
-    /// settings as paths below `/proc/sys`. Only what was not there before, or was otherwise, goes or is put back.
+    /// What its program makes or changes by itself, for the teardown: folders, links as
+    /// `/sys/class/net/NAME`, kernel settings as paths below `/proc/sys`. Only what was not there
+    /// before, or was otherwise, goes or is put back.
     #[serde(default)]
     pub leaves: Vec<String>,
 }
@@ -357,8 +361,8 @@ pub struct RoutesArgs {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HostsArgs {
-    /// The comment that ends each of the lines: `labctl`, or `labctl-` and more. Lines with it that are not in the
-    /// set are taken out.
+    /// The comment that ends each of the lines: `labctl`, or `labctl-` and more. Lines with it that
+    /// are not in the set are taken out.
     pub mark: String,
     /// A name for each of these nodes.
     #[serde(default)]
@@ -420,8 +424,9 @@ fn duration<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
     }
 }
 
-/// A task as the YAML has it: every module is a key, and exactly one of them must be there. (An untagged or flattened
-/// enum would say "data did not match any variant" where this can say which key is wrong.)
+/// A task as the YAML has it: every module is a key, and exactly one of them must be there. (An
+/// untagged or flattened enum would say "data did not match any variant" where this can say which
+/// key is wrong.)
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawTask {
@@ -473,7 +478,11 @@ impl<'de> Deserialize<'de> for Task {
         .into_iter()
         .flatten();
         let module = modules.next().ok_or_else(|| {
-            D::Error::custom("this task has no module: one of directory, file, template, binary, image, unit, command, sysctl, kernel_module, package, routes, hosts, kubectl_apply, wait, undo")
+            D::Error::custom(
+                "this task has no module: one of directory, file, template, binary, \
+                image, unit, command, sysctl, kernel_module, package, routes, hosts, \
+                kubectl_apply, wait, undo",
+            )
         })?;
         if modules.next().is_some() {
             return Err(D::Error::custom("this task has two modules: give each a task of its own"));

@@ -1,5 +1,5 @@
-//! The playbooks that are compiled in. `--playbooks DIR` uses changed ones of the same name instead, and changed
-//! components of them.
+//! The playbooks that are compiled in. `--playbooks DIR` uses changed ones of the same name
+//! instead, and changed components of them.
 
 use std::path::Path;
 
@@ -14,8 +14,8 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     FILES.iter().map(|(name, _)| *name).filter(|name| !name.contains('/'))
 }
 
-/// The playbook called `name`: from `directory` when it has `NAME.yaml`, else the standard one. So is each of its
-/// components, whichever of the two it is.
+/// The playbook called `name`: from `directory` when it has `NAME.yaml`, else the standard one. So
+/// is each of its components, whichever of the two it is.
 ///
 /// # Errors
 /// When there is no such playbook or no such directory, or the playbook cannot be used.
@@ -85,8 +85,8 @@ pub fn text(name: &str) -> Result<&'static str, PlaybookError> {
     })
 }
 
-/// The playbook that a person names: a standard one, one of `directory`, or any file. The components of a file are
-/// beside it, in a directory of its name.
+/// The playbook that a person names: a standard one, one of `directory`, or any file. The
+/// components of a file are beside it, in a directory of its name.
 ///
 /// # Errors
 /// When there is no such playbook, or it cannot be used.

@@ -1,7 +1,7 @@
 //! What templates and playbooks can refer to: the typed way into tera's variables.
 //!
-//! [`VARIABLES`] is the list of them with a sentence each; `labctl render` shows it, and a test holds it to what
-//! [`Context::new`] puts in.
+//! [`VARIABLES`] is the list of them with a sentence each; `labctl render` shows it, and a test
+//! holds it to what [`Context::new`] puts in.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +15,8 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("cluster", "the whole lab: name, domain, network, api, pki, ..."),
     (
         "network",
-        "what the network has: bridge, routes, vxlan, allocates_node_cidrs, nftables, each true or false",
+        "what the network has: bridge, routes, vxlan, allocates_node_cidrs, nftables, each true \
+        or false",
     ),
     ("minor", "the Kubernetes minor release as a number: 34 for 1.34.2"),
     ("node", "the node that the file is for: name, address, roles, labels, pod_cidr"),
@@ -39,7 +40,8 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("encryption_key", "the key that Secrets are encrypted with in etcd, base64"),
     (
         "restore",
-        "what is restored, in the playbook of that name: restore.id, hash, revision, keys, size, sha256",
+        "what is restored, in the playbook of that name: restore.id, hash, revision, keys, size, \
+        sha256",
     ),
 ];
 
@@ -50,12 +52,14 @@ const ETCDCTL: &str = "etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt \
                        --cert /etc/kubernetes/pki/etcd/healthcheck-client.crt \
                        --key /etc/kubernetes/pki/etcd/healthcheck-client.key";
 
-/// What comes from outside the cluster model: the bundle's images and versions, and the lab's secret key.
+/// What comes from outside the cluster model: the bundle's images and versions, and the lab's
+/// secret key.
 #[derive(Clone, PartialEq, Default)]
 pub struct Artefacts {
     /// Image references by short name: `pause` is `registry.k8s.io/pause:3.10`.
     pub images: BTreeMap<String, String>,
-    /// Component versions, without a `v`, by the file's name in the bundle: `containerd` is `2.2.0`.
+    /// Component versions, without a `v`, by the file's name in the bundle: `containerd` is
+    /// `2.2.0`.
     pub versions: BTreeMap<String, String>,
     /// Id of the key that signs service account tokens now: the `kid` in their heads.
     pub token_key: String,
@@ -124,12 +128,13 @@ impl Context {
         Self::of_lab(cluster, artefacts).on(node, peer)
     }
 
-    /// The same on this node, and for this peer. What nodes have in common is shared, not made again: in a large lab
-    /// that is a list of thousands of nodes, for each of thousands of nodes.
+    /// The same on this node, and for this peer. What nodes have in common is shared, not made
+    /// again: in a large lab that is a list of thousands of nodes, for each of thousands of nodes.
     pub fn on(&self, node: &Node, peer: Option<&Node>) -> Self {
         let mut variables = self.variables.clone();
         variables.insert("node", node);
-        // Absent, not null: a template that uses `peer` outside of `each:` is a mistake and must say so.
+        // Absent, not null: a template that uses `peer` outside of `each:` is a mistake and must
+        // say so.
         match peer {
             Some(peer) => variables.insert("peer", peer),
             None => drop(variables.remove("peer")),

@@ -1,4 +1,5 @@
-//! The few filters that templates need beyond tera's own: addresses that follow from a node's address.
+//! The few filters that templates need beyond tera's own: addresses that follow from a node's
+//! address.
 
 use std::net::Ipv4Addr;
 
@@ -12,15 +13,16 @@ pub(super) fn register(tera: &mut Tera) {
     });
 }
 
-/// The hardware address of a node's VXLAN device. Every node works out every other's, so nothing has to be learnt:
-/// `02` marks an address that is administered by hand, and the node's own IPv4 address makes it unique.
+/// The hardware address of a node's VXLAN device. Every node works out every other's, so nothing
+/// has to be learnt: `02` marks an address that is administered by hand, and the node's own IPv4
+/// address makes it unique.
 fn mac(address: Ipv4Addr) -> String {
     let [a, b, c, d] = address.octets();
     format!("02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
 }
 
-/// The address of a node inside the VXLAN. Controllers have no pod CIDR to take one from, so all nodes have one in
-/// 198.18.0.0/16, which RFC 2544 sets aside for test networks: nobody routes it.
+/// The address of a node inside the VXLAN. Controllers have no pod CIDR to take one from, so all
+/// nodes have one in 198.18.0.0/16, which RFC 2544 sets aside for test networks: nobody routes it.
 fn overlay_address(address: Ipv4Addr) -> Ipv4Addr {
     let [_, _, c, d] = address.octets();
     Ipv4Addr::new(198, 18, c, d)

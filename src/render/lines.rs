@@ -1,8 +1,9 @@
 //! Standalone tags: a line with nothing but a tag on it leaves no empty line in the rendered file.
 //!
-//! Without this, every `{% if %}` on a line of its own would have to be written `{%- if -%}` with the right dashes in
-//! the right places, and templates would be judged by their whitespace instead of their content. The line's end is
-//! moved *into* the tag, where it means nothing, so the line numbers in error messages stay those of the file.
+//! Without this, every `{% if %}` on a line of its own would have to be written `{%- if -%}` with
+//! the right dashes in the right places, and templates would be judged by their whitespace instead
+//! of their content. The line's end is moved *into* the tag, where it means nothing, so the line
+//! numbers in error messages stay those of the file.
 
 /// Moves the indentation and the end of lines that hold only one tag into that tag.
 pub(super) fn standalone_tags(source: &str) -> String {
@@ -22,7 +23,8 @@ pub(super) fn standalone_tags(source: &str) -> String {
     out
 }
 
-/// Indentation, opening, body and closing of a line that holds exactly one `{% .. %}` or `{# .. #}`.
+/// Indentation, opening, body and closing of a line that holds exactly one `{% .. %}` or `{# ..
+/// #}`.
 fn standalone(line: &str) -> Option<(&str, &str, &str, &str)> {
     let content = line.strip_suffix('\n')?;
     let trimmed = content.trim_start();

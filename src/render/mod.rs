@@ -1,11 +1,13 @@
 //! Templates: turns a template and what is known of a node into the text of a file.
 //!
-//! This is the only module that names tera. The standard templates are compiled in ([`standard`]), each component's in
-//! a directory of its own; files of the same name in a directory of the user's take their place. All of them are parsed when a [`Renderer`] is made, so a typing
-//! mistake in any template ends a run before it has touched a node. A variable that does not exist is an error, never
-//! an empty string. Nothing is escaped for HTML: what is written is units and YAML.
+//! This is the only module that names tera. The standard templates are compiled in ([`standard`]),
+//! each component's in a directory of its own; files of the same name in a directory of the user's
+//! take their place. All of them are parsed when a [`Renderer`] is made, so a typing mistake in any
+//! template ends a run before it has touched a node. A variable that does not exist is an error,
+//! never an empty string. Nothing is escaped for HTML: what is written is units and YAML.
 //!
-//! A line that holds nothing but a tag (`{% if .. %}`, `{# .. #}`) leaves no trace in the file; see `lines`.
+//! A line that holds nothing but a tag (`{% if .. %}`, `{# .. #}`) leaves no trace in the file; see
+//! `lines`.
 
 pub mod context;
 mod filters;
@@ -47,8 +49,10 @@ pub enum RenderError {
         source: io::Error,
     },
     /// A directory without a single template that anything asks for: the wrong one, most likely.
-    #[error("{}: no template in this directory takes the place of a standard one{}", folder.display(),
-        meant.as_ref().map(|meant| format!("; did you mean {}?", meant.display())).unwrap_or_default())]
+    #[error("{}: no template in this directory takes the place of a standard \
+        one{}", folder.display(),
+        meant.as_ref().map(|meant| format!("; did you mean \
+            {}?", meant.display())).unwrap_or_default())]
     NoneOfOurs {
         /// The folder.
         folder: PathBuf,
@@ -65,8 +69,10 @@ pub enum RenderError {
         /// The other.
         second: String,
     },
-    /// A file that looks like a standard template and is not in its directory, so that it would change nothing.
-    #[error("{file} takes no template's place: the one that labctl uses is {}; move the file there, or rename it", expected.display())]
+    /// A file that looks like a standard template and is not in its directory, so that it would
+    /// change nothing.
+    #[error("{file} takes no template's place: the one that labctl uses is {}; move the file \
+        there, or rename it", expected.display())]
     Misplaced {
         /// The file.
         file: String,
@@ -78,11 +84,14 @@ pub enum RenderError {
     Template {
         /// `FILE:LINE:COLUMN`, or the text itself when it stands in a playbook.
         place: String,
-        /// What is wrong; the offending line and a caret below it follow on lines of their own where they are known.
+        /// What is wrong; the offending line and a caret below it follow on lines of their own
+        /// where they are known.
         message: String,
     },
     /// A playbook asks for a template that is not there.
-    #[error("there is no template `{name}`{}", nearest.as_ref().map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
+    #[error("there is no template \
+        `{name}`{}", nearest.as_ref().map(|n| format!("; did you mean \
+        `{n}`?")).unwrap_or_default())]
     Unknown {
         /// The name that was asked for.
         name: String,
@@ -100,7 +109,8 @@ pub enum RenderError {
 }
 
 impl Renderer {
-    /// Parses the standard templates and those in `overrides`, which replace the standard ones of the same name.
+    /// Parses the standard templates and those in `overrides`, which replace the standard ones of
+    /// the same name.
     ///
     /// # Errors
     /// When the folder cannot be read, or a template has a mistake; then file and line are named.
@@ -139,7 +149,8 @@ impl Renderer {
         self.origins.keys().map(String::as_str)
     }
 
-    /// Refuses a folder of templates in which nothing takes the place of a standard one and nothing is `used` either.
+    /// Refuses a folder of templates in which nothing takes the place of a standard one and nothing
+    /// is `used` either.
     ///
     /// # Errors
     /// With the folder that was probably meant.
@@ -200,7 +211,8 @@ impl Renderer {
     /// Works out a `when:`.
     ///
     /// # Errors
-    /// When the expression has a mistake, uses what the context does not have, or is neither true nor false.
+    /// When the expression has a mistake, uses what the context does not have, or is neither true
+    /// nor false.
     pub fn condition(&self, expression: &str, context: &Context) -> Result<bool, RenderError> {
         let text = format!("{{{{ {expression} }}}}");
         let value = self.tera.render_str(&text, context.variables(), false);
@@ -220,7 +232,8 @@ impl Renderer {
         self.origins.keys().max_by_key(likeness).filter(|known| likeness(known) > 800).cloned()
     }
 
-    /// tera's error in our words: the place first, then what is wrong, then the line and the caret that tera drew.
+    /// tera's error in our words: the place first, then what is wrong, then the line and the caret
+    /// that tera drew.
     fn explain(&self, error: &tera::Error, inline: Option<&str>) -> RenderError {
         let (ErrorKind::SyntaxError(report) | ErrorKind::RenderingError(report)) = error.kind()
         else {
@@ -299,8 +312,8 @@ fn read_below(
     Ok(())
 }
 
-/// Refuses a file that is called as a standard template and is not in that one's directory: whoever wrote it expects it
-/// to be used.
+/// Refuses a file that is called as a standard template and is not in that one's directory: whoever
+/// wrote it expects it to be used.
 fn refuse_misplaced(
     directory: &Path,
     own: &BTreeMap<String, (String, String)>,

@@ -1,4 +1,5 @@
-//! Tests of the renderer with templates of their own; what the standard ones come to is in `tests/golden.rs`.
+//! Tests of the renderer with templates of their own; what the standard ones come to is in
+//! `tests/golden.rs`.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

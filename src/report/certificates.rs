@@ -77,7 +77,8 @@ pub(super) fn ending(all: &[CertificateFound], within: i64, paint: Paint) -> Vec
     lines
 }
 
-/// How much of a certificate's life is left: in days, and in hours or minutes when it is nearly over.
+/// How much of a certificate's life is left: in days, and in hours or minutes when it is nearly
+/// over.
 fn left(one: &CertificateFound) -> String {
     if one.seconds_left < 0 {
         return format!("EXPIRED {} ago", span(-one.seconds_left));
@@ -135,11 +136,14 @@ mod tests {
             table(&all, 30 * DAY, usize::MAX, plain).join("\n"),
             "\
 lab directory
-  pki/apiserver.crt                  CN=kube-apiserver  CN=kubernetes            400 days  lb-0, 10.240.0.5
+  pki/apiserver.crt                  CN=kube-apiserver  CN=kubernetes            400 days  lb-0, \
+            10.240.0.5
 
 controller-0
-  /etc/kubernetes/pki/apiserver.crt  CN=kube-apiserver  CN=kubernetes             10 days  lb-0, 10.240.0.5
-  /etc/kubernetes/admin.conf         CN=kube-apiserver  CN=kubernetes  EXPIRED 1h 01m ago  lb-0, 10.240.0.5"
+  /etc/kubernetes/pki/apiserver.crt  CN=kube-apiserver  CN=kubernetes             10 days  lb-0, \
+            10.240.0.5
+  /etc/kubernetes/admin.conf         CN=kube-apiserver  CN=kubernetes  EXPIRED 1h 01m ago  lb-0, \
+            10.240.0.5"
         );
         assert_eq!(
             ending(&all, 30 * DAY, plain).join("\n"),

@@ -9,7 +9,8 @@ use crate::event::Failure;
 
 /// How many are shown in full; more would push the first ones off the screen.
 const IN_FULL: usize = 5;
-/// A command may be a whole script: more lines than these would push what went wrong off the screen.
+/// A command may be a whole script: more lines than these would push what went wrong off the
+/// screen.
 const COMMAND_LINES: usize = 20;
 const LABEL: usize = 8;
 

@@ -1,4 +1,5 @@
-//! The run log: every event of a run as JSON lines in the lab directory, for when the screen has scrolled away.
+//! The run log: every event of a run as JSON lines in the lab directory, for when the screen has
+//! scrolled away.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -60,7 +61,8 @@ impl RunLog {
         &self.path
     }
 
-    /// Writes one event. Flushed unless it is progress: after a crash, the last thing that happened is in the file.
+    /// Writes one event. Flushed unless it is progress: after a crash, the last thing that happened
+    /// is in the file.
     pub(super) fn event(&mut self, stamped: &Stamped) -> io::Result<()> {
         if !self.thin.passes(stamped) {
             return Ok(());

@@ -96,7 +96,8 @@ impl Reporter {
         self.output == Output::Json
     }
 
-    /// Starts [`Reporter::run`] as a task of its own. Await it after the last [`crate::event::Events`] is dropped.
+    /// Starts [`Reporter::run`] as a task of its own. Await it after the last
+    /// [`crate::event::Events`] is dropped.
     pub fn spawn(
         &self,
         events: UnboundedReceiver<Stamped>,
@@ -175,7 +176,8 @@ impl Reporter {
         if report.judged_again > 0 {
             let tasks = text::count(report.judged_again, "task");
             let again = format!(
-                "{tasks} unchanged so far; checked again when reached, because an earlier task changes something they use."
+                "{tasks} unchanged so far; checked again when reached, because an earlier task \
+                changes something they use."
             );
             lines.push(paint.faint(&again));
         }
@@ -258,7 +260,8 @@ impl Reporter {
         say(&self.err, &lines);
     }
 
-    /// Prints an error that ended a command, with everything that caused it and, when known, what to do.
+    /// Prints an error that ended a command, with everything that caused it and, when known, what
+    /// to do.
     pub fn error(&self, error: &dyn Error, help: Option<&str>) {
         let paint = self.err.paint;
         let mut lines: Vec<String> = Vec::new();
@@ -339,13 +342,14 @@ impl Reporter {
     }
 }
 
-/// Ends the display of a process that is about to end without closing: the live picture goes, and a last line says how
-/// to go on.
+/// Ends the display of a process that is about to end without closing: the live picture goes, and a
+/// last line says how to go on.
 pub fn end_at_once() {
     terminal::take_away();
     let stream = Stream::stderr();
     let _ = console::Term::stderr().show_cursor();
-    let last = "Stopped at once. What nodes were doing may still go on there; the same command resumes it.";
+    let last = "Stopped at once. What nodes were doing may still go on there; the same command \
+        resumes it.";
     say(&stream, &[stream.paint.bad(last)]);
 }
 

@@ -1,4 +1,5 @@
-//! A run's timeline as one HTML file that needs nothing else: an SVG chart with the details as tooltips.
+//! A run's timeline as one HTML file that needs nothing else: an SVG chart with the details as
+//! tooltips.
 
 use super::gantt::{head, length, mark_label, step};
 use super::text::{bytes, clean, count};
@@ -12,10 +13,13 @@ const CHART: u64 = 900;
 const ROW: u64 = 18;
 
 const STYLE: &str = "\
-:root { color-scheme: light dark; --ink: #1c2330; --paper: #fff; --faint: #8a93a3; --line: #e4e7ec; --bar: #5b8def; \
+:root { color-scheme: light dark; --ink: #1c2330; --paper: #fff; --faint: #8a93a3; --line: \
+    #e4e7ec; --bar: #5b8def; \
 --critical: #e0861a; --bad: #d6455d; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ef; --paper: #14181f; --faint: #8a93a3; --line: #2a313c; } }
-body { font: 14px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 2rem; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ef; --paper: #14181f; --faint: #8a93a3; \
+    --line: #2a313c; } }
+body { font: 14px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: \
+    2rem; }
 h1 { font-size: 1.1rem; font-weight: 600; }
 svg text { font: 12px system-ui, sans-serif; fill: var(--ink); }
 svg .faint { fill: var(--faint); } svg .lane { font-weight: 600; } svg line { stroke: var(--line); }
@@ -31,10 +35,14 @@ pub(super) fn page(timeline: &Timeline) -> String {
     let path: String =
         timeline.critical.iter().filter_map(|index| timeline.bars.get(*index)).map(item).collect();
     format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>{title}</title>\n<style>\n{STYLE}\n</style>\n\
-         <h1>{title}</h1>\n<svg width=\"{width}\" height=\"{height}\" role=\"img\">\n{}{chart}</svg>\n\
-         <h1><b>Critical path</b></h1>\n<p>The run could not have ended without these, each waiting for the one before it; \
-         making anything else faster does not make the run shorter.</p>\n<ol>\n{path}</ol>\n</html>\n",
+        "<!doctype html>\n<html lang=\"en\">\n<meta \
+        charset=\"utf-8\">\n<title>{title}</title>\n<style>\n{STYLE}\n</style>\n\
+         <h1>{title}</h1>\n<svg width=\"{width}\" height=\"{height}\" \
+        role=\"img\">\n{}{chart}</svg>\n\
+         <h1><b>Critical path</b></h1>\n<p>The run could not have ended without these, each \
+        waiting for the one before it; \
+         making anything else faster does not make the run \
+        shorter.</p>\n<ol>\n{path}</ol>\n</html>\n",
         ruler(timeline, height)
     )
 }
@@ -72,8 +80,10 @@ fn row(timeline: &Timeline, index: usize, bar: &Bar, y: u64) -> String {
         (at(timeline, bar.start), (at(timeline, bar.end) - at(timeline, bar.start)).max(1));
     let (top, height, after) = (y - ROW + 7, ROW - 6, x + width + 6);
     format!(
-        "<text class=\"faint\" x=\"12\" y=\"{y}\">{}</text>\n<rect class=\"{class}\" x=\"{x}\" y=\"{top}\" width=\"{width}\" \
-         height=\"{height}\" rx=\"2\"><title>{}</title></rect>\n<text class=\"faint\" x=\"{after}\" y=\"{y}\">{}</text>\n",
+        "<text class=\"faint\" x=\"12\" y=\"{y}\">{}</text>\n<rect class=\"{class}\" x=\"{x}\" \
+        y=\"{top}\" width=\"{width}\" \
+         height=\"{height}\" rx=\"2\"><title>{}</title></rect>\n<text class=\"faint\" \
+        x=\"{after}\" y=\"{y}\">{}</text>\n",
         escape(&clean(bar.title())),
         escape(&details(bar)),
         length(bar.took()),
@@ -121,7 +131,10 @@ fn ruler(timeline: &Timeline, height: u64) -> String {
         .map(|mark| {
             let x = at(timeline, mark);
             let label = mark_label(mark);
-            format!("<line x1=\"{x}\" x2=\"{x}\" y1=\"{ROW}\" y2=\"{height}\"/><text class=\"faint\" x=\"{x}\" y=\"12\">{label}</text>\n")
+            format!(
+                "<line x1=\"{x}\" x2=\"{x}\" y1=\"{ROW}\" y2=\"{height}\"/><text \
+                class=\"faint\" x=\"{x}\" y=\"12\">{label}</text>\n"
+            )
         })
         .collect()
 }

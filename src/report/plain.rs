@@ -1,4 +1,5 @@
-//! Plain lines for pipes, files and build servers: one a noteworthy event, each with its moment in the run.
+//! Plain lines for pipes, files and build servers: one a noteworthy event, each with its moment in
+//! the run.
 
 use std::io;
 use std::time::{Duration, SystemTime};

@@ -1,4 +1,5 @@
-//! A plan, read before it is run: what would be made and what would be altered, on which nodes, and how it differs.
+//! A plan, read before it is run: what would be made and what would be altered, on which nodes, and
+//! how it differs.
 
 use super::stream::Paint;
 use super::text::{bytes, clean, count, pad, widest};
@@ -105,8 +106,8 @@ pub(super) fn list_here(preparations: &[Preparation], paint: Paint) -> Vec<Strin
     lines
 }
 
-/// Every change, by node and play, with the lines that differ when `diffs` asks for them. Nodes with the very same
-/// changes share one list: ten workers read as one.
+/// Every change, by node and play, with the lines that differ when `diffs` asks for them. Nodes
+/// with the very same changes share one list: ten workers read as one.
 pub(super) fn list(changes: &[PlannedChange], diffs: bool, paint: Paint) -> Vec<String> {
     let mut lines = Vec::new();
     for (nodes, changes) in by_nodes(changes) {

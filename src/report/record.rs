@@ -159,7 +159,8 @@ impl RunReport {
                     times.failed.push(node.into());
                 }
             }
-            // A play that never began has no time to show; it is counted, so that nobody takes it as done.
+            // A play that never began has no time to show; it is counted, so that nobody takes it
+            // as done.
             (None, PlayOutcome::Skipped) => {
                 self.skipped.insert((play.into(), node.into()));
             }
@@ -168,7 +169,8 @@ impl RunReport {
     }
 }
 
-/// Counts nodes in until all of them were probed or failed: one line for sixty nodes instead of sixty.
+/// Counts nodes in until all of them were probed or failed: one line for sixty nodes instead of
+/// sixty.
 #[derive(Debug, Default)]
 pub(super) struct Census {
     expected: usize,

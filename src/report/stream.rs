@@ -34,7 +34,8 @@ impl Stream {
         Self { handle: Arc::new(Mutex::new(handle)), terminal, paint }
     }
 
-    /// Writes `text` as it is and flushes: what is said is seen, also when the next thing takes a minute.
+    /// Writes `text` as it is and flushes: what is said is seen, also when the next thing takes a
+    /// minute.
     pub fn write(&self, text: &str) -> io::Result<()> {
         let mut handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
         handle.write_all(text.as_bytes())?;

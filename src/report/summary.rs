@@ -1,4 +1,5 @@
-//! The closing part of a run: what each node came to, how long each play took, the verdict, and what to type next.
+//! The closing part of a run: what each node came to, how long each play took, the verdict, and
+//! what to type next.
 
 use std::time::SystemTime;
 
@@ -10,7 +11,8 @@ use crate::event::{NodeSummary, RunSummary};
 /// The longest bar of the timeline, and the shortest that is worth drawing.
 const BAR: std::ops::RangeInclusive<usize> = 12..=40;
 
-/// The table of nodes and the timeline of plays; nothing when the run changed nothing and `verbose` does not ask.
+/// The table of nodes and the timeline of plays; nothing when the run changed nothing and `verbose`
+/// does not ask.
 pub(super) fn tables(report: &RunReport, width: usize, verbose: bool, paint: Paint) -> Vec<String> {
     let Some(summary) = &report.summary else { return Vec::new() };
     let quiet = report.ok() && report.changed() == 0 && !verbose;

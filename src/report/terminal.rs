@@ -1,7 +1,8 @@
 //! The live display: permanent lines above, and below them what every node does right now.
 //!
-//! The whole picture is one indicatif bar with a message of many lines, so that a frame appears at once or not at all.
-//! The cursor is never hidden, so there is nothing to restore: not after Ctrl-C, not after a panic.
+//! The whole picture is one indicatif bar with a message of many lines, so that a frame appears at
+//! once or not at all. The cursor is never hidden, so there is nothing to restore: not after
+//! Ctrl-C, not after a panic.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
@@ -140,7 +141,8 @@ impl Terminal {
             }
             Event::Cancelling => {
                 vec![format!(
-                    "{} stopping: running tasks may finish, nothing new starts; press Ctrl-C again to stop at once",
+                    "{} stopping: running tasks may finish, nothing new starts; press Ctrl-C \
+                    again to stop at once",
                     paint.warn("!")
                 )]
             }

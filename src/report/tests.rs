@@ -1,5 +1,5 @@
-//! The recorded runs, told to every display and compared with what was found good. After a wanted change:
-//! `INSTA_UPDATE=always cargo test report`, and read the difference.
+//! The recorded runs, told to every display and compared with what was found good. After a wanted
+//! change: `INSTA_UPDATE=always cargo test report`, and read the difference.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -123,7 +123,8 @@ async fn json_is_one_event_a_line() {
     let failure = events.iter().find(|event| event["event"] == "task_failed").expect("the failure");
     assert_eq!((&failure["node"], &failure["code"]), (&"worker-1".into(), &1.into()));
     assert_eq!(events.last().expect("an end")["event"], "run_ended");
-    // Four pushes were told: within a second of the first, only the one that completes is worth a line.
+    // Four pushes were told: within a second of the first, only the one that completes is worth a
+    // line.
     assert_eq!(events.iter().filter(|event| event["event"] == "pushing").count(), 3);
 }
 

@@ -61,7 +61,8 @@ pub(super) fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
-/// Text from a node made safe for one line of a terminal: no escape sequences, no control characters.
+/// Text from a node made safe for one line of a terminal: no escape sequences, no control
+/// characters.
 pub(super) fn clean(text: &str) -> String {
     console::strip_ansi_codes(text)
         .trim_end()

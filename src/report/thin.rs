@@ -1,4 +1,5 @@
-//! Thins progress: a push that reports every megabyte is good for a moving bar and bad for a file of lines.
+//! Thins progress: a push that reports every megabyte is good for a moving bar and bad for a file
+//! of lines.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};

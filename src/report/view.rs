@@ -1,6 +1,7 @@
 //! The live picture of a run, without a terminal: events go in, the lines to draw come out.
 //!
-//! It is kept apart from the drawing so that it can be looked at in a test, at any width and at any moment.
+//! It is kept apart from the drawing so that it can be looked at in a test, at any width and at any
+//! moment.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -200,7 +201,8 @@ impl View {
         node.failed = Some(clean(&failure.task));
     }
 
-    /// A node by name. One that the run did not announce gets a line too: better a surprise than a gap.
+    /// A node by name. One that the run did not announce gets a line too: better a surprise than a
+    /// gap.
     fn node(&mut self, name: &str, time: SystemTime) -> &mut Node {
         let index = match self.nodes.iter().position(|node| node.name == name) {
             Some(index) => index,
@@ -225,11 +227,13 @@ impl View {
         &mut self.plays[index]
     }
 
-    /// The lines to draw at `now` on a terminal of `width` columns and `height` rows; none of them is wider.
+    /// The lines to draw at `now` on a terminal of `width` columns and `height` rows; none of them
+    /// is wider.
     pub fn frame(&self, now: SystemTime, width: usize, height: usize, paint: Paint) -> Vec<String> {
         let shown: Vec<&Node> =
             self.nodes.iter().filter(|node| node.contact > Contact::None).collect();
-        // Room for the blank line, the steps, the line for the whole and the one that the cursor rests on.
+        // Room for the blank line, the steps, the line for the whole and the one that the cursor
+        // rests on.
         let room = height.saturating_sub(3 + self.steps.len()).clamp(1, MOST_NODE_LINES);
         let names = self
             .steps
@@ -250,7 +254,8 @@ impl View {
         lines.iter().map(|line| fit(line, width.saturating_sub(1))).collect()
     }
 
-    /// Too many nodes for the screen: those that do something, in the inventory's order, and a count of the rest.
+    /// Too many nodes for the screen: those that do something, in the inventory's order, and a
+    /// count of the rest.
     fn crowd(
         &self,
         shown: &[&Node],

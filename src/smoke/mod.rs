@@ -1,7 +1,9 @@
-//! The smoke test: what a person would try on a fresh cluster, each check named, timed, passed or failed with a reason.
+//! The smoke test: what a person would try on a fresh cluster, each check named, timed, passed or
+//! failed with a reason.
 //!
-//! The checks are data ([`checks`]): a sentence and the shell text that proves it, run on the first controller with
-//! the kubectl and the etcdctl that are there. They work in a namespace of their own, which is gone afterwards.
+//! The checks are data ([`checks`]): a sentence and the shell text that proves it, run on the first
+//! controller with the kubectl and the etcdctl that are there. They work in a namespace of their
+//! own, which is gone afterwards.
 
 pub mod run;
 
@@ -53,9 +55,9 @@ answers() {{ # pod, URL
     )
 }
 
-/// Puts the Deployment's pods into `$list`, a line each: name, address, node. A check that finds fewer than all of
-/// them fails, so that no loop over them passes because it has nothing to do. The loops read `$list` from a
-/// here-document and not from a pipe: a failure in them ends the check.
+/// Puts the Deployment's pods into `$list`, a line each: name, address, node. A check that finds
+/// fewer than all of them fails, so that no loop over them passes because it has nothing to do. The
+/// loops read `$list` from a here-document and not from a pipe: a failure in them ends the check.
 fn list_pods(workers: usize) -> String {
     format!(
         r#"list=$(k get pods -l app=web -o "jsonpath={{range .items[*]}}{{.metadata.name}} {{.status.podIP}} {{.spec.nodeName}}{{'\n'}}{{end}}")
@@ -68,7 +70,8 @@ found=$(printf '%s\n' "$list" | grep -c '^[^ ][^ ]* [^ ][^ ]* [^ ][^ ]*$' || :)
 
 /// Begins to remove what the checks have looked at; nobody waits for it yet.
 ///
-/// The cluster takes five seconds before it looks into a namespace that is deleted. Its pods may end meanwhile.
+/// The cluster takes five seconds before it looks into a namespace that is deleted. Its pods may
+/// end meanwhile.
 pub fn begin_clean_up() -> String {
     format!(
         "{}k delete deployment --all --wait=false >/dev/null 2>&1 || :\n\
@@ -80,7 +83,8 @@ pub fn begin_clean_up() -> String {
 /// Removes whatever a smoke test has left behind.
 pub fn clean_up() -> String {
     format!(
-        "{}kubectl delete namespace \"$ns\" --ignore-not-found --wait=true --timeout=90s >/dev/null\n",
+        "{}kubectl delete namespace \"$ns\" --ignore-not-found --wait=true --timeout=90s \
+        >/dev/null\n",
         preamble()
     )
 }
@@ -231,7 +235,8 @@ answer=$(bash -c 'exec 3<>/dev/tcp/127.0.0.1/'"$port"'; printf "GET / HTTP/1.0\r
 [ "$answer" = "$pod" ] || fail "asked $pod and got: $answer"
 "#;
 
-/// The two halves of the last check: the API stays up through the load balancer when a controller stops.
+/// The two halves of the last check: the API stays up through the load balancer when a controller
+/// stops.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failover {
     /// The sentence.
@@ -261,7 +266,8 @@ pub fn failover(cluster: &Cluster) -> Option<Failover> {
         victim: victim.name.clone(),
         stop: format!("systemctl stop {units}"),
         watch: format!(
-            "{}for try in 1 2 3 4 5 6 7 8 9 10; do\n  kubectl --request-timeout=10s get --raw=/readyz >/dev/null || fail \"call $try of 10 failed\"\ndone\n",
+            "{}for try in 1 2 3 4 5 6 7 8 9 10; do\n  kubectl --request-timeout=10s get \
+            --raw=/readyz >/dev/null || fail \"call $try of 10 failed\"\ndone\n",
             preamble()
         ),
         start: format!(

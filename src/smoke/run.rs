@@ -68,7 +68,8 @@ async fn run_failover(
     events: &Events,
 ) -> bool {
     let Some(failover) = failover(cluster) else { return true };
-    // With one controller lost already, stopping another one would show nothing but that two are too many.
+    // With one controller lost already, stopping another one would show nothing but that two are
+    // too many.
     let lost =
         cluster.with_role(Role::Controller).find(|node| !connections.contains_key(&node.name));
     let (None, Some(victim)) = (lost, connections.get(&failover.victim)) else {

@@ -3,11 +3,12 @@
 use super::{Bar, What};
 use crate::event::Awaited;
 
-/// How far apart, in milliseconds, the end of one bar and the start of the next may be noted although one is the other's
-/// cause: events are written one after the other.
+/// How far apart, in milliseconds, the end of one bar and the start of the next may be noted
+/// although one is the other's cause: events are written one after the other.
 const SLACK: u64 = 5;
 
-/// The bars on the critical path, first to last. `awaited` says of each bar what it waited for last, where it is known.
+/// The bars on the critical path, first to last. `awaited` says of each bar what it waited for
+/// last, where it is known.
 pub(super) fn path(bars: &[Bar], awaited: &[Option<Awaited>]) -> Vec<usize> {
     let mut path = Vec::new();
     let mut next = latest(bars, |_, _| true);
@@ -46,8 +47,9 @@ fn cause(bars: &[Bar], bar: &Bar, told: &Awaited, before: &dyn Fn(usize) -> bool
     })
 }
 
-/// Whether a bar of one kind can be what another, which does not say what it waited for, waited for: a push waits for
-/// the plan, a probe for its own node's connection, and everything else for whatever ended before it.
+/// Whether a bar of one kind can be what another, which does not say what it waited for, waited
+/// for: a push waits for the plan, a probe for its own node's connection, and everything else for
+/// whatever ended before it.
 fn comes_before(other: &Bar, bar: &Bar) -> bool {
     match bar.what {
         What::Push(_) => !matches!(other.what, What::Push(_) | What::Play(_)),

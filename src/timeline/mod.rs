@@ -1,9 +1,10 @@
 //! Where the time of a run went: its log read back as bars, and the critical path among them.
 //!
-//! A run's log holds every event with its moment. Here the events become [`Bar`]s, one for each thing that took time:
-//! a step on the workstation, a connection, a probe, a push, a play on a node, a check. [`Timeline::critical`] are the
-//! bars that the run could not have ended without, each waiting for the one before it: making any other bar shorter
-//! makes the run no shorter. Pure: text in, data out; `report` draws it.
+//! A run's log holds every event with its moment. Here the events become [`Bar`]s, one for each
+//! thing that took time: a step on the workstation, a connection, a probe, a push, a play on a
+//! node, a check. [`Timeline::critical`] are the bars that the run could not have ended without,
+//! each waiting for the one before it: making any other bar shorter makes the run no shorter. Pure:
+//! text in, data out; `report` draws it.
 
 mod critical;
 mod read;

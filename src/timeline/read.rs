@@ -1,7 +1,7 @@
 //! Reads a run log: JSON lines, one event each, written by this or by another version of labctl.
 //!
-//! Only the events that a timeline is made of are known here; every other line is passed over, and so is a last line
-//! that a killed run could not finish.
+//! Only the events that a timeline is made of are known here; every other line is passed over, and
+//! so is a last line that a killed run could not finish.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,8 @@
 //! Gathers what a command prints, line by line for those who watch and whole for those who wait.
 //!
-//! Every transport ends its commands the same way, so what they share is here: the collector, and the words for a
-//! command that took too long. A node may print anything, and without end; what is kept of it is bounded.
+//! Every transport ends its commands the same way, so what they share is here: the collector, and
+//! the words for a command that took too long. A node may print anything, and without end; what is
+//! kept of it is bounded.
 
 use std::borrow::Cow;
 use std::io;
@@ -34,7 +35,8 @@ pub(super) struct Collector {
     before_errors: Preamble,
 }
 
-/// What comes before a command's own output on one of its streams: greetings, title escapes, banners.
+/// What comes before a command's own output on one of its streams: greetings, title escapes,
+/// banners.
 struct Preamble {
     /// What stands right before the command's own output; none once it has come.
     marker: Option<Vec<u8>>,
@@ -43,8 +45,8 @@ struct Preamble {
 }
 
 impl Collector {
-    /// Nothing printed yet; complete lines of standard output will go to `lines`, or all of it to `sink`. Standard
-    /// output that is longer than `most` bytes ends the command.
+    /// Nothing printed yet; complete lines of standard output will go to `lines`, or all of it to
+    /// `sink`. Standard output that is longer than `most` bytes ends the command.
     pub(super) fn new(
         lines: Option<mpsc::Sender<String>>,
         sink: Option<Box<dyn io::Write + Send>>,
@@ -62,7 +64,8 @@ impl Collector {
         }
     }
 
-    /// The same for a command that prints the line `marker` on both streams before anything of its own.
+    /// The same for a command that prints the line `marker` on both streams before anything of its
+    /// own.
     pub(super) fn after(mut self, marker: &str) -> Self {
         self.before = Preamble::new(Some(marker));
         self.before_errors = Preamble::new(Some(marker));
@@ -72,8 +75,8 @@ impl Collector {
     /// The command printed `bytes` on standard output.
     ///
     /// # Errors
-    /// When they cannot be written where they should go, or are more than the command may print. Until they are
-    /// written, no more is taken from the command.
+    /// When they cannot be written where they should go, or are more than the command may print.
+    /// Until they are written, no more is taken from the command.
     pub(super) async fn stdout(&mut self, bytes: &[u8]) -> io::Result<()> {
         let own = self.before.pass(bytes)?;
         self.printed += own.len() as u64;
@@ -148,7 +151,8 @@ impl Preamble {
         Self { marker, said: Vec::new(), passed_over: 0 }
     }
 
-    /// The part of `bytes` that the command printed itself. The marker may stand at the end of a line that has begun.
+    /// The part of `bytes` that the command printed itself. The marker may stand at the end of a
+    /// line that has begun.
     fn pass<'a>(&mut self, bytes: &'a [u8]) -> io::Result<Cow<'a, [u8]>> {
         let Some(marker) = &self.marker else { return Ok(Cow::Borrowed(bytes)) };
         let looked = self.said.len().saturating_sub(marker.len());
@@ -197,7 +201,8 @@ pub(super) fn shown(command: &str) -> String {
     if command.chars().nth(SHOWN).is_some() { format!("{flat}...") } else { flat }
 }
 
-/// The error for a command that was given up after `limit`. `exited`: it had ended, but its output stayed open.
+/// The error for a command that was given up after `limit`. `exited`: it had ended, but its output
+/// stayed open.
 pub(super) fn timed_out(what: String, limit: Duration, exited: bool) -> TransportError {
     let limit = seconds(limit);
     if exited {

@@ -1,7 +1,7 @@
 //! Carries commands and bytes to a node. The only module, with `local`, that touches a machine.
 //!
-//! A [`Transport`] is one kept connection to one node. It knows nothing of tasks: it runs a command as root, feeds it
-//! a stream, and gives back what it printed and how it ended.
+//! A [`Transport`] is one kept connection to one node. It knows nothing of tasks: it runs a command
+//! as root, feeds it a stream, and gives back what it printed and how it ended.
 
 mod collect;
 pub mod shell;
@@ -37,9 +37,11 @@ pub struct Exec {
     pub stdin: Stdin,
     /// Gets each line of standard output as it comes.
     pub lines: Option<mpsc::Sender<String>>,
-    /// Gets the standard output as it comes, which is then neither kept nor split into lines: for what may be large.
+    /// Gets the standard output as it comes, which is then neither kept nor split into lines: for
+    /// what may be large.
     pub sink: Option<Box<dyn std::io::Write + Send>>,
-    /// The most that it may print on standard output, in bytes; 4 MiB unless said otherwise. More ends it with an error.
+    /// The most that it may print on standard output, in bytes; 4 MiB unless said otherwise. More
+    /// ends it with an error.
     pub most: u64,
     /// The command is given up after this.
     pub timeout: Duration,
@@ -66,7 +68,8 @@ pub struct Output {
     pub stderr: Vec<u8>,
 }
 
-/// Why a node could not be reached or a command could not be run on it. A command that ran and failed is an [`Output`].
+/// Why a node could not be reached or a command could not be run on it. A command that ran and
+/// failed is an [`Output`].
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{what}: {why}")]
 pub struct TransportError {
@@ -136,8 +139,8 @@ impl Transport {
     /// Runs a command on the node as root, to its end.
     ///
     /// # Errors
-    /// When the connection is lost, the command cannot be started, or the time is over. A command that exits with
-    /// another code than 0 is no error here.
+    /// When the connection is lost, the command cannot be started, or the time is over. A command
+    /// that exits with another code than 0 is no error here.
     pub async fn exec(&self, exec: Exec) -> Result<Output, TransportError> {
         self.traffic().round_trips.fetch_add(1, Ordering::Relaxed);
         let output = match self {
@@ -149,7 +152,8 @@ impl Transport {
         Ok(output)
     }
 
-    /// Whether another command can run beside those that run now: sshd may allow as few as one at a time.
+    /// Whether another command can run beside those that run now: sshd may allow as few as one at a
+    /// time.
     pub async fn has_room(&self) -> bool {
         match self {
             Transport::Ssh(session) => session.has_room().await,
@@ -157,7 +161,8 @@ impl Transport {
         }
     }
 
-    /// The host key that the node has proven to have, as known_hosts has it; none where there is no SSH.
+    /// The host key that the node has proven to have, as known_hosts has it; none where there is no
+    /// SSH.
     pub fn host_key(&self) -> Option<String> {
         match self {
             Transport::Ssh(session) => Some(session.host_key().to_owned()),

@@ -1,7 +1,9 @@
-//! A shell on this machine, behind the same face as a node: what tests run the very same scripts with.
+//! A shell on this machine, behind the same face as a node: what tests run the very same scripts
+//! with.
 //!
-//! It behaves as an SSH session does in everything a caller can see: standard input is fed while output is drained, a
-//! command may end without reading its input, and what takes too long is killed with all that it started.
+//! It behaves as an SSH session does in everything a caller can see: standard input is fed while
+//! output is drained, a command may end without reading its input, and what takes too long is
+//! killed with all that it started.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -37,7 +39,8 @@ impl Shell {
         Self::default()
     }
 
-    /// `sh -c` behind a command of its own, such as `unshare --mount` or `env PATH=...`: its words come first.
+    /// `sh -c` behind a command of its own, such as `unshare --mount` or `env PATH=...`: its words
+    /// come first.
     pub fn with_prefix(prefix: Vec<String>) -> Self {
         Self { inner: Arc::new(Inner { prefix, traffic: Traffic::default() }) }
     }

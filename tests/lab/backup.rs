@@ -1,4 +1,5 @@
-//! Backups: taking one, what is refused, giving it back when everything is lost, and a lab directory that is lost.
+//! Backups: taking one, what is refused, giving it back when everything is lost, and a lab
+//! directory that is lost.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -50,8 +51,11 @@ fn is_as_at_the_backup(lab: &Lab) {
     for controller in CONTROLLERS {
         let members = etcdctl(lab, controller, "endpoint health --cluster 2>&1");
         assert_eq!(members.matches("is healthy").count(), 2, "{controller}: {members}");
-        let left = lab
-            .on(controller, "ls -A /var/lib/etcd; ls -d /var/lib/labctl/restore 2>/dev/null; stat -c %a /var/lib/etcd");
+        let left = lab.on(
+            controller,
+            "ls -A /var/lib/etcd; ls -d /var/lib/labctl/restore 2>/dev/null; stat \
+                -c %a /var/lib/etcd",
+        );
         assert_eq!(
             left, "member\n700",
             "{controller} keeps no copy of the data, neither old nor new"
@@ -198,7 +202,8 @@ fn a_lab_comes_back_from_its_backup_when_all_data_is_lost() {
     );
     is_settled(&lab);
 
-    // Another workstation, which has never met the nodes: it trusts them only when it is told to, and says whom.
+    // Another workstation, which has never met the nodes: it trusts them only when it is told to,
+    // and says whom.
     let elsewhere = lab.folder().join("elsewhere");
     fs::create_dir(&elsewhere).expect("a folder");
     let identity = lab.directory().join("ssh/id_ed25519").display().to_string();
@@ -229,7 +234,8 @@ fn a_lab_comes_back_from_its_backup_when_all_data_is_lost() {
         differs.stderr
     );
 
-    // Everything is lost, the machines too, and somebody has begun another lab: the backup is enough.
+    // Everything is lost, the machines too, and somebody has begun another lab: the backup is
+    // enough.
     lab.must(&["down", "--yes"]);
     fs::create_dir_all(&pki).expect("a folder");
     fs::copy(kept.join("etcd/ca.key"), pki.join("ca.key")).expect("another key");

@@ -1,4 +1,5 @@
-//! Bringing labs up: from nothing, again, interrupted, with other choices, on a machine that is somebody's own.
+//! Bringing labs up: from nothing, again, interrupted, with other choices, on a machine that is
+//! somebody's own.
 
 use std::path::Path;
 use std::process::Command;
@@ -94,13 +95,15 @@ fn three_controllers_survive_the_loss_of_one() {
     // `up` starts it again, and what runs there after its boot is what should run there.
     lab.must(&["up"]);
     for controller in ["controller-0", "controller-1", "controller-2"] {
-        let ready = "kubectl --kubeconfig /etc/kubernetes/admin.conf --server https://127.0.0.1:6443 get --raw=/readyz";
+        let ready = "kubectl --kubeconfig /etc/kubernetes/admin.conf --server \
+            https://127.0.0.1:6443 get --raw=/readyz";
         assert_eq!(lab.on(controller, ready), "ok", "{controller}");
     }
     let members = lab.on(
         "controller-1",
         "etcdctl --endpoints https://127.0.0.1:2379 --cacert /etc/kubernetes/pki/etcd/ca.crt \
-         --cert /etc/kubernetes/pki/etcd/healthcheck-client.crt --key /etc/kubernetes/pki/etcd/healthcheck-client.key \
+         --cert /etc/kubernetes/pki/etcd/healthcheck-client.crt --key \
+        /etc/kubernetes/pki/etcd/healthcheck-client.key \
          endpoint health --cluster",
     );
     assert_eq!(members.matches("is healthy").count(), 3, "{members}");
@@ -142,7 +145,8 @@ fn a_lab_can_be_built_with_the_other_choices() {
     passes_smoke(&lab, 12);
     is_settled(&lab);
 
-    // A machine that is booted again comes back by itself as it was: units, routes, settings, rules.
+    // A machine that is booted again comes back by itself as it was: units, routes, settings,
+    // rules.
     let booted = lab.on("worker-0", BOOT);
     lab.on("worker-0", "systemctl reboot");
     assert!(
@@ -152,10 +156,12 @@ fn a_lab_can_be_built_with_the_other_choices() {
     let settled = lab.within_two_minutes(|| lab.run(&["plan"]).code == Some(0));
     assert!(settled, "after a reboot nothing should differ: {}", lab.run(&["plan"]).story());
 
-    // A worker that leaves is forgotten in the VXLAN as well, and one that comes takes no way away from the others.
+    // A worker that leaves is forgotten in the VXLAN as well, and one that comes takes no way away
+    // from the others.
     let inventory = std::fs::read(lab.folder().join("inventory.yaml")).expect("an inventory");
     lab.must(&["node", "remove", "worker-1", "--yes"]);
-    let ways = "ip route show dev labctl-vxlan; ip neigh show dev labctl-vxlan; bridge fdb show dev labctl-vxlan";
+    let ways = "ip route show dev labctl-vxlan; ip neigh show dev labctl-vxlan; bridge fdb show \
+        dev labctl-vxlan";
     assert_eq!(
         lab.on(
             "worker-0",
@@ -184,15 +190,19 @@ fn a_user_with_sudo_on_a_machine_that_exists_already_is_enough() {
     let lab = Lab::new("single");
     lab.must(&["up"]);
     lab.must(&["down", "--yes", "--keep-nodes"]);
-    // From here on the node is somebody's machine: labctl did not make it, and logs in as a user who may use sudo.
+    // From here on the node is somebody's machine: labctl did not make it, and logs in as a user
+    // who may use sudo.
     lab.on(
         "node-0",
-        "useradd --create-home --shell /bin/sh dev && echo 'dev ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/dev && \
-         install -d -m 700 -o dev /home/dev/.ssh && install -m 600 -o dev /root/.ssh/authorized_keys /home/dev/.ssh/",
+        "useradd --create-home --shell /bin/sh dev && echo 'dev ALL=(ALL) NOPASSWD: ALL' > \
+        /etc/sudoers.d/dev && \
+         install -d -m 700 -o dev /home/dev/.ssh && install -m 600 -o dev \
+        /root/.ssh/authorized_keys /home/dev/.ssh/",
     );
     let identity = lab.directory().join("ssh/id_ed25519");
     let inventory = format!(
-        "name: own\nkubernetes: \"1.34.4\"\nbundle: {}\nssh: {{ user: dev, identity: {} }}\nnodes:\n  \
+        "name: own\nkubernetes: \"1.34.4\"\nbundle: {}\nssh: {{ user: dev, identity: {} \
+        }}\nnodes:\n  \
          - {{ name: node-0, address: 10.231.0.10, roles: [controller] }}\n",
         Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("bundle")
@@ -228,12 +238,16 @@ fn a_user_with_sudo_on_a_machine_that_exists_already_is_enough() {
     let again = lab.must(&["play", "mine.yaml", "own.yaml"]);
     assert_eq!(again.changed(), 0, "{}", again.story());
 
-    // A whole control plane, the same way, on a machine on which somebody has an nginx and a kubeconfig of their own.
-    let before = "systemctl is-enabled nginx; systemctl is-active nginx; cat /etc/nginx/nginx.conf; cat /root/.kube/config; \
-                  cat /etc/hosts; ls /etc /usr/local/bin /etc/systemd/system /var/lib; ip route; cat /proc/sys/net/ipv4/ip_forward";
+    // A whole control plane, the same way, on a machine on which somebody has an nginx and a
+    // kubeconfig of their own.
+    let before = "systemctl is-enabled nginx; systemctl is-active nginx; cat \
+        /etc/nginx/nginx.conf; cat /root/.kube/config; \
+                  cat /etc/hosts; ls /etc /usr/local/bin /etc/systemd/system /var/lib; ip route; \
+        cat /proc/sys/net/ipv4/ip_forward";
     lab.on(
         "node-0",
-        "systemctl enable --quiet --now nginx && mkdir -p /root/.kube && echo theirs > /root/.kube/config && \
+        "systemctl enable --quiet --now nginx && mkdir -p /root/.kube && echo theirs > \
+        /root/.kube/config && \
          rm -rf /etc/greeting /usr/local/bin/kubectl /var/lib/labctl",
     );
     let theirs = lab.on("node-0", before);
@@ -247,7 +261,8 @@ fn a_user_with_sudo_on_a_machine_that_exists_already_is_enough() {
         "oktheirs",
         "the API answers, and their kubeconfig is still theirs"
     );
-    // A member of etcd that has lost its data would found an empty cluster: refused before anything is done.
+    // A member of etcd that has lost its data would found an empty cluster: refused before anything
+    // is done.
     lab.on("node-0", "systemctl stop etcd && mv /var/lib/etcd/member /var/lib/etcd/elsewhere");
     let refused = lab.run(&["up", "own.yaml"]);
     assert_eq!(refused.code, Some(1));
@@ -257,7 +272,8 @@ fn a_user_with_sudo_on_a_machine_that_exists_already_is_enough() {
         refused.story()
     );
     lab.on("node-0", "mv /var/lib/etcd/elsewhere /var/lib/etcd/member && systemctl start etcd");
-    // The lab directory is lost. Somebody has to vouch for the machine again; its own record knows all the rest.
+    // The lab directory is lost. Somebody has to vouch for the machine again; its own record knows
+    // all the rest.
     std::fs::remove_dir_all(&own).expect("the lab directory");
     let unknown = lab.run(&["down", "own.yaml", "--yes"]);
     assert_eq!(unknown.code, Some(1), "{}", unknown.story());
@@ -295,7 +311,8 @@ fn up_can_be_killed_at_any_moment_and_run_again() {
     assert_eq!(stopped.summary()["cancelled"], true, "{}", stopped.story());
     assert!(!stopped.events.iter().any(|event| started("etcd", event)), "nothing new is begun");
 
-    // Each run is killed at the first of these moments at which no run was killed before, until one gets through.
+    // Each run is killed at the first of these moments at which no run was killed before, until one
+    // gets through.
     let mut moments: Vec<Moment> = vec![
         ("before the nodes are made", |event| event["event"] == "step_started"),
         ("when certificates are being issued", |e| {
@@ -320,7 +337,8 @@ fn up_can_be_killed_at_any_moment_and_run_again() {
     while let Some(index) = lab.up_killed_at_first(&moments) {
         reached.push(moments.remove(index).0);
     }
-    // Some pass together: what a script on a node has begun, it finishes without labctl. These do not.
+    // Some pass together: what a script on a node has begun, it finishes without labctl. These do
+    // not.
     for moment in [
         "before the nodes are made",
         "when certificates are being issued",

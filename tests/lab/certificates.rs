@@ -1,4 +1,5 @@
-//! Certificates: renewed and replaced under a client that never stops calling, and a lab whose certificates have ended.
+//! Certificates: renewed and replaced under a client that never stops calling, and a lab whose
+//! certificates have ended.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -15,7 +16,8 @@ use serde_json::Value;
 use crate::lab::{Lab, busybox, contents, refusal, said};
 use crate::{goes_without_a_trace, is_settled, passes_smoke};
 
-/// Calls the API twenty times a second, each time with a new connection and with `admin.conf` as it is then.
+/// Calls the API twenty times a second, each time with a new connection and with `admin.conf` as it
+/// is then.
 struct Caller {
     stop: Arc<AtomicBool>,
     running: JoinHandle<Calls>,
@@ -145,8 +147,8 @@ fn deploy(lab: &Lab, replicas: usize) -> Vec<String> {
     pods
 }
 
-/// Starts `rotate-ca` and kills it, as a power failure of the workstation would, when a play has begun on a node after a
-/// stage has. Every event of the run up to there.
+/// Starts `rotate-ca` and kills it, as a power failure of the workstation would, when a play has
+/// begun on a node after a stage has. Every event of the run up to there.
 fn rotation_killed(lab: &Lab, stage: &str, play: &str) {
     let mut command = lab.labctl(&["certs", "rotate-ca", "--output", "json"]);
     let mut child =
@@ -185,8 +187,8 @@ fn a_rotation_that_is_killed_in_each_of_its_stages_goes_on_where_it_was() {
     );
 }
 
-/// Has certificates renewed, and CAs replaced by a rotation that is killed at these stages and plays, under a client
-/// that calls all the time.
+/// Has certificates renewed, and CAs replaced by a rotation that is killed at these stages and
+/// plays, under a client that calls all the time.
 #[allow(clippy::print_stdout, reason = "how many calls there were is worth a line in any case")]
 fn replaced(renewal: bool, kills: &[(&str, &str)]) {
     let lab = Lab::new("ha");
@@ -225,7 +227,8 @@ fn replaced(renewal: bool, kills: &[(&str, &str)]) {
     let rotation = began.elapsed();
     let calls = caller.end();
     let report = format!(
-        "{} calls, {} failed, the slowest took {:?}; renewal {renewal:?}, rotation after the last kill {rotation:?}: {:#?}",
+        "{} calls, {} failed, the slowest took {:?}; renewal {renewal:?}, rotation after the last \
+        kill {rotation:?}: {:#?}",
         calls.made,
         calls.failed.len(),
         calls.slowest,
@@ -258,8 +261,8 @@ fn signer(certificate: &Path) -> Option<&'static str> {
     }
 }
 
-/// The lab directory and the nodes have new CAs and a new key of service accounts, and no certificate is of an old one.
-/// `old` is the directory of certificates from before.
+/// The lab directory and the nodes have new CAs and a new key of service accounts, and no
+/// certificate is of an old one. `old` is the directory of certificates from before.
 fn nothing_of_the_old_cas_is_left(lab: &Lab, old: &Path) {
     let pki = lab.directory().join("pki");
     let verify = |ca: &Path, certificate: &Path| -> Vec<String> {
@@ -274,7 +277,8 @@ fn nothing_of_the_old_cas_is_left(lab: &Lab, old: &Path) {
     for name in contents(&pki).keys().filter(|name| name.extension().is_some_and(|it| it == "crt"))
     {
         let Some(ca) = signer(name) else { continue };
-        // The old CA did sign what was there before, so the refusal of the new certificate is about the certificate.
+        // The old CA did sign what was there before, so the refusal of the new certificate is about
+        // the certificate.
         assert!(
             texts(&verify(&old.join(ca), &old.join(name))).ends_with(": OK\n"),
             "{}",
@@ -350,7 +354,8 @@ fn a_lab_whose_certificates_have_ended_is_revived() {
     let found = listed.all("certificate").count();
     assert!(found > 30, "on the node, in kubeconfigs and in the lab directory: {found}");
 
-    // A name more in the inventory: one certificate is issued again, and only what uses it is restarted.
+    // A name more in the inventory: one certificate is issued again, and only what uses it is
+    // restarted.
     let inventory = lab.folder().join("inventory.yaml");
     let text = fs::read_to_string(&inventory).expect("an inventory");
     fs::write(&inventory, format!("{text}\napi:\n  names: [api.example.org]\n")).expect("written");

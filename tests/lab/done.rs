@@ -1,4 +1,5 @@
-//! "Done" means done: what was started is up and stays up, and what does not is named with its own words.
+//! "Done" means done: what was started is up and stays up, and what does not is named with its own
+//! words.
 
 use std::fs;
 
@@ -31,7 +32,8 @@ fn a_run_is_done_when_what_it_started_stays_up() {
     lab.must(&["up"]);
     is_settled(&lab);
 
-    // A kubelet with a flag that it does not know is started, and ends a moment later, again and again.
+    // A kubelet with a flag that it does not know is started, and ends a moment later, again and
+    // again.
     let mine = lab.folder().join("mine");
     let export = lab.labctl(&["playbook", "export", "mine"]).output().expect("labctl starts");
     assert!(export.status.success());
@@ -71,12 +73,15 @@ fn a_run_is_done_when_what_it_started_stays_up() {
         .collect();
     assert_eq!(planned, [("extra", "unit kubelet.service")]);
 
-    // A unit that somebody broke behind labctl's back is seen by the next plan, though its files are as they should be.
+    // A unit that somebody broke behind labctl's back is seen by the next plan, though its files
+    // are as they should be.
     lab.must(&["up"]);
     lab.on(
         "extra",
-        "mkdir -p /run/systemd/system/kube-proxy.service.d && cd /run/systemd/system/kube-proxy.service.d && \
-        printf '[Service]\\nExecStart=\\nExecStart=/usr/local/bin/kube-proxy --broken\\n' > broken.conf && \
+        "mkdir -p /run/systemd/system/kube-proxy.service.d && cd \
+        /run/systemd/system/kube-proxy.service.d && \
+        printf '[Service]\\nExecStart=\\nExecStart=/usr/local/bin/kube-proxy --broken\\n' > \
+        broken.conf && \
         systemctl daemon-reload && systemctl restart kube-proxy",
     );
     assert!(lab.within_two_minutes(|| {

@@ -1,6 +1,8 @@
-//! The whole thing, for real: labs of real systemd nodes, real etcd, real Kubernetes, worked on with the real program.
+//! The whole thing, for real: labs of real systemd nodes, real etcd, real Kubernetes, worked on
+//! with the real program.
 //!
-//! These stories need root, the programs that `make prerequisites` installs, and the bundle that `make bundle` makes.
+//! These stories need root, the programs that `make prerequisites` installs, and the bundle that
+//! `make bundle` makes.
 
 #[path = "../support/lab.rs"]
 mod lab;
@@ -19,11 +21,12 @@ use std::collections::BTreeSet;
 
 use lab::{Lab, contents};
 
-/// What a node may be sent and may answer when nothing differs: questions and facts, and no byte of any binary, the
-/// smallest of which has more than a million.
+/// What a node may be sent and may answer when nothing differs: questions and facts, and no byte of
+/// any binary, the smallest of which has more than a million.
 const A_PROBE: u64 = 250_000;
 
-/// A second `up` on a lab that is as desired: nothing changes, nothing restarts, nothing is pushed, one round trip a node.
+/// A second `up` on a lab that is as desired: nothing changes, nothing restarts, nothing is pushed,
+/// one round trip a node.
 fn is_settled(lab: &Lab) {
     let before = lab.start_times();
     let again = lab.must(&["up"]);
@@ -45,13 +48,15 @@ fn passes_smoke(lab: &Lab, checks: usize) {
     assert!(smoke.all("check").all(|check| check["failure"].is_null()), "{}", smoke.story());
 }
 
-/// Nothing that a lab keeps to itself is in what its runs have written down, nor in what `up` shows of every change.
+/// Nothing that a lab keeps to itself is in what its runs have written down, nor in what `up` shows
+/// of every change.
 fn no_run_has_told_a_secret(lab: &Lab) {
     let mut secrets = BTreeSet::from(["PRIVATE KEY".to_owned()]);
     for (name, content) in contents(&lab.directory().join("pki")) {
         let text = String::from_utf8_lossy(&content).into_owned();
         if name.extension().is_some_and(|it| it == "key") {
-            // What follows on the first two lines of a key is its public half, which certificates show too.
+            // What follows on the first two lines of a key is its public half, which certificates
+            // show too.
             let body = text
                 .lines()
                 .filter(|line| !line.starts_with("-----"))

@@ -19,7 +19,8 @@ fn changed_tasks(run: &Run) -> BTreeMap<&str, Vec<String>> {
     changed
 }
 
-const ETCDCTL: &str = "etcdctl --endpoints https://127.0.0.1:2379 --cacert /etc/kubernetes/pki/etcd/ca.crt \
+const ETCDCTL: &str = "etcdctl --endpoints https://127.0.0.1:2379 --cacert \
+    /etc/kubernetes/pki/etcd/ca.crt \
                        --cert /etc/kubernetes/pki/etcd/healthcheck-client.crt \
                        --key /etc/kubernetes/pki/etcd/healthcheck-client.key";
 
@@ -86,12 +87,15 @@ fn started_since(lab: &Lab, before: &BTreeMap<String, String>) -> BTreeMap<Strin
     started
 }
 
-/// Waits on a node until its watcher has seen a route to `address` come. The way is taken away again.
+/// Waits on a node until its watcher has seen a route to `address` come. The way is taken away
+/// again.
 fn watcher_sees(lab: &Lab, node: &str, address: &str) {
     // The route is set again and again: a watcher sees nothing that was before it subscribed.
     let seen = format!(
-        "timeout 20 sh -c 'until grep -q \"^{address} \" /run/watched; do ip route del {address}/32 2>/dev/null; \
-         ip route add {address}/32 dev lo; done' || {{ echo the watcher sees nothing >&2; exit 1; }}; \
+        "timeout 20 sh -c 'until grep -q \"^{address} \" /run/watched; do ip route del \
+        {address}/32 2>/dev/null; \
+         ip route add {address}/32 dev lo; done' || {{ echo the watcher sees nothing >&2; exit 1; \
+        }}; \
          ip route del {address}/32"
     );
     lab.on(node, &seen);
@@ -99,18 +103,24 @@ fn watcher_sees(lab: &Lab, node: &str, address: &str) {
 
 /// Watches what the kernel is told about routes, neighbours and links from now on.
 pub fn watch_network(lab: &Lab, node: &str) {
-    lab.on(node, "systemd-run --quiet --unit=watch-network sh -c 'exec ip -o monitor route neigh link > /run/watched'");
+    lab.on(
+        node,
+        "systemd-run --quiet --unit=watch-network sh -c 'exec ip -o monitor route neigh \
+        link > /run/watched'",
+    );
     watcher_sees(lab, node, "192.0.2.1");
 }
 
-/// Ways to pods that were taken away since [`watch_network`]: routes in the pod network, or the VXLAN itself.
+/// Ways to pods that were taken away since [`watch_network`]: routes in the pod network, or the
+/// VXLAN itself.
 pub fn lost_ways(lab: &Lab, node: &str) -> String {
     // A way in the pod network that is lost indeed, so that the pattern below is seen to find one.
     lab.on(node, "ip route add 10.200.255.255/32 dev lo; ip route del 10.200.255.255/32");
     watcher_sees(lab, node, "192.0.2.2");
     let lost = lab.on(
         node,
-        "systemctl stop watch-network; grep -E '^Deleted .*(10[.]200[.]|labctl-vxlan|198[.]18[.])' /run/watched",
+        "systemctl stop watch-network; grep -E '^Deleted \
+        .*(10[.]200[.]|labctl-vxlan|198[.]18[.])' /run/watched",
     );
     let planted = |line: &&str| !line.contains("10.200.255.255");
     let others: Vec<&str> = lost.lines().filter(planted).collect();
@@ -127,7 +137,8 @@ fn nodes_come_and_go_and_a_lost_controller_is_replaced() {
     lab.must(&["up"]);
     let original = inventory(&lab);
 
-    // A worker: the others learn its name and the way to its pods, and nothing of theirs is interrupted.
+    // A worker: the others learn its name and the way to its pods, and nothing of theirs is
+    // interrupted.
     let before = lab.start_times();
     watch_network(&lab, "worker-0");
     let added = lab.must(&[
@@ -167,12 +178,13 @@ fn nodes_come_and_go_and_a_lost_controller_is_replaced() {
         "no unit of theirs was started again"
     );
     assert_eq!(lost_ways(&lab, "worker-0"), "", "and pods kept every way that they had");
-    assert!(
-        inventory(&lab)
-            .contains("  - { name: worker-2,     address: 10.230.0.22, roles: [worker], labels: { disk: nvme } }\n")
-    );
+    assert!(inventory(&lab).contains(
+        "  - { name: worker-2,     address: 10.230.0.22, roles: [worker], labels: { \
+                disk: nvme } }\n"
+    ));
 
-    // A controller: a member of the etcd that is there. API servers know all members, and are the only ones to restart.
+    // A controller: a member of the etcd that is there. API servers know all members, and are the
+    // only ones to restart.
     let before = lab.start_times();
     let added = lab.must(&[
         "node",
@@ -208,7 +220,8 @@ fn nodes_come_and_go_and_a_lost_controller_is_replaced() {
     wanted.values_mut().for_each(|tasks| tasks.sort());
     assert_eq!(changed, wanted);
     for (node, units) in started_since(&lab, &before) {
-        // Who led beside an API server that restarted gives its lead up, and starts again by itself.
+        // Who led beside an API server that restarted gives its lead up, and starts again by
+        // itself.
         let may =
             ["kube-apiserver.service", "kube-controller-manager.service", "kube-scheduler.service"];
         assert!(

@@ -124,7 +124,8 @@ fn another_lab_is_refused_and_keeps_the_keys_when_it_takes_over(lab: &Lab, node:
     // What becomes of etcd's data under other keys is not what this is about.
     lab.run(&["up", "other.yaml", "--take-over", node]);
     assert_ne!(lab.on(node, KEYS), keys, "the other lab has its own keys there now");
-    let kept = "cd /var/lib/labctl/kept-keys && find . -type f -exec sha256sum {} + | cut -d' ' -f1 | sort; \
+    let kept = "cd /var/lib/labctl/kept-keys && find . -type f -exec sha256sum {} + | cut -d' ' \
+        -f1 | sort; \
                 find . -type f ! -perm 600";
     let mut before: Vec<&str> = keys.lines().filter_map(|line| line.split(' ').next()).collect();
     before.sort_unstable();

@@ -1,4 +1,5 @@
-//! `labctl plan`: it says exactly what `up` does, shows no secret, and leaves no trace, neither on a node nor here.
+//! `labctl plan`: it says exactly what `up` does, shows no secret, and leaves no trace, neither on
+//! a node nor here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -29,7 +30,8 @@ plays:
     after: [files]
     tasks:
       - file:
-          content: \"[Service]\\nExecStart=/usr/bin/sleep SECONDS\\n[Install]\\nWantedBy=multi-user.target\\n\"
+          content: \"[Service]\\nExecStart=/usr/bin/sleep \
+    SECONDS\\n[Install]\\nWantedBy=multi-user.target\\n\"
           to: /etc/systemd/system/quiet.service
       - unit: { name: quiet.service, state: started, uses: [/etc/quiet/text, /etc/quiet/secret] }
 ";
@@ -43,14 +45,16 @@ fn planned(run: &Run) -> BTreeMap<String, Value> {
         .collect()
 }
 
-/// Everything on the node's disk with every time except that of the last reading. What a login itself leaves, whoever
-/// logs in, is not on it (/run) or is the journal.
+/// Everything on the node's disk with every time except that of the last reading. What a login
+/// itself leaves, whoever logs in, is not on it (/run) or is the journal.
 fn everything_on(lab: &Lab, node: &str) -> BTreeSet<String> {
-    let find = "find / -xdev \\( -path /run -o -path /var/log/journal \\) -prune -o -printf '%p %T@ %C@ %s %m %U %i\\n'";
+    let find = "find / -xdev \\( -path /run -o -path /var/log/journal \\) -prune -o -printf '%p \
+        %T@ %C@ %s %m %U %i\\n'";
     lab.on(node, find).lines().map(str::to_owned).collect()
 }
 
-/// Every file of the lab directory with its content and time, except the file systems of local nodes.
+/// Every file of the lab directory with its content and time, except the file systems of local
+/// nodes.
 fn lab_directory(folder: &Path) -> BTreeMap<String, (Vec<u8>, std::time::SystemTime)> {
     let mut found = BTreeMap::new();
     let mut open = vec![folder.to_owned()];
@@ -102,17 +106,20 @@ fn a_plan_says_what_up_does_and_leaves_no_trace() {
     let settled = verb("plan");
     assert_eq!(settled.code, Some(0), "{}", settled.story());
 
-    // Something of every kind is to be done: the playbook changed, and somebody was at the node and at the lab.
+    // Something of every kind is to be done: the playbook changed, and somebody was at the node and
+    // at the lab.
     playbook(&PLAYBOOK.replace("SECONDS", "2000000"));
     lab.on(
         "node-0",
-        "echo hidden-by-hand >> /etc/quiet/secret; chmod 644 /etc/quiet/admin.conf; rm /etc/quiet/ran; \
+        "echo hidden-by-hand >> /etc/quiet/secret; chmod 644 /etc/quiet/admin.conf; rm \
+        /etc/quiet/ran; \
          echo shorter > /usr/local/bin/etcdctl; sysctl -qw net.ipv4.tcp_keepalive_probes=7",
     );
     for half in ["admin.crt", "admin.key"] {
         fs::remove_file(lab.directory().join("pki").join(half)).expect("it was there");
     }
-    // The first look after a change may itself be what makes the node's programs write; the second one counts.
+    // The first look after a change may itself be what makes the node's programs write; the second
+    // one counts.
     everything_on(&lab, "node-0");
     let (node, directory) = (everything_on(&lab, "node-0"), lab_directory(&lab.directory()));
     assert!(node.len() > 1000 && directory.len() > 30, "{} {}", node.len(), directory.len());
@@ -178,7 +185,8 @@ fn a_plan_says_what_up_does_and_leaves_no_trace() {
     let own = format!(
         "name: own\nkubernetes: \"1.34.4\"\nbundle: {}\nssh: {{ identity: {} }}\nnodes:\n  \
          - {{ name: node-0, address: 10.231.0.10, roles: [controller] }}\n  \
-         - {{ name: ghost, address: 192.0.2.1, roles: [worker], ssh: {{ host: 127.0.0.1, port: 1 }} }}\n",
+         - {{ name: ghost, address: 192.0.2.1, roles: [worker], ssh: {{ host: 127.0.0.1, port: 1 \
+        }} }}\n",
         Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("bundle")
             .canonicalize()

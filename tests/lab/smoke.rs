@@ -1,4 +1,5 @@
-//! The judge of the other stories: `labctl smoke` on labs in which one thing is wrong. It fails, and names it.
+//! The judge of the other stories: `labctl smoke` on labs in which one thing is wrong. It fails,
+//! and names it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +29,8 @@ struct Fault {
     /// The checks that fail, and what the first of them says.
     fail: &'static [&'static str],
     says: &'static str,
-    /// Checks that fail or pass as chance has it: where connections go to pods that are picked at random.
+    /// Checks that fail or pass as chance has it: where connections go to pods that are picked at
+    /// random.
     may_fail: &'static [&'static str],
 }
 
@@ -82,9 +84,11 @@ const FAULTS: &[Fault] = &[
         what: "no CoreDNS",
         node: "controller-0",
         breaks: "k='kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system'; \
-                 $k scale deployment/coredns --replicas=0 && $k wait --for=delete pod -l k8s-app=kube-dns --timeout=60s",
+                 $k scale deployment/coredns --replicas=0 && $k wait --for=delete pod -l \
+            k8s-app=kube-dns --timeout=60s",
         mends: "k='kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system'; \
-                $k scale deployment/coredns --replicas=REPLICAS && $k rollout status deployment/coredns --timeout=60s",
+                $k scale deployment/coredns --replicas=REPLICAS && $k rollout status \
+            deployment/coredns --timeout=60s",
         fail: &[DNS],
         says: "web-",
         may_fail: &[],
@@ -102,9 +106,11 @@ const FAULTS: &[Fault] = &[
         what: "Secrets stored as they are",
         node: "controller-0",
         breaks: "cd /etc/kubernetes; cp -p encryption-config.yaml /run/config; \
-                 sed -i -e '/- identity/d' -e 's/^\\( *\\)providers:.*/&\\n\\1  - identity: {}/' encryption-config.yaml; \
+                 sed -i -e '/- identity/d' -e 's/^\\( *\\)providers:.*/&\\n\\1  - identity: {}/' \
+            encryption-config.yaml; \
                  systemctl restart kube-apiserver; READY",
-        mends: "cp -p /run/config /etc/kubernetes/encryption-config.yaml; systemctl restart kube-apiserver; READY",
+        mends: "cp -p /run/config /etc/kubernetes/encryption-config.yaml; systemctl restart \
+            kube-apiserver; READY",
         fail: &[SECRET],
         says: "the raw value in etcd does not begin with k8s:enc:",
         may_fail: &[],
@@ -112,7 +118,8 @@ const FAULTS: &[Fault] = &[
     Fault {
         what: "an API server that no kubelet obeys",
         node: "controller-0",
-        breaks: "k='kubectl --kubeconfig /etc/kubernetes/admin.conf'; binding=clusterrolebinding/kube-apiserver-to-kubelet; \
+        breaks: "k='kubectl --kubeconfig /etc/kubernetes/admin.conf'; \
+            binding=clusterrolebinding/kube-apiserver-to-kubelet; \
                  $k get $binding -o yaml > /run/binding && $k delete $binding && \
                  sed -i '/^  uid:/d; /^  resourceVersion:/d' /run/binding",
         mends: "kubectl --kubeconfig /etc/kubernetes/admin.conf apply -f /run/binding",
@@ -133,11 +140,15 @@ const FAULTS: &[Fault] = &[
         what: "a namespace that cannot end, because part of the API does not answer",
         node: "controller-0",
         breaks: "kubectl --kubeconfig /etc/kubernetes/admin.conf apply -f - <<'END'\n\
-                 {apiVersion: apiregistration.k8s.io/v1, kind: APIService, metadata: {name: v1.broken.example.org},\n\
-                 spec: {group: broken.example.org, version: v1, groupPriorityMinimum: 100, versionPriority: 100,\n\
+                 {apiVersion: apiregistration.k8s.io/v1, kind: APIService, metadata: {name: \
+            v1.broken.example.org},\n\
+                 spec: {group: broken.example.org, version: v1, groupPriorityMinimum: 100, \
+            versionPriority: 100,\n\
                  insecureSkipTLSVerify: true, service: {name: nobody, namespace: default}}}\nEND",
-        mends: "kubectl --kubeconfig /etc/kubernetes/admin.conf delete apiservice v1.broken.example.org; \
-                kubectl --kubeconfig /etc/kubernetes/admin.conf wait --for=delete namespace/labctl-smoke --timeout=90s",
+        mends: "kubectl --kubeconfig /etc/kubernetes/admin.conf delete apiservice \
+            v1.broken.example.org; \
+                kubectl --kubeconfig /etc/kubernetes/admin.conf wait --for=delete \
+            namespace/labctl-smoke --timeout=90s",
         fail: &[GONE],
         says: "timed out waiting for the condition",
         may_fail: &[],
@@ -162,12 +173,14 @@ fn failed(run: &Run) -> BTreeMap<&str, &str> {
 
 /// Runs a fault's shell on its node.
 fn on(lab: &Lab, fault: &Fault, script: &str, replicas: &str) {
-    let ready = "timeout 60 sh -c 'until kubectl --kubeconfig /etc/kubernetes/admin.conf get --raw=/readyz; do :; done'";
+    let ready = "timeout 60 sh -c 'until kubectl --kubeconfig /etc/kubernetes/admin.conf get \
+        --raw=/readyz; do :; done'";
     let script = script.replace("REPLICAS", replicas).replace("READY", ready);
     lab.on(fault.node, &script);
 }
 
-/// A kubelet keeps what it was told of an API server's rights for minutes; one that has just started asks.
+/// A kubelet keeps what it was told of an API server's rights for minutes; one that has just
+/// started asks.
 fn restart_kubelets(lab: &Lab) {
     for worker in ["worker-0", "worker-1"] {
         lab.on(worker, "systemctl restart kubelet");
@@ -220,7 +233,8 @@ fn smoke_names_what_is_broken() {
         }
 
         on(&lab, fault, fault.mends, &replicas);
-        // One that has lost its API server asks again only after a while, and would be taken for broken.
+        // One that has lost its API server asks again only after a while, and would be taken for
+        // broken.
         if fault.mends.contains("start kube-apiserver") {
             for worker in ["worker-0", "worker-1"] {
                 lab.on(worker, "systemctl restart kube-proxy");

@@ -1,4 +1,5 @@
-//! Taking labs off nodes that stay: what was there before is there again, whatever state the lab was in.
+//! Taking labs off nodes that stay: what was there before is there again, whatever state the lab
+//! was in.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -92,7 +93,8 @@ fn is_as_before(lab: &Lab, node: &str, before: &BTreeMap<String, Census>, when: 
     assert!(differs.is_empty(), "{node} {when} is not as it was:\n{}", differs.join("\n"));
 }
 
-/// Pods that hold all that pods can hold: mounts, a Service with a port on every node, a port of the node itself.
+/// Pods that hold all that pods can hold: mounts, a Service with a port on every node, a port of
+/// the node itself.
 const PODS: &str = r#"
 apiVersion: v1
 kind: Secret
@@ -177,9 +179,12 @@ fn nodes_that_stay_are_as_they_were() {
     lab.on(
         "worker-0",
         "printf '192.0.2.9 printer' >> /etc/hosts && chmod 664 /etc/hosts && \
-         echo theirs > /usr/local/bin/ctr && chown daemon /usr/local/bin/ctr && chmod 4750 /usr/local/bin/ctr && \
-         iptables -A INPUT -s 192.0.2.77 -j DROP && iptables -t nat -N THEIRS && ip route add 192.0.2.0/24 dev lo && \
-         ip netns add theirs && install -d -m 2775 -g daemon /opt/cni && echo 61 > /proc/sys/net/ipv4/tcp_keepalive_intvl",
+         echo theirs > /usr/local/bin/ctr && chown daemon /usr/local/bin/ctr && chmod 4750 \
+        /usr/local/bin/ctr && \
+         iptables -A INPUT -s 192.0.2.77 -j DROP && iptables -t nat -N THEIRS && ip route add \
+        192.0.2.0/24 dev lo && \
+         ip netns add theirs && install -d -m 2775 -g daemon /opt/cni && echo 61 > \
+        /proc/sys/net/ipv4/tcp_keepalive_intvl",
     );
     let before = censuses(&lab);
     assert_eq!(before.len(), 4, "all nodes run");
@@ -215,7 +220,8 @@ fn nodes_that_stay_are_as_they_were() {
         is_as_before(&lab, node, &before, "after a lab of which one node cannot be reached");
     }
 
-    // The same nodes again. This time with everything that works, and then the lab directory's certificates are lost.
+    // The same nodes again. This time with everything that works, and then the lab directory's
+    // certificates are lost.
     lab.must(&["up"]);
     passes_smoke(&lab, 12);
     run_pods(&lab);
@@ -237,10 +243,11 @@ fn nodes_that_stay_are_as_they_were() {
     goes_without_a_trace(&lab);
 }
 
-/// Two packages of the distribution, one of which needs the other, and one of somebody's that needs both; as a
-/// repository in a folder of the node, because nodes have no way out.
+/// Two packages of the distribution, one of which needs the other, and one of somebody's that needs
+/// both; as a repository in a folder of the node, because nodes have no way out.
 ///
-/// Returns the name of the library that `ipset` needs: the distribution's releases name it after its version.
+/// Returns the name of the library that `ipset` needs: the distribution's releases name it after
+/// its version.
 fn offer_packages(lab: &Lab) -> String {
     let offered = lab.folder().join("offered");
     std::fs::create_dir(&offered).expect("a folder");

@@ -134,14 +134,16 @@ impl Sshd {
             workstation.login.public_key().to_openssh().expect("a key"),
         )
         .expect("a file");
-        // sshd run by root wants its privilege separation folder, which a service manager would have made.
+        // sshd run by root wants its privilege separation folder, which a service manager would
+        // have made.
         let _ = fs::create_dir_all("/run/sshd");
         let port = std::net::TcpListener::bind("127.0.0.1:0")
             .and_then(|l| l.local_addr())
             .expect("a port")
             .port();
         let config = format!(
-            "ListenAddress 127.0.0.1:{port}\nHostKey {0}/host_key\nAuthorizedKeysFile {0}/authorized_keys\nStrictModes no\n\
+            "ListenAddress 127.0.0.1:{port}\nHostKey {0}/host_key\nAuthorizedKeysFile \
+            {0}/authorized_keys\nStrictModes no\n\
              PidFile none\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
              PermitRootLogin prohibit-password\n",
             folder.display()
@@ -223,7 +225,8 @@ async fn forty_nodes_behind_a_real_sshd_all_connect() {
     let failed: Vec<_> = sessions.iter().filter_map(|session| session.as_ref().err()).collect();
     assert!(failed.is_empty(), "{} of 40 failed: {failed:?}\n{}", failed.len(), bastion.log());
 
-    // And forty that know nothing of each other, as of as many runs: who is turned away comes again.
+    // And forty that know nothing of each other, as of as many runs: who is turned away comes
+    // again.
     let sessions = forty(&bastion.target, false).await;
     let failed: Vec<_> = sessions.iter().filter_map(|session| session.as_ref().err()).collect();
     assert!(failed.is_empty(), "{} of 40 failed: {failed:?}\n{}", failed.len(), bastion.log());

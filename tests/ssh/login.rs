@@ -161,7 +161,8 @@ async fn keys_of_a_real_agent_log_in() {
     target.agent = Some(socket.clone());
     Session::connect(&target).await.expect("the agent's key is accepted");
 
-    // With more keys in it than a server wants to see, and the right one last, the public half says which.
+    // With more keys in it than a server wants to see, and the right one last, the public half says
+    // which.
     let crowded = workstation.folder.path().join("crowded");
     let mut agent = KillOnDrop(
         Command::new("ssh-agent")

@@ -1,4 +1,5 @@
-//! Connections as users meet them: refused, spoofed, cut, slow, crowded, behind a bastion, and once with the real sshd.
+//! Connections as users meet them: refused, spoofed, cut, slow, crowded, behind a bastion, and once
+//! with the real sshd.
 
 #[allow(dead_code, reason = "each test binary uses a part of it")]
 #[path = "../support/ssh_server.rs"]
@@ -44,7 +45,8 @@ impl Workstation {
         self.folder.path().join("known_hosts")
     }
 
-    /// Adds a line for `port` of this machine: `KEY` is for `[127.0.0.1]:port`, `@marker KEY` likewise.
+    /// Adds a line for `port` of this machine: `KEY` is for `[127.0.0.1]:port`, `@marker KEY`
+    /// likewise.
     fn knows(&self, marker: &str, port: u16, host_key: &PrivateKey) {
         let mut content = fs::read_to_string(self.known_hosts()).unwrap_or_default();
         let public = host_key.public_key().to_openssh().expect("a key");
@@ -142,7 +144,8 @@ async fn a_refused_port_and_a_server_that_never_answers() {
     let target = Target { connect_timeout: Duration::from_millis(300), ..workstation.target(port) };
     let error = refused(&target).await;
     assert!(error.why.contains("handshake was not done within 0.3 s"), "{error}");
-    // A port that is held but not listened on: one that was let go of may be somebody else's a moment later.
+    // A port that is held but not listened on: one that was let go of may be somebody else's a
+    // moment later.
     let held = tokio::net::TcpSocket::new_v4().expect("a socket");
     held.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
     let port = held.local_addr().expect("an address").port();
@@ -237,7 +240,8 @@ async fn push(session: &Session, size: usize, kind: &str) {
     assert_eq!(session.traffic().bytes_sent.load(Ordering::Relaxed), size as u64);
 }
 
-/// While one command does not read what it is sent, others run; then it reads, and all of it arrives.
+/// While one command does not read what it is sent, others run; then it reads, and all of it
+/// arrives.
 async fn slow_reader(session: &Session, folder: &std::path::Path) {
     let gate = folder.join("gate");
     assert!(Command::new("mkfifo").arg(&gate).status().expect("mkfifo").success());

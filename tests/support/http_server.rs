@@ -1,4 +1,5 @@
-//! A web server for tests: a handful of files on loopback, with whatever misbehaviour a story calls for.
+//! A web server for tests: a handful of files on loopback, with whatever misbehaviour a story calls
+//! for.
 
 use std::collections::HashMap;
 use std::io;
@@ -28,7 +29,8 @@ pub struct Reply {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
-    /// Bytes of the body that are sent before the connection is cut; `Content-Length` promises all of them.
+    /// Bytes of the body that are sent before the connection is cut; `Content-Length` promises all
+    /// of them.
     pub cut_after: Option<usize>,
     /// After what is sent, say nothing more and keep the connection.
     pub stall: bool,

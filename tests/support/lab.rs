@@ -1,4 +1,5 @@
-//! A real lab for a test: one of the shipped inventories in a folder of its own, worked on with the real program.
+//! A real lab for a test: one of the shipped inventories in a folder of its own, worked on with the
+//! real program.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -115,8 +116,8 @@ impl Lab {
         run
     }
 
-    /// Starts `up` and kills it, as a power failure of the workstation would, at the first event that is one of
-    /// `moments`. Which one it was; `None` when the run got through.
+    /// Starts `up` and kills it, as a power failure of the workstation would, at the first event
+    /// that is one of `moments`. Which one it was; `None` when the run got through.
     pub fn up_killed_at_first(&self, moments: &[Moment]) -> Option<usize> {
         let mut child = self
             .labctl(&["up", "--output", "json"])
@@ -138,8 +139,8 @@ impl Lab {
         None
     }
 
-    /// Starts a verb and kills it, as a power failure of the workstation would, at the first event that `moment` picks;
-    /// whether it came to that.
+    /// Starts a verb and kills it, as a power failure of the workstation would, at the first event
+    /// that `moment` picks; whether it came to that.
     pub fn killed_at(&self, verb: &[&str], moment: fn(&Value) -> bool) -> bool {
         let mut command = self.labctl(verb);
         let mut child = command
@@ -159,7 +160,8 @@ impl Lab {
         came
     }
 
-    /// Starts `up`, asks it to stop as Ctrl-C does at the first event that `moment` picks, and lets it end.
+    /// Starts `up`, asks it to stop as Ctrl-C does at the first event that `moment` picks, and lets
+    /// it end.
     pub fn up_stopped_at(&self, moment: fn(&Value) -> bool) -> Run {
         let mut command = self.labctl(&["up", "--output", "json"]);
         let mut child =
@@ -242,10 +244,12 @@ impl Lab {
 
     /// When each of labctl's units was last started, by node and unit.
     pub fn start_times(&self) -> BTreeMap<String, String> {
-        let units = "etcd kube-apiserver kube-controller-manager kube-scheduler nginx containerd kubelet kube-proxy \
+        let units = "etcd kube-apiserver kube-controller-manager kube-scheduler nginx containerd \
+            kubelet kube-proxy \
                      labctl-pod-network";
         let show = format!(
-            "systemctl show -p Id -p ActiveState -p ActiveEnterTimestampMonotonic -p MainPID {units}"
+            "systemctl show -p Id -p ActiveState -p ActiveEnterTimestampMonotonic -p MainPID \
+            {units}"
         );
         self.nodes().into_iter().map(|node| (node.clone(), self.on(&node, &show))).collect()
     }
@@ -259,7 +263,8 @@ impl Lab {
         for process in fs::read_dir("/proc").expect("proc").flatten() {
             let command = fs::read(process.path().join("cmdline")).unwrap_or_default();
             let command = String::from_utf8_lossy(&command).replace('\0', " ");
-            // What runs inside of a node does not say so on its command line, but the node's file system is its root.
+            // What runs inside of a node does not say so on its command line, but the node's file
+            // system is its root.
             let mounts = fs::read_to_string(process.path().join("mountinfo")).unwrap_or_default();
             if command.contains(&folder) || command.contains(&prefix) || mounts.contains(&folder) {
                 traces.push(format!("{}: {command}", process.path().display()));
@@ -279,7 +284,8 @@ impl Lab {
         traces
     }
 
-    /// What the names of links, namespaces and machines of this lab begin with, once it has been up.
+    /// What the names of links, namespaces and machines of this lab begin with, once it has been
+    /// up.
     pub fn machine_prefix(&self) -> String {
         let lab = labctl::lab::LabDirectory::new(
             self.folder.path().canonicalize().expect("a folder").join(".labctl").join(self.name),
@@ -338,7 +344,8 @@ fn labctl(directory: &Path, program: &[&str], arguments: &[&str]) -> Command {
     command
 }
 
-/// Takes down the labs that killed tests have left: they have the addresses that the next ones want.
+/// Takes down the labs that killed tests have left: they have the addresses that the next ones
+/// want.
 fn sweep() {
     for directory in owned::abandoned(Path::new(env!("CARGO_TARGET_TMPDIR")), "lab-") {
         if directory.join("inventory.yaml").exists() {
@@ -356,8 +363,9 @@ fn sweep() {
     }
 }
 
-/// What labs have on this machine, of any lab: links, namespaces, cgroups, firewall rules, notes, and all settings of
-/// the kernel that a node shares with it. Those that the kernel counts or adjusts by itself do not count.
+/// What labs have on this machine, of any lab: links, namespaces, cgroups, firewall rules, notes,
+/// and all settings of the kernel that a node shares with it. Those that the kernel counts or
+/// adjusts by itself do not count.
 fn host() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut entries = |kind: &str, directory: &str| {
@@ -377,8 +385,10 @@ fn host() -> BTreeSet<String> {
     found.extend(
         rules.lines().filter(|line| line.contains(" lab")).map(|line| format!("rule {line}")),
     );
-    let settings = "find /proc/sys/kernel /proc/sys/vm -type f ! -path '*/random/*' ! -path '*/pty/nr' \
-                    ! -name ns_last_pid ! -name stat_refresh ! -name perf_event_max_sample_rate ! -name '*_count' -exec grep -sH '' {} + || true";
+    let settings = "find /proc/sys/kernel /proc/sys/vm -type f ! -path '*/random/*' ! -path \
+        '*/pty/nr' \
+                    ! -name ns_last_pid ! -name stat_refresh ! -name perf_event_max_sample_rate ! \
+        -name '*_count' -exec grep -sH '' {} + || true";
     found.extend(said("sh", &["-c", settings]).lines().map(|line| format!("setting {line}")));
     assert!(found.len() > 100, "a census that sees little: {found:?}");
     found

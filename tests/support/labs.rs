@@ -1,5 +1,6 @@
-//! The labs that rendering is tested with, built by hand: one node that is everything, the lab of the guides, and one
-//! that is highly available, with a VXLAN, nftables and machines of the user's own.
+//! The labs that rendering is tested with, built by hand: one node that is everything, the lab of
+//! the guides, and one that is highly available, with a VXLAN, nftables and machines of the user's
+//! own.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -30,7 +31,8 @@ pub fn single() -> Cluster {
     lab("single", vec![node], "10.240.0.10", 7443)
 }
 
-/// Three controllers, a load balancer and three workers: machines that were there before, joined by a VXLAN.
+/// Three controllers, a load balancer and three workers: machines that were there before, joined by
+/// a VXLAN.
 pub fn ha() -> Cluster {
     let nodes = vec![
         node("lb-0", 5, &[Role::Loadbalancer]),

@@ -1,7 +1,9 @@
-//! A machine for tests to change: this one's file system with all writes kept in memory, and a network of its own.
+//! A machine for tests to change: this one's file system with all writes kept in memory, and a
+//! network of its own.
 //!
-//! The scripts that labctl sends to nodes run here with a real shell and real coreutils. Nothing of the machine that
-//! the tests run on is changed, and nothing is left when a [`Machine`] is dropped, or its test is killed.
+//! The scripts that labctl sends to nodes run here with a real shell and real coreutils. Nothing of
+//! the machine that the tests run on is changed, and nothing is left when a [`Machine`] is dropped,
+//! or its test is killed.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -165,7 +167,8 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // Whatever still runs on it keeps its mounts alive; without the holder nobody else can come in.
+        // Whatever still runs on it keeps its mounts alive; without the holder nobody else can come
+        // in.
         let _ = self.holder.kill();
         let _ = self.holder.wait();
     }

@@ -1,4 +1,5 @@
-//! Machines that are neighbours: each with a real sshd, on a bridge with this machine, and nothing of it left behind.
+//! Machines that are neighbours: each with a real sshd, on a bridge with this machine, and nothing
+//! of it left behind.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpStream};
@@ -15,15 +16,19 @@ use labctl::transport::ssh::{Session, Target};
 
 use crate::machine::Machine;
 
-/// What sshd is told. The key to log in with has a file of its own, so that root's own may be as a test wants it.
-const SSHD: &str = "Port 22\nHostKey /etc/ssh/test_host_key\nAuthorizedKeysFile /etc/ssh/test_login .ssh/authorized_keys\n\
-    PidFile none\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n\
+/// What sshd is told. The key to log in with has a file of its own, so that root's own may be as a
+/// test wants it.
+const SSHD: &str = "Port 22\nHostKey /etc/ssh/test_host_key\nAuthorizedKeysFile \
+    /etc/ssh/test_login .ssh/authorized_keys\n\
+    PidFile none\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication \
+    no\nPermitRootLogin yes\n\
     MaxStartups 100\nUseDNS no\nSubsystem sftp internal-sftp\n";
 
 /// Who logs in to machines whose name begins with this: no root, but somebody who may become root.
 const OPS: &str = "ops";
 
-/// A user who may use sudo. Not every machine that tests run on has one, so it is a small one of the test's own.
+/// A user who may use sudo. Not every machine that tests run on has one, so it is a small one of
+/// the test's own.
 const SUDO: &str = r#"useradd -m -s /bin/sh ops && sed -i 's/^ops:[^:]*:/ops:*:/' /etc/shadow
     cp /usr/bin/setpriv /usr/local/bin/become && chmod 4755 /usr/local/bin/become
     printf '#!/bin/sh\n[ "$1" = -n ] && shift\nexec become --reuid 0 --regid 0 --clear-groups "$@"\n' > /usr/local/bin/sudo
@@ -131,8 +136,10 @@ impl Neighbours {
         machine.sh(&format!(
             "ip addr add {address}/24 dev eth0 && ip link set eth0 up
             sed -i 's/^root:[^:]*:/root:*:/' /etc/shadow
-            rm -rf /root/.ssh /run/sshd && mkdir -p /run/sshd && chown root:root /root && chmod 700 /root
-            printf '%s' '{SSHD}' > /etc/ssh/test_config && printf '%s' '{login}' > /etc/ssh/test_login
+            rm -rf /root/.ssh /run/sshd && mkdir -p /run/sshd && chown root:root /root && chmod \
+            700 /root
+            printf '%s' '{SSHD}' > /etc/ssh/test_config && printf '%s' '{login}' > \
+            /etc/ssh/test_login
             ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/test_host_key"
         ));
         if user == OPS {

@@ -1,6 +1,7 @@
 //! The prose in Rust sources: string literals and doc comments, and the search for turns in it.
 
-/// Every line of prose with its number: string literals (escapes as written) and `///` and `//!` comments.
+/// Every line of prose with its number: string literals (escapes as written) and `///` and `//!`
+/// comments.
 pub fn of(source: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut line = 1;
@@ -88,7 +89,8 @@ mod tests {
 
     #[test]
     fn prose_is_strings_and_docs() {
-        let source = "//! a\nfn f<'x>(c: char) { c == '\"'; c == '\\''; // no\n \"b \\\" c\"; r#\"d \"e\"#; }\n/// f\n";
+        let source = "//! a\nfn f<'x>(c: char) { c == '\"'; c == '\\''; // no\n \"b \\\" c\"; \
+            r#\"d \"e\"#; }\n/// f\n";
         let lines: Vec<(usize, String)> = of(source);
         let lines: Vec<(usize, &str)> =
             lines.iter().map(|(line, text)| (*line, text.trim())).collect();

@@ -1,4 +1,5 @@
-//! The official hosts on loopback: every release of Kubernetes 1.34.2's bundle, with small fakes for programs.
+//! The official hosts on loopback: every release of Kubernetes 1.34.2's bundle, with small fakes
+//! for programs.
 
 use flate2::Compression;
 use flate2::write::GzEncoder;

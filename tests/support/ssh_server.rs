@@ -1,7 +1,8 @@
-//! An SSH server inside the test process: real protocol, real `sh`, and any answer that a test wants to see handled.
+//! An SSH server inside the test process: real protocol, real `sh`, and any answer that a test
+//! wants to see handled.
 //!
-//! A server costs a listener and a task, so a test may start as many as it likes. Commands run as the user of the test,
-//! unless the test answers them itself.
+//! A server costs a listener and a task, so a test may start as many as it likes. Commands run as
+//! the user of the test, unless the test answers them itself.
 
 use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr};
@@ -73,7 +74,8 @@ impl Level {
     }
 }
 
-/// Answers a command, as it was before it was made a line for a login shell, or leaves it to a shell.
+/// Answers a command, as it was before it was made a line for a login shell, or leaves it to a
+/// shell.
 pub type Answering = dyn Fn(&str) -> Option<Answer> + Send + Sync;
 
 /// An answer that no shell gives.
@@ -81,7 +83,8 @@ pub type Answering = dyn Fn(&str) -> Option<Answer> + Send + Sync;
 pub enum Answer {
     /// This output and exit code; with `status_first` the code is sent before the output.
     Said { stdout: String, stderr: String, code: u32, status_first: bool },
-    /// This, by somebody else than the command, which never begins: a forced command, nologin, sudo.
+    /// This, by somebody else than the command, which never begins: a forced command, nologin,
+    /// sudo.
     Instead { stdout: String, stderr: String, code: u32 },
     /// This without an end, until nobody takes it any more.
     Endless { first: String, piece: Vec<u8>, errors: bool },

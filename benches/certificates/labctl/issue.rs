@@ -1,5 +1,6 @@
-//! What a run does about certificates and nothing else: reads an inventory, issues what its lab needs, saves it, and
-//! writes the kubeconfigs beside it. For the benchmark, because every verb that issues also connects to nodes.
+//! What a run does about certificates and nothing else: reads an inventory, issues what its lab
+//! needs, saves it, and writes the kubeconfigs beside it. For the benchmark, because every verb
+//! that issues also connects to nodes.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};

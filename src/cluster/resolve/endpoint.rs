@@ -61,7 +61,8 @@ impl Resolver<'_, '_> {
             };
             match wrong {
                 Some(wrong) => {
-                    let help = "write a name or an IPv4 address that clients use for the API, such as api.example.org";
+                    let help = "write a name or an IPv4 address that clients use for the API, \
+                        such as api.example.org";
                     self.problems.error(name.at, format!("`api.names`: `{text}` {wrong}"), help);
                 }
                 None => names.push(text.to_owned()),
@@ -81,9 +82,11 @@ impl Resolver<'_, '_> {
             let name = first.name.unwrap_or("the first controller");
             let at = self.inventory.nodes.as_ref().map(|nodes| nodes.at).unwrap_or_default();
             let what = format!(
-                "several controllers and no load balancer: everything reaches the API through `{name}` alone"
+                "several controllers and no load balancer: everything reaches the API through \
+                `{name}` alone"
             );
-            let help = "add a node with `roles: [loadbalancer]`, or set `api.endpoint` to a name of your own";
+            let help = "add a node with `roles: [loadbalancer]`, or set `api.endpoint` to a name \
+                of your own";
             self.problems.warning(at, what, help);
         }
         Some(Target::Controller(first))
@@ -167,7 +170,8 @@ impl Resolver<'_, '_> {
             (shared_name, given.filter(|given| given.value == SERVER_PORT))
         {
             let what = format!(
-                "`{shared}` cannot balance on port {SERVER_PORT}: it is a controller too, and its API server listens there"
+                "`{shared}` cannot balance on port {SERVER_PORT}: it is a controller too, and its \
+                API server listens there"
             );
             self.problems.error(
                 given.at,
@@ -197,7 +201,8 @@ fn wrong(
             return None;
         };
         let what = format!(
-            "`api.endpoint` {address} is inside `{key}`, which nothing outside the cluster can reach"
+            "`api.endpoint` {address} is inside `{key}`, which nothing outside the cluster can \
+            reach"
         );
         return Some((
             what,

@@ -1,4 +1,5 @@
-//! How labctl logs in to each node: the node's own `ssh` section over the inventory's, over the defaults.
+//! How labctl logs in to each node: the node's own `ssh` section over the inventory's, over the
+//! defaults.
 
 use std::path::Path;
 
@@ -105,7 +106,8 @@ impl Resolver<'_, '_> {
         }
     }
 
-    /// Local nodes are made by labctl, sshd and all: nothing about reaching them is the user's to choose.
+    /// Local nodes are made by labctl, sshd and all: nothing about reaching them is the user's to
+    /// choose.
     fn check_local(&mut self, section: &SshSection) {
         let user =
             section.user.as_ref().filter(|user| user.value != "root").map(|user| (user.at, "user"));
@@ -114,7 +116,8 @@ impl Resolver<'_, '_> {
         let jump = section.jump.as_ref().map(|jump| (jump.at, "jump"));
         for (at, key) in [user, port, host, jump].into_iter().flatten() {
             let what = format!(
-                "`ssh.{key}` cannot be combined with `local`: labctl makes the nodes and logs in as root on port 22"
+                "`ssh.{key}` cannot be combined with `local`: labctl makes the nodes and logs in \
+                as root on port 22"
             );
             self.problems.error(
                 at,

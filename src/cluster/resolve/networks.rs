@@ -1,4 +1,5 @@
-//! The pod network, the service network and the network of local nodes: read, in range, and apart from each other.
+//! The pod network, the service network and the network of local nodes: read, in range, and apart
+//! from each other.
 
 use ipnet::Ipv4Net;
 

@@ -1,4 +1,5 @@
-//! The nodes: their names, addresses, roles, labels, and the parts of the pod network that they get.
+//! The nodes: their names, addresses, roles, labels, and the parts of the pod network that they
+//! get.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
@@ -110,7 +111,8 @@ impl<'i> Resolver<'i, '_> {
             } else if written.contains('/') {
                 (format!("`{written}` is a network, not an address"), "leave the prefix length out")
             } else {
-                let help = "certificates and routes need an address; a host name to log in at goes into `ssh: { host: ... }`";
+                let help = "certificates and routes need an address; a host name to log in at \
+                    goes into `ssh: { host: ... }`";
                 (format!("`{written}` is not an IPv4 address"), help)
             };
             self.problems.error(text.at, what, help);
@@ -242,11 +244,13 @@ impl<'i> Resolver<'i, '_> {
             let (fewer, more) = (members - 1, members + 1);
             let (what, help) = if tolerated == 0 {
                 let stops = "which tolerate no loss: the API stops when either is lost";
-                let help = "fine for a lab, but no safer than one controller; three tolerate the loss of one";
+                let help = "fine for a lab, but no safer than one controller; three tolerate the \
+                    loss of one";
                 (format!("two controllers mean two etcd members, {stops}"), help.to_owned())
             } else {
                 let what = format!(
-                    "{members} controllers mean {members} etcd members, which tolerate no more losses than {fewer}"
+                    "{members} controllers mean {members} etcd members, which tolerate no more \
+                    losses than {fewer}"
                 );
                 let help = format!(
                     "{fewer} tolerate the loss of {tolerated} as well, {more} that of {}",
@@ -349,7 +353,8 @@ impl<'i> Resolver<'i, '_> {
         let at = at.or(self.inventory.nodes.as_ref().map(|nodes| nodes.at)).unwrap_or_default();
         let parts = if room == 1 { "one worker".to_owned() } else { format!("{room} workers") };
         let what = format!(
-            "the pod network {pods} has room for {parts} with a /{prefix} each, and there are {workers}"
+            "the pod network {pods} has room for {parts} with a /{prefix} each, and there are \
+            {workers}"
         );
         self.problems.error(at, what, help);
     }

@@ -1,9 +1,9 @@
-//! Lets nodes read each other's blob stores while a run lasts: how that begins on a node, how a node gets blobs from
-//! another, and how it ends.
+//! Lets nodes read each other's blob stores while a run lasts: how that begins on a node, how a
+//! node gets blobs from another, and how it ends.
 //!
-//! It is plain SSH between sshd and ssh, as anybody would do it by hand, with a key that lives as long as the run. What
-//! a node lets in is tied to one command that the run keeps open there: when the run ends, however it ends, that
-//! command's input ends too, and it takes the key out again.
+//! It is plain SSH between sshd and ssh, as anybody would do it by hand, with a key that lives as
+//! long as the run. What a node lets in is tied to one command that the run keeps open there: when
+//! the run ends, however it ends, that command's input ends too, and it takes the key out again.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -34,7 +34,8 @@ pub struct Peer {
     pub user: String,
 }
 
-/// A node of which others may get blobs, and that may get blobs of others, until the gate is closed.
+/// A node of which others may get blobs, and that may get blobs of others, until the gate is
+/// closed.
 pub(super) struct Gate {
     /// The run's folder on the node.
     pub folder: String,
@@ -75,7 +76,8 @@ impl Gate {
             .lines(lines);
         let connection = transport.clone();
         let work = tokio::spawn(async move {
-            // Whatever it says: a gate that does not open or does not stay open only means that nothing comes through.
+            // Whatever it says: a gate that does not open or does not stay open only means that
+            // nothing comes through.
             let _ = connection.exec(exec).await;
         });
         let told =
@@ -101,7 +103,8 @@ impl Gate {
         let opened = tokio::time::timeout(ANSWER, opening).await.ok().flatten();
         let (folder, gives, takes, has) = opened?;
         let gate = Self { folder, gives, takes, has, input, work };
-        // A gate keeps a session for as long as the run. Where sshd allows only one, the node's own work needs it.
+        // A gate keeps a session for as long as the run. Where sshd allows only one, the node's own
+        // work needs it.
         if transport.has_room().await {
             return Some(gate);
         }
@@ -145,12 +148,16 @@ fn fetching(
 ) -> String {
     let request =
         blobs.iter().fold(form.to_owned(), |request, blob| format!("{request} {}", blob.sha256));
-    // Silence is found out in ten seconds, because another node, or this machine, could send meanwhile. Most processors
-    // do AES in hardware, and then it is several times faster than OpenSSH's first choice.
+    // Silence is found out in ten seconds, because another node, or this machine, could send
+    // meanwhile. Most processors do AES in hardware, and then it is several times faster than
+    // OpenSSH's first choice.
     format!(
-        "{receive}here={folder}\ntimeout {limit} ssh -F none -T -n -i $here/key -o BatchMode=yes -o IdentitiesOnly=yes -o IdentityAgent=none \
-         -o PreferredAuthentications=publickey -o StrictHostKeyChecking=yes -o UserKnownHostsFile=$here/known_hosts \
-         -o GlobalKnownHostsFile=/dev/null -o HostKeyAlias={giver} -o ConnectTimeout=5 -o ServerAliveInterval=3 \
+        "{receive}here={folder}\ntimeout {limit} ssh -F none -T -n -i $here/key -o BatchMode=yes \
+        -o IdentitiesOnly=yes -o IdentityAgent=none \
+         -o PreferredAuthentications=publickey -o StrictHostKeyChecking=yes -o \
+        UserKnownHostsFile=$here/known_hosts \
+         -o GlobalKnownHostsFile=/dev/null -o HostKeyAlias={giver} -o ConnectTimeout=5 -o \
+        ServerAliveInterval=3 \
          -o ServerAliveCountMax=3 -o Compression=no -o LogLevel=ERROR \
          -c aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes128-ctr -p {port} -l {user} {address} '{request}' | receive\n",
         receive = receiver(Some(folder).filter(|_| keeps), blobs),
@@ -161,8 +168,8 @@ fn fetching(
     )
 }
 
-/// Has a node get blobs from another, and keep them as they came where `keeps` says so. `on_arrival` hears of each that
-/// has arrived.
+/// Has a node get blobs from another, and keep them as they came where `keeps` says so.
+/// `on_arrival` hears of each that has arrived.
 ///
 /// # Errors
 /// When not all of them arrive.

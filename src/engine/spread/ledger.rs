@@ -1,20 +1,22 @@
 //! Who gives what to whom next: a pure ledger, told of what has arrived and of what went wrong.
 //!
-//! It is how a swarm downloads, with one rule on top: this machine sends a blob only when no node that could give it
-//! has it or is getting it. So each blob leaves the workstation once, its copies double with every round among the
-//! nodes, and whatever fails among them (a firewall, an sshd that allows no keys, a node that died) ends in a push
-//! from here, because then nobody can give it any more.
+//! It is how a swarm downloads, with one rule on top: this machine sends a blob only when no node
+//! that could give it has it or is getting it. So each blob leaves the workstation once, its copies
+//! double with every round among the nodes, and whatever fails among them (a firewall, an sshd that
+//! allows no keys, a node that died) ends in a push from here, because then nobody can give it any
+//! more.
 
 use std::collections::BTreeSet;
 
 /// How many nodes one node gives to at a time. More only share the same link.
 const GIVES: usize = 2;
 
-/// How many nodes are first to get something at a time: enough to keep an uplink busy while another node answers.
+/// How many nodes are first to get something at a time: enough to keep an uplink busy while another
+/// node answers.
 const SEEDS: usize = 3;
 
-/// How much one transfer is to move at most, if that is more than one blob. Between two nodes a new connection costs
-/// about what tens of megabytes do, so whole sets go at once.
+/// How much one transfer is to move at most, if that is more than one blob. Between two nodes a new
+/// connection costs about what tens of megabytes do, so whole sets go at once.
 const LARGEST: u64 = 512 << 20;
 
 /// After so many failures a node gives no more, or takes no more from other nodes.
@@ -115,8 +117,8 @@ impl Ledger {
         member.has.insert(blob);
     }
 
-    /// The transfer to a node is over. Whether what it lacks still comes from another node is worked out anew; true
-    /// when from now on nothing does any more.
+    /// The transfer to a node is over. Whether what it lacks still comes from another node is
+    /// worked out anew; true when from now on nothing does any more.
     pub fn ended(&mut self, to: usize, well: bool) -> bool {
         let Some(transfer) = self.nodes[to].getting.take() else { return false };
         let From::Node(giver) = transfer.from else { return false };
@@ -136,7 +138,8 @@ impl Ledger {
         gave_up
     }
 
-    /// Whether somebody lacks any of these and is not getting it yet, so that who gets it now will be asked for it.
+    /// Whether somebody lacks any of these and is not getting it yet, so that who gets it now will
+    /// be asked for it.
     pub fn more_to_come(&self, blobs: &[usize]) -> bool {
         self.nodes.iter().any(|node| {
             let waits = |blob: &usize| blobs.contains(blob);
@@ -193,7 +196,8 @@ impl Ledger {
     /// What `to` gets best from another node now.
     fn by_a_node(&self, to: usize) -> Option<Transfer> {
         let needs = &self.nodes[to].member.needs;
-        // Who still waits for something of this is asked when it has that too, unless nothing moves otherwise.
+        // Who still waits for something of this is asked when it has that too, unless nothing moves
+        // otherwise.
         let complete =
             |giver: usize| !self.nodes[giver].member.needs.iter().any(|blob| needs.contains(blob));
         let moving = self.something_moves();
@@ -248,8 +252,8 @@ mod tests {
         Member { needs: needs.to_vec(), has: BTreeSet::new(), gives: true, takes: true }
     }
 
-    /// Plays a ledger to its end. `fails` says which transfers between nodes break, by a count of them; `picks` which of
-    /// those under way ends next. Gives back what was transferred.
+    /// Plays a ledger to its end. `fails` says which transfers between nodes break, by a count of
+    /// them; `picks` which of those under way ends next. Gives back what was transferred.
     fn play(ledger: &mut Ledger, fails: &dyn Fn(usize) -> bool, picks: &[usize]) -> Vec<Transfer> {
         let (mut under_way, mut all): (Vec<Transfer>, Vec<Transfer>) = (Vec::new(), Vec::new());
         for round in 0.. {
@@ -387,9 +391,11 @@ mod tests {
             let mut ledger = Ledger::new(sizes.clone(), members.clone());
             play(&mut ledger, &|round| broken[round % broken.len()], &picks);
             for node in 0..members.len() {
-                prop_assert!(ledger.nodes[node].member.needs.is_empty(), "{node} lacks {:?}", ledger.nodes[node].member.needs);
+                prop_assert!(ledger.nodes[node].member.needs.is_empty(), "{node} lacks \
+                    {:?}", ledger.nodes[node].member.needs);
             }
-            // With nothing broken and everybody willing, a blob that somebody had never leaves, and any other once.
+            // With nothing broken and everybody willing, a blob that somebody had never leaves, and
+            // any other once.
             let willing: Vec<Member> =
                 members.into_iter().map(|member| Member { gives: true, takes: true, ..member }).collect();
             let somewhere: BTreeSet<usize> = willing.iter().flat_map(|member| member.has.clone()).collect();

@@ -1,8 +1,9 @@
 //! Brings large files into the blob stores of all nodes that lack them, by the shortest way.
 //!
-//! The way that always works is a push from this machine to each node. Where many nodes lack the same, the uplink is
-//! what everybody waits for, and then each blob leaves this machine once: nodes that have it give it to those that do
-//! not (`gate`), as `ledger` tells them to. Whatever goes wrong among the nodes comes down to a push again.
+//! The way that always works is a push from this machine to each node. Where many nodes lack the
+//! same, the uplink is what everybody waits for, and then each blob leaves this machine once: nodes
+//! that have it give it to those that do not (`gate`), as `ledger` tells them to. Whatever goes
+//! wrong among the nodes comes down to a push again.
 
 mod gate;
 mod ledger;
@@ -57,7 +58,8 @@ pub(super) struct Wanted {
 
 /// The nodes that give and take among each other; none when pushing alone is the better way.
 ///
-/// Pure: it decides by sizes and numbers of nodes. `reachable` are nodes that others can be told how to reach.
+/// Pure: it decides by sizes and numbers of nodes. `reachable` are nodes that others can be told
+/// how to reach.
 fn party(
     wanted: &Wanted,
     reachable: &BTreeSet<String>,
@@ -83,8 +85,8 @@ fn party(
     if pays { all } else { BTreeSet::new() }
 }
 
-/// Brings to every node what it lacks; `stores` are told as things arrive. Ends when all is there or lost, or soon
-/// after the user asked to stop.
+/// Brings to every node what it lacks; `stores` are told as things arrive. Ends when all is there
+/// or lost, or soon after the user asked to stop.
 pub(super) async fn deliver(
     wanted: Wanted,
     connections: Connections,
@@ -347,8 +349,8 @@ impl Swarm {
 
 /// Where packed copies are kept, if anything is packed for this cluster at all. Pure.
 ///
-/// Between this machine and its own local nodes nothing is gained by packing: they share the processors that would
-/// have to do it, and a virtual bridge is faster than they are.
+/// Between this machine and its own local nodes nothing is gained by packing: they share the
+/// processors that would have to do it, and a virtual bridge is faster than they are.
 pub(super) fn packs(spread: Spread, near: bool) -> bool {
     !near || spread == Spread::Always
 }

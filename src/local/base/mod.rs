@@ -1,4 +1,5 @@
-//! The base image: a small Debian tree that every local node's root is an overlay of, built once and kept in the cache.
+//! The base image: a small Debian tree that every local node's root is an overlay of, built once
+//! and kept in the cache.
 
 mod recipe;
 mod source;
@@ -24,7 +25,8 @@ const LINES: u64 = 728;
 /// How much of a failed debootstrap's output an error quotes.
 const QUOTED_LINES: usize = 20;
 
-/// The base image in `cache`, built when it is not there yet. Blocks; two runs do not both build it.
+/// The base image in `cache`, built when it is not there yet. Blocks; two runs do not both build
+/// it.
 pub(super) fn ensure(cache: &Path, events: &Events) -> Result<PathBuf, LocalError> {
     let source = source::of_host();
     let folder = cache.join("base");
@@ -39,8 +41,8 @@ pub(super) fn ensure(cache: &Path, events: &Events) -> Result<PathBuf, LocalErro
     }
     let started = Instant::now();
     events.emit(Event::StepStarted { step: STEP.into() });
-    // Nothing but a finished image ever has the final name. A killed run's remains are this run's to remove: it holds
-    // the lock. They may have /proc mounted in them.
+    // Nothing but a finished image ever has the final name. A killed run's remains are this run's
+    // to remove: it holds the lock. They may have /proc mounted in them.
     let building = folder.join(format!(".{}.building", image_name(&source)));
     mounts::remove_folder(&building)?;
     let built = bootstrap(&source, &building, events).and_then(|()| furnish(&building));
@@ -61,7 +63,8 @@ pub(super) fn ensure(cache: &Path, events: &Events) -> Result<PathBuf, LocalErro
     Ok(image)
 }
 
-/// Named after everything that goes into it, so that a changed recipe makes a new image and leaves running nodes theirs.
+/// Named after everything that goes into it, so that a changed recipe makes a new image and leaves
+/// running nodes theirs.
 fn image_name(source: &Source) -> String {
     let recipe = format!(
         "{:?}{:?}{:?}{:?}{:?}{:?}{:?}",

@@ -1,7 +1,7 @@
 //! What the base image consists of: packages, files and units, as data.
 //!
-//! A node must look like a plain Debian machine that someone installed for Kubernetes by hand, boot in a fraction of a
-//! second, and leave the host's kernel settings alone.
+//! A node must look like a plain Debian machine that someone installed for Kubernetes by hand, boot
+//! in a fraction of a second, and leave the host's kernel settings alone.
 
 /// Beside what `minbase` brings (a shell, coreutils, tar, apt).
 pub(super) const PACKAGES: &[&str] = &[
@@ -48,7 +48,8 @@ pub(super) const FILES: &[(&str, &str)] = &[
          MaxSessions 100\n\
          MaxStartups 100\n",
     ),
-    // Debian checks sshd's configuration before every start, which doubles the time to the first answer.
+    // Debian checks sshd's configuration before every start, which doubles the time to the first
+    // answer.
     ("etc/systemd/system/ssh.service.d/labctl.conf", "[Service]\nExecStartPre=\n"),
     (
         "etc/systemd/journald.conf.d/labctl.conf",
@@ -59,8 +60,9 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("etc/systemd/system.conf.d/labctl.conf", "[Manager]\nDefaultTimeoutStopSec=15s\n"),
     (
         "etc/systemd/system/labctl-cgroups.service",
-        // systemd-nspawn mounts version 1 hierarchies read-only. They are the node's own, so kubelet and the container
-        // runtime may write to them. `remount,rw` without `bind` would change the host's mount, and fails: busy.
+        // systemd-nspawn mounts version 1 hierarchies read-only. They are the node's own, so
+        // kubelet and the container runtime may write to them. `remount,rw` without `bind` would
+        // change the host's mount, and fails: busy.
         "[Unit]\n\
          Description=Make the node's control groups writable\n\
          DefaultDependencies=no\n\
@@ -70,7 +72,8 @@ pub(super) const FILES: &[(&str, &str)] = &[
          [Service]\n\
          Type=oneshot\n\
          RemainAfterExit=yes\n\
-         ExecStart=/bin/sh -c 'for cgroup in /sys/fs/cgroup/*/; do mount -o remount,bind,rw \"$$cgroup\" || :; done'\n",
+         ExecStart=/bin/sh -c 'for cgroup in /sys/fs/cgroup/*/; do mount -o remount,bind,rw \
+        \"$$cgroup\" || :; done'\n",
     ),
 ];
 
@@ -84,7 +87,8 @@ pub(super) const LINKS: &[(&str, &str)] = &[
     ("etc/systemd/system/multi-user.target.wants/ssh.service", "/lib/systemd/system/ssh.service"),
 ];
 
-/// Units that have nothing to do in a node: consoles, the host's file systems and modules, timers that would go online.
+/// Units that have nothing to do in a node: consoles, the host's file systems and modules, timers
+/// that would go online.
 pub(super) const MASKED: &[&str] = &[
     "apt-daily-upgrade.timer",
     "apt-daily.timer",
@@ -142,5 +146,6 @@ pub(super) const REMOVED: &[&str] = &[
     "var/log/bootstrap.log",
 ];
 
-/// Where packages keep kernel settings. Most are global to the kernel, so a node's boot would change the host.
+/// Where packages keep kernel settings. Most are global to the kernel, so a node's boot would
+/// change the host.
 pub(super) const SYSCTL_FOLDERS: &[&str] = &["usr/lib/sysctl.d", "lib/sysctl.d", "etc/sysctl.d"];

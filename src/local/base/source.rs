@@ -1,4 +1,5 @@
-//! Where the base image's packages come from: the mirror, suite and key that the host's own apt uses.
+//! Where the base image's packages come from: the mirror, suite and key that the host's own apt
+//! uses.
 
 use std::path::{Path, PathBuf};
 
@@ -178,7 +179,8 @@ mod tests {
     #[test]
     fn the_release_itself_is_taken_from_paragraphs() {
         let text = "Types: deb\nURIs: http://other.test/tools\nSuites: any\nComponents: main\n\n\
-                    Types: deb\n# a comment\nURIs: http://m.test/debian\nSuites: bookworm bookworm-updates\n\
+                    Types: deb\n# a comment\nURIs: http://m.test/debian\nSuites: bookworm \
+            bookworm-updates\n\
                     Components: main contrib\nSigned-By: /keys/archive.gpg\n";
         let expected = Source {
             mirror: Some("http://m.test/debian".into()),
@@ -191,9 +193,11 @@ mod tests {
 
     #[test]
     fn the_release_itself_is_taken_from_lines() {
-        let text = "# deb http://old.test bookworm main\ndeb http://sec.test bookworm-security main\n\
+        let text = "# deb http://old.test bookworm main\ndeb http://sec.test bookworm-security \
+            main\n\
                     deb-src http://m.test/debian bookworm main\n\
-                    deb [arch=amd64 signed-by=/keys/a.gpg] http://m.test/debian bookworm main universe # mine\n";
+                    deb [arch=amd64 signed-by=/keys/a.gpg] http://m.test/debian bookworm main \
+            universe # mine\n";
         let source = chosen("sources.list", text);
         assert_eq!(source.mirror.as_deref(), Some("http://m.test/debian"));
         assert_eq!(source.components, ["main", "universe"]);
@@ -215,8 +219,10 @@ mod tests {
 
     #[test]
     fn disabled_and_inline_signed_entries() {
-        let text = "Types: deb\nEnabled: no\nURIs: http://no.test\nSuites: bookworm\nComponents: main\n\n\
-                    Types: deb\nURIs: http://yes.test\nSuites: bookworm\nComponents: main\nSigned-By:\n -----BEGIN\n";
+        let text = "Types: deb\nEnabled: no\nURIs: http://no.test\nSuites: bookworm\nComponents: \
+            main\n\n\
+                    Types: deb\nURIs: http://yes.test\nSuites: bookworm\nComponents: \
+            main\nSigned-By:\n -----BEGIN\n";
         let source = chosen("a.sources", text);
         assert_eq!((source.mirror.as_deref(), source.keyring), (Some("http://yes.test"), None));
     }

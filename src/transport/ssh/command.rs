@@ -1,7 +1,9 @@
-//! Runs one command in one channel: wraps it so that it runs as root, feeds it, drains it, and says how it ended.
+//! Runs one command in one channel: wraps it so that it runs as root, feeds it, drains it, and says
+//! how it ended.
 //!
-//! A channel is drained to its end whatever happens, since a full one stalls every other on the connection; and the
-//! exit status may come before the last of the output (RFC 4254, 6.10 sets no order), so it ends nothing.
+//! A channel is drained to its end whatever happens, since a full one stalls every other on the
+//! connection; and the exit status may come before the last of the output (RFC 4254, 6.10 sets no
+//! order), so it ends nothing.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +25,8 @@ use super::{Session, describe};
 /// How much is read from a stream and counted at once, in bytes.
 const CHUNK: usize = 256 * 1024;
 
-/// How long the server may refuse the only session, because it still clears up after the one before.
+/// How long the server may refuse the only session, because it still clears up after the one
+/// before.
 const CLEARING: Duration = Duration::from_secs(10);
 
 /// How long it may take to find out whether there is room for another session.
@@ -32,15 +35,17 @@ const ROOM: Duration = Duration::from_secs(5);
 /// How long a login shell may take until it has begun the command.
 const BEGINNING: Duration = Duration::from_secs(60);
 
-/// The text that every command is begun with. It is one line without anything that login shells read differently, be
-/// they sh, csh or fish. It says where the command's own output begins, and then runs the command, which comes in base64.
+/// The text that every command is begun with. It is one line without anything that login shells
+/// read differently, be they sh, csh or fish. It says where the command's own output begins, and
+/// then runs the command, which comes in base64.
 const BEGIN: &str = r#"echo "$1"; echo "$1" >&2; shift; script=$(printf %s "$@" | base64 -d) || exit; set --; eval "$script""#;
 
-/// What a command is called in the node's process list. A teardown looks for it before it ends what is left of a run.
+/// What a command is called in the node's process list. A teardown looks for it before it ends what
+/// is left of a run.
 const NAME: &str = "labctl/runs";
 
-/// How long the words are that a command is cut into: some C shells take no longer ones. It is a multiple of four, so
-/// that none begins with `=`, which zsh would look up.
+/// How long the words are that a command is cut into: some C shells take no longer ones. It is a
+/// multiple of four, so that none begins with `=`, which zsh would look up.
 const WORD: usize = 800;
 
 /// The longest command line that is sent, in bytes. Linux gives one argument of a process 128 KiB
@@ -51,15 +56,16 @@ const LONGEST: usize = 120 * 1024;
 const STDERR: u32 = 1;
 
 impl Session {
-    /// Runs a command as root, to its end. Any number may run at the same time; each has a channel of its own, and
-    /// as many as sshd allows are open at once.
+    /// Runs a command as root, to its end. Any number may run at the same time; each has a channel
+    /// of its own, and as many as sshd allows are open at once.
     ///
-    /// The login shell of the user may be any, and may print what it likes before the command begins.
+    /// The login shell of the user may be any, and may print what it likes before the command
+    /// begins.
     ///
     /// # Errors
-    /// When the connection is lost, the command does not begin (a forced command, sudo), the stream to send cannot be
-    /// read, what it prints cannot be written or is too much, or the time is over; the time counts from when a channel
-    /// is free.
+    /// When the connection is lost, the command does not begin (a forced command, sudo), the stream
+    /// to send cannot be read, what it prints cannot be written or is too much, or the time is
+    /// over; the time counts from when a channel is free.
     pub async fn exec(&self, exec: Exec) -> Result<Output, TransportError> {
         let Exec { command, stdin, lines, sink, most, timeout: limit } = exec;
         let inner = &*self.inner;
@@ -89,7 +95,11 @@ impl Session {
                 return Err(TransportError {
                     what,
                     why: "the server refuses to open a session, even one alone".into(),
-                    help: Some("MaxSessions must be 1 or more in sshd's configuration there; its default is 10".into()),
+                    help: Some(
+                        "MaxSessions must be 1 or more in sshd's configuration there; its \
+                        default is 10"
+                            .into(),
+                    ),
                 });
             }
             Err(NotOpened::Lost(error)) => return Err(lost(self.ending(&describe(&error)).await)),
@@ -125,7 +135,11 @@ impl Session {
             return Err(TransportError {
                 what,
                 why: "the server refuses to run commands".into(),
-                help: Some("look for ForceCommand or a restricted shell for this user in sshd's configuration".into()),
+                help: Some(
+                    "look for ForceCommand or a restricted shell for this user in sshd's \
+                    configuration"
+                        .into(),
+                ),
             });
         }
         if !run.collector.has_begun() {
@@ -138,8 +152,9 @@ impl Session {
         }
     }
 
-    /// Opens a channel for a command that may take `limit`, when there is a place for it. Where the server allows fewer
-    /// sessions than there are places, this finds out, and waits for one of the others to end.
+    /// Opens a channel for a command that may take `limit`, when there is a place for it. Where the
+    /// server allows fewer sessions than there are places, this finds out, and waits for one of the
+    /// others to end.
     async fn open(&self, limit: Duration) -> Result<Opened<'_>, NotOpened> {
         let inner = &*self.inner;
         let mut alone = None;
@@ -161,7 +176,8 @@ impl Session {
             } else if alone.get_or_insert_with(Instant::now).elapsed() > CLEARING {
                 return Err(NotOpened::Refused);
             } else {
-                // The last place, so nothing of ours is open: the server has not cleared up yet after the one before.
+                // The last place, so nothing of ours is open: the server has not cleared up yet
+                // after the one before.
                 drop(place);
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -192,7 +208,8 @@ impl Session {
     }
 }
 
-/// A channel for a command, its place among those of the connection, and when the command must be done.
+/// A channel for a command, its place among those of the connection, and when the command must be
+/// done.
 struct Opened<'a> {
     channel: russh::Channel<Msg>,
     deadline: Instant,
@@ -218,7 +235,8 @@ struct Run {
 }
 
 impl Run {
-    /// Starts `line`, feeds it and drains it until the channel ends. An error is one of this side's own files.
+    /// Starts `line`, feeds it and drains it until the channel ends. An error is one of this side's
+    /// own files.
     async fn drive(
         &mut self,
         mut reader: ChannelReadHalf,
@@ -275,8 +293,9 @@ impl Run {
     }
 }
 
-/// The sending side of a command that may be given up. When it is, by time-out or because the caller went away, the
-/// command is asked to end and its channel is closed, as far as the server still listens.
+/// The sending side of a command that may be given up. When it is, by time-out or because the
+/// caller went away, the command is asked to end and its channel is closed, as far as the server
+/// still listens.
 struct Abandon(Option<ChannelWriteHalf<Msg>>);
 
 impl Drop for Abandon {
@@ -286,8 +305,8 @@ impl Drop for Abandon {
             return;
         };
         runtime.spawn(async move {
-            // sshd passes signals on since OpenSSH 7.9, but not in sessions of root; a command that goes on there ends
-            // when it next prints something.
+            // sshd passes signals on since OpenSSH 7.9, but not in sessions of root; a command that
+            // goes on there ends when it next prints something.
             let _ = writer.signal(Sig::TERM).await;
             let _ = writer.close().await;
         });
@@ -328,8 +347,8 @@ fn unreadable(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot read what to send: {error}"))
 }
 
-/// The line that the login shell of `user` gets, so that `command` runs in `sh` as root, after `marker` on both of its
-/// streams.
+/// The line that the login shell of `user` gets, so that `command` runs in `sh` as root, after
+/// `marker` on both of its streams.
 fn as_root(user: &str, marker: &str, command: &str) -> String {
     let sudo = if user == "root" { "" } else { "sudo -n " };
     let mut line = format!("{sudo}sh -c '{BEGIN}' {NAME} {marker}");
@@ -341,8 +360,8 @@ fn as_root(user: &str, marker: &str, command: &str) -> String {
     line
 }
 
-/// Why a command of `user` did not begin, and what to do: `noise` is what was printed in its place, on both streams;
-/// `code` is how that ended, if it did.
+/// Why a command of `user` did not begin, and what to do: `noise` is what was printed in its place,
+/// on both streams; `code` is how that ended, if it did.
 fn not_begun(user: &str, code: Option<i32>, noise: &(String, String)) -> (String, String) {
     let (out, err) = noise;
     if let Some(refusal) = code.and_then(|code| sudo_refusal(user, code, err)) {
@@ -362,7 +381,8 @@ fn not_begun(user: &str, code: Option<i32>, noise: &(String, String)) -> (String
                     format!("log in as that user: set ssh.user to {other} in the inventory")
                 }
                 None => format!(
-                    "log in as a user who may run commands (ssh.user in the inventory): {user} has a forced command, a \
+                    "log in as a user who may run commands (ssh.user in the inventory): {user} \
+                    has a forced command, a \
                      menu, or nologin as login shell there"
                 ),
             };
@@ -370,7 +390,8 @@ fn not_begun(user: &str, code: Option<i32>, noise: &(String, String)) -> (String
         }
         None => {
             let help = format!(
-                "does a profile of {user} (~/.profile, ~/.bashrc, ~/.cshrc) wait for something there?"
+                "does a profile of {user} (~/.profile, ~/.bashrc, ~/.cshrc) wait for something \
+                there?"
             );
             (
                 format!(
@@ -412,7 +433,8 @@ fn sudo_refusal(user: &str, code: i32, stderr: &str) -> Option<(String, String)>
     }
     if said.contains("must have a tty") {
         let help = format!(
-            "let it run without one: add `Defaults:{user} !requiretty` to /etc/sudoers.d/labctl there"
+            "let it run without one: add `Defaults:{user} !requiretty` to /etc/sudoers.d/labctl \
+            there"
         );
         return Some(("sudo wants a terminal (requiretty)".into(), help));
     }
@@ -470,7 +492,8 @@ mod tests {
     fn every_login_shell_runs_the_same_script() {
         let long: String =
             (0..2000).map(|number| format!(": {number} it\\'s \"quoted\" !bang\n")).collect();
-        let awkward = "printf '%s\\n' \"it's\" 'a  b' '$HOME `id` ~ ! \\' \"$#\"\ncat << 'EOF' >&2\n!x 'y' \"z\"\nEOF\nexit 7";
+        let awkward = "printf '%s\\n' \"it's\" 'a  b' '$HOME `id` ~ ! \\' \"$#\"\ncat << 'EOF' \
+            >&2\n!x 'y' \"z\"\nEOF\nexit 7";
         let mut shells = 0;
         for shell in ["sh", "bash", "dash", "zsh", "tcsh", "csh", "fish", "ksh", "mksh"] {
             let installed = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
@@ -497,7 +520,8 @@ mod tests {
         let line = as_root("root", "labctl-marker", &"x=1\n".repeat(3000));
         let (text, words) =
             line.strip_prefix("sh -c '").expect("sh").split_once('\'').expect("one quoted word");
-        // In single quotes: sh ends them at the next one, csh expands `!` and ends at a newline, fish reads `\\`.
+        // In single quotes: sh ends them at the next one, csh expands `!` and ends at a newline,
+        // fish reads `\\`.
         assert!(!text.contains(['\'', '!', '\n', '\\']), "{text}");
         for word in words.split_ascii_whitespace() {
             assert!(word.len() <= WORD && !word.starts_with(['=', '~', '-']), "{word}");

@@ -1,8 +1,8 @@
 //! Many connections at once, without a crowd at any door.
 //!
-//! sshd turns away who comes when ten others have not logged in yet (`MaxStartups 10:30:100`). So only a few log in to
-//! one machine at a time, all nodes behind a jump host share one connection to it, and who is turned away before the
-//! login began comes again.
+//! sshd turns away who comes when ten others have not logged in yet (`MaxStartups 10:30:100`). So
+//! only a few log in to one machine at a time, all nodes behind a jump host share one connection to
+//! it, and who is turned away before the login began comes again.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -59,8 +59,9 @@ impl Dialler {
     /// Connects to the node and logs in.
     ///
     /// # Errors
-    /// When a machine on the way cannot be reached in time, its host key is unknown, changed or revoked, no key is
-    /// accepted, or the jump host does not forward. Each says what to do about it.
+    /// When a machine on the way cannot be reached in time, its host key is unknown, changed or
+    /// revoked, no key is accepted, or the jump host does not forward. Each says what to do about
+    /// it.
     pub async fn connect(&self, target: &Target) -> Result<Session, TransportError> {
         let ssh = &target.ssh;
         let mut hop = Hop {

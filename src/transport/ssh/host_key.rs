@@ -1,9 +1,10 @@
-//! Decides whether a machine is the one it claims to be, from known_hosts files in OpenSSH's format (sshd(8),
-//! "SSH_KNOWN_HOSTS FILE FORMAT").
+//! Decides whether a machine is the one it claims to be, from known_hosts files in OpenSSH's format
+//! (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT").
 //!
-//! Strict: a host that no file knows is refused, and so is one that shows another key than the recorded one, of
-//! whatever type. russh's own helper is not used: it takes an unreadable file for an empty one, knows no patterns or
-//! markers, and answers "unknown" when a known host comes with a key of another type.
+//! Strict: a host that no file knows is refused, and so is one that shows another key than the
+//! recorded one, of whatever type. russh's own helper is not used: it takes an unreadable file for
+//! an empty one, knows no patterns or markers, and answers "unknown" when a known host comes with a
+//! key of another type.
 
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -28,10 +29,12 @@ pub(super) struct Recorded {
     port: u16,
     files: Vec<PathBuf>,
     keys: Vec<Entry>,
-    /// Keys recorded for the host without its port: good enough to accept, as in OpenSSH, but no reason to refuse.
+    /// Keys recorded for the host without its port: good enough to accept, as in OpenSSH, but no
+    /// reason to refuse.
     portless: Vec<Entry>,
     revoked: Vec<Entry>,
-    /// Whether a certificate authority is recorded for the host. Host certificates are never asked for.
+    /// Whether a certificate authority is recorded for the host. Host certificates are never asked
+    /// for.
     authority: bool,
 }
 
@@ -113,7 +116,8 @@ impl Recorded {
                 return Ok(());
             }
             None | Some("@revoked") => {}
-            // A marker that later versions of OpenSSH may bring says something that is not understood here.
+            // A marker that later versions of OpenSSH may bring says something that is not
+            // understood here.
             Some(other) => return Err(format!("unknown marker {other}")),
         }
         if !KINDS.contains(&kind) {
@@ -131,8 +135,8 @@ impl Recorded {
         Ok(())
     }
 
-    /// The host key algorithms to ask for, the recorded ones first: a server with several keys then shows the one
-    /// that can be checked. SHA-1 signatures are never asked for.
+    /// The host key algorithms to ask for, the recorded ones first: a server with several keys then
+    /// shows the one that can be checked. SHA-1 signatures are never asked for.
     pub(super) fn algorithms(&self) -> Vec<Algorithm> {
         let is_recorded = |algorithm: &Algorithm| {
             self.keys
@@ -165,8 +169,8 @@ impl Recorded {
         }
     }
 
-    /// Accepts `presented` or says why not. With `accept_new` the key of an unknown host is written to the first of
-    /// the files and accepted; a changed or revoked key never is.
+    /// Accepts `presented` or says why not. With `accept_new` the key of an unknown host is written
+    /// to the first of the files and accepted; a changed or revoked key never is.
     ///
     /// # Errors
     /// When the key is unknown, another than recorded, or revoked, or cannot be written down.
@@ -204,14 +208,16 @@ impl Recorded {
             Verdict::Changed(entry) => Err(TransportError {
                 what,
                 why: format!(
-                    "the host key has changed, or another machine answers in its place: {} line {} has {}, but it shows {}",
+                    "the host key has changed, or another machine answers in its place: {} line \
+                    {} has {}, but it shows {}",
                     entry.file.display(),
                     entry.line,
                     print(&entry.key),
                     print(presented)
                 ),
                 help: Some(format!(
-                    "if the machine was made anew, compare its key on its console, then forget the old one: \
+                    "if the machine was made anew, compare its key on its console, then forget \
+                    the old one: \
                      ssh-keygen -R '{name}' -f {}",
                     entry.file.display()
                 )),
@@ -235,7 +241,8 @@ impl Recorded {
         let port = if self.port == SSH_PORT { String::new() } else { format!("-p {} ", self.port) };
         let first = self.files.first().map(|file| file.display().to_string()).unwrap_or_default();
         format!(
-            "compare the key with the one on the machine's console, then record it: log in once with \
+            "compare the key with the one on the machine's console, then record it: log in once \
+            with \
              `ssh {port}{host}`, or run `ssh-keyscan {port}{host} >> {first}`",
             host = self.host
         )
@@ -299,7 +306,8 @@ fn known_hosts_name(host: &str, port: u16) -> String {
     if port == SSH_PORT { host.to_owned() } else { format!("[{host}]:{port}") }
 }
 
-/// Whether a known_hosts line with these comma-separated patterns is about `name`: one matches, and no `!` one does.
+/// Whether a known_hosts line with these comma-separated patterns is about `name`: one matches, and
+/// no `!` one does.
 fn matches(patterns: &str, name: &str) -> bool {
     let mut found = false;
     for pattern in patterns.split(',') {
@@ -360,7 +368,8 @@ mod tests {
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
     const OTHER: &str =
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA6rWI3G1sz07DnfFlrouTcysQlj2P+jpNSOEWD9OJ3X";
-    const ECDSA: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBMxBTpMIGvo7CnordO7w\
+    const ECDSA: &str = "ecdsa-sha2-nistp256 \
+        AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBMxBTpMIGvo7CnordO7w\
                          P0QQRqpBwUjOLl4CMhfucfE1sjTYyK5wmTl1UqoSDS1PtRVTBdl+0+9pquFb46U7fwg=";
 
     fn recorded(content: &str, host: &str, port: u16) -> Result<Recorded, TransportError> {

@@ -1,7 +1,8 @@
-//! Logs in with a key: the identity file that the inventory names, else the agent's keys, else the usual files.
+//! Logs in with a key: the identity file that the inventory names, else the agent's keys, else the
+//! usual files.
 //!
-//! A server counts every key that it is shown and hangs up after a few (`MaxAuthTries`, 6 by default), so only a few
-//! are shown, and what became of each is told when none is accepted.
+//! A server counts every key that it is shown and hangs up after a few (`MaxAuthTries`, 6 by
+//! default), so only a few are shown, and what became of each is told when none is accepted.
 
 use std::fs;
 use std::io;
@@ -138,7 +139,9 @@ impl Attempts<'_> {
         let name = file.display();
         match open(file) {
             Err(error) => {
-                let help = "ssh.identity names a private key file, in OpenSSH or PEM format, or the public half of a key of the agent".to_owned();
+                let help = "ssh.identity names a private key file, in OpenSSH or PEM format, or \
+                    the public half of a key of the agent"
+                    .to_owned();
                 Err(failed(
                     self.login,
                     format!("cannot use the identity {name}: {error}"),
@@ -150,12 +153,14 @@ impl Attempts<'_> {
                 Some((mut agent, identity)) => Ok(self.show_agent_key(&mut agent, identity).await),
                 None => {
                     let mut why = format!(
-                        "the identity {name} is a public key, and the agent does not hold its other half"
+                        "the identity {name} is a public key, and the agent does not hold its \
+                        other half"
                     );
                     if let Some(told) = self.told.first() {
                         why.push_str(&format!(" ({told})"));
                     }
-                    let help = "see what it holds with `ssh-add -L`, or name the private key file (ssh.identity)";
+                    let help = "see what it holds with `ssh-add -L`, or name the private key file \
+                        (ssh.identity)";
                     Err(failed(self.login, why, Some(help.to_owned())))
                 }
             },
@@ -163,7 +168,8 @@ impl Attempts<'_> {
                 Some((mut agent, identity)) => Ok(self.show_agent_key(&mut agent, identity).await),
                 None => {
                     let mut why = format!(
-                        "the identity {name} is locked with a passphrase, and the agent does not hold it"
+                        "the identity {name} is locked with a passphrase, and the agent does not \
+                        hold it"
                     );
                     if let Some(told) = self.told.first() {
                         why.push_str(&format!(" ({told})"));
@@ -228,7 +234,8 @@ impl Attempts<'_> {
         self.agent_keys().await.into_iter().find(|(_, held)| is_it(held))
     }
 
-    /// The keys that the agent holds, each with a connection to ask for its signature. No agent is no error.
+    /// The keys that the agent holds, each with a connection to ask for its signature. No agent is
+    /// no error.
     async fn agent_keys(&mut self) -> Vec<(AgentClient<UnixStream>, AgentIdentity)> {
         let Some(socket) = self.login.agent else {
             self.told.push("no agent (SSH_AUTH_SOCK is not set)".to_owned());
@@ -287,8 +294,8 @@ impl Attempts<'_> {
         self.judge(&name, answer.map_err(|error| format!("the agent did not sign: {error}")))
     }
 
-    /// The best hash that the server takes for RSA signatures. Without a word from it, SHA-512: every server since
-    /// OpenSSH 7.2 knows it, and SHA-1 is refused since 8.8.
+    /// The best hash that the server takes for RSA signatures. Without a word from it, SHA-512:
+    /// every server since OpenSSH 7.2 knows it, and SHA-1 is refused since 8.8.
     async fn rsa_hash(&mut self) -> Option<HashAlg> {
         if let Some(hash) = self.rsa_hash {
             return hash;

@@ -1,8 +1,9 @@
 //! A kept SSH connection to one node: how it is made, and what it refuses.
 //!
-//! The only code that names russh. A connection is made in three steps, each with its own errors: reach the machine
-//! (through a jump host if there is one), check its host key (`host_key`), log in with a key (`identity`). After that
-//! a [`Session`] runs commands, each in a channel of its own (`command`).
+//! The only code that names russh. A connection is made in three steps, each with its own errors:
+//! reach the machine (through a jump host if there is one), check its host key (`host_key`), log in
+//! with a key (`identity`). After that a [`Session`] runs commands, each in a channel of its own
+//! (`command`).
 
 mod command;
 mod dial;
@@ -39,25 +40,26 @@ pub use identity::TemporaryKey;
 /// How long reaching a machine and logging in may take, unless the target says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a connection may be silent before the server is asked for a sign of life; after three in vain it is lost.
+/// How long a connection may be silent before the server is asked for a sign of life; after three
+/// in vain it is lost.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// The window of every channel, in bytes: what may be under way before it is acknowledged.
 const WINDOW: u32 = 16 * 1024 * 1024;
 
-/// The same behind a jump host, as large as OpenSSH's own: what is under way waits in a queue of ours there, and this
-/// bounds it.
+/// The same behind a jump host, as large as OpenSSH's own: what is under way waits in a queue of
+/// ours there, and this bounds it.
 const WINDOW_BEHIND: u32 = 2 * 1024 * 1024;
 
-/// The most that waits in the queue of a node behind a jump host, in bytes: all of its channels' windows, and as much as
-/// one of them for all that is no channel's data.
+/// The most that waits in the queue of a node behind a jump host, in bytes: all of its channels'
+/// windows, and as much as one of them for all that is no channel's data.
 const QUEUE: usize = (PLACES + 1) * WINDOW_BEHIND as usize;
 
 /// The largest packet to receive, in bytes: the most that russh can take.
 const PACKET: u32 = 65535;
 
-/// Commands at once on one connection. sshd allows 10 (`MaxSessions`), and may still be clearing up after one that has
-/// ended. Where it allows fewer, that is found out.
+/// Commands at once on one connection. sshd allows 10 (`MaxSessions`), and may still be clearing up
+/// after one that has ended. Where it allows fewer, that is found out.
 const PLACES: usize = 8;
 
 /// How long a farewell may take.
@@ -65,29 +67,33 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Where to connect to, and what to trust and log in with on the way.
 ///
-/// Values are explicit: what `~/.ssh/config` says of a host belongs into `ssh` before it comes here.
+/// Values are explicit: what `~/.ssh/config` says of a host belongs into `ssh` before it comes
+/// here.
 #[derive(Debug, Clone)]
 pub struct Target {
     /// The node's name, for messages.
     pub node: String,
     /// Address, user, key and jump host.
     pub ssh: cluster::Ssh,
-    /// Files with host keys, in OpenSSH's format; all of them count, and one that does not exist is empty.
+    /// Files with host keys, in OpenSSH's format; all of them count, and one that does not exist is
+    /// empty.
     pub known_hosts: Vec<PathBuf>,
-    /// Whether the key of a host that no file knows is accepted and written to the first of `known_hosts`. A key that
-    /// differs from the recorded one is refused all the same.
+    /// Whether the key of a host that no file knows is accepted and written to the first of
+    /// `known_hosts`. A key that differs from the recorded one is refused all the same.
     pub accept_new: bool,
     /// The agent's socket; asked when `ssh.identity` is not given, or is locked with a passphrase.
     pub agent: Option<PathBuf>,
-    /// Private keys to try after the agent's, when `ssh.identity` is not given. Missing files are passed over.
+    /// Private keys to try after the agent's, when `ssh.identity` is not given. Missing files are
+    /// passed over.
     pub identities: Vec<PathBuf>,
     /// How long reaching each machine on the way and logging in to it may take.
     pub connect_timeout: Duration,
 }
 
 impl Target {
-    /// The target for a node: host keys from `known_hosts` (the lab's own), from `~/.ssh/known_hosts` and from
-    /// `/etc/ssh/ssh_known_hosts`, the agent of `SSH_AUTH_SOCK`, and the usual keys of `~/.ssh`; strict; 10 seconds.
+    /// The target for a node: host keys from `known_hosts` (the lab's own), from
+    /// `~/.ssh/known_hosts` and from `/etc/ssh/ssh_known_hosts`, the agent of `SSH_AUTH_SOCK`, and
+    /// the usual keys of `~/.ssh`; strict; 10 seconds.
     pub fn new(
         node: impl Into<String>,
         ssh: cluster::Ssh,
@@ -115,7 +121,8 @@ impl Target {
     }
 }
 
-/// A kept connection to one node. A clone is the same connection; it ends when the last clone is dropped.
+/// A kept connection to one node. A clone is the same connection; it ends when the last clone is
+/// dropped.
 #[derive(Clone)]
 pub struct Session {
     inner: Arc<Inner>,
@@ -170,7 +177,8 @@ impl Session {
         }
     }
 
-    /// The host key that the node has shown, and that was found in order: type and key, as known_hosts has them.
+    /// The host key that the node has shown, and that was found in order: type and key, as
+    /// known_hosts has them.
     pub fn host_key(&self) -> &str {
         &self.inner.host_key
     }
@@ -180,8 +188,8 @@ impl Session {
         &self.inner.traffic
     }
 
-    /// Says goodbye and waits, for two seconds at most, until the connection has ended. Commands that still run on it
-    /// fail.
+    /// Says goodbye and waits, for two seconds at most, until the connection has ended. Commands
+    /// that still run on it fail.
     pub async fn close(&self) {
         disconnect(&self.inner.handle, &self.inner.ended).await;
         // Other nodes may still be connected through the same one; the last of them ends it.
@@ -273,11 +281,13 @@ impl Hop<'_> {
             russh::Error::ChannelOpenFailure(
                 russh::ChannelOpenFailure::AdministrativelyProhibited,
             ) => {
-                let help = "allow it in sshd_config there (`AllowTcpForwarding yes`, and PermitOpen), then reload sshd";
+                let help = "allow it in sshd_config there (`AllowTcpForwarding yes`, and \
+                    PermitOpen), then reload sshd";
                 self.failed(format!("{place} does not forward connections"), help)
             }
             russh::Error::ChannelOpenFailure(_) => {
-                let help = "the address is looked up and connected to from the jump host: is it right, and is sshd running?";
+                let help = "the address is looked up and connected to from the jump host: is it \
+                    right, and is sshd running?";
                 self.failed(format!("{place} cannot reach it"), help)
             }
             error => self.failed(describe(error), "is the jump host all right?"),
@@ -311,13 +321,15 @@ impl Hop<'_> {
             Ok(Ok(handle)) => handle,
             Ok(Err(Fault::HostKey(error))) => return Err(error.into()),
             Ok(Err(Fault::Ssh(error))) => {
-                let help = "is it an SSH server at this port? it may also have too many connections (MaxStartups)";
+                let help = "is it an SSH server at this port? it may also have too many \
+                    connections (MaxStartups)";
                 let failed =
                     self.failed(format!("the SSH handshake failed: {}", describe(&error)), help);
                 return Err(Failed { error: failed, turned_away: hung_up(&error) });
             }
             Err(_) => {
-                let help = "something listens there but does not answer as an SSH server in time: is the machine overloaded?";
+                let help = "something listens there but does not answer as an SSH server in time: \
+                    is the machine overloaded?";
                 return Err(self
                     .failed(format!("the SSH handshake was not done within {}", self.limit()), help)
                     .into());
@@ -427,7 +439,8 @@ fn config(recorded: &Recorded, window: u32) -> client::Config {
     client::Config {
         window_size: window,
         maximum_packet_size: PACKET,
-        // Silence is no fault: a command may take its time. A server that is gone is found out by asking it.
+        // Silence is no fault: a command may take its time. A server that is gone is found out by
+        // asking it.
         inactivity_timeout: None,
         keepalive_interval: Some(KEEPALIVE),
         keepalive_max: 3,

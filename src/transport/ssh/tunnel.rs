@@ -1,10 +1,12 @@
-//! The byte stream to a node behind a jump host: a `direct-tcpip` channel of the jump host's session (RFC 4254, 7.2).
+//! The byte stream to a node behind a jump host: a `direct-tcpip` channel of the jump host's
+//! session (RFC 4254, 7.2).
 //!
-//! russh can make a stream of a channel itself, but two sessions on top of each other can then stall: the inner one
-//! does not read while it waits to write, so the outer one fills the channel's queue, stops, and never sees the window
-//! that the inner one waits for. Here what arrives goes into a queue that stalls nobody. An honest far side sends no more
-//! than the windows that the inner session's channels have given it; a jump host that sends more is not waited for, but
-//! ends the stream with an error.
+//! russh can make a stream of a channel itself, but two sessions on top of each other can then
+//! stall: the inner one does not read while it waits to write, so the outer one fills the channel's
+//! queue, stops, and never sees the window that the inner one waits for. Here what arrives goes
+//! into a queue that stalls nobody. An honest far side sends no more than the windows that the
+//! inner session's channels have given it; a jump host that sends more is not waited for, but ends
+//! the stream with an error.
 
 use std::io;
 use std::sync::Arc;
@@ -21,8 +23,8 @@ use tokio_util::io::StreamReader;
 /// How much may wait to be sent, in bytes.
 const QUEUE: usize = 256 * 1024;
 
-/// A stream over `channel`, in which `most` bytes may wait to be read. It ends, for reading and for writing, when the
-/// channel does, or when it is `given_up`.
+/// A stream over `channel`, in which `most` bytes may wait to be read. It ends, for reading and for
+/// writing, when the channel does, or when it is `given_up`.
 pub(super) fn stream(
     channel: russh::Channel<Msg>,
     most: usize,
@@ -72,7 +74,8 @@ struct Arrived {
 }
 
 impl Arrived {
-    /// Whether there is room for it, and somebody who reads. Who reads is told of the first that there is no room for.
+    /// Whether there is room for it, and somebody who reads. Who reads is told of the first that
+    /// there is no room for.
     fn push(&self, data: Bytes) -> bool {
         let waiting = self.waiting.fetch_add(data.len(), Ordering::Relaxed) + data.len();
         if waiting <= self.most {
