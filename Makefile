@@ -66,7 +66,7 @@ deny: ## Licences, advisories and sources of all dependencies
 	cargo deny check
 
 golden: ## Regenerate all expected outputs, to be reviewed as a diff
-	LABCTL_UPDATE_GOLDEN=1 $(CARGO) test --locked --test golden --test inventory --test docs
+	LABCTL_UPDATE_GOLDEN=1 $(CARGO) test --locked --test it -- golden:: inventory:: docs::
 
 clean: ## Remove what was built here; caches stay
 	$(CARGO) clean

@@ -26,7 +26,7 @@
 //! ```
 //!
 //! Data moves from left to right, and a layer knows only the layers before it. Nothing is passed
-//! back: what the right side has to report, it emits as an event. `tests/architecture.rs` enforces
+//! back: what the right side has to report, it emits as an event. `tests/it/architecture.rs` enforces
 //! every arrow, with a reason for each layer.
 //!
 //! # The layers

@@ -131,7 +131,7 @@ pub trait State {
     fn title(&self) -> String;
 
     /// A model of what the facts are once the actions have run, for tests of plans: a diff against
-    /// these facts finds nothing. `tests/modules.rs` runs the actions themselves.
+    /// these facts finds nothing. `tests/it/modules.rs` runs the actions themselves.
     fn settle(&self, facts: &mut Facts);
 }
 

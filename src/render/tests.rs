@@ -1,5 +1,5 @@
 //! Tests of the renderer with templates of their own; what the standard ones come to is in
-//! `tests/golden.rs`.
+//! `tests/it/golden.rs`.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

@@ -14,7 +14,7 @@ use labctl::engine::spread::Peer;
 use labctl::transport::Transport;
 use labctl::transport::ssh::{Session, Target};
 
-use crate::machine::Machine;
+use crate::support::machine::Machine;
 
 /// What sshd is told. The key to log in with has a file of its own, so that root's own may be as a
 /// test wants it.

@@ -5,7 +5,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
-use crate::http_server::{Reply, Server};
+use crate::support::http_server::{Reply, Server};
 
 /// Where Kubernetes' programs are.
 pub const KUBERNETES: &str = "/release/v1.34.2/bin/linux/amd64";

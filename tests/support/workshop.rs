@@ -13,7 +13,7 @@ use labctl::playbook::{load, standard};
 use labctl::render::context::Leaving;
 use labctl::render::{Artefacts, Renderer};
 
-use crate::labs;
+use crate::support::labs;
 
 /// Everything that plans are made from, without a workstation.
 pub struct Workshop {

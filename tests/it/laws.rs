@@ -2,9 +2,7 @@
 //! say of the same facts agrees, quoting survives, probes never panic.
 //!
 //! `settle` is a model of what a task's actions do. That the actions themselves leave nothing to
-//! do, on a machine with a real shell, is in `tests/modules.rs`.
-
-#![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
+//! do, on a machine with a real shell, is in `tests/it/modules.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

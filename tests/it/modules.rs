@@ -1,15 +1,10 @@
 //! Modules against a real shell: what a probe finds, what a plan changes, and that nothing is left
 //! to do afterwards.
 
-#![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
-
-#[allow(dead_code, reason = "each test binary uses a part of it")]
-#[path = "support/machine.rs"]
-mod machine;
-
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::support::machine::Machine;
 use labctl::event::Event;
 use labctl::module::Desired;
 use labctl::module::command::Command;
@@ -22,7 +17,6 @@ use labctl::module::routes::{Route, Routes};
 use labctl::module::set::Set;
 use labctl::module::sysctl::Sysctl;
 use labctl::module::wait::Wait;
-use machine::Machine;
 
 fn folder(path: &str, mode: &str) -> Desired {
     Desired::Directory(Directory {

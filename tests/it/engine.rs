@@ -1,15 +1,10 @@
 //! The engine over machines of the tests' own: order, overlap, failures, lost nodes, cancelling,
 //! and large files.
 
-#![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
-
-#[allow(dead_code, reason = "each test binary uses a part of it")]
-#[path = "support/machine.rs"]
-mod machine;
-
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::support::machine::{Machine, carry_out, failures};
 use labctl::engine::Run;
 use labctl::engine::apply::{Applied, apply};
 use labctl::event::{Awaited, Event, Events, PlayOutcome, Preview};
@@ -17,7 +12,6 @@ use labctl::module::Actions;
 use labctl::module::file::{Blob, Content};
 use labctl::plan::{Change, Plan, PlannedNode, PlannedPlay};
 use labctl::playbook::Strategy;
-use machine::{Machine, carry_out, failures};
 
 /// A task that is some shell.
 fn task(title: &str, script: &str) -> Change {

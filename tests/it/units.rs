@@ -1,15 +1,9 @@
 //! Units against a real shell and a systemd of the tests' own: what is started is seen to stay up.
 
-#![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
-
-#[allow(dead_code, reason = "each test binary uses a part of it")]
-#[path = "support/machine.rs"]
-mod machine;
-
+use crate::support::machine::Machine;
 use labctl::module::Desired;
 use labctl::module::command::Command;
 use labctl::module::unit::{OnChange, Unit};
-use machine::Machine;
 
 /// A unit that uses no files.
 fn unit(name: &str) -> Desired {

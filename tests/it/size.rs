@@ -1,23 +1,17 @@
 //! The real playbook over labs of many workers: twice the workers are twice the work, not four
 //! times.
 
-#[allow(dead_code, reason = "each test binary uses a part of it")]
-#[path = "support/labs.rs"]
-mod labs;
-#[allow(dead_code, reason = "each test binary uses a part of it")]
-#[path = "support/workshop.rs"]
-mod workshop;
-
+use crate::support::labs;
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
+use crate::support::workshop::Workshop;
 use labctl::cluster::{Cluster, Role};
 use labctl::plan::explain::explain;
 use labctl::plan::{self, DesiredPlay, Plan};
 use labctl::playbook::standard;
-use workshop::Workshop;
 
 /// The lab of the guides with so many workers.
 fn lab(workers: u32) -> Cluster {
@@ -103,7 +97,7 @@ fn twice_the_workers_are_twice_the_work() {
     );
 }
 
-/// `cargo test --release --test size -- --ignored --nocapture`: figures, not a verdict.
+/// `cargo test --release --test it size -- --ignored --nocapture`: figures, not a verdict.
 #[test]
 #[ignore = "prints figures of large labs"]
 fn figures() {

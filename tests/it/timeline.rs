@@ -1,7 +1,5 @@
 //! A run's log read back: the bars, the critical path, and logs that are not as they should be.
 
-#![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
-
 use labctl::timeline::{Bar, LogError, Timeline, What, read};
 use proptest::prelude::*;
 use serde_json::{Value, json};

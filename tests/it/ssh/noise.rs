@@ -1,4 +1,4 @@
-//! What stands in the way of a command, and what a node prints.
+//! What comes between a command and a node, and what a node prints.
 
 use super::*;
 

@@ -1,25 +1,17 @@
 //! From playbooks to what is desired on each node, with every way in which a playbook can be wrong.
 
-#![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
-
-#[allow(dead_code, reason = "each test binary uses a part of it")]
-#[path = "support/labs.rs"]
-mod labs;
-#[allow(dead_code, reason = "each test binary uses a part of it")]
-#[path = "support/workshop.rs"]
-mod workshop;
-
+use crate::support::labs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::LazyLock;
 
+use crate::support::workshop::Workshop;
 use labctl::module::file::Content;
 use labctl::module::{Desired, Facts, Question, State};
 use labctl::plan::{self, DesiredPlay, Plan};
 use labctl::playbook::standard;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use workshop::Workshop;
 
 impl Workshop {
     /// The titles of one play's tasks, `node: title` each.

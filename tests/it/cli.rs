@@ -1,15 +1,12 @@
 //! The command line as a user meets it: every story under `tests/cli/` is run as it stands there,
-//! with its exact output and exit code. `TRYCMD=overwrite cargo test --test cli` writes what is
+//! with its exact output and exit code. `TRYCMD=overwrite cargo test --test it cli` writes what is
 //! said today into the stories, for review.
 //!
 //! A story begins in a copy of its `.in` folder. `$BUNDLE` is a small bundle with everything that a
 //! lab of 1.34.4 needs and no real program in it, `$PORT` is an SSH server that nobody knows.
 //! Console blocks of README and `docs/` are run too.
 
-#[path = "support/ssh_server.rs"]
-#[allow(dead_code, reason = "what other tests need of it is not needed here")]
-mod ssh_server;
-
+use crate::support::ssh_server;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -258,7 +255,7 @@ fn a_timeline_is_drawn_of_the_last_run_of_a_named_one_and_as_a_page() {
     quiet_lab(&tools, folder.path());
     let runs = folder.path().join(".labctl/quiet/runs");
     fs::create_dir_all(&runs).expect("a directory");
-    let log = include_str!("cli/timeline.in/up.jsonl");
+    let log = include_str!("../cli/timeline.in/up.jsonl");
     fs::write(runs.join("2026-01-01T00-00-00Z.jsonl"), log.replace("\"up\"", "\"first\""))
         .expect("a log");
     fs::write(runs.join("2026-01-02T00-00-00Z.jsonl"), log.replace("worker-0", "<worker&0>"))

@@ -1,18 +1,17 @@
 //! Bundles: pulled from a server laid out like the official hosts, cut, stalled, tampered with, and
 //! pulled again.
 
-#[path = "support/http_server.rs"]
-mod http_server;
-#[path = "support/releases.rs"]
-mod releases;
-
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http_server::{Reply, Server};
+use crate::support::http_server::{Reply, Server};
+use crate::support::releases::{
+    ETCD, KUBERNETES, MANIFEST, RUNC, layer_of, program, serve_etcd, serve_image, serve_releases,
+    sha256,
+};
 use labctl::bundle::pull::for_cluster_from;
 use labctl::bundle::releases::Patience;
 use labctl::bundle::{Bundle, BundleError, Sources, pull, verify};
@@ -20,10 +19,6 @@ use labctl::cluster::{
     Api, Cluster, KeyAlgorithm, Network, PkiPolicy, PodNetwork, ProxyMode, Version,
 };
 use labctl::event::{Event, Events, Stamped};
-use releases::{
-    ETCD, KUBERNETES, MANIFEST, RUNC, layer_of, program, serve_etcd, serve_image, serve_releases,
-    sha256,
-};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// A server with every official release of Kubernetes 1.34.2, a folder to pull into, and a cache.

@@ -1,12 +1,7 @@
 //! How a controller joins the etcd that is there, and how one leaves: the shell that nodes run,
 //! with an etcdctl that answers what a test wants.
 
-#![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
-
-#[allow(dead_code, reason = "each test binary uses a part of it")]
-#[path = "support/labs.rs"]
-mod labs;
-
+use crate::support::labs;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;

@@ -3,12 +3,7 @@
 //! and no other. That the real programs answer in this way on real labs, good and broken, is in
 //! `tests/lab/smoke.rs`.
 
-#![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
-
-#[allow(dead_code, reason = "each test binary uses a part of it")]
-#[path = "support/labs.rs"]
-mod labs;
-
+use crate::support::labs;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;

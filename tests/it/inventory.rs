@@ -5,7 +5,7 @@
 //! it in `<case>.stderr`, to the letter. Write a new case, then let the messages be written and
 //! read them:
 //!
-//!     LABCTL_UPDATE_GOLDEN=1 cargo test --test inventory
+//!     LABCTL_UPDATE_GOLDEN=1 cargo test --test it inventory
 
 use std::collections::BTreeSet;
 use std::fs;

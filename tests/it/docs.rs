@@ -2,14 +2,10 @@
 //! path, target and example that a page names exists.
 //!
 //! Tables between `<!-- generated: NAME -->` and `<!-- end -->` are written by
-//! `LABCTL_UPDATE_GOLDEN=1 cargo test --test docs`. Console blocks of the pages are run by
-//! `tests/cli.rs`.
+//! `LABCTL_UPDATE_GOLDEN=1 cargo test --test it docs`. Console blocks of the pages are run by
+//! `tests/it/cli.rs`.
 
-#![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
-
-#[path = "support/prose.rs"]
-mod prose;
-
+use crate::support::prose;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
@@ -64,7 +60,7 @@ fn generated_tables_are_current() {
     }
     assert!(
         stale.is_empty(),
-        "run `LABCTL_UPDATE_GOLDEN=1 cargo test --test docs` and read the diff: {stale:?}"
+        "run `LABCTL_UPDATE_GOLDEN=1 cargo test --test it docs` and read the diff: {stale:?}"
     );
     assert!(seen.len() >= 10, "some generated tables are gone: {seen:?}");
 }
@@ -452,8 +448,8 @@ fn test_files() -> Vec<[String; 2]> {
     for path in files_below(&root().join("tests")) {
         let place = path.strip_prefix(root()).expect("below the root").display().to_string();
         let depth = place.matches('/').count();
-        let binary = depth == 1 && place.ends_with(".rs") || place.ends_with("/main.rs");
-        if !binary {
+        let story = place.ends_with(".rs") && (depth == 1 || place.starts_with("tests/it/"));
+        if !story && !place.ends_with("/main.rs") {
             continue;
         }
         let text = fs::read_to_string(&path).expect("a source file");

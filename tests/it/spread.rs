@@ -1,17 +1,10 @@
 //! Large files between real nodes: real sshd, real ssh, real zstd, on a network of the tests' own.
 
-#![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
-
-#[allow(dead_code, reason = "each test binary uses a part of it")]
-#[path = "support/machine.rs"]
-mod machine;
-#[path = "support/neighbours.rs"]
-mod neighbours;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+use crate::support::neighbours::{Neighbours, until};
 use labctl::engine::apply::{Applied, apply};
 use labctl::engine::spread::Spread;
 use labctl::engine::{Connections, Delivery, Run};
@@ -20,7 +13,6 @@ use labctl::module::Actions;
 use labctl::module::file::{Blob, Content};
 use labctl::plan::{Change, Plan, PlannedNode, PlannedPlay};
 use labctl::playbook::Strategy;
-use neighbours::{Neighbours, until};
 
 const MEGABYTE: usize = 1 << 20;
 

@@ -1,18 +1,12 @@
 //! The teardown's own tasks on a machine in namespaces: what a record can hold, and what would not
 //! go.
 
-#![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
-
-#[allow(dead_code, reason = "each test binary uses a part of it")]
-#[path = "support/machine.rs"]
-mod machine;
-
+use crate::support::machine::{Converged, Machine};
 use labctl::event::Event;
 use labctl::module::Desired;
 use labctl::module::command::Command;
 use labctl::module::undo::Undo;
 use labctl::playbook::{Module, standard};
-use machine::{Converged, Machine};
 
 /// The tasks of the standard playbook `down`, in their order.
 fn down() -> Vec<Desired> {

@@ -2,12 +2,10 @@
 //! `tests/golden/`.
 //!
 //! A changed template shows in review as the changed files. `LABCTL_UPDATE_GOLDEN=1 cargo test
-//! --test golden` writes them again. Which template goes where is read from `playbooks/up.yaml` and
+//! --test it golden` writes them again. Which template goes where is read from `playbooks/up.yaml` and
 //! its components, so no second table has to be kept.
 
-#[path = "support/labs.rs"]
-mod labs;
-
+use crate::support::labs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -58,7 +56,7 @@ fn every_rendered_file_is_as_reviewed() {
     }
     assert!(
         problems.is_empty(),
-        "{}\n\nif this is what you wanted: LABCTL_UPDATE_GOLDEN=1 cargo test --test golden",
+        "{}\n\nif this is what you wanted: LABCTL_UPDATE_GOLDEN=1 cargo test --test it golden",
         problems.join("\n")
     );
 }

@@ -1,10 +1,6 @@
 //! Connections as users meet them: refused, spoofed, cut, slow, crowded, behind a bastion, and once
 //! with the real sshd.
 
-#[allow(dead_code, reason = "each test binary uses a part of it")]
-#[path = "../support/ssh_server.rs"]
-mod ssh_server;
-
 mod crowd;
 mod login;
 mod noise;
@@ -17,12 +13,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::ssh_server::{Answer, Options, Server, command_of, key};
 use labctl::cluster::{Jump, Ssh};
 use labctl::transport::ssh::{Dialler, Session, Target};
 use labctl::transport::{Exec, Output, Stdin, Transport, TransportError};
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, EcdsaCurve, PrivateKey};
-use ssh_server::{Answer, Options, Server, command_of, key};
 
 const LONG: Duration = Duration::from_secs(60);
 const MEGABYTE: usize = 1024 * 1024;
