@@ -1,5 +1,5 @@
-//! Lists what is compiled in: every file of `playbooks/` and `templates/`, so that a new one needs
-//! no line of Rust.
+//! Generates the lists of compiled-in files: every file of `playbooks/` and `templates/`, so that a
+//! new one needs no change in Rust.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,8 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Adds the name of every file below `directory` that ends in `suffix`, without it, and its path.
+/// Adds the name, without `suffix`, and the path of every file below `directory` that ends in
+/// `suffix`.
 fn find(
     directory: &Path,
     prefix: &str,

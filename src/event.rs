@@ -1,8 +1,8 @@
 //! The contract between the engine and the report: everything worth reporting about a run, as data.
 //!
-//! The engine (and what prepares its work: local nodes, bundle, certificates) emits events and
-//! never prints; the report prints and never decides. The same events, one JSON object a line, are
-//! the run log and `--output json`.
+//! The engine, and what prepares its work (local nodes, bundle, certificates), emits events and
+//! never prints; the report prints and never decides. The run log and `--output json` contain the
+//! same events, one JSON object per line.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,33 +18,33 @@ pub enum Event {
         verb: String,
         /// The lab's name.
         lab: String,
-        /// The nodes it will work on, in order.
+        /// The nodes that it will work on, in order.
         nodes: Vec<String>,
     },
     /// A step on the workstation starts, before or after the work on the nodes: `local nodes`,
     /// `bundle`, `certificates`.
     StepStarted {
-        /// Its name, fit for a line of its own.
+        /// Its name, suitable for a line of its own.
         step: String,
     },
-    /// The progress of a step, when it is known.
+    /// Progress of a step, if it is known.
     StepProgress {
         /// The step's name.
         step: String,
         /// Done so far, in the step's own unit.
         done: u64,
-        /// All there is to do.
+        /// The total.
         total: u64,
-        /// What is being worked on now.
+        /// What it is working on now.
         detail: String,
     },
     /// A step succeeded.
     StepEnded {
         /// The step's name.
         step: String,
-        /// What came of it: `6 nodes running`, `20 issued`.
+        /// The result: `6 nodes running`, `20 issued`.
         detail: String,
-        /// Whether anything was changed by it.
+        /// Whether it changed anything.
         changed: bool,
         /// How long it took.
         #[serde(rename = "ms", serialize_with = "millis")]
@@ -63,7 +63,7 @@ pub enum Event {
         #[serde(rename = "ms", serialize_with = "millis")]
         took: Duration,
     },
-    /// A node was asked everything that the plan needs to know.
+    /// A node has answered all questions of the plan.
     NodeProbed {
         /// The node.
         node: String,
@@ -82,7 +82,7 @@ pub enum Event {
         /// Tasks that are unchanged so far and are checked again when reached, because an earlier
         /// task changes something they use.
         judged_again: usize,
-        /// Nodes that could not be probed, or that an obstacle was found on: nothing is done there.
+        /// Nodes that are skipped, because they could not be probed or have an obstacle.
         left_out: Vec<String>,
     },
     /// Bytes being sent to a node's blob store.
@@ -91,10 +91,10 @@ pub enum Event {
         node: String,
         /// Bytes sent so far.
         sent: u64,
-        /// Bytes to send in all.
+        /// Total bytes to send.
         total: u64,
     },
-    /// A large file has arrived in a node's blob store, whole.
+    /// A large file has arrived completely in a node's blob store.
     Delivered {
         /// The node.
         node: String,
@@ -102,7 +102,7 @@ pub enum Event {
         blob: String,
         /// Its length in bytes.
         size: u64,
-        /// The node that passed it on; none when it came from the workstation.
+        /// The node that passed it on; none if it came from the workstation.
         #[serde(skip_serializing_if = "Option::is_none")]
         from: Option<String>,
     },
@@ -114,7 +114,7 @@ pub enum Event {
         node: String,
         /// Tasks to be applied.
         tasks: usize,
-        /// What it had to wait for last.
+        /// What it waited for last.
         awaited: Awaited,
     },
     /// A task starts.
@@ -134,7 +134,7 @@ pub enum Event {
         node: String,
         /// The task's title.
         task: String,
-        /// Whether it changed the node (a `wait` that was over at once did not).
+        /// Whether it changed the node (a `wait` whose condition was already true did not).
         changed: bool,
         /// How long it took.
         #[serde(rename = "ms", serialize_with = "millis")]
@@ -166,7 +166,7 @@ pub enum Event {
     },
     /// A warning: something to know that does not stop the run.
     Warning {
-        /// The node it is about, if it is about one.
+        /// The node that it is about, if any.
         node: Option<String>,
         /// The sentence.
         message: String,
@@ -177,7 +177,7 @@ pub enum Event {
     RunEnded(RunSummary),
 }
 
-/// One change of a plan, as a person reads it.
+/// One planned change, in readable form.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PlannedChange {
     /// The node.
@@ -188,61 +188,62 @@ pub struct PlannedChange {
     pub task: String,
     /// What differs: `missing`, `content differs`, `restart: /etc/... changed`.
     pub why: String,
-    /// What it looks like.
+    /// Details of the change.
     #[serde(flatten)]
     pub preview: Preview,
 }
 
-/// What a change looks like before it is made. It holds no secret.
+/// A preview of a change. It contains no secrets.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Preview {
-    /// What is done.
+    /// The kind of change.
     pub kind: ChangeKind,
-    /// What gets another value, beside the content: mode, owner, size, a certificate's last day.
+    /// Values that change in addition to the content: mode, owner, size, the expiry of a
+    /// certificate.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<NewValue>,
-    /// What a running unit has not taken up yet, a sentence each: `/etc/... changed`.
+    /// What a running unit has not loaded yet, one sentence each: `/etc/... changed`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub because: Vec<String>,
-    /// Whether the content changes and is secret, so that it is not shown.
+    /// Whether the content changes but is secret, so that it is not shown.
     #[serde(skip_serializing_if = "is_false")]
     pub secret: bool,
-    /// The lines that differ, as `diff -u` writes them, where the content is text.
+    /// The lines that differ, in the format of `diff -u`, if the content is text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diff: Option<String>,
 }
 
-/// What a change does to what is there.
+/// The kind of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeKind {
-    /// It is not there, and is made.
+    /// It does not exist and is created.
     Make,
-    /// It is there, and is made otherwise.
+    /// It exists and is changed.
     #[default]
     Alter,
-    /// A unit that does not run is started.
+    /// A unit that is not running is started.
     Start,
     /// A running unit is stopped and started.
     Restart,
-    /// A running unit reads its files again.
+    /// A running unit reloads its files.
     Reload,
     /// A running unit is stopped.
     Stop,
     /// A command is run.
     Run,
-    /// A condition has to come true.
+    /// A condition must become true.
     Wait,
 }
 
-/// Something that gets another value.
+/// A value that changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NewValue {
     /// What: `mode`, `owner`, `size` (in bytes), `sha256`, `valid until`.
     pub what: String,
-    /// What it is; `None` when there is nothing yet.
+    /// The current value; `None` if there is none yet.
     pub from: Option<String>,
-    /// What it will be.
+    /// The new value.
     pub to: String,
 }
 
@@ -250,80 +251,80 @@ pub struct NewValue {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum Preparation {
-    /// The files that the lab is built from are fetched.
+    /// The files that the lab is built from are downloaded.
     Bundle {
-        /// How many.
+        /// The number of files.
         files: usize,
-        /// Where to.
+        /// The destination.
         folder: std::path::PathBuf,
     },
     /// A certificate or a key is issued.
     Certificate {
         /// Its name: `apiserver`, `nodes/worker-0/kubelet`.
         name: String,
-        /// Why: `new`, `ends on 2026-03-01`, `names: add 10.0.0.5`.
+        /// The reason: `new`, `expires on 2026-03-01`, `names: add 10.0.0.5`.
         why: String,
-        /// Whether there is one already that is replaced.
+        /// Whether it replaces an existing one.
         replaced: bool,
     },
-    /// A local node is made, or one that does not run is started.
+    /// A local node is created, or a stopped one is started.
     LocalNode {
         /// The node.
         node: String,
-        /// Whether there is no such node yet. Then nothing on it can be as desired already.
+        /// Whether the node does not exist yet. Then nothing on it can be as desired.
         made: bool,
     },
 }
 
-/// Everything that is known about a failed task.
+/// Everything known about a failed task.
 #[derive(Debug, Clone, Serialize)]
 pub struct Failure {
     /// The node.
     pub node: String,
-    /// The play; empty when the node failed before any play (connection, probe, push).
+    /// The play; empty if the node failed before any play (connection, probe, push).
     pub play: String,
     /// The task's title, or what labctl was doing.
     pub task: String,
-    /// The command that failed, as a person would type it; never a secret.
+    /// The failed command, as one would type it; never contains a secret.
     pub command: Option<String>,
     /// Its exit code.
     pub code: Option<i32>,
-    /// What went wrong, when no command is to blame.
+    /// What went wrong, if no command failed.
     pub reason: String,
     /// The last lines of its output.
     pub stderr: Vec<String>,
-    /// The last journal lines of the unit that it is about.
+    /// The last journal lines of the unit concerned.
     pub journal: Vec<String>,
-    /// What to do next, when labctl knows.
+    /// What to do next, if labctl knows.
     pub help: Option<String>,
 }
 
-/// What a play on a node had to wait for last before it could begin. Followed back from the end of
-/// a run, these are its critical path.
+/// What a play on a node waited for last before it could start. Followed back from the end of a
+/// run, these form its critical path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "for", content = "name", rename_all = "snake_case")]
 pub enum Awaited {
-    /// Nothing but the plan.
+    /// Only the plan.
     Plan,
-    /// A play that it comes after, to end on all of that play's nodes.
+    /// An earlier play, on all of its nodes.
     Play(String),
-    /// A node that its rolling play takes before this one.
+    /// An earlier node of the same rolling play.
     Node(String),
-    /// Its large files, to arrive in the node's blob store.
+    /// The node's large files, until they arrived in its blob store.
     Push,
-    /// A place among the nodes that are worked on at a time.
+    /// A free slot, because only a limited number of nodes is worked on at a time.
     Turn,
 }
 
-/// How a play ended on one node.
+/// The outcome of a play on one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PlayOutcome {
-    /// All of its tasks are as desired now.
+    /// All of its tasks are as desired.
     Done,
     /// One of its tasks failed.
     Failed,
-    /// It never began: something that it comes after failed, or the run was cancelled.
+    /// It never started: an earlier play failed, or the run was cancelled.
     Skipped,
 }
 
@@ -336,10 +337,10 @@ pub struct RunSummary {
     pub cancelled: bool,
     /// One row per node, in the inventory's order.
     pub nodes: Vec<NodeSummary>,
-    /// The run's length.
+    /// The duration of the run.
     #[serde(rename = "ms", serialize_with = "millis")]
     pub took: Duration,
-    /// The full log of the run.
+    /// The path of the run log.
     pub log: Option<std::path::PathBuf>,
 }
 
@@ -354,70 +355,70 @@ pub struct NodeSummary {
     pub address: String,
     /// Tasks that changed something.
     pub changed: usize,
-    /// Tasks that were as desired.
+    /// Tasks that were already as desired.
     pub unchanged: usize,
     /// The failed task's title.
     pub failed: Option<String>,
     /// SSH round trips (one exec each).
     pub round_trips: u64,
-    /// Bytes sent to the node: questions, scripts, and what they put in place.
+    /// Bytes sent to the node: questions, scripts and files.
     pub bytes_sent: u64,
-    /// Bytes that the node answered.
+    /// Bytes received from the node.
     pub bytes_received: u64,
-    /// Whether the node came into the lab in this run, or left it: then what changed on the other
-    /// nodes is because of it.
+    /// Whether the node joined or left the lab in this run, which causes the changes on the other
+    /// nodes.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub turnover: bool,
 }
 
-/// One certificate that was found, as a person and a program read it.
+/// A certificate that was found, in readable form.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CertificateFound {
     /// The node that it is on; `None` for the lab directory.
     pub node: Option<String>,
-    /// The file, as a path on the node or under the lab directory.
+    /// The file: a path on the node, or relative to the lab directory.
     pub file: String,
-    /// Whom it is for.
+    /// The subject.
     pub subject: String,
-    /// Who signed it.
+    /// The issuer.
     pub issuer: String,
     /// Subject alternative names, DNS names first.
     pub names: Vec<String>,
-    /// Whether it may sign others.
+    /// Whether it is a CA certificate.
     pub is_ca: bool,
-    /// The first second in which it is valid, RFC 3339.
+    /// The first second of its validity, RFC 3339.
     pub not_before: String,
-    /// The last second in which it is valid, RFC 3339.
+    /// The last second of its validity, RFC 3339.
     pub not_after: String,
-    /// Whole days until it ends; negative when it has ended.
+    /// Whole days until it expires; negative if it has expired.
     pub days_left: i64,
-    /// Seconds until it ends; negative when it has ended.
+    /// Seconds until it expires; negative if it has expired.
     pub seconds_left: i64,
 }
 
-/// An event with its moment, as the run log keeps it.
+/// An event with its time, as in the run log.
 #[derive(Debug, Clone, Serialize)]
 pub struct Stamped {
     /// Milliseconds since the Unix epoch.
     #[serde(rename = "time_ms", serialize_with = "epoch_millis")]
     pub time: SystemTime,
-    /// What happened.
+    /// The event.
     #[serde(flatten)]
     pub event: Event,
 }
 
-/// Where events go: a cheap handle that every part of a run can keep a copy of.
+/// The destination of events: a cheap handle that every part of a run can clone.
 #[derive(Debug, Clone)]
 pub struct Events(tokio::sync::mpsc::UnboundedSender<Stamped>);
 
 impl Events {
-    /// A sender and the receiving end, which the report drains.
+    /// Returns a sender, and the receiver for the report.
     pub fn channel() -> (Self, tokio::sync::mpsc::UnboundedReceiver<Stamped>) {
         let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
         (Self(sender), receiver)
     }
 
-    /// Emits something that happened now. Work continues even when the report is gone.
+    /// Emits an event that happened now. Does nothing if the report is gone.
     pub fn emit(&self, event: Event) {
         let _ = self.0.send(Stamped { time: SystemTime::now(), event });
     }

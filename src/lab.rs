@@ -14,17 +14,16 @@ use std::thread;
 
 use tempfile::TempPath;
 
-/// How many files are on their way to the disk at the same time.
+/// Number of files to write in parallel.
 const AT_A_TIME: usize = 16;
 
-/// From so many files on it is faster to bring to the disk all that its file system has under way,
-/// once.
+/// From this number of files on, one sync of the whole file system is faster than a sync per file.
 const MANY: usize = 32;
 
-/// Keeps git away from a directory, this very file included.
+/// Makes git ignore the directory, including this file.
 const IGNORE_ALL: &str = "*\n";
 
-/// Where labctl keeps what can be had again: releases, the base image of local nodes.
+/// Returns the directory for what labctl can recreate: releases, the base image of local nodes.
 ///
 /// `LABCTL_CACHE`, or `labctl` in the user's cache directory.
 pub fn cache_directory() -> PathBuf {
@@ -43,66 +42,67 @@ pub struct LabDirectory {
 }
 
 impl LabDirectory {
-    /// The lab directory at `root`; nothing is made yet.
+    /// Returns the lab directory at `root` without creating it.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
 
-    /// The directory itself.
+    /// Returns its path.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Certificates and keys, in kubeadm's layout; what belongs to one node under `nodes/<name>/`.
+    /// Returns the directory of certificates and keys, in kubeadm's layout, with those of one node
+    /// in `nodes/<name>/`.
     pub fn pki(&self) -> PathBuf {
         self.root.join("pki")
     }
 
-    /// The administrator's kubeconfig.
+    /// Returns the path of the administrator's kubeconfig.
     pub fn admin_conf(&self) -> PathBuf {
         self.root.join("admin.conf")
     }
 
-    /// The nodes that were last worked on.
+    /// Returns the path of the roster: the nodes that were last worked on.
     pub fn roster(&self) -> PathBuf {
         self.root.join("roster.json")
     }
 
-    /// The fingerprints of the keys that the lab has had, which nodes are compared with.
+    /// Returns the path of the fingerprints of the lab's keys, which are compared with those on
+    /// nodes.
     pub fn identity(&self) -> PathBuf {
         self.root.join("identity")
     }
 
-    /// Host keys of the lab's nodes, in OpenSSH's format.
+    /// Returns the path of the host keys of the lab's nodes, in OpenSSH's format.
     pub fn known_hosts(&self) -> PathBuf {
         self.root.join("known_hosts")
     }
 
-    /// The private key that labctl logs in to local nodes with.
+    /// Returns the path of the private key for logging in to local nodes.
     pub fn ssh_identity(&self) -> PathBuf {
         self.root.join("ssh/id_ed25519")
     }
 
-    /// File systems and state of local nodes, one directory per node.
+    /// Returns the directory of local nodes, with one directory per node.
     pub fn local_nodes(&self) -> PathBuf {
         self.root.join("nodes")
     }
 
-    /// Run logs, one JSON-lines file per run.
+    /// Returns the directory of run logs, one JSON-lines file per run.
     pub fn runs(&self) -> PathBuf {
         self.root.join("runs")
     }
 
-    /// The lock that keeps two runs apart.
+    /// Returns the path of the lock that prevents concurrent runs.
     pub fn lock(&self) -> PathBuf {
         self.root.join("lock")
     }
 
-    /// Makes the lab directory, and has git leave it alone: the keys of a lab belong into no
-    /// commit.
+    /// Creates the lab directory and makes git ignore it, because it contains private keys.
     ///
     /// # Errors
-    /// As the file system has them.
+    /// If the file system refuses.
     pub fn create(&self) -> io::Result<()> {
         self.make_folder(&self.root)?;
         match self.ignore_file() {
@@ -111,10 +111,10 @@ impl LabDirectory {
         }
     }
 
-    /// Removes the lab directory with all that is in it, and `.labctl` when no other lab is there.
+    /// Removes the lab directory with its contents, and `.labctl` if it has no other lab.
     ///
     /// # Errors
-    /// As the file system has them.
+    /// If the file system refuses.
     pub fn remove(&self) -> io::Result<()> {
         fs::remove_dir_all(&self.root)?;
         let Some(parent) = self.root.parent() else { return Ok(()) };
@@ -126,39 +126,39 @@ impl LabDirectory {
         {
             fs::remove_file(ignore)?;
         }
-        // Whatever somebody else has put there stays.
+        // Other files in it stay.
         let _ = fs::remove_dir(parent);
         Ok(())
     }
 
-    /// The `.gitignore` of the directory of all labs; none where the lab directory is somewhere
-    /// else.
+    /// Returns the `.gitignore` of the directory of all labs; `None` if the lab directory is
+    /// elsewhere.
     fn ignore_file(&self) -> Option<PathBuf> {
         let parent = self.root.parent()?;
         (parent.file_name()? == ".labctl").then(|| parent.join(".gitignore"))
     }
 
-    /// Makes `folder` (under the lab directory) and every directory above it that is missing, 0700.
+    /// Creates `folder` (in the lab directory) and its missing parents with mode 0700.
     ///
     /// # Errors
-    /// As the file system has them.
+    /// If the file system refuses.
     pub fn make_folder(&self, folder: &Path) -> io::Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
     }
 
-    /// Writes a 0600 file that appears whole or not at all; makes its directory when missing.
+    /// Writes a file with mode 0600 atomically; creates its directory if missing.
     ///
     /// # Errors
-    /// As the file system has them; an existing file is then as it was.
+    /// If the file system refuses; an existing file is then unchanged.
     pub fn write_private(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         self.prepare_private(path, content, true)?.persist(path)?;
         self.sync_names([path]).map_err(|(_, error)| error)
     }
 
-    /// Has the names of files reach the disk, and those of the directories above them.
+    /// Syncs the directories of these files, and their parents, to disk.
     ///
     /// # Errors
-    /// As the file system has them, with the directory.
+    /// If the file system refuses; returns the directory too.
     pub fn sync_names<'a>(
         &self,
         files: impl IntoIterator<Item = &'a Path>,
@@ -173,14 +173,14 @@ impl LabDirectory {
         Ok(())
     }
 
-    /// Writes many files as [`LabDirectory::write_private`] does; they appear in this order.
+    /// Writes many files like [`LabDirectory::write_private`]; they appear in this order.
     ///
-    /// A disk takes little longer for many files at a time than for one, and a large lab has
-    /// thousands of them.
+    /// Syncing many files in parallel takes little longer than syncing one, and a large lab has
+    /// thousands.
     ///
     /// # Errors
-    /// As the file system has them, with the file. None is written when one of them cannot be
-    /// prepared; when one cannot be put in its place, those before it are written, and none after
+    /// If the file system refuses; returns the file too. If a file cannot be prepared, none is
+    /// written. If a file cannot be renamed into place, those before it are written and none after
     /// it.
     pub fn write_all_private(
         &self,
@@ -209,8 +209,8 @@ impl LabDirectory {
         for ((path, _), prepared) in files.iter().zip(prepared) {
             prepared.persist(path).map_err(|error| (path.clone(), error.error))?;
         }
-        // A name is on the disk only once its directory is: nodes must not get a key that a power
-        // failure could take away from the lab directory.
+        // A file name survives a power failure only once its directory is synced. Nodes must not
+        // get a key that the lab directory could lose.
         if each {
             self.sync_names(files.iter().map(|(path, _)| path.as_path()))
         } else {
@@ -218,14 +218,14 @@ impl LabDirectory {
         }
     }
 
-    /// Has all that the file system has under way reach the disk.
+    /// Syncs the whole file system.
     fn sync_all(&self) -> Result<(), (PathBuf, io::Error)> {
         let synced = fs::File::open(&self.root).and_then(|root| Ok(rustix::fs::syncfs(root)?));
         synced.map_err(|error| (self.root.clone(), error))
     }
 
-    /// The content of a file, under another name that is removed unless it is persisted; on the
-    /// disk where `synced`.
+    /// Writes the content of a file under a temporary name, which is deleted on drop unless
+    /// persisted. Syncs it if `synced`.
     fn prepare_private(&self, path: &Path, content: &[u8], synced: bool) -> io::Result<TempPath> {
         let folder = path.parent().unwrap_or(&self.root);
         self.make_folder(folder)?;
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn git_leaves_lab_directories_alone_and_nothing_of_them_stays() {
+    fn git_ignores_lab_directories_and_removal_leaves_nothing() {
         let folder = tempfile::tempdir().expect("a directory");
         let git = |arguments: &[&str]| {
             let output = std::process::Command::new("git")
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_written_is_named_and_none_after_it_appears() {
+    fn a_failed_write_is_reported_and_no_later_file_appears() {
         let (_folder, lab) = lab();
         let path = |name: &str| lab.pki().join(name);
         lab.make_folder(&path("folder")).expect("a directory");

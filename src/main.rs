@@ -1,4 +1,4 @@
-//! Parses the command line, runs it, and turns what came of it into an exit code.
+//! Parses the command line, runs it, and returns its exit code.
 
 use std::process::ExitCode;
 

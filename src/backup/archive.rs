@@ -1,10 +1,9 @@
-//! The archive of a backup: written whole or not at all, and read only when every byte is as it was
-//! written.
+//! The archive of a backup: written atomically, and read only if no byte has changed.
 //!
 //! The file is a `tar.gz`, followed by a second, empty gzip member whose comment is the SHA-256 of
-//! everything before it. Tools pass over such a member, so `tar xzf` unpacks a backup; and a byte
-//! that changed anywhere, also where gzip and tar would not look (their headers, the padding of
-//! blocks), is found before anything is believed.
+//! everything before it. Tools skip such a member, so `tar xzf` unpacks a backup; and a byte that
+//! changed anywhere, even where gzip and tar would not notice (their headers, the padding of
+//! blocks), is detected before anything is used.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -24,27 +23,28 @@ const SNAPSHOT: &str = "snapshot.db";
 const SUMS: &str = "SHA256SUMS";
 const PKI: &str = "pki/";
 
-/// What every file but the snapshot may have at most: far more than any certificate or inventory
-/// has.
+/// Maximum size in bytes of every file except the snapshot: far more than any certificate or
+/// inventory has.
 const LONGEST: u64 = 16 * 1024 * 1024;
 
-/// How a gzip member with a comment begins: magic, deflate, flag, no time, no level, no system.
+/// The beginning of a gzip member with a comment: magic, deflate, flag, no time, no level, no
+/// system.
 const TRAILER_HEAD: &[u8] = b"\x1f\x8b\x08\x10\0\0\0\0\0\xffsha256 ";
-/// How it ends: the comment's end, nothing deflated, and the checksum and length of nothing.
+/// Its end: the end of the comment, empty data, and the checksum and length of empty data.
 const TRAILER_TAIL: &[u8] = b"\0\x03\0\0\0\0\0\0\0\0\0";
 const TRAILER: usize = TRAILER_HEAD.len() + 64 + TRAILER_TAIL.len();
 
-/// How a tar.gz begins.
+/// The beginning of a tar.gz.
 const GZIP: &[u8] = b"\x1f\x8b\x08";
 
-/// A backup that was read and found to be whole. The snapshot is not part of it: that may be large.
+/// A verified backup without the snapshot, which may be large.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Archive {
-    /// What it says of itself.
+    /// The manifest.
     pub manifest: Manifest,
     /// The inventory.
     pub inventory: Vec<u8>,
-    /// Certificates and keys, by their path below the pki directory.
+    /// Certificates and keys, by path in the pki directory.
     pub pki: BTreeMap<String, Vec<u8>>,
     /// SHA-256 of the snapshot, lower-case hex.
     pub snapshot_sha256: String,
@@ -52,7 +52,7 @@ pub struct Archive {
 
 impl std::fmt::Debug for Archive {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Names only: there are keys in it.
+        // Prints only names, because there are keys in it.
         f.debug_struct("Archive")
             .field("manifest", &self.manifest)
             .field("pki", &self.pki.keys())
@@ -60,10 +60,10 @@ impl std::fmt::Debug for Archive {
     }
 }
 
-/// Everything below a pki directory, by path; empty when there is no such directory.
+/// Returns everything in a pki directory, by path; empty if there is no such directory.
 ///
 /// # Errors
-/// When something in it cannot be read, or is neither a file nor a directory.
+/// If something in it cannot be read, or is neither a file nor a directory.
 pub fn read_pki(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, BackupError> {
     let mut found = BTreeMap::new();
     let mut open = vec![folder.to_owned()];
@@ -94,11 +94,11 @@ pub fn read_pki(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, BackupError>
     Ok(found)
 }
 
-/// Refuses a place where a backup cannot go, before one is made: another file is there (unless
-/// `replace`), or no directory.
+/// Checks the destination before a backup is made: there must be a directory, and no file of that
+/// name (unless `replace`).
 ///
 /// # Errors
-/// What is in the way.
+/// Returns what is in the way.
 pub fn check_place(path: &Path, replace: bool) -> Result<(), BackupError> {
     let refused = |why: String| Err(BackupError::NoPlace { path: path.to_owned(), why });
     if path.file_name().is_none() || path.is_dir() {
@@ -121,10 +121,10 @@ fn folder_of(path: &Path) -> PathBuf {
         .to_owned()
 }
 
-/// A file without a name, for the snapshot on its way: whatever happens, nothing of it is left.
+/// Returns an unnamed temporary file for the snapshot, which never leaves anything behind.
 ///
 /// # Errors
-/// When none can be made beside `path`.
+/// If it cannot be created beside `path`.
 pub fn scratch(path: &Path) -> Result<File, BackupError> {
     let folder = folder_of(path);
     tempfile::tempfile_in(&folder).map_err(|cause| BackupError::Io {
@@ -134,13 +134,12 @@ pub fn scratch(path: &Path) -> Result<File, BackupError> {
     })
 }
 
-/// Writes a backup to `path`, 0600, and gives back its length. It appears there whole or not at
-/// all.
+/// Writes a backup to `path` atomically, with mode 0600, and returns its size in bytes.
 ///
-/// `created` is the time that its entries carry, in seconds since 1970.
+/// `created` is the time of its entries, in seconds since 1970.
 ///
 /// # Errors
-/// When it cannot be written, or the snapshot cannot be read.
+/// If it cannot be written, or the snapshot cannot be read.
 pub fn write(
     path: &Path,
     archive: &Archive,
@@ -148,7 +147,7 @@ pub fn write(
     created: u64,
 ) -> Result<u64, BackupError> {
     let io = |cause| BackupError::Io { doing: "write", path: path.to_owned(), cause };
-    // One name, so that what a killed run has left is replaced by the next one.
+    // Always the same name, so that the next run replaces what a killed run has left.
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let part = Part(folder_of(path).join(format!(".{name}.part")));
     match fs::remove_file(&part.0) {
@@ -170,12 +169,12 @@ pub fn write(
     drop(sink);
     file.sync_all().map_err(io)?;
     fs::rename(&part.0, path).map_err(io)?;
-    // The new name must survive a power failure too.
+    // The new name must survive a power failure.
     File::open(folder_of(path)).and_then(|folder| folder.sync_all()).map_err(io)?;
     Ok(length)
 }
 
-/// A file that is removed unless it got its real name.
+/// A file that is removed unless it was renamed.
 struct Part(PathBuf);
 
 impl Drop for Part {
@@ -216,8 +215,8 @@ fn pack(sink: impl Write, archive: &Archive, snapshot: &mut File, created: u64) 
 /// Reads the backup at `path`, and writes its snapshot to `snapshot`.
 ///
 /// # Errors
-/// When the file is something else than a backup, when any byte of it changed, when it is cut
-/// short, or when it lacks something that no lab can do without.
+/// If the file is not a backup, any byte of it has changed, it is truncated, or it lacks something
+/// essential.
 pub fn read(path: &Path, snapshot: &mut dyn Write) -> Result<Archive, BackupError> {
     let io = |cause| BackupError::Io { doing: "read", path: path.to_owned(), cause };
     let foreign = |why: &str| BackupError::Foreign { path: path.to_owned(), why: why.to_owned() };
@@ -240,7 +239,7 @@ pub fn read(path: &Path, snapshot: &mut dyn Write) -> Result<Archive, BackupErro
     if end != trailer(&whole.hex()) {
         let cut = !end.ends_with(TRAILER_TAIL) || !end.starts_with(TRAILER_HEAD);
         return Err(damaged(if cut {
-            "it does not end as a backup does: it was truncated, something was appended, or it is \
+            "it does not end like a backup: it was truncated, something was appended, or it is \
             another tar.gz"
                 .to_owned()
         } else {
@@ -255,7 +254,7 @@ pub fn read(path: &Path, snapshot: &mut dyn Write) -> Result<Archive, BackupErro
     })
 }
 
-/// Why an archive whose bytes are as they were written cannot be used all the same.
+/// Why an archive cannot be used although its bytes are unchanged.
 enum Unpack {
     Io(io::Error),
     Damaged(String),
@@ -275,9 +274,8 @@ fn unpack(stream: impl Read, snapshot: &mut dyn Write) -> Result<Archive, Unpack
     let mut snapshot_sum = None;
     for entry in tar.entries()? {
         let mut entry = entry?;
-        let name = name(&entry.path()?).ok_or_else(|| {
-            Unpack::Damaged("a name in it points outside of the backup".to_owned())
-        })?;
+        let name = name(&entry.path()?)
+            .ok_or_else(|| Unpack::Damaged("a name in it points outside the backup".to_owned()))?;
         let sum = if name == SNAPSHOT {
             let mut hashing = Hashing::new(&mut *snapshot);
             io::copy(&mut entry, &mut hashing)?;
@@ -300,7 +298,7 @@ fn unpack(stream: impl Read, snapshot: &mut dyn Write) -> Result<Archive, Unpack
     };
     let written = take(SUMS)?;
     let manifest = take(MANIFEST)?;
-    // The format first: a later one may have other files, and other fields.
+    // Check the format first, because a later one may have other files and fields.
     let format: Format = serde_json::from_slice(&manifest)
         .map_err(|error| Unpack::Damaged(format!("its {MANIFEST} cannot be read: {error}")))?;
     if format.format > FORMAT {
@@ -341,13 +339,13 @@ struct Format {
     format: u32,
 }
 
-/// The name of an entry, when it stays where it is unpacked.
+/// Returns the name of an entry if it stays inside the directory in which it is unpacked.
 fn name(path: &Path) -> Option<String> {
     let plain = path.components().all(|component| matches!(component, Component::Normal(_)));
     path.to_str().filter(|name| plain && !name.is_empty()).map(str::to_owned)
 }
 
-/// Passes bytes on and hashes them on the way.
+/// Forwards bytes and hashes them.
 struct Hashing<W> {
     inner: W,
     hasher: Sha256,
@@ -417,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read_back_and_is_private() {
+    fn a_backup_reads_back_the_same_and_is_private() {
         let (folder, path) = written(&archive());
         let mut snapshot = Vec::new();
         assert_eq!(read(&path, &mut snapshot).expect("whole"), archive());
@@ -432,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn tar_unpacks_it_and_its_sums_can_be_checked_by_hand() {
+    fn tar_unpacks_a_backup_and_sha256sum_checks_it() {
         let (folder, path) = written(&archive());
         let command = format!("tar xzf {} && sha256sum --quiet -c SHA256SUMS", path.display());
         let output = std::process::Command::new("sh")
@@ -449,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_that_changed_anywhere_is_found() {
+    fn a_changed_byte_is_detected_anywhere() {
         let (_folder, path) = written(&archive());
         let good = fs::read(&path).expect("read");
         for at in 0..good.len() {
@@ -466,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_that_is_cut_short_or_grew_is_refused() {
+    fn a_truncated_or_extended_archive_is_refused() {
         let (_folder, path) = written(&archive());
         let good = fs::read(&path).expect("read");
         for length in 0..good.len() {
@@ -490,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_that_says_something_else_than_it_holds_is_refused() {
+    fn an_archive_that_contradicts_its_contents_is_refused() {
         let refused = |archive: &Archive| {
             let (_folder, path) = written(archive);
             read(&path, &mut io::sink()).expect_err("refused").to_string()
@@ -506,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backup_replaces_nothing_unless_it_may() {
+    fn a_backup_replaces_a_file_only_if_requested() {
         let (folder, path) = written(&archive());
         assert!(matches!(check_place(&path, false), Err(BackupError::Exists { .. })));
         check_place(&path, true).expect("it may");

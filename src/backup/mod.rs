@@ -1,6 +1,6 @@
-//! Backups: what is in one, how it is read and written, and whether it fits a lab.
+//! Backups: their contents, how they are read and written, and whether one fits a lab.
 //!
-//! A backup is one file for its owner's eyes only (0600), a `tar.gz` that any tar unpacks:
+//! A backup is one file that only its owner can read (0600), a `tar.gz` that any tar unpacks:
 //!
 //! | in the archive | what |
 //! |---|---|
@@ -10,9 +10,8 @@
 //! | `snapshot.db` | etcd's own snapshot, which `etcdutl snapshot restore` takes as it is |
 //! | `SHA256SUMS` | of all of these, for `sha256sum -c` |
 //!
-//! [`archive`] writes and reads it; [`snapshot`] is the shell text that has a node make a snapshot.
-//! What is asked of a node, and what becomes of a backup, is the business of the verbs and of
-//! `playbooks/restore.yaml`.
+//! [`archive`] writes and reads it; [`snapshot`] is the shell script with which a node takes a
+//! snapshot. The verbs and `playbooks/restore.yaml` do the rest.
 
 pub mod archive;
 pub mod snapshot;
@@ -24,11 +23,11 @@ use serde::{Deserialize, Serialize};
 
 pub use archive::Archive;
 
-/// The format that this labctl writes, and the newest that it reads.
+/// The format that this version of labctl writes, and the newest that it can read.
 pub const FORMAT: u32 = 1;
 
-/// Without these no lab can be run with a backup's data: its authorities, and the keys that no one
-/// can make again.
+/// Without these files no lab can use a backup's data: the CAs, and the keys that cannot be
+/// recreated.
 pub const ESSENTIAL: [&str; 8] = [
     "ca.crt",
     "ca.key",
@@ -40,72 +39,72 @@ pub const ESSENTIAL: [&str; 8] = [
     "encryption.key",
 ];
 
-/// What a backup says of itself.
+/// The description of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// The archive's format.
     pub format: u32,
-    /// The labctl that wrote it.
+    /// The version of labctl that wrote it.
     pub labctl: String,
     /// The lab's name.
     pub lab: String,
-    /// When, in UTC: `2026-11-21T10:55:00Z`.
+    /// The time in UTC: `2026-11-21T10:55:00Z`.
     pub created: String,
-    /// The version of Kubernetes that the lab's inventory asked for.
+    /// The version of Kubernetes in the lab's inventory.
     pub kubernetes: String,
-    /// The version of etcd that the snapshot was taken from.
+    /// The version of etcd from which the snapshot was taken.
     pub etcd: String,
     /// The node that it was taken on.
     pub node: String,
-    /// The members that etcd had, by name.
+    /// The members of etcd, by name.
     pub members: Vec<String>,
     /// The snapshot's own hash, as `etcdutl snapshot status` prints it.
     pub hash: u32,
     /// The newest revision in the snapshot.
     pub revision: u64,
-    /// How many keys it holds.
+    /// Number of keys.
     pub keys: u64,
-    /// The length of `snapshot.db` in bytes.
+    /// Size of `snapshot.db` in bytes.
     pub size: u64,
 }
 
 /// Why a backup cannot be written, read or used.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// A file or directory on the workstation.
+    /// An operation on a file or directory on the workstation failed.
     #[error("cannot {doing} {}: {cause}", path.display())]
     Io {
-        /// What was being done.
+        /// The operation.
         doing: &'static str,
-        /// To what.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         cause: std::io::Error,
     },
-    /// Something else is at the place where the backup should go.
+    /// A file already exists at the destination.
     #[error("{} already exists", path.display())]
     Exists {
-        /// The place.
+        /// The destination.
         path: PathBuf,
     },
-    /// There can be no file at the place where the backup should go.
+    /// There can be no file at the destination.
     #[error("cannot write a backup to {}: {why}", path.display())]
     NoPlace {
-        /// The place.
+        /// The destination.
         path: PathBuf,
         /// Why not.
         why: String,
     },
-    /// The file is something else than a backup.
+    /// The file is not a backup.
     #[error("{} is not a labctl backup: {why}", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
-        /// What gives it away.
+        /// How that was noticed.
         why: String,
     },
-    /// It was a backup once.
+    /// It is a damaged backup.
     #[error("{} is damaged: {why}", path.display())]
     Damaged {
         /// The file.
@@ -113,7 +112,7 @@ pub enum BackupError {
         /// What is wrong.
         why: String,
     },
-    /// It is whole, and of a later labctl.
+    /// It is a backup of a later version of labctl.
     #[error("{} has format {found}; this labctl reads formats up to {FORMAT}", path.display())]
     Newer {
         /// The file.
@@ -124,13 +123,13 @@ pub enum BackupError {
 }
 
 impl BackupError {
-    /// What to do next.
+    /// Returns what to do next.
     pub fn help(&self) -> &'static str {
         match self {
             Self::Io { .. } => "check the permissions there, and the free space",
-            Self::NoPlace { .. } => "name a file in an existing directory",
-            Self::Exists { .. } => "name another file, or add --force to replace it",
-            Self::Foreign { .. } => "name a file that `labctl etcd backup` has written",
+            Self::NoPlace { .. } => "choose a file in an existing directory",
+            Self::Exists { .. } => "choose another file, or add --force to replace it",
+            Self::Foreign { .. } => "choose a file that was written by `labctl etcd backup`",
             Self::Damaged { .. } => {
                 "use another copy: the changed byte may be in a key or in the data"
             }
@@ -139,19 +138,18 @@ impl BackupError {
     }
 }
 
-/// Why a backup must not be restored into a lab; `None` when it may. `etcd` is the version of etcd
-/// in the lab's bundle.
+/// Returns why a backup must not be restored into a lab; `None` if it may be. `etcd` is the version
+/// of etcd in the lab's bundle.
 pub fn misfit(
     manifest: &Manifest,
     kubernetes: crate::cluster::Version,
     etcd: Option<&str>,
 ) -> Option<String> {
-    // Objects of a later release may be stored in a form that an earlier one cannot read, and would
-    // be dropped.
+    // An earlier release may be unable to read objects of a later one, and would drop them.
     let taken: Option<crate::cluster::Version> = manifest.kubernetes.parse().ok();
     if taken.is_none_or(|taken| (taken.major, taken.minor) > (kubernetes.major, kubernetes.minor)) {
         return Some(format!(
-            "the backup was taken from Kubernetes {}, and the inventory asks for {kubernetes}, \
+            "the backup was taken from Kubernetes {}, but the inventory has {kubernetes}, \
             which may not be able to \
              read what a newer release stored",
             manifest.kubernetes
@@ -160,7 +158,7 @@ pub fn misfit(
     let (from, to) = (minor(&manifest.etcd), etcd.and_then(minor));
     if to.is_some() && from > to {
         return Some(format!(
-            "the backup was taken from etcd {}, and the lab's bundle has etcd {}, which cannot \
+            "the backup was taken from etcd {}, but the lab's bundle has etcd {}, which cannot \
             read the data of a newer \
              release",
             manifest.etcd,
@@ -170,14 +168,14 @@ pub fn misfit(
     None
 }
 
-/// The first two numbers of a version.
+/// Returns the first two numbers of a version.
 fn minor(version: &str) -> Option<(u32, u32)> {
     let mut parts = version.trim_start_matches('v').split('.');
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// Which essential files of a lab differ from the backup's. Restored data can be read with the
-/// backup's keys only.
+/// Returns which essential files of a lab differ from the backup's. Restored data can only be read
+/// with the backup's keys.
 pub fn differing(
     lab: &BTreeMap<String, Vec<u8>>,
     backup: &BTreeMap<String, Vec<u8>>,
@@ -217,7 +215,7 @@ mod tests {
         {
             assert_eq!(misfit_in(kubernetes, etcd), None, "{kubernetes} {etcd:?}");
         }
-        // What a bundle does not say, nothing can be held against.
+        // If the bundle's version is unknown, it is no reason to refuse.
         assert_eq!(misfit_in("1.34.4", None), None);
     }
 
@@ -226,21 +224,21 @@ mod tests {
         let why = misfit_in("1.33.9", Some("3.6.16")).expect("refused");
         assert!(
             why.starts_with(
-                "the backup was taken from Kubernetes 1.34.4, and the inventory asks for 1.33.9"
+                "the backup was taken from Kubernetes 1.34.4, but the inventory has 1.33.9"
             ),
             "{why}"
         );
         let why = misfit_in("1.34.4", Some("3.5.30")).expect("refused");
         assert!(
             why.starts_with(
-                "the backup was taken from etcd 3.6.16, and the lab's bundle has etcd 3.5.30"
+                "the backup was taken from etcd 3.6.16, but the lab's bundle has etcd 3.5.30"
             ),
             "{why}"
         );
     }
 
     #[test]
-    fn only_what_cannot_be_made_again_counts_as_a_difference() {
+    fn only_files_that_cannot_be_recreated_count_as_a_difference() {
         let backup: BTreeMap<String, Vec<u8>> =
             ESSENTIAL.iter().map(|name| ((*name).to_owned(), name.as_bytes().to_vec())).collect();
         let mut lab = backup.clone();

@@ -1,32 +1,32 @@
-//! The shell text that has a controller make a snapshot of etcd, and what it says about it: pure.
+//! The shell script with which a controller takes a snapshot of etcd, and its output: pure.
 //!
-//! The snapshot is the command's standard output, and nothing else is. What is known about it comes
-//! before it on the standard error, in lines that begin with `@`.
+//! Stdout contains only the snapshot. The information about it comes before that on stderr, in
+//! lines that begin with `@`.
 
 use serde::Deserialize;
 
-/// What a controller says of the snapshot that it has made.
+/// What a controller reports about its snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
     /// etcd's version.
     pub etcd: String,
     /// The members of etcd, by name.
     pub members: Vec<String>,
-    /// The hash that etcd's own tool works out over all of the snapshot's keys and values.
+    /// The hash over all of the snapshot's keys and values, computed by etcd's own tool.
     pub hash: u32,
-    /// The newest revision in it.
+    /// The newest revision in the snapshot.
     pub revision: u64,
-    /// How many keys it holds.
+    /// Number of keys.
     pub keys: u64,
     /// SHA-256 of the file, lower-case hex.
     pub sha256: String,
-    /// Length of the file in bytes.
+    /// Size of the file in bytes.
     pub size: u64,
 }
 
-/// What the controller runs. Nothing of it stays there: the copy is in a directory that only root
-/// can read and that is removed with the command, however it ends; the next run removes what a
-/// power failure leaves.
+/// The script for the controller. Nothing of it stays there: the copy is in a directory that only
+/// root can read and that is removed with the command, however that ends; the next run removes what
+/// a power failure leaves.
 pub const SCRIPT: &str = r#"set -eu
 umask 077
 LC_ALL=C
@@ -52,11 +52,11 @@ trap 'exit 1' HUP INT TERM PIPE
 status=$(etcd endpoint status -w json)
 size=$(printf %s "$status" | sed -n 's/.*"dbSize":\([0-9]*\).*/\1/p')
 free=$(df -P -B1 "$here" | awk 'NR == 2 {print $4}')
-[ "$free" -gt $((${size:-0} + 33554432)) ] || fail "a snapshot takes $size bytes, and $state has $free bytes left"
+[ "$free" -gt $((${size:-0} + 33554432)) ] || fail "a snapshot takes $size bytes, but $state has only $free bytes left"
 said=$(etcd snapshot save "$here/snapshot.db" 2>&1) || fail "$said"
 # etcd 3.4 has no etcdutl; its etcdctl knows the same words.
 tool=$(command -v etcdutl || command -v etcdctl)
-facts=$("$tool" snapshot status "$here/snapshot.db" -w json 2>"$here/said") || fail "the snapshot is not whole: $(cat "$here/said")"
+facts=$("$tool" snapshot status "$here/snapshot.db" -w json 2>"$here/said") || fail "the snapshot is damaged: $(cat "$here/said")"
 sum=$(sha256sum < "$here/snapshot.db")
 {
   printf '@endpoint %s\n' "$status"
@@ -97,10 +97,10 @@ struct Status {
     keys: u64,
 }
 
-/// Reads what [`SCRIPT`] said on the standard error.
+/// Parses the output of [`SCRIPT`] on stderr.
 ///
 /// # Errors
-/// The line that is missing or makes no sense.
+/// Returns the line that is missing or invalid.
 pub fn parse(said: &str) -> Result<Taken, String> {
     fn json<T: serde::de::DeserializeOwned>(name: &str, text: &str) -> Result<T, String> {
         serde_json::from_str(text)
@@ -108,14 +108,14 @@ pub fn parse(said: &str) -> Result<Taken, String> {
     }
     let after = |word: &str| {
         let line = said.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(' '));
-        line.ok_or_else(|| format!("it did not say {word}"))
+        line.ok_or_else(|| format!("it did not print {word}"))
     };
     let endpoints: Vec<Endpoint> = json("the status", after("@endpoint")?)?;
     let endpoint = endpoints.into_iter().next().ok_or("etcd has no status")?;
     let members: Members = json("the list of members", after("@members")?)?;
     let status: Status = json("the snapshot's status", after("@status")?)?;
     let file = after("@file")?;
-    let (sha256, size) = file.split_once(' ').ok_or("it did not say how long the snapshot is")?;
+    let (sha256, size) = file.split_once(' ').ok_or("it did not print the size of the snapshot")?;
     Ok(Taken {
         etcd: endpoint.status.version,
         members: members.members.into_iter().map(|member| member.name).collect(),
@@ -123,15 +123,15 @@ pub fn parse(said: &str) -> Result<Taken, String> {
         revision: status.revision,
         keys: status.keys,
         sha256: sha256.to_owned(),
-        size: size.trim().parse().map_err(|_| format!("`{size}` is no length"))?,
+        size: size.trim().parse().map_err(|_| format!("`{size}` is not a number of bytes"))?,
     })
 }
 
-/// What was said on the standard error of a command that failed, without the lines for a program.
+/// Returns the stderr of a failed command without the lines for labctl.
 pub fn complaint(said: &str) -> String {
     let lines: Vec<&str> =
         said.lines().filter(|line| !line.starts_with('@') && !line.trim().is_empty()).collect();
-    if lines.is_empty() { "it said nothing".to_owned() } else { lines.join("\n") }
+    if lines.is_empty() { "it printed nothing".to_owned() } else { lines.join("\n") }
 }
 
 #[cfg(test)]
@@ -149,7 +149,7 @@ mod tests {
     );
 
     #[test]
-    fn what_a_controller_says_is_understood() {
+    fn the_output_of_a_controller_is_parsed() {
         let taken = parse(SAID).expect("whole");
         // A member that was added and has never started has no name yet.
         assert_eq!(taken.members, ["c0", ""]);
@@ -161,13 +161,13 @@ mod tests {
     }
 
     #[test]
-    fn half_of_what_a_controller_says_is_refused() {
+    fn incomplete_output_of_a_controller_is_refused() {
         let lines: Vec<&str> = SAID.lines().collect();
         for left_out in 0..lines.len() {
             let mut lines = lines.clone();
             lines.remove(left_out);
             let error = parse(&lines.join("\n")).expect_err("a line is missing");
-            assert!(error.starts_with("it did not say @"), "{error}");
+            assert!(error.starts_with("it did not print @"), "{error}");
         }
         assert_eq!(complaint("@file x\nno room\n\n"), "no room");
     }

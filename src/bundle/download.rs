@@ -1,8 +1,8 @@
-//! Downloads into a cache that is addressed by content: `<cache>/downloads/<sha256>`.
+//! Downloads into a content-addressed cache: `<cache>/downloads/<sha256>`.
 //!
-//! What a file must be is known before it is asked for, so nothing is downloaded twice, a download
-//! that was cut is taken up where it ended (`<sha256>.part`), and a file appears in the cache only
-//! after its checksum was right.
+//! The checksum of a file is known before its download starts. So nothing is downloaded twice, an
+//! interrupted download resumes (`<sha256>.part`), and a file appears in the cache only after its
+//! checksum was verified.
 
 use std::path::{Path, PathBuf};
 
@@ -16,63 +16,63 @@ use super::http::{Http, Trouble, trouble};
 use super::progress::Progress;
 use super::verify::sha256_of;
 
-/// A file to have in the cache.
+/// A file to download into the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    /// Its address.
+    /// Its URL.
     pub url: String,
     /// Its SHA-256, lower-case hex.
     pub sha256: String,
-    /// Its length, when somebody trustworthy told it.
+    /// Its size in bytes, if a trusted source has published it.
     pub size: Option<u64>,
-    /// What to call it in progress.
+    /// Its name in progress messages.
     pub label: String,
 }
 
-/// The cache, and the way to fill it.
+/// The cache, and the client that fills it.
 #[derive(Debug)]
 pub struct Downloads {
     http: Http,
     folder: PathBuf,
 }
 
-/// One file on its way.
+/// One file that is being downloaded.
 struct Transfer<'a> {
     wanted: &'a Wanted,
     part: PathBuf,
     progress: &'a Progress,
-    /// Bytes that were reported as progress.
+    /// Bytes that were already reported as progress.
     counted: u64,
 }
 
 impl Downloads {
-    /// The cache in `cache`, which is made when it is missing.
+    /// Opens the cache in `cache`, creating it if it is missing.
     ///
     /// # Errors
-    /// When the directory cannot be made.
+    /// If the directory cannot be created.
     pub fn new(http: Http, cache: &Path) -> Result<Self, BundleError> {
         let folder = cache.join("downloads");
         std::fs::create_dir_all(&folder).map_err(|error| {
-            BundleError::io(format!("make the cache directory {}", folder.display()), &error)
+            BundleError::io(format!("create the cache directory {}", folder.display()), &error)
         })?;
         Ok(Self { http, folder })
     }
 
-    /// The client that downloads go through.
+    /// Returns the client for downloads.
     pub fn http(&self) -> &Http {
         &self.http
     }
 
-    /// The path of a file of this content in the cache, whether or not it is there.
+    /// Returns the path of a file with this checksum in the cache, whether or not it exists.
     pub fn path_of(&self, sha256: &str) -> PathBuf {
         self.folder.join(sha256)
     }
 
-    /// Brings a file into the cache, unless it is there, and gives its path.
+    /// Downloads a file into the cache unless it is there already, and returns its path.
     ///
     /// # Errors
-    /// When the server does not have it, patience is over, the disk is full, or what came is not
-    /// what was published.
+    /// If the server does not have it, all attempts have failed, the disk is full, or the content
+    /// does not match its checksum.
     pub async fn fetch(
         &self,
         wanted: &Wanted,
@@ -94,8 +94,8 @@ impl Downloads {
                         break;
                     }
                     transfer.discard().await?;
-                    // The old part may have been of another file; what came in one piece leaves no
-                    // such excuse.
+                    // A resumed part may belong to another file, so start over; a complete download
+                    // has no such excuse.
                     if from_start {
                         let (url, expected) = (wanted.url.clone(), wanted.sha256.clone());
                         return Err(BundleError::Checksum { url, expected, got });
@@ -103,8 +103,9 @@ impl Downloads {
                 }
                 Err(Trouble::Final(error)) => return Err(error),
                 Err(Trouble::Passing { why, pause }) => {
-                    // Only ground that was never reached before counts, or a server that cuts and
-                    // starts over could keep us for ever.
+                    // Only bytes beyond the furthest point so far count as progress. Otherwise a
+                    // server that keeps breaking the connection and starting over could occupy us
+                    // forever.
                     let length = transfer.length().await;
                     failed = if length > farthest { 1 } else { failed + 1 };
                     farthest = farthest.max(length);
@@ -119,8 +120,8 @@ impl Downloads {
         Ok(path)
     }
 
-    /// Whether the cache has the file. A cached file is hashed before it is believed, and a bad one
-    /// deleted.
+    /// Whether the cache has the file. A cached file is hashed before it is used, and a damaged one
+    /// is deleted.
     async fn is_good(&self, path: &Path, wanted: &Wanted) -> Result<bool, BundleError> {
         if !fs::try_exists(path).await.unwrap_or(false) {
             return Ok(false);
@@ -136,12 +137,12 @@ impl Downloads {
 }
 
 impl Transfer<'_> {
-    /// How much is there already.
+    /// Returns the number of bytes that are already there.
     async fn length(&self) -> u64 {
         fs::metadata(&self.part).await.map_or(0, |found| found.len())
     }
 
-    /// Asks for what is missing and writes it down as it comes.
+    /// Requests the missing bytes and writes them as they arrive.
     async fn attempt(&mut self, http: &Http) -> Result<(), Trouble> {
         let mut offset = self.length().await;
         if self.wanted.size.is_some_and(|size| offset > size) {
@@ -155,8 +156,8 @@ impl Transfer<'_> {
         let response = http.get(&self.wanted.url, offset).await?;
         match response.status() {
             StatusCode::RANGE_NOT_SATISFIABLE => {
-                // Nothing is left to send: either the part is the whole file, which its checksum
-                // will tell, or junk.
+                // Nothing is left to send: the part is either the whole file, as its checksum will
+                // show, or garbage.
                 self.count_to(offset);
                 Ok(())
             }
@@ -170,7 +171,7 @@ impl Transfer<'_> {
                 let why = "the server sent a different part than requested".to_owned();
                 Err(Trouble::Passing { why, pause: None })
             }
-            // The whole file, also where only its end was asked for: servers may ignore Range.
+            // The whole file, even if only its end was requested, because servers may ignore Range.
             _ => {
                 self.count_to(0);
                 let file = self.open(false).await.map_err(Trouble::Final)?;
@@ -194,7 +195,7 @@ impl Transfer<'_> {
                 Err(error) => break Err(trouble(&self.wanted.url, error)),
             }
         };
-        // Also what came before a cut is kept: the next attempt goes on from there.
+        // Bytes that arrived before an interruption are kept; the next attempt resumes after them.
         file.flush().await.map_err(wrong)?;
         if ended.is_ok() {
             file.sync_all().await.map_err(wrong)?;
@@ -218,7 +219,7 @@ impl Transfer<'_> {
             .map_err(|error| BundleError::io(format!("delete {}", self.part.display()), &error))
     }
 
-    /// Brings progress in line with what the part holds.
+    /// Updates progress to what the part contains.
     fn count_to(&mut self, length: u64) {
         if length > self.counted {
             self.progress.advance(length - self.counted, &self.wanted.label);
@@ -237,7 +238,7 @@ async fn hash(path: &Path) -> Result<String, BundleError> {
         .map_err(|error| BundleError::io(format!("read {}", path.display()), &error))
 }
 
-/// Where a partial answer begins: `Content-Range: bytes 100-199/200`.
+/// Returns the offset at which a partial response begins: `Content-Range: bytes 100-199/200`.
 fn begins_at(response: &Response) -> Option<u64> {
     let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
     range.strip_prefix("bytes ")?.split_once('-')?.0.trim().parse().ok()

@@ -1,4 +1,4 @@
-//! What can go wrong with a bundle, said so that a person knows what to do next.
+//! Errors of bundles, each with what to do next.
 
 use std::fmt::Display;
 use std::io;
@@ -9,9 +9,9 @@ use crate::cluster::Version;
 /// Why a bundle could not be opened, verified or pulled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BundleError {
-    /// The directory has no lock, so it is no bundle (yet).
+    /// The directory has no lock, so it is not a bundle (yet).
     #[error(
-        "open bundle {}: it has no bundle.lock; `labctl bundle pull` makes a bundle, and resumes \
+        "open bundle {}: it has no bundle.lock; `labctl bundle pull` creates a bundle, or resumes \
          one that was interrupted",
         folder.display()
     )]
@@ -19,7 +19,7 @@ pub enum BundleError {
         /// The directory.
         folder: PathBuf,
     },
-    /// The lock cannot be taken at its word.
+    /// The lock is invalid.
     #[error(
         "read {}: {}; restore the file as `labctl bundle pull` wrote it, or delete it and pull \
         again",
@@ -29,12 +29,12 @@ pub enum BundleError {
     BadLock {
         /// The lock.
         path: PathBuf,
-        /// Everything that is wrong with it, with lines where they are known.
+        /// Everything that is wrong with it, with lines if they are known.
         problems: Vec<String>,
     },
     /// Files of the lock are missing or have another size.
     #[error(
-        "open bundle {}: {} not as bundle.lock records:\n  {}\nrun `labctl bundle pull` to fetch \
+        "open bundle {}: {} different from bundle.lock:\n  {}\nrun `labctl bundle pull` to fetch \
         what is missing, or \
          `labctl bundle verify` to check every file",
         folder.display(), count(files), files.join("\n  ")
@@ -51,12 +51,12 @@ pub enum BundleError {
     NoFile {
         /// The bundle's directory.
         folder: PathBuf,
-        /// What was asked for.
+        /// The requested name.
         name: String,
     },
-    /// Files have another content than the lock records.
+    /// The content of files does not match the lock.
     #[error(
-        "verify bundle {}: {} other content than bundle.lock records:\n  {}\ndelete them and run \
+        "verify bundle {}: {} a checksum that differs from bundle.lock:\n  {}\ndelete them and run \
         `labctl bundle pull`",
         folder.display(), if files.len() == 1 { "1 file has".to_owned() } else { format!("{} files have", files.len()) },
         files.join("\n  ")
@@ -67,63 +67,63 @@ pub enum BundleError {
         /// `name: expected ..., got ...`.
         files: Vec<String>,
     },
-    /// The bundle was made for another Kubernetes version.
+    /// The bundle is for another Kubernetes version.
     #[error(
-        "bundle {} holds Kubernetes {bundle}, but the lab wants {wanted}; set `kubernetes: \
+        "bundle {} has Kubernetes {bundle}, but the lab needs {wanted}; set `kubernetes: \
         \"{bundle}\"` in the \
-         inventory, or name a bundle of {wanted} (`labctl bundle pull` makes one in an empty \
+         inventory, or use a bundle of {wanted} (`labctl bundle pull` creates one in an empty \
         directory)",
         folder.display()
     )]
     OtherVersion {
         /// The bundle's directory.
         folder: PathBuf,
-        /// What it holds.
+        /// The bundle's version.
         bundle: Version,
-        /// What is wanted.
+        /// The lab's version.
         wanted: Version,
     },
-    /// The bundle was made for another processor architecture.
+    /// The bundle is for another processor architecture.
     #[error("bundle {} is for {bundle}, not for {wanted}; pull into another \
         directory", folder.display())]
     OtherArchitecture {
         /// The bundle's directory.
         folder: PathBuf,
-        /// What it holds.
+        /// The bundle's architecture.
         bundle: String,
-        /// What is wanted.
+        /// The lab's architecture.
         wanted: String,
     },
-    /// There are no official releases that labctl knows of.
+    /// labctl knows no official releases for this version and architecture.
     #[error("find the releases of Kubernetes {version} for {architecture}: {why}")]
     Unsupported {
-        /// The version asked for.
+        /// The requested version.
         version: Version,
-        /// The architecture asked for.
+        /// The requested architecture.
         architecture: String,
-        /// What labctl does know.
+        /// What labctl supports.
         why: String,
     },
-    /// Something could not be downloaded.
+    /// A download failed.
     #[error("download {url}: {why}")]
     Download {
-        /// The address.
+        /// The URL.
         url: String,
         /// The cause, and what to do.
         why: String,
     },
-    /// What was downloaded is not what was published.
+    /// The content of a download does not match the published checksum.
     #[error(
         "download {url}: its SHA-256 is not the published one: expected {expected}, got {got}; \
         the download was \
-         deleted, so try again; if it stays so, distrust the network or the mirror in between"
+         deleted, so try again; if it happens again, do not trust the network or the mirror"
     )]
     Checksum {
-        /// The address.
+        /// The URL.
         url: String,
         /// The published SHA-256.
         expected: String,
-        /// What arrived.
+        /// The SHA-256 of the download.
         got: String,
     },
     /// A download differs from what an earlier pull recorded.
@@ -136,7 +136,7 @@ pub enum BundleError {
     LockDiffers {
         /// The file's name in the bundle.
         name: String,
-        /// Where the new content is from.
+        /// The source of the new content.
         origin: String,
         /// The SHA-256 in the lock.
         locked: String,
@@ -148,12 +148,12 @@ pub enum BundleError {
     /// A release archive is broken or lacks a program.
     #[error("unpack {origin}: {why}")]
     Archive {
-        /// The archive's address.
+        /// The archive's URL.
         origin: String,
         /// What is wrong.
         why: String,
     },
-    /// A registry's answer makes no sense.
+    /// A registry's response is invalid.
     #[error("pull image {reference}: {why}")]
     Image {
         /// The image.
@@ -161,23 +161,23 @@ pub enum BundleError {
         /// What is wrong.
         why: String,
     },
-    /// This machine would not do something.
+    /// An operation on the workstation failed.
     #[error("{what}: {why}")]
     Io {
-        /// What was being done, with the path.
+        /// The operation, with the path.
         what: String,
-        /// The cause, and what to do when that is known.
+        /// The cause, and what to do if that is known.
         why: String,
     },
 }
 
 impl BundleError {
-    /// The file system's refusal to do `what`.
+    /// Wraps an error of the file system while doing `what`.
     pub(super) fn io(what: impl Into<String>, error: &io::Error) -> Self {
         let why = match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 format!(
-                    "the disk is full ({error}); make room there, or choose another directory, \
+                    "the disk is full ({error}); free some space, or choose another directory, \
                     and run this again"
                 )
             }
@@ -186,12 +186,12 @@ impl BundleError {
         Self::Io { what: what.into(), why }
     }
 
-    /// A background task that did not come to its end.
+    /// Builds the error for a background task that was cancelled or panicked.
     pub(super) fn cut_short(what: impl Into<String>, error: &tokio::task::JoinError) -> Self {
         Self::Io { what: what.into(), why: format!("the work was interrupted: {error}") }
     }
 
-    /// A download that failed for a reason worth a sentence.
+    /// Builds the error for a failed download.
     pub(super) fn download(url: impl Display, why: impl Into<String>) -> Self {
         Self::Download { url: url.to_string(), why: why.into() }
     }
@@ -206,11 +206,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_is_named_as_such() {
+    fn a_full_disk_is_reported_as_such() {
         let error =
             BundleError::io("write /var/cache/labctl/x.part", &io::Error::from_raw_os_error(28));
         let text = error.to_string();
         assert!(text.starts_with("write /var/cache/labctl/x.part: the disk is full"), "{text}");
-        assert!(text.contains("make room"), "{text}");
+        assert!(text.contains("free some space"), "{text}");
     }
 }

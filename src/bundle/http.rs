@@ -1,9 +1,8 @@
-//! HTTP as downloads need it: what is worth trying again, what is final, and anonymous registry
-//! tokens.
+//! HTTP for downloads: retries, final errors, and anonymous registry tokens.
 //!
 //! A registry may answer the first request with a challenge (`WWW-Authenticate: Bearer ...`) and
-//! hand out a token to anybody who asks; [`Http`] does that on the way, so that its callers see
-//! files and never tokens.
+//! issue a token to anonymous users. [`Http`] handles that, so that its callers only see files,
+//! never tokens.
 
 use std::collections::HashMap;
 use std::error::Error as _;
@@ -18,10 +17,11 @@ use serde::Deserialize;
 use super::BundleError;
 use super::releases::{Patience, Sources};
 
-/// The longest pause before another attempt, whatever a server asks for.
+/// The longest pause before another attempt, whatever a server requests.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Checksum lists, manifests and tokens are small; anything longer is not one of them.
+/// Maximum size in bytes of checksum lists, manifests and tokens; anything larger is something
+/// else.
 const SMALL: usize = 4 << 20;
 
 /// A client for the hosts of [`Sources`].
@@ -33,21 +33,21 @@ pub struct Http {
     tokens: Mutex<HashMap<Challenge, String>>,
 }
 
-/// Why a request brought nothing.
+/// Why a request failed.
 #[derive(Debug)]
 pub enum Trouble {
-    /// It may work the next time.
+    /// It may succeed the next time.
     Passing {
         /// What happened.
         why: String,
-        /// When the server says that it will be back.
+        /// How long the server asks to wait.
         pause: Option<Duration>,
     },
-    /// It will not work the next time either.
+    /// It will fail again.
     Final(BundleError),
 }
 
-/// What a small request brought.
+/// The response to a small request.
 #[derive(Debug, Clone)]
 pub struct Small {
     /// The body.
@@ -56,7 +56,7 @@ pub struct Small {
     pub media_type: Option<String>,
 }
 
-/// What a registry wants before it answers.
+/// A registry's challenge.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Challenge {
     realm: String,
@@ -64,7 +64,7 @@ struct Challenge {
     scope: Option<String>,
 }
 
-/// A token endpoint's answer; registries use either name.
+/// A token endpoint's response; registries use either name.
 #[derive(Deserialize)]
 struct TokenAnswer {
     token: Option<String>,
@@ -72,21 +72,21 @@ struct TokenAnswer {
 }
 
 impl Http {
-    /// A client that is as patient as `sources` say.
+    /// Creates a client with the time limits of `sources`.
     ///
     /// # Errors
-    /// When TLS cannot be set up on the workstation.
+    /// If TLS cannot be set up on the workstation.
     pub fn new(sources: &Sources) -> Result<Self, BundleError> {
         let bases = [&sources.kubernetes, &sources.github, &sources.registry];
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("labctl/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(sources.patience.connect)
             .read_timeout(sources.patience.stall)
-            // Where every host is reached by HTTPS, no redirect may lead out of it: checksums come
-            // the same way.
+            // If all hosts use HTTPS, no redirect may leave it, because checksums come the same
+            // way.
             .https_only(bases.iter().all(|base| base.starts_with("https://")));
         if bases.iter().all(|base| is_loopback(base)) {
-            // A mirror on the workstation is not reached through the proxy that leads out of it.
+            // A mirror on the workstation must not be reached through a proxy.
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(|error| BundleError::Io {
@@ -96,11 +96,11 @@ impl Http {
         Ok(Self { client, patience: sources.patience, tokens: Mutex::default() })
     }
 
-    /// Begins to get `url` from byte `offset` on. The answer's status is 200, 206 or, with an
-    /// offset, 416.
+    /// Starts to download `url` from byte `offset`. The status of the response is 200, 206 or, with
+    /// an offset, 416.
     ///
     /// # Errors
-    /// What went wrong, and whether it may pass.
+    /// Returns what went wrong, and whether a retry may help.
     pub async fn get(&self, url: &str, offset: u64) -> Result<Response, Trouble> {
         let response = self.send(Method::GET, url, None, (offset > 0).then_some(offset)).await?;
         match response.status() {
@@ -110,23 +110,23 @@ impl Http {
         }
     }
 
-    /// How long the file at `url` is, when the server tells. A server that does not is no error:
-    /// the length is only for the progress bar, and what is wrong comes out when the file is
-    /// fetched.
+    /// Returns the size of the file at `url` in bytes, if the server reports it. Failing is not an
+    /// error: the size is only for the progress bar, and problems are reported when the file is
+    /// downloaded.
     pub async fn size_of(&self, url: &str) -> Option<u64> {
         let response = self.send(Method::HEAD, url, None, None).await.ok()?;
         if !response.status().is_success() {
             return None;
         }
         let length = response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()?;
-        // Some proxies answer HEAD with the length of the body that HEAD does not have.
+        // Some proxies answer HEAD with the length of its empty body.
         Some(length).filter(|length| *length > 0)
     }
 
-    /// Gets something small, with retries.
+    /// Downloads a small file, with retries.
     ///
     /// # Errors
-    /// When it is not there, is not small, or did not come after all attempts.
+    /// If it does not exist, is not small, or all attempts failed.
     pub async fn small(&self, url: &str, accept: Option<&str>) -> Result<Small, BundleError> {
         let mut failed = 0;
         loop {
@@ -141,10 +141,10 @@ impl Http {
         }
     }
 
-    /// Waits before another attempt after `failed` fruitless ones; an error when that were enough.
+    /// Waits before another attempt after `failed` attempts without progress.
     ///
     /// # Errors
-    /// The last attempt's cause, when patience is over.
+    /// Returns the last attempt's error when there are no attempts left.
     pub async fn rest(
         &self,
         url: &str,
@@ -179,7 +179,7 @@ impl Http {
         Ok(Small { bytes, media_type })
     }
 
-    /// One request, with the token that the server wants when it wants one.
+    /// Sends one request, with a token if the server requires one.
     async fn send(
         &self,
         method: Method,
@@ -204,14 +204,14 @@ impl Http {
             Trouble::Final(BundleError::download(url, format!("not a valid URL: {error}")))
         })?;
         let mut response = request(parsed, None).await.map_err(|error| trouble(url, error))?;
-        // Twice: a token that was kept may have expired since.
+        // Twice, because a cached token may have expired.
         for fresh in [false, true] {
             if response.status() != StatusCode::UNAUTHORIZED {
                 break;
             }
             let Some(challenge) = challenge_of(&response) else { break };
             let token = self.token(url, response.url(), challenge, fresh).await?;
-            // A redirect led to the host that asks; the token is for that host and nobody else.
+            // A redirect led to the host that sent the challenge; the token is only for that host.
             response = request(response.url().clone(), Some(&token))
                 .await
                 .map_err(|error| trouble(url, error))?;
@@ -274,7 +274,7 @@ impl Http {
     }
 }
 
-/// A connection's or a body's failure; nearly all of them may pass.
+/// Converts a failure of a connection or a body; nearly all of them are worth a retry.
 pub(super) fn trouble(url: &str, error: reqwest::Error) -> Trouble {
     if error.is_builder() || error.is_redirect() {
         return Trouble::Final(BundleError::download(url, chain(error)));
@@ -291,7 +291,7 @@ pub(super) fn trouble(url: &str, error: reqwest::Error) -> Trouble {
     Trouble::Passing { why, pause: None }
 }
 
-/// A status that is not what was asked for.
+/// Converts an unexpected status.
 fn refusal(url: &str, response: &Response) -> Trouble {
     let status = response.status();
     let code = status.as_u16();
@@ -306,8 +306,8 @@ fn refusal(url: &str, response: &Response) -> Trouble {
     let why = match code {
         404 | 410 => {
             format!(
-                "the server has no such file ({status}); does this version exist, and does the \
-                mirror carry it?"
+                "the server does not have this file ({status}); does this version exist, and does \
+                the mirror carry it?"
             )
         }
         401 | 403 => {
@@ -346,7 +346,7 @@ fn parse_challenge(header: &str) -> Option<Challenge> {
     }
     let (mut realm, mut service, mut scope) = (None, None, None);
     while let Some((key, after)) = rest.split_once('=') {
-        // A quoted value may hold commas: a scope is `repository:name:pull,push`.
+        // A quoted value may contain commas: a scope is `repository:name:pull,push`.
         let (value, left) = match after.strip_prefix('"') {
             Some(quoted) => quoted.split_once('"')?,
             None => after.split_once(',').unwrap_or((after, "")),
@@ -369,7 +369,7 @@ fn is_loopback(base: &str) -> bool {
         || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// The whole story of an error, without the address, which the caller tells.
+/// Returns an error with all its causes, without the URL, which the caller adds.
 fn chain(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();

@@ -1,10 +1,10 @@
-//! Container images: found in a registry by the OCI distribution protocol, written as an archive to
-//! be imported.
+//! Container images: pulled from a registry by the OCI distribution protocol and written as an
+//! archive for import.
 //!
-//! Of a multi-platform image only the bundle's platform is taken. Its manifest is kept byte by
-//! byte, so the image has the digest that the registry gave it. The archive is an OCI image layout
-//! that `ctr images import` takes, with the image's name in the annotation that containerd looks
-//! for; the same image always gives the same bytes.
+//! Only the bundle's platform of a multi-platform image is pulled. Its manifest is kept byte by
+//! byte, so that the image keeps its digest. The archive is an OCI image layout for `ctr images
+//! import`, with the image's name in the annotation that containerd reads. The same image always
+//! produces the same bytes.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -26,19 +26,19 @@ const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
-/// An image for one platform: everything known, only the blobs still to be downloaded.
+/// An image for one platform with everything except its blobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     /// The reference that it is imported as.
     pub reference: String,
-    /// Where its manifest is from.
+    /// The URL of its manifest.
     pub url: String,
     architecture: String,
     media_type: String,
     manifest: Vec<u8>,
     /// Config and layers, each once.
     blobs: Vec<Blob>,
-    /// Where the registry keeps blobs.
+    /// The URL below which the registry keeps blobs.
     blob_base: String,
 }
 
@@ -48,7 +48,7 @@ struct Blob {
     size: u64,
 }
 
-/// An index or a manifest, by whichever fields it has.
+/// An index or a manifest, depending on its fields.
 #[derive(Deserialize)]
 struct Document {
     #[serde(rename = "mediaType")]
@@ -73,10 +73,10 @@ struct Platform {
     os: String,
 }
 
-/// Asks the registry what `release` consists of on `architecture`.
+/// Looks up what `release` consists of on `architecture` in the registry.
 ///
 /// # Errors
-/// When the registry does not have it, or answers with something that is not what its digest says.
+/// If the registry does not have it, or its response does not match its digest.
 pub async fn resolve(
     http: &Http,
     sources: &Sources,
@@ -116,7 +116,7 @@ pub async fn resolve(
     let mut blobs = Vec::new();
     for descriptor in std::iter::once(config).chain(layers) {
         let sha256 = descriptor.sha256().map_err(wrong)?.to_owned();
-        // Empty layers are often the same one many times over.
+        // Images often contain the same empty layer many times.
         if seen.insert(sha256.clone()) {
             blobs.push(Blob { sha256, size: descriptor.size });
         }
@@ -135,7 +135,7 @@ pub async fn resolve(
 }
 
 impl Image {
-    /// Its config and layers, as files to have in the cache.
+    /// Returns its config and layers as files to download.
     pub fn wanted(&self) -> Vec<Wanted> {
         let wanted = self.blobs.iter().map(|blob| Wanted {
             url: format!("{}/sha256:{}", self.blob_base, blob.sha256),
@@ -146,11 +146,11 @@ impl Image {
         wanted.collect()
     }
 
-    /// Writes the archive; `cached` tells where a blob lies. The same image gives the same bytes,
-    /// whenever it is written.
+    /// Writes the archive; `cached` returns the path of a blob. The same image always produces the
+    /// same bytes.
     ///
     /// # Errors
-    /// As reading the blobs or writing the archive have them.
+    /// If reading a blob or writing the archive fails.
     pub fn write(&self, out: &mut impl Write, cached: impl Fn(&str) -> PathBuf) -> io::Result<()> {
         let mut archive = tar::Builder::new(out);
         append(&mut archive, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
@@ -176,8 +176,8 @@ impl Image {
                 "size": self.manifest.len(),
                 "platform": { "architecture": self.architecture, "os": "linux" },
                 "annotations": {
-                    // The first is containerd's own and has the whole name; the second is the OCI
-                    // one and has the tag.
+                    // The first is containerd's own and has the full name; the second is OCI's and
+                    // has the tag.
                     "io.containerd.image.name": self.reference,
                     "org.opencontainers.image.ref.name": tag,
                 },
@@ -207,14 +207,14 @@ impl Descriptor {
 
 fn read(answer: &Small) -> Result<Document, String> {
     serde_json::from_slice(&answer.bytes)
-        .map_err(|error| format!("the registry's manifest cannot be understood: {error}"))
+        .map_err(|error| format!("the registry's manifest cannot be parsed: {error}"))
 }
 
 fn append(archive: &mut tar::Builder<impl Write>, path: &str, bytes: &[u8]) -> io::Result<()> {
     archive.append_data(&mut header(bytes.len() as u64), path, bytes)
 }
 
-/// Nobody's file from no time: nothing in it depends on the workstation.
+/// Returns a header without owner and time, so that the archive does not depend on the workstation.
 fn header(size: u64) -> tar::Header {
     let mut header = tar::Header::new_ustar();
     header.set_size(size);

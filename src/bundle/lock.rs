@@ -1,8 +1,8 @@
-//! `bundle.lock`: what a bundle holds, as a file that people review and later runs believe.
+//! `bundle.lock`: the contents of a bundle, in a form that people can review.
 //!
-//! Reading is strict, because what this file says decides which programs become root on the nodes:
-//! unknown keys, duplicate names, paths that leave the directory and checksums that are none are
-//! errors, all reported at once. Writing is by hand, one line per file, so that a change of
+//! Parsing is strict, because this file decides which programs run as root on the nodes: unknown
+//! keys, duplicate names, paths that leave the directory and malformed checksums are errors, all
+//! reported at once. The file is written without serde, one line per file, so that a change of
 //! versions is a short and readable diff.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +19,7 @@ use crate::cluster::Version;
 /// The file's name in a bundle's directory.
 pub const FILE_NAME: &str = "bundle.lock";
 
-/// A lock, checked: every path in it stays inside the directory and every checksum is one.
+/// A validated lock: every path stays inside the directory and every checksum is well-formed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lock {
     /// The Kubernetes version of the bundle.
@@ -37,7 +37,7 @@ pub struct LockedFile {
     pub version: String,
     /// Relative to the bundle's directory, with `/`.
     pub path: String,
-    /// Length in bytes.
+    /// Size in bytes.
     pub size: u64,
     /// SHA-256, lower-case hex.
     pub sha256: String,
@@ -45,7 +45,7 @@ pub struct LockedFile {
     pub image: Option<String>,
 }
 
-/// The lock as it is written in YAML.
+/// The lock as YAML.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
@@ -54,7 +54,7 @@ struct Document {
     files: Vec<Entry>,
 }
 
-/// One line of the lock as it is written in YAML.
+/// One line of the lock as YAML.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -67,10 +67,10 @@ struct Entry {
     sha256: String,
 }
 
-/// Reads the lock of the bundle in `folder`; `None` when there is none.
+/// Reads the lock of the bundle in `folder`; `None` if there is none.
 ///
 /// # Errors
-/// When the file cannot be read, or says something it must not.
+/// If the file cannot be read or is invalid.
 pub fn read(folder: &Path) -> Result<Option<Lock>, BundleError> {
     let path = folder.join(FILE_NAME);
     let text = match std::fs::read(&path) {
@@ -85,10 +85,10 @@ pub fn read(folder: &Path) -> Result<Option<Lock>, BundleError> {
     parse(&text).map(Some).map_err(|problems| BundleError::BadLock { path, problems })
 }
 
-/// Reads a lock's text.
+/// Parses the text of a lock.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// Returns everything that is wrong with it.
 pub fn parse(text: &str) -> Result<Lock, Vec<String>> {
     // serde's messages end with "at line L column C".
     let document: Document = serde_yaml::from_str(text).map_err(|error| vec![error.to_string()])?;
@@ -126,10 +126,10 @@ pub fn parse(text: &str) -> Result<Lock, Vec<String>> {
     }
 }
 
-/// Writes `lock` into `folder`; it appears whole or not at all.
+/// Writes `lock` into `folder` atomically.
 ///
 /// # Errors
-/// As the file system has them.
+/// If the file system refuses.
 pub fn write(folder: &Path, lock: &Lock) -> Result<(), BundleError> {
     let path = folder.join(FILE_NAME);
     let attempt = || -> std::io::Result<()> {
@@ -146,7 +146,7 @@ pub fn write(folder: &Path, lock: &Lock) -> Result<(), BundleError> {
 }
 
 impl Lock {
-    /// The lock as text: one line per file, in order of their paths' directories and names.
+    /// Formats the lock: one line per file, ordered by directory and name.
     pub fn to_yaml(&self) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
@@ -165,8 +165,7 @@ impl Lock {
         text
     }
 
-    /// The bundle that this lock, lying in `folder`, describes; whether its files are there is not
-    /// looked at.
+    /// Returns the bundle in `folder` that this lock describes, without checking its files.
     pub(super) fn into_bundle(self, folder: PathBuf) -> Bundle {
         let files = self.files.into_iter().map(|(name, file)| {
             let LockedFile { version, path, size, sha256, image } = file;
@@ -191,7 +190,7 @@ impl Entry {
         if !plain(&self.name) {
             problems.push("a name has letters, digits and `-_./` only".to_owned());
         }
-        // A version becomes part of an address when the bundle is completed.
+        // A version becomes part of a URL when a bundle is completed.
         if !plain(&self.version) || self.version.contains('/') {
             problems.push(format!("`{}` is not a version like 1.7.1", self.version));
         }
@@ -224,8 +223,8 @@ pub(super) fn is_sha256(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
-/// A reference ends up in a command on the nodes: nothing but the characters that references are
-/// made of.
+/// Whether `image` only has the characters of a reference, because it becomes part of a command on
+/// the nodes.
 fn is_reference(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@".contains(&byte);
     text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
@@ -246,17 +245,16 @@ fn stays_inside(path: &str) -> Result<(), &'static str> {
     Err("leaves the bundle's directory; paths are relative to it and have no `.` or `..`")
 }
 
-/// A double-quoted scalar; JSON's strings are YAML's.
+/// Quotes a scalar; JSON's strings are valid YAML.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// A plain scalar where YAML can take it for nothing but a string, otherwise a quoted one.
+/// Returns a plain scalar if YAML can only read it as a string, otherwise a quoted one.
 fn scalar(text: &str) -> String {
     let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
     let begins = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-    // Anything made of these alone might be read as a number: 12e4, 0x1f has an x and 1_000 is one
-    // in YAML 1.1.
+    // These characters alone could be a number: 12e4, 0x1f, or 1_000 in YAML 1.1.
     let number = text.bytes().all(|byte| byte.is_ascii_digit() || b"eE+-_.xob".contains(&byte));
     let word = matches!(
         text.to_ascii_lowercase().as_str(),
@@ -284,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_what_is_read() {
+    fn a_written_lock_reads_back_the_same() {
         let mut lock = Lock {
             kubernetes: Version { major: 1, minor: 34, patch: 2 },
             architecture: "arm64".into(),
@@ -308,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_may_not_leave_the_folder() {
+    fn a_path_may_not_leave_the_directory() {
         for path in
             ["../kubelet", "/usr/bin/kubelet", "bin/../../kubelet", "bin/", "", "./kubelet", "a;b"]
         {
@@ -321,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_is_told_at_once() {
+    fn all_problems_are_reported_at_once() {
         let text = complaint(&format!(
             "  - {{ name: a, version: \"1\", path: bin/a, size: 1, sha256: {SHA} }}\n  \
                - {{ name: a, version: \"1\", path: bin/a, size: 1, sha256: abc }}\n  \
@@ -341,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_is_named_with_its_line() {
+    fn an_unknown_key_is_reported_with_its_line() {
         let text = complaint(&format!(
             "  - {{ name: a, version: \"1\", path: bin/a, size: 1, sha256: {SHA}, mode: 4755 }}\n"
         ));

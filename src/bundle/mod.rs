@@ -1,15 +1,13 @@
-//! Bundles: a directory of the binaries, archives and container images that a lab is built from,
-//! with checksums.
+//! Bundles: directories with the binaries, archives and container images that a lab is built from,
+//! and their checksums.
 //!
-//! `bundle.lock` names every file with its version, size and SHA-256. Everything to the right of
-//! this module speaks of a bundle's files by name (`kubelet`, `cni/bridge`, `image/coredns`) and
-//! never by path.
+//! `bundle.lock` lists every file with its version, size and SHA-256. Later stages refer to a
+//! bundle's files by name (`kubelet`, `cni/bridge`, `image/coredns`), never by path.
 //!
-//! A bundle is made in one way only, by [`pull`](pull::pull): the [releases] table says what
-//! belongs to a Kubernetes version and where it is published, [`download`] brings it into a cache
-//! where nothing is downloaded twice, [`images`] does the same for container images, [`place`] puts
-//! programs and images into the directory, and the [lock] is written last, so a directory with a
-//! lock is a whole bundle.
+//! Only [`pull`](pull::pull) creates bundles: the [releases] table contains what belongs to a
+//! Kubernetes version and where it is published, [`download`] fetches it into a cache, [`images`]
+//! does the same for container images, [`place`] puts programs and images into the directory, and
+//! the [lock] is written last, so that a directory with a lock is a complete bundle.
 
 pub mod download;
 pub mod error;
@@ -34,10 +32,10 @@ pub use pull::{for_cluster, pull};
 pub use releases::Sources;
 pub use verify::verify;
 
-/// The step that all of a bundle's events belong to.
+/// The step of all of a bundle's events.
 pub const STEP: &str = "bundle";
 
-/// An opened bundle: its lock was read and every file in it is there with the right size.
+/// An opened bundle: its lock was read, and every file in it exists with the right size.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bundle {
     /// The directory, absolute.
@@ -55,9 +53,9 @@ pub struct Bundle {
 pub struct BundleFile {
     /// The component's own version, without a `v`.
     pub version: String,
-    /// Where it lies, absolute.
+    /// Its absolute path.
     pub path: PathBuf,
-    /// Its length in bytes.
+    /// Its size in bytes.
     pub size: u64,
     /// Its SHA-256, lower-case hex.
     pub sha256: String,
@@ -66,7 +64,7 @@ pub struct BundleFile {
 }
 
 impl Bundle {
-    /// A bundle with nothing in it, for playbooks that install nothing.
+    /// Returns an empty bundle, for playbooks that install nothing.
     pub fn empty(kubernetes: Version) -> Self {
         Self {
             folder: PathBuf::new(),
@@ -76,15 +74,15 @@ impl Bundle {
         }
     }
 
-    /// Opens the bundle in `folder`: reads its lock and checks that every file is there with the
-    /// size recorded.
+    /// Opens the bundle in `folder`: reads its lock and checks that every file exists with the
+    /// recorded size.
     ///
-    /// Nothing is hashed, so this is cheap enough for every run; [`verify()`] is the thorough
-    /// check.
+    /// Does not hash any file, so that it is cheap enough for every run; [`verify()`] is the
+    /// thorough check.
     ///
     /// # Errors
-    /// When there is no lock, when it says something it must not, or when files are missing or cut
-    /// short: all of them are named.
+    /// If there is no lock, if the lock is invalid, or if files are missing or incomplete; the
+    /// error lists all of them.
     pub fn open(folder: &Path) -> Result<Self, BundleError> {
         let folder = std::path::absolute(folder).map_err(|error| {
             BundleError::io(format!("find the bundle directory {}", folder.display()), &error)
@@ -100,10 +98,10 @@ impl Bundle {
         Err(BundleError::Broken { folder: bundle.folder, files })
     }
 
-    /// The file called `name`.
+    /// Returns the file called `name`.
     ///
     /// # Errors
-    /// When the bundle has no such file.
+    /// If the bundle has no such file.
     pub fn file(&self, name: &str) -> Result<&BundleFile, BundleError> {
         self.files.get(name).ok_or_else(|| BundleError::NoFile {
             folder: self.folder.clone(),
@@ -111,7 +109,7 @@ impl Bundle {
         })
     }
 
-    /// The bundle as a table for a reader.
+    /// Formats the bundle as a table.
     pub fn table(&self) -> String {
         let width = |cell: fn(&str, &BundleFile) -> usize| {
             self.files.iter().map(|(name, file)| cell(name, file)).max()
@@ -139,7 +137,7 @@ impl Bundle {
         text
     }
 
-    /// The names of files that are not there, or not with the size that the lock records, each with
+    /// Returns the files that are missing or have another size than the lock records, each with
     /// what is wrong.
     fn broken_files(&self) -> Vec<(&str, String)> {
         let wrong = |file: &BundleFile| match std::fs::metadata(&file.path) {

@@ -1,4 +1,4 @@
-//! The bundle as it would be: what a reader of the runbook needs, without downloading anything.
+//! The bundle before it is pulled, for commands that only explain or render.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,12 +7,12 @@ use super::releases::{self, Sources};
 use super::{Bundle, BundleError, BundleFile, pull};
 use crate::cluster::Cluster;
 
-/// The bundle of `cluster` when it is there; otherwise what `labctl bundle pull` would fetch, by
-/// name and version, with no content. The second value says whether it is there. Nothing is written
-/// and nothing is downloaded.
+/// Returns the bundle of `cluster` and true if it exists. Otherwise returns what `labctl bundle
+/// pull` would fetch, by name and version and without content, and false. Neither writes nor
+/// downloads anything.
 ///
 /// # Errors
-/// When a bundle is there and is spoilt or another version's, or labctl knows no releases of the
+/// If a bundle exists but is damaged or for another version, or labctl knows no releases of the
 /// version.
 pub fn outlook(cluster: &Cluster, cache: &Path) -> Result<(Bundle, bool), BundleError> {
     let architecture = pull::host_architecture();
@@ -24,7 +24,7 @@ pub fn outlook(cluster: &Cluster, cache: &Path) -> Result<(Bundle, bool), Bundle
             let (folder, wanted) = (bundle.folder, cluster.kubernetes);
             Err(BundleError::OtherVersion { folder, bundle: bundle.kubernetes, wanted })
         }
-        // A pull completes what it finds in its own directory.
+        // A pull would complete a bundle in its own directory.
         Err(BundleError::Broken { .. }) if cluster.bundle.is_none() => {
             Ok((announced(cluster, architecture, &folder)?, false))
         }

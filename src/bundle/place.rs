@@ -1,5 +1,5 @@
-//! Puts files into a bundle's directory: hashed on the way, checked against the lock, and visible
-//! only when whole.
+//! Writes files into a bundle's directory: each is hashed while it is written, checked against the
+//! lock, and visible only when complete.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -14,21 +14,21 @@ use super::BundleError;
 use super::lock::{FILE_NAME, Lock, LockedFile};
 use super::releases::{Artefact, Content, ImageRelease, Member, Target};
 
-/// Programs are for everybody to run.
+/// Mode of programs: executable by everyone.
 const PROGRAM: u32 = 0o755;
 
-/// Image archives are for everybody to read.
+/// Mode of image archives: readable by everyone.
 const DATA: u32 = 0o644;
 
-/// A bundle's directory in the making.
+/// A bundle's directory that is being filled.
 #[derive(Debug, Clone)]
 pub struct Placer {
     folder: PathBuf,
-    /// What an earlier pull recorded: SHA-256 by name.
+    /// SHA-256 by name, as recorded by an earlier pull.
     locked: BTreeMap<String, String>,
 }
 
-/// A file that is being written, under another name than it will have. Dropped, it is gone.
+/// A file that is being written under a temporary name. Deleted on drop.
 #[derive(Debug)]
 pub struct Draft {
     draft: PathBuf,
@@ -39,7 +39,7 @@ pub struct Draft {
     kept: bool,
 }
 
-/// What a finished file is recorded as.
+/// What is recorded about a finished file.
 #[derive(Debug, Clone, Copy)]
 struct Origin<'a> {
     url: &'a str,
@@ -48,20 +48,19 @@ struct Origin<'a> {
 }
 
 impl Placer {
-    /// Places into `folder`; contents that an earlier pull recorded in `lock` must come out the
-    /// same.
+    /// Returns a placer for `folder`; contents must match what an earlier pull recorded in `lock`.
     pub fn new(folder: &Path, lock: Option<&Lock>) -> Self {
         let locked = lock.into_iter().flat_map(|lock| &lock.files);
         let locked = locked.map(|(name, file)| (name.clone(), file.sha256.clone())).collect();
         Self { folder: folder.to_owned(), locked }
     }
 
-    /// Places everything that a bundle takes from a downloaded artefact; gives each file's name and
-    /// record.
+    /// Places everything that a bundle takes from a downloaded artefact; returns each file's name
+    /// and record.
     ///
     /// # Errors
-    /// When an archive is broken or lacks a program, a content differs from the lock, or the disk
-    /// is full.
+    /// If an archive is broken or lacks a program, a content differs from the lock, or the disk is
+    /// full.
     pub fn artefact(
         &self,
         artefact: &Artefact,
@@ -80,7 +79,7 @@ impl Placer {
     /// Places an image archive that `write` writes.
     ///
     /// # Errors
-    /// As `write` has them, when the content differs from the lock, or the disk is full.
+    /// If `write` fails, the content differs from the lock, or the disk is full.
     pub fn image(
         &self,
         release: &ImageRelease,
@@ -101,7 +100,7 @@ impl Placer {
         origin: Origin<'_>,
     ) -> Result<(String, LockedFile), BundleError> {
         let mut draft = self.draft(target, PROGRAM)?;
-        // A broken archive shows here as well: reading fails, not writing.
+        // A broken archive also shows up here: reading fails, not writing.
         let mut piece = vec![0; 256 * 1024];
         loop {
             let length = match source.read(&mut piece) {
@@ -145,7 +144,7 @@ impl Placer {
         }
         let names: Vec<_> = missing.iter().map(|member| format!("`{}`", member.path)).collect();
         let why = format!(
-            "the archive has no {}; its layout changed, and labctl has to be updated",
+            "the archive has no {}; its layout has changed, so labctl needs an update",
             names.join(" and no ")
         );
         Err(BundleError::Archive { origin: origin.url.into(), why })
@@ -155,8 +154,8 @@ impl Placer {
         let path = self.folder.join(&target.path);
         let (folder, name) = target.path.rsplit_once('/').unwrap_or(("", &target.path));
         let folder = self.folder.join(folder);
-        // The name is always the same, so that what a killed pull leaves behind is overwritten by
-        // the next.
+        // The name is always the same, so that the next pull overwrites the leftovers of a killed
+        // one.
         let draft = folder.join(format!(".{name}.part"));
         let open = || -> io::Result<File> {
             fs::create_dir_all(&folder)?;
@@ -166,7 +165,7 @@ impl Placer {
             }
             let file =
                 fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;
-            // The umask had its say in `open`.
+            // The umask may have removed bits in `open`.
             file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
             Ok(file)
         };
@@ -230,7 +229,7 @@ impl Write for Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         if !self.kept {
-            // There is nobody left to tell; the next pull overwrites it.
+            // Ignore errors on drop; the next pull overwrites the file.
             let _ = fs::remove_file(&self.draft);
         }
     }

@@ -1,5 +1,4 @@
-//! The progress of a bundle: bytes done of bytes to do, reported often enough to watch and seldom
-//! enough to log.
+//! The progress of a bundle in bytes, reported often enough to watch and seldom enough to log.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -7,10 +6,10 @@ use std::time::{Duration, Instant};
 use super::STEP;
 use crate::event::{Event, Events};
 
-/// Between two events about bytes.
+/// Minimum time between two progress events.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Counts the bytes of many downloads into one stream of events.
+/// Sums up the bytes of many downloads in one stream of events.
 #[derive(Debug)]
 pub struct Progress {
     events: Events,
@@ -25,31 +24,31 @@ struct State {
 }
 
 impl Progress {
-    /// Nothing done, nothing known.
+    /// Starts without any bytes done or expected.
     pub fn new(events: &Events) -> Self {
         Self { events: events.clone(), state: Mutex::default() }
     }
 
-    /// There is more to do than was known.
+    /// Adds to the total.
     pub fn expect(&self, bytes: u64) {
         self.change(None, |state| state.total += bytes);
     }
 
-    /// Bytes of `detail` are done.
+    /// Adds `bytes` of `detail` to what is done.
     pub fn advance(&self, bytes: u64, detail: &str) {
         self.change(Some(detail), |state| {
             state.done += bytes;
-            // A server that told no length, or a wrong one.
+            // A server reported no size, or a wrong one.
             state.total = state.total.max(state.done);
         });
     }
 
-    /// Bytes that were done have to be done again.
+    /// Takes back bytes that have to be downloaded again.
     pub fn retreat(&self, bytes: u64) {
         self.change(None, |state| state.done = state.done.saturating_sub(bytes));
     }
 
-    /// Tells where things stand, whatever was told last.
+    /// Emits an event with the current state, even if the last one was just before.
     pub fn tell(&self, detail: &str) {
         let (done, total) = {
             let mut state = self.lock();
@@ -76,7 +75,7 @@ impl Progress {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        // Counters are never half changed, so a poisoned lock holds good ones.
+        // Counters are never half updated, so a poisoned lock still has valid ones.
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

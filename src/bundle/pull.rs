@@ -1,9 +1,9 @@
-//! Making a bundle of the official releases, or completing one.
+//! Pulls the official releases into a new bundle, or completes one.
 //!
-//! Checksums and manifests are fetched first: they are small, they tell how much there is to do,
-//! and a version that was never released comes out before a gigabyte is on its way. The lock is
-//! written last. A pull that is killed at any moment resumes when run again; a pull of what is
-//! complete asks no server anything.
+//! Checksums and manifests are downloaded first: they are small, they determine the total size, and
+//! a version that does not exist is reported before a gigabyte is downloaded. The lock is written
+//! last. A pull that is killed at any moment resumes when run again; a pull of a complete bundle
+//! sends no requests.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -26,17 +26,17 @@ use super::{Bundle, BundleError, STEP};
 use crate::cluster::{Cluster, Version};
 use crate::event::{Event, Events};
 
-/// Between two looks at whether another labctl has left the cache.
+/// Pause between checks whether another labctl has released the cache.
 const TURN: Duration = Duration::from_millis(200);
 
-/// An artefact whose published checksum is known.
+/// An artefact with its published checksum.
 #[derive(Debug, Clone)]
 struct Checked {
     artefact: Artefact,
     wanted: Wanted,
 }
 
-/// What one pull works with; its parts run as tasks and share it.
+/// What one pull works with; its tasks share it.
 #[derive(Debug)]
 struct Pull {
     sources: Sources,
@@ -46,11 +46,10 @@ struct Pull {
     placer: Placer,
 }
 
-/// The bundle that a cluster is built from: the inventory's directory, or the official releases
-/// from the cache.
+/// Returns the bundle of a cluster: in the inventory's directory, or pulled into the cache.
 ///
 /// # Errors
-/// When the directory is no whole bundle of the cluster's version, or the releases cannot be
+/// If the directory is not a complete bundle of the cluster's version, or the releases cannot be
 /// pulled.
 pub async fn for_cluster(
     cluster: &Cluster,
@@ -60,10 +59,10 @@ pub async fn for_cluster(
     for_cluster_from(cluster, host_architecture(), cache, &Sources::official(), events).await
 }
 
-/// [`for_cluster`] for nodes of an architecture that is known, and from other sources.
+/// Like [`for_cluster`], for nodes of a given architecture and with other sources.
 ///
 /// # Errors
-/// As [`for_cluster`].
+/// Same as [`for_cluster`].
 pub async fn for_cluster_from(
     cluster: &Cluster,
     architecture: &str,
@@ -89,13 +88,13 @@ pub async fn for_cluster_from(
 
 /// Downloads the official releases for `version` into `folder`, through the cache in `cache`.
 ///
-/// A directory that is complete is left alone. What is missing in a bundle is fetched in the
-/// versions that its lock records, and must have the content that it records.
+/// A complete directory is left alone. Missing files of a bundle are downloaded in the versions
+/// that its lock records, and must have the recorded content.
 ///
 /// # Errors
-/// When labctl knows no releases, the directory holds another version's bundle, something cannot be
-/// downloaded or is not what was published, or the disk is full. What was downloaded so far stays
-/// in the cache.
+/// If labctl knows no releases, the directory contains another version's bundle, a download fails
+/// or does not match its checksum, or the disk is full. What was downloaded so far stays in the
+/// cache.
 pub async fn pull(
     version: Version,
     architecture: &str,
@@ -110,7 +109,7 @@ pub async fn pull(
         BundleError::io(format!("find the bundle directory {}", folder.display()), &error)
     })?;
     std::fs::create_dir_all(cache).map_err(|error| {
-        BundleError::io(format!("make the cache directory {}", cache.display()), &error)
+        BundleError::io(format!("create the cache directory {}", cache.display()), &error)
     })?;
     let _turn = take_turn(cache, events).await?;
 
@@ -149,13 +148,13 @@ pub async fn pull(
     Ok(bundle)
 }
 
-/// Where the official releases of a version are put together.
+/// Returns the directory for the official releases of a version.
 pub fn official_folder(cache: &Path, version: Version, architecture: &str) -> PathBuf {
     cache.join("bundles").join(format!("official-{version}-{architecture}"))
 }
 
-/// This machine's architecture in Go's words: what its local nodes run, and the best guess for all
-/// others.
+/// Returns the workstation's architecture in Go's terms: that of its local nodes, and the best
+/// guess for all others.
 pub fn host_architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -165,7 +164,7 @@ pub fn host_architecture() -> &'static str {
 }
 
 impl Pull {
-    /// Looks everything up, downloads it, and places it.
+    /// Looks up everything, downloads it and places it.
     async fn run(
         self: &Arc<Self>,
         missing: Releases,
@@ -179,12 +178,12 @@ impl Pull {
         let mut wanted: Vec<Wanted> =
             artefacts.iter().map(|checked| checked.wanted.clone()).collect();
         wanted.extend(images.iter().flat_map(|(_, image)| image.wanted()));
-        // Images share layers; two tasks at one `.part` would spoil it.
+        // Images share layers; two tasks writing the same `.part` would corrupt it.
         wanted.sort_by(|a, b| a.sha256.cmp(&b.sha256));
         wanted.dedup_by(|a, b| a.sha256 == b.sha256);
         let new = wanted.iter().filter(|wanted| !self.downloads.path_of(&wanted.sha256).exists());
         self.progress.expect(new.filter_map(|wanted| wanted.size).sum());
-        // The longest first: whatever is left at the end, is short.
+        // Largest first, so that only small downloads are left at the end.
         wanted.sort_by_key(|wanted| std::cmp::Reverse(wanted.size));
         in_parallel(limit, wanted.into_iter().map(|wanted| self.clone().fetch(wanted))).await?;
 
@@ -251,7 +250,7 @@ impl Pull {
     }
 }
 
-/// Whether a lock that is there already is one that this pull may complete.
+/// Whether this pull may complete a bundle with an existing lock.
 fn fits(
     lock: &Lock,
     folder: &Path,
@@ -269,7 +268,7 @@ fn fits(
     Ok(())
 }
 
-/// The names of the lock's files that are in the directory with the right size.
+/// Returns the names of the lock's files that exist with the right size.
 fn present(folder: &Path, lock: Option<&Lock>) -> Vec<String> {
     let Some(lock) = lock else { return Vec::new() };
     let is_there = |file: &LockedFile| {
@@ -279,7 +278,7 @@ fn present(folder: &Path, lock: Option<&Lock>) -> Vec<String> {
     lock.files.iter().filter(|(_, file)| is_there(file)).map(|(name, _)| name.clone()).collect()
 }
 
-/// What is left of `releases` when the files in `kept` need not be fetched.
+/// Returns `releases` without the files in `kept`.
 fn without(mut releases: Releases, kept: &[String]) -> Releases {
     releases
         .artefacts
@@ -288,8 +287,8 @@ fn without(mut releases: Releases, kept: &[String]) -> Releases {
     releases
 }
 
-/// One pull at a time in a cache: two would write the same files. The lock goes with the process,
-/// however it ends.
+/// Waits for the lock on the cache, because two pulls would write the same files. The lock is
+/// released when the process exits, however it ends.
 async fn take_turn(cache: &Path, events: &Events) -> Result<File, BundleError> {
     let path: PathBuf = cache.join("lock");
     let wrong = |error: &std::io::Error| {
@@ -320,7 +319,7 @@ async fn take_turn(cache: &Path, events: &Events) -> Result<File, BundleError> {
     }
 }
 
-/// Runs tasks, `limit` at a time; the first error ends them all.
+/// Runs tasks, `limit` at a time; the first error cancels the others.
 async fn in_parallel<T: Send + 'static>(
     limit: usize,
     tasks: impl Iterator<Item = impl Future<Output = Result<T, BundleError>> + Send + 'static>,
@@ -341,7 +340,7 @@ async fn in_parallel<T: Send + 'static>(
     Ok(results)
 }
 
-/// Runs work that keeps a thread busy where it holds up nothing else.
+/// Runs blocking work on a thread of its own.
 async fn blocking<T: Send + 'static>(
     what: &str,
     work: impl FnOnce() -> Result<T, BundleError> + Send + 'static,

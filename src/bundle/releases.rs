@@ -1,12 +1,12 @@
-//! The official releases: which versions go together, where they are published, and where their
-//! checksums are.
+//! The official releases: which versions belong together, and where they and their checksums are
+//! published.
 //!
-//! Pure: from a Kubernetes version and an architecture to addresses. The versions in
-//! [`components`]' table follow, for etcd, CoreDNS and pause, what kubeadm of the same minor
-//! release deploys (`cmd/kubeadm/app/constants/constants.go` in kubernetes/kubernetes); for
-//! containerd, the "Kubernetes support" table of its `RELEASES.md`; runc and the CNI plugins are
-//! not bound to a Kubernetes version, so there is one choice for all. Within a minor release of a
-//! component a late patch is taken, not the one that was new when Kubernetes' release was.
+//! Pure: from a Kubernetes version and an architecture to URLs. In [`components`]' table, etcd,
+//! CoreDNS and pause have the versions that kubeadm of the same minor release deploys
+//! (`cmd/kubeadm/app/constants/constants.go` in kubernetes/kubernetes), and containerd follows the
+//! "Kubernetes support" table of its `RELEASES.md`. runc and the CNI plugins do not depend on the
+//! Kubernetes version, so one version serves all. The table uses a late patch release of each
+//! component, not the one that was current when Kubernetes was released.
 
 use std::time::Duration;
 
@@ -14,10 +14,11 @@ use super::BundleError;
 use super::lock::Lock;
 use crate::cluster::Version;
 
-/// The registry in image references, whatever mirror the bytes come from: the name that pods use.
+/// The registry in image references, whatever mirror the images are pulled from, because pods use
+/// this name.
 pub const IMAGE_REGISTRY: &str = "registry.k8s.io";
 
-/// Where releases are downloaded from, and how patiently. Mirrors have the same paths as the
+/// Where releases are downloaded from, with time limits. Mirrors have the same paths as the
 /// official hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sources {
@@ -27,23 +28,23 @@ pub struct Sources {
     pub github: String,
     /// Container images: `https://registry.k8s.io`.
     pub registry: String,
-    /// When to give up.
+    /// Time limits and retries.
     pub patience: Patience,
 }
 
-/// When a download is retried, and when it is given up. There is no limit on a download's whole
-/// time: a slow line is no error as long as bytes come.
+/// When a download is retried, and when it fails. The total time has no limit: a slow connection is
+/// fine as long as bytes arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// For a connection to stand.
+    /// Time limit for establishing a connection.
     pub connect: Duration,
-    /// For the next bytes to come.
+    /// Time limit for the next bytes to arrive.
     pub stall: Duration,
-    /// Attempts in a row that bring nothing new.
+    /// Number of consecutive attempts without progress.
     pub attempts: u32,
     /// The pause after the first failed attempt; it doubles with each.
     pub pause: Duration,
-    /// Downloads at the same time.
+    /// Number of parallel downloads.
     pub parallel: usize,
 }
 
@@ -62,31 +63,31 @@ pub struct Components {
     pub pause: String,
     /// The cluster's DNS server.
     pub coredns: String,
-    /// What smoke tests run.
+    /// The image that smoke tests run.
     pub busybox: String,
 }
 
 /// One file to download.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artefact {
-    /// Its address.
+    /// Its URL.
     pub url: String,
-    /// The address of its published checksum.
+    /// The URL of its published checksum.
     pub checksum_url: String,
-    /// How the checksum is written there.
+    /// The format of the checksum at that URL.
     pub checksum_format: ChecksumFormat,
     /// The component's version, without a `v`.
     pub version: String,
-    /// What a bundle takes from it.
+    /// The files that a bundle takes from it.
     pub content: Content,
 }
 
-/// How a published checksum is written.
+/// The format of a published checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChecksumFormat {
-    /// The hex digits alone.
+    /// Only the hex digits.
     Bare,
-    /// Lines of `<hex>  <file name>`, one of them ours; possibly inside a signed message.
+    /// Lines of `<hex>  <file name>`, one of them for this file; possibly inside a signed message.
     Listed,
 }
 
@@ -95,7 +96,7 @@ pub enum ChecksumFormat {
 pub enum Content {
     /// The artefact is a program.
     Program(Target),
-    /// The artefact is a tar.gz with programs in it.
+    /// The artefact is a tar.gz that contains programs.
     Archive(Vec<Member>),
 }
 
@@ -104,7 +105,7 @@ pub enum Content {
 pub struct Member {
     /// Its path in the archive, without a leading `./`.
     pub path: String,
-    /// What it becomes.
+    /// The bundle's file for it.
     pub target: Target,
 }
 
@@ -120,7 +121,7 @@ pub struct Target {
 /// A container image to pull.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageRelease {
-    /// The file it becomes.
+    /// The bundle's file for it.
     pub target: Target,
     /// The repository in the registry: `coredns/coredns`.
     pub repository: String,
@@ -130,7 +131,7 @@ pub struct ImageRelease {
     pub version: String,
 }
 
-/// Everything that is downloaded for a bundle.
+/// Everything to download for a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Releases {
     /// Binaries and archives.
@@ -139,7 +140,7 @@ pub struct Releases {
     pub images: Vec<ImageRelease>,
 }
 
-/// One row of the table: from which minor release on, and what goes with it.
+/// One row of the table: the versions that apply from a minor release on.
 struct Row {
     from_minor: u16,
     etcd: &'static str,
@@ -148,8 +149,8 @@ struct Row {
     coredns: &'static str,
 }
 
-/// Newest first; a row is good until the next newer one. etcd is 3.5 even where kubeadm had 3.4:
-/// its etcdutl is what backups are restored with, and every API server of the table speaks to it.
+/// Newest first; a row applies until the next newer one. etcd is 3.5 even where kubeadm has 3.4,
+/// because backups are restored with its etcdutl and every API server in the table supports it.
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
     Row { from_minor: 36, etcd: "3.6.6",  containerd: "2.2.1",  pause: "3.10.2", coredns: "1.14.2" },
@@ -160,8 +161,8 @@ const TABLE: &[Row] = &[
     Row { from_minor: 29, etcd: "3.5.24", containerd: "1.7.29", pause: "3.9",    coredns: "1.11.1" },
     Row { from_minor: 27, etcd: "3.5.24", containerd: "1.7.29", pause: "3.9",    coredns: "1.10.1" },
     Row { from_minor: 25, etcd: "3.5.24", containerd: "1.7.29", pause: "3.9",    coredns: "1.9.3" },
-    // The last kubelets that speak CRI v1alpha2, and an API server without discovery.k8s.io/v1
-    // (1.20): containerd 1.7 and CoreDNS 1.8 are the newest that still know those.
+    // The last kubelets with CRI v1alpha2, and an API server without discovery.k8s.io/v1 (1.20):
+    // containerd 1.7 and CoreDNS 1.8 are the newest that still support those.
     Row { from_minor: 20, etcd: "3.5.24", containerd: "1.7.29", pause: "3.9",    coredns: "1.8.6" },
 ];
 
@@ -182,7 +183,7 @@ const CONTAINERD_PROGRAMS: [&str; 3] = ["containerd", "containerd-shim-runc-v2",
 const CNI_PLUGINS: [&str; 4] = ["bridge", "host-local", "loopback", "portmap"];
 
 impl Sources {
-    /// The projects' own hosts.
+    /// Returns the projects' own hosts.
     pub fn official() -> Self {
         Self {
             kubernetes: "https://dl.k8s.io".into(),
@@ -205,7 +206,7 @@ impl Default for Patience {
     }
 }
 
-/// The versions that go with a Kubernetes version; `None` when labctl knows of none.
+/// Returns the versions for a Kubernetes version; `None` if labctl knows none.
 pub fn components(kubernetes: Version) -> Option<Components> {
     if !kubernetes.is_supported() {
         return None;
@@ -223,8 +224,8 @@ pub fn components(kubernetes: Version) -> Option<Components> {
 }
 
 impl Components {
-    /// These versions, except where `lock` has recorded others: a bundle is completed with what it
-    /// was made of, also by a labctl that would choose newer releases today.
+    /// Replaces these versions by those recorded in `lock`: a bundle is completed with the versions
+    /// that it was created with, even by a newer labctl.
     pub fn or_locked(mut self, lock: &Lock) -> Self {
         for (version, name) in [
             (&mut self.etcd, "etcd"),
@@ -243,10 +244,10 @@ impl Components {
     }
 }
 
-/// Where everything is published that a lab of `kubernetes` is built from.
+/// Returns everything to download for a lab of `kubernetes`.
 ///
 /// # Errors
-/// When there are no releases for the architecture.
+/// If there are no releases for the architecture.
 pub fn releases(
     kubernetes: Version,
     architecture: &str,
@@ -277,7 +278,7 @@ pub fn releases(
 }
 
 impl Releases {
-    /// Every file of the bundle that these releases make.
+    /// Returns every file of the bundle that comes from these releases.
     pub fn targets(&self) -> impl Iterator<Item = &Target> {
         let images = self.images.iter().map(|image| &image.target);
         self.artefacts.iter().flat_map(Artefact::targets).chain(images)
@@ -285,7 +286,7 @@ impl Releases {
 }
 
 impl Artefact {
-    /// The files that this one becomes.
+    /// Returns the files that come from this artefact.
     pub fn targets(&self) -> Vec<&Target> {
         match &self.content {
             Content::Program(target) => vec![target],
@@ -293,12 +294,12 @@ impl Artefact {
         }
     }
 
-    /// The last part of its address.
+    /// Returns the last part of its URL.
     pub fn file_name(&self) -> &str {
         self.url.rsplit('/').next().unwrap_or(&self.url)
     }
 
-    /// Finds the artefact's checksum in what is published at its checksum's address.
+    /// Finds the artefact's checksum in the text published at its checksum URL.
     pub fn checksum_in(&self, published: &str) -> Option<String> {
         let hex = |word: &str| {
             Some(word.to_ascii_lowercase()).filter(|word| super::lock::is_sha256(word))
@@ -308,7 +309,7 @@ impl Artefact {
             ChecksumFormat::Listed => published.lines().find_map(|line| {
                 let mut words = line.split_whitespace();
                 let (sum, name) = (words.next()?, words.next()?);
-                // sha256sum marks binary mode with `*`; some lists name files as `./file`.
+                // sha256sum marks binary mode with `*`, and some lists have names like `./file`.
                 let name = name.trim_start_matches('*').trim_start_matches("./");
                 if name == self.file_name() { hex(sum) } else { None }
             }),
@@ -317,7 +318,7 @@ impl Artefact {
 }
 
 impl ImageRelease {
-    /// The reference that pods use and that the archive is imported as.
+    /// Returns the reference that pods use and that the archive is imported as.
     pub fn reference(&self) -> String {
         format!("{IMAGE_REGISTRY}/{}:{}", self.repository, self.tag)
     }

@@ -1,4 +1,4 @@
-//! Verifying a bundle: every file hashed and compared with the lock.
+//! Verifies a bundle: hashes every file and compares it with the lock.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -14,12 +14,11 @@ use super::progress::Progress;
 use super::{Bundle, BundleError, STEP};
 use crate::event::{Event, Events};
 
-/// Hashes all files of the bundle, as many at a time as the machine has processors, and compares
-/// them with its lock.
+/// Hashes all files of the bundle, in parallel on all processors, and compares them with its lock.
 ///
 /// # Errors
-/// Every file whose content is not what the lock records, in one error; or the first that cannot be
-/// read.
+/// Returns all files whose content does not match the lock in one error, or the first file that
+/// cannot be read.
 pub async fn verify(bundle: &Bundle, events: &Events) -> Result<(), BundleError> {
     let started = Instant::now();
     events.emit(Event::StepStarted { step: STEP.into() });
@@ -66,7 +65,7 @@ pub async fn verify(bundle: &Bundle, events: &Events) -> Result<(), BundleError>
     Ok(())
 }
 
-/// The SHA-256 of a file, in lower-case hex; `read` is called with every piece.
+/// Returns the SHA-256 of a file in lower-case hex; calls `read` with the length of every chunk.
 pub(super) fn sha256_of(path: &Path, mut read: impl FnMut(u64)) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut hash = Sha256::new();

@@ -1,10 +1,10 @@
-//! The resolved, validated model of a lab: every address, CIDR, name, path and version worked out.
+//! The resolved, validated model of a lab: every address, CIDR, name, path and version.
 //!
-//! [`resolve`](resolve::resolve) turns an inventory into a [`Cluster`] or into the list of
-//! everything that is wrong with it. All that stands to the right of this module (certificates,
-//! templates, plans) reads a `Cluster` and never an inventory, so a default or a derived value is
-//! worked out exactly once, here. The types are `Serialize` because templates see them: `{{
-//! cluster.network.pods }}` is a field of this file.
+//! [`resolve`](resolve::resolve) turns an inventory into a [`Cluster`], or into a list of
+//! everything that is wrong with it. All later stages (certificates, templates, plans) use a
+//! `Cluster` and never an inventory, so that each default or derived value is computed exactly
+//! once, here. The types are `Serialize` because templates use them: `{{ cluster.network.pods }}`
+//! is a field in this file.
 
 pub mod names;
 pub mod network;
@@ -36,29 +36,28 @@ pub enum Role {
     Client,
 }
 
-/// A whole lab, worked out.
+/// A lab with all values computed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Cluster {
-    /// The lab's name: names the lab directory, bridges and contexts.
+    /// The lab's name, also used for the lab directory, bridges and contexts.
     pub name: String,
-    /// The Kubernetes version that templates follow.
+    /// The Kubernetes version.
     pub kubernetes: Version,
-    /// The cluster's DNS domain, `cluster.local` unless the inventory says otherwise.
+    /// The cluster's DNS domain; `cluster.local` by default.
     pub domain: String,
-    /// Every node, in the inventory's order.
+    /// Every node, in inventory order.
     pub nodes: Vec<Node>,
     /// Pod and service networks.
     pub network: Network,
     /// How clients reach the API servers.
     pub api: Api,
-    /// What certificates are made of.
+    /// Algorithm and validity of certificates.
     pub pki: PkiPolicy,
-    /// The bundle directory, absolute; `None` means the official releases, from the cache.
+    /// The bundle directory, absolute; `None` for the official releases in the cache.
     pub bundle: Option<PathBuf>,
-    /// Set when labctl makes the nodes itself, on the workstation.
+    /// Set if labctl creates the nodes on the workstation.
     pub local: Option<LocalNodes>,
-    /// The directory for everything the workstation keeps about this lab: `.labctl/<name>` beside
-    /// the inventory, absolute.
+    /// The lab directory: `.labctl/<name>` beside the inventory, absolute.
     #[serde(skip)]
     pub lab_directory: PathBuf,
 }
@@ -66,37 +65,37 @@ pub struct Cluster {
 /// One machine.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Node {
-    /// The name it has in Kubernetes, in certificates and in messages: a DNS label.
+    /// Its name in Kubernetes, in certificates and in messages: a DNS label.
     pub name: String,
-    /// The address that other nodes reach it at.
+    /// The address at which other nodes reach it.
     pub address: Ipv4Addr,
-    /// Its roles, sorted, at least one.
+    /// Its roles, sorted; at least one.
     pub roles: Vec<Role>,
     /// Labels for its Node object (workers only).
     pub labels: BTreeMap<String, String>,
-    /// The part of the pod network that belongs to it; workers only.
+    /// Its part of the pod network (workers only).
     pub pod_cidr: Option<Ipv4Net>,
     /// How labctl logs in.
     pub ssh: Ssh,
 }
 
-/// How labctl logs in to one node: the inventory's defaults with the node's own values over them.
+/// How labctl logs in to one node: the inventory's defaults, overridden by the node's own values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ssh {
-    /// Host name or address to connect to; the node's address unless given.
+    /// Host name or address to connect to; by default the node's address.
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// Login name; commands go through sudo when it is not `root`.
+    /// Login name; if it is not `root`, commands run with sudo.
     pub user: String,
-    /// Private key file, absolute, `~` resolved. `None`: the agent, then the usual files in
+    /// Private key file, absolute, with `~` resolved. `None` for the agent, then the usual files in
     /// `~/.ssh`.
     pub identity: Option<PathBuf>,
-    /// A machine to go through, as `user@host:port` parts.
+    /// The jump host, if any.
     pub jump: Option<Jump>,
 }
 
-/// A bastion in front of a node.
+/// A jump host in front of a node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Jump {
     /// Host name or address.
@@ -118,16 +117,16 @@ pub struct Network {
     pub services: Ipv4Net,
     /// The `kubernetes` Service: the first address of `services`.
     pub kubernetes_service: Ipv4Addr,
-    /// The `kube-dns` Service: the tenth address of `services`, as every guide and kubeadm has it.
+    /// The `kube-dns` Service: the tenth address of `services`, as in kubeadm.
     pub dns_service: Ipv4Addr,
     /// How pods of different nodes reach each other.
     pub mode: PodNetwork,
-    /// What kube-proxy programs.
+    /// The mode of kube-proxy.
     pub proxy: ProxyMode,
 }
 
 impl Network {
-    /// What the settings mean.
+    /// Returns what the settings imply.
     pub fn capabilities(&self) -> Capabilities {
         Capabilities {
             bridge: self.mode != PodNetwork::None,
@@ -139,17 +138,17 @@ impl Network {
     }
 }
 
-/// What a network has, for playbooks and templates to ask: a mode of its own more, and none of them
-/// has to change.
+/// Capabilities of a network, for conditions in playbooks and templates, so that those need no
+/// change for a new mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Capabilities {
-    /// labctl joins the pods of each worker with a bridge; otherwise an addon connects all pods.
+    /// labctl connects the pods of each worker by a bridge; otherwise an add-on connects all pods.
     pub bridge: bool,
     /// Nodes reach each other's pods by plain routes.
     pub routes: bool,
     /// Nodes reach each other's pods through a VXLAN.
     pub vxlan: bool,
-    /// kube-controller-manager gives each Node its pod CIDR.
+    /// kube-controller-manager allocates each Node's pod CIDR.
     pub allocates_node_cidrs: bool,
     /// kube-proxy programs nftables.
     pub nftables: bool,
@@ -159,15 +158,15 @@ pub struct Capabilities {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PodNetwork {
-    /// Plain routes to the other workers' pod CIDRs; nodes share a layer 2 network.
+    /// Plain routes to the other workers' pod CIDRs; nodes must share a layer 2 network.
     Routes,
     /// A VXLAN device with static peers; nodes need only reach each other by IP.
     Vxlan,
-    /// Nothing: an addon brings its own.
+    /// Nothing; an add-on connects the pods.
     None,
 }
 
-/// What kube-proxy programs.
+/// The mode of kube-proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProxyMode {
@@ -180,26 +179,26 @@ pub enum ProxyMode {
 /// How clients reach the API servers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Api {
-    /// The host in kubeconfigs: a load balancer's address, or the inventory's own name or address.
+    /// The host in kubeconfigs: a load balancer's address, or the name or address in the inventory.
     pub host: String,
     /// The port in kubeconfigs, and the one the load balancer listens on.
     pub port: u16,
-    /// The name of the load balancer node behind `host`, when it is one of ours.
+    /// The name of the load balancer node behind `host`, if it is one of the lab's nodes.
     pub loadbalancer: Option<String>,
     /// The port every API server listens on: 6443.
     pub server_port: u16,
-    /// Names and addresses that clients call the API by beside these, for its certificate.
+    /// Additional names and addresses of the API, for its certificate.
     pub names: Vec<String>,
 }
 
-/// What certificates are made of.
+/// Algorithm and validity of certificates.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PkiPolicy {
-    /// Key algorithm of everything that is issued.
+    /// Key algorithm of all certificates.
     pub algorithm: KeyAlgorithm,
-    /// Life of a CA certificate, in days.
+    /// Validity of CA certificates in days.
     pub ca_days: u32,
-    /// Life of every other certificate, in days.
+    /// Validity of all other certificates in days.
     pub leaf_days: u32,
 }
 
@@ -214,47 +213,46 @@ pub enum KeyAlgorithm {
     Rsa2048,
 }
 
-/// The nodes that labctl makes on the workstation.
+/// The nodes that labctl creates on the workstation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LocalNodes {
-    /// The network of the bridge that joins them.
+    /// The network of their bridge.
     pub subnet: Ipv4Net,
     /// The bridge's own address on the host: the first of `subnet`.
     pub gateway: Ipv4Addr,
 }
 
-/// Reads the inventory at `path` and works the cluster out: the one way from a file to a lab, for
-/// every command. The problems beside the cluster are warnings.
+/// Reads the inventory at `path` and resolves the cluster. All commands use this function. The
+/// problems that are returned with a cluster are warnings.
 ///
 /// # Errors
-/// Everything that is wrong with the file, in its order, each with its line and what would be
-/// right.
+/// Returns everything that is wrong with the file, in file order, each with line and remedy.
 pub fn open(path: &Path) -> Result<(Cluster, Vec<Problem>), Vec<Problem>> {
     let inventory = load::load(path).map_err(|problem| vec![problem])?;
     resolve::resolve(&inventory)
 }
 
-/// As [`open`], for what the file at `path` would say with `text` in it.
+/// Like [`open`], as if the file at `path` contained `text`.
 ///
 /// # Errors
-/// As [`open`].
+/// Same as [`open`].
 pub fn open_with(path: &Path, text: &str) -> Result<(Cluster, Vec<Problem>), Vec<Problem>> {
     let inventory = load::load_with(path, text.as_bytes()).map_err(|problem| vec![problem])?;
     resolve::resolve(&inventory)
 }
 
 impl Cluster {
-    /// The nodes that have `role`, in the inventory's order.
+    /// Returns the nodes that have `role`, in inventory order.
     pub fn with_role(&self, role: Role) -> impl Iterator<Item = &Node> {
         self.nodes.iter().filter(move |node| node.has(role))
     }
 
-    /// The node called `name`.
+    /// Returns the node called `name`.
     pub fn node(&self, name: &str) -> Option<&Node> {
         self.nodes.iter().find(|node| node.name == name)
     }
 
-    /// `https://host:port` of the API, as kubeconfigs have it.
+    /// Returns the API's URL, `https://host:port`, as in kubeconfigs.
     pub fn api_url(&self) -> String {
         format!("https://{}:{}", self.api.host, self.api.port)
     }

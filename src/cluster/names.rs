@@ -1,17 +1,18 @@
-//! The names that Kubernetes accepts: of nodes, domains and labels.
+//! Checks names of nodes, domains and labels by the rules of Kubernetes.
 //!
-//! The rules are those of apimachinery's `pkg/util/validation`; each function gives what is wrong
-//! as the rest of a sentence that begins with the name.
+//! The rules are those of apimachinery's `pkg/util/validation`. Each error is the rest of a
+//! sentence that begins with the name.
 
 use std::net::Ipv4Addr;
 
-/// The longest name of a lab, in characters: it becomes part of host names, paths and contexts.
+/// Maximum length of the name of a lab, in characters: it becomes part of host names, paths and
+/// contexts.
 pub const LONGEST_LAB_NAME: usize = 40;
 
-/// Checks a DNS label (RFC 1123): what names of labs and nodes are.
+/// Checks a DNS label (RFC 1123), for names of labs and nodes.
 ///
 /// # Errors
-/// What is wrong with it, after the name: `must begin with a letter or a digit`.
+/// Returns what is wrong, to follow the name: `must begin with a letter or a digit`.
 pub fn check_label(name: &str, longest: usize) -> Result<(), String> {
     if name.is_empty() {
         return Err("is empty".to_owned());
@@ -28,10 +29,10 @@ pub fn check_label(name: &str, longest: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks a DNS name: labels with dots between them, at most 253 characters (RFC 1123 subdomain).
+/// Checks a DNS name: labels separated by dots, at most 253 characters (RFC 1123 subdomain).
 ///
 /// # Errors
-/// What is wrong with it, after the name.
+/// Returns what is wrong, to follow the name.
 pub fn check_domain(name: &str) -> Result<(), String> {
     if name.len() > 253 {
         return Err("is longer than 253 characters".to_owned());
@@ -48,7 +49,7 @@ pub fn check_domain(name: &str) -> Result<(), String> {
 /// Checks the key of a label: `disk` or `example.org/disk`.
 ///
 /// # Errors
-/// What is wrong with it, after the key.
+/// Returns what is wrong, to follow the key.
 pub fn check_label_key(key: &str) -> Result<(), String> {
     let name = match key.split_once('/') {
         None => key,
@@ -66,7 +67,7 @@ pub fn check_label_key(key: &str) -> Result<(), String> {
 /// Checks the value of a label.
 ///
 /// # Errors
-/// What is wrong with it, after the value.
+/// Returns what is wrong, to follow the value.
 pub fn check_label_value(value: &str) -> Result<(), String> {
     if value.len() > 63 {
         return Err("is longer than 63 characters".to_owned());
@@ -83,10 +84,10 @@ pub fn check_label_value(value: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks a host to connect to: an IPv4 address or a host name of the user's own network.
+/// Checks a host to connect to: an IPv4 address or a host name.
 ///
 /// # Errors
-/// What is wrong with it, after the host.
+/// Returns what is wrong, to follow the host.
 pub fn check_host(host: &str) -> Result<(), String> {
     if host.parse::<Ipv4Addr>().is_ok() {
         return Ok(());
@@ -97,7 +98,7 @@ pub fn check_host(host: &str) -> Result<(), String> {
     if looks_like_an_address(host) {
         return Err("is not an IPv4 address".to_owned());
     }
-    // Host names of people's own networks have capitals and underscores.
+    // Host names in private networks may have capitals and underscores.
     check_domain(&host.to_lowercase().replace('_', "-"))
 }
 

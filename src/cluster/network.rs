@@ -1,59 +1,57 @@
-//! CIDR arithmetic: which address is whose, and how the pod network is divided among the workers.
+//! CIDR arithmetic: well-known addresses, and the division of the pod network among the workers.
 //!
-//! Pure functions over numbers; every one of them is held by properties that thousands of networks
-//! are tried against.
+//! Pure functions over numbers; property tests check each of them with thousands of networks.
 
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-/// The longest prefix of one worker's part of the pod network: 13 pods, beside the bridge's own
-/// address.
+/// The longest prefix of one worker's part of the pod network: it leaves 13 addresses for pods
+/// besides the bridge's.
 pub const LONGEST_NODE_PREFIX: u8 = 28;
 
-/// How much longer a worker's prefix may be than that of the pod network: Kubernetes keeps the
-/// parts in a bitmap of at most 2^16 (`clusterSubnetMaxDiff` in
+/// Maximum difference between the prefix lengths of a worker and of the pod network: Kubernetes
+/// keeps the parts in a bitmap of at most 2^16 (`clusterSubnetMaxDiff` in
 /// `pkg/controller/nodeipam/ipam/cidrset`).
 pub const LARGEST_NODE_PREFIX_DIFFERENCE: u8 = 16;
 
-/// The shortest prefix of a service network that the API server takes: 20 bits of addresses (its
+/// The shortest prefix of a service network that the API server accepts: 20 bits of addresses (its
 /// validation of `--service-cluster-ip-range`).
 pub const SHORTEST_SERVICE_PREFIX: u8 = 12;
 
-/// The longest prefix of a service network here: the DNS service has its tenth address, and others
-/// need some as well.
+/// The longest prefix of a service network that labctl accepts: the DNS service has its tenth
+/// address, and other services need some too.
 pub const LONGEST_SERVICE_PREFIX: u8 = 28;
 
-/// The address number `n` of `net`, counted from 0, the network's own address. `None` when `net`
-/// ends before.
+/// Returns address number `n` of `net`, counted from 0, the network's own address; `None` if `net`
+/// is too small.
 pub fn nth_address(net: Ipv4Net, n: u32) -> Option<Ipv4Addr> {
     let address = Ipv4Addr::from(u32::from(net.network()).checked_add(n)?);
     net.contains(&address).then_some(address)
 }
 
-/// The first usable address of `net`: the `kubernetes` Service in the service network (the API
-/// server takes it for itself), the gateway in a network of local nodes.
+/// Returns the first usable address of `net`: the `kubernetes` Service in the service network (the
+/// API server uses it for itself), the gateway in a network of local nodes.
 pub fn first_address(net: Ipv4Net) -> Option<Ipv4Addr> {
     nth_address(net, 1)
 }
 
-/// The address of the `kube-dns` Service: the tenth of the service network, as kubeadm (`GetDNSIP`)
-/// and every guide have it.
+/// Returns the address of the `kube-dns` Service: the tenth of the service network, as in kubeadm
+/// (`GetDNSIP`).
 pub fn dns_service(services: Ipv4Net) -> Option<Ipv4Addr> {
     nth_address(services, 10)
 }
 
 /// Whether two networks have an address in common.
 pub fn overlap(one: Ipv4Net, other: Ipv4Net) -> bool {
-    // Two CIDR blocks are apart or one holds the other.
+    // Two CIDR blocks are either disjoint or one contains the other.
     one.contains(&other) || other.contains(&one)
 }
 
-/// The prefix length of one worker's part of `pods` when the inventory does not say: 24, as
-/// everywhere, or shorter parts of a pod network that has no room for four of those. `None` when
-/// `pods` is too small for any.
+/// Returns the default prefix length of one worker's part of `pods`: 24 as everywhere else, or
+/// longer if the pod network has no space for four of those. `None` if `pods` is too small for any.
 ///
-/// It does not depend on the number of workers: one more of them must not move the others.
+/// It does not depend on the number of workers, so that adding a worker does not change the others.
 pub fn default_node_prefix(pods: Ipv4Net) -> Option<u8> {
     let prefix =
         if pods.prefix_len() <= 22 { 24 } else { (pods.prefix_len() + 2).min(LONGEST_NODE_PREFIX) };
@@ -61,7 +59,7 @@ pub fn default_node_prefix(pods: Ipv4Net) -> Option<u8> {
         .then_some(prefix.min(pods.prefix_len() + LARGEST_NODE_PREFIX_DIFFERENCE))
 }
 
-/// How many parts of `prefix` bits `pods` has.
+/// Returns how many parts with prefix length `prefix` fit into `pods`.
 pub fn part_count(pods: Ipv4Net, prefix: u8) -> u64 {
     match prefix.checked_sub(pods.prefix_len()) {
         Some(bits) if prefix <= 32 => 1 << bits,
@@ -69,7 +67,7 @@ pub fn part_count(pods: Ipv4Net, prefix: u8) -> u64 {
     }
 }
 
-/// The part number `index`, from 0, of `pods` when it is divided into parts of `prefix` bits.
+/// Returns part number `index`, from 0, of `pods` divided into parts with prefix length `prefix`.
 pub fn part(pods: Ipv4Net, prefix: u8, index: u64) -> Option<Ipv4Net> {
     if index >= part_count(pods, prefix) {
         return None;
@@ -78,24 +76,24 @@ pub fn part(pods: Ipv4Net, prefix: u8, index: u64) -> Option<Ipv4Net> {
     Ipv4Net::new(Ipv4Addr::from(u32::try_from(start).ok()?), prefix).ok()
 }
 
-/// One worker that a part of the pod network is wanted for.
+/// A worker that needs a part of the pod network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wanted<'a> {
     /// The worker's name.
     pub name: &'a str,
-    /// The part that the inventory gives it, if it does.
+    /// The part that the inventory assigns to it, if any.
     pub given: Option<Ipv4Net>,
 }
 
-/// Gives every worker a part of `pods`, in the order of `workers`.
+/// Assigns a part of `pods` to every worker, in the order of `workers`.
 ///
-/// A Node object's podCIDR can never be changed, so a worker should keep its part while others come
-/// and go. Therefore the number that its name ends in counts before its place in the list:
-/// `worker-2` has part 2 of the network whether or not there still is a `worker-1`. Names without a
-/// number, or whose part is taken, have the first ones left over.
+/// A Node object's podCIDR can never change, so a worker should keep its part when others come and
+/// go. Therefore the number at the end of its name takes precedence over its place in the list:
+/// `worker-2` has part 2 of the network whether or not `worker-1` still exists. Workers without a
+/// number, or whose part is taken, get the first free ones.
 ///
-/// `None` for those that no part is left for, or whose given part lies outside of `pods` or on an
-/// earlier one.
+/// `None` for workers that no part is left for, or whose given part is outside `pods` or overlaps
+/// an earlier one.
 pub fn assign(pods: Ipv4Net, prefix: u8, workers: &[Wanted<'_>]) -> Vec<Option<Ipv4Net>> {
     let mut parts = Parts { taken: Vec::new() };
     let mut assigned: Vec<Option<Ipv4Net>> = vec![None; workers.len()];
@@ -117,16 +115,15 @@ pub fn assign(pods: Ipv4Net, prefix: u8, workers: &[Wanted<'_>]) -> Vec<Option<I
     assigned
 }
 
-/// The parts that are taken, sorted: so that many workers do not cost the square of their number.
+/// The assigned parts, sorted, so that assigning many workers does not take quadratic time.
 struct Parts {
     taken: Vec<Ipv4Net>,
 }
 
 impl Parts {
-    /// Takes `part` if nothing of it is taken yet.
+    /// Assigns `part` if it does not overlap an assigned one.
     fn take(&mut self, part: Ipv4Net) -> bool {
-        // Parts that are apart are in the order of their first addresses: only the neighbours can
-        // overlap.
+        // Disjoint parts are ordered by their first addresses, so only neighbours can overlap.
         let place = self.taken.partition_point(|taken| taken.network() < part.network());
         let before = place.checked_sub(1).and_then(|before| self.taken.get(before));
         if [before, self.taken.get(place)].into_iter().flatten().any(|taken| overlap(*taken, part))
@@ -173,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn workers_have_the_parts_that_their_names_count() {
+    fn workers_get_the_part_with_the_number_in_their_name() {
         let pods = net("10.200.0.0/16");
         let parts = assign(pods, 24, &names(&["worker-0", "worker-1", "gpu", "worker-4"]));
         assert_eq!(
@@ -191,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_do_not_fit_take_what_is_left() {
+    fn workers_without_a_usable_number_get_free_parts() {
         let parts = assign(
             net("10.0.0.0/22"),
             24,
@@ -204,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn given_parts_come_first_and_must_be_apart() {
+    fn given_parts_take_precedence_and_must_not_overlap() {
         let given = |name, part| Wanted { name, given: Some(net(part)) };
         let workers = [
             Wanted { name: "worker-1", given: None },
@@ -234,7 +231,7 @@ mod tests {
             .prop_map(|(bits, prefix)| Ipv4Net::new(Ipv4Addr::from(bits), prefix).unwrap().trunc())
     }
 
-    /// Names as people give them, often with numbers, often colliding.
+    /// Generates plausible names, often with numbers, often colliding.
     fn any_names() -> impl Strategy<Value = Vec<String>> {
         prop::collection::vec("[ab]-?[0-9]{0,3}", 0..40)
     }

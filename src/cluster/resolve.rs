@@ -1,10 +1,8 @@
-//! From what an inventory says to the cluster it means: defaults filled in, everything derived,
-//! every rule checked.
+//! Resolves an inventory into a cluster: fills in defaults, derives values and checks every rule.
 //!
-//! Pure: it reads an [`Inventory`] and nothing else. Nothing ends at the first mistake: a value
-//! that is wrong is reported and left out, and what does not depend on it is checked all the same,
-//! so that one look at the messages is enough to repair a file. One file per subject: networks,
-//! nodes, login, endpoint.
+//! Pure: reads an [`Inventory`] and nothing else. No error ends the checks: a wrong value is
+//! reported and left out, and everything that does not depend on it is still checked, so that all
+//! problems are reported at once. One file per subject: networks, nodes, login, endpoint.
 
 mod endpoint;
 mod login;
@@ -16,18 +14,17 @@ use std::path::{Component, Path, PathBuf};
 use super::{Cluster, KeyAlgorithm, PkiPolicy, Version, names};
 use crate::inventory::{Inventory, Located, Position, Problem, Problems, did_you_mean};
 
-/// The cluster that `inventory` describes, and what its user should know about it (warnings only).
+/// Returns the cluster that `inventory` describes, with warnings.
 ///
 /// # Errors
-/// Everything that is wrong with the inventory, its shape included, in the order of the file;
-/// warnings stand among them.
+/// Returns everything that is wrong with the inventory, its structure included, in file order and
+/// together with the warnings.
 pub fn resolve(inventory: &Inventory) -> Result<(Cluster, Vec<Problem>), Vec<Problem>> {
     let mut problems = Problems::new(&inventory.file);
     problems.extend(inventory.problems.iter().cloned());
     let cluster = Resolver { inventory, problems: &mut problems }.cluster();
     if cluster.is_none() && !problems.has_errors() {
-        // Only an inventory that no file was read for lacks something without a problem that says
-        // so.
+        // Only an inventory that was not read from a file can lack these without a problem.
         problems.error(
             Position::default(),
             "the inventory is incomplete",
@@ -40,7 +37,7 @@ pub fn resolve(inventory: &Inventory) -> Result<(Cluster, Vec<Problem>), Vec<Pro
     }
 }
 
-/// The inventory that is resolved, and what was found wrong with it so far.
+/// The inventory that is being resolved, and the problems found so far.
 struct Resolver<'i, 'p> {
     inventory: &'i Inventory,
     problems: &'p mut Problems,
@@ -168,7 +165,7 @@ impl Resolver<'_, '_> {
         policy
     }
 
-    /// The one of `choices` that `text` names; `None` as well when nothing was said.
+    /// Returns the one of `choices` that `text` names; `None` if it is absent or wrong.
     fn choice<T: Copy>(
         &mut self,
         text: Option<&Located<String>>,
@@ -188,7 +185,7 @@ impl Resolver<'_, '_> {
         None
     }
 
-    /// The absolute path that `text` means: from the home directory after `~/`, else from the
+    /// Returns the absolute path for `text`: below the home directory after `~/`, else below the
     /// inventory's directory.
     fn path(&mut self, text: &Located<String>, key: &str) -> Option<PathBuf> {
         let written = text.value.as_str();
@@ -209,7 +206,7 @@ impl Resolver<'_, '_> {
     }
 }
 
-/// `path` without `.` and `..`, worked out from its words alone.
+/// Returns `path` without `.` and `..`, without looking at the file system.
 fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for part in path.components() {

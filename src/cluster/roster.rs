@@ -1,10 +1,8 @@
-//! The roster: the nodes that the lab was last worked on, and what an inventory that was changed
-//! since means for them.
+//! The roster: the nodes that were last worked on. Shows what a changed inventory means for them.
 //!
-//! A node is in the roster from the moment at which work on it begins, so that a node that
-//! disappears from the inventory, or changes there in a way that no run can follow, is noticed
-//! before anything is done. It is a memory and no authority: without one, everything is as the
-//! inventory says.
+//! A node is in the roster from the moment when work on it starts, so that labctl notices before it
+//! does anything if the node disappears from the inventory, or changes there in a way that no run
+//! can follow. Without a roster, only the inventory counts.
 
 use std::net::Ipv4Addr;
 
@@ -13,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Cluster, Node, Role, Ssh};
 
-/// The nodes of a lab as they were last worked on.
+/// The nodes of a lab at the time when they were last worked on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Roster {
-    /// In the order in which they came.
+    /// In the order in which they were added.
     pub nodes: Vec<Member>,
 }
 
@@ -25,7 +23,7 @@ pub struct Roster {
 pub struct Member {
     /// Its name.
     pub name: String,
-    /// The address that it was reached at by the others.
+    /// Its address for other nodes.
     pub address: Ipv4Addr,
     /// Its roles.
     pub roles: Vec<Role>,
@@ -33,43 +31,43 @@ pub struct Member {
     pub pod_cidr: Option<Ipv4Net>,
     /// How labctl logged in.
     pub ssh: Ssh,
-    /// Whether its removal was begun.
+    /// Whether its removal was started.
     #[serde(default)]
     pub leaving: bool,
-    /// Whether its machine is lost, as whoever removes it says.
+    /// Whether the user said that its machine is lost.
     #[serde(default)]
     pub gone: bool,
-    /// Whether it is removed even when etcd or a pod prevents it (`--force`).
+    /// Whether to remove it even if etcd or a pod prevents it (`--force`).
     #[serde(default)]
     pub forced: bool,
 }
 
-/// Something that an inventory says and no run can follow.
+/// A change in the inventory that no run can follow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drift {
     /// What it is.
     pub what: String,
-    /// How to go on.
+    /// What to do about it.
     pub help: String,
 }
 
 impl Roster {
-    /// The roster that a file holds; `None` when it holds none.
+    /// Parses a roster; `None` if the bytes are not one.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }
 
-    /// The roster as a file holds it.
+    /// Returns the roster as the content of its file.
     pub fn text(&self) -> String {
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 
-    /// The node called `name`.
+    /// Returns the node called `name`.
     pub fn member(&self, name: &str) -> Option<&Member> {
         self.nodes.iter().find(|member| member.name == name)
     }
 
-    /// Notes a node that is worked on.
+    /// Records a node that is being worked on.
     pub fn remember(&mut self, node: &Node) {
         let known = self.member(&node.name);
         let said = |of: fn(&Member) -> bool| known.is_some_and(of);
@@ -91,7 +89,7 @@ impl Roster {
         }
     }
 
-    /// Notes that a node's removal has begun, and how, so that any later run can finish it.
+    /// Records that a node's removal has started, and how, so that any later run can finish it.
     pub fn leaves(&mut self, node: &Node, gone: bool, forced: bool) {
         self.remember(node);
         for member in self.nodes.iter_mut().filter(|member| member.name == node.name) {
@@ -99,34 +97,34 @@ impl Roster {
         }
     }
 
-    /// The nodes whose removal was begun and has not ended.
+    /// Returns the nodes whose removal has started but not finished.
     pub fn leaving(&self) -> impl Iterator<Item = &Member> {
         self.nodes.iter().filter(|member| member.leaving)
     }
 
-    /// `cluster` without the nodes whose removal was begun: what the lab is going to be. Everything
-    /// about the others is as it was.
+    /// Returns `cluster` without the nodes whose removal has started. The other nodes are
+    /// unchanged.
     pub fn staying(&self, cluster: &Cluster) -> Cluster {
         let mut cluster = cluster.clone();
         cluster.nodes.retain(|node| self.member(&node.name).is_none_or(|member| !member.leaving));
         cluster
     }
 
-    /// Notes that a node's removal was refused before anything was done.
+    /// Records that a node's removal was refused before anything was done.
     pub fn stays(&mut self, name: &str) {
         for member in self.nodes.iter_mut().filter(|member| member.name == name) {
             (member.leaving, member.gone, member.forced) = (false, false, false);
         }
     }
 
-    /// Forgets a node.
+    /// Removes a node from the roster.
     pub fn forget(&mut self, name: &str) {
         self.nodes.retain(|member| member.name != name);
     }
 
-    /// Everything in `cluster` that no run can follow from here, for `file`, as the inventory is
-    /// called. Nodes that are new, and roles that were added, are what runs are for; a removal that
-    /// was begun is finished by the next one.
+    /// Returns every change in `cluster` that no run can follow; `file` is the inventory's name for
+    /// messages. New nodes and additional roles are fine, and the next run finishes a removal that
+    /// was started.
     pub fn drift(&self, cluster: &Cluster, file: &str) -> Vec<Drift> {
         self.nodes.iter().filter_map(|member| member.drift(self, cluster, file)).collect()
     }
@@ -201,7 +199,7 @@ impl Member {
     }
 }
 
-/// Why a node cannot be taken out of its lab at all, if it cannot.
+/// Returns why a node cannot be removed from its lab, if it cannot.
 pub fn must_stay(cluster: &Cluster, node: &Node) -> Option<Drift> {
     let name = &node.name;
     if node.has(Role::Controller)
@@ -248,7 +246,7 @@ mod tests {
         roster
     }
 
-    /// What is said of a lab whose entry number `index` was replaced.
+    /// Returns the drift of a lab whose entry number `index` was replaced.
     fn said(index: usize, entry: &str) -> Vec<String> {
         let mut nodes = NODES.to_vec();
         nodes[index] = entry;
@@ -258,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lab_that_is_as_it_was_or_has_grown_is_no_drift() {
+    fn an_unchanged_or_grown_lab_has_no_drift() {
         assert_eq!(said(0, NODES[0]), [""; 0]);
         let mut grown = NODES.to_vec();
         grown.push("{ name: worker-9, address: 192.0.2.29, roles: [worker] }");
@@ -276,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_is_missing_is_still_there() {
+    fn a_node_missing_from_the_inventory_is_reported() {
         let mut gone = said(1, "");
         gone.truncate(1);
         assert_eq!(
@@ -305,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn two_nodes_that_changed_places_are_two_moves() {
+    fn two_nodes_with_swapped_addresses_are_two_moves() {
         let mut nodes = NODES.to_vec();
         nodes[1] = "{ name: worker-0, address: 192.0.2.21, roles: [worker] }";
         nodes[2] = "{ name: extra, address: 192.0.2.20, roles: [worker, client] }";
@@ -313,8 +311,8 @@ mod tests {
     }
 
     #[test]
-    fn pods_stay_in_their_network() {
-        // `extra` has the first part that is left; another worker before it takes that.
+    fn a_changed_pod_network_is_reported() {
+        // `extra` has the first free part; another worker before it takes that.
         let mut nodes = NODES.to_vec();
         nodes.insert(1, "{ name: other, address: 192.0.2.30, roles: [worker] }");
         let drifts = roster().drift(&cluster(&nodes), "t.yaml");
@@ -323,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removal_that_was_cut_off_is_remembered_and_stands_in_nobodys_way() {
+    fn an_interrupted_removal_is_remembered_and_blocks_no_run() {
         let mut roster = roster();
         let names = |cluster: &Cluster| {
             cluster.nodes.iter().map(|node| node.name.clone()).collect::<Vec<_>>()
@@ -361,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_roster_is_read_as_it_was_written_and_nonsense_is_none() {
+    fn a_roster_reads_back_the_same_and_invalid_text_is_none() {
         assert_eq!(Roster::read(roster().text().as_bytes()), Some(roster()));
         assert_eq!(Roster::read(b"{ half"), None);
     }

@@ -1,4 +1,4 @@
-//! Kubernetes versions, and which of them labctl's templates know.
+//! Kubernetes versions, and which of them labctl's templates support.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use std::str::FromStr;
 pub struct Version {
     /// Always 1 so far.
     pub major: u16,
-    /// What templates branch on.
+    /// The minor release; templates branch on it.
     pub minor: u16,
     /// The patch release.
     pub patch: u16,
@@ -20,7 +20,7 @@ impl Version {
     /// The newest minor release that the templates were checked against.
     pub const NEWEST_MINOR: u16 = 36;
 
-    /// Whether the templates know this version.
+    /// Whether the templates support this version.
     pub fn is_supported(self) -> bool {
         self.major == 1 && (Self::OLDEST_MINOR..=Self::NEWEST_MINOR).contains(&self.minor)
     }

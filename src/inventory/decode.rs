@@ -1,8 +1,9 @@
-//! From YAML values to the typed inventory: known keys, right types, nothing missing, nothing
-//! twice.
+//! Decodes YAML values into the typed inventory: known keys, right types, nothing missing, no
+//! duplicates.
 //!
-//! Written by hand because a derived reader stops at the first mistake and knows no columns. Each
-//! value that is wrong becomes a [`Problem`](super::Problem) and is left out; the rest is read on.
+//! Written without serde because a derived deserializer stops at the first error and knows no
+//! columns. Each wrong value becomes a [`Problem`](super::Problem) and is left out; decoding
+//! continues with the rest.
 
 use std::path::Path as FilePath;
 
@@ -23,10 +24,10 @@ const API: &[&str] = &["endpoint", "port", "names"];
 const PKI: &[&str] = &["algorithm", "ca_days", "leaf_days"];
 const NODE: &[&str] = &["name", "address", "roles", "labels", "pod_cidr", "ssh"];
 
-/// Keys that cannot be left out where they belong.
+/// Keys that are required where they are allowed.
 const REQUIRED: &[&str] = &["name", "kubernetes", "nodes", "address", "roles", "subnet"];
 
-/// The inventory that `tree` holds, with everything that is wrong with its shape.
+/// Returns the inventory in `tree` with all errors in its structure.
 pub(super) fn decode(file: &FilePath, tree: &Tree, positions: &Positions) -> Inventory {
     let mut decoder = Decoder { positions, problems: Problems::new(file) };
     for duplicate in positions.duplicates() {
@@ -50,12 +51,12 @@ struct Decoder<'a> {
     problems: Problems,
 }
 
-/// The entries of one mapping, and the way to it.
+/// The entries of one mapping, with its path.
 struct Fields<'t> {
     entries: Vec<(&'t str, &'t Tree)>,
     path: Path,
     at: Position,
-    /// Known keys that an unknown one was probably meant to be.
+    /// Known keys that were suggested for an unknown one.
     suggested: Vec<&'static str>,
 }
 
@@ -137,7 +138,7 @@ impl Decoder<'_> {
         let Some(fields) = self.section(fields, "pki", PKI) else { return PkiSection::default() };
         PkiSection {
             algorithm: self.text(&fields, "algorithm"),
-            // A hundred years: the dates of a certificate have four digits for the year.
+            // At most a hundred years, because the dates in a certificate have four-digit years.
             ca_days: self.integer(&fields, "ca_days", 1, 36_500),
             leaf_days: self.integer(&fields, "leaf_days", 1, 36_500),
         }
@@ -186,7 +187,7 @@ impl Decoder<'_> {
         for (key, tree) in &labels.entries {
             let path = path.key(key);
             let key = Located::new((*key).to_owned(), self.positions.key(&path));
-            // A label without a value is a label all the same, and YAML's way to write it.
+            // A label without a value is valid, and this is YAML's way to write it.
             let value = match tree {
                 Tree::Null => Some(Located::new(String::new(), key.at)),
                 tree => self.text_at(tree, &path),
@@ -196,7 +197,7 @@ impl Decoder<'_> {
         read
     }
 
-    /// The section called `key`, when it is there and a mapping.
+    /// Returns the section called `key`, if it exists and is a mapping.
     fn section<'t>(
         &mut self,
         fields: &Fields<'t>,
@@ -207,7 +208,7 @@ impl Decoder<'_> {
         self.mapping(tree, &path, known)
     }
 
-    /// The entries of a mapping that may have the keys in `known` and no others.
+    /// Returns the entries of a mapping and reports keys that are not in `known`.
     fn mapping<'t>(
         &mut self,
         tree: &'t Tree,
@@ -237,8 +238,8 @@ impl Decoder<'_> {
         Some(fields)
     }
 
-    /// The entries of a mapping with any keys that are text; what `<<` merges in comes after its
-    /// own.
+    /// Returns the entries of a mapping with arbitrary text keys; entries merged by `<<` come after
+    /// its own.
     fn any_mapping<'t>(&mut self, tree: &'t Tree, path: &Path) -> Option<Fields<'t>> {
         let at = self.positions.value(path);
         let Tree::Map(written) = tree else {
@@ -270,7 +271,7 @@ impl Decoder<'_> {
         Some(fields)
     }
 
-    /// Adds what a merge key brings, unless the mapping has the key itself.
+    /// Adds the entries of a merge key, except those that the mapping has itself.
     fn merge<'t>(&mut self, fields: &mut Fields<'t>, value: &'t Tree) {
         let sources = match value {
             Tree::List(sources) => sources.as_slice(),
@@ -285,7 +286,7 @@ impl Decoder<'_> {
             };
             for (key, value) in entries {
                 match key {
-                    // A merged mapping may itself have been made by a merge.
+                    // A merged mapping may itself contain a merge.
                     Tree::Text(key) if key == "<<" => self.merge(fields, value),
                     Tree::Text(key) if !fields.entries.iter().any(|(known, _)| known == key) => {
                         fields.entries.push((key, value));
@@ -328,7 +329,8 @@ impl Decoder<'_> {
         None
     }
 
-    /// Text that looks like a number until it has quotes: YAML reads 1.30 as 1.3.
+    /// Returns text that must be quoted, because without quotes it looks like a number: YAML reads
+    /// 1.30 as 1.3.
     fn version(&mut self, fields: &Fields<'_>, key: &str) -> Option<Located<String>> {
         let (tree, path) = fields.get(key)?;
         let (Tree::Float(_) | Tree::Integer(_), Some(plain)) = (tree, self.positions.plain(&path))
@@ -385,7 +387,7 @@ impl Decoder<'_> {
         }
     }
 
-    /// Reports a required key that is missing, unless it is there with a typo.
+    /// Reports a required key that is missing, unless a misspelt one was reported already.
     fn require(&mut self, fields: &Fields<'_>, key: &str, example: &str) {
         if fields.get(key).is_none() && !fields.suggested.contains(&key) {
             let whose = if fields.path == Path::default() {

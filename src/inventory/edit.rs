@@ -1,11 +1,10 @@
-//! Changes the nodes of an inventory's text, and nothing else in it: comments, order and style stay
-//! as they are.
+//! Changes the nodes in the text of an inventory and nothing else: comments, order and style are
+//! preserved.
 //!
-//! From text to text, without I/O. The places of the entries come from
-//! [`positions`](super::positions); what a change is made of is whole lines where each node has
-//! lines of its own, and a piece of the line where the list is written in brackets. The result is
-//! read again before it is returned: a text that does not mean exactly what was asked for is never
-//! returned, so anchors, odd indentation and the like end in an error and not in a broken file.
+//! From text to text, without I/O. [`positions`](super::positions) locates the entries. A change
+//! consists of whole lines if each node has its own lines, and of a piece of a line if the list is
+//! in brackets. The result is parsed again and compared with what was requested before it is
+//! returned, so that anchors, odd indentation and the like lead to an error, not to a broken file.
 
 use std::path::Path as FilePath;
 
@@ -14,7 +13,7 @@ use super::positions::{Path, Positions};
 use super::tree::Tree;
 use super::{Inventory, NodeEntry};
 
-/// A node to be added.
+/// A node to add.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewNode {
     /// Its name.
@@ -27,16 +26,16 @@ pub struct NewNode {
     pub labels: Vec<(String, String)>,
 }
 
-/// A text that cannot be changed here.
+/// An inventory that cannot be edited.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct EditError(String);
 
-/// `text` with one node more: after the last that has the same roles, else after the last that
-/// shares one with it, else at the end. It is written as its neighbour is.
+/// Returns `text` with one more node, in the style of its neighbour: after the last node with the
+/// same roles, else after the last that has one of its roles, else at the end.
 ///
 /// # Errors
-/// When the text has no list of nodes, or is written in a way in which this cannot change it.
+/// If the text has no list of nodes, or one that cannot be edited.
 pub fn add(text: &str, node: &NewNode) -> Result<String, EditError> {
     let file = Text::read(text)?;
     let after = file.neighbour(node);
@@ -47,11 +46,11 @@ pub fn add(text: &str, node: &NewNode) -> Result<String, EditError> {
     file.checked(edited, &node.name, |nodes| nodes.insert(after + 1, tree_of(node)))
 }
 
-/// `text` without the node called `name`, and without the comments inside of its entry. A text that
-/// has no such node is returned as it is.
+/// Returns `text` without the node called `name`, including comments inside its entry. If there is
+/// no such node, returns it unchanged.
 ///
 /// # Errors
-/// When the text is written in a way in which this cannot change it.
+/// If the text cannot be edited.
 pub fn remove(text: &str, name: &str) -> Result<String, EditError> {
     let file = Text::read(text)?;
     let is_it = |node: &NodeEntry| node.name.as_ref().is_some_and(|it| it.value == name);
@@ -65,16 +64,16 @@ pub fn remove(text: &str, name: &str) -> Result<String, EditError> {
     })
 }
 
-/// How the list of nodes is written.
+/// The style of the list of nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Layout {
-    /// `- ` before each, in lines of its own.
+    /// `- ` before each, on separate lines.
     Lines,
     /// `[a, b]`.
     Brackets,
 }
 
-/// A text with the places of its nodes.
+/// A text with the positions of its nodes.
 struct Text<'t> {
     /// Without a byte order mark.
     text: &'t str,
@@ -98,7 +97,8 @@ impl<'t> Text<'t> {
         Ok(Self { text, mark, lines: text.split('\n').collect(), positions, nodes })
     }
 
-    /// `edited`, when it says what the text said with its nodes changed by `change`.
+    /// Returns `edited` if parsing it gives the original content with its nodes changed by
+    /// `change`.
     fn checked(
         &self,
         edited: String,
@@ -114,7 +114,7 @@ impl<'t> Text<'t> {
         if found == wanted { Ok(format!("{}{edited}", self.mark)) } else { Err(unusual()) }
     }
 
-    /// The node that a new one is put after.
+    /// Returns the index of the node after which to insert a new one.
     fn neighbour(&self, node: &NewNode) -> usize {
         let roles = |entry: &NodeEntry| -> Vec<String> {
             entry
@@ -138,14 +138,14 @@ impl<'t> Text<'t> {
         Path::default().key("nodes").index(index)
     }
 
-    /// Where the node begins, after its dash: the line from 0, and the byte in it.
+    /// Returns where the node begins, after its dash: the line from 0, and the byte in it.
     fn start(&self, index: usize) -> (usize, usize) {
         let at = self.positions.value(&Self::path(index));
         let line = at.line.saturating_sub(1);
         (line, byte_of(self.lines.get(line).copied().unwrap_or_default(), at.column))
     }
 
-    /// The line with the node's dash, and the indentation of the dash.
+    /// Returns the line with the node's dash, and the dash's indentation.
     fn dash(&self, index: usize) -> Option<(usize, usize)> {
         let (line, byte) = self.start(index);
         let before = self.lines[line][..byte].trim_end();
@@ -153,7 +153,7 @@ impl<'t> Text<'t> {
         if let Some(indentation) = dash_in(before) {
             return Some((line, indentation));
         }
-        // A dash on a line of its own, perhaps with a comment.
+        // A dash on a line of its own, possibly with a comment.
         let above = (0..line).rev().find(|above| !is_blank_or_comment(self.lines[*above]))?;
         let text = self.lines[above].split(" #").next().unwrap_or_default().trim_end();
         dash_in(text).filter(|_| before.trim().is_empty()).map(|indentation| (above, indentation))
@@ -170,8 +170,8 @@ impl<'t> Text<'t> {
         }
     }
 
-    /// The lines of a node, from its dash on. Comments that are indented more than the dash are the
-    /// node's own.
+    /// Returns the lines of a node, from its dash on. Comments that are indented more than the dash
+    /// belong to the node.
     fn span(&self, index: usize) -> (usize, usize) {
         let Some((first, indentation)) = self.dash(index) else { return (0, 0) };
         let mut end = first + 1;
@@ -195,7 +195,7 @@ impl<'t> Text<'t> {
     fn add_lines(&self, after: usize, node: &NewNode) -> String {
         let (first, end) = self.span(after);
         let mut new = self.entry_lines(after, node);
-        // Entries that stand apart from each other go on doing so.
+        // If entries are separated by blank lines, keep it that way.
         let apart = match after.checked_sub(1) {
             Some(before) => self.is_blank(self.span(before).1) && self.span(before).1 < first,
             None => self.nodes.len() > 1 && self.is_blank(end),
@@ -206,7 +206,7 @@ impl<'t> Text<'t> {
         let returns = if self.text.contains("\r\n") { "\r" } else { "" };
         let mut lines: Vec<String> = self.lines.iter().map(|line| (*line).to_owned()).collect();
         if end == lines.len() {
-            // The file does not end in a line break, and will not.
+            // The file does not end with a line break; keep it that way.
             lines[end - 1].push_str(returns);
             let last = new.len() - 1;
             new[..last].iter_mut().for_each(|line| line.push_str(returns));
@@ -220,7 +220,7 @@ impl<'t> Text<'t> {
     fn remove_lines(&self, index: usize) -> String {
         let (mut first, mut end) = self.span(index);
         if first > 0 && self.is_blank(first - 1) && self.is_blank(end) {
-            // What stood between it and the one before.
+            // Blank lines before it.
             while first > 0 && self.is_blank(first - 1) {
                 first -= 1;
             }
@@ -239,7 +239,7 @@ impl<'t> Text<'t> {
         text
     }
 
-    /// The lines of a new entry, written as the one at `like` is.
+    /// Returns the lines of a new entry, in the style of the one at `like`.
     fn entry_lines(&self, like: usize, node: &NewNode) -> Vec<String> {
         let (line, byte) = self.start(like);
         let (dash, indentation) = self.dash(like).unwrap_or((line, 0));
@@ -262,13 +262,13 @@ impl<'t> Text<'t> {
         lines
     }
 
-    /// A new entry in braces, its keys below those of the entry at `like` where they fit; `column`
-    /// is where it begins.
+    /// Returns a new entry in braces that begins at `column`, with its keys aligned to those of the
+    /// entry at `like` where they fit.
     fn braces(&self, like: usize, node: &NewNode, column: usize) -> String {
         let (line, byte) = self.start(like);
         let open = if self.lines[line][byte..].starts_with("{ ") { "{ " } else { "{" };
         let close = if open == "{ " { " }" } else { "}" };
-        // The column, from 0, at which the neighbour has a key.
+        // The column, from 0, of a key in the neighbour.
         let key = |key: &str| {
             let at = self.positions.key(&Self::path(like).key(key));
             (at.line == line + 1).then_some(at.column - 1)
@@ -288,7 +288,7 @@ impl<'t> Text<'t> {
         text + close
     }
 
-    /// Where the node's braces begin and end in the text, in bytes.
+    /// Returns the range of bytes of the node's braces.
     fn piece(&self, index: usize) -> (usize, usize) {
         let (line, byte) = self.start(index);
         let start = self.lines[..line].iter().map(|line| line.len() + 1).sum::<usize>() + byte;
@@ -303,7 +303,7 @@ impl<'t> Text<'t> {
         };
         let between = if between.trim() == "," { between } else { ", " };
         let column = self.text[..start].chars().rev().take_while(|c| *c != '\n').count();
-        // Only where it begins a line are there columns to keep to.
+        // Align columns only if the entry begins a line.
         let column = if between.contains('\n') { column } else { usize::MAX / 2 };
         format!(
             "{}{between}{}{}",
@@ -332,7 +332,7 @@ fn read(text: &str) -> Option<Inventory> {
     parse(FilePath::new(""), text.as_bytes()).ok()
 }
 
-/// The nodes in a text's tree.
+/// Returns the nodes in a text's tree.
 fn nodes_of(tree: &mut Tree) -> Option<&mut Vec<Tree>> {
     let Tree::Map(entries) = tree else { return None };
     entries.iter_mut().find_map(|(key, value)| match (key, value) {
@@ -345,7 +345,7 @@ fn text(text: &str) -> Tree {
     Tree::Text(text.to_owned())
 }
 
-/// What a new node's entry is read back as.
+/// Returns the tree that parsing the new node's entry should give.
 fn tree_of(node: &NewNode) -> Tree {
     let roles = Tree::List(node.roles.iter().map(|role| text(role)).collect());
     let mut entries = vec![
@@ -364,12 +364,12 @@ fn is_blank_or_comment(line: &str) -> bool {
     line.trim().is_empty() || line.trim_start().starts_with('#')
 }
 
-/// The byte at which a column, in characters from 1, begins.
+/// Returns the byte offset of a column, which counts characters from 1.
 fn byte_of(line: &str, column: usize) -> usize {
     line.char_indices().nth(column.saturating_sub(1)).map_or(line.len(), |(byte, _)| byte)
 }
 
-/// The length of what begins with a bracket, up to the one that closes it.
+/// Returns the length of a bracketed text, up to the closing bracket.
 fn closed(text: &str) -> usize {
     let (mut depth, mut quote, mut comment, mut last) = (0_usize, None, false, ' ');
     for (at, c) in text.char_indices() {
@@ -378,7 +378,7 @@ fn closed(text: &str) -> usize {
             _ if comment => {}
             (c, Some(open)) if c == open && !(open == '"' && last == '\\') => quote = None,
             (_, Some(_)) => {}
-            // Elsewhere than after these, a quote is a letter like any other.
+            // In any other position, a quote is an ordinary character.
             ('"' | '\'', None) if matches!(last, ' ' | '[' | '{' | ',' | ':' | '\n') => {
                 quote = Some(c)
             }
@@ -406,7 +406,7 @@ fn labels(labels: &[(String, String)]) -> String {
     format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
 }
 
-/// A text as YAML reads it back: in quotes wherever it could be taken for something else.
+/// Returns a scalar that YAML reads as this text, in quotes if necessary.
 fn scalar(text: &str) -> String {
     const WORDS: [&str; 10] = ["true", "false", "yes", "no", "on", "off", "y", "n", "null", "~"];
     let plain = |c: char| c.is_ascii_alphanumeric() || "._/-".contains(c);
@@ -440,7 +440,7 @@ mod tests {
         format!("name: t\nkubernetes: \"1.34.4\"\nnodes:\n{nodes}")
     }
 
-    /// What adding a worker called `worker-9` to these nodes writes; taking it away again gives the
+    /// Returns these nodes with a worker `worker-9` added; checks that removing it restores the
     /// same bytes.
     fn with_worker(nodes: &str) -> String {
         let text = lab(nodes);
@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shipped_inventory_is_the_same_after_a_node_came_and_went() {
+    fn adding_and_removing_a_node_leaves_every_shipped_inventory_unchanged() {
         let folder = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("inventories");
         for entry in std::fs::read_dir(folder)
             .expect("inventories")
@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_goes_after_the_last_of_its_kind_and_below_its_columns() {
+    fn a_node_is_inserted_after_the_last_of_its_kind_and_aligned() {
         let nodes = "  - { name: lb-0,     address: 10.0.0.5,  roles: [loadbalancer] }
   - { name: worker-0, address: 10.0.0.20, roles: [worker], labels: { disk: ssd } }   # the old one
   # A client, too.
@@ -504,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_of_several_lines_stay_apart_as_they_were() {
+    fn blank_lines_between_entries_are_kept() {
         let nodes = "  - name: controller-0
     address: 10.0.0.10
     roles: [controller]
@@ -542,7 +542,7 @@ network: { pods: 10.200.0.0/16 }
     }
 
     #[test]
-    fn removing_keeps_comments_and_the_space_between_the_others() {
+    fn removing_keeps_comments_and_blank_lines() {
         let nodes = "  # The control plane.
   - { name: a, address: 10.0.0.1, roles: [controller] }
   - { name: 'b', address: 10.0.0.2, roles: [controller] } # b
@@ -571,7 +571,7 @@ network: { pods: 10.200.0.0/16 }
     }
 
     #[test]
-    fn what_cannot_be_changed_is_refused_and_never_broken() {
+    fn an_inventory_that_cannot_be_edited_is_refused() {
         let tied =
             lab("  - &a { name: a, address: 10.0.0.1, roles: &r [controller] }\n  - { name: b, \
             address: 10.0.0.2, roles: *r }\n");
@@ -587,7 +587,7 @@ network: { pods: 10.200.0.0/16 }
     }
 
     #[test]
-    fn a_name_that_yaml_takes_for_something_else_gets_quotes() {
+    fn a_name_that_yaml_could_misread_is_quoted() {
         for name in ["no", "10", "a: b", "\"", "null", "1.5", "#x", "ä\u{1}"] {
             let text = lab("  - { name: a, address: 10.0.0.1, roles: [controller] }\n");
             add(&text, &node(name, "10.0.0.2", &["worker"])).expect(name);

@@ -1,4 +1,4 @@
-//! Reads an inventory file. The only place of the inventory that knows which crate reads YAML.
+//! Reads an inventory file. The only module of the inventory that depends on the YAML crate.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -13,25 +13,25 @@ use super::positions::{Position, Positions};
 use super::problem::Problem;
 use super::tree::Tree;
 
-/// The longest file that is read, in bytes. Ten thousand nodes are 1 MB; a device or a disk image
-/// is not an inventory.
+/// Maximum size of a file in bytes. Ten thousand nodes are 1 MB; anything larger, such as a device
+/// or a disk image, is not an inventory.
 const LONGEST: u64 = 8 << 20;
 
 /// Reads the inventory at `path`.
 ///
 /// # Errors
-/// When there is nothing to decode: the file cannot be read, is not UTF-8, is not YAML, or is
-/// empty. Mistakes in an inventory that can be read are in [`Inventory::problems`] instead, so that
-/// those of meaning can join them.
+/// If there is nothing to decode: the file cannot be read, is not UTF-8, is not YAML, or is empty.
+/// Errors in an inventory that can be parsed are in [`Inventory::problems`] instead, so that
+/// semantic errors can be reported together with them.
 pub fn load(path: &Path) -> Result<Inventory, Problem> {
     let bytes = read(path).map_err(|error| unreadable(path, &error))?;
     load_with(path, &bytes)
 }
 
-/// The text of the inventory at `path`.
+/// Returns the text of the inventory at `path`.
 ///
 /// # Errors
-/// When it cannot be read or is not UTF-8.
+/// If it cannot be read or is not UTF-8.
 pub fn text(path: &Path) -> Result<String, Problem> {
     let bytes = read(path).map_err(|error| unreadable(path, &error))?;
     let not_text =
@@ -39,11 +39,11 @@ pub fn text(path: &Path) -> Result<String, Problem> {
     String::from_utf8(bytes).map_err(not_text)
 }
 
-/// Writes `text` to the inventory at `path`, whole or not at all, with the file's own permissions.
-/// Where the path is a link, it stays one.
+/// Writes `text` to the inventory at `path` atomically and keeps the file's permissions. A symbolic
+/// link is kept, and its target written.
 ///
 /// # Errors
-/// As the file system has them; the file is then as it was.
+/// If the file system refuses; the file is then unchanged.
 pub fn save(path: &Path, text: &str) -> io::Result<()> {
     let path = fs::canonicalize(path)?;
     let folder = path.parent().unwrap_or(Path::new("/"));
@@ -51,20 +51,20 @@ pub fn save(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())?;
     let was = fs::metadata(&path)?;
     file.as_file().set_permissions(was.permissions())?;
-    // Somebody may run labctl with sudo on a file of their own.
+    // The user may run labctl with sudo on a file that belongs to another account.
     let _ = std::os::unix::fs::fchown(file.as_file(), Some(was.uid()), Some(was.gid()));
     file.as_file().sync_all()?;
     file.persist(&path)?;
     Ok(())
 }
 
-/// As [`load`], as if the file at `path` held `bytes`.
+/// Like [`load`], as if the file at `path` contained `bytes`.
 ///
 /// # Errors
-/// As [`load`].
+/// Same as [`load`].
 pub fn load_with(path: &Path, bytes: &[u8]) -> Result<Inventory, Problem> {
-    // The name of the file as it was typed stays in messages; paths in the inventory start at its
-    // real directory.
+    // Messages contain the file name as it was typed; relative paths in the inventory start at the
+    // file's real directory.
     let folder = match path.parent() {
         Some(parent) if parent != Path::new("") => fs::canonicalize(parent),
         _ => std::env::current_dir(),
@@ -74,20 +74,21 @@ pub fn load_with(path: &Path, bytes: &[u8]) -> Result<Inventory, Problem> {
     Ok(Inventory { folder, home, ..parse(path, bytes)? })
 }
 
-/// Reads an inventory from memory; `file` is its name in messages. Its directory and home directory
-/// are left empty.
+/// Parses an inventory from memory; `file` is its name in messages. Its directory and the home
+/// directory are left empty.
 ///
 /// # Errors
-/// As [`load`].
+/// Same as [`load`].
 pub fn parse(file: &Path, bytes: &[u8]) -> Result<Inventory, Problem> {
-    // Some editors begin a file with a byte order mark; no reader of YAML needs it.
+    // Some editors begin a file with a byte order mark.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let at = place_of(&bytes[..error.valid_up_to()]);
         Problem::error(file, at, "not UTF-8 text", "save the file with UTF-8 as its encoding")
     })?;
     let tree = read_yaml(text);
-    // The reader of positions is asked only about what the first one took, or had no words for.
+    // The positions are needed only for a text that serde can parse, or for one on which it gave no
+    // details.
     let positions = match &tree {
         Err(error) if error.at.is_some() => return Err(not_yaml(file, text, error)),
         _ => Positions::of(text).map_err(|error| {
@@ -111,13 +112,13 @@ pub fn parse(file: &Path, bytes: &[u8]) -> Result<Inventory, Problem> {
     }
 }
 
-/// What the reader of YAML found wrong, and where, when it knows.
+/// What the YAML parser reported, and where, if it knows.
 pub(super) struct NotYaml {
     at: Option<Position>,
     what: String,
 }
 
-/// The values of a text, whatever they are.
+/// Parses YAML of any structure.
 pub(super) fn read_yaml(text: &str) -> Result<Tree, NotYaml> {
     Tree::deserialize(serde_yaml::Deserializer::from_str(text)).map_err(|error| {
         let at = error
@@ -125,7 +126,7 @@ pub(super) fn read_yaml(text: &str) -> Result<Tree, NotYaml> {
             .map(|location| Position { line: location.line(), column: location.column() });
         let mut what = error.to_string();
         if let Some(Position { line, column }) = at {
-            // The place is said once, at the beginning of the message.
+            // Put the position only at the beginning of the message.
             what = what.replacen(&format!(" at line {line} column {column}"), "", 1);
         }
         NotYaml { at, what }
@@ -160,7 +161,7 @@ fn empty(file: &Path) -> Problem {
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    // Opening a pipe would wait for its other end.
+    // Opening a pipe would block until its other end is opened.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("not a file"));
     }
@@ -176,7 +177,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Problem {
     let (what, help) = match error.kind() {
         io::ErrorKind::NotFound => (
             "no such file".to_owned(),
-            "name an inventory that exists, or begin with a copy of inventories/kthw.yaml",
+            "use an existing inventory, or start from a copy of inventories/kthw.yaml",
         ),
         _ if path.is_dir() => (
             "a directory, not an inventory".to_owned(),
@@ -187,7 +188,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Problem {
     Problem::error(path, Position::default(), what, help)
 }
 
-/// The place right after `bytes`, in a text that begins with them.
+/// Returns the position right after `bytes`.
 fn place_of(bytes: &[u8]) -> Position {
     let before = String::from_utf8_lossy(bytes);
     let line = before.matches('\n').count() + 1;
@@ -204,13 +205,13 @@ mod tests {
         parse(Path::new("lab.yaml"), text.as_bytes()).map_err(|problem| problem.to_string())
     }
 
-    /// What `text` is refused with.
+    /// Returns the error for `text`.
     fn refusal(bytes: &[u8]) -> String {
         parse(Path::new("lab.yaml"), bytes).expect_err("it should be refused").to_string()
     }
 
     #[test]
-    fn a_file_with_nothing_in_it_is_called_empty() {
+    fn a_file_without_content_is_reported_as_empty() {
         for text in ["", "\n", "# soon\n", "---\n", "---\n# soon\n...\n", "null\n", "\u{feff}"] {
             let refusal = refusal(text.as_bytes());
             assert!(
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_no_yaml_names_its_place() {
+    fn invalid_yaml_is_reported_with_its_position() {
         let tab = refusal(b"name: a\nlocal:\n\tsubnet: 10.0.0.0/24\n");
         assert!(tab.starts_with("lab.yaml:3:1: not valid YAML: "), "{tab}");
         assert!(tab.ends_with("this line begins with a tab"), "{tab}");
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_refused_by_its_name() {
+    fn a_path_that_is_not_a_file_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let refused = |path: &Path| load(path).unwrap_err().what;
         assert_eq!(refused(folder.path()), "a directory, not an inventory");
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_and_many_aliases_end_in_an_error() {
+    fn deep_nesting_and_many_aliases_are_errors() {
         assert!(refusal("[".repeat(100_000).as_bytes()).contains("not valid YAML"));
         let mut laughs = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
         for level in 1..12 {

@@ -1,11 +1,11 @@
-//! The content of an inventory file, read strictly, with the position of every word.
+//! The content of an inventory file, parsed strictly, with the position of every value.
 //!
-//! [`load`](load::load) turns the file into an [`Inventory`]: the shape is checked here (known
-//! keys, right types, nothing missing, nothing twice), the meaning in [`cluster`](crate::cluster),
-//! which works every default and derived value out. Values stay as they were written, each with its
-//! [`Position`], so that a problem found much later can still name the line and column that it
-//! comes from. Nothing ends at the first mistake: problems of shape travel in
-//! [`Inventory::problems`] and come out together with those of meaning.
+//! [`load`](load::load) parses the file into an [`Inventory`] and checks its structure (known keys,
+//! right types, nothing missing, no duplicates). [`cluster`](crate::cluster) checks the meaning and
+//! computes defaults and derived values. Values stay as they were written, each with its
+//! [`Position`], so that a problem found later can still be reported with line and column. No error
+//! ends the checks: structural problems are collected in [`Inventory::problems`] and reported
+//! together with semantic ones.
 
 mod decode;
 pub mod edit;
@@ -19,7 +19,7 @@ use std::path::PathBuf;
 pub use positions::Position;
 pub use problem::{Problem, Problems, Severity, did_you_mean};
 
-/// A value of the inventory, with its place in the file.
+/// A value of the inventory with its position in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Located<T> {
     /// The value.
@@ -28,15 +28,15 @@ pub struct Located<T> {
     pub at: Position,
 }
 
-/// An inventory as it was written: nothing is filled in yet.
+/// An inventory as written, without defaults.
 ///
-/// A field is `None` when its key was left out, and also when its value was of the wrong type; in
-/// the second case [`Inventory::problems`] has the error.
+/// A field is `None` if its key was left out or its value has the wrong type; in the second case
+/// [`Inventory::problems`] contains the error.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Inventory {
-    /// The file, as it was named on the command line: what messages begin with.
+    /// The file as named on the command line, for messages.
     pub file: PathBuf,
-    /// The directory of the file, absolute: relative paths of the inventory start here.
+    /// The file's directory, absolute; relative paths in the inventory start here.
     pub folder: PathBuf,
     /// The user's home directory, for paths that begin with `~/`.
     pub home: Option<PathBuf>,
@@ -48,34 +48,33 @@ pub struct Inventory {
     pub domain: Option<Located<String>>,
     /// `bundle`: the bundle directory.
     pub bundle: Option<Located<String>>,
-    /// `local`: labctl makes the nodes on the workstation.
+    /// `local`: labctl creates the nodes on the workstation.
     pub local: Option<Located<LocalSection>>,
-    /// `ssh`: how to log in to every node that has no `ssh` of its own.
+    /// `ssh`: how to log in to nodes; a node's own `ssh` takes precedence.
     pub ssh: SshSection,
     /// `network`: pod and service networks.
     pub network: NetworkSection,
     /// `api`: how clients reach the API servers.
     pub api: ApiSection,
-    /// `pki`: what certificates are made of.
+    /// `pki`: algorithm and validity of certificates.
     pub pki: PkiSection,
-    /// `nodes`: the machines; its position is that of the key.
+    /// `nodes`: the machines, with the position of the key.
     pub nodes: Option<Located<Vec<NodeEntry>>>,
-    /// What is wrong with the file's shape. An inventory with an error in here never becomes a
-    /// cluster.
+    /// Errors in the structure of the file. An inventory with errors never becomes a cluster.
     pub problems: Vec<Problem>,
 }
 
 /// The `local` section.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LocalSection {
-    /// `subnet`: the network that joins the local nodes, a CIDR.
+    /// `subnet`: the network of the local nodes, a CIDR.
     pub subnet: Option<Located<String>>,
 }
 
 /// An `ssh` section, of the inventory or of one node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SshSection {
-    /// `host`: what to connect to instead of the node's address; only in a node's own section.
+    /// `host`: where to connect instead of the node's address; only in a node's own section.
     pub host: Option<Located<String>>,
     /// `port`: TCP port.
     pub port: Option<Located<u16>>,
@@ -83,7 +82,7 @@ pub struct SshSection {
     pub user: Option<Located<String>>,
     /// `identity`: private key file.
     pub identity: Option<Located<String>>,
-    /// `jump`: a machine to go through, `[user@]host[:port]`, or `none`.
+    /// `jump`: the jump host as `[user@]host[:port]`, or `none`.
     pub jump: Option<Located<String>>,
 }
 
@@ -94,57 +93,57 @@ pub struct NetworkSection {
     pub pods: Option<Located<String>>,
     /// `services`: the range of ClusterIPs, a CIDR.
     pub services: Option<Located<String>>,
-    /// `node_prefix`: prefix length of one worker's part of the pod network, in bits.
+    /// `node_prefix`: prefix length in bits of one worker's part of the pod network.
     pub node_prefix: Option<Located<u8>>,
     /// `mode`: how pods of different nodes reach each other.
     pub mode: Option<Located<String>>,
-    /// `proxy`: what kube-proxy programs.
+    /// `proxy`: the mode of kube-proxy.
     pub proxy: Option<Located<String>>,
 }
 
 /// The `api` section.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ApiSection {
-    /// `endpoint`: the name of a node, or a name or address of the user's own.
+    /// `endpoint`: the name of a node, or another name or address.
     pub endpoint: Option<Located<String>>,
     /// `port`: the port in kubeconfigs.
     pub port: Option<Located<u16>>,
-    /// `names`: what else the API is called by.
+    /// `names`: additional names of the API.
     pub names: Option<Located<Vec<Located<String>>>>,
 }
 
 /// The `pki` section.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PkiSection {
-    /// `algorithm`: of every key.
+    /// `algorithm`: the algorithm of all keys.
     pub algorithm: Option<Located<String>>,
-    /// `ca_days`: life of a CA certificate.
+    /// `ca_days`: validity of CA certificates in days.
     pub ca_days: Option<Located<u32>>,
-    /// `leaf_days`: life of every other certificate.
+    /// `leaf_days`: validity of all other certificates in days.
     pub leaf_days: Option<Located<u32>>,
 }
 
 /// One entry of `nodes`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeEntry {
-    /// Where the entry begins.
+    /// Position of the entry.
     pub at: Position,
     /// `name`.
     pub name: Option<Located<String>>,
     /// `address`.
     pub address: Option<Located<String>>,
-    /// `roles`; its position is that of the list.
+    /// `roles`, with the position of the list.
     pub roles: Option<Located<Vec<Located<String>>>>,
-    /// `labels`: keys and values for the Node object, in the file's order.
+    /// `labels`: keys and values for the Node object, in file order.
     pub labels: Vec<(Located<String>, Located<String>)>,
-    /// `pod_cidr`: this worker's part of the pod network, when it is not to be worked out.
+    /// `pod_cidr`: this worker's part of the pod network; computed if absent.
     pub pod_cidr: Option<Located<String>>,
-    /// `ssh`: what this node does otherwise than the inventory's section.
+    /// `ssh`: this node's own settings, which take precedence over the inventory's.
     pub ssh: SshSection,
 }
 
 impl<T> Located<T> {
-    /// `value` at the position `at`.
+    /// Returns `value` with the position `at`.
     pub fn new(value: T, at: Position) -> Self {
         Self { value, at }
     }

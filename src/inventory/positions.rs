@@ -1,15 +1,15 @@
-//! Where each key and value is in a YAML text.
+//! Locates each key and value in a YAML text.
 //!
-//! The YAML reader that returns the values drops their positions. This walks the same text a second
-//! time, as a stream of events, and notes the line and column for every [`Path`]. It also finds
-//! what the values no longer show: keys given twice, and a second document.
+//! The YAML parser that returns the values drops their positions. This module parses the same text
+//! again, as a stream of events, and records line and column of every [`Path`]. It also finds what
+//! the values do not show: duplicate keys and a second document.
 
 use std::collections::HashMap;
 use std::fmt;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 
-/// A place in a file. The default is no place: the file as a whole.
+/// A position in a file. The default means the file as a whole.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// The line, from 1; 0 for the file as a whole.
@@ -18,7 +18,7 @@ pub struct Position {
     pub column: usize,
 }
 
-/// The way from the top of a document to one value: displayed as `nodes[2].address`.
+/// The path from the root of a document to a value: displayed as `nodes[2].address`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Path(Vec<Step>);
 
@@ -28,7 +28,7 @@ enum Step {
     Index(usize),
 }
 
-/// The position of one value and of its key.
+/// The positions of a value and of its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Place {
     key: Option<Position>,
@@ -36,10 +36,10 @@ struct Place {
     plain: Option<String>,
 }
 
-/// A key that a mapping has more than once.
+/// A duplicate key in a mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Duplicate {
-    /// The way to its value.
+    /// The path of its value.
     pub path: Path,
     /// The key's first position.
     pub first: Position,
@@ -47,7 +47,7 @@ pub struct Duplicate {
     pub again: Position,
 }
 
-/// The places of everything in a YAML text.
+/// The positions of everything in a YAML text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Positions {
     places: HashMap<Path, Place>,
@@ -55,28 +55,28 @@ pub struct Positions {
     documents: Vec<Position>,
 }
 
-/// A text that is not YAML.
+/// An error for text that is not YAML.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct SyntaxError {
-    /// Where reading stopped.
+    /// Where parsing stopped.
     pub at: Position,
     /// What was wrong there.
     pub what: String,
 }
 
 impl Path {
-    /// The way to the value of `key` in the mapping that this leads to.
+    /// Returns the path of `key` in this mapping.
     pub fn key(&self, key: &str) -> Self {
         self.with(Step::Key(key.to_owned()))
     }
 
-    /// The way to the element number `index`, from 0, of the list that this leads to.
+    /// Returns the path of element `index`, from 0, in this list.
     pub fn index(&self, index: usize) -> Self {
         self.with(Step::Index(index))
     }
 
-    /// Whether this leads to the value of one of `keys`.
+    /// Whether the last step is one of `keys`.
     pub fn ends_in(&self, keys: &[&str]) -> bool {
         matches!(self.0.last(), Some(Step::Key(key)) if keys.contains(&key.as_str()))
     }
@@ -107,10 +107,10 @@ impl fmt::Display for Path {
 }
 
 impl Positions {
-    /// Notes the places of everything in `text`. With several documents, only the first one's.
+    /// Records the positions in `text`. With several documents, only in the first one.
     ///
     /// # Errors
-    /// When `text` is not YAML.
+    /// If `text` is not YAML.
     pub fn of(text: &str) -> Result<Self, SyntaxError> {
         let mut walk = Walk::default();
         let mut parser = Parser::new_from_str(text);
@@ -127,30 +127,30 @@ impl Positions {
         Ok(walk.found)
     }
 
-    /// Where the value at `path` begins. A value that is not in the text itself, because an alias
-    /// or a merge brought it, has the position of that.
+    /// Returns where the value at `path` begins. A value from an alias or a merge has the position
+    /// of that.
     pub fn value(&self, path: &Path) -> Position {
         self.find(path).map_or_else(|| self.borrowed(path), |place| place.value)
     }
 
-    /// The position of the key of the value at `path`; of the value when it has no key.
+    /// Returns the position of the key of the value at `path`, or of the value if it has no key.
     pub fn key(&self, path: &Path) -> Position {
         self.find(path)
             .map_or_else(|| self.borrowed(path), |place| place.key.unwrap_or(place.value))
     }
 
-    /// The text of the value at `path` when it is a scalar without quotes: `1.30`, where the number
-    /// would be 1.3.
+    /// Returns the text of the value at `path` if it is a scalar without quotes: `1.30`, which as a
+    /// number would be 1.3.
     pub fn plain(&self, path: &Path) -> Option<&str> {
         self.find(path).and_then(|place| place.plain.as_deref())
     }
 
-    /// The keys that occur in one mapping more than once, in the order of the text.
+    /// Returns duplicate keys in the order of the text.
     pub fn duplicates(&self) -> &[Duplicate] {
         &self.duplicates
     }
 
-    /// Where each document begins.
+    /// Returns where each document begins.
     pub fn documents(&self) -> &[Position] {
         &self.documents
     }
@@ -159,8 +159,8 @@ impl Positions {
         self.places.get(path)
     }
 
-    /// The place of something that is not in the text: of the merge key beside it, or of what it is
-    /// in.
+    /// Returns the position for a value that is not in the text: that of the merge key beside it,
+    /// or of the enclosing collection.
     fn borrowed(&self, path: &Path) -> Position {
         let mut above = path.parent();
         while let Some(path) = above {
@@ -176,7 +176,7 @@ impl Positions {
     }
 }
 
-/// The walk over the events: the collections that are open, innermost last.
+/// The state while walking over the events: the open collections, innermost last.
 #[derive(Default)]
 struct Walk {
     found: Positions,
@@ -185,7 +185,7 @@ struct Walk {
 
 struct Open {
     path: Path,
-    /// The collection is itself the key of the mapping around it.
+    /// Whether the collection is itself a key of the enclosing mapping.
     is_key: bool,
     at: Position,
     kind: Kind,
@@ -200,10 +200,10 @@ impl Walk {
     fn event(&mut self, event: Event<'_>, at: Position, is_empty: bool) {
         match event {
             Event::DocumentStart(_) => self.found.documents.push(at),
-            // Values of a second document would mix with the first one's.
+            // Values of a second document would mix with those of the first one.
             _ if self.found.documents.len() > 1 => {}
             Event::Scalar(text, style, ..) => {
-                // A scalar that is not there at all comes as `~`.
+                // A missing scalar arrives as `~`.
                 let plain = if is_empty { Some(String::new()) } else { None };
                 let plain =
                     plain.or_else(|| (style == ScalarStyle::Plain).then(|| text.to_string()));
@@ -235,8 +235,8 @@ impl Walk {
         }
     }
 
-    /// Notes the node that begins at `at`; `word` is its text when it can be a key. Gives its path,
-    /// and whether it is a key.
+    /// Records the node that begins at `at`; `word` is its text if it can be a key. Returns its
+    /// path, and whether it is a key.
     fn node(&mut self, at: Position, word: Option<&str>, plain: Option<String>) -> (Path, bool) {
         let (path, key_at) = match self.open.last_mut() {
             None => (Path::default(), None),
@@ -261,7 +261,7 @@ impl Walk {
                 }
             },
         };
-        // Nothing at all has no place of its own: it is missing after its key.
+        // A missing value has the position of its key.
         let value = if plain.as_deref() == Some("") { key_at.unwrap_or(at) } else { at };
         self.found.places.entry(path.clone()).or_insert(Place { key: key_at, value, plain });
         (path, false)
@@ -269,7 +269,7 @@ impl Walk {
 }
 
 fn position(marker: &Marker) -> Position {
-    // Lines count from 1 there, columns from 0.
+    // The parser counts lines from 1 and columns from 0.
     Position { line: marker.line().max(1), column: marker.col() + 1 }
 }
 
@@ -326,7 +326,7 @@ ssh:
     }
 
     #[test]
-    fn what_an_alias_or_a_merge_brings_stands_where_they_do() {
+    fn values_from_aliases_and_merges_have_the_positions_of_those() {
         let positions = Positions::of("x: &x { user: 1 }\ny: *x\nz:\n  <<: *x\n  a: 1\n").unwrap();
         assert_eq!(positions.value(&Path::default().key("y").key("user")), at(2, 4));
         assert_eq!(positions.value(&Path::default().key("z").key("user")), at(4, 3));

@@ -1,4 +1,4 @@
-//! What is wrong with an inventory, where, and how to fix it.
+//! A problem in an inventory: what is wrong, where, and how to fix it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,24 +11,23 @@ use super::positions::Position;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// No lab can be made from this.
+    /// The inventory cannot be used.
     Error,
-    /// It works, and the user should know what it means.
+    /// The inventory works, but the user should know what it means.
     Warning,
 }
 
-/// One thing that is wrong with an inventory.
+/// One problem in an inventory.
 ///
-/// Displayed as `FILE:LINE:COL: what`, then an indented `help: ...`; a warning says `warning:`
-/// before what it is about, unless it is formatted with `{:#}`, for callers that print it
-/// themselves.
+/// Displayed as `FILE:LINE:COL: what`, then an indented `help: ...`. A warning has `warning:`
+/// before `what`, unless it is formatted with `{:#}`, for callers that print that themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// The file, as it was named on the command line.
+    /// The file as named on the command line.
     pub file: PathBuf,
-    /// The line, from 1; 0 when the problem is the file itself and not a place in it.
+    /// The line, from 1; 0 if the problem concerns the file as a whole.
     pub line: usize,
-    /// The column in characters, from 1; 0 together with the line.
+    /// The column in characters, from 1; 0 if the line is.
     pub column: usize,
     /// Whether it stops a run.
     pub severity: Severity,
@@ -39,8 +38,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// An error: `what` is wrong at `at` of `file`, and `help`, unless empty, is what would be
-    /// right.
+    /// Returns an error: `what` is wrong at `at` in `file`, and `help`, unless empty, says what
+    /// would be right.
     pub fn error(
         file: &Path,
         at: Position,
@@ -92,32 +91,32 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// No problem yet with `file`.
+    /// Returns an empty list of problems in `file`.
     pub fn new(file: &Path) -> Self {
         Self { file: file.to_path_buf(), list: Vec::new() }
     }
 
-    /// Adds what was found before.
+    /// Adds problems that were found before.
     pub fn extend(&mut self, found: impl IntoIterator<Item = Problem>) {
         self.list.extend(found);
     }
 
-    /// Adds an error: `what` is wrong at `at`, and `help` is what would be right.
+    /// Adds an error: `what` is wrong at `at`, and `help` says what would be right.
     pub fn error(&mut self, at: Position, what: impl Into<String>, help: impl Into<String>) {
         self.push(Severity::Error, at, what.into(), help.into());
     }
 
-    /// Adds a warning about `what` at `at`; `help` is what would be better.
+    /// Adds a warning about `what` at `at`; `help` says what would be better.
     pub fn warning(&mut self, at: Position, what: impl Into<String>, help: impl Into<String>) {
         self.push(Severity::Warning, at, what.into(), help.into());
     }
 
-    /// Whether anything found stops a run.
+    /// Whether any problem stops a run.
     pub fn has_errors(&self) -> bool {
         self.list.iter().any(Problem::is_error)
     }
 
-    /// Everything found, in the order of the file.
+    /// Returns all problems in file order.
     pub fn into_sorted(mut self) -> Vec<Problem> {
         self.list.sort_by_key(|problem| (problem.line, problem.column));
         self.list
@@ -129,9 +128,10 @@ impl Problems {
     }
 }
 
-/// The one of `known` that `word` was probably meant to be: at most a third of its letters differ.
+/// Returns the one of `known` that `word` was probably meant to be: at most a third of its letters
+/// differ.
 pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // A distance costs the product of the lengths; no known word is near a paragraph.
+    // The distance costs the product of the lengths, and no known word is similar to a paragraph.
     if word.len() > 100 {
         return None;
     }
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_problem_reads_like_a_compilers() {
+    fn problems_are_formatted_like_compiler_errors() {
         let mut problems = Problems::new(Path::new("lab.yaml"));
         problems.warning(Position { line: 3, column: 5 }, "two members", "use three");
         problems.error(Position { line: 1, column: 7 }, "bad name", "");
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn near_words_are_offered_and_far_ones_are_not() {
+    fn only_similar_words_are_suggested() {
         let known = ["kubernetes", "network", "nodes", "name"];
         assert_eq!(did_you_mean("kubernets", known), Some("kubernetes"));
         assert_eq!(did_you_mean("Netwrok", known), Some("network"));

@@ -1,7 +1,7 @@
-//! YAML values of any shape, with nothing thrown away.
+//! YAML values of any structure.
 //!
-//! Unlike the YAML crate's own value type this one accepts a mapping that has a key twice: the file
-//! is then read to its end, and a doubled key is one problem among the others instead of the only
+//! Unlike the YAML crate's own value type, this one accepts duplicate keys in a mapping, so that
+//! the whole file is parsed and a duplicate key is one problem among others instead of the only
 //! one.
 
 use std::fmt;
@@ -25,15 +25,15 @@ pub(super) enum Tree {
     Text(String),
     /// A list.
     List(Vec<Tree>),
-    /// A mapping: keys in the order of the file, maybe more than once.
+    /// A mapping: keys in file order, possibly with duplicates.
     Map(Vec<(Tree, Tree)>),
-    /// A value with a tag of someone's own, `!tag value`.
+    /// A value with a custom tag, `!tag value`.
     Tagged,
 }
 
 impl Tree {
-    /// What it is, in the middle of a sentence; `plain` is its text in the file, which a number
-    /// does not remember.
+    /// Describes the value for the middle of a sentence; `plain` is its text in the file, which a
+    /// number does not keep.
     pub(super) fn describe(&self, plain: Option<&str>) -> String {
         match self {
             Tree::Null => "nothing".to_owned(),
@@ -55,8 +55,8 @@ impl Tree {
 }
 
 impl Tree {
-    /// The step of a path that this value is as a key, as
-    /// [`Positions`](super::positions::Positions) notes it.
+    /// Returns the path step for this value as a key, like
+    /// [`Positions`](super::positions::Positions) records it.
     pub(super) fn as_key(&self) -> String {
         match self {
             Tree::Null => "~".to_owned(),

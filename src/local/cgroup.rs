@@ -1,9 +1,9 @@
-//! Control groups of local nodes: one child of the caller's own cgroup in every hierarchy, and
-//! their removal.
+//! Control groups of local nodes: one child of the caller's own cgroup per hierarchy, and their
+//! removal.
 //!
-//! A node's systemd, kubelet and container runtime need cgroups that they may write to and share
-//! with no other node. The caller is never moved: whoever limits this process limits the nodes with
-//! it.
+//! A node's systemd, kubelet and container runtime need cgroups that they may write to and that no
+//! other node shares. The caller never moves to another cgroup, so its resource limits also apply
+//! to the nodes.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,33 +14,34 @@ use rustix::process::{Pid, Signal};
 use super::error::LocalError;
 use super::mounts::{self, Mount};
 
-/// How long processes that were killed may take to be gone: a node full of pods on a busy machine
-/// needs a while.
+/// How long to wait for killed processes to exit; a node full of pods on a busy machine takes a
+/// while.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long to wait before looking again.
+/// How long to wait before checking again.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// One cgroup hierarchy of the host, as this process sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Hierarchy {
-    /// The folder of the cgroup that this process is in.
+    /// The directory of this process's cgroup.
     pub current: PathBuf,
-    /// Version 1's cpuset wants CPUs and memory nodes set before a process may enter.
+    /// Whether this is version 1's cpuset, which requires CPUs and memory nodes before a process
+    /// may enter.
     cpuset: bool,
-    /// Version 2.
+    /// Whether this is the version 2 hierarchy.
     unified: bool,
 }
 
-/// How the host mounts its cgroups; nodes follow it.
+/// How the host mounts its cgroups; nodes get the same layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Layout {
-    /// Version 1, perhaps with an empty version 2 hierarchy beside it.
+    /// Version 1, possibly with an empty version 2 hierarchy beside it.
     Legacy,
     /// Version 2 only.
     Unified,
 }
 
-/// The host's hierarchies.
+/// Returns the host's hierarchies.
 pub(super) fn hierarchies() -> Result<Vec<Hierarchy>, LocalError> {
     let path = Path::new("/proc/self/cgroup");
     let own = std::fs::read_to_string(path).map_err(LocalError::io("read", path))?;
@@ -52,7 +53,7 @@ pub(super) fn hierarchies() -> Result<Vec<Hierarchy>, LocalError> {
     Ok(found)
 }
 
-/// Which layout `hierarchies` are.
+/// Returns the layout of `hierarchies`.
 pub(super) fn layout(hierarchies: &[Hierarchy]) -> Layout {
     if hierarchies.iter().all(|hierarchy| hierarchy.unified) {
         Layout::Unified
@@ -61,12 +62,12 @@ pub(super) fn layout(hierarchies: &[Hierarchy]) -> Layout {
     }
 }
 
-/// Where a machine's cgroups are going to be.
+/// Returns the paths that a machine's cgroups will have.
 pub(super) fn folders(hierarchies: &[Hierarchy], machine: &str) -> Vec<PathBuf> {
     hierarchies.iter().map(|hierarchy| hierarchy.current.join(machine)).collect()
 }
 
-/// Makes a machine's cgroups, ready to be entered.
+/// Creates a machine's cgroups, ready for processes to enter.
 pub(super) fn create(hierarchies: &[Hierarchy], machine: &str) -> Result<(), LocalError> {
     for hierarchy in hierarchies {
         let folder = hierarchy.current.join(machine);
@@ -99,8 +100,8 @@ pub(super) fn create(hierarchies: &[Hierarchy], machine: &str) -> Result<(), Loc
     Ok(())
 }
 
-/// Hands this cgroup's controllers on to its children, one by one: those that cannot be are missed
-/// by kubelet, which says so in better words than an error here could.
+/// Delegates this cgroup's controllers to its children, one by one. A controller that cannot be
+/// delegated is not an error here: kubelet reports a missing one more clearly.
 fn delegate(cgroup: &Path) {
     let controllers =
         std::fs::read_to_string(cgroup.join("cgroup.controllers")).unwrap_or_default();
@@ -109,8 +110,8 @@ fn delegate(cgroup: &Path) {
     }
 }
 
-/// The cgroups below this process's own whose names begin with `prefix`: those of a lab, without
-/// any record of them.
+/// Returns the cgroups below this process's own whose names begin with `prefix`. Finds those of a
+/// lab without any record of them.
 pub(super) fn find(hierarchies: &[Hierarchy], prefix: &str) -> Vec<PathBuf> {
     let named = |folder: &PathBuf| {
         folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix))
@@ -118,9 +119,9 @@ pub(super) fn find(hierarchies: &[Hierarchy], prefix: &str) -> Vec<PathBuf> {
     hierarchies.iter().flat_map(|hierarchy| children(&hierarchy.current)).filter(named).collect()
 }
 
-/// The cgroups of `machine` that a process of it is in, or below.
+/// Returns the cgroups of `machine` that a process is in, or below.
 pub(super) fn of_process(pid: Pid, machine: &str) -> Result<Vec<PathBuf>, LocalError> {
-    // A process that has ended meanwhile is in none.
+    // A process that has exited in the meantime has none.
     let own = std::fs::read_to_string(format!("/proc/{}/cgroup", pid.as_raw_nonzero()))
         .unwrap_or_default();
     let inside = match_up(&own, &mounts::mounted()?);
@@ -130,7 +131,7 @@ pub(super) fn of_process(pid: Pid, machine: &str) -> Result<Vec<PathBuf>, LocalE
     Ok(inside.iter().filter_map(its).collect())
 }
 
-/// Whether a cgroup is named as those of `machine` are (systemd adds `.scope`). Nothing else is
+/// Whether a cgroup has the name of one of `machine`'s (systemd adds `.scope`). Nothing else is
 /// ever killed.
 pub(super) fn is_of(cgroup: &Path, machine: &str) -> bool {
     cgroup.file_name().is_some_and(|name| {
@@ -139,16 +140,17 @@ pub(super) fn is_of(cgroup: &Path, machine: &str) -> bool {
     })
 }
 
-/// Kills every process in `cgroups` and below, waits until none is left, and removes them.
+/// Kills every process in `cgroups` and below, waits until all have exited, and removes the
+/// cgroups.
 ///
-/// Returns the first cgroup that would not go.
+/// Returns the first cgroup that could not be removed.
 pub(super) fn end(cgroups: &[PathBuf]) -> Result<(), PathBuf> {
     let until = Instant::now() + PATIENCE;
     for cgroup in cgroups {
         loop {
             let processes = processes(cgroup);
             for process in &processes {
-                // It may have ended meanwhile: what was wanted.
+                // An error means that it has already exited.
                 let _ = rustix::process::kill_process(*process, Signal::KILL);
             }
             if processes.is_empty() && remove(cgroup) {
@@ -163,7 +165,7 @@ pub(super) fn end(cgroups: &[PathBuf]) -> Result<(), PathBuf> {
     Ok(())
 }
 
-/// The processes in a cgroup and all below it.
+/// Returns the processes in a cgroup and all below it.
 pub(super) fn processes(cgroup: &Path) -> Vec<Pid> {
     let mut found: Vec<Pid> = std::fs::read_to_string(cgroup.join("cgroup.procs"))
         .unwrap_or_default()
@@ -176,7 +178,7 @@ pub(super) fn processes(cgroup: &Path) -> Vec<Pid> {
     found
 }
 
-/// Removes a cgroup and all below it, the deepest first; says whether it is gone.
+/// Removes a cgroup and all below it, deepest first. Returns whether it is gone.
 fn remove(cgroup: &Path) -> bool {
     for child in children(cgroup) {
         remove(&child);
@@ -196,8 +198,8 @@ fn children(cgroup: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Finds the mount of every hierarchy that `own` (`/proc/self/cgroup`) names, and this process's
-/// folder in it.
+/// Matches every hierarchy in `own` (`/proc/self/cgroup`) with its mount and this process's
+/// directory in it.
 fn match_up(own: &str, mounts: &[Mount]) -> Vec<Hierarchy> {
     own.lines()
         .filter_map(|line| {
@@ -212,7 +214,7 @@ fn match_up(own: &str, mounts: &[Mount]) -> Vec<Hierarchy> {
                         && controllers.split(',').all(|one| options.contains(&one))
                 }
             })?;
-            // In a container without a cgroup namespace both name the path from the host's root.
+            // In a container without a cgroup namespace, both paths start at the host's root.
             let below = Path::new(path).strip_prefix(&mount.root).ok()?;
             Some(Hierarchy {
                 current: mount.target.join(below),

@@ -1,4 +1,4 @@
-//! What can go wrong with local nodes, each with what to do about it.
+//! Errors of local nodes, each with what to do about it.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -6,22 +6,22 @@ use std::path::{Path, PathBuf};
 
 use ipnet::Ipv4Net;
 
-/// Why local nodes could not be made, started or removed.
+/// Why local nodes could not be created, started or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
-    /// The inventory leaves the machines to others.
+    /// The inventory has no local nodes.
     #[error(
-        "lab {lab} has no local nodes; give its inventory a `local:` section to have them made on \
+        "lab {lab} has no local nodes; add a `local:` section to its inventory to create them on \
         this machine"
     )]
     NotLocal {
         /// The lab.
         lab: String,
     },
-    /// This machine cannot hold local nodes as it is.
+    /// This machine cannot run local nodes.
     #[error("this machine cannot run local nodes: {}", problems.join("; "))]
     Unfit {
-        /// Everything that is missing, each with its cure.
+        /// Everything that is missing, each with its remedy.
         problems: Vec<String>,
     },
     /// The lab's network is in use on this machine.
@@ -33,10 +33,10 @@ pub enum LocalError {
     Clash {
         /// The lab's network.
         subnet: Ipv4Net,
-        /// What it clashes with: a route or an address.
+        /// What it conflicts with: a route or an address.
         with: String,
     },
-    /// A node's address lies where no local node can be.
+    /// A node's address cannot be used for a local node.
     #[error(
         "node {node} cannot have the address {address}: {reason}; choose a free address of \
         {subnet} in the inventory"
@@ -51,9 +51,10 @@ pub enum LocalError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A node that runs was made for another address or network.
+    /// A running node was started with another address or network.
     #[error(
-        "node {node} runs with {was}, but the inventory says {now}; run `labctl down` first, or \
+        "node {node} is running with {was}, but the inventory declares {now}; \
+         run `labctl down` first, or \
         change it back"
     )]
     Moved {
@@ -61,12 +62,13 @@ pub enum LocalError {
         node: String,
         /// What it was started with.
         was: String,
-        /// What the inventory says.
+        /// What the inventory declares.
         now: String,
     },
-    /// Nodes run, and their folders are not where they were made.
+    /// Nodes are running, but their directories are not where they were created.
     #[error(
-        "the local nodes {} of this lab run or are mounted, but {} has no folders of theirs{}",
+        "the local nodes {} of this lab are running or mounted, but {} has no directories for \
+         them{}",
         nodes.join(", "),
         folder.display(),
         moved.as_ref().map(|moved| format!(": the lab directory is {} \
@@ -75,40 +77,40 @@ pub enum LocalError {
     Lost {
         /// The nodes.
         nodes: Vec<String>,
-        /// Where their folders should be.
+        /// Where their directories should be.
         folder: PathBuf,
-        /// Where the lab directory is by now, when it was moved.
+        /// Where the lab directory is now, if it was moved.
         moved: Option<PathBuf>,
     },
-    /// The lab has no such local node.
+    /// The lab has no local node of this name.
     #[error("there is no local node {node} in {}", folder.display())]
     Unknown {
-        /// The name that was asked for.
+        /// The requested name.
         node: String,
-        /// The folder that holds the lab's nodes.
+        /// The directory that holds the lab's nodes.
         folder: PathBuf,
     },
-    /// A file, folder or mount.
+    /// An operation on a file, directory or mount failed.
     #[error("failed to {doing} {}: \
         {source}{}", path.display(), help.as_ref().map(|h| format!("; {h}")).unwrap_or_default())]
     Io {
-        /// What was being done, as in "failed to read".
+        /// The operation, as in "failed to read".
         doing: &'static str,
-        /// To what.
+        /// The file, directory or mount.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
-        /// What to do about it, when labctl knows.
+        /// What to do about it, if labctl knows.
         help: Option<&'static str>,
     },
-    /// A program of the host failed.
+    /// A program on the host failed.
     #[error("failed to {doing}: {program} {how}{}", quoted(output))]
     Program {
         /// What it was run for.
         doing: String,
         /// The program.
         program: String,
-        /// How it ended: `exited with status 1`.
+        /// How it failed: `exited with status 1`.
         how: String,
         /// The end of what it printed.
         output: String,
@@ -119,33 +121,33 @@ pub enum LocalError {
     Boot {
         /// The node.
         node: String,
-        /// What was waited for, or what ended.
+        /// What labctl was waiting for, or what exited.
         reason: String,
         /// The console log.
         console: PathBuf,
         /// The end of it.
         tail: String,
     },
-    /// Something of a node would not go away.
+    /// Part of a node could not be removed.
     #[error(
         "failed to remove node {node}: {what}; end whatever uses it and run `labctl down` again"
     )]
     Stuck {
         /// The node.
         node: String,
-        /// What is still there.
+        /// What is left.
         what: String,
     },
-    /// A task of ours ended without a result.
+    /// An internal task was cancelled or panicked before it had a result.
     #[error("failed to {doing}: the work was interrupted; run the command again")]
     Interrupted {
-        /// What it worked on.
+        /// What it was doing.
         doing: String,
     },
 }
 
 impl LocalError {
-    /// An error of the file system, for `map_err`.
+    /// Wraps an error of the file system; for `map_err`.
     pub(super) fn io<E: Into<io::Error>>(
         doing: &'static str,
         path: &Path,
@@ -159,7 +161,7 @@ fn quoted(output: &str) -> String {
     if output.trim().is_empty() { String::new() } else { format!(":\n{}", output.trim_end()) }
 }
 
-/// The last `lines` lines of `text`, without terminal colours.
+/// Returns the last `lines` lines of `text`, without terminal colours.
 pub(super) fn tail(text: &str, lines: usize) -> String {
     let plain = console::strip_ansi_codes(text).replace('\r', "");
     let kept: Vec<&str> = plain.lines().filter(|line| !line.trim().is_empty()).collect();

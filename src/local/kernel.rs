@@ -1,10 +1,9 @@
-//! The kernel settings that local nodes share with this machine and with each other: a kernel has
-//! them only once.
+//! Kernel settings that local nodes share with this machine and with each other, because the kernel
+//! has only one copy of them.
 //!
-//! The first node that starts on this machine finds them as they were; the last one that goes takes
-//! the changes with it. What was found is noted in `/run`, which a reboot empties as it forgets the
-//! settings. Other labs of this machine count: as long as they have nodes, the settings are theirs
-//! too.
+//! The first node on this machine records the current values, and removing the last one restores
+//! them. The record is in `/run`, because a reboot resets the settings too. Nodes of all labs on
+//! this machine count.
 
 use std::fs::{self, File};
 use std::io;
@@ -18,8 +17,7 @@ use super::{names, network};
 
 const NOTED: &str = "/run/labctl/kernel-settings";
 
-/// What the kubelet wants otherwise than most machines have it, and a network namespace does not
-/// keep apart.
+/// Settings that kubelet changes and that network namespaces do not isolate.
 const SHARED: &[&str] = &[
     "vm/overcommit_memory",
     "vm/panic_on_oom",
@@ -29,7 +27,7 @@ const SHARED: &[&str] = &[
     "kernel/keys/root_maxbytes",
 ];
 
-/// Notes the settings, unless nodes that are here already have done so.
+/// Records the settings, unless there already are local nodes, whose start has recorded them.
 pub(super) fn note() -> Result<(), LocalError> {
     let _lock = lock()?;
     if Path::new(NOTED).exists() {
@@ -42,7 +40,7 @@ pub(super) fn note() -> Result<(), LocalError> {
     fs::write(NOTED, lines.collect::<String>()).map_err(LocalError::io("write", Path::new(NOTED)))
 }
 
-/// Puts the settings back, when no local node of any lab is left.
+/// Restores the settings when there are no local nodes of any lab left.
 pub(super) fn restore() -> Result<(), LocalError> {
     let _lock = lock()?;
     let Ok(noted) = fs::read_to_string(NOTED) else { return Ok(()) };
@@ -51,14 +49,14 @@ pub(super) fn restore() -> Result<(), LocalError> {
     }
     for (key, value) in noted.lines().filter_map(|line| line.split_once(' ')) {
         let file = file(key);
-        // A setting that this kernel has not got is not there to be wrong.
+        // A setting that this kernel does not have needs no restoring.
         let found = fs::read_to_string(&file).unwrap_or_else(|_| value.to_owned());
         if found.trim() != value {
-            fs::write(&file, value).map_err(LocalError::io("put back", &file))?;
+            fs::write(&file, value).map_err(LocalError::io("restore", &file))?;
         }
     }
     fs::remove_file(NOTED).map_err(LocalError::io("remove", Path::new(NOTED)))?;
-    // The folder too; whoever waits for its lock makes another one.
+    // Removes the directory too; a process that waits for its lock creates a new one.
     let _ = fs::remove_dir(folder());
     Ok(())
 }
@@ -76,7 +74,7 @@ fn others() -> bool {
     network::machines("").iter().any(|name| names::is_machine(name))
 }
 
-/// Labs of one machine come and go at the same time.
+/// Takes a lock, because labs on one machine may come and go at the same time.
 fn lock() -> Result<File, LocalError> {
     loop {
         fs::create_dir_all(folder()).map_err(LocalError::io("make", folder()))?;

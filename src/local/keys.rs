@@ -1,5 +1,4 @@
-//! SSH keys of local nodes: labctl's own login key, each node's host key, and the known hosts that
-//! match them.
+//! SSH keys of local nodes: labctl's login key, each node's host key, and the matching known hosts.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -9,23 +8,23 @@ use super::error::LocalError;
 use super::program;
 use crate::lab::LabDirectory;
 
-/// The public half of a private key file.
+/// Returns the path of the public half of a private key file.
 pub(super) fn public(private: &Path) -> PathBuf {
     let mut name = private.as_os_str().to_owned();
     name.push(".pub");
     PathBuf::from(name)
 }
 
-/// Makes an Ed25519 key at `private` unless there is one. Blocks.
+/// Creates an Ed25519 key at `private` unless it exists. Blocks.
 pub(super) fn ensure(private: &Path, comment: &str) -> Result<(), LocalError> {
     if private.is_file() && public(private).is_file() {
         return Ok(());
     }
-    // Made beside its place and moved there, the private half last, so that a killed run leaves no
-    // half of a pair.
+    // Created in a temporary directory and moved into place, private half last, so that a killed
+    // run does not leave half a pair.
     let folder = private.parent().unwrap_or(private);
     let making =
-        tempfile::tempdir_in(folder).map_err(LocalError::io("make a folder in", folder))?;
+        tempfile::tempdir_in(folder).map_err(LocalError::io("make a directory in", folder))?;
     let made = making.path().join("key");
     let mut command = program::command("ssh-keygen");
     command.args(["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f"]).arg(&made);
@@ -43,7 +42,8 @@ pub(super) fn read_public(private: &Path) -> Result<String, LocalError> {
     Ok(text.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
 }
 
-/// Brings the lab's known hosts to `hosts` (address, public key); entries of other addresses stay.
+/// Updates the lab's known hosts with `hosts` (address, public key). Entries for other addresses
+/// stay.
 pub(super) fn remember(lab: &LabDirectory, hosts: &[(Ipv4Addr, String)]) -> Result<(), LocalError> {
     let path = lab.known_hosts();
     let was = fs::read_to_string(&path).unwrap_or_default();
@@ -54,7 +54,7 @@ pub(super) fn remember(lab: &LabDirectory, hosts: &[(Ipv4Addr, String)]) -> Resu
     lab.write_private(&path, is.as_bytes()).map_err(LocalError::io("write", &path))
 }
 
-/// Takes `addresses` out of the lab's known hosts.
+/// Removes `addresses` from the lab's known hosts.
 pub(super) fn forget(lab: &LabDirectory, addresses: &[Ipv4Addr]) -> Result<(), LocalError> {
     let path = lab.known_hosts();
     let Ok(was) = fs::read_to_string(&path) else { return Ok(()) };
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn known_hosts_that_match_are_left_alone() {
+    fn matching_known_hosts_are_left_alone() {
         assert_eq!(merged(WAS, &[host(2, "BBBB"), host(1, "AAAA")]), WAS);
     }
 

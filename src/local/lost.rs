@@ -1,10 +1,9 @@
-//! Local nodes whose folders are not where they were made: the lab directory was moved or deleted
-//! while they ran.
+//! Local nodes without their directories: the lab directory was moved or deleted while they were
+//! running.
 //!
-//! They are found by what the kernel still says of them: the command line of a node's
-//! systemd-nspawn and the options of its overlay both name the folder that the node was made in,
-//! wherever that is by now. Both are compared with this lab's own path as a whole, so that no other
-//! lab's nodes are ever taken for these.
+//! The kernel still knows them: the command line of a node's systemd-nspawn and the options of its
+//! overlay both contain the path at which the node was created, wherever its directory is now. The
+//! whole path must match this lab's, so that nodes of other labs are never mistaken for this lab's.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -22,19 +21,19 @@ use super::names::Names;
 use super::network;
 use super::node::forget_nspawn;
 
-/// How long a killed node may take to be gone.
+/// How long to wait for a killed node to exit.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What is left of a node of this lab without its folder.
+/// What is left of a node of this lab that has no directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct LostNode {
-    /// The process of systemd-nspawn, when it runs.
+    /// The process of systemd-nspawn, if it is running.
     pub pid: Option<Pid>,
-    /// Where its root is mounted by now.
+    /// Where its root is mounted now.
     pub root: Option<PathBuf>,
 }
 
-/// The nodes that run or are mounted without a folder at `nodes`, by name.
+/// Returns the nodes that are running or mounted but have no directory in `nodes`, by name.
 pub(super) fn find(nodes: &Path) -> Result<BTreeMap<String, LostNode>, LocalError> {
     let mut lost: BTreeMap<String, LostNode> = BTreeMap::new();
     for mount in mounts::mounted()? {
@@ -59,7 +58,7 @@ pub(super) fn find(nodes: &Path) -> Result<BTreeMap<String, LostNode>, LocalErro
     Ok(lost)
 }
 
-/// Where the lab directory is by now, when it was moved.
+/// Returns where the lab directory is now, if it was moved.
 pub(super) fn moved_to(lost: &BTreeMap<String, LostNode>, lab: &Path) -> Option<PathBuf> {
     let there = |root: &PathBuf| {
         root.ancestors().nth(3).filter(|moved| moved.is_dir() && *moved != lab).map(Path::to_owned)
@@ -67,41 +66,43 @@ pub(super) fn moved_to(lost: &BTreeMap<String, LostNode>, lab: &Path) -> Option<
     lost.values().filter_map(|node| node.root.as_ref()).find_map(there)
 }
 
-/// Ends a node and removes what it has on this machine outside of its folder; the folder itself
-/// stays. Blocks.
+/// Kills a node and removes what it has on this machine outside its directory; the directory stays.
+/// Blocks.
 pub(super) fn remove(names: &Names, name: &str, lost: &LostNode) -> Result<(), LocalError> {
     let machine = names.machine(name);
     let stuck = |what: String| LocalError::Stuck { node: name.to_owned(), what };
     if let Some(pid) = lost.pid {
         let cgroups = cgroup::of_process(pid, &machine)?;
-        // It may have ended meanwhile: what was wanted.
+        // An error means that it has already exited.
         let _ = rustix::process::kill_process(pid, Signal::KILL);
         cgroup::end(&cgroups)
             .map_err(|left| stuck(format!("processes stay in {}", left.display())))?;
         let until = Instant::now() + PATIENCE;
         while Path::new(&format!("/proc/{}/ns", pid.as_raw_nonzero())).exists() {
             if Instant::now() > until {
-                return Err(stuck(format!("process {} does not end", pid.as_raw_nonzero())));
+                return Err(stuck(format!("process {} does not exit", pid.as_raw_nonzero())));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
     }
     network::remove_node(&names.link(name), &machine)?;
-    // Without a mount that is known there is no lock to be found either; a folder of the machine
-    // may still be there.
+    // Without a known mount there is no lock to look for, but there may still be a directory of the
+    // machine.
     let root = lost.root.as_deref();
     forget_nspawn(root.unwrap_or(Path::new("")), &machine)?;
     root.map_or(Ok(()), mounts::unmount_below)
 }
 
-/// The node whose root an overlay is, when it was mounted for a node below `nodes`.
+/// Returns the name of the node whose root this overlay is, if it was mounted for a node below
+/// `nodes`.
 fn overlay_of(mount: &Mount, nodes: &Path) -> Option<String> {
     let upper = (mount.kind == "overlay").then(|| option(&mount.options, "upperdir="))??;
     let below = upper.strip_prefix(nodes).ok()?;
     name_then(below, "upper")
 }
 
-/// The node whose systemd-nspawn has these arguments, when it was started for a node below `nodes`.
+/// Returns the name of the node whose systemd-nspawn has these arguments, if it was started for a
+/// node below `nodes`.
 fn machine_of(arguments: &[u8], nodes: &Path) -> Option<String> {
     let mut arguments = arguments.split(|byte| *byte == 0);
     let program = Path::new(std::str::from_utf8(arguments.next()?).ok()?).file_name()?;
@@ -113,7 +114,7 @@ fn machine_of(arguments: &[u8], nodes: &Path) -> Option<String> {
     name_then(directory.strip_prefix(nodes).ok()?, "root")
 }
 
-/// `NAME` of a path that is `NAME/last` and nothing else.
+/// Returns `NAME` if the path is exactly `NAME/last`.
 fn name_then(path: &Path, last: &str) -> Option<String> {
     let mut parts = path.components();
     let (Some(Component::Normal(name)), Some(Component::Normal(end)), None) =
@@ -124,8 +125,8 @@ fn name_then(path: &Path, last: &str) -> Option<String> {
     (end == last).then(|| name.to_str().map(str::to_owned)).flatten()
 }
 
-/// A path among a mount's options, which are parted by commas; one of its own has a backslash
-/// before it.
+/// Returns the path of a mount option. Options are separated by commas; a comma in a path is
+/// escaped with a backslash.
 fn option(options: &str, key: &str) -> Option<PathBuf> {
     let start = options
         .strip_prefix(key)
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_overlay_is_of_the_lab_that_it_was_mounted_for_wherever_it_is_now() {
+    fn an_overlay_belongs_to_the_lab_that_mounted_it_even_after_a_move() {
         let nodes = Path::new("/labs/a/nodes");
         let of = |options: &str| {
             overlay_of(&mount("/elsewhere/a/nodes/w/root", "overlay", options), nodes)
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_a_node_of_the_lab_when_it_is_systemd_nspawn_on_its_very_folder() {
+    fn a_process_is_a_node_only_if_it_is_systemd_nspawn_on_exactly_its_directory() {
         let nodes = Path::new("/labs/a/nodes");
         let of = |line: &str| machine_of(line.replace(' ', "\0").as_bytes(), nodes);
         assert_eq!(
@@ -213,12 +214,12 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_was_moved_is_named_by_where_its_nodes_are_mounted() {
-        let here = tempfile::tempdir().expect("a folder");
+    fn a_moved_directory_is_found_by_the_mounts_of_its_nodes() {
+        let here = tempfile::tempdir().expect("a directory");
         let root = here.path().join("nodes/w/root");
         let lost = BTreeMap::from([("w".to_owned(), LostNode { pid: None, root: Some(root) })]);
         assert_eq!(moved_to(&lost, Path::new("/labs/a")).as_deref(), Some(here.path()));
-        assert_eq!(moved_to(&lost, here.path()), None, "it is where it was");
+        assert_eq!(moved_to(&lost, here.path()), None, "it was not moved");
         assert_eq!(moved_to(&BTreeMap::new(), Path::new("/labs/a")), None);
     }
 }

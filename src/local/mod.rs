@@ -1,11 +1,10 @@
-//! Local nodes: machines that labctl makes on this one, with systemd-nspawn, when a lab has no
-//! others.
+//! Local nodes: machines that labctl creates on this one with systemd-nspawn.
 //!
-//! A node is an overlay over one base image, a network namespace on the lab's bridge, and a process
-//! tree with systemd as its first process. Whatever talks to nodes over SSH cannot tell it from a
-//! machine that someone installed by hand. Everything about a node lies in its folder of the lab
-//! directory and carries the lab's own names on the host, so that a run that was killed halfway is
-//! continued by the next [`up`] and cleared away by [`down`].
+//! A node is an overlay over a shared base image, a network namespace on the lab's bridge, and a
+//! process tree whose first process is systemd. Over SSH it cannot be told from a machine that
+//! someone installed. Everything about a node is in its own directory below the lab directory, and
+//! its names on the host are derived from the lab's, so that after a killed run the next [`up`]
+//! resumes and [`down`] cleans up.
 
 mod base;
 mod cgroup;
@@ -39,24 +38,25 @@ pub use error::LocalError;
 use names::Names;
 use node::{NodeFolder, Record, Start};
 
-/// The step's name in events.
+/// The name of this step in events.
 const STEP: &str = "local nodes";
-/// How long a node may take to boot until its sshd answers. Many nodes on a small machine share its
-/// processors.
+/// How long a node may take to boot until its sshd answers. On a small machine, many nodes share
+/// the processors.
 const BOOT_LIMIT: Duration = Duration::from_secs(90);
-/// How long one attempt to reach a node's sshd may take.
+/// Time limit of one attempt to reach a node's sshd.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(1);
-/// How long to wait before the next attempt.
+/// Pause before the next attempt.
 const ATTEMPT_PAUSE: Duration = Duration::from_millis(15);
-/// About how many inotify instances one busy node holds; the kernel counts all nodes' as root's.
+/// Approximate number of inotify instances of one busy node. The kernel counts those of all nodes
+/// as root's.
 const INOTIFY_INSTANCES: u64 = 16;
 
 /// What [`up`] did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Up {
-    /// Nodes that were started, in the inventory's order.
+    /// Nodes that were started, in inventory order.
     pub started: Vec<String>,
-    /// Nodes that ran already and were left alone.
+    /// Nodes that were already running and were left alone.
     pub running: Vec<String>,
 }
 
@@ -65,39 +65,39 @@ pub struct Up {
 pub struct Down {
     /// Nodes that were removed, sorted.
     pub removed: Vec<String>,
-    /// Where the lab directory was moved to while its nodes ran; what is there stays.
+    /// Where the lab directory was moved while its nodes were running; its contents stay.
     pub moved: Option<PathBuf>,
 }
 
-/// One local node as it is now.
+/// The current state of a local node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalNode {
-    /// Its name.
+    /// The node's name.
     pub name: String,
     /// The address it was last started with.
     pub address: Option<Ipv4Addr>,
-    /// The process of systemd-nspawn, when it runs.
+    /// The process of systemd-nspawn, if it is running.
     pub pid: Option<u32>,
     /// Whether its sshd has answered since its last boot.
     pub ready: bool,
 }
 
-/// Checks whether this machine can hold local nodes.
+/// Checks whether this machine can run local nodes.
 ///
 /// # Errors
-/// [`LocalError::Unfit`] with everything that it lacks.
+/// Returns [`LocalError::Unfit`] with everything that is missing.
 pub fn check_machine() -> Result<(), LocalError> {
     preflight::check()
 }
 
-/// Makes and starts every node of `cluster` that does not run, and returns when all of them answer
-/// on SSH.
+/// Creates and starts every node of `cluster` that is not running, and returns when all of them
+/// answer on SSH.
 ///
-/// Nodes that run are left alone; with all of them running this costs a few file reads and no
-/// process. A node that was killed is started again with its data.
+/// Running nodes are left alone; if all of them are running, this costs a few file reads and no
+/// process. A killed node is started again with its data.
 ///
 /// # Errors
-/// When this machine lacks something, the network clashes with what is there, or a node does not
+/// If this machine lacks something, the network conflicts with an existing one, or a node does not
 /// come up. Nodes that did come up stay.
 pub async fn up(
     cluster: &Cluster,
@@ -108,7 +108,7 @@ pub async fn up(
     start(cluster, lab, cache, events, |_| true).await
 }
 
-/// As [`up`], for the nodes that `wanted` picks.
+/// Like [`up`], for the nodes that `wanted` selects.
 ///
 /// # Errors
 /// As [`up`].
@@ -169,13 +169,14 @@ pub async fn start(
     Ok(outcome)
 }
 
-/// Ends and removes every local node of the lab with all that was made for it on this machine.
+/// Stops and removes every local node of the lab, with everything that was created for it on this
+/// machine.
 ///
-/// Works from what it finds, not from the inventory: nodes that are no longer in it go too, and so
-/// does what a killed run left. The base image stays in the cache.
+/// Works from what it finds, not from the inventory, so that it also removes nodes that have left
+/// the inventory and leftovers of a killed run. The base image stays in the cache.
 ///
 /// # Errors
-/// When something would not go away; what could be removed is removed.
+/// If something cannot be removed; everything else is removed nevertheless.
 pub async fn down(lab: &LabDirectory, events: &Events) -> Result<Down, LocalError> {
     let begun = Instant::now();
     events.emit(Event::StepStarted { step: STEP.into() });
@@ -185,7 +186,8 @@ pub async fn down(lab: &LabDirectory, events: &Events) -> Result<Down, LocalErro
     let moved = lost::moved_to(&lost, lab_names.root());
     let removed_lost = remove_lost(&lab_names, &lost).await;
     let removed = remove_folders(lab, &lab_names, &names).await;
-    // Also when a node would not go: the more is gone, the less there is to look at by hand.
+    // Also if a node could not be removed: the less is left, the less there is to clean up
+    // manually.
     let owned = (lab.clone(), lab_names);
     let swept = blocking("remove the lab's network", move || sweep(&owned.0, &owned.1)).await;
     let (mut removed, swept) = (removed?, swept?);
@@ -193,17 +195,16 @@ pub async fn down(lab: &LabDirectory, events: &Events) -> Result<Down, LocalErro
     removed.extend(lost.into_keys());
     removed.sort();
     removed.dedup();
-    blocking("put this machine's kernel settings back", kernel::restore).await?;
+    blocking("restore this machine's kernel settings", kernel::restore).await?;
     let detail = match (removed.len(), swept) {
-        (0, false) => "none there".to_owned(),
-        (0, true) => "none there; what an earlier run left is removed".to_owned(),
+        (0, false) => "none found".to_owned(),
+        (0, true) => "none found; removed leftovers of an earlier run".to_owned(),
         (removed, _) => format!("{} removed", count(removed)),
     };
     if let Some(moved) = &moved {
         let message = format!(
-            "the lab directory was moved to {}: its nodes are removed, the files there stay; \
-            delete them when they are \
-             of no more use",
+            "the lab directory was moved to {}: its nodes are removed, its \
+             files stay; delete them when you no longer need them",
             moved.display()
         );
         events.emit(Event::Warning { node: None, message });
@@ -213,11 +214,12 @@ pub async fn down(lab: &LabDirectory, events: &Events) -> Result<Down, LocalErro
     Ok(Down { removed, moved })
 }
 
-/// Refuses to work on a lab whose nodes run without their folders: they cannot be logged in to, and
-/// to start them once more would end them.
+/// Refuses to work on a lab whose nodes are running without their directories: nobody can log in to
+/// them, and starting them again would kill them.
 ///
 /// # Errors
-/// [`LocalError::Lost`] with the nodes, and where their folders are by now if that is known.
+/// Returns [`LocalError::Lost`] with the nodes, and where their directories are now if that is
+/// known.
 pub fn check_not_lost(lab: &LabDirectory) -> Result<(), LocalError> {
     let names = Names::of(lab);
     let folder = nodes_folder(lab, &names);
@@ -229,30 +231,30 @@ pub fn check_not_lost(lab: &LabDirectory) -> Result<(), LocalError> {
     Err(LocalError::Lost { nodes: lost.into_keys().collect(), folder, moved })
 }
 
-/// Ends and removes the named nodes; names without a node are passed over. The lab's bridge stays.
+/// Stops and removes the named nodes; names without a node are skipped. The lab's bridge stays.
 ///
 /// # Errors
-/// When something of a node would not go away.
+/// If part of a node cannot be removed.
 pub async fn remove(lab: &LabDirectory, names: &[String]) -> Result<Down, LocalError> {
     let there: BTreeSet<String> = found(lab).into_iter().collect();
     let names: Vec<String> = names.iter().filter(|name| there.contains(*name)).cloned().collect();
     Ok(Down { removed: remove_folders(lab, &Names::of(lab), &names).await?, moved: None })
 }
 
-/// Ends a node as a power failure does, and waits until nothing of it runs. Its data stays for the
-/// next [`up`].
+/// Kills the node as a power failure would, and waits until all its processes have exited. Its data
+/// stays for the next [`up`].
 ///
 /// # Errors
-/// When there is no such node, or it would not end.
+/// If there is no such node, or it does not exit.
 pub async fn kill(lab: &LabDirectory, node: &str) -> Result<(), LocalError> {
     if !found(lab).iter().any(|name| name == node) {
         return Err(LocalError::Unknown { node: node.to_owned(), folder: lab.local_nodes() });
     }
     let folder = folder(lab, &Names::of(lab), node);
-    blocking("end a node", move || folder.kill()).await
+    blocking("stop a node", move || folder.kill()).await
 }
 
-/// Every local node that the lab has on this machine, by name, whether it runs or not.
+/// Returns every local node that the lab has on this machine, by name, running or not.
 pub fn nodes(lab: &LabDirectory) -> Vec<LocalNode> {
     let names = Names::of(lab);
     let state = |name: String| {
@@ -264,18 +266,18 @@ pub fn nodes(lab: &LabDirectory) -> Vec<LocalNode> {
     found(lab).into_iter().map(state).collect()
 }
 
-/// The host's end of a node's network link: `tc netem` on it is a slow network, `ip link set down`
-/// a cut one.
+/// Returns the host's end of a node's network link: `tc netem` on it makes a slow network, `ip link
+/// set down` cuts it.
 pub fn link_name(lab: &LabDirectory, node: &str) -> String {
     Names::of(lab).link(node)
 }
 
-/// The name of a node's network namespace, for `ip netns exec`.
+/// Returns the name of a node's network namespace, for `ip netns exec`.
 pub fn namespace_name(lab: &LabDirectory, node: &str) -> String {
     Names::of(lab).machine(node)
 }
 
-/// What starting nodes needs, owned, so that threads can have it.
+/// What starting nodes needs; owned, so that it can move to threads.
 struct Work {
     lab: LabDirectory,
     names: Names,
@@ -284,7 +286,7 @@ struct Work {
 }
 
 impl Work {
-    /// Brings the network to `all` nodes and starts those that are `stopped`.
+    /// Creates the network for `all` nodes and starts those that are `stopped`.
     async fn start(
         self,
         all: Vec<Node>,
@@ -297,7 +299,7 @@ impl Work {
             network::ensure(&shared.names, &shared.local, &all.iter().collect::<Vec<_>>())
         });
         blocking("note this machine's kernel settings", kernel::note).await?;
-        // Before the image: a clash is known at once, and must not cost a minute first.
+        // Before the image: a conflict should be reported at once, not after a minute of building.
         network_first.await?;
         if stopped.is_empty() {
             return Ok(());
@@ -316,7 +318,7 @@ impl Work {
                 (Arc::clone(&work), image.clone(), Arc::clone(&authorized));
             let folder = folder(&work.lab, &work.names, &node.name);
             if folder.record().is_some_and(|record| !record.base.is_dir()) {
-                let message = "the base image that this node was made from is gone; it starts \
+                let message = "the base image of this node is gone; the node starts \
                     over the current one";
                 events.emit(Event::Warning {
                     node: Some(node.name.clone()),
@@ -335,8 +337,8 @@ impl Work {
         joined("start a node", starting).await
     }
 
-    /// The public keys that may log in: the lab's own, and the one that the inventory names when
-    /// its public half is there.
+    /// Returns the public keys that may log in: the lab's own, and the inventory's if its public
+    /// half exists.
     fn authorized(&self, node: &Node) -> Result<Vec<String>, LocalError> {
         let identity = self.lab.ssh_identity();
         let folder = identity.parent().unwrap_or(self.lab.root());
@@ -350,7 +352,7 @@ impl Work {
     }
 }
 
-/// Waits until the sshd of every node has answered since its last boot.
+/// Waits until the sshd of every node has answered since the node's last boot.
 async fn wait_for_all(
     nodes: &[&Node],
     folders: &[NodeFolder],
@@ -374,7 +376,7 @@ async fn wait_for_all(
     Ok(())
 }
 
-/// Waits until a node's sshd greets.
+/// Waits until a node's sshd sends its greeting.
 async fn answers(folder: &NodeFolder, address: Ipv4Addr) -> Result<(), LocalError> {
     let until = Instant::now() + BOOT_LIMIT;
     loop {
@@ -383,7 +385,7 @@ async fn answers(folder: &NodeFolder, address: Ipv4Addr) -> Result<(), LocalErro
             return fs::write(&ready, "").map_err(LocalError::io("write", &ready));
         }
         if let Some(status) = folder.ended() {
-            return Err(folder.boot_error(format!("systemd-nspawn ended with status {status}")));
+            return Err(folder.boot_error(format!("systemd-nspawn exited with status {status}")));
         }
         if Instant::now() > until {
             let reason = format!("no sshd answered at {address} within {} s", BOOT_LIMIT.as_secs());
@@ -393,8 +395,8 @@ async fn answers(folder: &NodeFolder, address: Ipv4Addr) -> Result<(), LocalErro
     }
 }
 
-/// Whether an SSH server greets at `address`: an open port alone may be a server that is about to
-/// be killed.
+/// Whether an SSH server greets at `address`. An open port alone may belong to a server that is
+/// about to be killed.
 async fn greets(address: SocketAddr) -> bool {
     let greeting = async {
         let mut stream = TcpStream::connect(address).await.ok()?;
@@ -405,7 +407,7 @@ async fn greets(address: SocketAddr) -> bool {
     timeout(ATTEMPT_LIMIT, greeting).await.is_ok_and(|found| found.is_some())
 }
 
-/// Removes nodes at the same time; all of them are tried before the first error is returned.
+/// Removes nodes in parallel. Tries all of them before it returns the first error.
 async fn remove_folders(
     lab: &LabDirectory,
     names: &Names,
@@ -423,8 +425,7 @@ async fn remove_folders(
     Ok(nodes.to_vec())
 }
 
-/// Removes nodes that have no folder any more; all of them are tried before the first error is
-/// returned.
+/// Removes nodes whose directories are gone. Tries all of them before it returns the first error.
 async fn remove_lost(
     names: &Names,
     lost: &BTreeMap<String, lost::LostNode>,
@@ -437,8 +438,8 @@ async fn remove_lost(
     joined("remove a node", removing).await
 }
 
-/// Removes what is left of a lab without nodes: what a killed run made and did not record, the
-/// bridge, the login key.
+/// Removes what is left of a lab without nodes: what a killed run created and did not record, the
+/// bridge, the login key. Returns whether there was anything.
 fn sweep(lab: &LabDirectory, names: &Names) -> Result<bool, LocalError> {
     let mut found = network::has_bridge(names);
     let prefix = names.machine_prefix();
@@ -460,7 +461,7 @@ fn sweep(lab: &LabDirectory, names: &Names) -> Result<bool, LocalError> {
     Ok(found)
 }
 
-/// The names of all nodes that have a folder, sorted.
+/// Returns the names of all nodes that have a directory, sorted.
 fn found(lab: &LabDirectory) -> Vec<String> {
     let entries = fs::read_dir(lab.local_nodes()).into_iter().flatten().flatten();
     let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
@@ -469,12 +470,13 @@ fn found(lab: &LabDirectory) -> Vec<String> {
     names.into_iter().collect()
 }
 
-/// A node's folder by its real path: the kernel names mounts and processes by it.
+/// Returns a node's directory by its real path, because the kernel names mounts and processes by
+/// it.
 fn folder(lab: &LabDirectory, names: &Names, node: &str) -> NodeFolder {
     NodeFolder::new(names, &nodes_folder(lab, names), node)
 }
 
-/// The real path of the folder that holds the nodes' folders.
+/// Returns the real path of the directory that holds the nodes' directories.
 fn nodes_folder(lab: &LabDirectory, names: &Names) -> PathBuf {
     let nodes = lab.local_nodes();
     nodes.strip_prefix(lab.root()).map_or(nodes.clone(), |below| names.root().join(below))
@@ -484,11 +486,11 @@ fn check_addresses(local: &LocalNodes, nodes: &[&Node]) -> Result<(), LocalError
     for node in nodes {
         let (address, subnet) = (node.address, local.subnet);
         let reason = if !subnet.contains(&address) {
-            "it is outside of the local subnet"
+            "it is outside the local subnet"
         } else if address == local.gateway {
-            "the bridge has it"
+            "it is the address of the bridge"
         } else if address == subnet.network() || address == subnet.broadcast() {
-            "it names the subnet itself"
+            "it is the address of the subnet itself"
         } else {
             continue;
         };
@@ -502,7 +504,7 @@ fn check_addresses(local: &LocalNodes, nodes: &[&Node]) -> Result<(), LocalError
     Ok(())
 }
 
-/// A running node cannot be given another address under its feet.
+/// Refuses to change the address of a running node.
 fn check_not_moved(local: &LocalNodes, node: &Node, folder: &NodeFolder) -> Result<(), LocalError> {
     let Some(Record { address, subnet, .. }) = folder.record() else { return Ok(()) };
     if (address, subnet) == (node.address, local.subnet) {
@@ -513,7 +515,8 @@ fn check_not_moved(local: &LocalNodes, node: &Node, folder: &NodeFolder) -> Resu
     Err(LocalError::Moved { node: node.name.clone(), was, now })
 }
 
-/// "too many open files" in a node's log says nothing about what there are too few of.
+/// Warns in advance, because "too many open files" in a node's log does not say that inotify
+/// instances ran out.
 fn warn_of_few_watches(nodes: usize, events: &Events) {
     let path = "/proc/sys/fs/inotify/max_user_instances";
     let limit: u64 =
@@ -535,7 +538,7 @@ fn count(nodes: usize) -> String {
     if nodes == 1 { "1 node".to_owned() } else { format!("{nodes} nodes") }
 }
 
-/// Runs blocking work off the runtime's threads.
+/// Runs blocking work outside the runtime's threads.
 async fn blocking<T: Send + 'static>(
     doing: &str,
     work: impl FnOnce() -> Result<T, LocalError> + Send + 'static,
@@ -543,7 +546,7 @@ async fn blocking<T: Send + 'static>(
     spawn_blocking(work).await.map_err(|_| LocalError::Interrupted { doing: doing.to_owned() })?
 }
 
-/// Waits for all tasks; the first error is returned when all have ended.
+/// Waits for all tasks, then returns the first error.
 async fn joined(doing: &str, mut tasks: JoinSet<Result<(), LocalError>>) -> Result<(), LocalError> {
     let mut outcome = Ok(());
     while let Some(result) = tasks.join_next().await {

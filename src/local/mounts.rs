@@ -1,5 +1,5 @@
-//! Mounts of local nodes: the overlay that is a node's root, and the removal of everything mounted
-//! below a folder.
+//! Mounts of local nodes: mounting the overlay that is a node's root, and unmounting everything
+//! below a directory.
 
 use std::ffi::{CString, OsString};
 use std::io;
@@ -15,15 +15,15 @@ use super::error::LocalError;
 pub(super) struct Mount {
     /// The part of the file system that is mounted.
     pub root: PathBuf,
-    /// Where.
+    /// The mount point.
     pub target: PathBuf,
-    /// The kind of file system.
+    /// The type of the file system.
     pub kind: String,
     /// The file system's own options.
     pub options: String,
 }
 
-/// Everything that is mounted, in the order in which it was.
+/// Returns all mounts, in the order in which they were mounted.
 pub(super) fn mounted() -> Result<Vec<Mount>, LocalError> {
     let path = Path::new("/proc/self/mountinfo");
     let table = std::fs::read(path).map_err(LocalError::io("read", path))?;
@@ -61,8 +61,8 @@ pub(super) fn overlay(
         })
 }
 
-/// Unmounts everything at or below `folder`, deepest first; what is busy is detached and goes when
-/// its last user does.
+/// Unmounts everything at or below `folder`, deepest first. A busy mount is detached and disappears
+/// with its last user.
 pub(super) fn unmount_below(folder: &Path) -> Result<(), LocalError> {
     let below = |mount: &Mount| mount.target.starts_with(folder);
     for mount in mounted()?.iter().rev().filter(|mount| below(mount)) {
@@ -74,7 +74,7 @@ pub(super) fn unmount_below(folder: &Path) -> Result<(), LocalError> {
             other => other,
         };
         match result {
-            // Not there any more, or not a mount any more: what was wanted.
+            // Already unmounted.
             Ok(()) | Err(rustix::io::Errno::NOENT | rustix::io::Errno::INVAL) => {}
             Err(error) => return Err(LocalError::io("unmount", target)(error)),
         }
@@ -87,8 +87,8 @@ pub(super) fn unmount_below(folder: &Path) -> Result<(), LocalError> {
     }
 }
 
-/// Unmounts everything below `folder`, then removes it with all it holds. Never reaches into a
-/// mount.
+/// Unmounts everything below `folder`, then removes the directory with its contents. Never descends
+/// into a mount.
 pub(super) fn remove_folder(folder: &Path) -> Result<(), LocalError> {
     unmount_below(folder)?;
     match std::fs::remove_dir_all(folder) {
@@ -99,7 +99,7 @@ pub(super) fn remove_folder(folder: &Path) -> Result<(), LocalError> {
     }
 }
 
-/// Overlay splits its options at commas and its lower folders at colons.
+/// Escapes a path for overlay, which separates options by commas and lower directories by colons.
 fn escape(path: &Path) -> Vec<u8> {
     let mut escaped = Vec::new();
     for byte in path.as_os_str().as_bytes() {
@@ -125,7 +125,7 @@ fn parse(line: &[u8]) -> Option<Mount> {
     })
 }
 
-/// The kernel writes a blank, a tab, a newline and a backslash as three octal digits.
+/// Decodes the kernel's three-digit octal escapes for blank, tab, newline and backslash.
 fn unescape(field: &[u8]) -> PathBuf {
     let mut path = Vec::new();
     let mut rest = field;
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mount_line_is_understood() {
+    fn a_mount_line_is_parsed() {
         let mount = parse(
             b"45 27 254:0 / /labs/my\\040lab/root rw shared:1 - overlay overlay rw,lowerdir=/base",
         );
@@ -169,13 +169,13 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_below_is_not_a_longer_name() {
+    fn a_longer_name_is_not_below_a_directory() {
         // `starts_with` on paths compares whole parts: /labs/a does not own /labs/ab.
         assert!(!Path::new("/labs/ab/root").starts_with("/labs/a"));
     }
 
     #[test]
-    fn overlay_options_keep_odd_paths_whole() {
+    fn odd_paths_survive_in_overlay_options() {
         assert_eq!(escape(Path::new("/a,b:c")), b"/a\\,b\\:c");
     }
 }

@@ -1,8 +1,7 @@
-//! The names that local nodes have on the host: bridge, machines, namespaces, links, hardware
-//! addresses.
+//! The names of local nodes on the host: bridge, machines, namespaces, links, hardware addresses.
 //!
-//! Every name is derived from the lab directory's path, so two labs never meet, and what a killed
-//! run left behind is found again without a record of it.
+//! All names are derived from the path of the lab directory. Two labs never conflict, and leftovers
+//! of a killed run can be found without a record.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -11,13 +10,13 @@ use sha2::{Digest, Sha256};
 
 use crate::lab::LabDirectory;
 
-/// The kernel's limit for a link's name.
+/// The kernel's length limit for the name of a link.
 #[cfg(test)]
 const LINK_NAME_LIMIT: usize = 15;
-/// systemd-nspawn's limit for a machine's name.
+/// systemd-nspawn's length limit for the name of a machine.
 const MACHINE_NAME_LIMIT: usize = 64;
 
-/// Whether `name` is one that a machine of some lab has.
+/// Whether `name` is the name of a machine of some lab.
 pub(super) fn is_machine(name: &str) -> bool {
     let Some((lab, node)) = name.strip_prefix("lab").and_then(|rest| rest.split_once('-')) else {
         return false;
@@ -33,29 +32,32 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// The names of the lab in `lab`; of its real path, so that a link to it is the same lab.
+    /// Returns the names of the lab in `lab`, derived from its real path, so that a symbolic link
+    /// to it is the same lab.
     pub fn of(lab: &LabDirectory) -> Self {
         let root = real(lab.root());
         let id = format!("lab{}", &digest(&[root.as_os_str().as_bytes()])[..8]);
         Self { root, id }
     }
 
-    /// The lab directory's real path.
+    /// Returns the lab directory's real path.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The bridge that joins the lab's nodes; also what every other name of the lab begins with.
+    /// Returns the name of the bridge that joins the lab's nodes. All other names of the lab begin
+    /// with it.
     pub fn bridge(&self) -> &str {
         &self.id
     }
 
-    /// What the names of all machines of this lab begin with.
+    /// Returns the prefix of the names of all machines of this lab.
     pub fn machine_prefix(&self) -> String {
         format!("{}-", self.id)
     }
 
-    /// One node's machine: names its cgroups and its network namespace too.
+    /// Returns the name of a node's machine, which is also the name of its cgroups and its network
+    /// namespace.
     pub fn machine(&self, node: &str) -> String {
         let name = format!("{}-{node}", self.id);
         if name.len() <= MACHINE_NAME_LIMIT {
@@ -65,24 +67,24 @@ impl Names {
         }
     }
 
-    /// The host's end of one node's link.
+    /// Returns the name of the host's end of a node's link.
     pub fn link(&self, node: &str) -> String {
         format!("labv{}", &self.node_digest(node)[..10])
     }
 
-    /// The node's hardware address: the same after a restart, or its neighbours would talk to the
-    /// old one for a while.
+    /// Returns the node's hardware address. It stays the same after a restart; otherwise neighbours
+    /// would use the old one for a while.
     pub fn node_hardware_address(&self, node: &str) -> String {
         hardware_address(&self.node_digest(node))
     }
 
-    /// The bridge's hardware address. Left alone, a bridge takes its ports' lowest and changes it
-    /// as nodes come.
+    /// Returns the bridge's hardware address. By default, a bridge takes the lowest one of its
+    /// ports and changes it as nodes come and go.
     pub fn bridge_hardware_address(&self) -> String {
         hardware_address(&digest(&[self.root.as_os_str().as_bytes(), b"bridge"]))
     }
 
-    /// The node's machine id: systemd's 32 hexadecimal digits.
+    /// Returns the node's machine id: systemd's 32 hexadecimal digits.
     pub fn machine_id(&self, node: &str) -> String {
         digest(&[self.root.as_os_str().as_bytes(), b"machine-id", node.as_bytes()])[..32].to_owned()
     }
@@ -92,8 +94,8 @@ impl Names {
     }
 }
 
-/// The real path of `path`, also of one that is not there any more: then that of the folder that it
-/// was in.
+/// Returns the real path of `path`. If `path` no longer exists, resolves the nearest parent that
+/// does.
 fn real(path: &Path) -> PathBuf {
     if let Ok(real) = std::fs::canonicalize(path) {
         return real;
@@ -105,7 +107,7 @@ fn real(path: &Path) -> PathBuf {
     }
 }
 
-/// SHA-256 over `parts`, each with its length, in hexadecimal.
+/// Returns the SHA-256 over `parts`, each with its length, in hexadecimal.
 pub(super) fn digest(parts: &[&[u8]]) -> String {
     let mut hasher = Sha256::new();
     for part in parts {
@@ -115,7 +117,7 @@ pub(super) fn digest(parts: &[&[u8]]) -> String {
     hex::encode(hasher.finalize())
 }
 
-/// A locally administered unicast address (second digit 2) from a digest.
+/// Derives a locally administered unicast address (second digit 2) from a digest.
 fn hardware_address(digest: &str) -> String {
     format!(
         "02:{}:{}:{}:{}:{}",
@@ -132,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_of_any_lab_is_told_from_the_rest() {
+    fn machines_of_labs_are_recognised() {
         let names = Names::of(&LabDirectory::new("/labs/sandbox"));
         assert!(is_machine(&names.machine("worker-0")));
         for other in ["lab1234-worker-0", "labor-0", "cni-1", "lab01234567-", "lab0123456z-a"] {
@@ -141,10 +143,10 @@ mod tests {
     }
 
     #[test]
-    fn a_lab_keeps_its_names_when_its_folder_is_gone_also_behind_a_link() {
-        let here = tempfile::tempdir().expect("a folder");
+    fn a_lab_keeps_its_names_without_its_directory_even_behind_a_link() {
+        let here = tempfile::tempdir().expect("a directory");
         let (labs, link) = (here.path().join("labs"), here.path().join("link"));
-        std::fs::create_dir_all(labs.join("a/deep")).expect("a folder");
+        std::fs::create_dir_all(labs.join("a/deep")).expect("a directory");
         std::os::unix::fs::symlink(&labs, &link).expect("a link");
         let there = Names::of(&LabDirectory::new(link.join("a/deep")));
         assert_eq!(there, Names::of(&LabDirectory::new(labs.join("a/deep"))));

@@ -1,8 +1,7 @@
-//! The lab's network on this machine: a bridge that holds the gateway's address, a network
-//! namespace and a link a node.
+//! The lab's network on this machine: a bridge that has the gateway's address, and one network
+//! namespace and link per node.
 //!
-//! Traffic between nodes crosses the bridge only; nothing leaves this machine and nothing is
-//! translated.
+//! Traffic between nodes crosses only the bridge; nothing leaves this machine, and there is no NAT.
 
 use std::fs;
 use std::io;
@@ -16,20 +15,20 @@ use super::names::Names;
 use super::{mounts, program};
 use crate::cluster::{LocalNodes, Node};
 
-/// Where named network namespaces live.
+/// Where `ip netns` keeps named network namespaces.
 const NAMESPACES: &str = "/run/netns";
 
-/// The path of a machine's network namespace.
+/// Returns the path of a machine's network namespace.
 pub(super) fn namespace(machine: &str) -> PathBuf {
     Path::new(NAMESPACES).join(machine)
 }
 
-/// Whether the lab's bridge is there.
+/// Whether the lab's bridge exists.
 pub(super) fn has_bridge(names: &Names) -> bool {
     device(names.bridge()).exists()
 }
 
-/// Whether a node's namespace and link are there, and the link is on the bridge.
+/// Whether a node's namespace and link exist and the link is on the bridge.
 pub(super) fn has_node(names: &Names, node: &str) -> bool {
     let master = fs::read_link(device(&names.link(node)).join("master")).ok();
     let joined =
@@ -37,7 +36,7 @@ pub(super) fn has_node(names: &Names, node: &str) -> bool {
     joined && mounts::is_mounted(&namespace(&names.machine(node))).unwrap_or(false)
 }
 
-/// Makes what is missing of the bridge and of `nodes`' namespaces and links. Blocks.
+/// Creates what is missing of the bridge and of the namespaces and links of `nodes`. Blocks.
 pub(super) fn ensure(names: &Names, local: &LocalNodes, nodes: &[&Node]) -> Result<(), LocalError> {
     let bridge = names.bridge();
     let mut commands = Vec::new();
@@ -58,7 +57,7 @@ pub(super) fn ensure(names: &Names, local: &LocalNodes, nodes: &[&Node]) -> Resu
     for node in &missing {
         let (machine, link) = (names.machine(&node.name), names.link(&node.name));
         if !mounts::is_mounted(&namespace(&machine))? {
-            // After a restart of the host the name may be left, without the namespace.
+            // After a reboot of the host, the name may exist without its namespace.
             remove_file(&namespace(&machine))?;
             commands.push(format!("netns add {machine}"));
         }
@@ -84,11 +83,12 @@ pub(super) fn ensure(names: &Names, local: &LocalNodes, nodes: &[&Node]) -> Resu
     if missing.is_empty() { Ok(()) } else { let_bridged_traffic_pass(bridge) }
 }
 
-/// Removes a node's link and namespace; fine when they are not there. Blocks.
+/// Removes a node's link and namespace; succeeds if they do not exist. Blocks.
 pub(super) fn remove_node(link: &str, machine: &str) -> Result<(), LocalError> {
     if device(link).exists() {
         let result = batch("remove a node's link", &[], &[format!("link delete {link}")]);
-        // It goes by itself when the namespace with its other end does, which may be right now.
+        // The link disappears with the namespace of its other end, which may be happening right
+        // now.
         if device(link).exists() {
             result?;
         }
@@ -98,7 +98,7 @@ pub(super) fn remove_node(link: &str, machine: &str) -> Result<(), LocalError> {
     remove_file(&namespace)
 }
 
-/// Removes the bridge and what is still on it; fine when it is not there. Blocks.
+/// Removes the bridge and the links on it; succeeds if it does not exist. Blocks.
 pub(super) fn remove_bridge(names: &Names) -> Result<(), LocalError> {
     let bridge = names.bridge();
     if !has_bridge(names) {
@@ -125,7 +125,7 @@ pub(super) fn remove_bridge(names: &Names) -> Result<(), LocalError> {
     Ok(())
 }
 
-/// The machines of a lab that still have a network namespace.
+/// Returns the machines of a lab that still have a network namespace.
 pub(super) fn machines(prefix: &str) -> Vec<String> {
     let entries = fs::read_dir(NAMESPACES).into_iter().flatten().flatten();
     entries
@@ -134,8 +134,8 @@ pub(super) fn machines(prefix: &str) -> Vec<String> {
         .collect()
 }
 
-/// A firewall of the host that forwards nothing (Docker installs one) sees bridged packets too
-/// where br_netfilter is loaded. The rule goes with the bridge.
+/// Accepts bridged traffic in a host firewall that forwards nothing (Docker installs one), which
+/// also sees bridged packets where br_netfilter is loaded. The rule is removed with the bridge.
 fn let_bridged_traffic_pass(bridge: &str) -> Result<(), LocalError> {
     let seen =
         fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables").unwrap_or_default();
@@ -149,14 +149,14 @@ fn let_bridged_traffic_pass(bridge: &str) -> Result<(), LocalError> {
     }
     let rule = ["-I", "FORWARD", "-i", bridge, "-o", bridge, "-j", "ACCEPT"];
     program::run(
-        "let traffic between nodes pass the firewall",
+        "let traffic between nodes through the firewall",
         program::command("iptables").args(rule),
         "",
     )
     .map(drop)
 }
 
-/// The host's rules for forwarded packets; none where there is no iptables.
+/// Returns the host's rules for forwarded packets; empty without iptables.
 fn forward_rules() -> Vec<String> {
     if program::find("iptables").is_none() {
         return Vec::new();
@@ -189,7 +189,7 @@ fn remove_file(path: &Path) -> Result<(), LocalError> {
     }
 }
 
-/// Refuses a subnet that this machine already uses. Called before the lab's own bridge is there.
+/// Refuses a subnet that this machine already uses. Call it before the lab's own bridge exists.
 fn check_free(subnet: Ipv4Net) -> Result<(), LocalError> {
     let read =
         |path: &str| fs::read_to_string(path).map_err(LocalError::io("read", Path::new(path)));
@@ -199,10 +199,10 @@ fn check_free(subnet: Ipv4Net) -> Result<(), LocalError> {
     }
 }
 
-/// What of the host's routes and addresses `subnet` clashes with.
+/// Returns the route or address of the host that `subnet` conflicts with.
 ///
-/// A wider route through a gateway (a company's 10.0.0.0/8) is no clash: the lab's own is nearer
-/// and wins.
+/// A wider route through a gateway (a company's 10.0.0.0/8) does not conflict: the lab's own route
+/// is more specific and wins.
 fn clash(subnet: Ipv4Net, routes: &str, trie: &str) -> Option<String> {
     let route = routes.lines().skip(1).find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wider_route_through_a_gateway_is_no_clash() {
+    fn a_wider_route_through_a_gateway_does_not_conflict() {
         assert_eq!(clash_of("10.241.0.0/24"), None);
         assert_eq!(clash_of("192.168.7.0/24"), None);
         assert_eq!(clash_of("10.251.0.0/24"), None);

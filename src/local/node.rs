@@ -1,4 +1,4 @@
-//! One local node: its folder, how it is prepared and started, and how it ends.
+//! One local node: its directory, its preparation, its start and its removal.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -18,12 +18,12 @@ use super::{keys, mounts, network, program};
 use crate::cluster::{LocalNodes, Node};
 use crate::node::LAUNCH;
 
-/// How long a killed node may take to be gone.
+/// How long to wait for a killed node to exit.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How much of a console log an error quotes.
+/// Number of lines of a console log that an error quotes.
 const QUOTED_LINES: usize = 25;
 
-/// One node's folder in the lab directory, and what lies where in it.
+/// One node's directory in the lab directory, and the paths in it.
 #[derive(Debug, Clone)]
 pub(super) struct NodeFolder {
     names: Names,
@@ -37,37 +37,37 @@ pub(super) struct Record {
     pub address: Ipv4Addr,
     pub subnet: Ipv4Net,
     pub gateway: Ipv4Addr,
-    /// The base image that its root lies over: it must stay the same for as long as the node lives.
+    /// The base image below its root; it must stay the same for the lifetime of the node.
     pub base: PathBuf,
 }
 
 impl NodeFolder {
-    /// The folder of `node` under `nodes` (a real path).
+    /// Returns the directory of `node` in `nodes`, which is a real path.
     pub fn new(names: &Names, nodes: &Path, node: &str) -> Self {
         Self { names: names.clone(), node: node.to_owned(), path: nodes.join(node) }
     }
 
-    /// The machine's name on this host.
+    /// Returns the machine's name on this host.
     pub fn machine(&self) -> String {
         self.names.machine(&self.node)
     }
 
-    /// Where the node's root is mounted.
+    /// Returns where the node's root is mounted.
     fn root(&self) -> PathBuf {
         self.path.join("root")
     }
 
-    /// What the node printed on its console since it was started.
+    /// Returns the log of the node's console since its start.
     fn console(&self) -> PathBuf {
         self.path.join("console.log")
     }
 
-    /// Private half of its host key; the node has a copy.
+    /// Returns the private half of its host key, which is also copied to the node.
     pub fn host_key(&self) -> PathBuf {
         self.path.join("ssh_host_ed25519_key")
     }
 
-    /// There once the node's sshd has answered since its last boot.
+    /// Returns the marker file that exists once the node's sshd has answered since the last boot.
     pub fn ready(&self) -> PathBuf {
         self.path.join("ready")
     }
@@ -76,13 +76,13 @@ impl NodeFolder {
         self.path.join("node.json")
     }
 
-    /// What the node was last started with; `None` when it never was.
+    /// Returns what the node was last started with; `None` if it never was.
     pub fn record(&self) -> Option<Record> {
         serde_json::from_slice(&fs::read(self.record_file()).ok()?).ok()
     }
 
-    /// systemd-nspawn's process, when the node runs. A process id that someone else has by now does
-    /// not count.
+    /// Returns systemd-nspawn's process if the node is running. A process id that another program
+    /// has reused does not count.
     pub fn pid(&self) -> Option<Pid> {
         let number: i32 = fs::read_to_string(self.path.join("pid")).ok()?.trim().parse().ok()?;
         let arguments = fs::read(format!("/proc/{number}/cmdline")).ok()?;
@@ -92,7 +92,7 @@ impl NodeFolder {
         if ours { Pid::from_raw(number) } else { None }
     }
 
-    /// The cgroups that were recorded when it was started, and those found by name.
+    /// Returns the cgroups that were recorded at its start, and those found by name.
     fn cgroups(&self, hierarchies: &[Hierarchy]) -> Vec<PathBuf> {
         let machine = self.machine();
         let recorded = fs::read_to_string(self.path.join("cgroups")).unwrap_or_default();
@@ -104,7 +104,7 @@ impl NodeFolder {
         cgroups
     }
 
-    /// Why the node did not come up, with the end of its console.
+    /// Builds the error for a node that did not come up, with the end of its console log.
     pub fn boot_error(&self, reason: impl Into<String>) -> LocalError {
         let console = self.console();
         let log = fs::read(&console).unwrap_or_default();
@@ -112,17 +112,17 @@ impl NodeFolder {
         LocalError::Boot { node: self.node.clone(), reason: reason.into(), console, tail }
     }
 
-    /// The exit status of a node that ended by itself.
+    /// Returns the exit status of a node that exited on its own.
     pub fn ended(&self) -> Option<String> {
         fs::read_to_string(self.path.join("ended")).ok().map(|status| status.trim().to_owned())
     }
 
-    /// Ends the node as a power failure does, and waits until nothing of it runs. Its data stays.
-    /// Blocks.
+    /// Kills the node as a power failure would, and waits until all its processes have exited. Its
+    /// data stays. Blocks.
     pub fn kill(&self) -> Result<(), LocalError> {
         let stuck = |what: String| LocalError::Stuck { node: self.node.clone(), what };
         if let Some(pid) = self.pid() {
-            // It may have ended meanwhile: what was wanted.
+            // An error means that it has already exited.
             let _ = rustix::process::kill_process(pid, Signal::KILL);
         }
         let cgroups = self.cgroups(&cgroup::hierarchies()?);
@@ -131,7 +131,7 @@ impl NodeFolder {
         let until = Instant::now() + PATIENCE;
         while let Some(pid) = self.pid() {
             if Instant::now() > until {
-                return Err(stuck(format!("process {} does not end", pid.as_raw_nonzero())));
+                return Err(stuck(format!("process {} does not exit", pid.as_raw_nonzero())));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -142,7 +142,7 @@ impl NodeFolder {
         Ok(())
     }
 
-    /// Ends the node and removes everything that was made for it on this machine. Blocks.
+    /// Stops the node and removes everything that was created for it on this machine. Blocks.
     pub fn remove(&self) -> Result<(), LocalError> {
         self.kill()?;
         let machine = self.machine();
@@ -151,7 +151,7 @@ impl NodeFolder {
         mounts::remove_folder(&self.path)
     }
 
-    /// Prepares the node's root and starts it. Its network is there already. Blocks.
+    /// Prepares the node's root and starts it. Its network must exist. Blocks.
     pub fn start(&self, start: &Start<'_>) -> Result<(), LocalError> {
         // A killed run or a killed node may have left processes and cgroups.
         self.kill()?;
@@ -192,7 +192,7 @@ impl NodeFolder {
         self.launch()
     }
 
-    /// Writes what makes this node different from every other.
+    /// Writes the files that differ from node to node.
     fn furnish(&self, start: &Start<'_>) -> Result<(), LocalError> {
         let root = self.root();
         keys::ensure(&self.host_key(), &format!("root@{}", self.node))?;
@@ -209,8 +209,9 @@ impl NodeFolder {
             0o444,
         )?;
         if self.record().is_none() {
-            // Nothing listens there, so a lookup fails at once instead of after many seconds. Only
-            // the first time: a person may have set up something better since.
+            // Nothing listens at this address, so a lookup fails at once instead of after many
+            // seconds. Written only the first time, because the user may have configured a better
+            // resolver since.
             let resolver =
                 format!("nameserver {}\noptions timeout:1 attempts:1\n", start.local.gateway);
             self.put_in(&root, "etc/resolv.conf", resolver.as_bytes(), 0o644)?;
@@ -235,14 +236,14 @@ impl NodeFolder {
         )
     }
 
-    /// Writes a file of the node from outside. The node's own links must not lead the writing to
-    /// the host's files.
+    /// Writes a file of the node from outside. Symbolic links in the node must not redirect the
+    /// write to the host's files.
     fn put_in(&self, root: &Path, path: &str, content: &[u8], mode: u32) -> Result<(), LocalError> {
         let path = root.join(path);
         let folder = path.parent().unwrap_or(root);
         let real = fs::canonicalize(folder).map_err(LocalError::io("find", folder))?;
         if !real.starts_with(root) {
-            let outside = io::Error::other("it is a link that leads out of the node");
+            let outside = io::Error::other("it is a symbolic link that leads out of the node");
             return Err(LocalError::io("write into", folder)(outside));
         }
         put(&path, content, mode)
@@ -252,12 +253,11 @@ impl NodeFolder {
         let hierarchies = cgroup::hierarchies()?;
         let layout = cgroup::layout(&hierarchies);
         let machine = self.machine();
-        // systemd alone decides about cgroups on a host where it runs and version 2 is all there
-        // is.
+        // Where systemd runs and only version 2 is mounted, systemd alone manages cgroups.
         let scope = layout == Layout::Unified && Path::new("/run/systemd/system").is_dir();
         if !scope {
-            // Recorded before they are made: a killed run's cgroups are found from any other cgroup
-            // too.
+            // Recorded before they are created, so that a later run finds them from any cgroup
+            // after a killed run.
             let folders = cgroup::folders(&hierarchies, &machine);
             let text: String =
                 folders.iter().map(|folder| format!("{}\n", folder.display())).collect();
@@ -281,14 +281,14 @@ impl NodeFolder {
         );
         match command.status() {
             Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(self.boot_error(format!("its launcher ended with {status}"))),
+            Ok(status) => Err(self.boot_error(format!("its launcher failed with {status}"))),
             Err(error) => {
                 Err(self.boot_error(format!("its launcher could not be started: {error}")))
             }
         }
     }
 
-    /// The program that starts the node, and its arguments.
+    /// Returns the program that starts the node, and its arguments.
     fn launch_command(&self, layout: Layout, scope: bool) -> (&'static str, Vec<String>) {
         let machine = self.machine();
         let mut arguments = Vec::new();
@@ -323,17 +323,18 @@ impl NodeFolder {
             "--register=no".into(),
             "--keep-unit".into(),
             "--capability=all".into(),
-            // The container runtime makes keyrings and loads device filters.
+            // The container runtime creates keyrings and loads device filters.
             "--system-call-filter=add_key keyctl bpf".into(),
             "--resolv-conf=off".into(),
             "--timezone=off".into(),
             "--link-journal=no".into(),
             "--console=read-only".into(),
-            // Image layers are overlays, and an overlay cannot lie over another.
+            // Image layers are overlays, and overlays cannot be stacked on an overlay.
             bind("containerd", "/var/lib/containerd"),
             bind("kubelet", "/var/lib/kubelet"),
         ]);
-        // kubelet wants the kernel's log; tools want the modules' folder. Not every host has them.
+        // kubelet needs the kernel log, and other programs need the modules' directory. Not every
+        // host has them.
         if Path::new("/dev/kmsg").exists() {
             arguments.push("--bind=/dev/kmsg".into());
         }
@@ -344,7 +345,7 @@ impl NodeFolder {
     }
 }
 
-/// Removes what systemd-nspawn keeps of a machine: it does so when it ends by itself, not when it
+/// Removes what systemd-nspawn keeps of a machine. It does so itself when it exits, but not when it
 /// is killed.
 pub(super) fn forget_nspawn(root: &Path, machine: &str) -> Result<(), LocalError> {
     if let Ok(root) = fs::metadata(root) {
@@ -355,7 +356,7 @@ pub(super) fn forget_nspawn(root: &Path, machine: &str) -> Result<(), LocalError
         )))?;
     }
     for folder in ["propagate", "unix-export"] {
-        // Only ever an empty folder; one that is not is not ours.
+        // Removes only an empty directory; any other one is not ours.
         let _ = fs::remove_dir(Path::new("/run/systemd/nspawn").join(folder).join(machine));
     }
     Ok(())
@@ -368,14 +369,14 @@ pub(super) struct Start<'a> {
     pub node: &'a Node,
     /// The network of the lab's local nodes.
     pub local: &'a LocalNodes,
-    /// The base image for a node that has none yet.
+    /// The base image for a node that does not have one yet.
     pub base: &'a Path,
     /// Public keys that may log in as root.
     pub authorized: &'a [String],
 }
 
-/// Writes a file that appears whole or not at all, unless it is so already. Replaces a link, never
-/// follows one.
+/// Writes a file atomically, unless it already has this content. Replaces a symbolic link instead
+/// of following it.
 fn put(path: &Path, content: &[u8], mode: u32) -> Result<(), LocalError> {
     let is_file = fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
     if is_file && fs::read(path).is_ok_and(|found| found == content) {
@@ -387,7 +388,7 @@ fn put(path: &Path, content: &[u8], mode: u32) -> Result<(), LocalError> {
             .permissions(fs::Permissions::from_mode(mode))
             .tempfile_in(folder)?;
         file.write_all(content)?;
-        // The umask may have taken bits away.
+        // The umask may have removed bits.
         file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
         file.persist(path)?;
         Ok(())
@@ -419,10 +420,10 @@ mod tests {
     }
 
     #[test]
-    fn a_process_of_someone_else_is_not_the_node() {
-        let lab = tempfile::tempdir().expect("a temporary folder");
+    fn a_process_of_another_program_is_not_the_node() {
+        let lab = tempfile::tempdir().expect("a temporary directory");
         let node = folder(lab.path());
-        fs::create_dir_all(&node.path).expect("the node's folder");
+        fs::create_dir_all(&node.path).expect("the node's directory");
         assert_eq!(node.pid(), None);
         fs::write(node.path.join("pid"), format!("{}\n", std::process::id())).expect("a pid file");
         assert_eq!(node.pid(), None);
@@ -432,9 +433,9 @@ mod tests {
 
     #[test]
     fn a_recorded_cgroup_that_is_not_the_nodes_is_left_alone() {
-        let lab = tempfile::tempdir().expect("a temporary folder");
+        let lab = tempfile::tempdir().expect("a temporary directory");
         let node = folder(lab.path());
-        fs::create_dir_all(&node.path).expect("the node's folder");
+        fs::create_dir_all(&node.path).expect("the node's directory");
         let own = format!("/sys/fs/cgroup/cpu/{}", node.machine());
         fs::write(node.path.join("cgroups"), format!("/sys/fs/cgroup/\n/\n\n{own}\n"))
             .expect("a record");
@@ -443,22 +444,22 @@ mod tests {
 
     #[test]
     fn writing_into_a_node_never_follows_its_links() {
-        let lab = tempfile::tempdir().expect("a temporary folder");
+        let lab = tempfile::tempdir().expect("a temporary directory");
         let (root, host) = (lab.path().join("root"), lab.path().join("host"));
-        fs::create_dir_all(root.join("etc")).expect("a folder");
-        fs::create_dir_all(&host).expect("a folder");
+        fs::create_dir_all(root.join("etc")).expect("a directory");
+        fs::create_dir_all(&host).expect("a directory");
         std::os::unix::fs::symlink(host.join("resolv.conf"), root.join("etc/resolv.conf"))
             .expect("a link");
         std::os::unix::fs::symlink(&host, root.join("out")).expect("a link");
         let node = folder(lab.path());
         node.put_in(&root, "etc/resolv.conf", b"mine", 0o644).expect("writing over a link");
         assert_eq!(fs::read(root.join("etc/resolv.conf")).expect("the file"), b"mine");
-        node.put_in(&root, "out/file", b"mine", 0o644).expect_err("a folder outside of the node");
-        assert_eq!(fs::read_dir(&host).expect("the host's folder").count(), 0);
+        node.put_in(&root, "out/file", b"mine", 0o644).expect_err("a directory outside the node");
+        assert_eq!(fs::read_dir(&host).expect("the host's directory").count(), 0);
     }
 
     #[test]
-    fn the_launcher_goes_through_systemd_only_where_it_must() {
+    fn the_launcher_uses_systemd_only_where_it_must() {
         let node = folder(Path::new("/labs/a:b"));
         let (program, plain) = node.launch_command(Layout::Legacy, false);
         assert_eq!((program, plain[1].as_str(), plain[3].as_str()), ("sh", "enter", "legacy"));

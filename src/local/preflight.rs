@@ -1,9 +1,9 @@
-//! Whether this machine can hold local nodes, with everything that it lacks named at once.
+//! Checks whether this machine can run local nodes, and reports everything that is missing at once.
 
 use super::error::LocalError;
 use super::program;
 
-/// Programs that local nodes need: the program, and the Debian package that brings it.
+/// Programs that local nodes need, with the Debian packages that contain them.
 const PROGRAMS: &[(&str, &str)] = &[
     ("debootstrap", "debootstrap"),
     ("systemd-nspawn", "systemd-container"),
@@ -26,13 +26,13 @@ fn problems(root: bool, linux: bool, has: &dyn Fn(&str) -> bool) -> Vec<String> 
     let mut problems = Vec::new();
     if !linux {
         problems.push(
-            "it does not run Linux; give the lab machines of its own with addresses and SSH access"
+            "it does not run Linux; use other machines with addresses and SSH access instead"
                 .into(),
         );
         return problems;
     }
     if !root {
-        problems.push("only root can make nodes; run labctl with sudo".into());
+        problems.push("only root can create nodes; run labctl with sudo".into());
     }
     let missing: Vec<_> = PROGRAMS.iter().filter(|(name, _)| !has(name)).collect();
     if !missing.is_empty() {
@@ -52,19 +52,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_missing_is_said_at_once() {
+    fn everything_missing_is_reported_at_once() {
         let problems = problems(false, true, &|name| name != "ip" && name != "debootstrap");
         assert_eq!(
             problems,
             [
-                "only root can make nodes; run labctl with sudo",
+                "only root can create nodes; run labctl with sudo",
                 "missing debootstrap, ip; run `apt-get install debootstrap iproute2`",
             ]
         );
     }
 
     #[test]
-    fn a_fit_machine_has_no_problems() {
+    fn a_suitable_machine_has_no_problems() {
         assert!(problems(true, true, &|_| true).is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Running the host's own programs: what they are for, what they printed when they failed.
+//! Runs programs of the host; errors name the purpose and quote the output.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -6,11 +6,11 @@ use std::process::{Command, Output, Stdio};
 
 use super::error::{LocalError, tail};
 
-/// How much of a failed program's output an error quotes.
+/// Number of output lines of a failed program that an error quotes.
 const QUOTED_LINES: usize = 15;
 
-/// The program called `name` in `PATH`, or where administrators' programs are: a plain user's
-/// `PATH` leaves those out.
+/// Finds the program `name` in `PATH` or in the directories for administrators, which a plain
+/// user's `PATH` lacks.
 pub(super) fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let administrators =
@@ -21,14 +21,14 @@ pub(super) fn find(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// `name` ready to be run, with nothing on its standard input.
+/// Returns a command for `name` without standard input.
 pub(super) fn command(name: &str) -> Command {
     let mut command = Command::new(find(name).unwrap_or_else(|| PathBuf::from(name)));
     command.stdin(Stdio::null());
     command
 }
 
-/// Runs `command` with `input` on its standard input and gives what it printed, or an error that
+/// Runs `command` with `input` on its standard input and returns its output, or an error that
 /// quotes it.
 pub(super) fn run(doing: &str, command: &mut Command, input: &str) -> Result<String, LocalError> {
     let program = name_of(command);
@@ -46,7 +46,8 @@ pub(super) fn run(doing: &str, command: &mut Command, input: &str) -> Result<Str
         .spawn()
         .map_err(|error| failed(format!("could not be started: {error}"), String::new()))?;
     if let Some(mut pipe) = child.stdin.take() {
-        // A program that ends before it has read everything says why in its exit status and output.
+        // A program that exits before it has read everything explains that in its exit status and
+        // output.
         let _ = pipe.write_all(input.as_bytes());
     }
     let output = child

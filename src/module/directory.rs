@@ -1,4 +1,4 @@
-//! `directory`: a folder with mode and owner.
+//! `directory`: a directory with mode and owner.
 
 use super::{Actions, Difference, Facts, Question, State, probe::PathFact, quote};
 

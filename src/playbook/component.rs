@@ -1,10 +1,11 @@
-//! Components: what makes etcd or a kubelet, in one file, however many plays it is spread over.
+//! Components: one file contains everything that makes up etcd or kubelet, however many plays use
+//! it.
 //!
-//! A playbook's own file is the order of its plays. The tasks of a play that has none there are in
-//! the file of its name beside it: `up/etcd.yaml` has the tasks of the play `etcd` of `up.yaml`,
-//! and what etcd needs of earlier plays. Plays gather that: the play that has `gathers: binaries`
+//! A playbook's own file lists its plays in order. A play without tasks there takes them from the
+//! component file of the same name: `up/etcd.yaml` has the tasks of the play `etcd` in `up.yaml`,
+//! and also what etcd needs in earlier plays. Plays gather that: a play with `gathers: binaries`
 //! gets the binaries of all components that are only on its own nodes. So each component is in one
-//! place, and everything that can begin early does.
+//! place, and everything that can start early does.
 
 use std::sync::Arc;
 
@@ -18,22 +19,22 @@ use super::{Delivers, On, Play, Strategy, Task};
 pub struct Component {
     /// Why it exists, for a learner.
     pub why: String,
-    /// What it needs of the machine: packages, kernel modules, settings.
+    /// What it needs on the machine: packages, kernel modules, settings.
     pub prepare: Vec<Task>,
     /// The certificates and kubeconfigs that it reads: `ca.crt`, `sa.key`, `kubelet.conf`;
     /// `apiserver` for the certificate and its key.
     pub certificates: Vec<String>,
-    /// Its programs.
+    /// Tasks that install its programs.
     pub binaries: Vec<Task>,
-    /// Everything else, in order.
+    /// All other tasks, in order.
     pub tasks: Vec<Task>,
-    /// Its name, which is its play's.
+    /// Its name, which is also the name of its play.
     #[serde(skip)]
     pub name: String,
 }
 
 impl Component {
-    /// The paths on a node of the certificates and kubeconfigs that it reads.
+    /// Returns the paths on a node of the certificates and kubeconfigs that the component reads.
     pub fn certificate_paths(&self) -> impl Iterator<Item = String> + '_ {
         self.certificates.iter().flat_map(|name| match name.rsplit_once('.') {
             Some((_, "conf")) => vec![format!("/etc/kubernetes/{name}")],
@@ -65,7 +66,7 @@ impl Section {
         [(Section::Prepare, "prepare"), (Section::Binaries, "binaries")];
 }
 
-/// A play as the playbook's file has it.
+/// A play as written in the playbook's file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Entry {
@@ -85,16 +86,17 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Whether it has no tasks of its own, so that a component's file has to say what it is.
+    /// Whether the play has no tasks of its own, so that it needs a component file.
     pub fn lacks_tasks(&self) -> bool {
         self.tasks.is_none() && self.gathers.is_none() && self.delivers.is_none()
     }
 }
 
-/// Puts the plays together: each with its own tasks, or its component's, and with what it gathers.
+/// Builds the plays: each with its own or its component's tasks, and with what it gathers.
 ///
 /// # Errors
-/// When a section would be gathered by no play, or by two, or cannot be.
+/// If a section is gathered by no play or by more than one, or contains a task that cannot be
+/// gathered.
 pub(super) fn put_together(entries: Vec<(Entry, Option<Component>)>) -> Result<Vec<Play>, String> {
     let mut parts: Vec<(Entry, Option<Arc<Component>>)> = Vec::with_capacity(entries.len());
     for (entry, component) in entries {
@@ -118,7 +120,7 @@ pub(super) fn put_together(entries: Vec<(Entry, Option<Component>)>) -> Result<V
                 let number =
                     if plays.is_empty() { "no play gathers" } else { "more than one play gathers" };
                 return Err(format!(
-                    "{number} the `{name}` of `{}`, which is on {}",
+                    "{number} the section `{name}` of `{}`, which runs on {}",
                     entry.name, entry.on
                 ));
             };
@@ -131,7 +133,7 @@ pub(super) fn put_together(entries: Vec<(Entry, Option<Component>)>) -> Result<V
     Ok(with_tasks.map(|((entry, component), gathered)| play(entry, component, gathered)).collect())
 }
 
-/// A task of one of the component's sections, for a play that is on other nodes as well.
+/// Converts a task of a component's section for a play that also runs on other nodes.
 fn part_of(component: &Arc<Component>, entry: &Entry, task: &Task) -> Result<Task, String> {
     if task.once {
         return Err(format!(

@@ -1,15 +1,15 @@
-//! The plays of a playbook as a graph, in the languages that graphs are drawn from.
+//! Draws the plays of a playbook as a graph, in Mermaid or Graphviz syntax.
 
 use std::fmt::Write as _;
 
 use super::{Play, Playbook};
 
-/// In Mermaid's language, which code hosts draw in Markdown.
+/// Returns the graph in Mermaid syntax, which code hosts render in Markdown.
 pub fn mermaid(playbook: &Playbook) -> String {
     let mut text = String::from("graph LR\n");
     for (index, play) in playbook.plays.iter().enumerate() {
-        // Play names are the user's own: quoted they may be anything, while an id may not be `end`,
-        // for one.
+        // Play names are up to the user: a quoted label may be anything, but an id may not be
+        // `end`, for example.
         let _ = writeln!(text, "  p{index}[\"{}<br/>{}\"]", quoted(&play.name, "#quot;"), play.on);
     }
     for (index, play) in playbook.plays.iter().enumerate() {
@@ -20,7 +20,7 @@ pub fn mermaid(playbook: &Playbook) -> String {
     text
 }
 
-/// In Graphviz' language.
+/// Returns the graph in Graphviz syntax.
 pub fn dot(playbook: &Playbook) -> String {
     let mut text = String::from("digraph plays {\n  rankdir=LR\n  node [shape=box]\n");
     for play in &playbook.plays {
@@ -37,7 +37,7 @@ pub fn dot(playbook: &Playbook) -> String {
     text
 }
 
-/// The plays that `play` comes after, as indices.
+/// Returns the indices of the plays that `play` comes after.
 fn earlier<'a>(playbook: &'a Playbook, play: &'a Play) -> impl Iterator<Item = usize> + 'a {
     let index = |name: &String| playbook.plays.iter().position(|other| other.name == *name);
     play.after.iter().filter_map(index)

@@ -1,5 +1,5 @@
-//! Reads playbooks from YAML, and refuses those that cannot be run: unknown keys, plays that come
-//! after each other in a circle, or after a play that does not exist, and plays without tasks.
+//! Reads playbooks from YAML and refuses those that cannot run: with unknown keys, with plays out
+//! of order, in a circle or after a play that does not exist, or without tasks.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,25 +16,25 @@ use super::{Component, Playbook};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}: {what}")]
 pub struct PlaybookError {
-    /// The file's name, or the standard playbook's; with `:LINE:COLUMN` where that is known.
+    /// The name of the file or standard playbook, with `:LINE:COLUMN` if that is known.
     pub file: String,
     /// What is wrong, and what would be right.
     pub what: String,
 }
 
-/// A file and its text.
+/// A file with its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
-    /// What errors call it.
+    /// Its name in errors.
     pub name: String,
-    /// What is in it.
+    /// Its content.
     pub text: String,
 }
 
 /// Finds the file of the component of this name, if there is one.
 pub type FindComponent<'a> = &'a dyn Fn(&str) -> Result<Option<File>, PlaybookError>;
 
-/// A playbook as its own file has it: the order.
+/// A playbook as written in its own file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Order {
@@ -44,19 +44,19 @@ struct Order {
     plays: Vec<Entry>,
 }
 
-/// Reads the text of a playbook that is whole without components; `file` is what errors call it.
+/// Parses a playbook that needs no component files; `file` is its name in errors.
 ///
 /// # Errors
-/// As [`assemble`].
+/// Same as [`assemble`].
 pub fn parse(file: &str, text: &str) -> Result<Playbook, PlaybookError> {
     assemble(&File { name: file.to_owned(), text: text.to_owned() }, &|_| Ok(None))
 }
 
-/// Reads a playbook and the components that it names.
+/// Parses a playbook and the components that it uses.
 ///
 /// # Errors
-/// When one of the files is not YAML, or not of its shape; when the plays are not in any order, or
-/// one has no tasks.
+/// If one of the files is not valid YAML or has another structure, if the plays are out of order,
+/// or if a play has no tasks.
 pub fn assemble(file: &File, component: FindComponent<'_>) -> Result<Playbook, PlaybookError> {
     let wrong = |what| PlaybookError { file: file.name.clone(), what };
     let Order { name, why, plays } = from_yaml(file)?;
@@ -67,7 +67,7 @@ pub fn assemble(file: &File, component: FindComponent<'_>) -> Result<Playbook, P
         if found.is_none() && entry.lacks_tasks() {
             let play = &entry.name;
             return Err(wrong(format!(
-                "play `{play}` has no `tasks`, and there is no {name}/{play}.yaml that has them"
+                "play `{play}` has no `tasks`, and there is no {name}/{play}.yaml to take them from"
             )));
         }
         entries.push((entry, found));
@@ -81,7 +81,7 @@ fn from_yaml<T: DeserializeOwned>(file: &File) -> Result<T, PlaybookError> {
     serde_yaml::from_str(&file.text).map_err(|error| not_a_playbook(&file.name, &error))
 }
 
-/// serde's error in our words: the place first, and said once.
+/// Converts serde's error: the place first, and only once.
 fn not_a_playbook(file: &str, error: &serde_yaml::Error) -> PlaybookError {
     let said = error.to_string();
     match error.location().map(|at| (at.line(), at.column())) {
@@ -96,13 +96,13 @@ fn not_a_playbook(file: &str, error: &serde_yaml::Error) -> PlaybookError {
 /// Reads the file of a playbook or of a component.
 ///
 /// # Errors
-/// When it cannot be read.
+/// If it cannot be read.
 pub fn read(path: &Path) -> Result<File, PlaybookError> {
     let name = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| {
         let what = match error.kind() {
             io::ErrorKind::NotFound => {
-                "no such file; a playbook is a YAML file, or one that `labctl playbook list` names"
+                "no such file; expected a YAML file, or a name from `labctl playbook list`"
                     .to_owned()
             }
             _ if path.is_dir() => "a directory, not a playbook; name the file in it".to_owned(),
@@ -113,8 +113,9 @@ pub fn read(path: &Path) -> Result<File, PlaybookError> {
     Ok(File { name, text })
 }
 
-/// Plays are written in an order in which they could run, one after the other: each comes after
-/// plays above it. That keeps the file readable from top to bottom and makes circles impossible.
+/// Checks the order. Plays must be listed in an order in which they could run one after the other:
+/// each comes after plays above it. That keeps the file readable from top to bottom and makes
+/// circles impossible.
 fn check_order(playbook: &Playbook) -> Result<(), String> {
     let all: BTreeSet<&str> = playbook.plays.iter().map(|play| play.name.as_str()).collect();
     let mut above: BTreeSet<&str> = BTreeSet::new();
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_names_its_line() {
+    fn an_unknown_key_is_reported_with_its_line() {
         let error =
             plays("- name: a\n  hosts: all\n  tasks:\n  - file: { form: pki/ca.crt, to: /x }\n")
                 .unwrap_err();

@@ -1,9 +1,8 @@
-//! Playbooks: the runbook as data. An ordered set of plays that brings nodes to a state.
+//! Playbooks: ordered sets of plays that bring nodes to a desired state, as data.
 //!
-//! This module is the typed vocabulary of the YAML; [`load`] reads it, [`component`] puts what
-//! belongs together and what begins together into one another's places, and [`standard`] holds the
-//! playbooks that are compiled in. Strings are still templates here: what a task means for one node
-//! is worked out by the plan.
+//! This module defines the types of the YAML; [`load`] reads it, [`component`] combines plays with
+//! component files, and [`standard`] contains the compiled-in playbooks. Strings here are still
+//! templates; the plan renders them per node.
 
 pub mod component;
 pub mod graph;
@@ -23,7 +22,7 @@ pub use on::On;
 /// An ordered set of plays.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Playbook {
-    /// Its name: the verb it stands behind.
+    /// Its name: the verb that runs it.
     pub name: String,
     /// What it is for, in a sentence or two.
     pub why: String,
@@ -32,7 +31,7 @@ pub struct Playbook {
 }
 
 impl Playbook {
-    /// The templates that its tasks name; a name may still hold a variable.
+    /// Returns the templates that its tasks use; a name may still contain a variable.
     pub fn templates(&self) -> impl Iterator<Item = &str> {
         self.plays.iter().flat_map(|play| &play.tasks).filter_map(|task| match &task.module {
             Module::Template(args) => Some(args.from.as_str()),
@@ -41,14 +40,14 @@ impl Playbook {
         })
     }
 
-    /// The first sentence of what it is for.
+    /// Returns the first sentence of `why`.
     pub fn summary(&self) -> String {
         let why = one_line(&self.why);
         why.split_once(". ").map(|(first, _)| format!("{first}.")).unwrap_or(why)
     }
 }
 
-/// A text that YAML folded over several lines, on one.
+/// Joins the lines of a text that YAML folded.
 pub fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -58,44 +57,44 @@ pub fn one_line(text: &str) -> String {
 pub struct Play {
     /// Its name, unique in the playbook.
     pub name: String,
-    /// The nodes it is for.
+    /// The nodes that it is for.
     pub on: On,
-    /// The plays that must have ended on all of their nodes.
+    /// The plays that must have finished on all of their nodes.
     pub after: Vec<String>,
-    /// All of its nodes at the same time, or one after the other.
+    /// Whether its nodes run in parallel or one by one.
     pub strategy: Strategy,
-    /// A condition over the cluster and the node; the play is left out where it is false.
+    /// A condition over the cluster and the node; the play is skipped where it is false.
     pub when: Option<String>,
     /// Why the play exists, for a learner.
     pub why: String,
-    /// What it puts on each node before its tasks, by the node's roles.
+    /// Files to put on each node before the tasks, depending on the node's roles.
     pub delivers: Option<Delivers>,
-    /// What is desired, in order: its own tasks, and those it gathers from components.
+    /// The desired states in order: its own tasks, and those that it gathers from components.
     pub tasks: Vec<Task>,
 }
 
-/// Files that follow from the lab alone, so that no task has to name them one by one.
+/// Files that follow from the inventory, so that no task has to list them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Delivers {
-    /// The certificates, keys and kubeconfigs that a node of these roles has.
+    /// The certificates, keys and kubeconfigs for a node of these roles.
     Certificates,
 }
 
-/// How a play goes over its nodes.
+/// The order in which a play runs on its nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Strategy {
-    /// All at the same time.
+    /// All nodes at the same time.
     #[default]
     Parallel,
-    /// One node at a time, each done (its waits included) before the next begins. Nodes on which
-    /// none of the play's units runs yet come first and together: there is nothing to interrupt on
-    /// them, and the first members of an etcd cluster become ready together or not at all.
+    /// One node at a time, including its waits. Nodes on which none of the play's units is running
+    /// yet come first and together: nothing can be interrupted there, and the first members of an
+    /// etcd cluster only become ready together.
     Rolling,
 }
 
-/// The nodes that a task is repeated for, with `peer` standing for each in turn.
+/// The nodes for which a task is repeated; `peer` is each of them in turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Each {
@@ -105,34 +104,34 @@ pub enum Each {
     Controllers,
     /// Every worker.
     Workers,
-    /// Every node but the one that the task runs on.
+    /// Every node except the one that the task runs on.
     Peers,
-    /// Every worker but the one that the task runs on.
+    /// Every worker except the one that the task runs on.
     PeerWorkers,
 }
 
-/// One task: the common keys, and exactly one module.
+/// One task: the common keys and exactly one module.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
-    /// A title of its own.
+    /// A title.
     pub name: Option<String>,
     /// Why the task exists, for a learner.
     pub why: Option<String>,
-    /// The nodes of the play that it is for: those that all of these name.
+    /// The nodes of the play that it is for: those in all of these sets.
     pub on: Vec<On>,
-    /// A condition; the task is left out where it is false.
+    /// A condition; the task is skipped where it is false.
     pub when: Option<String>,
     /// Repeats the task for each of these nodes.
     pub each: Option<Each>,
-    /// Only on the first of the play's nodes.
+    /// Whether to run only on the first of the play's nodes.
     pub once: bool,
-    /// What is desired.
+    /// The desired state.
     pub module: Module,
-    /// The component that it is a part of, if any.
+    /// The component that it belongs to, if any.
     pub component: Option<Arc<Component>>,
 }
 
-/// The modules, with their arguments as the YAML has them.
+/// The modules with their arguments, as in the YAML.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Module {
     /// `directory`.
@@ -168,7 +167,7 @@ pub enum Module {
 }
 
 impl Module {
-    /// Its key in the YAML.
+    /// Returns its key in the YAML.
     pub fn kind(&self) -> &'static str {
         match self {
             Module::Directory(_) => "directory",
@@ -190,7 +189,7 @@ impl Module {
     }
 }
 
-/// `directory`: a folder with mode and owner.
+/// `directory`: a directory with mode and owner.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DirectoryArgs {
@@ -204,15 +203,14 @@ pub struct DirectoryArgs {
     pub owner: Option<String>,
 }
 
-/// `file`: a file from the lab's PKI or kubeconfigs, or from a backup, or with the content given
-/// here.
+/// `file`: a file from the lab's PKI, kubeconfigs or a backup, or with inline content.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileArgs {
     /// `pki/NAME` or `kubeconfig/NAME`; in a restore also `backup/snapshot.db`.
     #[serde(default)]
     pub from: Option<String>,
-    /// The content itself.
+    /// Inline content.
     #[serde(default)]
     pub content: Option<String>,
     /// Absolute path on the node.
@@ -239,15 +237,15 @@ pub struct TemplateArgs {
     /// `user:group`; `root:root` unless given.
     #[serde(default)]
     pub owner: Option<String>,
-    /// Whether the content must never be shown.
+    /// Whether the content must never be displayed.
     #[serde(default)]
     pub sensitive: bool,
-    /// Whether it is the same on every node, and rendered once: it knows no `node`.
+    /// Whether the file is the same on every node and is rendered once, without `node`.
     #[serde(default)]
     pub shared: bool,
 }
 
-/// `binary`: a program of the bundle.
+/// `binary`: a program from the bundle.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BinaryArgs {
@@ -260,7 +258,7 @@ pub struct BinaryArgs {
     pub mode: Option<String>,
 }
 
-/// `image`: a container image of the bundle.
+/// `image`: a container image from the bundle.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageArgs {
@@ -272,45 +270,45 @@ pub struct ImageArgs {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UnitArgs {
-    /// Its name with suffix.
+    /// Its name with suffix, such as `etcd.service`.
     pub name: String,
-    /// Whether it should run.
+    /// Whether it should be running.
     pub state: UnitState,
-    /// Whether it should start at boot; yes unless given.
+    /// Whether it should start at boot; yes by default.
     #[serde(default)]
     pub enabled: Option<bool>,
-    /// Files, or directories with a trailing `/`, whose change concerns it; its own unit file is
-    /// implied. Unless given, in the file of a component: all that the component puts on the node,
-    /// and the certificates that it names.
+    /// Files, or directories with a trailing `/`, that the unit uses: when they change, `on_change`
+    /// applies. Its own unit file is implied. The default in a component's file is everything that
+    /// the component puts on the node and the certificates that it lists.
     #[serde(default)]
     pub uses: Option<Vec<String>>,
-    /// What to do then.
+    /// What to do when one of them changes.
     #[serde(default)]
     pub on_change: OnChange,
-    /// What its program makes or changes by itself, for the teardown: folders, links as
-    /// `/sys/class/net/NAME`, kernel settings as paths below `/proc/sys`. Only what was not there
-    /// before, or was otherwise, goes or is put back.
+    /// What its program creates or changes, for the teardown: directories, links as
+    /// `/sys/class/net/NAME`, kernel settings as paths below `/proc/sys`. The teardown removes only
+    /// what did not exist before, and restores only settings that had another value.
     #[serde(default)]
     pub leaves: Vec<String>,
 }
 
-/// Whether a unit should run.
+/// Whether a unit should be running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UnitState {
-    /// It should.
+    /// Running.
     Started,
-    /// It should not.
+    /// Not running.
     Stopped,
 }
 
-/// `command`: a command with a check that says when it is not needed.
+/// `command`: a command, and a check that shows whether it is needed.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CommandArgs {
-    /// What to run, for `sh`.
+    /// The command, for `sh`.
     pub run: String,
-    /// The check, for `sh`; exit code 0: nothing to do.
+    /// The check, for `sh`; exit code 0 means that there is nothing to do.
     pub unless: String,
 }
 
@@ -330,7 +328,7 @@ pub struct SysctlArgs {
 pub struct KernelModuleArgs {
     /// Its name.
     pub name: String,
-    /// A path that exists when the kernel can do what the module is for.
+    /// A path that exists if the kernel already provides what the module is for.
     pub provides: String,
 }
 
@@ -338,7 +336,7 @@ pub struct KernelModuleArgs {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PackageArgs {
-    /// Each `name`, or `name=/a/file/that/proves/it`.
+    /// Each is `name`, or `name=/a/file/that/proves/it`.
     pub names: Vec<String>,
 }
 
@@ -346,30 +344,30 @@ pub struct PackageArgs {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RoutesArgs {
-    /// The network; routes to parts of it that are not in the set are taken out.
+    /// The network; other routes to parts of it are removed.
     pub within: String,
-    /// A route for each of these nodes.
+    /// One route for each of these nodes.
     #[serde(default)]
     pub each: Option<Each>,
-    /// Destination CIDR. Worked out once for all nodes: it knows `peer` and not `node`.
+    /// Destination CIDR. Rendered once for all nodes, with `peer` but without `node`.
     pub to: String,
-    /// Next hop; as `to`.
+    /// Next hop; rendered like `to`.
     pub via: String,
 }
 
-/// `hosts`: names in `/etc/hosts`.
+/// `hosts`: entries in `/etc/hosts`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HostsArgs {
-    /// The comment that ends each of the lines: `labctl`, or `labctl-` and more. Lines with it that
-    /// are not in the set are taken out.
+    /// The comment at the end of each line: `labctl`, or a name that begins with `labctl-`. Other
+    /// lines with this comment are removed.
     pub mark: String,
-    /// A name for each of these nodes.
+    /// One entry for each of these nodes.
     #[serde(default)]
     pub each: Option<Each>,
-    /// The address. Worked out once for all nodes: it knows `peer` and not `node`.
+    /// The address. Rendered once for all nodes, with `peer` but without `node`.
     pub address: String,
-    /// The name; as `address`.
+    /// The host name; rendered like `address`.
     pub name: String,
 }
 
@@ -377,39 +375,39 @@ pub struct HostsArgs {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KubectlApplyArgs {
-    /// The template that renders the manifest.
+    /// The template for the manifest.
     pub from: String,
 }
 
-/// `wait`: a condition that comes true by itself.
+/// `wait`: waits for a condition.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WaitArgs {
-    /// What is waited for, as the end of "waiting for".
+    /// The condition in words, to follow "waiting for".
     #[serde(rename = "for")]
     pub what: String,
     /// The check, for `sh`.
     pub until: String,
-    /// How long it may take: `60s`, `2m`.
+    /// Time limit: `60s`, `2m`.
     #[serde(deserialize_with = "duration")]
     pub timeout: Duration,
-    /// The unit whose journal explains why it does not come true.
+    /// The unit whose journal is quoted if the wait times out.
     #[serde(default)]
     pub unit: Option<String>,
 }
 
-/// `undo`: everything that the node record lists is undone.
+/// `undo`: undoes everything in the node record.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UndoArgs {
-    /// Directories that programs of the lab call their own, whatever the record says of them.
+    /// Directories that belong to programs of the lab and are removed whatever the record contains.
     #[serde(default)]
     pub own: Vec<String>,
 }
 
 fn duration<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(d)?;
-    let bad = || serde::de::Error::custom(format!("`{text}` is not a time like 60s or 2m"));
+    let bad = || serde::de::Error::custom(format!("`{text}` is not a duration like 60s or 2m"));
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?);
     let number: u64 = number.parse().map_err(|_| bad())?;
     let seconds = match unit {
@@ -417,16 +415,16 @@ fn duration<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
         "m" => number.checked_mul(60),
         _ => return Err(bad()),
     };
-    // Nobody waits longer than a day, and sums of such times stay far from any limit.
+    // At most a day, so that sums of durations stay far from overflow.
     match seconds.filter(|seconds| *seconds <= 24 * 60 * 60) {
         Some(seconds) => Ok(Duration::from_secs(seconds)),
         None => Err(serde::de::Error::custom(format!("`{text}` is longer than a day"))),
     }
 }
 
-/// A task as the YAML has it: every module is a key, and exactly one of them must be there. (An
-/// untagged or flattened enum would say "data did not match any variant" where this can say which
-/// key is wrong.)
+/// A task as in the YAML: every module is a key, and exactly one of them must be present. (With an
+/// untagged or flattened enum, serde would say "data did not match any variant" instead of naming
+/// the wrong key.)
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawTask {
@@ -485,7 +483,7 @@ impl<'de> Deserialize<'de> for Task {
             )
         })?;
         if modules.next().is_some() {
-            return Err(D::Error::custom("this task has two modules: give each a task of its own"));
+            return Err(D::Error::custom("this task has two modules; make it two tasks"));
         }
         Ok(Task {
             name: raw.name,

@@ -1,4 +1,4 @@
-//! Which nodes a play or a task is for.
+//! Selects the nodes that a play or a task is for.
 
 use std::fmt;
 
@@ -12,12 +12,12 @@ use crate::cluster::{Node, Role};
 pub enum On {
     /// Every node.
     All,
-    /// Nodes with any of these roles.
+    /// Nodes that have any of these roles.
     Roles(Vec<Role>),
 }
 
 impl On {
-    /// Whether `node` is one of them.
+    /// Whether `node` is selected.
     pub fn includes(&self, node: &Node) -> bool {
         match self {
             On::All => true,
@@ -25,7 +25,7 @@ impl On {
         }
     }
 
-    /// Whether each of these nodes is one of `others`, in any lab.
+    /// Whether every node that this selects is also selected by `others`, in any lab.
     pub fn is_within(&self, others: &On) -> bool {
         match (self, others) {
             (_, On::All) => true,
@@ -74,7 +74,7 @@ impl<'de> Visitor<'de> for Names {
             roles.push(role);
         }
         if roles.is_empty() {
-            Err(de::Error::custom("`on: []` names no node; name a role, or leave it out"))
+            Err(de::Error::custom("`on: []` selects no node; name a role, or leave it out"))
         } else {
             Ok(On::Roles(roles))
         }

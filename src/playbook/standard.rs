@@ -1,28 +1,28 @@
-//! The playbooks that are compiled in. `--playbooks DIR` uses changed ones of the same name
-//! instead, and changed components of them.
+//! The compiled-in playbooks. Playbooks and components of the same name in the directory of
+//! `--playbooks` replace them.
 
 use std::path::Path;
 
 use super::Playbook;
 use super::load::{File, PlaybookError, assemble, read};
 
-/// Name and text of every file of `playbooks/`, sorted: `up`, and for its components `up/etcd`.
+/// Name and text of every file in `playbooks/`, sorted; a component of `up` is `up/etcd`.
 pub const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/playbooks.rs"));
 
-/// The names of the standard playbooks, sorted.
+/// Returns the names of the standard playbooks, sorted.
 pub fn names() -> impl Iterator<Item = &'static str> {
     FILES.iter().map(|(name, _)| *name).filter(|name| !name.contains('/'))
 }
 
-/// The playbook called `name`: from `directory` when it has `NAME.yaml`, else the standard one. So
-/// is each of its components, whichever of the two it is.
+/// Returns the playbook `name`: from `directory` if that contains `NAME.yaml`, else the standard
+/// one. The same applies to each of its components.
 ///
 /// # Errors
-/// When there is no such playbook or no such directory, or the playbook cannot be used.
+/// If there is no such playbook or directory, or the playbook is invalid.
 pub fn find(name: &str, directory: Option<&Path>) -> Result<Playbook, PlaybookError> {
-    // A mistyped directory must not mean the standard playbooks.
+    // With a mistyped directory, fail instead of using the standard playbooks.
     if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
-        let what = "no such directory of playbooks; `labctl playbook export` makes one".to_owned();
+        let what = "no such directory; `labctl playbook export` creates one".to_owned();
         return Err(PlaybookError { file: directory.display().to_string(), what });
     }
     let changed = directory
@@ -34,8 +34,7 @@ pub fn find(name: &str, directory: Option<&Path>) -> Result<Playbook, PlaybookEr
         let meant = near.iter().find(|near| has_ours(near));
         let meant =
             meant.map(|meant| format!("; did you mean {}?", meant.display())).unwrap_or_default();
-        let what =
-            format!("no file in this directory takes the place of a standard playbook's{meant}");
+        let what = format!("no file in this directory replaces a standard playbook{meant}");
         return Err(PlaybookError { file: directory.display().to_string(), what });
     }
     let file = match changed {
@@ -45,12 +44,12 @@ pub fn find(name: &str, directory: Option<&Path>) -> Result<Playbook, PlaybookEr
     assemble(&file, &|component| of_component(name, component, directory))
 }
 
-/// Whether a directory has a file that takes the place of a standard one.
+/// Whether a directory has a file that replaces a standard one.
 fn has_ours(directory: &Path) -> bool {
     FILES.iter().any(|(name, _)| directory.join(format!("{name}.yaml")).is_file())
 }
 
-/// The file of one of a playbook's components, if there is one.
+/// Returns the file of one of a playbook's components, if there is one.
 fn of_component(
     playbook: &str,
     component: &str,
@@ -71,25 +70,25 @@ fn standard(name: &str) -> Option<&'static str> {
     FILES.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }
 
-/// The text of the standard playbook called `name`, or of one of its components: `up/etcd`.
+/// Returns the text of the standard playbook `name`, or of a component such as `up/etcd`.
 ///
 /// # Errors
-/// When there is none.
+/// If there is none.
 pub fn text(name: &str) -> Result<&'static str, PlaybookError> {
     standard(name).ok_or_else(|| {
         let known = names().collect::<Vec<_>>().join(", ");
         PlaybookError {
             file: name.to_owned(),
-            what: format!("no such standard playbook; there are {known}"),
+            what: format!("no such standard playbook; known are {known}"),
         }
     })
 }
 
-/// The playbook that a person names: a standard one, one of `directory`, or any file. The
-/// components of a file are beside it, in a directory of its name.
+/// Returns the playbook that the user names: a standard one, one in `directory`, or any file. The
+/// components of a file are in a directory of the same name beside it.
 ///
 /// # Errors
-/// When there is no such playbook, or it cannot be used.
+/// If there is no such playbook, or it is invalid.
 pub fn named(name: &str, directory: Option<&Path>) -> Result<Playbook, PlaybookError> {
     let path = Path::new(name);
     if path.extension().is_none() && path.components().count() == 1 {
@@ -105,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_without_a_file_of_ours_is_refused_and_the_right_one_named() {
+    fn a_directory_without_any_used_file_is_refused_with_a_suggestion() {
         let mine = tempfile::tempdir().expect("a directory");
         let right = mine.path().join("playbooks");
         std::fs::create_dir_all(right.join("up")).expect("a directory");
@@ -117,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn every_standard_component_has_its_place_in_the_order() {
+    fn every_standard_component_has_a_play() {
         for (name, _) in FILES {
             let Some((playbook, component)) = name.split_once('/') else { continue };
             let plays = find(playbook, None).expect("a playbook").plays;
@@ -129,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_component_of_ones_own_is_a_file_and_a_line() {
+    fn a_custom_component_is_one_file_and_one_line() {
         let directory = tempfile::tempdir().expect("a directory");
         let write = |name: &str, text: &str| {
             let path = directory.path().join(name);
@@ -150,7 +149,7 @@ mod tests {
         let play =
             |name: &str| playbook.plays.iter().find(|play| play.name == name).expect("a play");
         assert_eq!((play("motd").why.as_str(), play("motd").tasks.len()), ("To greet.", 1));
-        assert_eq!(play("coredns").tasks, [], "the changed one takes the standard one's place");
+        assert_eq!(play("coredns").tasks, [], "the changed one replaces the standard one");
         assert_eq!(
             play("etcd"),
             find("up", None)
@@ -160,7 +159,7 @@ mod tests {
                 .find(|it| it.name == "etcd")
                 .expect("etcd")
         );
-        // The order alone is enough as well, and so is its path.
+        // The playbook's file is enough as well, also when given by path.
         let path = directory.path().join("up.yaml");
         assert_eq!(named(&path.display().to_string(), None).expect("a playbook"), playbook);
     }

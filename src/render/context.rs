@@ -1,7 +1,7 @@
-//! What templates and playbooks can refer to: the typed way into tera's variables.
+//! The variables that templates and playbooks can use, as a typed layer over tera's.
 //!
-//! [`VARIABLES`] is the list of them with a sentence each; `labctl render` shows it, and a test
-//! holds it to what [`Context::new`] puts in.
+//! [`VARIABLES`] lists them with a short description each, which `labctl render` prints. A test
+//! compares the list with what [`Context::new`] sets.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,13 +10,13 @@ use serde::Serialize;
 
 use crate::cluster::{Cluster, Node, Role};
 
-/// The variables of every template, in the order in which they are explained.
+/// The variables of every template with their descriptions, in the order in which they are printed.
 pub const VARIABLES: &[(&str, &str)] = &[
     ("cluster", "the whole lab: name, domain, network, api, pki, ..."),
     (
         "network",
-        "what the network has: bridge, routes, vxlan, allocates_node_cidrs, nftables, each true \
-        or false",
+        "the network's capabilities: bridge, routes, vxlan, allocates_node_cidrs, nftables, each \
+        true or false",
     ),
     ("minor", "the Kubernetes minor release as a number: 34 for 1.34.2"),
     ("node", "the node that the file is for: name, address, roles, labels, pod_cidr"),
@@ -26,71 +26,71 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("workers", "the nodes with the role worker"),
     ("loadbalancers", "the nodes with the role loadbalancer"),
     ("clients", "the nodes with the role client"),
-    ("limit", "the names of the nodes that the run is for: all of them, unless --limit names some"),
+    ("limit", "the names of the nodes to work on: all of them, unless --limit selects some"),
     (
         "leaving",
-        "the node that is taken out of the lab, in the playbook that does it: also gone, forced",
+        "the node that leaves the lab, in the playbook that removes it, with gone and forced",
     ),
     ("local", "whether labctl made the nodes on this machine, as containers"),
     ("kubectl", "kubectl on a controller, as the administrator"),
-    ("etcdctl", "etcdctl on a controller, with the certificates that etcd asks for"),
+    ("etcdctl", "etcdctl on a controller, with the client certificate that etcd requires"),
     ("images", "references of the bundle's images by name: images.pause, images.coredns"),
     ("versions", "versions of the bundle's files by name: versions.containerd"),
-    ("token_key", "id of the key that signs service account tokens now, as tokens name it"),
-    ("encryption_key", "the key that Secrets are encrypted with in etcd, base64"),
+    ("token_key", "id of the key that currently signs service account tokens (their `kid`)"),
+    ("encryption_key", "the key that encrypts Secrets in etcd, base64"),
     (
         "restore",
-        "what is restored, in the playbook of that name: restore.id, hash, revision, keys, size, \
+        "the snapshot, in the playbook `restore`: restore.id, hash, revision, keys, size, \
         sha256",
     ),
 ];
 
 /// The administrator's kubectl on a controller.
 const KUBECTL: &str = "kubectl --kubeconfig /etc/kubernetes/admin.conf";
-/// etcdctl on a controller; which member it asks is for `--endpoints` to say.
+/// etcdctl on a controller, without `--endpoints`.
 const ETCDCTL: &str = "etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt \
                        --cert /etc/kubernetes/pki/etcd/healthcheck-client.crt \
                        --key /etc/kubernetes/pki/etcd/healthcheck-client.key";
 
-/// What comes from outside the cluster model: the bundle's images and versions, and the lab's
-/// secret key.
+/// Values that are not part of the cluster model: the bundle's images and versions, and the lab's
+/// encryption key.
 #[derive(Clone, PartialEq, Default)]
 pub struct Artefacts {
-    /// Image references by short name: `pause` is `registry.k8s.io/pause:3.10`.
+    /// Image references by short name, such as `registry.k8s.io/pause:3.10` for `pause`.
     pub images: BTreeMap<String, String>,
-    /// Component versions, without a `v`, by the file's name in the bundle: `containerd` is
-    /// `2.2.0`.
+    /// Component versions without a `v`, by the file's name in the bundle, such as `2.2.0` for
+    /// `containerd`.
     pub versions: BTreeMap<String, String>,
-    /// Id of the key that signs service account tokens now: the `kid` in their heads.
+    /// Id of the key that currently signs service account tokens: the `kid` in their headers.
     pub token_key: String,
-    /// The key that Secrets are encrypted with in etcd: 32 random bytes in base64.
+    /// The key that encrypts Secrets in etcd: 32 random bytes in base64.
     pub encryption_key: String,
-    /// The snapshot that is being restored, in a run that does that.
+    /// The snapshot to restore, in a run of `restore`.
     pub restore: Option<Restore>,
-    /// The node that is being taken out of the lab, if one is.
+    /// The node that leaves the lab, if any.
     pub leaving: Option<Leaving>,
-    /// The names that `--limit` gives; empty for all nodes.
+    /// The names that were given to `--limit`; empty for all nodes.
     pub limit: Vec<String>,
 }
 
-/// A snapshot of etcd that nodes are given back.
+/// A snapshot of etcd to restore on the nodes.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Restore {
-    /// What tells this restore from every other.
+    /// Unique id of this restore.
     pub id: String,
-    /// The snapshot's hash, as etcd's own tool works it out.
+    /// The snapshot's hash, as `etcdutl` computes it.
     pub hash: u32,
-    /// The newest revision in it.
+    /// The newest revision in the snapshot.
     pub revision: u64,
-    /// How many keys it holds.
+    /// Number of keys in the snapshot.
     pub keys: u64,
-    /// Its length in bytes.
+    /// Size in bytes.
     pub size: u64,
     /// Its SHA-256, lower-case hex.
     pub sha256: String,
 }
 
-/// A node that is taken out of the lab, and how.
+/// A node that leaves the lab, and how.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Leaving {
     /// The node.
@@ -98,7 +98,7 @@ pub struct Leaving {
     pub node: Node,
     /// Whether its machine is lost.
     pub gone: bool,
-    /// Whether it goes also when etcd or a pod stands in the way.
+    /// Whether to remove it even if etcd or a pod prevents an orderly removal.
     pub forced: bool,
 }
 
@@ -116,25 +116,25 @@ impl fmt::Debug for Artefacts {
     }
 }
 
-/// The variables for one node, and for one of its peers where a task is repeated.
+/// The variables for one node, and for one of its peers in a repeated task.
 #[derive(Clone)]
 pub struct Context {
     variables: tera::Context,
 }
 
 impl Context {
-    /// What a file on `node` can be made of.
+    /// Returns the variables for files on `node`.
     pub fn new(cluster: &Cluster, node: &Node, peer: Option<&Node>, artefacts: &Artefacts) -> Self {
         Self::of_lab(cluster, artefacts).on(node, peer)
     }
 
-    /// The same on this node, and for this peer. What nodes have in common is shared, not made
-    /// again: in a large lab that is a list of thousands of nodes, for each of thousands of nodes.
+    /// Returns the same variables for another node and peer. What all nodes have in common is
+    /// shared instead of copied: in a large lab that is a list of thousands of nodes, for each of
+    /// thousands of nodes.
     pub fn on(&self, node: &Node, peer: Option<&Node>) -> Self {
         let mut variables = self.variables.clone();
         variables.insert("node", node);
-        // Absent, not null: a template that uses `peer` outside of `each:` is a mistake and must
-        // say so.
+        // Absent, not null: a template that uses `peer` outside `each:` must fail.
         match peer {
             Some(peer) => variables.insert("peer", peer),
             None => drop(variables.remove("peer")),
@@ -142,14 +142,14 @@ impl Context {
         Self { variables }
     }
 
-    /// The same for this peer, whatever node it is a peer of.
+    /// Returns the same variables for another peer.
     pub fn of_peer(&self, peer: &Node) -> Self {
         let mut variables = self.variables.clone();
         variables.insert("peer", peer);
         Self { variables }
     }
 
-    /// What all nodes of a lab have in common: everything but `node` and `peer`.
+    /// Returns what all nodes of a lab have in common: everything except `node` and `peer`.
     pub fn of_lab(cluster: &Cluster, artefacts: &Artefacts) -> Self {
         let with_role = |role| cluster.with_role(role).collect::<Vec<_>>();
         let mut variables = tera::Context::new();
@@ -166,7 +166,7 @@ impl Context {
         let names: Vec<&str> =
             cluster.nodes.iter().filter(in_limit).map(|node| node.name.as_str()).collect();
         variables.insert("limit", &names);
-        // Absent where no node leaves, like `peer`.
+        // Absent when no node leaves, like `peer`.
         if let Some(leaving) = &artefacts.leaving {
             variables.insert("leaving", leaving);
         }
@@ -183,14 +183,14 @@ impl Context {
         Self { variables }
     }
 
-    /// tera's own form, for the renderer alone.
+    /// Returns tera's own form, for the renderer only.
     pub(super) fn variables(&self) -> &tera::Context {
         &self.variables
     }
 }
 
 impl fmt::Debug for Context {
-    /// Names only: a value may be the encryption key.
+    /// Prints only names, because a value may be the encryption key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names =
             VARIABLES.iter().map(|(name, _)| name).filter(|name| self.variables.contains_key(name));

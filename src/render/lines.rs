@@ -1,11 +1,10 @@
-//! Standalone tags: a line with nothing but a tag on it leaves no empty line in the rendered file.
+//! Standalone tags: a line that contains only a tag leaves no empty line in the rendered file.
 //!
-//! Without this, every `{% if %}` on a line of its own would have to be written `{%- if -%}` with
-//! the right dashes in the right places, and templates would be judged by their whitespace instead
-//! of their content. The line's end is moved *into* the tag, where it means nothing, so the line
-//! numbers in error messages stay those of the file.
+//! Without this, every `{% if %}` on a line of its own would need `{%- if -%}` with dashes in the
+//! right places. The end of the line is moved *into* the tag, where it has no effect, so that line
+//! numbers in error messages still match the file.
 
-/// Moves the indentation and the end of lines that hold only one tag into that tag.
+/// Moves the indentation and the end of each line with a single tag into that tag.
 pub(super) fn standalone_tags(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     for line in source.split_inclusive('\n') {
@@ -23,8 +22,8 @@ pub(super) fn standalone_tags(source: &str) -> String {
     out
 }
 
-/// Indentation, opening, body and closing of a line that holds exactly one `{% .. %}` or `{# ..
-/// #}`.
+/// Returns indentation, opening, body and closing of a line that contains exactly one `{% .. %}` or
+/// `{# .. #}`.
 fn standalone(line: &str) -> Option<(&str, &str, &str, &str)> {
     let content = line.strip_suffix('\n')?;
     let trimmed = content.trim_start();
@@ -32,7 +31,7 @@ fn standalone(line: &str) -> Option<(&str, &str, &str, &str)> {
     let trimmed = trimmed.trim_end();
     [("{%", "%}"), ("{#", "#}")].into_iter().find_map(|(open, close)| {
         let body = trimmed.strip_prefix(open)?.strip_suffix(close)?;
-        // Two tags on a line, or an author who minds the whitespace himself: left as it is.
+        // Two tags on a line, or explicit whitespace control: leave the line alone.
         let plain = !body.contains(close) && !body.starts_with('-') && !body.ends_with('-');
         plain.then_some((indent, &trimmed[..2], body, &trimmed[trimmed.len() - 2..]))
     })
@@ -43,7 +42,7 @@ mod tests {
     use super::standalone_tags;
 
     #[test]
-    fn a_tag_alone_on_its_line_swallows_the_line_end() {
+    fn a_standalone_tag_removes_its_line_end() {
         assert_eq!(standalone_tags("a\n  {% if x %}\nb\n"), "a\n{%   if x \n%}b\n");
         assert_eq!(standalone_tags("{# why #}\nb"), "{# why \n#}b");
     }

@@ -1,12 +1,12 @@
-//! Templates: turns a template and what is known of a node into the text of a file.
+//! Renders templates: combines a template with the variables of a node into the text of a file.
 //!
-//! This is the only module that names tera. The standard templates are compiled in ([`standard`]),
-//! each component's in a directory of its own; files of the same name in a directory of the user's
-//! take their place. All of them are parsed when a [`Renderer`] is made, so a typing mistake in any
-//! template ends a run before it has touched a node. A variable that does not exist is an error,
-//! never an empty string. Nothing is escaped for HTML: what is written is units and YAML.
+//! This is the only module that uses tera. The standard templates are compiled in ([`standard`]),
+//! each component's in its own directory; files of the same name in the user's directory replace
+//! them. A [`Renderer`] parses all templates when it is created, so that a typo in any of them ends
+//! a run before it has touched a node. An undefined variable is an error, never an empty string.
+//! Nothing is escaped for HTML, because the output is units and YAML.
 //!
-//! A line that holds nothing but a tag (`{% if .. %}`, `{# .. #}`) leaves no trace in the file; see
+//! A line that contains only a tag (`{% if .. %}`, `{# .. #}`) leaves no line in the file; see
 //! `lines`.
 
 pub mod context;
@@ -24,96 +24,95 @@ use thiserror::Error;
 
 pub use context::{Artefacts, Context};
 
-/// The suffix that template files have on disk; a template's name is the file's name without it.
+/// The suffix of template files on disk; a template's name is the file name without it.
 const SUFFIX: &str = ".tera";
 
-/// Every template, parsed.
+/// All templates, parsed.
 #[derive(Clone)]
 pub struct Renderer {
     tera: Tera,
-    /// Where each template came from, as messages name it.
+    /// Where each template comes from, for messages.
     origins: BTreeMap<String, String>,
-    /// The folder of the user's templates, and what it has.
+    /// The directory of the user's templates, and the names of the templates in it.
     own: Option<(PathBuf, BTreeSet<String>)>,
 }
 
-/// What can be wrong with a template.
+/// Errors in templates.
 #[derive(Debug, Error)]
 pub enum RenderError {
-    /// The folder of the user's templates, or a file in it, cannot be read.
+    /// The directory of the user's templates, or a file in it, cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
-        /// The folder or file.
+        /// The directory or file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// A directory without a single template that anything asks for: the wrong one, most likely.
-    #[error("{}: no template in this directory takes the place of a standard \
-        one{}", folder.display(),
+    /// A directory without any template that is used: most likely the wrong one.
+    #[error("{}: no template in this directory replaces a standard one{}", folder.display(),
         meant.as_ref().map(|meant| format!("; did you mean \
             {}?", meant.display())).unwrap_or_default())]
     NoneOfOurs {
-        /// The folder.
+        /// The directory.
         folder: PathBuf,
-        /// One near it that has some.
+        /// A nearby directory that has some.
         meant: Option<PathBuf>,
     },
-    /// `etcd.service` and `etcd.service.tera` side by side.
+    /// Both `etcd.service` and `etcd.service.tera` exist.
     #[error("{first} and {second} are both the template `{name}`: remove one of them")]
     Twice {
-        /// The template that has two files.
+        /// The name of the template.
         name: String,
         /// One file.
         first: String,
-        /// The other.
+        /// The other file.
         second: String,
     },
-    /// A file that looks like a standard template and is not in its directory, so that it would
-    /// change nothing.
-    #[error("{file} takes no template's place: the one that labctl uses is {}; move the file \
+    /// A file has the name of a standard template but is not in its directory, so that it would
+    /// have no effect.
+    #[error("{file} replaces no template: labctl uses {}; move the file \
         there, or rename it", expected.display())]
     Misplaced {
         /// The file.
         file: String,
-        /// Where it would have to be.
+        /// Where it should be.
         expected: PathBuf,
     },
-    /// A mistake in a template, found when it was parsed or rendered.
+    /// An error in a template, found when it was parsed or rendered.
     #[error("{place}: {message}")]
     Template {
-        /// `FILE:LINE:COLUMN`, or the text itself when it stands in a playbook.
+        /// `FILE:LINE:COLUMN`, or the text itself if it is in a playbook.
         place: String,
-        /// What is wrong; the offending line and a caret below it follow on lines of their own
-        /// where they are known.
+        /// What is wrong, followed by the offending line and a caret if they are known.
         message: String,
     },
-    /// A playbook asks for a template that is not there.
+    /// A playbook uses a template that does not exist.
     #[error("there is no template \
         `{name}`{}", nearest.as_ref().map(|n| format!("; did you mean \
         `{n}`?")).unwrap_or_default())]
     Unknown {
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
-        /// The known name that looks most like it.
+        /// The most similar name that exists.
         nearest: Option<String>,
     },
-    /// A `when:` that is neither true nor false.
-    #[error("`{expression}` is not a condition: it is `{value}`, where true or false is needed")]
+    /// A `when:` is neither true nor false.
+    #[error("`{expression}` is not a condition: expected true or false, got `{value}`")]
     NotCondition {
         /// The expression.
         expression: String,
-        /// What it came to.
+        /// Its value.
         value: String,
     },
 }
 
 impl Renderer {
-    /// Parses the standard templates and those in `overrides`, which replace the standard ones of
-    /// the same name.
+    /// Parses the standard templates and those in `overrides`, which replace standard ones of the
+    /// same name.
     ///
     /// # Errors
-    /// When the folder cannot be read, or a template has a mistake; then file and line are named.
+    /// If the directory cannot be read, or a template has an error; the error contains file and
+    /// line.
     pub fn new(overrides: Option<&Path>) -> Result<Self, RenderError> {
         let mut sources: BTreeMap<String, (String, String)> = BTreeMap::new();
         for (name, text) in standard::TEMPLATES {
@@ -144,16 +143,16 @@ impl Renderer {
         }
     }
 
-    /// The names of all templates, sorted.
+    /// Returns the names of all templates, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.origins.keys().map(String::as_str)
     }
 
-    /// Refuses a folder of templates in which nothing takes the place of a standard one and nothing
-    /// is `used` either.
+    /// Refuses a directory of templates in which no file replaces a standard template and none is
+    /// in `used`.
     ///
     /// # Errors
-    /// With the folder that was probably meant.
+    /// Returns the error with the directory that was probably meant.
     pub fn check_folder<'a>(
         &self,
         used: impl IntoIterator<Item = &'a str>,
@@ -162,7 +161,7 @@ impl Renderer {
         let ours = |own: &BTreeSet<String>| {
             standard::TEMPLATES.iter().any(|(name, _)| own.contains(*name))
         };
-        // A name that is worked out for each node may be any.
+        // A name that is computed per node could be any of them.
         if ours(own)
             || used
                 .into_iter()
@@ -183,7 +182,7 @@ impl Renderer {
     /// Renders the template called `name`.
     ///
     /// # Errors
-    /// When there is no such template, or it uses what the context does not have.
+    /// If there is no such template, or it uses a variable that the context does not have.
     pub fn render(&self, name: &str, context: &Context) -> Result<String, RenderError> {
         if !self.origins.contains_key(name) {
             return Err(RenderError::Unknown {
@@ -194,12 +193,12 @@ impl Renderer {
         self.tera.render(name, context.variables()).map_err(|error| self.explain(&error, None))
     }
 
-    /// Renders a text that stands in a playbook: `pki/nodes/{{ node.name }}/kubelet.crt`.
+    /// Renders a text from a playbook, such as `pki/nodes/{{ node.name }}/kubelet.crt`.
     ///
     /// # Errors
-    /// When the text has a mistake, or uses what the context does not have.
+    /// If the text has an error or uses a variable that the context does not have.
     pub fn text(&self, text: &str, context: &Context) -> Result<String, RenderError> {
-        // Most strings of a playbook are plain, and there are thousands of them in a large lab.
+        // Most strings of a playbook are plain, and a large lab has thousands of them.
         if !text.contains("{{") && !text.contains("{%") && !text.contains("{#") {
             return Ok(text.to_owned());
         }
@@ -208,11 +207,11 @@ impl Renderer {
             .map_err(|error| self.explain(&error, Some(text)))
     }
 
-    /// Works out a `when:`.
+    /// Evaluates a `when:`.
     ///
     /// # Errors
-    /// When the expression has a mistake, uses what the context does not have, or is neither true
-    /// nor false.
+    /// If the expression has an error, uses a variable that the context does not have, or is
+    /// neither true nor false.
     pub fn condition(&self, expression: &str, context: &Context) -> Result<bool, RenderError> {
         let text = format!("{{{{ {expression} }}}}");
         let value = self.tera.render_str(&text, context.variables(), false);
@@ -226,18 +225,18 @@ impl Renderer {
         }
     }
 
-    /// The template whose name looks most like `name`, when one does.
+    /// Returns the template name that is most similar to `name`, if any is.
     fn nearest(&self, name: &str) -> Option<String> {
         let likeness = |known: &&String| (strsim::jaro_winkler(known, name) * 1000.0) as u32;
         self.origins.keys().max_by_key(likeness).filter(|known| likeness(known) > 800).cloned()
     }
 
-    /// tera's error in our words: the place first, then what is wrong, then the line and the caret
-    /// that tera drew.
+    /// Converts tera's error: the place first, then what is wrong, then tera's excerpt with the
+    /// caret.
     fn explain(&self, error: &tera::Error, inline: Option<&str>) -> RenderError {
         let (ErrorKind::SyntaxError(report) | ErrorKind::RenderingError(report)) = error.kind()
         else {
-            // Unknown filters and the like arrive as text with the place inside.
+            // Errors like unknown filters are plain text that contains the place.
             let message = error.to_string();
             let message = decapitalize(message.strip_prefix("error: ").unwrap_or(&message));
             let place = inline.map_or_else(|| "templates".to_owned(), |text| format!("`{text}`"));
@@ -271,7 +270,7 @@ impl std::fmt::Debug for Renderer {
     }
 }
 
-/// The user's templates: name, then where it is and its text.
+/// Reads the user's templates: name, then path and text.
 fn read_directory(directory: &Path) -> Result<BTreeMap<String, (String, String)>, RenderError> {
     let mut found = BTreeMap::new();
     read_below(directory, "", &mut found)?;
@@ -290,7 +289,7 @@ fn read_below(
     for entry in fs::read_dir(directory).map_err(unreadable(directory))? {
         let path = entry.map_err(unreadable(directory))?.path();
         let Some(file) = path.file_name().and_then(|file| file.to_str()) else { continue };
-        // An editor's leftovers are not templates.
+        // Skip leftovers of editors.
         if file.starts_with('.') || file.ends_with('~') {
             continue;
         }
@@ -312,8 +311,8 @@ fn read_below(
     Ok(())
 }
 
-/// Refuses a file that is called as a standard template and is not in that one's directory: whoever
-/// wrote it expects it to be used.
+/// Refuses a file that has the name of a standard template but is not in that template's directory,
+/// because its author expects it to be used.
 fn refuse_misplaced(
     directory: &Path,
     own: &BTreeMap<String, (String, String)>,
@@ -329,7 +328,7 @@ fn refuse_misplaced(
     Ok(())
 }
 
-/// Our messages begin lower-case; tera's do not.
+/// Lower-cases the first letter: our messages begin lower-case, tera's do not.
 fn decapitalize(message: &str) -> String {
     let mut letters = message.chars();
     letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()

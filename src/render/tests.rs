@@ -1,5 +1,4 @@
-//! Tests of the renderer with templates of their own; what the standard ones come to is in
-//! `tests/it/golden.rs`.
+//! Tests of the renderer with their own templates; `tests/it/golden.rs` tests the standard ones.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -11,7 +10,7 @@ use crate::cluster::{
 };
 
 #[test]
-fn a_file_of_the_same_name_takes_the_place_of_a_standard_template() {
+fn a_file_of_the_same_name_replaces_a_standard_template() {
     let folder = folder(&[
         ("etcd/etcd.service.tera", "mine, for {{ node.name }}\n"),
         ("extra.conf", "{{ minor }}"),
@@ -38,7 +37,7 @@ fn a_template_beside_its_components_directory_is_refused() {
     let expected = folder.path().join("etcd/etcd.service.tera");
     assert!(
         error.ends_with(&format!(
-            "labctl uses is {}; move the file there, or rename it",
+            "labctl uses {}; move the file there, or rename it",
             expected.display()
         )),
         "{error}"
@@ -46,14 +45,14 @@ fn a_template_beside_its_components_directory_is_refused() {
 }
 
 #[test]
-fn one_template_in_two_files_is_an_error() {
+fn a_template_with_two_files_is_an_error() {
     let folder = folder(&[("a.conf.tera", "1"), ("a.conf", "2")]);
     let error = Renderer::new(Some(folder.path())).expect_err("two files").to_string();
     assert!(error.contains("are both the template `a.conf`"), "{error}");
 }
 
 #[test]
-fn a_mistake_is_named_with_file_and_line() {
+fn an_error_has_file_and_line() {
     let folder = folder(&[("a.conf.tera", "fine\n{% if x %}\n{{ minor + }}\n{% endif %}\n")]);
     let error = Renderer::new(Some(folder.path())).expect_err("a mistake").to_string();
     assert!(
@@ -64,7 +63,7 @@ fn a_mistake_is_named_with_file_and_line() {
 }
 
 #[test]
-fn an_unknown_filter_is_named_with_file_and_line() {
+fn an_unknown_filter_is_reported_with_file_and_line() {
     let folder = folder(&[("a.conf.tera", "fine\n{{ minor | shout }}\n")]);
     let error = Renderer::new(Some(folder.path())).expect_err("a mistake").to_string();
     assert!(error.contains("unknown filter `shout`") && error.contains("a.conf:2:"), "{error}");
@@ -90,20 +89,20 @@ fn an_unknown_template_suggests_a_known_one() {
 }
 
 #[test]
-fn conditions_are_true_or_false_and_nothing_else() {
+fn conditions_must_be_true_or_false() {
     let renderer = Renderer::new(None).expect("parses");
     let condition = |text: &str| renderer.condition(text, &context());
     assert!(condition("network.routes and 'worker' in node.roles").expect("a condition"));
     assert!(!condition("local").expect("a condition"));
     assert!(!condition("versions['image/coredns'] is defined").expect("a condition"));
-    let error = condition("node.name").expect_err("a name is no condition").to_string();
-    assert_eq!(error, "`node.name` is not a condition: it is `one`, where true or false is needed");
+    let error = condition("node.name").expect_err("a name is not a condition").to_string();
+    assert_eq!(error, "`node.name` is not a condition: expected true or false, got `one`");
     condition("netwrk.routes").expect_err("a typing mistake");
     condition("lokal").expect_err("a typing mistake");
 }
 
 #[test]
-fn plain_text_stays_as_it_is() {
+fn plain_text_is_unchanged() {
     let renderer = Renderer::new(None).expect("parses");
     assert_eq!(renderer.text("a } b & <c>", &context()).expect("renders"), "a } b & <c>");
     assert_eq!(renderer.text("<{{ node.name }}>", &context()).expect("renders"), "<one>");
@@ -117,7 +116,7 @@ fn the_list_of_variables_is_complete() {
     let artefacts = Artefacts { restore: Some(restore), leaving, ..Artefacts::default() };
     let with_all = Context::new(&cluster(), &node(), Some(&node()), &artefacts);
     for (name, _) in context::VARIABLES {
-        assert!(with_all.variables().contains_key(name), "`{name}` is explained and missing");
+        assert!(with_all.variables().contains_key(name), "`{name}` is described but missing");
     }
     assert_eq!(format!("{with_all:?}").matches('"').count(), 2 * context::VARIABLES.len());
 }
@@ -132,7 +131,7 @@ fn debug_output_does_not_show_the_key() {
 }
 
 #[test]
-fn a_directory_without_a_template_of_ours_is_refused_and_the_right_one_named() {
+fn a_directory_without_any_used_template_is_refused_with_a_suggestion() {
     let mine = tempfile::tempdir().expect("a directory");
     let (right, other) = (mine.path().join("templates"), mine.path().join("playbooks"));
     fs::create_dir_all(right.join("kubelet")).expect("a directory");
@@ -144,7 +143,7 @@ fn a_directory_without_a_template_of_ours_is_refused_and_the_right_one_named() {
     };
     let meant = |directory: &std::path::Path| {
         let (directory, right) = (directory.display(), right.display());
-        let what = "no template in this directory takes the place of a standard one";
+        let what = "no template in this directory replaces a standard one";
         Err(format!("{directory}: {what}; did you mean {right}?"))
     };
     assert_eq!(said(&right, &[]), Ok(()));
@@ -155,16 +154,12 @@ fn a_directory_without_a_template_of_ours_is_refused_and_the_right_one_named() {
     );
     assert_eq!(said(&other, &[]), meant(&other), "it is the one beside");
     fs::write(other.join("peers.tera"), "own").expect("a file");
-    assert_eq!(
-        said(&other, &["peers"]),
-        Ok(()),
-        "a playbook of one's own has templates of one's own"
-    );
+    assert_eq!(said(&other, &["peers"]), Ok(()), "a custom playbook uses custom templates");
     assert_eq!(said(&other, &[]), meant(&other));
 }
 
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a directory");
     for (name, text) in files {
         let path = folder.path().join(name);
         fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");

@@ -1,4 +1,4 @@
-//! The list of certificates: one table per node, and which of them have expired or expire soon.
+//! The list of certificates: one table per node, and those that have expired or expire soon.
 
 use super::stream::Paint;
 use super::text::{clean, count, fit, pad, pad_left, widest};
@@ -6,7 +6,7 @@ use crate::event::CertificateFound;
 
 const DAY: i64 = 86_400;
 
-/// All certificates in groups: the lab directory's first, then node by node.
+/// Returns all certificates in groups: the lab directory's first, then node by node.
 pub(super) fn table(
     all: &[CertificateFound],
     within: i64,
@@ -47,8 +47,8 @@ pub(super) fn table(
     lines
 }
 
-/// What has expired or expires soon, one line each below a sentence that counts them; nothing when
-/// all is well.
+/// Lists what has expired or expires soon, one per line below a heading with the count; empty if
+/// nothing does.
 pub(super) fn ending(all: &[CertificateFound], within: i64, paint: Paint) -> Vec<String> {
     let ended: Vec<&CertificateFound> = all.iter().filter(|one| one.seconds_left < 0).collect();
     let soon: Vec<&CertificateFound> =
@@ -77,8 +77,8 @@ pub(super) fn ending(all: &[CertificateFound], within: i64, paint: Paint) -> Vec
     lines
 }
 
-/// How much of a certificate's life is left: in days, and in hours or minutes when it is nearly
-/// over.
+/// Returns the remaining validity of a certificate: in days, or in hours or minutes when it expires
+/// soon.
 fn left(one: &CertificateFound) -> String {
     if one.seconds_left < 0 {
         return format!("EXPIRED {} ago", span(-one.seconds_left));
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_is_said_in_the_unit_that_matters() {
+    fn remaining_validity_has_a_fitting_unit() {
         let written: Vec<String> = [364 * DAY + 5, 2 * DAY, 2 * DAY - 60, 3_600, 150, 9]
             .map(|left_over| left(&found(None, "a", left_over)))
             .into();
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn each_place_has_its_table_and_the_endings_are_named() {
+    fn each_place_has_a_table_and_expiring_certificates_are_listed() {
         let all = [
             found(None, "pki/apiserver.crt", 400 * DAY),
             found(Some("controller-0"), "/etc/kubernetes/pki/apiserver.crt", 10 * DAY),

@@ -1,5 +1,5 @@
-//! A failed task, with what a person needs to continue: where, what was run, what came back, what
-//! to do.
+//! A failed task, with what the user needs to continue: the place, the command, its output, the
+//! help.
 
 use std::path::Path;
 
@@ -7,19 +7,18 @@ use super::stream::Paint;
 use super::text::{clean, count, pad};
 use crate::event::Failure;
 
-/// How many are shown in full; more would push the first ones off the screen.
+/// Maximum number of failures to show in full; more would scroll the first ones off the screen.
 const IN_FULL: usize = 5;
-/// A command may be a whole script: more lines than these would push what went wrong off the
-/// screen.
+/// Maximum number of lines of a command: a long script would scroll the error off the screen.
 const COMMAND_LINES: usize = 20;
 const LABEL: usize = 8;
 
-/// One line, for the moment when it happens.
+/// Returns one line, printed when the failure happens.
 pub(super) fn line(failure: &Failure) -> String {
     format!("{}: {}", place(failure), cause(failure))
 }
 
-/// All failures of a run in full, nodes that failed in the same way together.
+/// Returns all failures of a run in full, with nodes that failed in the same way grouped.
 pub(super) fn blocks(failures: &[Failure], log: Option<&Path>, paint: Paint) -> Vec<String> {
     let groups = alike(failures);
     let mut lines = Vec::new();
@@ -39,7 +38,7 @@ pub(super) fn blocks(failures: &[Failure], log: Option<&Path>, paint: Paint) -> 
     lines
 }
 
-/// Failures that differ in nothing but the node, together and in the order of the first of each.
+/// Groups failures that differ only in the node, in the order of the first of each.
 fn alike(failures: &[Failure]) -> Vec<Vec<&Failure>> {
     let mut groups: Vec<Vec<&Failure>> = Vec::new();
     for failure in failures {
@@ -104,7 +103,7 @@ fn block(group: &[&Failure], paint: Paint) -> Vec<String> {
     lines
 }
 
-/// `worker-1 kubelet: unit kubelet`, or `worker-1: connecting` before any play.
+/// Returns `worker-1 kubelet: unit kubelet`, or `worker-1: connecting` before any play.
 fn place(failure: &Failure) -> String {
     let task = clean(&failure.task);
     if failure.play.is_empty() {
@@ -114,7 +113,7 @@ fn place(failure: &Failure) -> String {
     }
 }
 
-/// The shortest account of why.
+/// Returns the reason in its shortest form.
 fn cause(failure: &Failure) -> String {
     let reason = failure.reason.lines().next().map(clean).unwrap_or_default();
     match failure.code {
@@ -129,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_long_script_only_the_beginning_is_shown() {
+    fn only_the_beginning_of_a_long_script_is_shown() {
         let script: Vec<String> = (1..=30).map(|number| format!("step {number}")).collect();
         let failure = Failure {
             node: "a".into(),

@@ -1,4 +1,4 @@
-//! A run's timeline for a terminal: one row per thing that took time, node by node, drawn to scale.
+//! A run's timeline for a terminal: one row per step, node by node, drawn to scale.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use super::stream::Paint;
 use super::text::{bytes, clean, count, fit, pad, pad_left, took, widest};
 use crate::timeline::{Bar, Timeline, What};
 
-/// The widest chart; wider ones are hard to follow along a row.
+/// The maximum width of the chart; the rows of a wider one are hard to follow.
 const CHART: usize = 72;
-/// The narrowest chart that still shows anything.
+/// The minimum width of a useful chart.
 const NARROWEST: usize = 16;
-/// What takes less than this part of a run is left out unless all is asked for.
+/// Steps that take less than this fraction of the run are left out unless `verbose`.
 const WORTH_A_ROW: u64 = 100;
 
-/// The chart and the critical path below it.
+/// Returns the chart with the critical path below it.
 pub(super) fn chart(timeline: &Timeline, width: usize, verbose: bool, paint: Paint) -> Vec<String> {
     let shortest = if verbose { 0 } else { timeline.took / WORTH_A_ROW };
     let shown = |index: usize, bar: &Bar| {
@@ -75,7 +75,7 @@ pub(super) fn chart(timeline: &Timeline, width: usize, verbose: bool, paint: Pai
     lines
 }
 
-/// What the run waited for, first to last, each with its length.
+/// Returns what the run waited for, first to last, each with its duration.
 fn critical_path(timeline: &Timeline, paint: Paint) -> Vec<String> {
     let bars: Vec<&Bar> =
         timeline.critical.iter().filter_map(|index| timeline.bars.get(*index)).collect();
@@ -98,7 +98,7 @@ fn critical_path(timeline: &Timeline, paint: Paint) -> Vec<String> {
             pad_left(&length(bar.took()), 7),
             clean(bar.title())
         ));
-        // One task often is nearly all of a play.
+        // Often one task takes nearly all of a play's time.
         let longest =
             bar.tasks.iter().max_by_key(|task| task.took).filter(|task| task.took * 2 > bar.took());
         if let Some(task) = longest.filter(|task| task.took >= 200) {
@@ -112,7 +112,7 @@ fn critical_path(timeline: &Timeline, paint: Paint) -> Vec<String> {
     lines
 }
 
-/// One row per run.
+/// Returns one row per run.
 pub(super) fn list(runs: &[(String, Timeline)], paint: Paint) -> Vec<String> {
     let names = widest(runs.iter().map(|(name, _)| name.as_str()).chain(["run"]));
     let verbs = widest(runs.iter().map(|(_, run)| run.verb.as_str()).chain(["verb"]));
@@ -126,7 +126,7 @@ pub(super) fn list(runs: &[(String, Timeline)], paint: Paint) -> Vec<String> {
         let end = match run.ok {
             Some(true) => paint.good("done"),
             Some(false) => paint.bad("not done"),
-            None => paint.warn("cut off"),
+            None => paint.warn("interrupted"),
         };
         format!(
             "{}  {}  {}  {end}",
@@ -138,13 +138,13 @@ pub(super) fn list(runs: &[(String, Timeline)], paint: Paint) -> Vec<String> {
     lines
 }
 
-/// What run this is, and outcome.
+/// Returns a heading with verb, lab, start and outcome.
 pub(super) fn head(timeline: &Timeline) -> String {
     let nodes = count(timeline.nodes.len(), "node");
     let end = match timeline.ok {
         Some(true) => String::new(),
         Some(false) => ", not done".to_owned(),
-        None => ", cut off".to_owned(),
+        None => ", interrupted".to_owned(),
     };
     format!(
         "{} of {}, {}: {} on {nodes}{end}",
@@ -155,7 +155,7 @@ pub(super) fn head(timeline: &Timeline) -> String {
     )
 }
 
-/// A moment as `2026-11-21 10:12:03 UTC`.
+/// Formats a time as `2026-11-21 10:12:03 UTC`.
 fn moment(millis: u64) -> String {
     let seconds = i64::try_from(millis / 1000).unwrap_or_default();
     let format =
@@ -165,17 +165,17 @@ fn moment(millis: u64) -> String {
     moment.format(format).unwrap_or_default()
 }
 
-/// Milliseconds as a duration for a person.
+/// Formats milliseconds as a readable duration.
 pub(super) fn length(millis: u64) -> String {
     took(Duration::from_millis(millis))
 }
 
-/// A round moment as a ruler has it: `0`, `50ms`, `2s`.
+/// Formats a round time for a ruler: `0`, `50ms`, `2s`.
 pub(super) fn mark_label(millis: u64) -> String {
     if millis == 0 { "0".to_owned() } else { length(millis).replace(".0s", "s") }
 }
 
-/// From moments to columns.
+/// Converts times to columns.
 struct Scale {
     span: u64,
     columns: usize,
@@ -187,13 +187,13 @@ impl Scale {
         usize::try_from(column).unwrap_or(0).min(self.columns.saturating_sub(1))
     }
 
-    /// At least one mark: what took no time to speak of still happened.
+    /// Draws at least one mark, so that very short steps are visible too.
     fn bar(&self, bar: &Bar) -> String {
         let (from, to) = (self.column(bar.start), self.column(bar.end));
         "━".repeat((to - from.min(to)).max(1))
     }
 
-    /// Round moments above the columns where they are.
+    /// Writes round times above their columns.
     fn ruler(&self) -> String {
         let mut line = String::new();
         let step = step(self.span, self.columns / 10);
@@ -209,7 +209,8 @@ impl Scale {
     }
 }
 
-/// The round number of milliseconds that divides `span` into at most `parts`.
+/// Returns the smallest round number of milliseconds that divides `span` into at most `parts`
+/// parts.
 pub(super) fn step(span: u64, parts: usize) -> u64 {
     let parts = u64::try_from(parts.max(1)).unwrap_or(1);
     let round = [1, 2, 5].iter().flat_map(|lead| (0..9).map(move |zeros| lead * 10_u64.pow(zeros)));

@@ -1,4 +1,4 @@
-//! `--output json`: one event per line on the standard output, for programs.
+//! `--output json`: one event per line on stdout, for programs.
 
 use std::io;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub(super) struct Json {
 }
 
 impl Json {
-    /// Onto `stream`, progress at most once a second.
+    /// Writes to `stream`, progress at most once per second.
     pub fn new(stream: Stream) -> Self {
         Self { stream, thin: Thin::new(Duration::from_secs(1)) }
     }
@@ -27,19 +27,19 @@ impl Json {
     }
 }
 
-/// One event as a line of JSON.
+/// Formats one event as a line of JSON.
 pub(super) fn line(stamped: &Stamped) -> io::Result<String> {
     let mut line = serde_json::to_string(stamped)?;
     line.push('\n');
     Ok(line)
 }
 
-/// A timeline as one line of JSON.
+/// Formats a timeline as one line of JSON.
 pub(super) fn whole(timeline: &Timeline) -> String {
     format!("{}\n", serde_json::json!(timeline))
 }
 
-/// One run in a list of runs, as a line of JSON.
+/// Formats one run in a list of runs as a line of JSON.
 pub(super) fn run(name: &str, run: &Timeline) -> String {
     let line = serde_json::json!({
         "run": name, "verb": run.verb, "lab": run.lab, "began_ms": run.began_ms, "ms": run.took, "ok": run.ok,

@@ -1,5 +1,4 @@
-//! The run log: every event of a run as JSON lines in the lab directory, for when the screen has
-//! scrolled away.
+//! The run log: every event of a run as JSON lines in the lab directory.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -23,17 +22,18 @@ pub struct RunLog {
 }
 
 impl RunLog {
-    /// Begins the log of a run that starts at `now`: `<directory>/<UTC time>.jsonl`, readable by
-    /// its owner only.
+    /// Creates the log of a run that starts at `now`: `<directory>/<UTC time>.jsonl`, readable only
+    /// by its owner.
     ///
     /// # Errors
-    /// As the file system has them.
+    /// If the file system refuses.
     pub fn create(folder: &Path, now: SystemTime) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let moment = OffsetDateTime::from(now)
             .format(format_description!("[year]-[month]-[day]T[hour]-[minute]-[second]Z"))
             .map_err(io::Error::other)?;
-        // Two runs within one second (the second one found the first one's lock) keep a log each.
+        // Two runs within one second (the second one waits for the first one's lock) need separate
+        // logs.
         for attempt in 1.. {
             let name = if attempt == 1 {
                 format!("{moment}.jsonl")
@@ -56,13 +56,13 @@ impl RunLog {
         unreachable!("the loop returns at its hundredth attempt at the latest")
     }
 
-    /// Where it lies.
+    /// Returns its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes one event. Flushed unless it is progress: after a crash, the last thing that happened
-    /// is in the file.
+    /// Writes one event. Flushes unless it is progress, so that after a crash the last event is in
+    /// the file.
     pub(super) fn event(&mut self, stamped: &Stamped) -> io::Result<()> {
         if !self.thin.passes(stamped) {
             return Ok(());

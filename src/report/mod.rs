@@ -1,5 +1,4 @@
-//! Everything that labctl prints: it drains the events of a run into displays and logs. Nothing
-//! else prints.
+//! All of labctl's output: drains the events of a run into displays and logs. Nothing else prints.
 //!
 //! ```text
 //! events ── run ──┬── Terminal   a person watches: permanent lines, and a live picture below them
@@ -8,8 +7,8 @@
 //!                 └── RunLog     the lab directory: every event, always
 //! ```
 //!
-//! Results (a plan, a table, a rendered file) go to the standard output, progress and errors to the
-//! standard error. A reader that went away is not a failure: what cannot be written is dropped.
+//! Results (a plan, a table, a rendered file) go to stdout, progress and errors to stderr. A closed
+//! pipe is not an error: what cannot be written is dropped.
 
 mod certificates;
 mod failure;
@@ -50,31 +49,31 @@ use self::terminal::Terminal;
 use crate::event::{CertificateFound, Event, Stamped};
 use crate::timeline::Timeline;
 
-/// Twelve pictures a second: smooth to the eye, and slow enough to read.
+/// Twelve frames per second: smooth, and slow enough to read.
 const TICK: Duration = Duration::from_millis(80);
 
-/// Who reads the standard output.
+/// The reader of stdout.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
     /// A person.
     #[default]
     Text,
-    /// A program: one JSON object a line.
+    /// A program: one JSON object per line.
     Json,
 }
 
-/// What a person answered.
+/// The user's answer to a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// Go on.
+    /// Proceed.
     Yes,
-    /// Do not.
+    /// Do not proceed.
     No,
-    /// The question cannot be answered: the standard input is not a terminal.
+    /// The user cannot be asked, because stdin is not a terminal.
     Nobody,
 }
 
-/// Prints events and results in the form that suits the reader.
+/// Prints events and results in a form that suits the reader.
 #[derive(Debug, Clone)]
 pub struct Reporter {
     output: Output,
@@ -85,19 +84,19 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// A reporter for this process's standard streams. `verbose` reports every single thing, `diff`
-    /// the lines that a run is going to change.
+    /// Returns a reporter for this process's standard streams. `verbose` also reports unchanged
+    /// tasks, `diff` the lines that change.
     pub fn new(output: Output, verbose: bool, diff: bool) -> Self {
         Self { output, verbose, diff, out: Stream::stdout(), err: Stream::stderr() }
     }
 
-    /// Whether a program reads what is written.
+    /// Whether the output is for a program.
     pub fn is_json(&self) -> bool {
         self.output == Output::Json
     }
 
-    /// Starts [`Reporter::run`] as a task of its own. Await it after the last
-    /// [`crate::event::Events`] is dropped.
+    /// Spawns [`Reporter::run`] as a task. Await it after the last [`crate::event::Events`] is
+    /// dropped.
     pub fn spawn(
         &self,
         events: UnboundedReceiver<Stamped>,
@@ -107,7 +106,7 @@ impl Reporter {
         tokio::spawn(async move { reporter.run(events, log).await })
     }
 
-    /// Reports every event until all senders are gone, and returns what the run came to.
+    /// Reports every event until all senders are dropped, and returns the result of the run.
     pub async fn run(&self, events: UnboundedReceiver<Stamped>, log: Option<RunLog>) -> RunReport {
         let mut sinks = vec![match self.output {
             Output::Json => Sink::Json(Json::new(self.out.clone())),
@@ -123,7 +122,7 @@ impl Reporter {
         report
     }
 
-    /// Prints the closing part of a run. `next` are the commands that make sense from here.
+    /// Prints the closing part of a run. `next` are commands that make sense afterwards.
     pub fn close(&self, report: &RunReport, next: &[String]) {
         if self.output == Output::Json {
             return;
@@ -131,7 +130,7 @@ impl Reporter {
         let (out, err) = (self.out.paint, self.err.paint);
         let mut lines = summary::tables(report, self.out.width(), self.verbose, out);
         if report.ok() {
-            // After live lines that vanish, the verdict alone needs no blank line above it.
+            // Live lines have disappeared, so a verdict alone needs no blank line above it.
             if !lines.is_empty() {
                 lines.push(String::new());
             }
@@ -153,7 +152,7 @@ impl Reporter {
         say(&self.err, &lines);
     }
 
-    /// Prints the plan in full, as `labctl plan` does instead of a closing part.
+    /// Prints the plan in full; `labctl plan` prints it instead of a closing part.
     pub fn plan(&self, report: &RunReport, next: &[String]) {
         if self.output == Output::Json {
             return;
@@ -201,12 +200,12 @@ impl Reporter {
         lines(&gantt::chart(timeline, self.out.width(), self.verbose, self.out.paint))
     }
 
-    /// Renders the same as a self-contained page.
+    /// Renders a run's timeline as a self-contained HTML page.
     pub fn timeline_page(&self, timeline: &Timeline) -> String {
         page::page(timeline)
     }
 
-    /// A lab's runs, by name.
+    /// Renders a table of a lab's runs, by name.
     pub fn runs(&self, runs: &[(String, Timeline)]) -> String {
         if self.output == Output::Json {
             return runs.iter().map(|(name, run)| json::run(name, run)).collect();
@@ -214,8 +213,8 @@ impl Reporter {
         lines(&gantt::list(runs, self.out.paint))
     }
 
-    /// Prints the certificates that were found, which of them have expired or expire within
-    /// `within` seconds, which nodes could not be reached, and what to do about either.
+    /// Prints the certificates that were found, those that have expired or expire within `within`
+    /// seconds, the nodes that could not be reached, and what to do about each.
     pub fn certificates(
         &self,
         all: &[CertificateFound],
@@ -241,7 +240,7 @@ impl Reporter {
     }
 
     /// Prints all problems of `subject` (an inventory, a playbook). The first line of each is the
-    /// problem itself (`file:line:column: what`); those below it are help.
+    /// problem (`file:line:column: what`), the other lines are help.
     pub fn problems<P: Display>(&self, subject: &str, problems: &[P]) {
         let paint = self.err.paint;
         let mut lines = Vec::new();
@@ -251,7 +250,7 @@ impl Reporter {
             lines.push(format!("{} {}", paint.bad("error:"), parts.next().unwrap_or_default()));
             lines.extend(parts.map(|line| self.detail(line)));
         }
-        // Several problems get a count, since the first ones may have left the screen.
+        // Several problems get a count, because the first ones may have scrolled away.
         if problems.len() > 1 {
             let number = text::count(problems.len(), "problem");
             lines.push(String::new());
@@ -260,8 +259,7 @@ impl Reporter {
         say(&self.err, &lines);
     }
 
-    /// Prints an error that ended a command, with everything that caused it and, when known, what
-    /// to do.
+    /// Prints the error that ended a command, with its causes and, if known, what to do.
     pub fn error(&self, error: &dyn Error, help: Option<&str>) {
         let paint = self.err.paint;
         let mut lines: Vec<String> = Vec::new();
@@ -276,7 +274,7 @@ impl Reporter {
         let mut cause = error.source();
         while let Some(deeper) = cause {
             let deeper_text = deeper.to_string();
-            // Most of our errors say their cause themselves.
+            // Most of our errors include their cause.
             if !said.contains(&deeper_text) {
                 lines.push(format!("  {} {deeper_text}", paint.faint("because:")));
                 said.push_str(&deeper_text);
@@ -293,7 +291,7 @@ impl Reporter {
         say(&self.err, &lines);
     }
 
-    /// Prints a warning outside of a run; in a run it is an event.
+    /// Prints a warning outside a run; during a run it is an event.
     pub fn warning(&self, message: &str) {
         let mut parts = message.lines();
         let first = parts.next().unwrap_or_default();
@@ -302,15 +300,15 @@ impl Reporter {
         say(&self.err, &lines);
     }
 
-    /// Prints a progress note to the standard error; not a result.
+    /// Prints a progress note to stderr.
     pub fn note(&self, message: &str) {
         say(&self.err, &[message.to_string()]);
     }
 
-    /// Prints a command's result to the standard output, as it is.
+    /// Prints a command's result to stdout unchanged.
     ///
     /// # Errors
-    /// When it cannot be written, except when the reader closed the pipe (`labctl explain | head`).
+    /// If it cannot be written, unless the reader has closed the pipe (`labctl explain | head`).
     pub fn print(&self, text: &str) -> io::Result<()> {
         match self.out.write(text) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -318,10 +316,10 @@ impl Reporter {
         }
     }
 
-    /// Asks before something that cannot be undone; the default is no.
+    /// Asks for confirmation of something that cannot be undone; the default is no.
     ///
     /// # Errors
-    /// When the answer cannot be read.
+    /// If the answer cannot be read.
     pub fn confirm(&self, question: &str) -> io::Result<Answer> {
         if !io::stdin().is_terminal() {
             return Ok(Answer::Nobody);
@@ -333,7 +331,7 @@ impl Reporter {
         Ok(if yes { Answer::Yes } else { Answer::No })
     }
 
-    /// A line below an error: indented, with `help:` standing out.
+    /// Formats a line below an error: indented, with `help:` highlighted.
     fn detail(&self, line: &str) -> String {
         match line.trim_start().strip_prefix("help:") {
             Some(help) => format!("  {}{help}", self.err.paint.active("help:")),
@@ -342,30 +340,30 @@ impl Reporter {
     }
 }
 
-/// Ends the display of a process that is about to end without closing: the live picture goes, and a
-/// last line says how to go on.
+/// Ends the display of a process that is about to exit without closing: removes the live display
+/// and prints how to resume.
 pub fn end_at_once() {
     terminal::take_away();
     let stream = Stream::stderr();
     let _ = console::Term::stderr().show_cursor();
-    let last = "Stopped at once. What nodes were doing may still go on there; the same command \
+    let last = "Stopped at once. Commands on nodes may still be running; the same command \
         resumes it.";
     say(&stream, &[stream.paint.bad(last)]);
 }
 
-/// Prints lines; a stream that is gone is none of the run's business.
+/// Prints lines; write errors do not affect the run.
 fn say(stream: &Stream, lines: &[String]) {
     if !lines.is_empty() {
         let _ = stream.write(&self::lines(lines));
     }
 }
 
-/// Lines as a text.
+/// Joins lines into a text.
 fn lines(lines: &[String]) -> String {
     lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-/// Where events end up.
+/// The destinations of events.
 enum Sink {
     Terminal(Box<Terminal>),
     Plain(Plain),
@@ -392,7 +390,7 @@ impl Sink {
         }
     }
 
-    /// What is lost when it fails.
+    /// Returns what is lost if it fails.
     fn name(&self) -> &'static str {
         match self {
             Self::Terminal(_) | Self::Plain(_) | Self::Json(_) => "the output",
@@ -401,7 +399,7 @@ impl Sink {
     }
 }
 
-/// Feeds events to sinks until the last sender is gone.
+/// Feeds events to the sinks until the last sender is dropped.
 async fn drain(mut events: UnboundedReceiver<Stamped>, mut sinks: Vec<Sink>) -> RunReport {
     let mut report = RunReport::default();
     let mut ticks = tokio::time::interval(TICK);

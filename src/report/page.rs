@@ -1,15 +1,14 @@
-//! A run's timeline as one HTML file that needs nothing else: an SVG chart with the details as
-//! tooltips.
+//! A run's timeline as one self-contained HTML file: an SVG chart with the details as tooltips.
 
 use super::gantt::{head, length, mark_label, step};
 use super::text::{bytes, clean, count};
 use crate::timeline::{Bar, Timeline, What};
 
-/// Columns for names, in pixels.
+/// Width of the column for names, in pixels.
 const NAMES: u64 = 190;
-/// The chart's own width.
+/// Width of the chart, in pixels.
 const CHART: u64 = 900;
-/// The height of a row.
+/// Height of a row, in pixels.
 const ROW: u64 = 18;
 
 const STYLE: &str = "\
@@ -39,15 +38,14 @@ pub(super) fn page(timeline: &Timeline) -> String {
         charset=\"utf-8\">\n<title>{title}</title>\n<style>\n{STYLE}\n</style>\n\
          <h1>{title}</h1>\n<svg width=\"{width}\" height=\"{height}\" \
         role=\"img\">\n{}{chart}</svg>\n\
-         <h1><b>Critical path</b></h1>\n<p>The run could not have ended without these, each \
-        waiting for the one before it; \
-         making anything else faster does not make the run \
+         <h1><b>Critical path</b></h1>\n<p>The run had to wait for each of these, one after the \
+         other; making anything else faster does not make the run \
         shorter.</p>\n<ol>\n{path}</ol>\n</html>\n",
         ruler(timeline, height)
     )
 }
 
-/// Every lane with its bars; the chart's height with them.
+/// Draws every lane with its bars; returns them with the chart's height.
 fn rows(timeline: &Timeline) -> (String, u64) {
     let mut text = String::new();
     let mut y = ROW * 2;
@@ -90,7 +88,7 @@ fn row(timeline: &Timeline, index: usize, bar: &Bar, y: u64) -> String {
     )
 }
 
-/// The tooltip of a bar.
+/// Returns the tooltip of a bar.
 fn details(bar: &Bar) -> String {
     let place = bar.node.as_deref().map(|node| format!(" on {node}")).unwrap_or_default();
     let mut lines = vec![format!(
@@ -106,7 +104,7 @@ fn details(bar: &Bar) -> String {
     if !bar.tasks.is_empty() {
         lines.push(count(bar.tasks.len(), "task"));
         lines.extend(bar.tasks.iter().map(|task| {
-            let mark = if task.changed { "" } else { " (as it was)" };
+            let mark = if task.changed { "" } else { " (unchanged)" };
             format!("{}  {}{mark}", length(task.took), clean(&task.title))
         }));
     }
@@ -123,7 +121,7 @@ fn item(bar: &Bar) -> String {
     )
 }
 
-/// Round moments with a line down the whole chart.
+/// Draws round times, each with a line down the whole chart.
 fn ruler(timeline: &Timeline, height: u64) -> String {
     let step = step(timeline.took.max(1), 10);
     let marks = (0..).map(|n| n * step).take_while(|mark| *mark <= timeline.took);
@@ -143,7 +141,8 @@ fn at(timeline: &Timeline, moment: u64) -> u64 {
     NAMES + moment.min(timeline.took) * CHART / timeline.took.max(1)
 }
 
-/// Text as HTML has it: names come from inventories and playbooks, which may hold anything.
+/// Escapes text for HTML, because names come from inventories and playbooks and may contain
+/// anything.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -1,5 +1,5 @@
-//! Plain lines for pipes, files and build servers: one a noteworthy event, each with its moment in
-//! the run.
+//! Plain lines for pipes, files and CI: one per noteworthy event, each with its time since the
+//! start of the run.
 
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -23,9 +23,9 @@ pub(super) struct Plain {
 }
 
 impl Plain {
-    /// Onto `stream`; `verbose` also reports unchanged tasks, `diff` the lines that differ.
+    /// Writes to `stream`; `verbose` also reports unchanged tasks, `diff` the lines that differ.
     pub fn new(stream: Stream, verbose: bool, diff: bool) -> Self {
-        // A line every ten seconds shows that a slow push is alive, and no more.
+        // One line per ten seconds is enough to show that a slow push is making progress.
         let thin = Thin::new(Duration::from_secs(10));
         Self { stream, verbose, diff, started: None, thin, census: Census::default() }
     }

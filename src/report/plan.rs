@@ -1,14 +1,13 @@
-//! A plan, read before it is run: what would be made and what would be altered, on which nodes, and
-//! how it differs.
+//! A plan: what would be created and changed, on which nodes, and how it differs.
 
 use super::stream::Paint;
 use super::text::{bytes, clean, count, pad, widest};
 use crate::event::{ChangeKind, NewValue, PlannedChange, Preparation};
 
-/// Longer titles overflow the column instead of widening it for all the others.
+/// Longer titles overflow the column instead of widening it for all others.
 const WIDEST_TASK: usize = 56;
 
-/// Every kind of change with the words that count it, in the order of a sentence.
+/// Every kind of change with its words for counting, in sentence order.
 const COUNTED: [(&str, &[ChangeKind]); 7] = [
     ("to make", &[ChangeKind::Make]),
     ("to alter", &[ChangeKind::Alter]),
@@ -28,7 +27,7 @@ fn mark(kind: ChangeKind, paint: Paint) -> String {
     }
 }
 
-/// The counts: `38 to make, 12 to alter on 6 nodes; 150 as desired`.
+/// Returns the counts: `38 to make, 12 to alter on 6 nodes; 150 as desired`.
 pub(super) fn counts(changes: &[PlannedChange], unchanged: usize) -> String {
     let desired = format!("{unchanged} as desired");
     if changes.is_empty() {
@@ -49,8 +48,7 @@ pub(super) fn counts(changes: &[PlannedChange], unchanged: usize) -> String {
     format!("{} on {}; {desired}", parts.join(", "), count(nodes.len(), "node"))
 }
 
-/// What is done on the workstation first, in a few words: `3 certificates to issue, 1 local node to
-/// start`.
+/// Counts the preparations on the workstation: `3 certificates to issue, 1 local node to start`.
 pub(super) fn counts_here(preparations: &[Preparation]) -> Option<String> {
     let number =
         |wanted: fn(&Preparation) -> bool| preparations.iter().filter(|it| wanted(it)).count();
@@ -67,7 +65,7 @@ pub(super) fn counts_here(preparations: &[Preparation]) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// What is done on the workstation before any node is changed.
+/// Lists the preparations on the workstation.
 pub(super) fn list_here(preparations: &[Preparation], paint: Paint) -> Vec<String> {
     if preparations.is_empty() {
         return Vec::new();
@@ -106,8 +104,8 @@ pub(super) fn list_here(preparations: &[Preparation], paint: Paint) -> Vec<Strin
     lines
 }
 
-/// Every change, by node and play, with the lines that differ when `diffs` asks for them. Nodes
-/// with the very same changes share one list: ten workers read as one.
+/// Lists every change by node and play, with the lines that differ if `diffs`. Nodes with the same
+/// changes share one list, so that ten workers read as one.
 pub(super) fn list(changes: &[PlannedChange], diffs: bool, paint: Paint) -> Vec<String> {
     let mut lines = Vec::new();
     for (nodes, changes) in by_nodes(changes) {
@@ -130,7 +128,7 @@ pub(super) fn list(changes: &[PlannedChange], diffs: bool, paint: Paint) -> Vec<
     lines
 }
 
-/// Why, in one line: with the size of what is made, and with what is not shown.
+/// Returns the reason on one line, with the size of a new file and a note if the content is secret.
 fn why(change: &PlannedChange) -> String {
     let mut why = change.why.clone();
     let made = change.preview.kind == ChangeKind::Make;
@@ -150,13 +148,13 @@ fn shown(value: &NewValue, text: &str) -> String {
     }
 }
 
-/// What is printed below a change: its values, what a unit has not taken up yet, the lines that
-/// differ.
+/// Returns what is printed below a change: its values, what a unit has not loaded yet, the lines
+/// that differ.
 fn details(change: &PlannedChange, diffs: bool, paint: Paint) -> Vec<String> {
     const INDENT: &str = "        ";
     let mut lines = Vec::new();
     for value in &change.preview.values {
-        // What the reason says already, or is said beside it.
+        // The reason already contains this, or it is printed beside it.
         let Some(from) = &value.from else { continue };
         if change.why == format!("{} {from} should be {}", value.what, value.to) {
             continue;
@@ -164,7 +162,7 @@ fn details(change: &PlannedChange, diffs: bool, paint: Paint) -> Vec<String> {
         let (from, to) = (clean(&shown(value, from)), clean(&shown(value, &value.to)));
         lines.push(format!("{INDENT}{} {} → {}", value.what, paint.bad(&from), paint.good(&to)));
     }
-    // One reason is in the line itself.
+    // A single reason is already in the line itself.
     if change.preview.because.len() > 1 {
         lines.extend(
             change
@@ -187,7 +185,7 @@ fn details(change: &PlannedChange, diffs: bool, paint: Paint) -> Vec<String> {
     lines
 }
 
-/// A line of a text, safe for a terminal; trailing blanks, which would be invisible, are dots.
+/// Makes a line of text safe for a terminal and shows trailing blanks as dots.
 fn legible(line: &str) -> String {
     let (mark, text) = line.split_at_checked(1).unwrap_or((line, ""));
     let text: String = console::strip_ansi_codes(text)
@@ -198,7 +196,7 @@ fn legible(line: &str) -> String {
     format!("{mark}{visible}{}", "·".repeat(text.len() - visible.len()))
 }
 
-/// Changes in the order of the plan, under the nodes that have exactly these.
+/// Groups changes by the nodes that have exactly the same ones, in the order of the plan.
 fn by_nodes(changes: &[PlannedChange]) -> Vec<(Vec<&str>, Vec<&PlannedChange>)> {
     let mut nodes: Vec<(&str, Vec<&PlannedChange>)> = Vec::new();
     for change in changes {
@@ -228,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blanks_at_the_end_of_a_line_can_be_seen_and_nothing_drives_the_terminal() {
+    fn trailing_blanks_are_visible_and_control_characters_are_not_printed() {
         assert_eq!(legible("+a  "), "+a··");
         assert_eq!(legible("-"), "-");
         assert_eq!(legible(" \u{1b}[2J\tx\u{7}"), "  x·");

@@ -8,50 +8,50 @@ use std::time::{Duration, SystemTime};
 use super::text::between;
 use crate::event::{Event, Failure, PlannedChange, PlayOutcome, Preparation, RunSummary, Stamped};
 
-/// Everything worth keeping of a run after its last event.
+/// Everything about a run that is needed after its last event.
 #[derive(Debug, Clone, Default)]
 pub struct RunReport {
-    /// The verb: `up`, `down`, ...; empty when the run never began.
+    /// The verb: `up`, `down`, ...; empty if the run never started.
     pub verb: String,
     /// The lab's name.
     pub lab: String,
     /// Steps on the workstation that changed something.
     pub steps_changed: usize,
-    /// What is done on the workstation first.
+    /// Work that is done on the workstation first.
     pub preparations: Vec<Preparation>,
     /// Every planned change.
     pub planned: Vec<PlannedChange>,
-    /// Tasks that the plan found as desired.
+    /// Tasks that were already as desired.
     pub unchanged: usize,
-    /// Tasks that are judged again when their turn comes.
+    /// Tasks that are checked again when they are reached.
     pub judged_again: usize,
-    /// Nodes that the plan leaves out.
+    /// Nodes that the plan skips.
     pub left_out: Vec<String>,
-    /// Tasks that changed something: (task, node), as they ended.
+    /// Tasks that changed something, as (task, node), in the order in which they ended.
     pub changes: Vec<(String, String)>,
     /// Every failed task.
     pub failures: Vec<Failure>,
     /// Checks that passed.
     pub checks_passed: usize,
-    /// Checks that did not pass.
+    /// Checks that failed.
     pub checks_failed: usize,
-    /// Plays that were run, by their first start.
+    /// Plays that ran, by their first start.
     pub plays: Vec<PlayTimes>,
-    /// The engine's own account; `None` when it gave up before it could write one.
+    /// The engine's summary; `None` if it stopped before it could write one.
     pub summary: Option<RunSummary>,
-    /// The run log.
+    /// The path of the run log.
     pub log: Option<PathBuf>,
     skipped: BTreeSet<(String, String)>,
 }
 
-/// One play over all of its nodes: from the first start to the last end.
+/// The duration of one play over all its nodes: from the first start to the last end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlayTimes {
     /// The play.
     pub play: String,
-    /// The nodes that it did something on.
+    /// The nodes on which it changed something.
     pub nodes: Vec<String>,
-    /// The nodes that it failed on.
+    /// The nodes on which it failed.
     pub failed: Vec<String>,
     /// When the first node began.
     pub start: SystemTime,
@@ -60,14 +60,14 @@ pub struct PlayTimes {
 }
 
 impl PlayTimes {
-    /// From the first start to the last end.
+    /// Returns the time from the first start to the last end.
     pub fn took(&self) -> Duration {
         between(self.start, self.end)
     }
 }
 
 impl RunReport {
-    /// Whether the run did all that it planned and every check passed.
+    /// Whether the run did everything that was planned and every check passed.
     pub fn ok(&self) -> bool {
         self.failures.is_empty()
             && self.checks_failed == 0
@@ -79,17 +79,17 @@ impl RunReport {
         self.summary.as_ref().is_some_and(|summary| summary.cancelled)
     }
 
-    /// Tasks that changed something, over all nodes.
+    /// Returns the number of tasks that changed something, over all nodes.
     pub fn changed(&self) -> usize {
         self.summary.iter().flat_map(|summary| &summary.nodes).map(|node| node.changed).sum()
     }
 
-    /// Plays that were planned and never began: (play, node).
+    /// Returns plays that were planned but never started, as (play, node).
     pub fn skipped(&self) -> impl Iterator<Item = (&str, &str)> {
         self.skipped.iter().map(|(play, node)| (play.as_str(), node.as_str()))
     }
 
-    /// Takes in one event.
+    /// Processes one event.
     pub(super) fn note(&mut self, stamped: &Stamped) {
         match &stamped.event {
             Event::RunStarted { verb, lab, .. } => {
@@ -159,8 +159,8 @@ impl RunReport {
                     times.failed.push(node.into());
                 }
             }
-            // A play that never began has no time to show; it is counted, so that nobody takes it
-            // as done.
+            // A play that never started has no duration; it is counted, so that it is not taken for
+            // done.
             (None, PlayOutcome::Skipped) => {
                 self.skipped.insert((play.into(), node.into()));
             }
@@ -169,8 +169,7 @@ impl RunReport {
     }
 }
 
-/// Counts nodes in until all of them were probed or failed: one line for sixty nodes instead of
-/// sixty.
+/// Counts nodes until all of them were probed or failed: one line for sixty nodes instead of sixty.
 #[derive(Debug, Default)]
 pub(super) struct Census {
     expected: usize,
@@ -185,20 +184,20 @@ pub(super) struct Census {
 pub(super) struct Counted {
     /// Nodes that answered.
     pub probed: usize,
-    /// Nodes that were asked.
+    /// Nodes that were expected to answer.
     pub expected: usize,
-    /// From the first connection to the last answer.
+    /// The time from the first connection to the last answer.
     pub took: Duration,
 }
 
 impl Census {
-    /// Takes in one event; `Some` once, when the last node has answered or failed.
+    /// Processes one event; returns `Some` once, when the last node has answered or failed.
     pub fn note(&mut self, stamped: &Stamped) -> Option<Counted> {
         match &stamped.event {
             Event::RunStarted { nodes, .. } => self.expected = nodes.len(),
             Event::NodeConnecting { .. } => self.begin(stamped.time),
-            // When no event reported the start of connecting, it began as long ago as the
-            // connection took.
+            // If no event reported the start of connecting, derive it from how long the connection
+            // took.
             Event::NodeConnected { took, .. } => {
                 self.begin(stamped.time.checked_sub(*took).unwrap_or(stamped.time))
             }

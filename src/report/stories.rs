@@ -1,4 +1,4 @@
-//! Recorded runs with fixed times, told by the tests to every display.
+//! Recorded runs with fixed times, which the tests replay to every display.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ pub(super) fn start() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_323_045)
 }
 
-/// What a change looks like.
+/// Returns a sample preview of a change.
 fn preview(task: &str, why: &str) -> Preview {
     let size = NewValue { what: "size".into(), from: None, to: "58000000".into() };
     match why.split(':').next() {
@@ -29,7 +29,7 @@ fn preview(task: &str, why: &str) -> Preview {
     }
 }
 
-/// A run being written down.
+/// A run that is being recorded.
 pub(super) struct Story(pub Vec<Stamped>);
 
 const NODES: [(&str, &str, &str); 3] = [
@@ -183,7 +183,7 @@ impl Story {
     }
 }
 
-/// Up to the middle of a first run: everything goes on at once.
+/// The first half of a run: everything is in progress.
 pub(super) fn halfway() -> Story {
     Story::new("up")
         .step(0, 2100, "local nodes", "3 nodes running", true)
@@ -208,7 +208,7 @@ pub(super) fn halfway() -> Story {
         .begin(4000, "controller-0", "etcd", "unit etcd")
 }
 
-/// A first run that goes well.
+/// A first run that succeeds.
 pub(super) fn clean() -> Story {
     let etcd = Event::TaskEnded {
         play: "etcd".into(),
@@ -231,7 +231,7 @@ pub(super) fn clean() -> Story {
             .end(from + 2460, worker, "kubelet", PlayOutcome::Done, 2460);
     }
     let mut story = story.over(8300, true, false, [3, 2, 2], [None; 3]);
-    // Written down node by node, told in the order of time.
+    // Recorded node by node, replayed in the order of time.
     story.0.sort_by_key(|stamped| stamped.time);
     story
 }
@@ -263,7 +263,7 @@ pub(super) fn failed() -> Story {
         .over(9600, false, false, [3, 0, 1], [None, None, Some("unit kubelet")])
 }
 
-/// Stopped by the user.
+/// A run that the user stops.
 pub(super) fn cancelled() -> Story {
     halfway()
         .at(4500, Event::Cancelling)
@@ -273,7 +273,7 @@ pub(super) fn cancelled() -> Story {
         .over(8300, false, true, [3, 0, 0], [None; 3])
 }
 
-/// A lab that is as described.
+/// A run that finds nothing to change.
 pub(super) fn nothing() -> Story {
     Story::new("up")
         .step(0, 40, "certificates", "20 valid", false)
@@ -290,7 +290,7 @@ pub(super) fn nothing() -> Story {
         .over(670, true, false, [0; 3], [None; 3])
 }
 
-/// A run in which a worker came.
+/// A run in which a worker joins.
 pub(super) fn grown() -> Story {
     let mut story = Story::new("node add")
         .probes(100)
@@ -311,7 +311,7 @@ pub(super) fn grown() -> Story {
     story
 }
 
-/// A smoke test with a check that does not pass.
+/// A smoke test with a failing check.
 pub(super) fn smoke() -> Story {
     let check = |name: &str, failure: Option<&str>, millis: u64| Event::Check {
         name: name.into(),

@@ -1,4 +1,4 @@
-//! The two streams that labctl prints to, and the colours that each of them can show.
+//! The two output streams, and the colours that each can display.
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -6,35 +6,35 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use console::Style;
 
-/// One output stream: where it goes, whether a person looks at it, and how.
+/// One output stream and its properties.
 #[derive(Clone)]
 pub(super) struct Stream {
     handle: Arc<Mutex<Box<dyn Write + Send>>>,
     /// Whether it is a terminal that can move its cursor.
     pub terminal: bool,
-    /// Its colours.
+    /// The colours to use.
     pub paint: Paint,
 }
 
 impl Stream {
-    /// The standard output.
+    /// Returns stdout.
     pub fn stdout() -> Self {
         let terminal = io::stdout().is_terminal() && !is_dumb();
         Self::to(Box::new(io::stdout()), terminal, Paint::new(terminal && colours_wanted()))
     }
 
-    /// The standard error.
+    /// Returns stderr.
     pub fn stderr() -> Self {
         let terminal = io::stderr().is_terminal() && !is_dumb();
         Self::to(Box::new(io::stderr()), terminal, Paint::new(terminal && colours_wanted()))
     }
 
-    /// Any other writer; tests read what was printed from one.
+    /// Returns a stream to any other writer, such as a test's buffer.
     pub fn to(handle: Box<dyn Write + Send>, terminal: bool, paint: Paint) -> Self {
         Self { handle: Arc::new(Mutex::new(handle)), terminal, paint }
     }
 
-    /// Writes `text` as it is and flushes: what is said is seen, also when the next thing takes a
+    /// Writes `text` unchanged and flushes, so that it is visible even if the next step takes a
     /// minute.
     pub fn write(&self, text: &str) -> io::Result<()> {
         let mut handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -42,7 +42,7 @@ impl Stream {
         handle.flush()
     }
 
-    /// The columns that text should fit into; files and pipes have no edge.
+    /// Returns the number of columns that text should fit into; unlimited for files and pipes.
     pub fn width(&self) -> usize {
         if self.terminal { usize::from(console::Term::stderr().size().1) } else { usize::MAX }
     }
@@ -57,54 +57,54 @@ impl fmt::Debug for Stream {
     }
 }
 
-/// A terminal that says it cannot move its cursor gets plain lines.
+/// Whether the terminal cannot move its cursor; it gets plain lines.
 fn is_dumb() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
-/// <https://no-color.org>: set and not empty means no colours.
+/// Implements <https://no-color.org>: a non-empty value means no colours.
 fn colours_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// The few colours that carry meaning, or none of them.
+/// The few colours that have a meaning, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Paint {
     on: bool,
 }
 
 impl Paint {
-    /// Colours, or plain text.
+    /// With colours, or plain text.
     pub const fn new(on: bool) -> Self {
         Self { on }
     }
 
-    /// Went well.
+    /// Success.
     pub fn good(self, text: &str) -> String {
         self.apply(Style::new().green(), text)
     }
 
-    /// Went wrong.
+    /// Failure.
     pub fn bad(self, text: &str) -> String {
         self.apply(Style::new().red().bold(), text)
     }
 
-    /// Deserves a look.
+    /// Needs attention.
     pub fn warn(self, text: &str) -> String {
         self.apply(Style::new().yellow().bold(), text)
     }
 
-    /// Is happening now, or is for the reader to do.
+    /// In progress, or for the user to do.
     pub fn active(self, text: &str) -> String {
         self.apply(Style::new().cyan(), text)
     }
 
-    /// Names a thing.
+    /// A name.
     pub fn strong(self, text: &str) -> String {
         self.apply(Style::new().bold(), text)
     }
 
-    /// Is there for who looks for it.
+    /// Secondary details.
     pub fn faint(self, text: &str) -> String {
         self.apply(Style::new().dim(), text)
     }

@@ -1,5 +1,5 @@
-//! The closing part of a run: what each node came to, how long each play took, the verdict, and
-//! what to type next.
+//! The closing part of a run: the result per node, the duration per play, the verdict, and what to
+//! run next.
 
 use std::time::SystemTime;
 
@@ -8,11 +8,11 @@ use super::stream::Paint;
 use super::text::{between, bytes, clean, count, fit, pad, pad_left, took, widest};
 use crate::event::{NodeSummary, RunSummary};
 
-/// The longest bar of the timeline, and the shortest that is worth drawing.
+/// The minimum and maximum width of the timeline's bars.
 const BAR: std::ops::RangeInclusive<usize> = 12..=40;
 
-/// The table of nodes and the timeline of plays; nothing when the run changed nothing and `verbose`
-/// does not ask.
+/// Returns the table of nodes and the timeline of plays; empty if the run changed nothing and is
+/// not `verbose`.
 pub(super) fn tables(report: &RunReport, width: usize, verbose: bool, paint: Paint) -> Vec<String> {
     let Some(summary) = &report.summary else { return Vec::new() };
     let quiet = report.ok() && report.changed() == 0 && !verbose;
@@ -48,7 +48,7 @@ fn nodes(summary: &RunSummary, verbose: bool, paint: Paint) -> Vec<String> {
         columns.push(("sent", true, |node| bytes(node.bytes_sent)));
         columns.push(("received", true, |node| bytes(node.bytes_received)));
     }
-    // A column that is empty in every good run is only there in the others.
+    // A column that is empty in every successful run is only shown in the others.
     if summary.nodes.iter().any(|node| node.failed.is_some()) {
         columns
             .push(("failed", false, |node| node.failed.as_deref().map(clean).unwrap_or_default()));
@@ -72,7 +72,7 @@ fn nodes(summary: &RunSummary, verbose: bool, paint: Paint) -> Vec<String> {
     lines.iter().map(|line| line.trim_end().to_string()).collect()
 }
 
-/// When nodes came or left: one row per task that changed the others for it.
+/// Returns one row per task that changed the other nodes because nodes joined or left.
 fn others(report: &RunReport, summary: &RunSummary, paint: Paint) -> Vec<String> {
     let stays = |name: &str| summary.nodes.iter().any(|node| node.node == name && !node.turnover);
     if summary.nodes.iter().all(|node| !node.turnover) {
@@ -107,8 +107,8 @@ fn others(report: &RunReport, summary: &RunSummary, paint: Paint) -> Vec<String>
     std::iter::once(head).chain(rows.into_iter().map(row)).collect()
 }
 
-/// One row per play, from its first start to its last end, drawn to scale so that one sees what ran
-/// side by side.
+/// Returns one row per play, from its first start to its last end, drawn to scale to show what ran
+/// in parallel.
 fn timeline(plays: &[PlayTimes], width: usize, paint: Paint) -> Vec<String> {
     let mut plays: Vec<&PlayTimes> = plays.iter().collect();
     plays.sort_by_key(|play| (play.start, play.end));
@@ -120,7 +120,7 @@ fn timeline(plays: &[PlayTimes], width: usize, paint: Paint) -> Vec<String> {
     let times: Vec<String> = plays.iter().map(|play| took(play.took())).collect();
     let time = widest(times.iter().map(String::as_str).chain(["took"]));
     let number: Vec<String> = plays.iter().map(|play| play.nodes.len().to_string()).collect();
-    // Two blanks before each column, and the free one at the edge.
+    // Two blanks before each column, and one column free at the edge.
     let room = width.saturating_sub(names + "nodes".len() + time + 9).min(*BAR.end());
     // With one play there is nothing to compare.
     let bar = if room < *BAR.start() || plays.len() < 2 { 0 } else { room };
@@ -138,7 +138,7 @@ fn timeline(plays: &[PlayTimes], width: usize, paint: Paint) -> Vec<String> {
                 .min(bar)
         };
         let (from, to) = (scaled(play.start), scaled(play.end));
-        // What took no time to speak of is still a mark.
+        // A very short play still gets a mark.
         let from = from.min(bar.saturating_sub(1));
         let drawn =
             if bar == 0 { String::new() } else { "━".repeat((to.saturating_sub(from)).max(1)) };
@@ -148,7 +148,7 @@ fn timeline(plays: &[PlayTimes], width: usize, paint: Paint) -> Vec<String> {
     lines
 }
 
-/// The sentence that says outcome.
+/// Returns the sentence with the outcome.
 pub(super) fn verdict(report: &RunReport, paint: Paint) -> String {
     let Some(summary) = &report.summary else {
         return paint.bad(if report.verb.is_empty() {
@@ -207,7 +207,7 @@ fn not_done(report: &RunReport) -> String {
     }
 }
 
-/// What to type next.
+/// Returns what to run next.
 pub(super) fn next(hints: &[String], paint: Paint) -> Vec<String> {
     if hints.is_empty() {
         return Vec::new();

@@ -1,8 +1,8 @@
-//! The live display: permanent lines above, and below them what every node does right now.
+//! The live display: permanent lines above, and below them what every node is doing.
 //!
-//! The whole picture is one indicatif bar with a message of many lines, so that a frame appears at
-//! once or not at all. The cursor is never hidden, so there is nothing to restore: not after
-//! Ctrl-C, not after a panic.
+//! The whole display is one indicatif bar with a message of many lines, so that a frame appears at
+//! once or not at all. The cursor is never hidden, so nothing needs to be restored after Ctrl-C or
+//! a panic.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
@@ -16,25 +16,25 @@ use super::view::View;
 use super::{failure, plan};
 use crate::event::{Event, Stamped};
 
-/// Twice the tick: indicatif must never drop a frame, as the next one may be the last.
+/// Twice the tick rate: indicatif must never drop a frame, because it may be the last one.
 const HERTZ: u8 = 20;
-/// The names of steps line up.
+/// Width of the names of steps.
 const NAME: usize = 14;
 
-/// Rows and columns of the terminal, asked again at each frame: windows are resized.
+/// Returns rows and columns of the terminal; called for each frame, because windows are resized.
 type Size = Box<dyn Fn() -> (u16, u16) + Send>;
 
-/// The picture that is on the terminal, for who ends the process without closing it.
+/// The current display, for a process that exits without closing it.
 static DRAWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
-/// Takes the picture of a run that still goes on away.
+/// Removes the display of a run that is still going on.
 pub(super) fn take_away() {
     if let Some(bar) = DRAWN.lock().unwrap_or_else(PoisonError::into_inner).take() {
         bar.finish_and_clear();
     }
 }
 
-/// Draws a run on a terminal.
+/// Displays a run on a terminal.
 pub(super) struct Terminal {
     bar: ProgressBar,
     size: Size,
@@ -47,7 +47,7 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    /// On the terminal behind the standard error.
+    /// Draws on the terminal behind stderr.
     pub fn stderr(paint: Paint, verbose: bool, diff: bool) -> Self {
         let size = || console::Term::stderr().size();
         let terminal =
@@ -56,13 +56,13 @@ impl Terminal {
         terminal.with_diffs(diff)
     }
 
-    /// The same, with the lines that differ when `diff` is true.
+    /// Also shows the lines that differ if `diff` is true.
     pub fn with_diffs(mut self, diff: bool) -> Self {
         self.diff = diff;
         self
     }
 
-    /// On any terminal that indicatif can draw on.
+    /// Draws on any terminal that indicatif supports.
     pub fn new(target: ProgressDrawTarget, size: Size, paint: Paint, verbose: bool) -> Self {
         let style = ProgressStyle::with_template("{msg}").expect("a template without mistakes");
         let bar = ProgressBar::with_draw_target(None, target).with_style(style);
@@ -78,7 +78,7 @@ impl Terminal {
         }
     }
 
-    /// Takes in one event; prints its permanent line when it has one.
+    /// Processes one event and prints its permanent line if it has one.
     pub fn event(&mut self, stamped: &Stamped) {
         self.view.note(stamped);
         let mut lines = self.lines(&stamped.event);
@@ -86,12 +86,12 @@ impl Terminal {
             lines.push(self.step("nodes", &counted.sentence(), &took(counted.took), true));
         }
         if !lines.is_empty() {
-            // Not cut: they are never drawn again, and a warning's end may be what matters.
+            // Not truncated: they are never redrawn, and the end of a warning may matter.
             self.bar.println(lines.join("\n"));
         }
     }
 
-    /// Draws the picture of this moment, if it is not the one that is there already.
+    /// Draws the current display unless nothing has changed.
     pub fn tick(&mut self, now: SystemTime) {
         let (rows, columns) = (self.size)();
         let frame = self.view.frame(now, columns.into(), rows.into(), self.paint);
@@ -101,7 +101,7 @@ impl Terminal {
         }
     }
 
-    /// Takes the picture away; the permanent lines stay.
+    /// Removes the display; the permanent lines stay.
     pub fn end(&mut self) {
         self.bar.finish_and_clear();
     }
@@ -165,7 +165,7 @@ impl Drop for Terminal {
     }
 }
 
-/// One check of a smoke test: what it was, and why it did not pass.
+/// Returns the lines of one check of a smoke test: its name, and why it failed.
 fn check(name: &str, failure: Option<&str>, time: &str, paint: Paint) -> Vec<String> {
     let mark = if failure.is_none() { paint.good("✓") } else { paint.bad("✗") };
     let mut lines = vec![format!("{mark} {}  {}", clean(name), paint.faint(time))];

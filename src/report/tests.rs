@@ -1,5 +1,5 @@
-//! The recorded runs, told to every display and compared with what was found good. After a wanted
-//! change: `INSTA_UPDATE=always cargo test report`, and read the difference.
+//! Replays the recorded runs to every display and compares the output with snapshots. After an
+//! intended change, run `INSTA_UPDATE=always cargo test report` and review the diff.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use super::terminal::Terminal;
 use super::{Output, Reporter, RunLog, RunReport};
 use crate::event::{Awaited, Event, Events, Stamped};
 
-/// What was printed, both streams in the order of a terminal that shows both.
+/// Captures the output of both streams, as on a terminal that shows both.
 #[derive(Clone, Default)]
 struct Screen(Arc<Mutex<Vec<u8>>>);
 
@@ -41,7 +41,7 @@ impl Screen {
     }
 }
 
-/// Tells a whole story, as a command does.
+/// Replays a whole story, as a command would.
 async fn tell(reporter: &Reporter, story: Story, log: Option<RunLog>) -> RunReport {
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
     let told = reporter.spawn(receiver, log);
@@ -63,7 +63,7 @@ fn next() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn plain_runs_read_as_their_stories() {
+async fn plain_runs_match_their_snapshots() {
     insta::assert_snapshot!("plain_clean", plain(stories::clean(), false, &next()).await);
     insta::assert_snapshot!("plain_clean_verbose", plain(stories::clean(), true, &[]).await);
     insta::assert_snapshot!(
@@ -77,7 +77,7 @@ async fn plain_runs_read_as_their_stories() {
 }
 
 #[tokio::test]
-async fn a_plan_is_read_by_node_and_play() {
+async fn a_plan_is_grouped_by_node_and_play() {
     let screen = Screen::default();
     let reporter = screen.reporter(Output::Text, false);
     let report = tell(&reporter, stories::halfway(), None).await;
@@ -87,7 +87,7 @@ async fn a_plan_is_read_by_node_and_play() {
 }
 
 #[tokio::test]
-async fn nodes_that_fail_alike_share_a_block() {
+async fn nodes_that_fail_in_the_same_way_share_a_block() {
     let mut story = stories::failed();
     let failure = story.0.iter().find_map(|stamped| match &stamped.event {
         Event::TaskFailed(failure) => Some(failure.clone()),
@@ -101,7 +101,7 @@ async fn nodes_that_fail_alike_share_a_block() {
 }
 
 #[tokio::test]
-async fn a_run_that_gives_up_early_still_has_an_end() {
+async fn a_run_that_stops_early_has_a_verdict() {
     let mut story = stories::failed();
     story.0.pop();
     let text = plain(story, false, &[]).await;
@@ -109,7 +109,7 @@ async fn a_run_that_gives_up_early_still_has_an_end() {
 }
 
 #[tokio::test]
-async fn json_is_one_event_a_line() {
+async fn json_is_one_event_per_line() {
     let screen = Screen::default();
     let reporter = screen.reporter(Output::Json, false);
     let report = tell(&reporter, stories::failed(), None).await;
@@ -123,13 +123,12 @@ async fn json_is_one_event_a_line() {
     let failure = events.iter().find(|event| event["event"] == "task_failed").expect("the failure");
     assert_eq!((&failure["node"], &failure["code"]), (&"worker-1".into(), &1.into()));
     assert_eq!(events.last().expect("an end")["event"], "run_ended");
-    // Four pushes were told: within a second of the first, only the one that completes is worth a
-    // line.
+    // Of four pushes within one second, only the first and the one that completes are printed.
     assert_eq!(events.iter().filter(|event| event["event"] == "pushing").count(), 3);
 }
 
 #[tokio::test]
-async fn the_run_log_has_everything_for_its_owner_only() {
+async fn the_run_log_is_complete_and_readable_only_by_its_owner() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().expect("a directory");
     let runs = folder.path().join("lab/runs");
@@ -152,7 +151,7 @@ async fn the_run_log_has_everything_for_its_owner_only() {
 }
 
 #[tokio::test]
-async fn the_report_knows_what_the_run_came_to() {
+async fn the_report_has_the_result_of_the_run() {
     let reporter = Screen::default().reporter(Output::Text, false);
     let clean = tell(&reporter, stories::clean(), None).await;
     assert!(clean.ok() && !clean.cancelled());
@@ -191,7 +190,7 @@ fn problems_and_errors_say_what_to_do() {
 #[error("cannot reach worker-1")]
 struct Outer(#[source] io::Error);
 
-/// A terminal in memory, after a story, at a moment `millis` into it.
+/// Returns an in-memory terminal after a story, `millis` into it.
 fn drawn(story: Story, millis: u64, rows: u16, columns: u16) -> (InMemoryTerm, Terminal) {
     let memory = InMemoryTerm::new(rows, columns);
     let target = ProgressDrawTarget::term_like(Box::new(memory.clone()));

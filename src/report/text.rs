@@ -1,11 +1,11 @@
-//! How durations, sizes, counts and foreign text are written, the same in every display.
+//! Formats durations, sizes, counts and foreign text the same way in every display.
 
 use std::time::{Duration, SystemTime};
 
-/// A duration for a person: `40ms`, `4.2s`, `1m 12s`, `2h 05m`.
+/// Formats a duration: `40ms`, `4.2s`, `1m 12s`, `2h 05m`.
 pub(super) fn took(duration: Duration) -> String {
     let millis = duration.as_millis();
-    // Rounded before the unit is chosen, so that 59.96 s is a minute and never "60.0s".
+    // Rounded before the unit is chosen, so that 59.96 s becomes a minute, not "60.0s".
     let tenths = (millis + 50) / 100;
     let seconds = (millis + 500) / 1000;
     if millis < 100 {
@@ -19,31 +19,32 @@ pub(super) fn took(duration: Duration) -> String {
     }
 }
 
-/// A duration that is still growing, in whole seconds: digits that race are hard to look at.
+/// Formats a duration that is still growing, in whole seconds, because fast-changing digits are
+/// distracting.
 pub(super) fn elapsed(duration: Duration) -> String {
     let seconds = duration.as_secs();
     if seconds < 60 { format!("{seconds}s") } else { took(Duration::from_secs(seconds)) }
 }
 
-/// The time between two moments; none when the clock went backwards.
+/// Returns the time between two moments; zero if the clock went backwards.
 pub(super) fn between(from: SystemTime, to: SystemTime) -> Duration {
     to.duration_since(from).unwrap_or_default()
 }
 
-/// A number of bytes: `310 MB`.
+/// Formats a number of bytes: `310 MB`.
 pub(super) fn bytes(count: u64) -> String {
     let (value, unit) = scaled(count, count);
     format!("{value} {unit}")
 }
 
-/// How much of a number of bytes is done, in the unit of the whole: `120/310 MB`.
+/// Formats progress in bytes, in the unit of the whole: `120/310 MB`.
 pub(super) fn bytes_of(done: u64, total: u64) -> String {
     let (all, unit) = scaled(total, total);
     let (part, _) = scaled(done, total);
     format!("{part}/{all} {unit}")
 }
 
-/// `count` in the unit that suits `like`.
+/// Formats `count` in the unit that suits `like`.
 fn scaled(count: u64, like: u64) -> (String, &'static str) {
     const STEPS: [(u64, &str); 3] = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
     match STEPS.iter().find(|(size, _)| like >= *size) {
@@ -56,12 +57,12 @@ fn scaled(count: u64, like: u64) -> (String, &'static str) {
     }
 }
 
-/// `1 node`, `6 nodes`.
+/// Formats a count with its noun: `1 node`, `6 nodes`.
 pub(super) fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
-/// Text from a node made safe for one line of a terminal: no escape sequences, no control
+/// Makes text from a node safe for one line of a terminal: no escape sequences, no control
 /// characters.
 pub(super) fn clean(text: &str) -> String {
     console::strip_ansi_codes(text)
@@ -71,24 +72,24 @@ pub(super) fn clean(text: &str) -> String {
         .collect()
 }
 
-/// Cut to what fits into `width` columns, with an ellipsis when something was cut.
+/// Truncates to `width` columns, with an ellipsis if something was cut.
 pub(super) fn fit(line: &str, width: usize) -> String {
     console::truncate_str(line, width, "…").into_owned()
 }
 
-/// Filled up with blanks to `width` columns.
+/// Pads with blanks to `width` columns.
 pub(super) fn pad(text: &str, width: usize) -> String {
     let missing = width.saturating_sub(console::measure_text_width(text));
     format!("{text}{}", " ".repeat(missing))
 }
 
-/// Filled up with blanks on the left: for numbers.
+/// Pads with blanks on the left, for numbers.
 pub(super) fn pad_left(text: &str, width: usize) -> String {
     let missing = width.saturating_sub(console::measure_text_width(text));
     format!("{}{text}", " ".repeat(missing))
 }
 
-/// The widest of `texts`, in columns.
+/// Returns the width of the widest of `texts`, in columns.
 pub(super) fn widest<'a>(texts: impl IntoIterator<Item = &'a str>) -> usize {
     texts.into_iter().map(console::measure_text_width).max().unwrap_or(0)
 }
@@ -123,13 +124,13 @@ mod tests {
     }
 
     #[test]
-    fn foreign_text_cannot_drive_the_terminal() {
+    fn foreign_text_cannot_control_the_terminal() {
         assert_eq!(clean("\u{1b}[2J\u{1b}[31mred\u{1b}[0m\ttab\r\n"), "red tab");
         assert_eq!(clean("bell\u{7}"), "bell ");
     }
 
     #[test]
-    fn a_cut_line_says_so() {
+    fn a_truncated_line_ends_with_an_ellipsis() {
         assert_eq!(fit("kubernetes", 6), "kuber…");
         assert_eq!(fit("etcd", 6), "etcd");
     }

@@ -1,5 +1,4 @@
-//! Thins progress: a push that reports every megabyte is good for a moving bar and bad for a file
-//! of lines.
+//! Thins out progress: one event per megabyte suits a progress bar, but not a file of lines.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -7,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::text::between;
 use crate::event::{Event, Stamped};
 
-/// Lets every event pass, except progress that comes too soon after the last of its kind.
+/// Passes every event except progress that comes too soon after the last of its kind.
 #[derive(Debug)]
 pub(super) struct Thin {
     every: Duration,
@@ -15,12 +14,12 @@ pub(super) struct Thin {
 }
 
 impl Thin {
-    /// One progress event per node or step in each `every`.
+    /// Passes one progress event per node or step in each `every`.
     pub fn new(every: Duration) -> Self {
         Self { every, last: BTreeMap::new() }
     }
 
-    /// Whether this one is worth a line. The last progress (all of it done) always is.
+    /// Whether to print this one. The last progress event (everything done) always passes.
     pub fn passes(&mut self, stamped: &Stamped) -> bool {
         let Some((key, complete)) = progress(&stamped.event) else { return true };
         let due = self.last.get(key).is_none_or(|last| between(*last, stamped.time) >= self.every);
@@ -31,7 +30,7 @@ impl Thin {
     }
 }
 
-/// For progress: what it is the progress of, and whether all is done.
+/// For progress, returns its subject and whether everything is done.
 fn progress(event: &Event) -> Option<(&str, bool)> {
     match event {
         Event::Pushing { node, sent, total } => Some((node, sent >= total)),
@@ -40,7 +39,7 @@ fn progress(event: &Event) -> Option<(&str, bool)> {
     }
 }
 
-/// Whether an event only says how far something is.
+/// Whether an event only reports progress.
 pub(super) fn is_progress(event: &Event) -> bool {
     progress(event).is_some()
 }

@@ -1,7 +1,6 @@
-//! The live picture of a run, without a terminal: events go in, the lines to draw come out.
+//! The live display of a run as text: takes events and returns the lines to draw.
 //!
-//! It is kept apart from the drawing so that it can be looked at in a test, at any width and at any
-//! moment.
+//! It is separate from the drawing so that tests can check it at any width and at any moment.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -10,14 +9,14 @@ use super::stream::Paint;
 use super::text::{between, bytes_of, clean, elapsed, fit, pad, widest};
 use crate::event::{Event, Failure, PlayOutcome, Stamped};
 
-/// More lines than this are not a picture any more, however tall the terminal is.
+/// Maximum number of lines for nodes, however tall the terminal is.
 const MOST_NODE_LINES: usize = 24;
-/// Longer names of nodes and steps are cut, or nothing is left for what they do.
+/// Longer names of nodes and steps are truncated to leave space for what they do.
 const WIDEST_NAME: usize = 24;
 const BAR: usize = 20;
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 
-/// What is happening now.
+/// The state of the display.
 #[derive(Debug, Default)]
 pub(super) struct View {
     title: String,
@@ -45,14 +44,14 @@ struct Node {
     running: Vec<Running>,
     push: Option<Push>,
     failed: Option<String>,
-    /// Whether a play ran here: "done" is not "nothing to do".
+    /// Whether a play ran here, to tell "done" from "nothing to do".
     worked: bool,
 }
 
-/// How well the workstation knows a node so far.
+/// How far the workstation is with a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Contact {
-    /// Not dialled yet: it has no line.
+    /// Not contacted yet; has no line.
     None,
     Connecting,
     Probing,
@@ -69,12 +68,12 @@ struct Running {
 #[derive(Debug)]
 struct Play {
     name: String,
-    /// The nodes on which it has not ended yet.
+    /// The nodes on which it has not finished yet.
     open: BTreeSet<String>,
     skipped: bool,
 }
 
-/// Bytes on their way to a node, with the samples of the last seconds that the speed is read from.
+/// Bytes being sent to a node, with samples of the last seconds to compute the speed.
 #[derive(Debug)]
 struct Push {
     sent: u64,
@@ -91,7 +90,7 @@ impl Push {
         self.samples.push((time, sent));
     }
 
-    /// Bytes a second over the window; unknown until there is a moment's worth of it.
+    /// Returns bytes per second over the window; `None` until there are enough samples.
     fn speed(&self) -> Option<u64> {
         let (from, before) = self.samples.first()?;
         let (to, after) = self.samples.last()?;
@@ -109,7 +108,7 @@ impl Push {
 }
 
 impl View {
-    /// Takes in one event.
+    /// Processes one event.
     pub fn note(&mut self, stamped: &Stamped) {
         let time = stamped.time;
         match &stamped.event {
@@ -189,7 +188,7 @@ impl View {
     fn task_started(&mut self, play: &str, node: &str, task: &str, time: SystemTime) {
         let running = Running { play: play.into(), task: Some(clean(task)), since: time };
         let node = self.node(node, time);
-        // The play that spoke last is shown: it moves to the end.
+        // Show the play with the latest event: move it to the end.
         node.running.retain(|other| other.play != play);
         node.running.push(running);
     }
@@ -201,8 +200,7 @@ impl View {
         node.failed = Some(clean(&failure.task));
     }
 
-    /// A node by name. One that the run did not announce gets a line too: better a surprise than a
-    /// gap.
+    /// Returns a node by name. A node that the run did not announce gets a line too.
     fn node(&mut self, name: &str, time: SystemTime) -> &mut Node {
         let index = match self.nodes.iter().position(|node| node.name == name) {
             Some(index) => index,
@@ -227,13 +225,13 @@ impl View {
         &mut self.plays[index]
     }
 
-    /// The lines to draw at `now` on a terminal of `width` columns and `height` rows; none of them
+    /// Returns the lines to draw at `now` on a terminal of `width` columns and `height` rows; none
     /// is wider.
     pub fn frame(&self, now: SystemTime, width: usize, height: usize, paint: Paint) -> Vec<String> {
         let shown: Vec<&Node> =
             self.nodes.iter().filter(|node| node.contact > Contact::None).collect();
-        // Room for the blank line, the steps, the line for the whole and the one that the cursor
-        // rests on.
+        // Leave space for the blank line, the steps, the line for the whole run and the cursor's
+        // line.
         let room = height.saturating_sub(3 + self.steps.len()).clamp(1, MOST_NODE_LINES);
         let names = self
             .steps
@@ -250,12 +248,12 @@ impl View {
             lines.extend(self.crowd(&shown, room, now, column, paint));
         }
         lines.push(self.whole(now, width, paint));
-        // One column stays free: some terminals wrap as soon as the last one is written.
+        // Leave one column free, because some terminals wrap after the last one.
         lines.iter().map(|line| fit(line, width.saturating_sub(1))).collect()
     }
 
-    /// Too many nodes for the screen: those that do something, in the inventory's order, and a
-    /// count of the rest.
+    /// Returns lines for more nodes than fit: the active ones in inventory order, and a count of
+    /// the rest.
     fn crowd(
         &self,
         shown: &[&Node],
@@ -296,7 +294,7 @@ impl View {
         lines
     }
 
-    /// The line for the whole run.
+    /// Returns the line for the whole run.
     fn whole(&self, now: SystemTime, width: usize, paint: Paint) -> String {
         let run = between(self.started.unwrap_or(now), now);
         let turn = usize::try_from(run.as_millis() / 100).unwrap_or(0) % SPINNER.len();
@@ -308,7 +306,7 @@ impl View {
             let total = self.plays.len();
             let done =
                 self.plays.iter().filter(|play| play.open.is_empty() && !play.skipped).count();
-            // A bar is the first thing that a narrow terminal can do without.
+            // A narrow terminal has no space for a bar.
             if width >= 72 {
                 let filled = done * BAR / total;
                 let (full, empty) = ("━".repeat(filled), "─".repeat(BAR - filled));
@@ -345,7 +343,7 @@ impl View {
                 (paint.bad("✗"), format!("{}  {}", paint.bad("failed"), task), None)
             }
         };
-        // Everything quick looks alike; only what takes its time shows it.
+        // Show the age only of what takes long.
         let age = since.map(|since| between(since, now)).filter(|age| age.as_secs() >= 2);
         let age = age.map(|age| format!("  {}", paint.faint(&elapsed(age)))).unwrap_or_default();
         format!("  {mark} {}  {text}{age}", pad(&fit(&node.name, column), column))
@@ -378,7 +376,7 @@ impl View {
     }
 }
 
-/// What a node's line says, in order of urgency.
+/// What a node's line shows, in order of urgency.
 enum State<'a> {
     Contact(&'static str),
     Running(&'a Running),
@@ -405,7 +403,7 @@ impl Node {
 }
 
 impl Step {
-    /// Totals from here on are bytes: no step counts a million of anything else.
+    /// A total of at least this is bytes: no step counts a million of anything else.
     const BYTES: u64 = 1_000_000;
 
     fn line(&self, now: SystemTime, column: usize, paint: Paint) -> String {

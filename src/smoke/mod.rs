@@ -1,9 +1,9 @@
-//! The smoke test: what a person would try on a fresh cluster, each check named, timed, passed or
-//! failed with a reason.
+//! The smoke test: what one would try on a fresh cluster. Each check has a name, a duration, and a
+//! reason if it fails.
 //!
-//! The checks are data ([`checks`]): a sentence and the shell text that proves it, run on the first
-//! controller with the kubectl and the etcdctl that are there. They work in a namespace of their
-//! own, which is gone afterwards.
+//! The checks are data ([`checks`]): a sentence and the shell script that proves it, which runs on
+//! the first controller with its kubectl and etcdctl. They use their own namespace, which is
+//! removed afterwards.
 
 pub mod run;
 
@@ -13,7 +13,7 @@ use crate::cluster::{Cluster, Role};
 use crate::module::kubectl_apply::KUBECTL;
 use crate::module::quote;
 
-/// The namespace that everything happens in.
+/// The namespace of all checks.
 pub const NAMESPACE: &str = "labctl-smoke";
 
 /// One check.
@@ -21,18 +21,18 @@ pub const NAMESPACE: &str = "labctl-smoke";
 pub struct Check {
     /// What is checked, as a sentence.
     pub name: String,
-    /// Shell text for the first controller; exit code 0 says that it holds.
+    /// Shell script for the first controller; exit code 0 means passed.
     pub script: String,
-    /// How long it may take.
+    /// Time limit.
     pub timeout: Duration,
-    /// Whether nothing after it can be judged when it fails.
+    /// Whether a failure makes all later checks pointless.
     pub essential: bool,
 }
 
-/// The pods of the test's Deployment on each worker; the template `smoke.yaml` asks for as many.
+/// Number of pods per worker of the test's Deployment; the template `smoke.yaml` requests the same.
 const PODS_PER_WORKER: usize = 2;
 
-/// What every check's shell text can use.
+/// Shell functions and variables for the script of every check.
 fn preamble() -> String {
     format!(
         r#"set -eu
@@ -55,23 +55,24 @@ answers() {{ # pod, URL
     )
 }
 
-/// Puts the Deployment's pods into `$list`, a line each: name, address, node. A check that finds
-/// fewer than all of them fails, so that no loop over them passes because it has nothing to do. The
-/// loops read `$list` from a here-document and not from a pipe: a failure in them ends the check.
+/// Returns shell text that sets `$list` to the Deployment's pods, one line per pod: name, address,
+/// node. It fails unless all pods are listed, so that no loop over them passes because it has
+/// nothing to do. Loops read `$list` from a here-document instead of a pipe, so that a failure in
+/// them ends the check.
 fn list_pods(workers: usize) -> String {
     format!(
         r#"list=$(k get pods -l app=web -o "jsonpath={{range .items[*]}}{{.metadata.name}} {{.status.podIP}} {{.spec.nodeName}}{{'\n'}}{{end}}")
 found=$(printf '%s\n' "$list" | grep -c '^[^ ][^ ]* [^ ][^ ]* [^ ][^ ]*$' || :)
-[ "$found" = {wanted} ] || fail "$found of {wanted} pods are listed with an address and a node: $list"
+[ "$found" = {wanted} ] || fail "only $found of {wanted} pods have an address and a node: $list"
 "#,
         wanted = workers * PODS_PER_WORKER
     )
 }
 
-/// Begins to remove what the checks have looked at; nobody waits for it yet.
+/// Starts the removal of the checked objects without waiting for it.
 ///
-/// The cluster takes five seconds before it looks into a namespace that is deleted. Its pods may
-/// end meanwhile.
+/// The cluster waits five seconds before it processes a deleted namespace; meanwhile its pods can
+/// terminate.
 pub fn begin_clean_up() -> String {
     format!(
         "{}k delete deployment --all --wait=false >/dev/null 2>&1 || :\n\
@@ -80,7 +81,7 @@ pub fn begin_clean_up() -> String {
     )
 }
 
-/// Removes whatever a smoke test has left behind.
+/// Removes everything that a smoke test has left behind.
 pub fn clean_up() -> String {
     format!(
         "{}kubectl delete namespace \"$ns\" --ignore-not-found --wait=true --timeout=90s \
@@ -89,12 +90,12 @@ pub fn clean_up() -> String {
     )
 }
 
-/// Creates what the checks look at. `manifest` is the rendered template `smoke/smoke.yaml`.
+/// Creates the objects that the checks use. `manifest` is the rendered template `smoke/smoke.yaml`.
 pub fn set_up(manifest: &str) -> String {
     format!("{}kubectl apply -f - <<'LABCTL_EOF' >/dev/null\n{manifest}\nLABCTL_EOF\n", preamble())
 }
 
-/// Every check for this lab, in order.
+/// Returns every check for this lab, in order.
 pub fn checks(cluster: &Cluster) -> Vec<Check> {
     let workers: Vec<_> = cluster.with_role(Role::Worker).collect();
     let names: Vec<&str> = workers.iter().map(|node| node.name.as_str()).collect();
@@ -137,7 +138,8 @@ pub fn checks(cluster: &Cluster) -> Vec<Check> {
     ]
 }
 
-/// By name: a node that is Ready and not the lab's does not stand in for one that is not.
+/// Checks by name: a node that is Ready but not in the lab does not make up for one that is not
+/// Ready.
 const READY: &str = r#"found=$(kubectl get nodes -o "jsonpath={range .items[*]}{.metadata.name} {.status.conditions[?(@.type=='Ready')].status}{'\n'}{end}")
 for worker in $workers; do
   printf '%s\n' "$found" | grep -qxF "$worker True" || fail "$worker is not Ready: $(kubectl get nodes --no-headers)"
@@ -164,12 +166,12 @@ const ETCD_SECRET: &str = r#"raw=$(etcdctl --endpoints=https://127.0.0.1:2379 --
   get "/registry/secrets/$ns/smoke" --print-value-only | tr -d '\0' | head -c 40)
 case $raw in k8s:enc:*) ;; *) fail "the raw value in etcd does not begin with k8s:enc:" ;; esac
 value=$(k get secret smoke -o 'jsonpath={.data.word}' | base64 -d)
-[ "$value" = in-the-clear ] || fail "the API gives back another value than was stored"
+[ "$value" = in-the-clear ] || fail "the API returns another value than was stored"
 "#;
 
 const ALL_PODS: &str = r#"while read -r from _; do while read -r to address node; do
   answer=$(fetch "$from" "http://$address:8080/") || fail "$from cannot reach $to ($address on $node)"
-  [ "$answer" = "$to" ] || fail "$from asked $to and got an answer from $answer"
+  [ "$answer" = "$to" ] || fail "$from sent a request to $to and $answer answered"
 done <<TO
 $list
 TO
@@ -200,7 +202,7 @@ PODS
 
 const DNS: &str = r#"while read -r pod _; do
   answer=$(k exec "$pod" -- nslookup "$name" </dev/null 2>&1) || fail "$pod: $answer"
-  case $answer in *"$service"*) ;; *) fail "$pod got another answer: $answer" ;; esac
+  case $answer in *"$service"*) ;; *) fail "$pod got the wrong answer: $answer" ;; esac
 done <<PODS
 $list
 PODS
@@ -208,21 +210,21 @@ PODS
 
 const LOGS: &str = r#"while read -r pod _; do
   said=$(k logs "$pod" </dev/null) || fail "there is no log of $pod"
-  case $said in *"serving as $pod"*) ;; *) fail "the log of $pod lacks what it printed: $said" ;; esac
+  case $said in *"serving as $pod"*) ;; *) fail "the log of $pod lacks its output: $said" ;; esac
 done <<PODS
 $list
 PODS
 "#;
 
 const EXEC: &str = r#"while read -r pod _; do
-  name=$(k exec "$pod" -- hostname </dev/null) || fail "nothing can be run in $pod"
-  [ "$name" = "$pod" ] || fail "hostname in $pod says $name"
+  name=$(k exec "$pod" -- hostname </dev/null) || fail "cannot run a command in $pod"
+  [ "$name" = "$pod" ] || fail "hostname in $pod prints $name"
 done <<PODS
 $list
 PODS
 "#;
 
-// bash only for its /dev/tcp: a minimal node has no HTTP client.
+// bash only for its /dev/tcp, because a minimal node has no HTTP client.
 const PORT_FORWARD: &str = r#"pod=${list%% *}
 log=$(mktemp)
 # Not `k`: what is ended below is kubectl itself and not a shell that waits for it.
@@ -235,28 +237,27 @@ answer=$(bash -c 'exec 3<>/dev/tcp/127.0.0.1/'"$port"'; printf "GET / HTTP/1.0\r
 [ "$answer" = "$pod" ] || fail "asked $pod and got: $answer"
 "#;
 
-/// The two halves of the last check: the API stays up through the load balancer when a controller
-/// stops.
+/// The parts of the last check: the API stays up through the load balancer when a controller stops.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failover {
-    /// The sentence.
+    /// What is checked, as a sentence.
     pub name: String,
-    /// The controller whose control plane is stopped for a moment.
+    /// The controller whose control plane is stopped temporarily.
     pub victim: String,
-    /// For the victim: stop.
+    /// Script for the victim: stops the control plane.
     pub stop: String,
-    /// For the first controller: the API must answer every time, through the endpoint.
+    /// Script for the first controller: the API must answer every request through the endpoint.
     pub watch: String,
-    /// For the victim: start again, and wait until it is well.
+    /// Script for the victim: starts the control plane and waits until it is healthy.
     pub start: String,
 }
 
-/// The last check, where there is a load balancer with more than one controller behind it.
+/// Returns the last check if there is a load balancer with more than one controller behind it.
 pub fn failover(cluster: &Cluster) -> Option<Failover> {
     let controllers: Vec<_> = cluster.with_role(Role::Controller).collect();
     cluster.api.loadbalancer.as_ref()?;
     let victim = controllers.last().filter(|_| controllers.len() > 1)?;
-    // With two members etcd tolerates no loss, so only the API server can be stopped there.
+    // With two members etcd tolerates no loss, so stop only the API server.
     let units = if controllers.len() > 2 { "kube-apiserver etcd" } else { "kube-apiserver" };
     Some(Failover {
         name: format!(

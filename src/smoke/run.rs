@@ -1,4 +1,4 @@
-//! Runs the smoke test's checks on a lab and tells how each went.
+//! Runs the smoke test's checks on a lab and reports each result.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,11 @@ use crate::engine::{Connections, Run};
 use crate::event::{Event, Events};
 use crate::transport::{Exec, Output, Stdin, Transport};
 
-/// How long setting up and cleaning up may take.
+/// Time limit for setting up, and for cleaning up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Runs every check; whether all of them passed. What was created is removed in any case.
+/// Runs every check and returns whether all passed. Everything that was created is removed in any
+/// case.
 pub async fn run(cluster: &Cluster, manifest: &str, connections: &Connections, run: &Run) -> bool {
     let events = &run.events;
     let first = cluster.with_role(Role::Controller).find_map(|node| connections.get(&node.name));
@@ -19,7 +20,7 @@ pub async fn run(cluster: &Cluster, manifest: &str, connections: &Connections, r
         let name = "a controller can be reached".to_owned();
         events.emit(Event::Check {
             name,
-            failure: Some("none can".to_owned()),
+            failure: Some("no controller can be reached".to_owned()),
             took: Duration::ZERO,
         });
         return false;
@@ -33,7 +34,7 @@ pub async fn run(cluster: &Cluster, manifest: &str, connections: &Connections, r
         tell(events, "the API takes a Deployment, a Secret and Services", prepared, started);
     if passed {
         passed = run_checks(&checks(cluster), controller, run).await;
-        // What goes wrong here is told of at the end, by the one that waits for it.
+        // An error here is reported at the end, by the clean-up that waits.
         let _ = shell(controller, begin_clean_up(), PATIENCE).await;
         if !run.is_cancelled() {
             passed &= run_failover(cluster, controller, connections, events).await;
@@ -68,14 +69,14 @@ async fn run_failover(
     events: &Events,
 ) -> bool {
     let Some(failover) = failover(cluster) else { return true };
-    // With one controller lost already, stopping another one would show nothing but that two are
-    // too many.
+    // If one controller is lost already, stopping another one would only show that two are too
+    // many.
     let lost =
         cluster.with_role(Role::Controller).find(|node| !connections.contains_key(&node.name));
     let (None, Some(victim)) = (lost, connections.get(&failover.victim)) else {
         events.emit(Event::Warning {
             node: lost.map(|node| node.name.clone()),
-            message: "cannot be reached, so stopping a controller was not tried".to_owned(),
+            message: "cannot be reached; skipped stopping a controller".to_owned(),
         });
         return true;
     };
@@ -84,7 +85,7 @@ async fn run_failover(
     if result.is_ok() {
         result = shell(first, failover.watch, PATIENCE).await;
     }
-    // Started again whatever was seen, and a lab that does not come back is a failure too.
+    // Start it again in any case; a control plane that does not come back is a failure too.
     let restarted = shell(victim, failover.start, PATIENCE).await;
     tell(events, &failover.name, result.and(restarted), started)
 }
@@ -96,7 +97,7 @@ fn tell(events: &Events, name: &str, result: Result<(), String>, started: Instan
     holds
 }
 
-/// Runs shell text; what it said last when it failed.
+/// Runs a shell script. Returns the last lines of its output if it fails.
 async fn shell(node: &Transport, script: String, timeout: Duration) -> Result<(), String> {
     let exec = Exec::new("sh -s", timeout).stdin(Stdin::Bytes(script.into_bytes()));
     match node.exec(exec).await {

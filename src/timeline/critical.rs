@@ -1,21 +1,22 @@
-//! The critical path: back from what ended last, each bar to the one that it waited for.
+//! The critical path: follows each bar back to the one that it waited for, starting from the last
+//! one to end.
 
 use super::{Bar, What};
 use crate::event::Awaited;
 
-/// How far apart, in milliseconds, the end of one bar and the start of the next may be noted
-/// although one is the other's cause: events are written one after the other.
+/// Maximum difference in milliseconds between the end of one bar and the start of the bar that it
+/// triggered. Events are written one after the other, so their times are not exactly equal.
 const SLACK: u64 = 5;
 
-/// The bars on the critical path, first to last. `awaited` says of each bar what it waited for
-/// last, where it is known.
+/// Returns the bars on the critical path, first to last. `awaited` contains what each bar waited
+/// for last, if known.
 pub(super) fn path(bars: &[Bar], awaited: &[Option<Awaited>]) -> Vec<usize> {
     let mut path = Vec::new();
     let mut next = latest(bars, |_, _| true);
     while let Some(index) = next {
         path.push(index);
         let bar = &bars[index];
-        // Only ever backwards in time: a log with odd moments must not send this round in circles.
+        // Only backwards in time: a log with odd times must not cause an endless loop.
         let before = |other: usize| {
             let earlier = (bars[other].start, other) < (bar.start, index);
             earlier && bars[other].end <= bar.start + SLACK
@@ -29,14 +30,14 @@ pub(super) fn path(bars: &[Bar], awaited: &[Option<Awaited>]) -> Vec<usize> {
     path
 }
 
-/// The bar that a play says it waited for.
+/// Returns the bar that a play waited for.
 fn cause(bars: &[Bar], bar: &Bar, told: &Awaited, before: &dyn Fn(usize) -> bool) -> Option<usize> {
     latest(bars, |index, other| match told {
         Awaited::Play(play) => before(index) && other.what == What::Play(play.clone()),
         Awaited::Node(node) => {
             before(index) && other.what == bar.what && other.node.as_ref() == Some(node)
         }
-        // Some of the files may be enough for this play while the rest is still on its way.
+        // Some of the files may be enough for this play while the others are still being sent.
         Awaited::Push => {
             matches!(other.what, What::Push(_))
                 && other.node == bar.node
@@ -47,9 +48,9 @@ fn cause(bars: &[Bar], bar: &Bar, told: &Awaited, before: &dyn Fn(usize) -> bool
     })
 }
 
-/// Whether a bar of one kind can be what another, which does not say what it waited for, waited
-/// for: a push waits for the plan, a probe for its own node's connection, and everything else for
-/// whatever ended before it.
+/// Whether a bar can be the cause of another one that does not record what it waited for: a push
+/// waits for the plan, a probe for its own node's connection, and everything else for whatever
+/// ended before it.
 fn comes_before(other: &Bar, bar: &Bar) -> bool {
     match bar.what {
         What::Push(_) => !matches!(other.what, What::Push(_) | What::Play(_)),
@@ -59,7 +60,7 @@ fn comes_before(other: &Bar, bar: &Bar) -> bool {
     }
 }
 
-/// Of the bars that `wanted` picks, the one that ended last.
+/// Returns the one that ended last of the bars that `wanted` selects.
 fn latest(bars: &[Bar], wanted: impl Fn(usize, &Bar) -> bool) -> Option<usize> {
     let picked = bars.iter().enumerate().filter(|(index, bar)| wanted(*index, bar));
     picked.max_by_key(|(index, bar)| (bar.end, *index)).map(|(index, _)| index)

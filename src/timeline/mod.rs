@@ -1,10 +1,10 @@
-//! Where the time of a run went: its log read back as bars, and the critical path among them.
+//! The timeline of a run: its log as bars, with the critical path.
 //!
-//! A run's log holds every event with its moment. Here the events become [`Bar`]s, one for each
-//! thing that took time: a step on the workstation, a connection, a probe, a push, a play on a
-//! node, a check. [`Timeline::critical`] are the bars that the run could not have ended without,
-//! each waiting for the one before it: making any other bar shorter makes the run no shorter. Pure:
-//! text in, data out; `report` draws it.
+//! A run's log contains every event with its time. This module converts them to [`Bar`]s, one for
+//! each thing that took time: a step on the workstation, a connection, a probe, a push, a play on a
+//! node, a check. [`Timeline::critical`] lists the bars that the run had to wait for, one after the
+//! other: shortening any other bar does not shorten the run. Pure: text in, data out; `report`
+//! draws it.
 
 mod critical;
 mod read;
@@ -15,18 +15,18 @@ use serde::Serialize;
 
 use crate::event::PlayOutcome;
 
-/// A run, as bars.
+/// A run as bars.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Timeline {
     /// The verb: `up`, `down`, ...
     pub verb: String,
     /// The lab's name.
     pub lab: String,
-    /// When it began, in milliseconds since the Unix epoch. All other moments count from here.
+    /// When it started, in milliseconds since the Unix epoch. All other times are relative to this.
     pub began_ms: u64,
-    /// Its length in milliseconds; of a run that was cut off, until its last event.
+    /// Its duration in milliseconds; for an interrupted run, until its last event.
     pub took: u64,
-    /// Whether everything was done; `None` for a run that was interrupted.
+    /// Whether everything was done; `None` for an interrupted run.
     pub ok: Option<bool>,
     /// The nodes, in the inventory's order.
     pub nodes: Vec<String>,
@@ -39,15 +39,15 @@ pub struct Timeline {
 /// One thing that took time.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Bar {
-    /// The node that it happened on; `None` is the workstation.
+    /// The node that it happened on; `None` for the workstation.
     pub node: Option<String>,
     /// What it is.
     pub what: What,
-    /// When it began, in milliseconds since the run's start.
+    /// When it started, in milliseconds since the run's start.
     pub start: u64,
-    /// When it ended.
+    /// When it ended, in milliseconds since the run's start.
     pub end: u64,
-    /// Whether it ended badly.
+    /// Whether it failed.
     pub failed: bool,
     /// The tasks of a play, in order.
     pub tasks: Vec<Task>,
@@ -61,9 +61,9 @@ pub enum What {
     Step(String),
     /// Connecting to a node.
     Connect,
-    /// Asking a node everything that the plan needs to know.
+    /// Probing a node.
     Probe,
-    /// Large files on their way to a node; so many bytes.
+    /// Sending large files to a node, with their size in bytes.
     Push(u64),
     /// A play.
     Play(String),
@@ -76,19 +76,19 @@ pub enum What {
 pub struct Task {
     /// Its title.
     pub title: String,
-    /// Milliseconds.
+    /// Duration in milliseconds.
     pub took: u64,
     /// Whether it changed something.
     pub changed: bool,
 }
 
 impl Bar {
-    /// Its length in milliseconds.
+    /// Returns its duration in milliseconds.
     pub fn took(&self) -> u64 {
         self.end.saturating_sub(self.start)
     }
 
-    /// What a reader knows it by.
+    /// Returns a title for the reader.
     pub fn title(&self) -> &str {
         match &self.what {
             What::Step(name) | What::Play(name) | What::Check(name) => name,
@@ -100,7 +100,7 @@ impl Bar {
 }
 
 impl Timeline {
-    /// The bars of one lane, by their start; `None` is the workstation's.
+    /// Returns the bars of one lane by their start; `None` for the workstation.
     pub fn lane<'a>(&'a self, node: Option<&'a str>) -> impl Iterator<Item = (usize, &'a Bar)> {
         self.bars.iter().enumerate().filter(move |(_, bar)| bar.node.as_deref() == node)
     }
@@ -111,7 +111,7 @@ impl Timeline {
     }
 }
 
-/// Whether a play that ended like this ended badly.
+/// Whether this outcome is a failure.
 fn is_failure(outcome: PlayOutcome) -> bool {
     outcome == PlayOutcome::Failed
 }

@@ -1,7 +1,7 @@
-//! Reads a run log: JSON lines, one event each, written by this or by another version of labctl.
+//! Reads a run log: JSON lines, one event each, written by this or another version of labctl.
 //!
-//! Only the events that a timeline is made of are known here; every other line is passed over, and
-//! so is a last line that a killed run could not finish.
+//! Reads only the events that a timeline needs. Skips all other lines, and an incomplete last line
+//! of a killed run.
 
 use std::collections::BTreeMap;
 
@@ -13,15 +13,15 @@ use crate::event::{Awaited, PlayOutcome};
 /// Why a file is not a run log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
-    /// It does not begin as every run log does.
+    /// It does not begin like a run log.
     #[error("not a run log: its first line is not the start of a run")]
     NoStart,
-    /// A line in the middle is spoilt.
+    /// A line in the middle is invalid.
     #[error("line {line} is not an event: {why}")]
     Line {
         /// Its number, from 1.
         line: usize,
-        /// What the parser reports.
+        /// The parser's error.
         why: String,
     },
 }
@@ -33,7 +33,7 @@ struct Line {
     event: Told,
 }
 
-/// The events that a timeline is made of.
+/// The events that a timeline needs.
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Told {
@@ -88,28 +88,28 @@ enum Told {
     Other,
 }
 
-/// A play that has begun on a node.
+/// A play that has started on a node.
 struct Begun {
     start: u64,
     awaited: Awaited,
     tasks: Vec<Task>,
 }
 
-/// Bars in the making.
+/// The state while reading.
 #[derive(Default)]
 struct Reader {
     timeline: Timeline,
-    /// What each bar waited for last, beside the bars.
+    /// What each bar waited for last, parallel to the bars.
     awaited: Vec<Option<Awaited>>,
     plays: BTreeMap<(String, String), Begun>,
     pushes: BTreeMap<String, u64>,
     now: u64,
 }
 
-/// Reads a whole run log.
+/// Reads a run log.
 ///
 /// # Errors
-/// When the text is not one.
+/// If the text is not a run log.
 pub fn read(text: &str) -> Result<Timeline, LogError> {
     let mut reader = Reader::default();
     let lines: Vec<&str> = text.lines().collect();
@@ -117,7 +117,7 @@ pub fn read(text: &str) -> Result<Timeline, LogError> {
         let parsed = match serde_json::from_str::<Line>(line) {
             Ok(parsed) => parsed,
             Err(_) if index == 0 => return Err(LogError::NoStart),
-            // The run was killed while it wrote.
+            // The run was killed while writing.
             Err(_) if index + 1 == lines.len() => break,
             Err(error) => return Err(LogError::Line { line: index + 1, why: error.to_string() }),
         };
@@ -135,7 +135,7 @@ pub fn read(text: &str) -> Result<Timeline, LogError> {
 
 impl Reader {
     fn note(&mut self, time: u64, event: Told) {
-        // A clock that was set back in the middle of a run must not make bars of negative length.
+        // A clock that was set back during a run must not cause bars of negative length.
         self.now = time.saturating_sub(self.timeline.began_ms).max(self.now);
         let now = self.now;
         match event {
@@ -174,13 +174,13 @@ impl Reader {
         }
     }
 
-    /// Something that ended now and took so long.
+    /// Adds a bar that ends now and took `ms`.
     fn ended(&mut self, node: Option<String>, what: What, ms: u64) {
         self.bar(node, what, self.now.saturating_sub(ms), None);
     }
 
     fn play_ended(&mut self, play: String, node: String, failed: bool) {
-        // A play that had nothing to do, or was skipped, never began.
+        // A play that had nothing to do, or was skipped, never started.
         let Some(begun) = self.plays.remove(&(play.clone(), node.clone())) else { return };
         self.bar(Some(node), What::Play(play), begun.start, Some(begun.awaited));
         if let Some(bar) = self.timeline.bars.last_mut() {
@@ -202,7 +202,7 @@ impl Reader {
     }
 
     fn finish(mut self) -> Timeline {
-        // What a killed run was doing lasted until the last that is known of it.
+        // Whatever a killed run was doing lasted until its last known event.
         for (play, node) in self.plays.keys().cloned().collect::<Vec<_>>() {
             self.play_ended(play, node, true);
         }

@@ -264,7 +264,7 @@ async fn missing_files_are_all_named_and_only_they_are_fetched_again() {
     fs::write(world.folder().join("images/pause.tar"), "cut").expect("the archive");
     let text = Bundle::open(&world.folder()).expect_err("a broken bundle").to_string();
     for part in [
-        "2 files are not",
+        "2 files are different from bundle.lock",
         "bin/runc is missing",
         "pause.tar has 3 bytes, not",
         "labctl bundle pull",
@@ -308,7 +308,7 @@ async fn another_versions_bundle_is_not_overwritten() {
     let error =
         pull(newer, "amd64", &world.folder(), &world.cache(), &world.sources, &world.events).await;
     let text = error.expect_err("another version").to_string();
-    assert!(text.contains("holds Kubernetes 1.34.2, but the lab wants 1.35.0"), "{text}");
+    assert!(text.contains("has Kubernetes 1.34.2, but the lab needs 1.35.0"), "{text}");
     let error =
         pull(version(), "arm64", &world.folder(), &world.cache(), &world.sources, &world.events)
             .await;
@@ -383,7 +383,7 @@ async fn a_cluster_gets_its_folder_or_the_official_releases() {
     assert!(world.server.take_requests().is_empty());
     let error = get(cluster("1.33.1", Some(&official))).await.expect_err("another version");
     assert!(
-        error.to_string().contains("holds Kubernetes 1.34.2, but the lab wants 1.33.1"),
+        error.to_string().contains("has Kubernetes 1.34.2, but the lab needs 1.33.1"),
         "{error}"
     );
 }

@@ -149,8 +149,8 @@ fn nothing_that_asks_pods_passes_without_all_of_them() {
     let about_pods = &all()[2..];
     for (broken, why) in [
         ("no list of pods", "etcdserver: request timed out"),
-        ("a pod is missing", "3 of 4 pods are listed"),
-        ("a pod has no address", "3 of 4 pods are listed"),
+        ("a pod is missing", "only 3 of 4 pods have an address"),
+        ("a pod has no address", "only 3 of 4 pods have an address"),
     ] {
         let (failed, said) = failing(broken, "web-a");
         assert_eq!(failed, about_pods, "{broken}");
@@ -178,7 +178,7 @@ fn what_is_wrong_is_named_by_one_check() {
         (
             "another pod answers",
             "every pod reaches every pod",
-            "web-b asked web-c and got an answer from web-d",
+            "web-b sent a request to web-c and web-d answered",
         ),
         ("no ClusterIP", "a ClusterIP answers", "has no ClusterIP"),
         (
@@ -201,7 +201,7 @@ fn what_is_wrong_is_named_by_one_check() {
         (
             "DNS says something else",
             "DNS resolves kubernetes from a pod",
-            "web-d got another answer",
+            "web-d got the wrong answer",
         ),
         ("a log is empty", "kubectl logs shows a pod's output", "the log of web-d lacks"),
         ("logs are refused", "kubectl logs shows a pod's output", "there is no log of web-a"),
@@ -209,7 +209,7 @@ fn what_is_wrong_is_named_by_one_check() {
         (
             "exec ends up elsewhere",
             "kubectl exec runs a command in a pod",
-            "hostname in web-d says web-a",
+            "hostname in web-d prints web-a",
         ),
         ("port-forward is refused", "kubectl port-forward reaches a pod", "unable to forward port"),
     ] {

@@ -145,7 +145,7 @@ fn a_lab_comes_back_from_its_backup_when_all_data_is_lost() {
     );
     let older = lab.run(&["etcd", "restore", "older.yaml", "lab.backup", "--yes"]);
     assert_eq!(older.code, Some(2), "{}", older.story());
-    assert!(older.stderr.contains("the inventory asks for 1.33.9"), "{}", older.stderr);
+    assert!(older.stderr.contains("the inventory has 1.33.9"), "{}", older.stderr);
     let limited =
         lab.run(&["etcd", "restore", "lab.backup", "--yes", "--limit", "controller-0,worker-0"]);
     assert_eq!(limited.code, Some(2), "{}", limited.story());

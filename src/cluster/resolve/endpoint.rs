@@ -8,19 +8,19 @@ use super::nodes::Draft;
 use crate::cluster::{Api, Role, names};
 use crate::inventory::{Located, did_you_mean};
 
-/// The port that every API server listens on.
+/// The port of every API server.
 const SERVER_PORT: u16 = 6443;
 
-/// The port of a load balancer on a machine where an API server has 6443 already.
+/// The port of a load balancer on a machine where an API server uses 6443.
 const SHARED_PORT: u16 = 8443;
 
-/// What stands behind the endpoint.
+/// What is behind the endpoint.
 enum Target<'d, 'i> {
-    /// One of our load balancers.
+    /// One of the lab's load balancers.
     Loadbalancer(&'d Draft<'i>),
-    /// One of our controllers, with nothing before it.
+    /// One of the lab's controllers, without a load balancer.
     Controller(&'d Draft<'i>),
-    /// Something of the user's own, by its name or address.
+    /// Another name or address.
     Own(String),
 }
 
@@ -42,7 +42,7 @@ impl Resolver<'_, '_> {
         Some(Api { host, port, loadbalancer, server_port: SERVER_PORT, names })
     }
 
-    /// What else the API is called by: names and addresses that its certificate has to bear.
+    /// Returns additional names and addresses of the API for its certificate.
     fn api_names(&mut self) -> Vec<String> {
         let mut names = Vec::new();
         for name in self.inventory.api.names.iter().flat_map(|names| &names.value) {
@@ -71,7 +71,7 @@ impl Resolver<'_, '_> {
         names
     }
 
-    /// The first load balancer, else the first controller.
+    /// Returns the first load balancer, else the first controller.
     fn default_target<'d, 'i>(&mut self, drafts: &'d [Draft<'i>]) -> Option<Target<'d, 'i>> {
         if let Some(loadbalancer) = drafts.iter().find(|draft| draft.has(Role::Loadbalancer)) {
             return Some(Target::Loadbalancer(loadbalancer));
@@ -92,7 +92,7 @@ impl Resolver<'_, '_> {
         Some(Target::Controller(first))
     }
 
-    /// What `endpoint` names.
+    /// Returns what `endpoint` names.
     fn named<'d, 'i>(
         &mut self,
         endpoint: &Located<String>,
@@ -105,7 +105,7 @@ impl Resolver<'_, '_> {
             draft.name == Some(text) || (address.is_some() && draft.address == address)
         };
         if let Some(draft) = drafts.iter().find(is_it) {
-            // What is wrong with its roles has been said.
+            // Problems with its roles were reported already.
             draft.roles.as_ref()?;
             if draft.has(Role::Loadbalancer) {
                 return Some(Target::Loadbalancer(draft));
@@ -184,7 +184,7 @@ impl Resolver<'_, '_> {
     }
 }
 
-/// Why `text` cannot be the user's own endpoint, and what could be.
+/// Returns why `text` cannot be a custom endpoint, and what could be.
 fn wrong(
     text: &str,
     address: Option<Ipv4Addr>,

@@ -1,5 +1,5 @@
-//! How labctl logs in to each node: the node's own `ssh` section over the inventory's, over the
-//! defaults.
+//! Resolves how labctl logs in to each node: the node's own `ssh` section, then the inventory's,
+//! then defaults.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::lab::LabDirectory;
 
 const SSH_PORT: u16 = 22;
 
-/// A jump host as it was written; without a user it is the node's.
+/// A jump host as written; its user defaults to the node's.
 #[derive(Clone)]
 struct Bastion {
     user: Option<String>,
@@ -19,21 +19,21 @@ struct Bastion {
     port: u16,
 }
 
-/// One section, read. An inner `None` was said and is wrong.
+/// One parsed section. An inner `None` was present but wrong.
 struct Login {
     identity: Option<Option<std::path::PathBuf>>,
     jump: Option<Option<Bastion>>,
 }
 
 impl Resolver<'_, '_> {
-    /// How to log in to each of `drafts`; `None` for those that something is wrong with.
+    /// Returns how to log in to each of `drafts`; `None` for those with errors.
     pub(super) fn logins(
         &mut self,
         drafts: &[Draft<'_>],
         lab_directory: &Path,
     ) -> Vec<Option<Ssh>> {
         let inventory = self.inventory;
-        // Read once, so that a mistake in it is not reported for every node.
+        // Parsed once, so that an error in it is not reported for every node.
         let common = self.login(&inventory.ssh);
         let local_identity =
             inventory.local.as_ref().map(|_| LabDirectory::new(lab_directory).ssh_identity());
@@ -106,8 +106,7 @@ impl Resolver<'_, '_> {
         }
     }
 
-    /// Local nodes are made by labctl, sshd and all: nothing about reaching them is the user's to
-    /// choose.
+    /// Refuses settings for local nodes, because labctl creates those, including their sshd.
     fn check_local(&mut self, section: &SshSection) {
         let user =
             section.user.as_ref().filter(|user| user.value != "root").map(|user| (user.at, "user"));
@@ -127,7 +126,7 @@ impl Resolver<'_, '_> {
         }
     }
 
-    /// The bastion that `text` names; `none` is for a node that needs none though the others do.
+    /// Parses a jump host; `none` is for a node that needs none although the others do.
     fn jump(&mut self, text: &Located<String>) -> Option<Bastion> {
         if text.value == "none" {
             return None;
@@ -159,7 +158,7 @@ fn parse_jump(text: &str) -> Result<Bastion, String> {
         check_user(user).map_err(|wrong| format!("has a user that {wrong}"))?;
     }
     let (host, port) = match place.split_once(':') {
-        // More than one colon is an IPv6 address, which the check of the host has words for.
+        // More than one colon is an IPv6 address, which the check of the host reports.
         Some((host, port)) if !port.contains(':') => {
             let port = port.parse().ok().filter(|port| *port > 0);
             (host, port.ok_or("has a port that is not a number from 1 to 65535")?)
@@ -174,7 +173,7 @@ fn check_user(user: &str) -> Result<(), String> {
     if user.is_empty() {
         return Err("is empty".to_owned());
     }
-    // A user that begins with a hyphen would be an option to `ssh`.
+    // A user that begins with a hyphen would be read as an option of `ssh`.
     if user.starts_with('-') {
         return Err("begins with a hyphen".to_owned());
     }

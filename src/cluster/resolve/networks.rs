@@ -1,5 +1,5 @@
-//! The pod network, the service network and the network of local nodes: read, in range, and apart
-//! from each other.
+//! Resolves the pod network, the service network and the network of local nodes, and checks their
+//! sizes and overlaps.
 
 use ipnet::Ipv4Net;
 
@@ -7,24 +7,24 @@ use super::Resolver;
 use crate::cluster::{LocalNodes, Network, PodNetwork, ProxyMode, Version, network};
 use crate::inventory::{Located, Position};
 
-/// What the inventory says about networks; a part is `None` when it is wrong, or was not said.
+/// The networks in the inventory; a field is `None` if the value is absent or wrong.
 #[derive(Default)]
 pub(super) struct Networks {
-    /// The pod network and the service network, when both are right.
+    /// The pod and service networks, if both are valid.
     pub(super) network: Option<Network>,
-    /// The pod network alone.
+    /// The pod network.
     pub(super) pods: Option<Ipv4Net>,
-    /// The service network alone.
+    /// The service network.
     pub(super) services: Option<Ipv4Net>,
-    /// Where nodes are when labctl makes them itself.
+    /// The network of the nodes, if labctl creates them.
     pub(super) local: Option<LocalNodes>,
     /// Prefix length of one worker's part of the pod network.
     pub(super) node_prefix: Option<u8>,
-    /// Where to say that the pod network is too small.
+    /// Where to report that the pod network is too small.
     pub(super) pods_at: Option<Position>,
 }
 
-/// A network with the name of its key, and its place unless it is the default.
+/// A network with the name of its key, and its position unless it is the default.
 #[derive(Clone, Copy)]
 struct Named {
     key: &'static str,
@@ -32,7 +32,7 @@ struct Named {
     at: Option<Position>,
 }
 
-/// Networks that have a meaning of their own everywhere (RFC 6890), so that no lab can use them.
+/// Networks with a special meaning (RFC 6890), which labs cannot use.
 const RESERVED: &[(&str, &str)] = &[
     ("0.0.0.0/8", "not addresses of machines"),
     ("127.0.0.0/8", "every machine's own loopback"),
@@ -81,7 +81,7 @@ impl Resolver<'_, '_> {
         }
     }
 
-    /// The network that `text` names, or the default.
+    /// Returns the network in `text`, or the default.
     fn net(
         &mut self,
         text: Option<&Located<String>>,
@@ -107,7 +107,7 @@ impl Resolver<'_, '_> {
         Some(Named { key, net, at: Some(text.at) })
     }
 
-    /// The CIDR that `text` is, as the value of `key`.
+    /// Returns the CIDR in `text`, the value of `key`.
     pub(super) fn cidr(&mut self, text: &Located<String>, key: &str) -> Option<Ipv4Net> {
         let written = &text.value;
         let (what, help) = match written.parse::<Ipv4Net>() {
@@ -140,7 +140,7 @@ impl Resolver<'_, '_> {
                 if !network::overlap(one.net, other.net) {
                     continue;
                 }
-                // Said at the one that was written last; a default has no place of its own.
+                // Reported at the later of the two; a default has no position.
                 let (said, other) = if one.at >= other.at { (one, other) } else { (other, one) };
                 let default = if other.at.is_none() { "the default of " } else { "" };
                 self.problems.error(

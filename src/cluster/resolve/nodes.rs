@@ -1,5 +1,4 @@
-//! The nodes: their names, addresses, roles, labels, and the parts of the pod network that they
-//! get.
+//! Resolves the nodes: names, addresses, roles, labels, and their parts of the pod network.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
@@ -14,7 +13,7 @@ use crate::inventory::{Located, NodeEntry, Position, did_you_mean};
 
 const ROLES: [Role; 4] = [Role::Controller, Role::Worker, Role::Loadbalancer, Role::Client];
 
-/// Words of other tools and guides for what is a role here.
+/// Terms of other tools and guides for the roles.
 const OTHER_WORDS: &[(&str, &str)] = &[
     ("master", "controller"),
     ("control-plane", "controller"),
@@ -27,26 +26,26 @@ const OTHER_WORDS: &[(&str, &str)] = &[
     ("admin", "client"),
 ];
 
-/// A node as far as it is right.
+/// A node with the valid part of its entry.
 pub(super) struct Draft<'i> {
-    /// What the inventory says.
+    /// Its entry in the inventory.
     pub(super) entry: &'i NodeEntry,
-    /// Its name, even when there is something wrong with that: messages need one.
+    /// Its name, even if invalid, because messages need one.
     pub(super) name: Option<&'i str>,
     /// Its address.
     pub(super) address: Option<Ipv4Addr>,
-    /// Its roles, sorted; `None` when one of them is wrong, so that nobody misses it.
+    /// Its roles, sorted; `None` if one of them is wrong, so that none is reported as missing.
     pub(super) roles: Option<Vec<Role>>,
     labels: BTreeMap<String, String>,
 }
 
 impl Draft<'_> {
-    /// Whether it has `role`, as far as is known.
+    /// Whether it has `role`, as far as known.
     pub(super) fn has(&self, role: Role) -> bool {
         self.roles.as_ref().is_some_and(|roles| roles.contains(&role))
     }
 
-    /// The node, if all of it is right.
+    /// Returns the node if all of it is valid.
     pub(super) fn into_node(self, pod_cidr: Option<Ipv4Net>, ssh: Ssh) -> Option<Node> {
         Some(Node {
             name: self.name?.to_owned(),
@@ -60,7 +59,7 @@ impl Draft<'_> {
 }
 
 impl<'i> Resolver<'i, '_> {
-    /// Every node of the inventory, in its order.
+    /// Returns every node, in inventory order.
     pub(super) fn drafts(&mut self, networks: &Networks) -> Vec<Draft<'i>> {
         let Some(nodes) = &self.inventory.nodes else { return Vec::new() };
         let mut drafts = Vec::new();
@@ -225,7 +224,7 @@ impl<'i> Resolver<'i, '_> {
     }
 
     fn check_roles(&mut self, drafts: &[Draft<'_>], at: Position) {
-        // A role that could not be read might be the one that is missing here.
+        // The missing role could be one that could not be read.
         if drafts.iter().any(|draft| draft.roles.is_none()) {
             return;
         }
@@ -266,7 +265,8 @@ impl<'i> Resolver<'i, '_> {
         }
     }
 
-    /// The part of the pod network of each of `drafts`; `None` for those that are no workers.
+    /// Returns the part of the pod network of each of `drafts`; `None` for those that are not
+    /// workers.
     pub(super) fn pod_cidrs(
         &mut self,
         drafts: &[Draft<'_>],
@@ -302,7 +302,7 @@ impl<'i> Resolver<'i, '_> {
             .collect()
     }
 
-    /// The part that the inventory itself gives a worker, if that is right.
+    /// Returns the part that the inventory assigns to a worker, if valid.
     fn given_part<'d>(
         &mut self,
         text: &Located<String>,
@@ -360,7 +360,7 @@ impl<'i> Resolver<'i, '_> {
     }
 }
 
-/// Whether a node can be at `address`, given the networks around it.
+/// Checks whether a node can have `address`, given the other networks.
 fn place(address: Ipv4Addr, networks: &Networks) -> Result<(), (String, &'static str)> {
     if let Some(local) = &networks.local {
         let subnet = local.subnet;

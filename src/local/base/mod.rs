@@ -1,5 +1,5 @@
-//! The base image: a small Debian tree that every local node's root is an overlay of, built once
-//! and kept in the cache.
+//! The base image: a small Debian tree, built once and cached, that is the lower layer of every
+//! local node's overlay root.
 
 mod recipe;
 mod source;
@@ -16,17 +16,18 @@ use super::{mounts, names, program};
 use crate::event::{Event, Events};
 use source::Source;
 
-/// The step's name in events.
+/// The name of this step in events.
 const STEP: &str = "base image";
-/// Raised when images are made differently from the same recipe.
+/// Increase this when the same recipe should produce a different image.
 const REVISION: &[u8] = b"1";
-/// About how many lines debootstrap prints for these packages: what progress is measured against.
+/// Approximate number of lines that debootstrap prints for these packages; progress is measured
+/// against it.
 const LINES: u64 = 728;
-/// How much of a failed debootstrap's output an error quotes.
+/// Number of output lines of a failed debootstrap that an error quotes.
 const QUOTED_LINES: usize = 20;
 
-/// The base image in `cache`, built when it is not there yet. Blocks; two runs do not both build
-/// it.
+/// Returns the base image in `cache`, building it first if it is missing. Blocks; concurrent runs
+/// build it only once.
 pub(super) fn ensure(cache: &Path, events: &Events) -> Result<PathBuf, LocalError> {
     let source = source::of_host();
     let folder = cache.join("base");
@@ -41,8 +42,8 @@ pub(super) fn ensure(cache: &Path, events: &Events) -> Result<PathBuf, LocalErro
     }
     let started = Instant::now();
     events.emit(Event::StepStarted { step: STEP.into() });
-    // Nothing but a finished image ever has the final name. A killed run's remains are this run's
-    // to remove: it holds the lock. They may have /proc mounted in them.
+    // Only a finished image has the final name. We hold the lock, so leftovers of a killed run are
+    // ours to remove. They may still have /proc mounted.
     let building = folder.join(format!(".{}.building", image_name(&source)));
     mounts::remove_folder(&building)?;
     let built = bootstrap(&source, &building, events).and_then(|()| furnish(&building));
@@ -63,8 +64,8 @@ pub(super) fn ensure(cache: &Path, events: &Events) -> Result<PathBuf, LocalErro
     Ok(image)
 }
 
-/// Named after everything that goes into it, so that a changed recipe makes a new image and leaves
-/// running nodes theirs.
+/// Returns a name derived from everything that goes into the image, so that a changed recipe makes
+/// a new image and running nodes keep theirs.
 fn image_name(source: &Source) -> String {
     let recipe = format!(
         "{:?}{:?}{:?}{:?}{:?}{:?}{:?}",
@@ -93,7 +94,7 @@ fn lock(folder: &Path, events: &Events) -> Result<File, LocalError> {
     Ok(file)
 }
 
-/// Runs debootstrap into `target`, telling of its progress.
+/// Runs debootstrap into `target` and reports its progress.
 fn bootstrap(source: &Source, target: &Path, events: &Events) -> Result<(), LocalError> {
     let failed = |how: String, output: String| LocalError::Program {
         doing: format!("build the base image ({})", source.suite),
@@ -101,7 +102,7 @@ fn bootstrap(source: &Source, target: &Path, events: &Events) -> Result<(), Loca
         how,
         output,
     };
-    // The image must not inherit a umask that keeps files from its own users.
+    // The image must not inherit a umask that hides files from its users.
     let mut command = program::command("sh");
     command.args(["-c", "umask 022; exec \"$@\" 2>&1", "sh"]);
     command.arg(program::find("debootstrap").unwrap_or_else(|| "debootstrap".into()));
@@ -131,11 +132,11 @@ fn bootstrap(source: &Source, target: &Path, events: &Events) -> Result<(), Loca
     if status.success() {
         return Ok(());
     }
-    // What dpkg or the download said stands only in debootstrap's own log.
+    // Errors of dpkg and of downloads appear only in debootstrap's own log.
     let log = fs::read_to_string(target.join("debootstrap/debootstrap.log")).unwrap_or_default();
     let output = format!("{}\n{}", tail(&output, QUOTED_LINES), tail(&log, QUOTED_LINES));
     Err(failed(
-        format!("ended with {status}; check that this machine reaches its apt mirror"),
+        format!("failed with {status}; check that this machine reaches its apt mirror"),
         output,
     ))
 }
@@ -148,7 +149,7 @@ fn furnish(image: &Path) -> Result<(), LocalError> {
     for (path, content) in recipe::FILES {
         let path = image.join(path);
         make_parent(&path)?;
-        // It may be a link to somewhere on the host.
+        // It may be a symbolic link that leads to the host.
         remove(&path)?;
         fs::write(&path, content).map_err(LocalError::io("write", &path))?;
         set_mode(&path, 0o644)?;
@@ -215,11 +216,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tree_is_furnished_twice_with_the_same_result() {
-        let tree = tempfile::tempdir().expect("a temporary folder");
+    fn furnishing_a_tree_twice_changes_nothing() {
+        let tree = tempfile::tempdir().expect("a temporary directory");
         let image = tree.path();
-        fs::create_dir_all(image.join("usr/lib/sysctl.d")).expect("a folder");
-        fs::create_dir_all(image.join("etc")).expect("a folder");
+        fs::create_dir_all(image.join("usr/lib/sysctl.d")).expect("a directory");
+        fs::create_dir_all(image.join("etc")).expect("a directory");
         fs::write(image.join("usr/lib/sysctl.d/50-default.conf"), "kernel.sysrq = 1\n")
             .expect("a file");
         let outside = tempfile::NamedTempFile::new().expect("a file of the host");

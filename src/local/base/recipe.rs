@@ -1,9 +1,9 @@
-//! What the base image consists of: packages, files and units, as data.
+//! The contents of the base image as data: packages, files and units.
 //!
-//! A node must look like a plain Debian machine that someone installed for Kubernetes by hand, boot
-//! in a fraction of a second, and leave the host's kernel settings alone.
+//! A node must look like a plain Debian machine on which someone installed Kubernetes, boot in a
+//! fraction of a second, and leave the host's kernel settings alone.
 
-/// Beside what `minbase` brings (a shell, coreutils, tar, apt).
+/// Packages in addition to `minbase` (a shell, coreutils, tar, apt).
 pub(super) const PACKAGES: &[&str] = &[
     "systemd",
     "systemd-sysv",
@@ -28,15 +28,15 @@ pub(super) const PACKAGES: &[&str] = &[
     "libnginx-mod-stream",
 ];
 
-/// One file: its path in the image and its content. All are 0644.
+/// Files as path in the image and content. All have mode 0644.
 pub(super) const FILES: &[(&str, &str)] = &[
-    // Each node gets its own before it boots; a left-over of the host's would tell on it.
+    // Each node gets its own before it boots; this must not be the host's.
     ("etc/hostname", "localhost\n"),
     ("etc/resolv.conf", ""),
     ("etc/hosts", "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"),
     ("etc/fstab", ""),
     ("etc/motd", ""),
-    // Looked for at every login.
+    // Every login reads this file.
     ("etc/default/locale", "LANG=C.UTF-8\n"),
     (
         "etc/ssh/sshd_config.d/labctl.conf",
@@ -48,21 +48,21 @@ pub(super) const FILES: &[(&str, &str)] = &[
          MaxSessions 100\n\
          MaxStartups 100\n",
     ),
-    // Debian checks sshd's configuration before every start, which doubles the time to the first
-    // answer.
+    // Debian checks sshd's configuration before every start, which doubles the time until it
+    // answers.
     ("etc/systemd/system/ssh.service.d/labctl.conf", "[Service]\nExecStartPre=\n"),
     (
         "etc/systemd/journald.conf.d/labctl.conf",
-        // The kernel's log and audit messages are the host's.
+        // The kernel log and audit messages belong to the host.
         "[Journal]\nStorage=volatile\nRuntimeMaxUse=64M\nReadKMsg=no\nAudit=no\n",
     ),
-    // A pod's shim that holds a mount must not hold up a reboot for the usual ninety seconds.
+    // A pod's shim that holds a mount must not delay a reboot for the default 90 seconds.
     ("etc/systemd/system.conf.d/labctl.conf", "[Manager]\nDefaultTimeoutStopSec=15s\n"),
     (
         "etc/systemd/system/labctl-cgroups.service",
-        // systemd-nspawn mounts version 1 hierarchies read-only. They are the node's own, so
+        // systemd-nspawn mounts version 1 hierarchies read-only. They belong to the node, so
         // kubelet and the container runtime may write to them. `remount,rw` without `bind` would
-        // change the host's mount, and fails: busy.
+        // change the host's mount, and fails with "busy".
         "[Unit]\n\
          Description=Make the node's control groups writable\n\
          DefaultDependencies=no\n\
@@ -77,7 +77,7 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ),
 ];
 
-/// Links: path in the image and where it points.
+/// Symbolic links as path in the image and target.
 pub(super) const LINKS: &[(&str, &str)] = &[
     ("etc/systemd/system/default.target", "/lib/systemd/system/multi-user.target"),
     (
@@ -87,8 +87,8 @@ pub(super) const LINKS: &[(&str, &str)] = &[
     ("etc/systemd/system/multi-user.target.wants/ssh.service", "/lib/systemd/system/ssh.service"),
 ];
 
-/// Units that have nothing to do in a node: consoles, the host's file systems and modules, timers
-/// that would go online.
+/// Units that a node does not need: consoles, the host's file systems and modules, timers that
+/// access the network.
 pub(super) const MASKED: &[&str] = &[
     "apt-daily-upgrade.timer",
     "apt-daily.timer",
@@ -127,9 +127,9 @@ pub(super) const MASKED: &[&str] = &[
     "systemd-update-utmp.service",
 ];
 
-/// What packages leave in the image that a node must not have, or that only makes it larger.
+/// What packages leave behind that a node must not have or that only makes the image larger.
 pub(super) const REMOVED: &[&str] = &[
-    // Installed for the load balancer, started by its playbook.
+    // Installed for the load balancer; its playbook starts it.
     "etc/systemd/system/multi-user.target.wants/nginx.service",
     "etc/nginx/sites-enabled/default",
     // Every node has its own.
@@ -146,6 +146,6 @@ pub(super) const REMOVED: &[&str] = &[
     "var/log/bootstrap.log",
 ];
 
-/// Where packages keep kernel settings. Most are global to the kernel, so a node's boot would
-/// change the host.
+/// Where packages keep kernel settings. Most of these settings are global to the kernel, so booting
+/// a node would change the host.
 pub(super) const SYSCTL_FOLDERS: &[&str] = &["usr/lib/sysctl.d", "lib/sysctl.d", "etc/sysctl.d"];

@@ -1,22 +1,21 @@
-//! Where the base image's packages come from: the mirror, suite and key that the host's own apt
-//! uses.
+//! Selects the mirror, suite and key for the base image: those that the host's own apt uses.
 
 use std::path::{Path, PathBuf};
 
-/// One place that packages come from.
+/// One package source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Source {
-    /// The mirror; debootstrap's default when the host's apt names none that it could use.
+    /// The mirror; `None` for debootstrap's default, when the host's apt has no usable one.
     pub mirror: Option<String>,
-    /// The release's code name.
+    /// The release's code name, such as `bookworm`.
     pub suite: String,
-    /// The parts of the archive.
+    /// The archive's components, such as `main`.
     pub components: Vec<String>,
-    /// The keys that the archive is signed with; debootstrap's default when not named.
+    /// The keyring that signs the archive; `None` for debootstrap's default.
     pub keyring: Option<PathBuf>,
 }
 
-/// The host's own source.
+/// Returns the host's own source.
 pub(super) fn of_host() -> Source {
     let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
     choose(&release, &apt_files(Path::new("/etc/apt")), &|path| {
@@ -24,7 +23,7 @@ pub(super) fn of_host() -> Source {
     })
 }
 
-/// apt's source files with their content, in the order in which apt reads them.
+/// Returns apt's source files with their content, in the order in which apt reads them.
 fn apt_files(apt: &Path) -> Vec<(PathBuf, String)> {
     let mut paths = vec![apt.join("sources.list")];
     let mut parts: Vec<PathBuf> = std::fs::read_dir(apt.join("sources.list.d"))
@@ -44,7 +43,7 @@ fn choose(release: &str, files: &[(PathBuf, String)], read: &dyn Fn(&Path) -> St
         Some(line.trim_matches(['"', '\'']).to_owned())
     };
     let suite = value("VERSION_CODENAME").filter(|name| !name.is_empty());
-    // Not a Debian at all, or one between releases: Debian's current release.
+    // Not Debian, or a Debian between releases: use Debian's current release.
     let suite = suite.filter(|_| !files.is_empty()).unwrap_or_else(|| "stable".to_owned());
     let entries = files.iter().flat_map(|(path, text)| {
         if path.extension().is_some_and(|extension| extension == "sources") {
@@ -73,12 +72,12 @@ fn choose(release: &str, files: &[(PathBuf, String)], read: &dyn Fn(&Path) -> St
         })
 }
 
-/// Ubuntu keeps some of the packages in `universe`.
+/// Whether the image needs this component. Ubuntu keeps some of the packages in `universe`.
 fn wanted(component: &str) -> bool {
     matches!(component, "main" | "universe")
 }
 
-/// debootstrap knows these; a mirror list is replaced by its first mirror.
+/// Returns a mirror that debootstrap can use; a mirror list is replaced by its first mirror.
 fn usable(uri: &str, read: &dyn Fn(&Path) -> String) -> Option<String> {
     if let Some(list) = uri.strip_prefix("mirror+file:") {
         let path = Path::new("/").join(list.trim_start_matches('/'));
@@ -103,7 +102,7 @@ struct Entry {
     keyring: Option<PathBuf>,
 }
 
-/// apt's format of one line an entry: `deb [signed-by=KEYS] URI SUITE COMPONENT...`.
+/// Parses apt's one-line format: `deb [signed-by=KEYS] URI SUITE COMPONENT...`.
 fn lines(text: &str) -> Vec<Entry> {
     text.lines()
         .filter_map(|line| {
@@ -126,7 +125,7 @@ fn lines(text: &str) -> Vec<Entry> {
         .collect()
 }
 
-/// apt's format of one paragraph an entry.
+/// Parses apt's deb822 format, with one paragraph per entry.
 fn stanzas(text: &str) -> Vec<Entry> {
     text.split("\n\n")
         .filter_map(|stanza| {
@@ -159,7 +158,7 @@ fn stanzas(text: &str) -> Vec<Entry> {
         .collect()
 }
 
-/// A key may also stand in the entry itself; debootstrap wants a file.
+/// Returns the keyring file. A key may also be inline in the entry, but debootstrap needs a file.
 fn keyring(value: &str) -> Option<PathBuf> {
     value.starts_with('/').then(|| PathBuf::from(value))
 }
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_release_itself_is_taken_from_paragraphs() {
+    fn the_release_is_read_from_paragraphs() {
         let text = "Types: deb\nURIs: http://other.test/tools\nSuites: any\nComponents: main\n\n\
                     Types: deb\n# a comment\nURIs: http://m.test/debian\nSuites: bookworm \
             bookworm-updates\n\
@@ -192,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_release_itself_is_taken_from_lines() {
+    fn the_release_is_read_from_lines() {
         let text = "# deb http://old.test bookworm main\ndeb http://sec.test bookworm-security \
             main\n\
                     deb-src http://m.test/debian bookworm main\n\
@@ -205,13 +204,13 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_mirrors_gives_its_first() {
+    fn a_mirror_list_is_replaced_by_its_first_mirror() {
         let source = chosen("sources.list", "deb mirror+file:/etc/apt/mirrors.txt bookworm main\n");
         assert_eq!(source.mirror.as_deref(), Some("http://m.test/debian/"));
     }
 
     #[test]
-    fn without_a_usable_mirror_debootstrap_decides() {
+    fn without_a_usable_mirror_debootstrap_uses_its_default() {
         let source = chosen("sources.list", "deb cdrom:[disc]/ bookworm main\n");
         assert_eq!((source.mirror, source.suite.as_str()), (None, "bookworm"));
         assert_eq!(choose("ID=fedora\n", &[], &|_| String::new()).suite, "stable");

@@ -104,13 +104,13 @@ async fn a_missing_release_is_an_error_that_says_so() {
     world.server.remove(&format!("{KUBERNETES}/kubectl"));
     let text = world.complaint().await;
     assert!(
-        text.contains(&format!("{KUBERNETES}/kubectl: the server has no such file (404")),
+        text.contains(&format!("{KUBERNETES}/kubectl: the server does not have this file (404")),
         "{text}"
     );
     assert_eq!(world.gets(&format!("{KUBERNETES}/kubectl")).len(), 1, "a 404 is not tried again");
     world.server.remove(&format!("{KUBERNETES}/kubelet.sha256"));
     let text = world.complaint().await;
-    assert!(text.contains("kubelet.sha256: the server has no such file"), "{text}");
+    assert!(text.contains("kubelet.sha256: the server does not have this file"), "{text}");
 }
 
 #[tokio::test]
