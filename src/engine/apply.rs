@@ -1,9 +1,9 @@
-//! Carries out a plan: every play on every node when its turn has come.
+//! Executes a plan: every play on every node, when it is due.
 //!
-//! Each play on each node is a cell of its own. A cell begins when the plays that its play comes
-//! after have ended on all of their nodes, when (in a rolling play) the nodes before it are done,
-//! and when its large files have arrived. A failure ends its node's part in the run; plays that
-//! come after the failed play are skipped, all others go on.
+//! Each play on each node is a cell. A cell starts when the plays that its play comes after have
+//! finished on all of their nodes, the nodes before it are done (in a rolling play), and its large
+//! files have arrived. A failure ends the run on its node; plays that come after the failed play
+//! are skipped, all others continue.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,31 +22,31 @@ use crate::plan::{Change, Plan, PlannedNode, PlannedPlay};
 use crate::playbook::Strategy;
 use crate::transport::{Exec, Stdin, Transport, TransportError, lines};
 
-/// How many lines of output, and of the journal, a failure has at most, and how long each is, in
-/// characters. A node sends as many of a journal: the line that says why may stand before a page of
-/// usage.
+/// Maximum number of lines of output and of the journal in a failure, and maximum length of a line
+/// in characters. A node sends the same number of journal lines, because the line with the reason
+/// may come before a page of usage.
 const LINES: usize = 200;
 const LINE: usize = 1000;
 
-/// What came of a plan.
+/// The result of executing a plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// Whether every play ended well on every node.
+    /// Whether every play succeeded on every node.
     pub ok: bool,
-    /// Tasks that changed something, by node.
+    /// Number of tasks that changed something, by node.
     pub changed: BTreeMap<String, usize>,
-    /// The failed task's title, by node.
+    /// The title of the failed task, by node.
     pub failed: BTreeMap<String, String>,
 }
 
-/// How far a play is, over all of its nodes.
+/// The progress of a play over all of its nodes.
 #[derive(Debug, Clone, Copy)]
 struct Progress {
     remaining: usize,
     failed: bool,
 }
 
-/// A play that others come after: its name, and how far it is.
+/// A play that others come after: its name and progress.
 type Earlier = (String, watch::Receiver<Progress>);
 
 /// One play on one node.
@@ -54,27 +54,28 @@ struct Cell {
     play: String,
     node: String,
     changes: Vec<Change>,
-    /// The plays that must have ended.
+    /// The plays that must have finished.
     after: Vec<Earlier>,
     /// Whether the node starts together with others that it may have to wait for.
     together: bool,
-    /// In a rolling play, the nodes before this one: whether they ended well, once they have.
+    /// In a rolling play, the nodes before this one, and whether they succeeded, once they are
+    /// done.
     before: Vec<(String, watch::Receiver<Option<bool>>)>,
     transport: Option<Transport>,
     pushed: watch::Receiver<Pushed>,
-    /// Turns true when anything failed on this node.
+    /// Becomes true when anything fails on this node.
     node_failed: Arc<AtomicBool>,
     run: Run,
 }
 
-/// What came of one cell.
+/// The result of one cell.
 struct Ended {
     outcome: PlayOutcome,
     changed: usize,
     failed: Option<String>,
 }
 
-/// Carries out `plan`. A node that is in the plan but not connected counts as failed.
+/// Executes `plan`. A node in the plan without a connection counts as failed.
 pub async fn apply(plan: Plan, connections: &Connections, run: &Run) -> Applied {
     let (senders, stores) = connections
         .keys()
@@ -107,7 +108,7 @@ pub async fn apply(plan: Plan, connections: &Connections, run: &Run) -> Applied 
     }
     let mut applied = Applied { ok: true, ..Applied::default() };
     while let Some(joined) = cells.join_next().await {
-        // A cell that panicked is a bug of ours; the run must still end, and not end well.
+        // A panic in a cell is a bug in labctl; the run must still end, as a failure.
         let Ok((node, ended)) = joined else {
             applied.ok = false;
             continue;
@@ -118,12 +119,12 @@ pub async fn apply(plan: Plan, connections: &Connections, run: &Run) -> Applied 
             applied.failed.entry(node).or_insert(task);
         }
     }
-    // It hears of a cancel by itself, because it may have something to clean up.
+    // It watches for cancellation itself, because it may have to clean up.
     applied.ok &= delivery.await.is_ok();
     applied
 }
 
-/// Starts the cells of one play and gives back how far it is.
+/// Starts the cells of one play and returns its progress.
 fn start_play(
     play: PlannedPlay,
     after: &[Earlier],
@@ -137,7 +138,8 @@ fn start_play(
         watch::channel(Progress { remaining: play.nodes.len(), failed: false });
     let progress = Arc::new(progress);
     if play.nodes.is_empty() {
-        // A play for nobody still passes on that what it comes after has failed or is not over yet.
+        // A play without nodes must still forward the failure or progress of the plays that it
+        // comes after.
         let after = after.to_vec();
         progress.send_modify(|state| state.remaining = 1);
         cells.spawn(async move {
@@ -148,8 +150,8 @@ fn start_play(
         return watched;
     }
     let rolling = play.strategy == Strategy::Rolling;
-    // The nodes on which nothing runs yet go first and together; each other one waits for all
-    // before it.
+    // Nodes on which nothing is running go first and together; each other node waits for all before
+    // it.
     let (mut nodes, running): (Vec<_>, Vec<_>) =
         play.nodes.into_iter().partition(|on| !rolling || on.fresh);
     let together = nodes.len();
@@ -189,8 +191,8 @@ fn start_play(
     watched
 }
 
-/// Waits for plays to end; whether all of them ended well. `awaited` becomes the last one that was
-/// not over yet.
+/// Waits for plays to finish and returns whether all succeeded. `awaited` becomes the last one that
+/// was not finished yet.
 async fn ended_well(plays: Vec<Earlier>, awaited: &mut Awaited) -> bool {
     let mut well = true;
     for (name, mut play) in plays {
@@ -205,7 +207,8 @@ async fn ended_well(plays: Vec<Earlier>, awaited: &mut Awaited) -> bool {
     well
 }
 
-/// What must get to each node, in the order in which plays want it, and who may have it already.
+/// Returns what each node needs, in the order in which plays need it, and which nodes may already
+/// have it.
 fn wanted(plan: &Plan, connections: &Connections) -> Wanted {
     let mut wanted = Wanted::default();
     for play in &plan.plays {
@@ -219,7 +222,7 @@ fn wanted(plan: &Plan, connections: &Connections) -> Wanted {
                 }
             }
         }
-        // A node of the same play that lacks nothing of it has, most likely, what the others lack.
+        // A node of the same play that lacks nothing probably has what the others lack.
         let has_all =
             |on: &&PlannedNode| on.changes.iter().all(|change| change.actions.blobs.is_empty());
         let having =
@@ -254,7 +257,7 @@ impl Cell {
         }
         let arrived = tokio::select! {
             arrived = self.blobs_arrived() => arrived,
-            // A push is no running task: nobody who asked to stop wants to see it to its end.
+            // A push is not a running task, so a user who asks to stop does not wait for it.
             Ok(_) = cancelled.wait_for(|stop| *stop) => return self.skip(skipped),
         };
         if !arrived {
@@ -266,8 +269,8 @@ impl Cell {
                 failed: Some("push binaries".to_owned()),
             };
         }
-        // Nodes that start together wait for each other: with a permit each, few forks would make
-        // that wait for ever.
+        // Nodes that start together wait for each other; if each needed a permit, a small number of
+        // forks would block them forever.
         let _permit = match self.together {
             true => None,
             false => {
@@ -280,8 +283,8 @@ impl Cell {
                 }
             }
         };
-        // While it waited for its files and its turn, the user or another play of this node may
-        // have said stop.
+        // While waiting, the run may have been cancelled, or another play may have failed on this
+        // node.
         if self.node_failed.load(Ordering::Acquire) || self.run.is_cancelled() {
             return self.skip(skipped);
         }
@@ -306,13 +309,13 @@ impl Cell {
         self.run.events.emit(Event::PlayEnded { play, node, outcome, took: started.elapsed() });
     }
 
-    /// Whether the node's blob store has all that this play needs.
+    /// Whether the node's blob store has everything that this play needs.
     fn has_arrived(&self, state: &Pushed) -> bool {
         let mut needed = self.changes.iter().flat_map(|change| &change.actions.blobs);
         needed.all(|blob| state.blobs.contains(&blob.sha256))
     }
 
-    /// Waits until the node's blob store has all that this play needs, or gets no more.
+    /// Waits until the node's blob store has everything that this play needs, or gets nothing more.
     async fn blobs_arrived(&self) -> bool {
         let mut pushed = self.pushed.clone();
         if let Ok(state) =
@@ -320,7 +323,7 @@ impl Cell {
         {
             return self.has_arrived(&state);
         }
-        // Whoever pushed is done and gone: what has arrived is all there will be.
+        // The push is over, so nothing more will arrive.
         self.has_arrived(&self.pushed.borrow())
     }
 
@@ -364,10 +367,10 @@ impl Cell {
         Ended { outcome: PlayOutcome::Failed, changed: 0, failed: Some(task.to_owned()) }
     }
 
-    /// Turns what the script says into events.
+    /// Converts the script's output to events.
     async fn listen(&self, mut lines: mpsc::Receiver<String>) -> Heard {
         let mut heard = Heard::default();
-        // A unit's task ends when it was seen to stay up, and others may begin before that.
+        // A unit's task ends when the unit has stayed up, and other tasks may start before that.
         let mut began: BTreeMap<usize, Instant> = BTreeMap::new();
         let (mut output, mut journal) = (Vec::new(), Vec::new());
         while let Some(line) = lines.recv().await {
@@ -397,8 +400,8 @@ impl Cell {
                     let change = &self.changes[number];
                     heard.failed.get_or_insert_with(|| change.title.clone());
                     let said = std::mem::take(&mut journal);
-                    // Why it was done is no reason for its failure: what the program itself says of
-                    // that comes first.
+                    // The reason for a change does not explain its failure; what the program itself
+                    // reports comes first.
                     let reason = match cause::line_that_matters(&said) {
                         Some(line) => format!("{line}\n{}", change.why),
                         None => change.why.clone(),
@@ -428,7 +431,7 @@ impl Cell {
     }
 }
 
-/// Adds a line that explains a failure, as far as anybody would read it. The last ones count.
+/// Adds a line that explains a failure, up to a limit; the last lines are kept.
 fn note(lines: &mut Vec<String>, text: &str) {
     if lines.len() == LINES {
         lines.remove(0);
@@ -436,7 +439,7 @@ fn note(lines: &mut Vec<String>, text: &str) {
     lines.push(text.chars().take(LINE).collect());
 }
 
-/// What a script has said.
+/// The output of a script.
 #[derive(Default)]
 struct Heard {
     doing: Option<usize>,

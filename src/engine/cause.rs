@@ -1,27 +1,26 @@
-//! The line that matters: what a program said of its end, picked out of all that the journal has of
-//! it.
+//! Finds the line in a journal with the reason why a program exited.
 
-/// Of a journal, the last lines that a report shows.
+/// Number of journal lines that a report shows, from the end.
 const SHOWN: usize = 15;
 
-/// How surely a line says why a program ended.
+/// How likely a line is the reason why a program exited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Weight {
-    /// It mentions an error in passing, or logs one and goes on.
+    /// It mentions an error, or logs one and continues.
     Error,
-    /// It is the last word of a program that gives up.
+    /// It is the last message of a program that gives up.
     Fatal,
 }
 
-/// The line that says why, without the log's own prefix: the last of the gravest. `None` when no
-/// line speaks of an error.
+/// Returns the line with the reason, without the log's own prefix: the last one of the most likely.
+/// `None` if no line mentions an error.
 pub fn line_that_matters(journal: &[String]) -> Option<&str> {
     let weighed = journal.iter().filter_map(|line| weight(line).map(|weight| (weight, line)));
-    // The last of equals: what came before is what led to it.
+    // The last of equals: earlier ones led to it.
     weighed.max_by_key(|(weight, _)| *weight).map(|(_, line)| without_prefix(line.trim()))
 }
 
-/// The end of a journal, as a report shows it.
+/// Returns the end of a journal for a report.
 pub fn shown(mut journal: Vec<String>) -> Vec<String> {
     journal.split_off(journal.len().saturating_sub(SHOWN))
 }
@@ -29,7 +28,7 @@ pub fn shown(mut journal: Vec<String>) -> Vec<String> {
 fn weight(line: &str) -> Option<Weight> {
     let lower = line.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    // What systemd says of an end is known already.
+    // systemd's own lines about the exit add nothing.
     let by_systemd =
         ["main process exited", "failed with result", "control process exited", "failed to start "];
     if lower.trim().is_empty() || by_systemd.iter().any(|start| line_of_systemd(&lower, start)) {
@@ -52,7 +51,8 @@ fn weight(line: &str) -> Option<Weight> {
     (klog(line) == Some('E') || has(&complains)).then_some(Weight::Error)
 }
 
-/// Whether systemd's manager says this of a unit: `kubelet.service: Main process exited, ...`.
+/// Whether this is a line of systemd's manager about a unit: `kubelet.service: Main process exited,
+/// ...`.
 fn line_of_systemd(lower: &str, start: &str) -> bool {
     lower.starts_with(start)
         || lower.split_once(": ").is_some_and(|(unit, said)| {
@@ -60,8 +60,7 @@ fn line_of_systemd(lower: &str, start: &str) -> bool {
         })
 }
 
-/// The severity of a line in the format of Kubernetes' programs: `E1126 01:02:03.456789    1234
-/// run.go:72] ...`.
+/// Returns the severity of a line in klog's format: `E1126 01:02:03.456789    1234 run.go:72] ...`.
 fn klog(line: &str) -> Option<char> {
     let severity = line.chars().next().filter(|severity| "IWEF".contains(*severity))?;
     let date = line.get(1..5)?;
@@ -86,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_word_of_a_program_that_gives_up_is_picked() {
+    fn the_last_message_of_a_failing_program_is_picked() {
         let kubelet = "Started kubelet.service - Kubernetes node agent.\n\
             E1126 01:02:03.456789    1234 run.go:72] \"command failed\" err=\"failed to parse \
             kubelet flag: unknown flag: --no-such-flag\"\n\
@@ -115,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn of_errors_that_are_all_alike_the_last_is_picked() {
+    fn the_last_of_similar_errors_is_picked() {
         let journal = "E1126 01:02:03.4 1 a.go:1] \"first\"\nI1126 01:02:03.5 1 a.go:2] \"all is \
             well\"\n\
             E1126 01:02:03.6 1 a.go:3] \"second\"\nW1126 01:02:03.7 1 a.go:4] \"bye\"";
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_without_an_error_names_none() {
+    fn a_journal_without_an_error_has_no_reason() {
         assert_eq!(picked("Started it.\nI1126 01:02:03.5 1 a.go:2] \"all is well\"\n"), None);
         assert_eq!(
             picked("a.service: Failed with result 'exit-code'.\n"),

@@ -1,4 +1,4 @@
-//! Fetches what a command on a node prints into a file on this machine, however large it is.
+//! Saves the output of a command on a node to a file on the workstation, however large it is.
 
 use std::fs::File;
 use std::time::Duration;
@@ -6,18 +6,18 @@ use std::time::Duration;
 use super::Run;
 use crate::transport::{Exec, Output, Transport, TransportError};
 
-/// The slowest and largest that is still worth waiting for.
+/// Time limit of a fetch.
 const LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// The largest that is taken, in bytes: twice what etcd recommends for its database at most.
+/// Maximum size in bytes: twice the maximum that etcd recommends for its database.
 const LARGEST: u64 = 16 << 30;
 
-/// Runs `script` on a node as root and writes its standard output into `file`. Asked to stop, it
-/// gives the command up.
+/// Runs `script` on a node as root and writes its stdout to `file`. Aborts the command if the user
+/// asks to stop.
 ///
 /// # Errors
-/// When the connection is lost, the file cannot be written, or the user asked to stop. A command
-/// that exits with another code than 0 is no error here.
+/// If the connection is lost, the file cannot be written, or the user asks to stop. A non-zero exit
+/// code of the command is not an error.
 pub async fn fetch(
     transport: &Transport,
     script: &str,

@@ -1,7 +1,7 @@
-//! The lock that keeps two runs on one lab apart.
+//! The lock that prevents concurrent runs on one lab.
 //!
-//! It is an advisory lock on a file in the lab directory: the kernel lets go of it when labctl
-//! ends, however it ends, so a lock is never stuck.
+//! It is an advisory lock on a file in the lab directory. The kernel releases it when labctl exits,
+//! however it exits, so a lock is never stale.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -15,10 +15,10 @@ use crate::lab::LabDirectory;
 #[derive(Debug)]
 pub struct Lock(#[allow(dead_code, reason = "the open file is the lock")] File);
 
-/// Why a lock could not be had.
+/// Why a lock could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another run has it.
+    /// Another run holds it.
     #[error("another labctl is working on this \
         lab{}", .0.as_deref().map(|who| format!(" ({who})")).unwrap_or_default())]
     Held(Option<String>),
@@ -27,28 +27,28 @@ pub enum LockError {
     Io {
         /// The lock file.
         path: std::path::PathBuf,
-        /// What the system says.
+        /// The system's error.
         why: io::Error,
     },
 }
 
 impl LockError {
-    /// What to do about it.
+    /// Returns what to do about it.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::Held(_) => "wait for it to end; a lock never outlives its run",
+            Self::Held(_) => "wait until it finishes; the lock is released when it exits",
             Self::Io { .. } => {
-                "the lab directory lies beside the inventory; run labctl as the user who may \
+                "the lab directory is beside the inventory; run labctl as a user who may \
                 write there"
             }
         }
     }
 }
 
-/// Takes the lab's lock, without waiting. `doing` is what the other side is told.
+/// Takes the lab's lock without waiting. Another run that finds it locked reports `doing`.
 ///
 /// # Errors
-/// When another run has it, or the lab directory cannot be written.
+/// If another run holds it, or the lab directory cannot be written.
 pub fn take(lab: &LabDirectory, doing: &str) -> Result<Lock, LockError> {
     let path = lab.lock();
     let io = |why| LockError::Io { path: path.clone(), why };
@@ -81,8 +81,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_run_is_told_who_has_the_lock_and_gets_it_afterwards() {
-        let folder = tempfile::tempdir().expect("a folder");
+    fn a_second_run_reports_who_holds_the_lock_and_can_take_it_afterwards() {
+        let folder = tempfile::tempdir().expect("a directory");
         let lab = LabDirectory::new(folder.path().join("lab"));
         let first = take(&lab, "up").expect("nobody has it");
         let error = take(&lab, "down").expect_err("the first run has it");

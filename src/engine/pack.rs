@@ -1,5 +1,5 @@
-//! Compresses what is pushed, once: a packed copy is kept in the cache, under the checksum of what
-//! is in it.
+//! Compresses what is pushed, once: the compressed copy is kept in the cache under the checksum of
+//! its content.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -12,43 +12,43 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use crate::module::file::Blob;
 
-/// zstd's own default. A third of the size at hundreds of megabytes a second; what a higher level
-/// saves on top is less than what it costs on a first run.
+/// zstd's default: a third of the size at hundreds of megabytes per second. A higher level would
+/// save less than it costs on a first run.
 const LEVEL: i32 = 3;
 
 /// A compressed copy of a blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Packed {
-    /// Where it lies.
+    /// Its path.
     pub path: PathBuf,
-    /// Its length in bytes.
+    /// Its size in bytes.
     pub size: u64,
 }
 
-/// Packs blobs, each once, one after the other with all processors.
+/// Compresses blobs, each once, one after the other with all processors.
 #[derive(Debug, Clone)]
 pub(super) struct Packer(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// Where packed copies are kept; nothing is packed without.
+    /// Where compressed copies are kept; `None` to compress nothing.
     folder: Option<PathBuf>,
     cells: Mutex<BTreeMap<String, Arc<OnceCell<Option<Packed>>>>>,
     turn: Semaphore,
 }
 
 impl Packer {
-    /// A packer that keeps its copies in `folder`, or packs nothing.
+    /// Returns a packer that keeps its copies in `folder`, or compresses nothing.
     pub fn new(folder: Option<PathBuf>) -> Self {
         Self(Arc::new(Inner { folder, cells: Mutex::default(), turn: Semaphore::new(1) }))
     }
 
-    /// Whether anything is packed at all.
+    /// Whether anything is compressed.
     pub fn packs(&self) -> bool {
         self.0.folder.is_some()
     }
 
-    /// Packs `blobs` in this order, while others are on their way already.
+    /// Compresses `blobs` in this order, while others are already being sent.
     pub fn begin(&self, blobs: &[Blob]) {
         if self.packs() {
             let (packer, blobs) = (self.clone(), blobs.to_vec());
@@ -60,7 +60,8 @@ impl Packer {
         }
     }
 
-    /// The packed copy of a blob; `None` when it is better sent as it is, or no copy can be had.
+    /// Returns the compressed copy of a blob; `None` if the blob should be sent uncompressed, or
+    /// compressing failed.
     pub async fn packed(&self, blob: &Blob) -> Option<Packed> {
         let folder = self.0.folder.clone()?;
         let cell = {
@@ -77,7 +78,7 @@ impl Packer {
         packed.await.clone()
     }
 
-    /// Forgets a copy that turned out to be no good.
+    /// Deletes a copy that turned out to be damaged.
     pub fn discard(&self, blob: &Blob) {
         let Some(folder) = &self.0.folder else { return };
         let _ = fs::remove_file(place(folder, blob));
@@ -85,8 +86,8 @@ impl Packer {
     }
 }
 
-/// Whether a packed copy is enough smaller to be worth unpacking: an archive that is compressed
-/// already is not.
+/// Whether a compressed copy is small enough to be worth decompressing; a copy of a compressed
+/// archive is not.
 fn pays(size: u64, packed: u64) -> bool {
     packed < size - size / 10
 }
@@ -95,7 +96,7 @@ fn place(folder: &Path, blob: &Blob) -> PathBuf {
     folder.join(format!("{}.zst", blob.sha256))
 }
 
-/// The packed copy in `folder`, made when it is not there yet. It appears whole or not at all.
+/// Returns the compressed copy in `folder`, creating it atomically if it does not exist.
 fn pack(folder: &Path, blob: &Blob) -> io::Result<Packed> {
     let path = place(folder, blob);
     if let Ok(found) = fs::metadata(&path) {
@@ -106,8 +107,7 @@ fn pack(folder: &Path, blob: &Blob) -> io::Result<Packed> {
     let mut encoder = zstd::Encoder::new(file, LEVEL)?;
     let threads =
         available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
-    // More than one thread needs more than one part, which costs a little of the gain; one thread
-    // needs none.
+    // More than one thread needs more than one part, which costs a little compression.
     encoder.multithread(if threads > 1 { threads } else { 0 })?;
     io::copy(&mut File::open(&blob.source)?, &mut encoder)?;
     let file = encoder.finish()?;
@@ -128,8 +128,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_copy_is_made_once_and_holds_the_same() {
-        let folder = tempfile::tempdir().expect("a folder");
+    async fn a_copy_is_made_once_and_has_the_same_content() {
+        let folder = tempfile::tempdir().expect("a directory");
         let cache = folder.path().join("packed");
         let text = b"the same again and ".repeat(100_000);
         let blob = blob(folder.path(), &text);
@@ -141,7 +141,7 @@ mod tests {
         decoder.read_to_end(&mut unpacked).expect("it can be unpacked");
         assert!(unpacked == text);
 
-        // Another run, for which the source would be gone: nothing is compressed again.
+        // As for a later run without the source: nothing is compressed again.
         fs::remove_file(&blob.source).expect("a file");
         let again = Packer::new(Some(cache));
         assert_eq!(again.packed(&blob).await, Some(packed));
@@ -150,8 +150,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_does_not_shrink_goes_as_it_is() {
-        let folder = tempfile::tempdir().expect("a folder");
+    async fn what_does_not_shrink_is_sent_uncompressed() {
+        let folder = tempfile::tempdir().expect("a directory");
         let mut noise = vec![0; 100_000];
         rand::Rng::fill_bytes(&mut rand::rng(), &mut noise);
         let blob = blob(folder.path(), &noise);

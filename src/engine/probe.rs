@@ -1,4 +1,4 @@
-//! Asks every node about everything that a plan wants to know: one round trip a node.
+//! Asks every node everything that a plan needs to know, in one round trip per node.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
@@ -11,16 +11,14 @@ use crate::module::probe::{LONGEST_TEXT, parse, script};
 use crate::module::{Facts, Question};
 use crate::transport::{Exec, Stdin, Transport, TransportError};
 
-/// A probe reads only; on a node where hundreds of megabytes have to be hashed again it may still
-/// take a while.
+/// Time limit: a probe only reads, but may have to hash hundreds of megabytes.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The longest answer that is read, in bytes. A node answers with a few hundred lines and some
-/// small files.
+/// Maximum size in bytes of an answer, which usually has a few hundred lines and some small files.
 const LONGEST_ANSWER: u64 = 16 << 20;
 
-/// Asks `questions` of every connected node. A node that does not answer is told of and is not in
-/// the result.
+/// Asks `questions` of every connected node. A node that does not answer is reported and left out
+/// of the result.
 pub async fn probe(
     connections: &Connections,
     questions: impl Fn(&str) -> BTreeSet<Question>,
@@ -56,14 +54,13 @@ pub async fn probe(
 /// Asks one node.
 ///
 /// # Errors
-/// When the connection fails, or the answer is not whole.
+/// If the connection fails, or the answer is incomplete.
 pub async fn ask(
     transport: &Transport,
     questions: &BTreeSet<Question>,
 ) -> Result<Facts, TransportError> {
     let sent = SystemTime::now();
-    // The script goes in as input, not as an argument: it may be longer than the system allows
-    // arguments to be.
+    // The script is the input, not an argument, because the length of arguments is limited.
     let exec = Exec::new("sh -s", PROBE_TIMEOUT)
         .at_most(LONGEST_ANSWER)
         .stdin(Stdin::Bytes(script(questions).into_bytes()));
@@ -77,9 +74,9 @@ pub async fn ask(
         };
         TransportError { what: "probe the node".to_owned(), why, help: None }
     })?;
-    // A node sends no longer one by itself; it would be held against another, line by line.
+    // A node never sends a longer text, and comparing one line by line would take too long.
     facts.other_texts.retain(|_, text| text.len() as u64 <= LONGEST_TEXT);
-    // The node read its clock right at the beginning of the round trip.
+    // The node reads its clock at the beginning of the round trip.
     let here = sent.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     facts.clock_offset = facts.clock_offset.map(|there| there - here);
     Ok(facts)

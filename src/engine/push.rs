@@ -1,9 +1,9 @@
-//! Carries large files into a node's blob store: from this machine, or on its order from another
-//! node.
+//! Sends large files to a node's blob store, from the workstation or, at the node's request, from
+//! another node.
 //!
-//! The node reads `SHA256 FORM SIZE` lines, each followed by that many bytes, raw or packed with
-//! zstd. It takes only what it was told to expect, checks what it wrote, and renames it to its
-//! hash. What is cut off leaves only temporary files, which the next push removes.
+//! The node reads `SHA256 FORM SIZE` lines, each followed by that many bytes, raw or compressed
+//! with zstd. It only accepts what it expects, verifies what it wrote, and renames it to its hash.
+//! An interrupted push leaves only temporary files, which the next push removes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,34 +21,34 @@ use crate::module::file::Blob;
 use crate::module::probe::{KNOWN_FILE, SIGNATURE};
 use crate::transport::{Exec, Stdin, Transport, TransportError, lines};
 
-/// The slowest uplink that is still worth waiting for, in bytes a second.
+/// The slowest acceptable uplink, in bytes per second.
 const SLOWEST: u64 = 100 * 1024;
 
-/// How long a node may take from its first word until it can receive.
+/// Time limit from a node's first output until it is ready to receive.
 const READY: Duration = Duration::from_secs(60);
 
-/// How much is read and written at once, in bytes.
+/// Size of a read or write, in bytes.
 const CHUNK: usize = 1 << 20;
 
-/// What a node's blob store has got so far in this run, or why it gets no more.
+/// What has arrived in a node's blob store in this run, or why nothing more will.
 #[derive(Debug, Clone, Default)]
 pub struct Pushed {
-    /// SHA-256 of what has arrived and was checked.
+    /// SHA-256 of blobs that have arrived and were verified.
     pub blobs: BTreeSet<String>,
     /// Why the push ended early.
     pub error: Option<TransportError>,
 }
 
-/// A node that is to get blobs, and how far that is.
+/// A node that receives blobs, and its progress.
 pub(super) struct Inbox {
     /// The node.
     pub node: String,
     /// The connection to it.
     pub transport: Transport,
-    /// All that it is to get.
+    /// All blobs that it should receive.
     pub blobs: Vec<Blob>,
     pushed: watch::Sender<Pushed>,
-    /// Bytes of blobs that are there, and of those that are being sent from here.
+    /// Bytes of blobs that have arrived, and of those that are being sent from the workstation.
     whole: AtomicU64,
     under_way: AtomicU64,
     told: AtomicU64,
@@ -56,7 +56,7 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// For `blobs`, told of through `pushed` as they arrive.
+    /// Returns an inbox for `blobs` that reports arrivals through `pushed`.
     pub fn new(
         node: &str,
         transport: Transport,
@@ -64,7 +64,7 @@ impl Inbox {
         pushed: watch::Sender<Pushed>,
         run: &Run,
     ) -> Self {
-        // The same bytes may have two names in a bundle.
+        // The same content may have two names in a bundle.
         let mut seen = BTreeSet::new();
         blobs.retain(|blob| seen.insert(blob.sha256.clone()));
         let (whole, under_way, told) =
@@ -81,15 +81,15 @@ impl Inbox {
         }
     }
 
-    /// How many bytes it is to get in all.
+    /// Returns the total number of bytes to receive.
     pub fn total(&self) -> u64 {
         self.blobs.iter().map(|blob| blob.size).sum()
     }
 
-    /// Tells how far it is, when it is further than at the last time.
+    /// Reports progress if there is any since the last report.
     pub fn tell(&self) {
         let total = self.total();
-        // All of it is there only when it was checked too.
+        // Report all bytes only after they were verified.
         let (whole, under_way) =
             (self.whole.load(Ordering::Relaxed), self.under_way.load(Ordering::Relaxed));
         let sent =
@@ -99,7 +99,7 @@ impl Inbox {
         }
     }
 
-    /// Tells that it will get no more, because of `error`.
+    /// Reports that nothing more will arrive, because of `error`.
     pub fn fail(&self, error: TransportError) {
         self.run.node_failed(&self.node, "push binaries", &error);
         self.pushed.send_modify(|state| state.error = Some(error));
@@ -107,7 +107,7 @@ impl Inbox {
         self.run.events.emit(Event::Pushing { node: self.node.clone(), sent: total, total });
     }
 
-    /// A blob is there, whole and checked. The last one completes the push.
+    /// Records that a blob has arrived and was verified. The last one completes the push.
     fn arrived(&self, blob: &Blob, from: Option<&str>) {
         self.whole.fetch_add(blob.size, Ordering::Relaxed);
         let (node, from) = (self.node.clone(), from.map(str::to_owned));
@@ -123,8 +123,8 @@ impl Inbox {
     }
 }
 
-/// What stands before every blob: always as long, so that nobody has to look for its end. `give` in
-/// gate.sh writes the same.
+/// Returns the header of a blob. It has a fixed length, so that the receiver knows where it ends.
+/// `give` in gate.sh writes the same.
 fn header(sha256: &str, form: &str, size: u64) -> String {
     format!("{sha256} {form:<3} {size:>18}\n")
 }
@@ -132,16 +132,16 @@ fn header(sha256: &str, form: &str, size: u64) -> String {
 /// The length of a [`header`].
 const HEADER: usize = 64 + 1 + 3 + 1 + 18 + 1;
 
-/// The node's side: a function that reads `blobs` from its standard input into the store. Where
-/// `keep` names a directory, packed blobs are kept there as they came, for other nodes.
+/// Returns the node's side: a shell function that reads `blobs` from stdin into the store. If
+/// `keep` is a directory, compressed blobs are also kept there for other nodes.
 ///
-/// The sender is not trusted. It may be another node, and this runs as root: only a checksum that
-/// is expected becomes part of a path, each counts once, and none takes more room than the blob's
-/// size.
+/// The sender is not trusted, because it may be another node and this runs as root: only an
+/// expected checksum becomes part of a path, each is accepted once, and none may use more space
+/// than the blob's size.
 pub(super) fn receiver(keep: Option<&str>, blobs: &[Blob]) -> String {
     let expected: String =
         blobs.iter().map(|blob| format!(" {}:{}", blob.sha256, blob.size)).collect();
-    // Checking and renaming one blob happens while the next one is being received.
+    // One blob is verified and renamed while the next one is being received.
     format!(
         r#"umask 077
 store={STATE_FOLDER}/blobs
@@ -203,16 +203,16 @@ receive() {{
     )
 }
 
-/// How long `blobs` may take.
+/// Returns the time limit for `blobs`.
 pub(super) fn patience(blobs: &[Blob]) -> Duration {
     Duration::from_secs(120 + blobs.iter().map(|blob| blob.size).sum::<u64>() / SLOWEST)
 }
 
-/// Sends blobs from this machine, in order, packed where `packer` packs and the node can unpack.
-/// `on_arrival` hears of each that has arrived. Does not return before all is done or lost.
+/// Sends blobs from the workstation, in order, compressed if `packer` does so and the node can
+/// decompress. Calls `on_arrival` for each that has arrived. Returns when all are done or lost.
 ///
 /// # Errors
-/// When not all of them arrive.
+/// If not all of them arrive.
 pub(super) async fn send(
     inbox: &Inbox,
     blobs: &[Blob],
@@ -222,8 +222,7 @@ pub(super) async fn send(
 ) -> Result<(), TransportError> {
     let (missing, packed, error) = attempt(inbox, blobs, Some(packer), keep, on_arrival).await;
     match error {
-        // A packed copy may be bad; what is sent as it is cannot be, because then it has another
-        // checksum.
+        // A compressed copy may be damaged, so try again uncompressed.
         Some(_) if !packed.is_empty() && !missing.is_empty() => {
             packed.iter().for_each(|blob| packer.discard(blob));
             let (_, _, error) = attempt(inbox, &missing, None, keep, on_arrival).await;
@@ -234,8 +233,8 @@ pub(super) async fn send(
     }
 }
 
-/// One attempt: what is missing after it, which of these were sent packed to a node that then said
-/// that something is wrong, and why it is missing.
+/// Makes one attempt. Returns what is still missing, which of these were sent compressed to a node
+/// that then reported an error, and the reason.
 async fn attempt(
     inbox: &Inbox,
     blobs: &[Blob],
@@ -256,8 +255,8 @@ async fn attempt(
         .lines(lines);
     inbox.under_way.store(0, Ordering::Relaxed);
     let feed = async {
-        // A node that ended before it was ready says why by itself. How long it takes to begin is
-        // not the push's business: it may have to wait for its turn.
+        // A node that exits before it is ready reports the reason itself. How long it takes to
+        // start is not limited here, because it may have to wait for its turn.
         let _ = has_begun.await;
         let Ok(unpacks) = tokio::time::timeout(READY, is_ready).await else {
             let _ = give_up.send(());
@@ -272,10 +271,10 @@ async fn attempt(
             output = inbox.transport.exec(exec) => output,
             Ok(()) = given_up => Err(TransportError {
                 what: "push binaries into the blob store".to_owned(),
-                why: format!("the node began, but could not receive anything within {} \
+                why: format!("the node started, but was not ready to receive within {} \
                     s", READY.as_secs()),
-                help: Some(format!("does the disk that {STATE_FOLDER} is on answer, on \
-                    {}?", inbox.node)),
+                help: Some(format!("does the disk of {STATE_FOLDER} on {} \
+                    respond?", inbox.node)),
             }),
         }
     };
@@ -294,14 +293,14 @@ async fn attempt(
         (Ok(output), Ok(_)) if output.code != 0 || !missing.is_empty() => {
             let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             let why = if said.is_empty() {
-                format!("{} of them did not arrive whole", missing.len())
+                format!("{} of them did not arrive completely", missing.len())
             } else {
                 said
             };
             Some(TransportError {
                 what: "push binaries into the blob store".to_owned(),
                 why,
-                help: Some(format!("is there room in {STATE_FOLDER} on {}?", inbox.node)),
+                help: Some(format!("is there free space in {STATE_FOLDER} on {}?", inbox.node)),
             })
         }
         _ => None,
@@ -309,15 +308,15 @@ async fn attempt(
     (missing, packed, error)
 }
 
-/// Who waits for a node to begin, and to be ready, which tells whether it can unpack.
+/// Waits for a node to start, and to be ready, which tells whether it can decompress.
 #[derive(Default)]
 pub(super) struct Beginning {
     begun: Option<oneshot::Sender<()>>,
     ready: Option<oneshot::Sender<bool>>,
 }
 
-/// Hears what a node says of its getting `blobs` from the node `from`, or from here; what is
-/// missing in the end.
+/// Processes a node's output while it receives `blobs` from the node `from`, or from the
+/// workstation; returns what is missing in the end.
 pub(super) async fn listen(
     inbox: &Inbox,
     blobs: &[Blob],
@@ -354,7 +353,7 @@ fn lost(why: String) -> TransportError {
     }
 }
 
-/// Writes every blob, each after its line; gives back which of them it wrote packed.
+/// Writes every blob after its header; returns which of them it wrote compressed.
 async fn feed(
     inbox: &Inbox,
     mut writer: impl AsyncWrite + Unpin,
@@ -377,7 +376,7 @@ async fn feed(
         let found = file.metadata().await.map_err(error)?.len();
         if found != size {
             return Err(lost(format!(
-                "{} has {found} bytes, the lock says {size}",
+                "{} has {found} bytes, but the lock records {size}",
                 path.display()
             )));
         }
@@ -385,7 +384,8 @@ async fn feed(
             sent_packed.push(blob.clone());
         }
         let line = header(&blob.sha256, form, size);
-        // A receiver that is gone says why by itself; a failed write here is only its echo.
+        // A receiver that has exited reports the reason itself; a failed write here is only a
+        // consequence.
         if writer.write_all(line.as_bytes()).await.is_err()
             || copy(inbox, file, &mut writer, blob, size).await.is_err()
         {
@@ -396,8 +396,8 @@ async fn feed(
     Ok(sent_packed)
 }
 
-/// Writes the `size` bytes of `file`, which stand for `blob`, and counts as if they were the blob's
-/// own.
+/// Copies the `size` bytes of `file`, which represent `blob`, and counts them in proportion to the
+/// blob's own size.
 async fn copy(
     inbox: &Inbox,
     file: impl AsyncRead + Unpin,
@@ -431,7 +431,7 @@ mod tests {
     use super::*;
     use crate::module::file::Content;
 
-    /// A node that expects `blobs`, and what it makes of what a sender sends.
+    /// Runs a node's side for `blobs` on the bytes that a sender sends.
     fn received(node: &Path, keeps: bool, blobs: &[Blob], sent: &[u8]) -> Output {
         let keep = node.join("run").display().to_string();
         std::fs::create_dir_all(&keep).expect("a directory");
@@ -460,7 +460,7 @@ mod tests {
         [header(sha256, form, size).as_bytes(), bytes].concat()
     }
 
-    /// Every file below `folder`, with its size.
+    /// Returns every file below `folder`, with its size.
     fn files(folder: &Path) -> Vec<(String, u64)> {
         let mut all = Vec::new();
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -476,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_expected_arrives_raw_and_packed_and_is_kept_for_others() {
+    fn expected_blobs_arrive_raw_and_packed_and_are_kept_for_others() {
         let node = tempfile::tempdir().expect("a directory");
         let (one, two) = (b"one ".repeat(50_000), b"two ".repeat(50_000));
         let packed = zstd::encode_all(&two[..], 3).expect("packed");
@@ -501,14 +501,14 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_that_lies_reaches_no_file_and_takes_no_room() {
+    fn a_lying_sender_changes_no_file_and_uses_no_space() {
         let bytes = b"what was asked for ".repeat(1000);
         let wanted = blob(&bytes);
         let (sha, size) = (wanted.sha256.as_str(), wanted.size);
         let zeros = vec![0; 64 << 20];
         let bomb = zstd::encode_all(&zeros[..], 3).expect("packed");
         let other = blob(b"nobody asked");
-        // A path that the old protocol would have taken, in a header of the right length.
+        // A path in a header of the right length.
         let path = |path: &str| {
             format!("{path:<64} zst {:>18}\n", 6).replace("  zst", " x zst").into_bytes()
         };

@@ -1,8 +1,8 @@
-//! The one script of an apply, and the one stream that carries it: pure text and bytes, no I/O.
+//! The script of an apply, and the stream that carries it: pure text and bytes, no I/O.
 //!
-//! A play's changes on a node become a tar stream that holds a shell script and the small files it
-//! puts in place. The script says how each task went in lines that begin with `@`; [`Line`] reads
-//! them back.
+//! A play's changes on a node become a tar stream that contains a shell script and the small files
+//! that it puts in place. The script reports on its tasks in lines that begin with `@`; [`Line`]
+//! parses them.
 
 use std::io;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use crate::module::{STATE_FOLDER, quote};
 use crate::node::{PRELUDE, RECORD, SETS};
 use crate::plan::Change;
 
-/// What the node runs, with the tar stream as its input. It must hold no secret: everyone on the
-/// node can see it.
+/// Returns what the node runs, with the tar stream as its input. It must not contain a secret,
+/// because every user on the node can see it.
 pub fn command() -> String {
-    // A run that was killed could not remove its folder, and there may be keys in it: the next run
-    // does. A folder is named after the process that will remove it, because other plays of this
-    // run have theirs beside it. What such a run left elsewhere it says how to undo, in `undo`: a
-    // key of a run that ended with the node's power. Folders that are empty afterwards go too, once
-    // the record has: after a teardown they are all that is left of labctl.
+    // A killed run could not remove its directory, which may contain keys, so the next run removes
+    // it. A directory is named after its process, because other plays of this run have theirs
+    // beside it. `undo` contains how to undo what such a run left elsewhere: a key, if the node
+    // lost power. Empty directories are removed too if the record is gone: after a teardown they
+    // are all that is left of labctl.
     format!(
         "umask 077; mkdir -p {STATE_FOLDER}/runs; : >> {STATE_FOLDER}/record; for old in \
         {STATE_FOLDER}/runs/*; do pid=${{old##*/}}; \
@@ -34,18 +34,18 @@ pub fn command() -> String {
     )
 }
 
-/// What a node is told of the lab that it belongs to.
+/// What is written to a node about the lab that it belongs to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mark {
-    /// The text that says which lab it is; none where there is nothing to say yet.
+    /// The text of the mark; `None` if it is not known yet.
     pub text: Option<String>,
-    /// Fingerprints of the keys that may be replaced without a copy: the lab's own, present and
+    /// Fingerprints of keys that may be replaced without keeping a copy: the lab's own, present and
     /// earlier.
     pub related: Vec<String>,
 }
 
-/// The script that applies `changes` in order and stops at the first that fails. Before the first
-/// of them, the node is marked as the lab's.
+/// Returns the script that applies `changes` in order and stops at the first failure. Before the
+/// first change, the node is marked as the lab's.
 pub fn script(changes: &[Change], mark: &Mark) -> String {
     let mut text = format!(
         "signature='{SIGNATURE}'\ndid_not_stay='{DID_NOT_STAY}'\nrelated={}\n{PRELUDE}{RECORD}{SETS}",
@@ -64,8 +64,8 @@ pub fn script(changes: &[Change], mark: &Mark) -> String {
         text.push_str(&change.actions.script);
         text.push_str("}\n");
         let unit = change.actions.unit.as_deref().unwrap_or_default();
-        // Units that are started one after another are watched together; whatever else comes finds
-        // them up.
+        // Units that are started one after another are watched together; any other task waits until
+        // they are up.
         if watching && !change.actions.watched {
             text.push_str("settle\n");
         }
@@ -73,7 +73,7 @@ pub fn script(changes: &[Change], mark: &Mark) -> String {
         text.push_str(&format!("run {number} {}\n", quote(unit)));
     }
     text.push_str("settle\nfinish\n");
-    // Notes of stat signatures only grow, and the newest are the ones that hold.
+    // Records of stat signatures only grow, and only the newest count.
     text.push_str(
         "if [ \"$(wc -l < \"$state/known\" 2>/dev/null || echo 0)\" -gt 5000 ]; then\n  \
          tail -n 1000 \"$state/known\" > \"$here/known\" && cp \"$here/known\" \
@@ -88,10 +88,10 @@ fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ")
 }
 
-/// The stream that [`command`] reads: the script and every payload, as tar.
+/// Returns the stream that [`command`] reads: the script and every payload, as tar.
 ///
 /// # Errors
-/// As the tar format has them: a payload's name that does not fit.
+/// If the name of a payload does not fit into the tar format.
 pub fn stream(changes: &[Change], mark: &Mark) -> io::Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
     let mut add = |name: &str, bytes: &[u8]| {
@@ -102,7 +102,7 @@ pub fn stream(changes: &[Change], mark: &Mark) -> io::Result<Vec<u8>> {
         archive.append_data(&mut header, name, bytes)
     };
     add("script", script(changes, mark).as_bytes())?;
-    // There is always a payload folder: tasks put their scratch files there.
+    // There is always a payload directory, because tasks put temporary files there.
     add("payload/.keep", b"")?;
     let mut sent = std::collections::BTreeSet::new();
     for (name, bytes) in changes.iter().flat_map(|change| &change.actions.payloads) {
@@ -113,13 +113,14 @@ pub fn stream(changes: &[Change], mark: &Mark) -> io::Result<Vec<u8>> {
     archive.into_inner()
 }
 
-/// How long the script may take: what its tasks ask for, and five minutes for everything else.
+/// Returns the time limit of the script: the limits of its tasks, and five minutes for everything
+/// else.
 pub fn patience(changes: &[Change]) -> Duration {
     changes.iter().map(|change| change.actions.patience).sum::<Duration>()
         + Duration::from_secs(300)
 }
 
-/// A line that the script says.
+/// A line of the script's output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
     /// A task begins.
@@ -134,14 +135,14 @@ pub enum Line {
     Output(String),
     /// A line of the journal of the failed task's unit.
     Journal(String),
-    /// Something that a person should know, and no failure.
+    /// A note for the user that is not a failure.
     Remark(String),
     /// All tasks are done.
     End,
 }
 
 impl Line {
-    /// Reads one line; `None` for what is none of the script's.
+    /// Parses one line; `None` if it is not one of the script's.
     pub fn parse(line: &str) -> Option<Self> {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         let number = || rest.split(' ').next().and_then(|n| n.parse().ok());

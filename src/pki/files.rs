@@ -1,4 +1,4 @@
-//! What lies in the pki folder: read whole, under the names that the cluster knows.
+//! The contents of the pki directory: read completely, under the names that the cluster knows.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,11 +12,11 @@ use super::rotation::{self, Content};
 use super::spec::CertSpec;
 use super::store::{ENCRYPTION_KEY, Pki, SERVICE_ACCOUNT_KEY, SERVICE_ACCOUNT_PUBLIC_KEY};
 
-/// What lies in the pki folder under the names that the cluster knows.
+/// The files in the pki directory under the names that the cluster knows.
 pub(super) struct Files {
-    /// The folder.
+    /// The directory.
     pub folder: PathBuf,
-    /// The files by name.
+    /// The files' contents by name.
     pub content: Content,
 }
 
@@ -33,7 +33,7 @@ impl Files {
                     content.insert(name, bytes);
                 }
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
-                // Anything else might hide a file that is there: never take it for "missing".
+                // Any other error might hide an existing file, so never treat it as "missing".
                 Err(cause) => return Err(PkiError::Read { path, cause }),
             }
         }
@@ -49,7 +49,7 @@ impl Files {
         text.map_err(|_| self.unusable(name, "is not a text file".to_owned(), remedy))
     }
 
-    /// What there is for a certificate that can be issued again.
+    /// Returns what exists for a certificate that can be issued again.
     pub fn found(&self, spec: &CertSpec) -> Result<Found, PkiError> {
         let (certificate, key) = (spec.certificate_file(), spec.key_file());
         let remedy = format!("delete {certificate} and {key} there to have both issued again");
@@ -65,7 +65,7 @@ impl Files {
         })
     }
 
-    /// A file that shows that this certificate was once issued.
+    /// Returns a file that proves that this certificate was issued once.
     pub fn trace_of(&self, spec: &CertSpec) -> Option<String> {
         [spec.certificate_file(), spec.key_file()]
             .into_iter()

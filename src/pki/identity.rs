@@ -1,11 +1,10 @@
-//! Which lab a machine belongs to: the keys that cannot be made again, by their fingerprints
-//! (pure).
+//! Which lab a machine belongs to, by fingerprints of the keys that cannot be recreated (pure).
 //!
-//! Every node carries a [`Mark`]: the lab's name and a SHA-256 of each key that cannot be replaced
-//! without a rotation. The lab directory holds the keys themselves, and remembers the fingerprints
-//! of those that it held before. [`Holding::judge`] compares the two, before anything is touched.
+//! Every node has a [`Mark`]: the lab's name and a SHA-256 of each key that cannot be replaced
+//! without a rotation. The lab directory contains the keys themselves, and the fingerprints of
+//! earlier ones. [`Holding::judge`] compares the two before anything is touched.
 //!
-//! A fingerprint reveals nothing: each key has at least 128 bits that nobody can guess.
+//! A fingerprint reveals nothing: each key has at least 128 random bits.
 
 use std::collections::BTreeMap;
 
@@ -14,10 +13,10 @@ use sha2::{Digest, Sha256};
 use super::rotation::{AUTHORITIES, Content, NEXT_SERVICE_ACCOUNT_KEY, next_key};
 use super::store::{ENCRYPTION_KEY, SERVICE_ACCOUNT_KEY};
 
-/// Fingerprints by key, oldest first. Keys have the names of the pki directory: `etcd/ca.key`.
+/// Fingerprints by key, oldest first. Keys are named as in the pki directory: `etcd/ca.key`.
 pub type Fingerprints = BTreeMap<String, Vec<String>>;
 
-/// The names of the keys that cannot be made again, in the pki directory.
+/// Returns the names of the keys that cannot be recreated, as in the pki directory.
 pub fn names() -> impl Iterator<Item = String> {
     AUTHORITIES
         .iter()
@@ -25,14 +24,14 @@ pub fn names() -> impl Iterator<Item = String> {
         .chain([SERVICE_ACCOUNT_KEY, ENCRYPTION_KEY].map(str::to_owned))
 }
 
-/// The fingerprint of the key `name`: of its file, or of the encryption key without its line end,
-/// because that one lies inside of another file on nodes.
+/// Returns the fingerprint of the key `name`: of its file, or of the encryption key without its
+/// line end, because on nodes that key is inside another file.
 pub fn fingerprint(name: &str, content: &[u8]) -> String {
     let content = if name == ENCRYPTION_KEY { content.trim_ascii() } else { content };
     hex::encode(Sha256::digest(content))
 }
 
-/// A lab's name and fingerprints of its keys, as a node and the lab directory note them down.
+/// A lab's name and fingerprints of its keys, as recorded on a node and in the lab directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mark {
     /// The lab's name.
@@ -42,7 +41,7 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// The mark as the text of a file.
+    /// Returns the mark as the text of a file.
     pub fn text(&self) -> String {
         let mut text = format!(
             "# The lab that this belongs to, and SHA-256 fingerprints of its keys. Nothing \
@@ -58,7 +57,7 @@ impl Mark {
         text
     }
 
-    /// Reads a mark back. Lines that it does not know are a newer version's and say nothing here.
+    /// Parses a mark. Unknown lines are from a newer version and are ignored.
     pub fn parse(text: &str) -> Self {
         let mut mark = Self::default();
         for line in text.lines() {
@@ -74,59 +73,62 @@ impl Mark {
     }
 }
 
-/// What a node has that tells which lab it belongs to.
+/// What a node has that shows which lab it belongs to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OnNode {
-    /// The mark, where there is one.
+    /// The mark, if there is one.
     pub mark: Option<Mark>,
-    /// Whether labctl has a record there of what it made.
+    /// Whether labctl has a record there.
     pub recorded: bool,
     /// The text of the CA's certificate file.
     pub ca: Option<String>,
-    /// Fingerprints of the files of keys, where there are any.
+    /// Fingerprints of the key files that exist.
     pub keys: BTreeMap<String, String>,
-    /// Signs of a cluster, by the path that shows it: only what labctl did not put there.
+    /// Paths that are evidence of a cluster and were not created by labctl.
     pub signs: Vec<&'static str>,
 }
 
-/// Why a node is not this lab's to change.
+/// Why a node may not be changed by this lab.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stranger {
-    /// It belongs to a lab whose keys the lab directory does not have: of this name, or of none.
+    /// It belongs to a lab of this name, or of an unknown one, whose keys are missing in the lab
+    /// directory.
     KeysLost {
-        /// The lab's name, when the node knows it.
+        /// The lab's name, if the node knows it.
         lab: Option<String>,
         /// The keys that are missing.
         missing: Vec<String>,
     },
-    /// It belongs to a lab of this name, or of none, with other keys than the lab directory has.
+    /// It belongs to a lab of this name, or of an unknown one, whose keys differ from those in the
+    /// lab directory.
     OtherKeys {
-        /// The lab's name, when the node knows it.
+        /// The lab's name, if the node knows it.
         lab: Option<String>,
         /// The keys that differ.
         differing: Vec<String>,
     },
     /// It belongs to another lab.
     OtherLab(String),
-    /// Something else made a cluster of it.
+    /// Another tool has built a cluster on it.
     OtherCluster(Vec<&'static str>),
 }
 
-/// What a lab directory holds.
+/// The keys of a lab directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Holding {
     /// The lab's name.
     pub lab: String,
-    /// The fingerprints of the keys that are there, by name.
+    /// The fingerprints of the current keys, by name.
     current: BTreeMap<String, String>,
-    /// All fingerprints that were ever there, oldest first.
+    /// All fingerprints, present and earlier, oldest first.
     known: Fingerprints,
-    /// The certificates of CAs that are there, each a PEM block.
+    /// The certificates of the current CAs, each a PEM block.
     authorities: Vec<String>,
 }
 
 impl Holding {
-    /// What a lab directory holds: the files of its pki directory, and what it remembers of others.
+    /// Returns the keys of a lab directory: those in its pki directory, and the fingerprints that
+    /// it remembers.
     pub fn new(lab: &str, content: &Content, remembered: &Mark) -> Self {
         let mut holding =
             Self { lab: lab.to_owned(), known: remembered.keys.clone(), ..Self::default() };
@@ -137,7 +139,7 @@ impl Holding {
                 holding.current.insert(name, fingerprint);
             }
         }
-        // A rotation that has begun: the next keys come after the present ones.
+        // In a rotation, the next keys come after the present ones.
         let next = AUTHORITIES.iter().map(|ca| (format!("{ca}.key"), next_key(ca)));
         let account = (SERVICE_ACCOUNT_KEY.to_owned(), NEXT_SERVICE_ACCOUNT_KEY.to_owned());
         for (name, next) in next.chain([account]) {
@@ -151,7 +153,7 @@ impl Holding {
         holding
     }
 
-    /// Adds a fingerprint that is newer than all known ones; one that is known keeps its place.
+    /// Adds a fingerprint as the newest one; a known one keeps its place.
     fn learn(&mut self, name: &str, fingerprint: &str) {
         let known = self.known.entry(name.to_owned()).or_default();
         if !known.iter().any(|it| it == fingerprint) {
@@ -159,7 +161,7 @@ impl Holding {
         }
     }
 
-    /// Makes the keys that are there the newest: a backup with older ones has taken their place.
+    /// Makes the current keys the newest: they come from a backup with older keys.
     pub fn renewed(mut self) -> Self {
         for (name, fingerprint) in &self.current {
             let known = self.known.entry(name.clone()).or_default();
@@ -169,12 +171,12 @@ impl Holding {
         self
     }
 
-    /// Whether there is none of the keys.
+    /// Whether there are no keys.
     pub fn is_empty(&self) -> bool {
         self.current.is_empty()
     }
 
-    /// What a node of this lab carries.
+    /// Returns the mark for a node of this lab.
     pub fn mark(&self) -> Mark {
         let keys = self
             .current
@@ -183,20 +185,20 @@ impl Holding {
         Mark { lab: self.lab.clone(), keys: keys.collect() }
     }
 
-    /// What the lab directory remembers.
+    /// Returns what the lab directory should remember.
     pub fn remembered(&self) -> Mark {
         Mark { lab: self.lab.clone(), keys: self.known.clone() }
     }
 
-    /// The fingerprints of keys that this lab's may replace: its own, present and earlier.
+    /// Returns the fingerprints of keys that this lab may replace: its own, present and earlier.
     pub fn related(&self) -> impl Iterator<Item = &str> {
         self.known.values().flatten().map(String::as_str)
     }
 
-    /// Whether a node is this lab's, or nobody's.
+    /// Checks that a node belongs to this lab or to none.
     ///
     /// # Errors
-    /// Whose it is otherwise.
+    /// Returns what it belongs to otherwise.
     pub fn judge(&self, node: &OnNode) -> Result<(), Stranger> {
         match &node.mark {
             Some(mark) => {
@@ -207,7 +209,8 @@ impl Holding {
                 self.compare(Some(&mark.lab), &keys, &[])
             }
             None if node.recorded => {
-                // From before nodes had marks. A node without a CA has nothing to lose.
+                // The node was set up before there were marks. A node without a CA has nothing to
+                // lose.
                 let ca: Vec<String> = node.ca.iter().flat_map(|text| blocks(text)).collect();
                 self.compare(None, &node.keys, &ca)
             }
@@ -235,7 +238,7 @@ impl Holding {
         if !authorities.is_empty() && !authorities.iter().any(|ca| self.authorities.contains(ca)) {
             differing.push("ca.crt".to_owned());
         }
-        // A copy of the lab directory under another name still is that lab.
+        // A copy of the lab directory under another name is still the same lab.
         if missing.is_empty() && differing.is_empty() {
             return Ok(());
         }
@@ -252,9 +255,11 @@ impl Holding {
         }
     }
 
-    /// Whether the key in the lab directory is this one, is about to become it, or came after it.
+    /// Whether the key in the lab directory is this one, will be replaced by it, or has replaced
+    /// it.
     ///
-    /// One that came later than the lab directory's is not: the directory is an old copy then.
+    /// Not if this one is newer than the lab directory's, because then the directory is an old
+    /// copy.
     fn succeeds(&self, name: &str, fingerprint: &str) -> bool {
         let Some(known) = self.known.get(name) else { return false };
         let place = |wanted: &str| known.iter().position(|it| it == wanted);
@@ -263,7 +268,7 @@ impl Holding {
     }
 }
 
-/// The PEM blocks of a text, each trimmed.
+/// Returns the PEM blocks of a text, each trimmed.
 fn blocks(text: &str) -> Vec<String> {
     const END: &str = "-----END CERTIFICATE-----";
     let mut blocks: Vec<String> =
@@ -296,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_reads_back_as_it_was_written() {
+    fn a_mark_reads_back_the_same() {
         let mark = holding("sandbox", &content("a")).mark();
         assert_eq!(Mark::parse(&mark.text()), mark);
         assert_eq!(mark.keys.len(), 5);
@@ -309,7 +314,7 @@ mod tests {
         assert_eq!(ours.judge(&marked(ours.mark())), Ok(()));
         assert_eq!(ours.judge(&OnNode::default()), Ok(()));
         assert_eq!(holding("sandbox", &Content::new()).judge(&OnNode::default()), Ok(()));
-        // A load balancer that was marked before there were keys, and a lab under a new name.
+        // A load balancer that was marked before there were keys, and a renamed lab.
         assert_eq!(
             ours.judge(&marked(Mark { lab: "sandbox".to_owned(), ..Mark::default() })),
             Ok(())
@@ -323,7 +328,7 @@ mod tests {
         for name in names() {
             let mut left = content("a");
             left.remove(&name);
-            // That it once had the key is remembered, and counts for nothing.
+            // Remembering the key is not the same as having it.
             let lost = Holding::new("sandbox", &left, &mark);
             let missing = vec![name];
             let lab = Some("sandbox".to_owned());
@@ -369,21 +374,21 @@ mod tests {
         };
         assert_eq!(ours.judge(&node("a", &["a"])), Ok(()));
         assert_eq!(ours.judge(&node("a", &[])), Ok(()), "a worker");
-        // Cut off before it had any certificate.
+        // Interrupted before it had any certificate.
         assert_eq!(ours.judge(&OnNode { recorded: true, ..OnNode::default() }), Ok(()));
         let differing = vec!["ca.crt".to_owned()];
         assert_eq!(ours.judge(&node("b", &[])), Err(Stranger::OtherKeys { lab: None, differing }));
         let missing = vec![SERVICE_ACCOUNT_KEY.to_owned(), "ca.crt".to_owned()];
         let empty = holding("sandbox", &Content::new());
         assert_eq!(empty.judge(&node("a", &["a"])), Err(Stranger::KeysLost { lab: None, missing }));
-        // In the middle of a rotation a node trusts two.
+        // During a rotation a node trusts two CAs.
         let mut both = node("b", &[]);
         both.ca = Some(certificate("b") + &certificate("a"));
         assert_eq!(ours.judge(&both), Ok(()));
     }
 
     #[test]
-    fn somebody_elses_cluster_is_refused_and_our_own_is_not_taken_for_one() {
+    fn another_cluster_is_refused_but_not_our_own() {
         let ours = holding("sandbox", &content("a"));
         let signs = vec!["/var/lib/etcd/member"];
         let node = OnNode { signs: signs.clone(), ..OnNode::default() };
@@ -408,16 +413,16 @@ mod tests {
         rotation::apply(&mut folder, &steps);
         let after = Holding::new("sandbox", &folder, &trust.remembered());
         assert_ne!(after.mark(), before.mark());
-        // A node that was off all the while follows; the new ones are the lab's own, too.
+        // A node that was off during the rotation is accepted, and so are the new keys.
         assert_eq!(after.judge(&marked(before.mark())), Ok(()));
         assert_eq!(after.judge(&marked(after.mark())), Ok(()));
-        // The old pki directory, put back by hand, would replace the only copies of the new keys.
+        // A restored old pki directory would replace the only copies of the new keys.
         let rolled_back = Holding::new("sandbox", &content("a"), &after.remembered());
         assert!(matches!(
             rolled_back.judge(&marked(after.mark())),
             Err(Stranger::OtherKeys { .. })
         ));
-        // A restore says so on purpose.
+        // A restore does so on purpose.
         assert_eq!(rolled_back.renewed().judge(&marked(after.mark())), Ok(()));
     }
 }

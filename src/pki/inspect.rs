@@ -1,8 +1,8 @@
-//! Reads certificates back, and decides which of them have to be issued again, and why.
+//! Parses certificates and decides which of them must be issued again, and why.
 //!
-//! The decision, [`why_issue`], is pure: what should be, what was found, the CA, and the moment go
-//! in; a reason or nothing comes out. [`Certificate`] is what a certificate says in the vocabulary
-//! of [`CertSpec`], so both can be compared field by field.
+//! The decision, [`why_issue`], is pure: its inputs are the spec, what was found, the CA and the
+//! current time; its result is a reason or nothing. [`Certificate`] describes a certificate in the
+//! terms of [`CertSpec`], so that both can be compared field by field.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -21,69 +21,65 @@ use x509_parser::x509::{SubjectPublicKeyInfo, X509Name};
 use super::spec::{CertSpec, Usage};
 use crate::cluster::KeyAlgorithm;
 
-/// The longest before its end that a certificate is issued again; one with a short life waits for
-/// its last tenth.
+/// How long before its expiry a certificate is renewed at most; one with a short validity is
+/// renewed in its last tenth.
 pub const RENEW_BEFORE: Duration = Duration::days(30);
 
-/// What a certificate says.
+/// The content of a certificate.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Certificate {
     der: Vec<u8>,
-    /// Attributes of the subject, each as `CN=admin`, in the certificate's order.
+    /// Attributes of the subject, such as `CN=admin`, in the certificate's order.
     pub subject: Vec<String>,
-    /// Attributes of the issuer's subject, in the same way.
+    /// Attributes of the issuer, in the same format.
     pub issuer: Vec<String>,
-    /// DNS names of the subject alternative name.
+    /// DNS names among the subject alternative names.
     pub dns_names: BTreeSet<String>,
-    /// Addresses of the subject alternative name.
+    /// Addresses among the subject alternative names.
     pub ip_addresses: BTreeSet<IpAddr>,
-    /// Subject alternative names of kinds that labctl never issues, as text.
+    /// Subject alternative names of other types, which labctl never issues, as text.
     pub other_names: Vec<String>,
-    /// Extended key usages; `None` when there are usages that labctl never issues.
+    /// Extended key usages; `None` if there are usages that labctl never issues.
     pub usages: Option<BTreeSet<Usage>>,
-    /// Whether it may sign other certificates: basic constraints say CA, and key usage, where
-    /// given, allows it.
+    /// Whether it may sign other certificates: basic constraints say CA, and key usage, if present,
+    /// allows it.
     pub is_ca: bool,
-    /// Whether key usage, where given, allows signatures, and key encipherment too when the key is
-    /// RSA.
+    /// Whether key usage, if present, allows signatures, and key encipherment too for an RSA key.
     pub fit_for_tls: bool,
     /// Its key's algorithm; `None` for one that labctl never issues.
     pub algorithm: Option<KeyAlgorithm>,
-    /// When it begins to be valid.
+    /// The beginning of its validity.
     pub not_before: OffsetDateTime,
-    /// The last second in which it is valid.
+    /// The last second of its validity.
     pub not_after: OffsetDateTime,
-    /// Its public key: SubjectPublicKeyInfo, DER.
+    /// Its public key (SubjectPublicKeyInfo, DER).
     pub public_key: Vec<u8>,
 }
 
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A certificate is no secret, but its bytes are noise.
+        // A certificate is not secret, but its bytes are noise.
         write!(f, "Certificate({}, until {})", self.subject.join(", "), self.not_after)
     }
 }
 
 impl Certificate {
-    /// Reads the first certificate of a PEM file.
+    /// Parses the first certificate of a PEM file.
     ///
     /// # Errors
-    /// What is wrong with the file, as a predicate: "is not a PEM certificate".
+    /// Returns what is wrong with the file, as a predicate: "is not a PEM certificate".
     pub fn from_pem(pem: &[u8]) -> Result<Self, String> {
         let (_, block) = parse_x509_pem(pem).map_err(|_| "is not a PEM file".to_owned())?;
         if block.label != "CERTIFICATE" {
-            return Err(format!(
-                "holds a PEM block `{}` where a certificate should be",
-                block.label
-            ));
+            return Err(format!("contains a PEM block `{}` instead of a certificate", block.label));
         }
         Self::from_der(&block.contents)
     }
 
-    /// Reads every certificate of a PEM file: a bundle of CAs has several.
+    /// Parses every certificate of a PEM file; a file of CAs may have several.
     ///
     /// # Errors
-    /// What is wrong with the file, as a predicate.
+    /// Returns what is wrong with the file, as a predicate.
     pub fn all_from_pem(pem: &[u8]) -> Result<Vec<Self>, String> {
         let mut found = Vec::new();
         for block in Pem::iter_from_buffer(pem) {
@@ -92,12 +88,12 @@ impl Certificate {
                 found.push(Self::from_der(&block.contents)?);
             }
         }
-        if found.is_empty() { Err("holds no certificate".to_owned()) } else { Ok(found) }
+        if found.is_empty() { Err("contains no certificate".to_owned()) } else { Ok(found) }
     }
 
     fn from_der(der: &[u8]) -> Result<Self, String> {
         let unreadable =
-            |error: &dyn fmt::Display| format!("holds no readable X.509 certificate ({error})");
+            |error: &dyn fmt::Display| format!("contains no readable X.509 certificate ({error})");
         let (rest, parsed) =
             x509_parser::parse_x509_certificate(der).map_err(|e| unreadable(&e))?;
         if !rest.is_empty() {
@@ -145,7 +141,7 @@ impl Certificate {
         })
     }
 
-    /// Every subject alternative name as text, DNS names first.
+    /// Returns every subject alternative name as text, DNS names first.
     pub fn names(&self) -> Vec<String> {
         let addresses = self.ip_addresses.iter().map(IpAddr::to_string);
         self.dns_names
@@ -156,16 +152,17 @@ impl Certificate {
             .collect()
     }
 
-    /// Whether `ca` issued this certificate: the names chain up, and the signature is the CA's.
+    /// Whether `ca` issued this certificate: the issuer is the CA's subject, and the signature is
+    /// the CA's.
     pub fn is_signed_by(&self, ca: &Certificate) -> bool {
         let parse = |der| x509_parser::parse_x509_certificate(der).map(|(_, parsed)| parsed);
         let (Ok(leaf), Ok(ca)) = (parse(&self.der), parse(&ca.der)) else { return false };
         chains(&leaf, &ca)
     }
 
-    /// Whether the subject is exactly the one that `spec` asks for.
+    /// Whether the subject is exactly that of `spec`.
     pub fn has_subject_of(&self, spec: &CertSpec) -> bool {
-        // The order of attributes says nothing to Kubernetes.
+        // The order of attributes is irrelevant to Kubernetes.
         let found: BTreeSet<&str> = self.subject.iter().map(String::as_str).collect();
         let wanted = wanted_subject(spec);
         found.len() == self.subject.len() && found == wanted.iter().map(String::as_str).collect()
@@ -205,7 +202,7 @@ fn wanted_subject(spec: &CertSpec) -> Vec<String> {
     organization.chain([format!("CN={}", spec.common_name)]).collect()
 }
 
-/// `None` when there are usages beyond the two that labctl issues.
+/// Converts usages; `None` if there are others than the two that labctl issues.
 fn usages(found: &ExtendedKeyUsage<'_>) -> Option<BTreeSet<Usage>> {
     let beyond = found.any
         || found.code_signing
@@ -231,50 +228,50 @@ fn algorithm(key: &SubjectPublicKeyInfo<'_>) -> Option<KeyAlgorithm> {
     }
 }
 
-/// What the lab directory holds for one spec.
+/// What the lab directory contains for one spec.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
-    /// The certificate, when its file is there.
+    /// The certificate, if its file exists.
     pub certificate: Option<Certificate>,
-    /// The public half of the private key (SubjectPublicKeyInfo, DER), when its file is there.
+    /// The public half of the private key (SubjectPublicKeyInfo, DER), if its file exists.
     pub public_key: Option<Vec<u8>>,
 }
 
 /// Why a certificate is issued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Why {
-    /// There is neither certificate nor key: the first run, or a new node.
+    /// There is neither a certificate nor a key: the first run, or a new node.
     New,
-    /// The key is there, the certificate is not: an interrupted run.
+    /// There is a key but no certificate: an interrupted run.
     CertificateMissing,
-    /// The certificate is there, the key is not.
+    /// There is a certificate but no key.
     KeyMissing,
-    /// Certificate and key are not two halves of one pair: an interrupted run.
+    /// Certificate and key do not match: an interrupted run.
     KeyMismatch,
-    /// The public key file is not the public half of the private key.
+    /// The public key file does not match the private key.
     NotThePublicHalf,
     /// Another CA signed it.
     OtherIssuer,
-    /// It is for someone else; holds the subject that was found.
+    /// Its subject is another one, which is given here.
     Subject(String),
-    /// Its names and addresses are not those of the cluster.
+    /// Its names and addresses differ from the cluster's.
     Names {
-        /// What is to be added.
+        /// Names to add.
         missing: Vec<String>,
-        /// What is to go.
+        /// Names to drop.
         surplus: Vec<String>,
     },
-    /// It may be used for more, or for less, than it should.
+    /// Its usages differ.
     Usages,
-    /// Its key is of another algorithm than the inventory asks for.
+    /// The algorithm of its key differs from the inventory's.
     Algorithm,
     /// It is not valid before this day.
     NotYetValid(Date),
     /// It was valid until this day.
     Expired(Date),
-    /// It is valid until this day, which is near.
+    /// It expires soon, on this day.
     EndsSoon(Date),
-    /// Someone asked for a new one.
+    /// A renewal was requested.
     Renewal,
 }
 
@@ -298,18 +295,18 @@ impl fmt::Display for Why {
             Why::Algorithm => f.write_str("its key has another algorithm"),
             Why::NotYetValid(day) => write!(f, "not valid before {day}"),
             Why::Expired(day) => write!(f, "expired on {day}"),
-            Why::EndsSoon(day) => write!(f, "ends on {day}"),
-            Why::Renewal => f.write_str("renewal was asked for"),
+            Why::EndsSoon(day) => write!(f, "expires on {day}"),
+            Why::Renewal => f.write_str("renewal was requested"),
         }
     }
 }
 
-/// Why the certificate that `spec` describes has to be issued (again) at `now` by `ca`; `None` when
-/// it is good.
+/// Returns why the certificate that `spec` describes must be issued (again) at `now` by `ca`;
+/// `None` if it is good.
 ///
-/// A certificate is issued again some time before it ends ([`RENEW_BEFORE`]), but only when that
-/// makes it last longer: in the last days of a CA it would not. A change of its life alone is no
-/// reason; it counts from the next renewal.
+/// A certificate is renewed some time before its expiry ([`RENEW_BEFORE`]), but only if that makes
+/// it last longer, which it would not in the last days of a CA. A change of the configured validity
+/// alone is not a reason; it applies from the next renewal on.
 pub fn why_issue(
     spec: &CertSpec,
     found: &Found,
@@ -427,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_issued_to_a_spec_fits_it() {
+    fn an_issued_certificate_matches_its_spec() {
         let lab = Lab::new();
         for spec in lab.specs.iter().filter(|spec| spec.issuer == Some(CA)) {
             assert_eq!(lab.why(spec, &lab.issue(spec), fixture::now()), None, "{}", spec.name);
@@ -457,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn every_difference_to_the_spec_is_named() {
+    fn every_difference_from_the_spec_is_reported() {
         let lab = Lab::new();
         let now = fixture::now();
         let spec = lab.spec("apiserver");
@@ -498,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn time_runs_out_in_steps() {
+    fn renewal_and_expiry_depend_on_the_time() {
         let lab = Lab::new();
         let spec = lab.spec("admin");
         let year = lab.issue(&spec);
@@ -511,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_life_is_renewed_in_its_last_tenth() {
+    fn a_short_validity_is_renewed_in_its_last_tenth() {
         let lab = Lab::new();
         let mut spec = lab.spec("admin");
         spec.life = Duration::days(10);
@@ -522,7 +519,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_that_ends_with_its_ca_is_not_issued_over_and_over() {
+    fn a_certificate_that_expires_with_its_ca_is_not_issued_repeatedly() {
         let lab = Lab::new();
         let mut spec = lab.spec("admin");
         spec.life = Duration::days(5000);
@@ -537,16 +534,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_certificate_is_said_to_be_none() {
+    fn what_is_not_a_certificate_is_refused() {
         let key = new_ca(&Lab::new().spec(CA), fixture::now()).expect("a CA").key;
         let cases: [(&[u8], &str); 4] = [
             (b"", "is not a PEM file"),
             (b"-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n", "is not a PEM file"),
             (
                 b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-                "holds no readable X.509 certificate",
+                "contains no readable X.509 certificate",
             ),
-            (key.as_bytes(), "holds a PEM block `PRIVATE KEY`"),
+            (key.as_bytes(), "contains a PEM block `PRIVATE KEY`"),
         ];
         for (file, expected) in cases {
             let problem = Certificate::from_pem(file).expect_err("it is no certificate");

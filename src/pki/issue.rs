@@ -1,8 +1,8 @@
-//! Makes keys and signs certificates: the only file that names the certificate library.
+//! Generates keys and signs certificates: the only file that uses the certificate library.
 //!
-//! Everything here is random or depends on the moment, so it is kept apart from the decisions
+//! Everything here is random or depends on the time, so it is separate from the decisions
 //! ([`inspect`](super::inspect)) and from the file system ([`store`](super::store)). Keys are
-//! PKCS#8 PEM, which every Kubernetes component and etcd read.
+//! PKCS#8 PEM, which every Kubernetes component and etcd can read.
 
 use std::fmt;
 use std::path::Path;
@@ -23,10 +23,10 @@ use super::inspect::Certificate;
 use super::spec::{CertSpec, Usage};
 use crate::cluster::KeyAlgorithm;
 
-/// How long before the moment of issue a certificate begins to be valid: nodes' clocks are never
-/// quite the same.
+/// How long before the time of issue a certificate becomes valid, because nodes' clocks differ
+/// slightly.
 const CLOCK_SKEW: Duration = Duration::minutes(5);
-/// Bytes of the key that encrypts Secrets in etcd, for any of the providers that take 32 bytes
+/// Length in bytes of the key that encrypts Secrets in etcd, for providers that use 32 bytes
 /// (secretbox, aescbc).
 const ENCRYPTION_KEY_BYTES: usize = 32;
 
@@ -48,7 +48,7 @@ impl fmt::Debug for Pair {
     }
 }
 
-/// A CA that was checked, and can sign.
+/// A validated CA that can sign.
 pub struct Authority {
     certificate: Certificate,
     issuer: Issuer<'static, KeyPair>,
@@ -61,13 +61,13 @@ impl fmt::Debug for Authority {
 }
 
 impl Authority {
-    /// Takes up the CA that `spec` describes from its PEM files, after checking that it is one: the
-    /// right subject, a CA that may sign, valid at `now`, and a key that belongs to it.
+    /// Loads the CA that `spec` describes from its PEM files, and checks it: the right subject, a
+    /// CA that may sign, valid at `now`, and a matching key.
     ///
-    /// `folder` is where the files lie, for messages only.
+    /// `folder` is the directory of the files, for messages only.
     ///
     /// # Errors
-    /// [`PkiError::Unusable`] naming the file, what is wrong with it and what to do.
+    /// Returns [`PkiError::Unusable`] with the file, what is wrong with it and what to do.
     pub fn load(
         spec: &CertSpec,
         pair: &Pair,
@@ -75,7 +75,7 @@ impl Authority {
         now: OffsetDateTime,
     ) -> Result<Self, PkiError> {
         const RESTORE: &str = "restore it from a backup of the lab directory";
-        const OVER: &str = "`labctl certs rotate-ca` makes new CAs and revives the lab";
+        const OVER: &str = "`labctl certs rotate-ca` creates new CAs and revives the lab";
         let unusable = |file: String, problem: String, remedy: &str| PkiError::Unusable {
             path: folder.join(file),
             problem,
@@ -102,7 +102,7 @@ impl Authority {
         }
         if now < certificate.not_before {
             let problem = format!("is not valid before {}", certificate.not_before);
-            return Err(bad_certificate(problem, "check the clock of this machine"));
+            return Err(bad_certificate(problem, "check the clock of the workstation"));
         }
         if now > certificate.not_after {
             return Err(bad_certificate(
@@ -114,28 +114,29 @@ impl Authority {
         if key.subject_public_key_info() != certificate.public_key {
             return Err(bad_key(format!("does not belong to {}", spec.certificate_file())));
         }
-        // Last: the library trusts what it reads.
+        // This comes last, because the library does not validate what it reads.
         let issuer = Issuer::from_ca_cert_pem(&pair.certificate, key)
             .map_err(|e| bad_certificate(format!("cannot be used to sign: {e}"), RESTORE))?;
         Ok(Self { certificate, issuer })
     }
 
-    /// The CA's certificate.
+    /// Returns the CA's certificate.
     pub fn certificate(&self) -> &Certificate {
         &self.certificate
     }
 
-    /// Makes a new key and a certificate for it as `spec` says, valid from shortly before `now` for
-    /// `spec.life`, but never longer than the CA itself.
+    /// Generates a key and a certificate for it as described by `spec`, valid from shortly before
+    /// `now` for `spec.life`, but not longer than the CA.
     ///
     /// # Errors
-    /// [`PkiError::Issue`] when a name cannot stand in a certificate, or the key cannot be made.
+    /// Returns [`PkiError::Issue`] if a name is not allowed in a certificate, or the key cannot be
+    /// generated.
     pub fn issue(&self, spec: &CertSpec, now: OffsetDateTime) -> Result<Pair, PkiError> {
         let failed = failed_to_issue(&spec.name);
         let mut params = params(spec, now).map_err(&failed)?;
         params.not_before = params.not_before.max(self.certificate.not_before);
         params.not_after = params.not_after.min(self.certificate.not_after);
-        // Says "not a CA" in so many words, and brings the subject key identifier with it.
+        // Writes `CA:FALSE` explicitly, and adds the subject key identifier.
         params.is_ca = IsCa::ExplicitNoCa;
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -151,12 +152,13 @@ impl Authority {
     }
 }
 
-/// Makes the CA that `spec` describes: a new key, and a certificate signed with it.
+/// Generates the CA that `spec` describes: a key, and a certificate signed with it.
 ///
-/// It may sign certificates and revocation lists, but no further CA: path length 0.
+/// It may sign certificates and revocation lists, but no intermediate CA: path length 0.
 ///
 /// # Errors
-/// [`PkiError::Issue`] when a name cannot stand in a certificate, or the key cannot be made.
+/// Returns [`PkiError::Issue`] if a name is not allowed in a certificate, or the key cannot be
+/// generated.
 pub fn new_ca(spec: &CertSpec, now: OffsetDateTime) -> Result<Pair, PkiError> {
     let failed = failed_to_issue(&spec.name);
     let mut params = params(spec, now).map_err(&failed)?;
@@ -171,51 +173,50 @@ pub fn new_ca(spec: &CertSpec, now: OffsetDateTime) -> Result<Pair, PkiError> {
     Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
-/// A new private key (PKCS#8 PEM) for signing service account tokens.
+/// Generates a private key (PKCS#8 PEM) for signing service account tokens.
 ///
 /// # Errors
-/// [`PkiError::Issue`] when the key cannot be made.
+/// Returns [`PkiError::Issue`] if the key cannot be generated.
 pub fn service_account_key(algorithm: KeyAlgorithm) -> Result<String, PkiError> {
     Ok(new_key(algorithm).map_err(failed_to_issue("sa"))?.serialize_pem())
 }
 
-/// A new key for encrypting Secrets in etcd: 32 random bytes, base64, without a line end, as the
-/// API server's `EncryptionConfiguration` takes it
+/// Generates a key for encrypting Secrets in etcd: 32 random bytes in base64 without a line end,
+/// for the API server's `EncryptionConfiguration`
 /// (<https://kubernetes.io/docs/tasks/administer-cluster/encrypt-data/>).
 ///
 /// # Errors
-/// [`PkiError::Issue`] when the operating system has no randomness to give.
+/// Returns [`PkiError::Issue`] if the operating system cannot provide randomness.
 pub fn encryption_key() -> Result<String, PkiError> {
     Ok(BASE64.encode(random::<ENCRYPTION_KEY_BYTES>().map_err(failed_to_issue("encryption"))?))
 }
 
-/// Whether `text` is an encryption key as [`encryption_key`] makes them.
+/// Whether `text` is an encryption key in the format of [`encryption_key`].
 pub fn is_encryption_key(text: &str) -> bool {
     BASE64.decode(text).is_ok_and(|bytes| bytes.len() == ENCRYPTION_KEY_BYTES)
 }
 
-/// The public half of a private key in PEM: SubjectPublicKeyInfo, DER.
+/// Returns the public half of a private key in PEM (SubjectPublicKeyInfo, DER).
 ///
 /// # Errors
-/// What is wrong with the key, as a predicate; never any part of it.
+/// Returns what is wrong with the key, as a predicate; never any part of it.
 pub fn public_key(key_pem: &str) -> Result<Vec<u8>, String> {
     Ok(read_key(key_pem)?.subject_public_key_info())
 }
 
-/// The public half of a private key in PEM, as a PEM `PUBLIC KEY`: what
-/// `--service-account-key-file` takes.
+/// Returns the public half of a private key in PEM as a PEM `PUBLIC KEY`, for
+/// `--service-account-key-file`.
 ///
 /// # Errors
-/// What is wrong with the key, as a predicate; never any part of it.
+/// Returns what is wrong with the key, as a predicate; never any part of it.
 pub fn public_key_pem(key_pem: &str) -> Result<String, String> {
     Ok(read_key(key_pem)?.public_key_pem())
 }
 
-/// What Kubernetes calls the key in the tokens that it signs (`kid`): the SHA-256 of its public
-/// half.
+/// Returns the key's id in the tokens that it signs (`kid`): the SHA-256 of its public half.
 ///
 /// # Errors
-/// What is wrong with the key, as a predicate; never any part of it.
+/// Returns what is wrong with the key, as a predicate; never any part of it.
 pub fn key_id(key_pem: &str) -> Result<String, String> {
     use sha2::Digest as _;
     Ok(base64::engine::general_purpose::URL_SAFE_NO_PAD
@@ -223,8 +224,8 @@ pub fn key_id(key_pem: &str) -> Result<String, String> {
 }
 
 fn read_key(pem: &str) -> Result<KeyPair, String> {
-    // The library's own words are left out: they could quote what they could not read.
-    KeyPair::from_pem(pem).map_err(|_| "holds no readable private key".to_owned())
+    // Leave out the library's message, because it could quote parts of the key.
+    KeyPair::from_pem(pem).map_err(|_| "contains no readable private key".to_owned())
 }
 
 fn new_key(algorithm: KeyAlgorithm) -> Result<KeyPair, String> {
@@ -235,7 +236,7 @@ fn new_key(algorithm: KeyAlgorithm) -> Result<KeyPair, String> {
     .map_err(|e| format!("no key: {e}"))
 }
 
-/// What CAs and all others have in common: subject, names, serial number, validity.
+/// Returns what all certificates have in common: subject, names, serial number, validity.
 fn params(spec: &CertSpec, now: OffsetDateTime) -> Result<CertificateParams, String> {
     let mut subject = DistinguishedName::new();
     if let Some(organization) = &spec.organization {
@@ -254,12 +255,11 @@ fn params(spec: &CertSpec, now: OffsetDateTime) -> Result<CertificateParams, Str
     }
     params.subject_alt_names.extend(spec.ip_addresses.iter().copied().map(SanType::IpAddress));
     params.serial_number = Some(SerialNumber::from_slice(&random::<16>()?));
-    // Whole seconds in UTC, the only thing that a certificate can say.
+    // Certificates only have whole seconds in UTC.
     let now =
         OffsetDateTime::from_unix_timestamp(now.unix_timestamp()).map_err(|e| e.to_string())?;
     let end = now.checked_add(spec.life);
-    params.not_before =
-        now.checked_sub(CLOCK_SKEW).ok_or("the clock of this machine is far off")?;
+    params.not_before = now.checked_sub(CLOCK_SKEW).ok_or("the workstation's clock is far off")?;
     params.not_after = end.ok_or_else(|| {
         format!("{} days from now are beyond the year 9999", spec.life.whole_days())
     })?;

@@ -1,9 +1,9 @@
-//! Renders kubeconfigs, with certificates and keys inside, so that each is one file that works
-//! anywhere.
+//! Renders kubeconfigs with embedded certificates and keys, so that each is one self-contained
+//! file.
 //!
-//! Pure, and the same bytes for the same input. The text is written here rather than by a
-//! serializer: it is short, its shape never varies, and a reader finds it in the order in which
-//! people know it (<https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/>).
+//! Pure: the same input gives the same bytes. The text is written without a serializer, because it
+//! is short, its structure never varies, and it comes in the usual order
+//! (<https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/>).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,16 +19,16 @@ use crate::cluster::{Cluster, Node};
 
 /// The administrator's kubeconfig.
 pub const ADMIN: &str = "admin.conf";
-/// What stands in a kubeconfig.
+/// The content of a kubeconfig.
 #[derive(Clone, Copy)]
 pub struct Access<'a> {
-    /// The lab's name: the cluster's name in the file.
+    /// The lab's name, used as the cluster's name.
     pub lab: &'a str,
-    /// The user's name in the file; by custom what its certificate says.
+    /// The user's name in the file, usually that of its certificate.
     pub user: &'a str,
     /// URL of the API server.
     pub server: &'a str,
-    /// Certificate of the CA that signed the API server's, PEM.
+    /// Certificate of the CA that signed the API server's certificate, PEM.
     pub ca: &'a [u8],
     /// The user's certificate, PEM.
     pub certificate: &'a [u8],
@@ -42,7 +42,7 @@ impl fmt::Debug for Access<'_> {
     }
 }
 
-/// The text of a kubeconfig whose one context is `<user>@<lab>`.
+/// Renders a kubeconfig with one context, `<user>@<lab>`.
 pub fn kubeconfig(access: &Access<'_>) -> String {
     let lab = quoted(access.lab);
     let user = quoted(access.user);
@@ -75,8 +75,8 @@ current-context: {context}
     )
 }
 
-/// What one user of one lab has in a kubeconfig that others are in too: names that say which lab
-/// they belong to, and PEM files in base64.
+/// The entries of one user of one lab in a kubeconfig shared with other clusters: names that
+/// include the lab's, and PEM files in base64.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Entries {
     /// Name of the cluster.
@@ -87,7 +87,7 @@ pub struct Entries {
     pub context: String,
     /// URL of the API server.
     pub server: String,
-    /// The CAs that are trusted.
+    /// The trusted CAs.
     pub ca: String,
     /// The user's certificate.
     pub certificate: String,
@@ -102,7 +102,7 @@ impl fmt::Debug for Entries {
 }
 
 impl Entries {
-    /// The entries for `access`.
+    /// Returns the entries for `access`.
     pub fn new(access: &Access<'_>) -> Self {
         let named = format!("{}@{}", access.user, access.lab);
         Self {
@@ -116,8 +116,7 @@ impl Entries {
         }
     }
 
-    /// The name and the fields of the entry in the list called `list`: `clusters`, `users` or
-    /// `contexts`.
+    /// Returns the name and the fields of the entry in `list`: `clusters`, `users` or `contexts`.
     pub fn list(&self, list: &str) -> (&str, Vec<(&str, &str)>) {
         match list {
             "clusters" => (
@@ -135,7 +134,7 @@ impl Entries {
         }
     }
 
-    /// A kubeconfig with these entries alone.
+    /// Returns a kubeconfig with only these entries.
     pub fn whole(&self) -> String {
         let mut text = "apiVersion: v1\nkind: Config\n".to_owned();
         for (list, kind) in [("clusters", "cluster"), ("users", "user"), ("contexts", "context")] {
@@ -150,11 +149,11 @@ impl Entries {
     }
 }
 
-/// Every kubeconfig of the lab by file name: `admin.conf`, and `nodes/<worker>/kubelet.conf` for
-/// each worker.
+/// Returns every kubeconfig of the lab by file name: `admin.conf`, and
+/// `nodes/<worker>/kubelet.conf` for each worker.
 ///
 /// # Errors
-/// [`PkiError::Absent`] when `pki` lacks a certificate of this cluster.
+/// Returns [`PkiError::Absent`] if `pki` lacks a certificate of this cluster.
 pub fn kubeconfigs(cluster: &Cluster, pki: &Pki) -> Result<BTreeMap<String, Vec<u8>>, PkiError> {
     let endpoint = cluster.api_url();
     let beside = format!("https://127.0.0.1:{}", cluster.api.server_port);
@@ -182,7 +181,7 @@ pub fn kubeconfigs(cluster: &Cluster, pki: &Pki) -> Result<BTreeMap<String, Vec<
     Ok(files)
 }
 
-/// A YAML double-quoted scalar: a lab called `1` or `on` must stay a string.
+/// Returns a YAML double-quoted scalar, because a lab called `1` or `on` must stay a string.
 pub(super) fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
@@ -211,7 +210,7 @@ mod tests {
     };
 
     #[test]
-    fn a_kubeconfig_reads_as_people_know_it() {
+    fn a_kubeconfig_has_the_usual_layout() {
         assert_eq!(
             kubeconfig(&ACCESS),
             r#"apiVersion: v1
@@ -250,7 +249,7 @@ current-context: "system:kube-proxy@sandbox"
     }
 
     #[test]
-    fn without_certificates_the_missing_one_is_named() {
+    fn a_missing_certificate_is_reported() {
         let error = kubeconfigs(&crate::pki::fixture::cluster(), &Pki::default())
             .expect_err("nothing is there");
         assert_eq!(

@@ -1,16 +1,16 @@
-//! The certificates of a lab, one entry each: the only list. What is issued
-//! ([`spec`](super::spec)), which file of it every node gets, what `certs list` looks for, which
-//! kubeconfigs there are and what `recover` reads back follow from it.
+//! The only list of a lab's certificates, one entry each. It determines what is issued
+//! ([`spec`](super::spec)), which files each node gets, what `certs list` looks for, which
+//! kubeconfigs there are, and what `recover` reads back.
 
 use crate::cluster::{Node, Role};
 
 /// Name of the CA that clients, API servers and kubelets trust.
 pub const CA: &str = "ca";
-/// Name of the CA that etcd members and their clients trust; its own, so that no API client can
-/// reach etcd.
+/// Name of the CA of etcd members and their clients. It is separate so that no API client can reach
+/// etcd.
 pub const ETCD_CA: &str = "etcd/ca";
-/// Name of the CA behind the aggregation layer's proxy client; its own, because whoever it signs
-/// may claim any user.
+/// Name of the CA for the aggregation layer's proxy client. It is separate because its certificates
+/// can impersonate any user.
 pub const FRONT_PROXY_CA: &str = "front-proxy-ca";
 
 /// What a certificate may be used for (extended key usage).
@@ -22,15 +22,14 @@ pub enum Usage {
     Client,
 }
 
-/// The key that signs service account tokens, the same on every controller.
+/// The key that signs service account tokens; the same on every controller.
 pub const SERVICE_ACCOUNT_KEY: &str = "sa.key";
-/// Its public half, which API servers check tokens with.
+/// Its public half, with which API servers verify tokens.
 pub const SERVICE_ACCOUNT_PUBLIC_KEY: &str = "sa.pub";
-/// The CA's certificate alone, without others that are trusted beside it: kube-controller-manager
-/// signs with it, and takes one only.
+/// Only the CA's current certificate: kube-controller-manager signs with it and accepts only one.
 pub const SIGNER: &str = "ca-signer.crt";
 
-/// The nodes' directory for kubeconfigs, and above that for certificates.
+/// The directory of kubeconfigs on a node; certificates are in its subdirectory.
 const KUBERNETES: &str = "/etc/kubernetes";
 
 const CONTROLLERS: &[Role] = &[Role::Controller];
@@ -38,8 +37,8 @@ const WORKERS: &[Role] = &[Role::Worker];
 const CLUSTER: &[Role] = &[Role::Controller, Role::Worker];
 const ADMINISTRATORS: &[Role] = &[Role::Controller, Role::Client];
 
-/// Every certificate of a lab. A CA stands before everything that it signs; nodes get their files
-/// in this order.
+/// Every certificate of a lab. A CA comes before everything that it signs; nodes get their files in
+/// this order.
 pub const CERTIFICATES: &[Entry] = &[
     Entry::ca(CA, "kubernetes").on(CLUSTER).key_on(CONTROLLERS),
     Entry::ca(ETCD_CA, "etcd-ca").on(CONTROLLERS),
@@ -50,11 +49,11 @@ pub const CERTIFICATES: &[Entry] = &[
         .reached_at(Names::Api),
     Entry::leaf("apiserver-kubelet-client", CA, "kube-apiserver-kubelet-client").on(CONTROLLERS),
     Entry::leaf("apiserver-etcd-client", ETCD_CA, "kube-apiserver-etcd-client").on(CONTROLLERS),
-    // kubeadm's name for the identity of etcdctl on a controller.
+    // kubeadm's name for etcdctl's identity on a controller.
     Entry::leaf("etcd/healthcheck-client", ETCD_CA, "kube-etcd-healthcheck-client").on(CONTROLLERS),
     Entry::leaf("front-proxy-client", FRONT_PROXY_CA, "front-proxy-client").on(CONTROLLERS),
-    // These two ask the API server beside them, so that a controller depends neither on the load
-    // balancer nor on peers.
+    // These two use the API server on the same node, so that a controller depends neither on the
+    // load balancer nor on other controllers.
     Entry::user("controller-manager", "system:kube-controller-manager", Server::Beside)
         .on(CONTROLLERS),
     Entry::user("scheduler", "system:kube-scheduler", Server::Beside).on(CONTROLLERS),
@@ -80,7 +79,7 @@ pub const CERTIFICATES: &[Entry] = &[
         .with_kubeconfig(Server::Endpoint),
 ];
 
-/// The files beside certificates and their keys: name, roles, and why it is there.
+/// Files other than certificates and their keys: name, roles, and an explanation.
 const OTHERS: &[(&str, &[Role], Option<&str>)] = &[
     (
         SIGNER,
@@ -97,42 +96,42 @@ const OTHERS: &[(&str, &[Role], Option<&str>)] = &[
 /// One certificate of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
-    /// What people call it, and its file's name on nodes without extension.
+    /// Its usual name, and the name of its file on nodes without extension.
     pub name: &'static str,
     /// Name of the CA that signs it; `None` for a CA.
     pub issuer: Option<&'static str>,
-    /// Common name of the subject; with `{node}` in it, each node has a certificate of its own.
+    /// Common name of the subject; with `{node}` in it, each node has its own certificate.
     common_name: &'static str,
     /// Organization of the subject.
     pub organization: Option<&'static str>,
     /// Extended key usages, sorted.
     pub usages: &'static [Usage],
-    /// What it can be reached at.
+    /// Its subject alternative names.
     pub names: Names,
-    /// The roles whose nodes have it.
+    /// The roles of the nodes that get it.
     on: &'static [Role],
-    /// The roles whose nodes have its key.
+    /// The roles of the nodes that get its key.
     key_on: &'static [Role],
-    /// Whether nodes have it as a file, with its key in another.
+    /// Whether nodes have it as a file, with its key in another one.
     is_file: bool,
-    /// The server of the kubeconfig that holds it, if one does.
+    /// The server in its kubeconfig, if it has one.
     pub kubeconfig: Option<Server>,
 }
 
 /// The names and addresses in a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Names {
-    /// None: it is only shown to servers.
+    /// None: it is only used by a client.
     None,
-    /// All that an API server is called by.
+    /// All names of an API server.
     Api,
     /// The node's.
     Node,
-    /// The node's, and this machine's own.
+    /// The node's and the loopback address.
     NodeAndLoopback,
 }
 
-/// The API server that a kubeconfig names.
+/// The API server in a kubeconfig.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Server {
     /// The lab's endpoint.
@@ -161,7 +160,7 @@ impl Entry {
         Self { issuer: None, usages: &[], ..Self::leaf(name, name, common_name) }
     }
 
-    /// Somebody who uses the API, with a kubeconfig and no other file.
+    /// Returns the entry of an API user that only has a kubeconfig.
     const fn user(name: &'static str, user: &'static str, server: Server) -> Self {
         Self { is_file: false, kubeconfig: Some(server), ..Self::leaf(name, CA, user) }
     }
@@ -190,7 +189,7 @@ impl Entry {
         Self { kubeconfig: Some(server), ..self }
     }
 
-    /// Whether each node has a certificate of its own.
+    /// Whether each node has its own certificate.
     pub fn is_per_node(&self) -> bool {
         self.common_name.contains("{node}")
     }
@@ -205,12 +204,12 @@ impl Entry {
         !self.is_per_node() && self.on.contains(&Role::Controller)
     }
 
-    /// Whether it is a file on nodes, with its key in another.
+    /// Whether it is a file on nodes, with its key in another one.
     pub fn is_file(&self) -> bool {
         self.is_file
     }
 
-    /// Its name in the lab directory, below `pki`, without extension.
+    /// Returns its name in the lab directory, below `pki`, without extension.
     pub fn in_lab(&self, node: Option<&Node>) -> String {
         match node.filter(|_| self.is_per_node()) {
             Some(node) => format!("nodes/{}/{}", node.name, self.name),
@@ -218,17 +217,17 @@ impl Entry {
         }
     }
 
-    /// The common name of its subject: the user, to an API server.
+    /// Returns the common name of its subject, which is the user for an API server.
     pub fn user_of(&self, node: Option<&Node>) -> String {
         self.common_name.replace("{node}", node.map_or("", |node| &node.name))
     }
 
-    /// The paths on a node of the certificate and of its key.
+    /// Returns the paths of the certificate and its key on a node.
     pub fn pair(&self) -> [String; 2] {
         [format!("{}.crt", self.name), format!("{}.key", self.name)].map(|name| on_node(&name))
     }
 
-    /// The path on a node of the kubeconfig that holds it.
+    /// Returns the path of its kubeconfig on a node.
     pub fn kubeconfig_path(&self) -> String {
         format!("{KUBERNETES}/{}.conf", self.name)
     }
@@ -238,25 +237,25 @@ fn has_any(node: &Node, roles: &[Role]) -> bool {
     roles.iter().any(|role| node.has(*role))
 }
 
-/// The path on a node of a file of the lab's `pki` directory that all nodes share.
+/// Returns the path on a node of a file in the lab's `pki` directory that all nodes share.
 pub fn on_node(name: &str) -> String {
     format!("{KUBERNETES}/pki/{name}")
 }
 
-/// A file that a node gets.
+/// A file for a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placed {
-    /// What playbooks call it: `pki/NAME` or `kubeconfig/NAME`.
+    /// Its name in playbooks: `pki/NAME` or `kubeconfig/NAME`.
     pub from: String,
     /// Its path on the node.
     pub to: String,
-    /// Whether there is a private key in it.
+    /// Whether it contains a private key.
     pub is_private: bool,
-    /// Why it is there, when that is not plain.
+    /// Why it is there, if that is not obvious.
     pub why: Option<&'static str>,
 }
 
-/// Every file with a certificate or a key that `node` gets.
+/// Returns every file with a certificate or a key for `node`.
 pub fn files_of(node: &Node) -> Vec<Placed> {
     let mut files = Vec::new();
     let mut add = |from: String, to: String, is_private, why| {
@@ -283,7 +282,7 @@ pub fn files_of(node: &Node) -> Vec<Placed> {
     files
 }
 
-/// The directories of these files, each after the one that it is in.
+/// Returns the directories of these files, parents first.
 pub fn directories_of(files: &[Placed]) -> Vec<String> {
     let mut all = std::collections::BTreeSet::new();
     for file in files {
@@ -294,7 +293,7 @@ pub fn directories_of(files: &[Placed]) -> Vec<String> {
     all.into_iter().collect()
 }
 
-/// The paths of all files that hold certificates on some node of a lab.
+/// Returns the paths of all files that contain certificates on any node of a lab.
 pub fn paths_of_certificates() -> Vec<String> {
     let files =
         CERTIFICATES.iter().filter(|entry| entry.is_file).map(|entry| entry.pair()[0].clone());

@@ -1,4 +1,4 @@
-//! Where certificates lie, and what is in a file that holds some: for listing them.
+//! Finds certificates in files, for listing them.
 
 use std::fs;
 use std::io;
@@ -11,10 +11,10 @@ use super::PkiError;
 use super::inspect::Certificate;
 use crate::lab::LabDirectory;
 
-/// The certificates in one file, PEM or kubeconfig.
+/// Returns the certificates in one file, PEM or kubeconfig.
 ///
 /// # Errors
-/// What is wrong with the file, as a predicate; never any part of it.
+/// Returns what is wrong with the file, as a predicate; never any part of it.
 pub fn read(file: &str, text: &str) -> Result<Vec<Certificate>, String> {
     if !file.ends_with(".conf") {
         return Certificate::all_from_pem(text.as_bytes());
@@ -28,16 +28,16 @@ pub fn read(file: &str, text: &str) -> Result<Vec<Certificate>, String> {
             continue;
         }
         let pem = BASE64.decode(value.trim().trim_matches(['"', '\'']));
-        let pem = pem.map_err(|_| format!("holds a {key} that is not base64"))?;
+        let pem = pem.map_err(|_| format!("contains a {key} that is not base64"))?;
         found.extend(Certificate::all_from_pem(&pem)?);
     }
-    if found.is_empty() { Err("holds no client certificate".to_owned()) } else { Ok(found) }
+    if found.is_empty() { Err("contains no client certificate".to_owned()) } else { Ok(found) }
 }
 
-/// The files of a lab directory that hold certificates, under their names there, and their text.
+/// Returns the files of a lab directory that contain certificates, by name, with their text.
 ///
 /// # Errors
-/// [`PkiError::Read`] naming the file or folder.
+/// Returns [`PkiError::Read`] with the file or directory.
 pub fn in_lab_directory(lab: &LabDirectory) -> Result<Vec<(String, String)>, PkiError> {
     let mut files = Vec::new();
     walk(lab.root(), &lab.pki(), &mut files)?;
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn certificates_are_found_in_bundles_and_in_kubeconfigs() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let (cluster, lab) = (fixture::cluster(), LabDirectory::new(folder.path()));
         let ensured = store::ensure(&cluster, &lab, fixture::now()).expect("issued");
         ensured.save(&lab).expect("saved");
@@ -103,8 +103,8 @@ mod tests {
         assert!(found[0].subject.contains(&"CN=admin".to_owned()));
         assert_eq!(
             read("admin.conf", "clusters: []"),
-            Err("holds no client certificate".to_owned())
+            Err("contains no client certificate".to_owned())
         );
-        assert_eq!(read("ca.crt", "oh"), Err("holds no certificate".to_owned()));
+        assert_eq!(read("ca.crt", "oh"), Err("contains no certificate".to_owned()));
     }
 }

@@ -1,30 +1,29 @@
-//! Puts one lab's entries into somebody's own kubeconfig, and leaves every other byte of it as it
-//! was.
+//! Merges one lab's entries into the user's kubeconfig without changing any other byte.
 //!
-//! A kubeconfig that was read and written again by a serializer loses its comments and its order.
-//! So the text is spliced: the reader says where the lists and their entries stand, and only those
-//! of this lab are written. Afterwards the result is read again and compared with what was there
-//! before; a file with which that fails is refused.
+//! Parsing and writing a kubeconfig with a serializer would lose its comments and order. So the
+//! text is spliced: the parser locates the lists and their entries, and only those of this lab are
+//! written. Then the result is parsed again and compared with the original; if anything else
+//! differs, the file is refused.
 
 use serde_yaml::Value;
 
 use super::kubeconfig::{Entries, quoted};
 use crate::inventory::positions::{Path, Position, Positions};
 
-/// Why a kubeconfig cannot be merged into. It is as it was.
+/// Why a kubeconfig cannot be merged into; it is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct MergeError(String);
 
-/// The lists of a kubeconfig, and what an entry of each is called inside.
+/// The lists of a kubeconfig, and the key inside their entries.
 const LISTS: [(&str, &str); 3] =
     [("clusters", "cluster"), ("users", "user"), ("contexts", "context")];
 
-/// `text` with the lab's entries in it: in the place of those that have the same names, else at the
-/// end of each list. The current context stays, where there is one.
+/// Returns `text` with the lab's entries: in place of entries with the same names, else at the end
+/// of each list. An existing current context is kept.
 ///
 /// # Errors
-/// When `text` is no kubeconfig, or is written in a way in which nothing can be put into it safely.
+/// If `text` is not a kubeconfig, or cannot be edited safely.
 pub fn merge(text: &str, entries: &Entries) -> Result<String, MergeError> {
     let before = parse(text)?;
     if matches!(before, Value::Null) {
@@ -33,7 +32,7 @@ pub fn merge(text: &str, entries: &Entries) -> Result<String, MergeError> {
     }
     if Positions::of(text).map_err(|error| MergeError(error.to_string()))?.documents().len() != 1 {
         return Err(MergeError(
-            "holds several YAML documents, where a kubeconfig is one".to_owned(),
+            "contains several YAML documents; a kubeconfig has only one".to_owned(),
         ));
     }
     let mut merged = text.to_owned();
@@ -48,7 +47,7 @@ pub fn merge(text: &str, entries: &Entries) -> Result<String, MergeError> {
     Ok(merged)
 }
 
-/// An entry of one list: its name and its fields.
+/// An entry of one list, with its name and fields.
 struct Entry<'a> {
     name: &'a str,
     kind: &'a str,
@@ -61,7 +60,7 @@ impl<'a> Entry<'a> {
         Self { name, kind, fields }
     }
 
-    /// As an element of a block list whose dashes stand in column `indent`.
+    /// Formats it as an element of a block list whose dashes are in column `indent`.
     fn block(&self, indent: usize) -> String {
         let blanks = " ".repeat(indent);
         let mut text = format!("{blanks}- name: {}\n{blanks}  {}:\n", quoted(self.name), self.kind);
@@ -71,7 +70,8 @@ impl<'a> Entry<'a> {
         text
     }
 
-    /// As an element of a list in brackets; quotes everywhere, so that JSON stays JSON.
+    /// Formats it as an element of a list in brackets; everything is quoted, so that JSON stays
+    /// JSON.
     fn flow(&self) -> String {
         let fields: Vec<String> = self
             .fields
@@ -94,7 +94,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// `text` with `entry` in the list called `list`.
+/// Returns `text` with `entry` in the list called `list`.
 fn with_entry(text: &str, list: &str, entry: &Entry<'_>) -> Result<String, MergeError> {
     let value = parse(text)?;
     let positions = Positions::of(text).map_err(|error| MergeError(error.to_string()))?;
@@ -132,7 +132,7 @@ fn with_entry(text: &str, list: &str, entry: &Entry<'_>) -> Result<String, Merge
         return Ok(format!("{}{}{after}{}", &text[..from], entry.flow(), &text[to..]));
     }
     if elements.is_empty() {
-        // Nothing after the colon, or a word for nothing.
+        // Nothing after the colon, or a null.
         let key = offset(text, positions.key(&path));
         let colon = key + text[key..].find(':').ok_or_else(unsafe_to_change)? + 1;
         let word = text[colon..].trim_start_matches([' ', '\t']);
@@ -159,7 +159,7 @@ fn with_entry(text: &str, list: &str, entry: &Entry<'_>) -> Result<String, Merge
     Ok(format!("{}{gap}{}{}", &text[..from], entry.block(indent), &text[to..]))
 }
 
-/// `text` with a key at its top level that was not there: `block` below it, or `flow` after it.
+/// Returns `text` with a new key at its top level: `block` below it, or `flow` after it.
 fn with_key(text: &str, positions: &Positions, key: &str, block: &str, flow: &str) -> String {
     if in_brackets(text, positions) {
         let brace = offset(text, positions.value(&Path::default())) + 1;
@@ -189,12 +189,12 @@ fn with_current_context(text: &str, context: &str) -> Result<String, MergeError>
     Ok(format!("{} {}{}", &text[..colon], quoted(context), &text[start + length..]))
 }
 
-/// Whether the file is one mapping in brackets, as JSON is.
+/// Whether the file is one mapping in brackets, like JSON.
 fn in_brackets(text: &str, positions: &Positions) -> bool {
     text[offset(text, positions.value(&Path::default()))..].starts_with('{')
 }
 
-/// `text` with `block` below the line in which `from..to` stands for an empty list.
+/// Returns `text` with `block` below the line in which `from..to` is an empty list.
 fn in_place_of_nothing(text: &str, from: usize, to: usize, block: &str) -> String {
     let line_end = text[to..].find('\n').map_or(text.len(), |end| to + end);
     let rest = text[to..line_end].trim();
@@ -203,8 +203,8 @@ fn in_place_of_nothing(text: &str, from: usize, to: usize, block: &str) -> Strin
     format!("{}{rest}\n{block}{after}", text[..from].trim_end_matches([' ', '\t']))
 }
 
-/// From the beginning of the line of an element's dash to the end of the last line that belongs to
-/// it.
+/// Returns the range from the beginning of the line of an element's dash to the end of its last
+/// line.
 fn block_extent(
     text: &str,
     positions: &Positions,
@@ -212,7 +212,7 @@ fn block_extent(
 ) -> Result<(usize, usize), MergeError> {
     let value = offset(text, positions.value(path));
     let dash = text[..value].rfind('-').ok_or_else(unsafe_to_change)?;
-    // Between the dash and the value only blanks may stand; and before the dash of an element too.
+    // Only blanks may be between the dash and the value, and before the dash.
     let start = text[..dash].rfind('\n').map_or(0, |end| end + 1);
     if !text[dash + 1..value].trim().is_empty() || !text[start..dash].trim().is_empty() {
         return Err(unsafe_to_change());
@@ -235,12 +235,12 @@ fn block_extent(
     Ok((start, end))
 }
 
-/// The place after the line break that ends the line at `at`.
+/// Returns the position after the line break that ends the line at `at`.
 fn line_end(text: &str, at: usize) -> usize {
     text[at..].find('\n').map_or(text.len(), |end| at + end + 1)
 }
 
-/// The place after the bracket that closes the one at `at`.
+/// Returns the position after the bracket that closes the one at `at`.
 fn flow_end(text: &str, at: usize) -> Option<usize> {
     let mut depth = 0_usize;
     let mut quote: Option<char> = None;
@@ -271,7 +271,7 @@ fn flow_end(text: &str, at: usize) -> Option<usize> {
     None
 }
 
-/// The byte at which a line and column begin.
+/// Returns the byte offset of a line and column.
 fn offset(text: &str, at: Position) -> usize {
     let line: usize =
         text.split_inclusive('\n').take(at.line.saturating_sub(1)).map(str::len).sum();
@@ -281,7 +281,7 @@ fn offset(text: &str, at: Position) -> usize {
 
 fn parse(text: &str) -> Result<Value, MergeError> {
     let value: Value = serde_yaml::from_str(text).map_err(|error| {
-        // The reader quotes what it cannot read only by its place.
+        // Quote only the position of an error, because the text may contain keys.
         let place = error.location().map_or(String::new(), |at| format!(" in line {}", at.line()));
         MergeError(format!("cannot be read as YAML{place}"))
     })?;
@@ -292,11 +292,11 @@ fn parse(text: &str) -> Result<Value, MergeError> {
         {
             Ok(value)
         }
-        _ => Err(MergeError("is no kubeconfig".to_owned())),
+        _ => Err(MergeError("is not a kubeconfig".to_owned())),
     }
 }
 
-/// Whether the lab's entries are in `after`, and all else is as it was.
+/// Checks that `after` has the lab's entries and everything else is unchanged.
 fn check(before: &Value, after: &Value, entries: &Entries) -> Result<(), MergeError> {
     let list = |value: &Value, list: &str| {
         value.get(list).and_then(Value::as_sequence).cloned().unwrap_or_default()
@@ -330,7 +330,7 @@ fn check(before: &Value, after: &Value, entries: &Entries) -> Result<(), MergeEr
 
 fn unsafe_to_change() -> MergeError {
     MergeError(
-        "is written in a way in which nothing can be added without changing something else"
+        "is written in a way in which nothing can be added without changing other entries"
             .to_owned(),
     )
 }
@@ -407,7 +407,7 @@ users:
         assert_eq!(merged(&once), once, "the same again");
         let newer = Entries { certificate: "bmV3".to_owned(), ..entries() };
         assert_eq!(merge(&once, &newer).expect("merged"), once.replace("Y3J0", "bmV3"));
-        // As kubectl would have written it: other order, other style, between others.
+        // Like kubectl would write it: another order and style, between other entries.
         let kubectl = "clusters:\n- cluster:\n    server: https://old\n  name: sandbox\n- \
             cluster:\n    server: https://b\n  name: b\n\
                        contexts: []\nusers: null\ncurrent-context: \"\"\n";
@@ -426,7 +426,7 @@ users:
     }
 
     #[test]
-    fn nothing_becomes_a_whole_kubeconfig() {
+    fn an_empty_file_becomes_a_complete_kubeconfig() {
         for empty in ["", "# only a comment\n", "---\n", "\n\n"] {
             let out = merged(empty);
             assert!(
@@ -439,7 +439,7 @@ users:
     }
 
     #[test]
-    fn lists_that_are_missing_are_added() {
+    fn missing_lists_are_added() {
         let out = merged("apiVersion: v1\nkind: Config\ncurrent-context: x");
         assert!(
             out.starts_with("apiVersion: v1\nkind: Config\ncurrent-context: x\nclusters:\n- name"),
@@ -472,9 +472,9 @@ users:
     fn what_cannot_be_read_or_changed_safely_is_refused() {
         for (text, why) in [
             ("a: [", "cannot be read as YAML"),
-            ("just words", "is no kubeconfig"),
-            ("- a\n- b\n", "is no kubeconfig"),
-            ("kind: Pod\n", "is no kubeconfig"),
+            ("just words", "is not a kubeconfig"),
+            ("- a\n- b\n", "is not a kubeconfig"),
+            ("kind: Pod\n", "is not a kubeconfig"),
             ("clusters: 3\n", "`clusters` is not a list"),
             ("clusters: []\nclusters: []\n", "cannot be read as YAML"),
             ("a: 1\n---\nb: 2\n", "cannot be read as YAML"),

@@ -1,20 +1,22 @@
-//! Certificates, keys and kubeconfigs of a lab: which ones it needs, issuing them, keeping them.
+//! Certificates, keys and kubeconfigs of a lab: which ones it needs, how they are issued, and where
+//! they are stored.
 //!
-//! - [`spec`] says which certificates a cluster needs and what stands in each (pure);
-//! - [`inspect`] reads a certificate back and says why it would have to be issued again (pure);
-//! - [`issue`] makes keys and signs certificates, the only file that names the certificate library;
+//! - [`spec`] defines the certificates that a cluster needs, and their contents (pure);
+//! - [`inspect`] parses a certificate and decides whether it must be issued again (pure);
+//! - [`issue`] generates keys and signs certificates; the only file that uses the certificate
+//!   library;
 //! - [`store`] compares the lab directory with the specs, and issues and saves the difference;
-//! - [`rotation`] says how far a rotation of the CAs is and how it goes on (pure), and [`rotate`]
-//!   takes it there;
-//! - [`kubeconfig`] renders the kubeconfigs from the result (pure), and [`merge`] puts one into
-//!   somebody's own (pure);
-//! - [`user`] issues what people use a lab with;
-//! - [`listing`] finds certificates and reads them back;
-//! - [`identity`] compares what a node says of its lab with what the lab directory holds (pure);
-//! - [`recovery`] makes the lab directory's files of those on nodes (pure).
+//! - [`rotation`] defines the stages of a CA rotation and the steps between them (pure), and
+//!   [`rotate`] executes them;
+//! - [`kubeconfig`] renders kubeconfigs (pure), and [`merge`] merges one into the user's own
+//!   (pure);
+//! - [`user`] issues certificates for users of a lab;
+//! - [`listing`] finds certificates and parses them;
+//! - [`identity`] compares a node's mark with the keys in the lab directory (pure);
+//! - [`recovery`] reconstructs the lab directory's files from those on nodes (pure).
 //!
-//! The clock is an argument everywhere, and nothing is written before [`store::Ensured::save`], so
-//! a plan can show what a run would issue.
+//! The current time is always an argument, and nothing is written before [`store::Ensured::save`],
+//! so that a plan can show what a run would issue.
 
 mod files;
 #[cfg(test)]
@@ -40,15 +42,15 @@ pub use kubeconfig::kubeconfigs;
 pub use spec::{CertSpec, Usage, specs};
 pub use store::{Ensured, Issued, Pki, ensure, renew};
 
-/// Why a lab's certificates could not be had. Never carries key material.
+/// Why a lab's certificates are not available. Never contains key material.
 #[derive(Debug, thiserror::Error)]
 pub enum PkiError {
-    /// A file of the lab directory is there but cannot be read.
+    /// A file in the lab directory exists but cannot be read.
     #[error("cannot read {}: {cause}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the file system says.
+        /// The file system's error.
         cause: io::Error,
     },
     /// A file could not be written to the lab directory.
@@ -56,10 +58,10 @@ pub enum PkiError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the file system says.
+        /// The file system's error.
         cause: io::Error,
     },
-    /// A file can be read, but cannot be used as what it should be.
+    /// A file can be read but is invalid.
     #[error("{} {problem}; {remedy}", path.display())]
     Unusable {
         /// The file.
@@ -69,21 +71,21 @@ pub enum PkiError {
         /// What to do about it.
         remedy: String,
     },
-    /// Something that cannot be made a second time is gone: a new one would not fit what was made
-    /// with the old.
+    /// Something that cannot be recreated is missing: a new one would not match what was made with
+    /// the old one.
     #[error(
-        "{} is missing, but {evidence} is there: this lab already runs with the lost one, and a \
+        "{} is missing, but {evidence} exists: this lab already uses the lost one, and a \
         new one would not fit; \
          `labctl recover` reads it back from a controller",
         path.display()
     )]
     Lost {
-        /// The file that is gone.
+        /// The missing file.
         path: PathBuf,
-        /// A file that shows that it once existed, relative to the pki folder.
+        /// A file that proves that it existed, relative to the pki directory.
         evidence: String,
     },
-    /// Making a key or signing a certificate failed.
+    /// A key could not be generated, or a certificate not signed.
     #[error("cannot issue {name}: {problem}")]
     Issue {
         /// Name of the certificate or key.
@@ -91,10 +93,10 @@ pub enum PkiError {
         /// What went wrong.
         problem: String,
     },
-    /// A kubeconfig needs a file that the set of certificates does not hold.
+    /// A kubeconfig needs a file that the set of certificates lacks.
     #[error("{name} is not among this lab's certificates; issue them first")]
     Absent {
-        /// Name of the file, relative to the pki folder.
+        /// Name of the file, relative to the pki directory.
         name: String,
     },
 }

@@ -1,10 +1,10 @@
-//! From what lies on nodes back to what lay in the lab directory: pure.
+//! Reconstructs the files of the lab directory from those on nodes: pure.
 //!
-//! A controller has everything that cannot be made a second time, each node has certificates of its
-//! own, and a few lie inside of kubeconfigs. While a CA is being exchanged, a CA file on a node
-//! holds two certificates, the one that signs and the one that is still trusted; the lab directory
-//! keeps the second in a file of its own (`ca-old.crt`), and so it is with the service account's
-//! public keys (`sa-old.pub`).
+//! A controller has everything that cannot be recreated, each node has its own certificates, and
+//! some certificates are inside kubeconfigs. During a CA rotation, a CA file on a node contains two
+//! certificates, the one that signs and one that is only trusted; the lab directory keeps the
+//! second in a separate file (`ca-old.crt`). The same applies to the public keys of service
+//! accounts (`sa-old.pub`).
 
 use std::collections::BTreeMap;
 
@@ -18,17 +18,17 @@ use super::spec::{CA, ETCD_CA, FRONT_PROXY_CA};
 use super::store::{ENCRYPTION_KEY, SERVICE_ACCOUNT_KEY, SERVICE_ACCOUNT_PUBLIC_KEY};
 use crate::cluster::Node;
 
-/// Where a controller keeps the key that Secrets are encrypted with.
+/// The file on a controller with the key that encrypts Secrets.
 const ENCRYPTION_CONFIG: &str = "/etc/kubernetes/encryption-config.yaml";
 /// Files of nodes by path, with their text.
 pub type Texts = BTreeMap<String, String>;
 
-/// What was found, under the names of the lab directory's pki folder.
+/// What was found, under the names in the lab directory's pki directory.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Recovered {
     /// Names and contents.
     pub files: BTreeMap<String, Vec<u8>>,
-    /// What is there and cannot be used, a sentence each. All of it can be issued again.
+    /// What exists but cannot be used, one sentence each. All of it can be issued again.
     pub left_out: Vec<String>,
 }
 
@@ -41,7 +41,7 @@ impl std::fmt::Debug for Recovered {
     }
 }
 
-/// The files to ask a controller for what all controllers share.
+/// Returns the files to read from one controller because all controllers share them.
 pub fn shared_files() -> Vec<String> {
     let shared = || CERTIFICATES.iter().filter(|entry| entry.is_shared_by_controllers());
     let pairs = shared().filter(|entry| entry.is_file()).flat_map(Entry::pair);
@@ -50,7 +50,7 @@ pub fn shared_files() -> Vec<String> {
     pairs.chain(others).chain(kubeconfigs).chain([ENCRYPTION_CONFIG.to_owned()]).collect()
 }
 
-/// The files to ask a node for what is its own, or its role's.
+/// Returns the files to read from a node because they are its own or its role's.
 pub fn own_files(node: &Node) -> Vec<String> {
     own(node)
         .flat_map(|entry| {
@@ -59,15 +59,15 @@ pub fn own_files(node: &Node) -> Vec<String> {
         .collect()
 }
 
-/// What a node has and not every controller.
+/// Returns the certificates of a node that not every controller has.
 fn own(node: &Node) -> impl Iterator<Item = &'static Entry> {
     CERTIFICATES.iter().filter(|entry| !entry.is_shared_by_controllers() && entry.is_on(node))
 }
 
-/// What all controllers share, from one of them.
+/// Returns what all controllers share, from one of them.
 ///
 /// # Errors
-/// Everything that cannot be made again and is missing or spoilt there, a sentence each.
+/// Returns everything that cannot be recreated and is missing or damaged there, one sentence each.
 pub fn shared(texts: &Texts) -> Result<Recovered, Vec<String>> {
     let mut recovered = Recovered::default();
     let mut lacking = Vec::new();
@@ -114,7 +114,7 @@ pub fn shared(texts: &Texts) -> Result<Recovered, Vec<String>> {
     match texts.get(ENCRYPTION_CONFIG).map(|text| encryption_key(text)) {
         None => lacking.push(missing(ENCRYPTION_CONFIG)),
         Some(None) => {
-            lacking.push(format!("{ENCRYPTION_CONFIG} holds no key as labctl makes them"))
+            lacking.push(format!("{ENCRYPTION_CONFIG} contains no key in labctl's format"))
         }
         Some(Some(key)) => recovered.put(ENCRYPTION_KEY.to_owned(), key.to_owned()),
     }
@@ -135,11 +135,11 @@ fn missing(path: &str) -> String {
 }
 
 impl Recovered {
-    /// Adds what is a node's own.
+    /// Adds a node's own files.
     pub fn add_own(&mut self, node: &Node, texts: &Texts) {
         for entry in own(node) {
             let name = entry.in_lab(Some(node));
-            // What a role shares is the same on each of its nodes.
+            // What a role shares is identical on each of its nodes.
             if !self.files.contains_key(&format!("{name}.key")) {
                 self.put_entry(entry, texts, &name);
             }
@@ -150,8 +150,8 @@ impl Recovered {
         self.files.insert(name, content.into());
     }
 
-    /// A certificate with its key, under `name`; what is missing is issued again, and so is what
-    /// does not belong together.
+    /// Adds a certificate with its key under `name`. If one is missing or they do not match, both
+    /// are issued again.
     fn put_entry(&mut self, entry: &Entry, texts: &Texts, name: &str) {
         if !entry.is_file() {
             return self.put_identity(&entry.kubeconfig_path(), texts, name);
@@ -162,7 +162,7 @@ impl Recovered {
         }
     }
 
-    /// The certificate and key in a kubeconfig.
+    /// Adds the certificate and key of a kubeconfig.
     fn put_identity(&mut self, path: &str, texts: &Texts, name: &str) {
         let Some(text) = texts.get(path) else { return };
         let decoded = |field| {
@@ -170,7 +170,7 @@ impl Recovered {
         };
         match (decoded("client-certificate-data"), decoded("client-key-data")) {
             (Some(certificate), Some(key)) => self.put_checked(name, &certificate, &key),
-            _ => self.left_out.push(format!("{path} holds no certificate with its key")),
+            _ => self.left_out.push(format!("{path} contains no certificate with its key")),
         }
     }
 
@@ -184,9 +184,9 @@ impl Recovered {
         }
     }
 
-    /// The names in an order in which writing them can be cut off anywhere: a certificate proves
-    /// that all before it were there, so secrets come first, then the CAs, and a key before its
-    /// certificate.
+    /// Returns the names in an order in which writing them can be interrupted anywhere: a
+    /// certificate proves that everything before it was written, so secrets come first, then the
+    /// CAs, and a key before its certificate.
     pub fn in_order(&self) -> Vec<&str> {
         let rank = |name: &str| {
             let authority = [CA, ETCD_CA, FRONT_PROXY_CA].iter().any(|ca| {
@@ -211,21 +211,21 @@ fn belong_together(certificate: &str, key: &str) -> Result<(), String> {
     }
 }
 
-/// The certificate of a CA file that belongs to `key`, and all others in it.
+/// Returns the certificate of a CA file that belongs to `key`, and all others in it.
 ///
 /// # Errors
-/// Why none of them does, as a predicate.
+/// Returns why none does, as a predicate.
 pub fn split_authorities(certificates: &str, key: &str) -> Result<(String, String), String> {
-    let public = issue::public_key(key).map_err(|why| format!("has a key beside it that {why}"))?;
+    let public = issue::public_key(key).map_err(|why| format!("has a key that {why}"))?;
     let blocks = blocks(certificates);
     if blocks.is_empty() {
-        return Err("holds no certificate".to_owned());
+        return Err("contains no certificate".to_owned());
     }
     let mut issuing = None;
     let mut old = String::new();
     for block in &blocks {
-        // A certificate that was renewed with the same key: the first is the newer, and what it
-        // replaces is not needed.
+        // A certificate that was renewed with the same key: the first is newer, and the one that it
+        // replaced is not needed.
         match Certificate::from_pem(block.as_bytes())?.public_key == public {
             true if issuing.is_none() => issuing = Some(block.clone()),
             true => {}
@@ -233,17 +233,17 @@ pub fn split_authorities(certificates: &str, key: &str) -> Result<(String, Strin
         }
     }
     match issuing {
-        // One certificate alone is taken byte for byte, whatever stands around it.
+        // A single certificate is copied byte for byte, with everything around it.
         Some(_) if blocks.len() == 1 => Ok((certificates.to_owned(), String::new())),
         Some(issuing) => Ok((issuing, old)),
-        None => Err("holds no certificate that belongs to the key beside it".to_owned()),
+        None => Err("contains no certificate that belongs to its key".to_owned()),
     }
 }
 
-/// The public half of a service account key, and the other public keys in a file.
+/// Returns the public half of a service account key, and the other public keys in a file.
 ///
 /// # Errors
-/// What is wrong with the key, as a predicate.
+/// Returns what is wrong with the key, as a predicate.
 pub fn split_public_keys(public_keys: &str, key: &str) -> Result<(String, String), String> {
     let own = issue::public_key_pem(key)?;
     let same = |block: &String| body(block) == body(&own);
@@ -251,12 +251,12 @@ pub fn split_public_keys(public_keys: &str, key: &str) -> Result<(String, String
     Ok((own, old))
 }
 
-/// What a PEM block says, however its lines are broken.
+/// Returns the content of a PEM block without line breaks.
 fn body(block: &str) -> String {
     block.split_whitespace().collect()
 }
 
-/// The PEM blocks of a text, each with a line end.
+/// Returns the PEM blocks of a text, each with a line end.
 fn blocks(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut block = String::new();
@@ -273,12 +273,12 @@ fn blocks(text: &str) -> Vec<String> {
     found
 }
 
-/// The key that Secrets are encrypted with: the first of an encryption configuration writes.
+/// Returns the key that encrypts Secrets: the first one in an encryption configuration.
 pub fn encryption_key(config: &str) -> Option<&str> {
     value(config, "secret").filter(|key| issue::is_encryption_key(key))
 }
 
-/// The value of the first `field:` of a YAML file as labctl writes them.
+/// Returns the value of the first `field:` in a YAML file written by labctl.
 fn value<'a>(text: &'a str, field: &str) -> Option<&'a str> {
     text.lines().find_map(|line| {
         let rest =
@@ -294,10 +294,10 @@ mod tests {
     use crate::lab::LabDirectory;
     use crate::pki::{fixture, kubeconfigs, list::files_of, store};
 
-    /// A cluster's certificates, and where each would lie on its nodes.
+    /// Returns a cluster's certificates, and the path of each on its nodes.
     fn lab() -> (crate::cluster::Cluster, store::Pki, BTreeMap<String, Texts>) {
         let cluster = fixture::cluster();
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let pki = store::ensure(&cluster, &LabDirectory::new(folder.path()), fixture::now())
             .expect("issued")
             .pki;
@@ -335,11 +335,11 @@ mod tests {
     }
 
     #[test]
-    fn all_that_was_put_on_nodes_comes_back_byte_for_byte() {
+    fn files_on_nodes_are_recovered_byte_for_byte() {
         let (cluster, pki, nodes) = lab();
         let mut recovered = Recovered::default();
         for node in &cluster.nodes {
-            // What is asked for is what nodes have, and enough.
+            // What is read is what nodes have, and it is enough.
             let mut asked = own_files(node);
             if node.has(Role::Controller) {
                 asked.extend(shared_files());
@@ -354,8 +354,7 @@ mod tests {
             recovered.add_own(node, &answers);
         }
         assert_eq!(recovered.left_out, [""; 0]);
-        // A copy for one program, made of the CA's certificate each time that nodes are given
-        // theirs.
+        // A copy for one program, created from the CA's certificate whenever nodes get their files.
         let names: Vec<&str> =
             pki.names().filter(|name| *name != crate::pki::store::SIGNER).collect();
         assert_eq!(recovered.files.keys().map(String::as_str).collect::<Vec<_>>(), names);
@@ -365,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_can_be_cut_off_after_any_file_and_completed_by_the_same_again() {
+    fn an_interrupted_recovery_is_completed_by_the_next() {
         let (cluster, _, nodes) = lab();
         let recovered = shared(&nodes[&first_controller(&cluster).name]).expect("all is there");
         let order = recovered.in_order();
@@ -380,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_recovered_from_a_controller_that_lacks_what_cannot_be_made_again() {
+    fn nothing_is_recovered_from_a_controller_without_the_essential_keys() {
         let (cluster, _, nodes) = lab();
         let whole = &nodes[&first_controller(&cluster).name];
         let mut lacking = whole.clone();
@@ -392,19 +391,19 @@ mod tests {
             [
                 "/etc/kubernetes/pki/ca.key is missing",
                 "/etc/kubernetes/pki/sa.key is missing",
-                "/etc/kubernetes/encryption-config.yaml holds no key as labctl makes them",
+                "/etc/kubernetes/encryption-config.yaml contains no key in labctl's format",
             ]
         );
         let mut foreign = whole.clone();
         foreign.insert(on_node("ca.key"), whole[&on_node("etcd/ca.key")].clone());
         assert_eq!(
             shared(&foreign).expect_err("refused"),
-            ["/etc/kubernetes/pki/ca.crt holds no certificate that belongs to the key beside it"]
+            ["/etc/kubernetes/pki/ca.crt contains no certificate that belongs to its key"]
         );
     }
 
     #[test]
-    fn leaves_that_are_missing_or_do_not_fit_are_left_to_be_issued_again() {
+    fn missing_or_mismatched_leaves_are_issued_again() {
         let (cluster, _, nodes) = lab();
         let mut texts = nodes[&first_controller(&cluster).name].clone();
         texts.remove(&on_node("front-proxy-client.key"));
@@ -415,7 +414,7 @@ mod tests {
             recovered.left_out,
             [
                 "apiserver.crt does not belong to its key",
-                "/etc/kubernetes/scheduler.conf holds no certificate with its key",
+                "/etc/kubernetes/scheduler.conf contains no certificate with its key",
             ]
         );
         for name in ["front-proxy-client.crt", "apiserver.key", "scheduler.crt"] {
@@ -424,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn while_a_ca_is_exchanged_the_old_one_keeps_a_file_of_its_own() {
+    fn during_a_rotation_the_old_ca_has_a_separate_file() {
         let (cluster, _, nodes) = lab();
         let (_, other, _) = lab();
         let old =

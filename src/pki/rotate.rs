@@ -1,8 +1,8 @@
 //! Moves a lab directory from one stage of a rotation to the next.
 //!
-//! What the stages are and which steps lie between them is decided in [`rotation`]; here keys are
-//! made and files written. The caller holds the lab's lock, and takes the next stage only when all
-//! nodes have this one.
+//! [`rotation`] defines the stages and the steps between them; this module generates keys and
+//! writes files. The caller holds the lab's lock, and starts the next stage only after all nodes
+//! have reached this one.
 
 use time::OffsetDateTime;
 
@@ -18,16 +18,16 @@ use super::store::carry_out;
 use crate::cluster::Cluster;
 use crate::lab::LabDirectory;
 
-/// The stage that the lab directory is at.
+/// Returns the stage of the lab directory.
 ///
 /// # Errors
-/// [`PkiError::Read`] naming the file.
+/// Returns [`PkiError::Read`] with the file.
 pub fn stage(cluster: &Cluster, lab: &LabDirectory) -> Result<Stage, PkiError> {
     Ok(rotation::stage(&Files::read(&lab.pki(), &specs(cluster))?.content))
 }
 
-/// Makes the new CAs and the new service account key beside the old ones, as far as they are not
-/// there yet.
+/// Generates the new CAs and the new service account key beside the old ones, if they do not exist
+/// yet.
 ///
 /// # Errors
 /// [`PkiError::Issue`], [`PkiError::Read`], [`PkiError::Write`].
@@ -40,7 +40,8 @@ pub fn begin(cluster: &Cluster, lab: &LabDirectory, now: OffsetDateTime) -> Resu
             continue;
         }
         let pair = issue::new_ca(spec, now)?;
-        // A key without its certificate is made anew; a certificate is never there without its key.
+        // A key without its certificate is generated again; a certificate never exists without its
+        // key.
         steps.push(Step::Write(next_key(&spec.name), pair.key.into_bytes()));
         steps.push(Step::Write(next_certificate(&spec.name), pair.certificate.into_bytes()));
     }
@@ -52,7 +53,7 @@ pub fn begin(cluster: &Cluster, lab: &LabDirectory, now: OffsetDateTime) -> Resu
     carry_out(&steps, lab)
 }
 
-/// From trust to replace, from there to drop, from there to settled.
+/// Moves on from trust to replace, from replace to drop, or from drop to settled.
 ///
 /// # Errors
 /// [`PkiError::Read`], [`PkiError::Write`].
@@ -70,11 +71,11 @@ pub fn advance(cluster: &Cluster, lab: &LabDirectory) -> Result<(), PkiError> {
     carry_out(&steps, lab)
 }
 
-/// The CAs that sign now, or signed before, and have ended: with such a one nothing can be renewed
-/// gracefully, because nothing that it signed is accepted any more.
+/// Returns the current and previous CAs that have expired. An expired CA makes a graceful renewal
+/// impossible, because nothing that it signed is accepted any more.
 ///
 /// # Errors
-/// [`PkiError::Read`] naming the file.
+/// Returns [`PkiError::Read`] with the file.
 pub fn expired(
     cluster: &Cluster,
     lab: &LabDirectory,
@@ -90,7 +91,7 @@ pub fn expired(
     Ok(names.filter(has_ended).collect())
 }
 
-/// Whether the CA that comes after the one of `spec` is there, whole.
+/// Whether the next CA of `spec` is complete.
 fn is_usable(files: &Files, spec: &CertSpec, now: OffsetDateTime) -> bool {
     let text = |name: &str| {
         files.get(name).and_then(|bytes| str::from_utf8(bytes).ok()).map(str::to_owned)
@@ -110,7 +111,7 @@ mod tests {
     use crate::pki::{fixture, store};
 
     fn lab() -> (tempfile::TempDir, LabDirectory) {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let lab = LabDirectory::new(folder.path());
         up(&lab);
         (folder, lab)
@@ -147,7 +148,7 @@ mod tests {
         advance(&cluster, &lab).expect("replaced");
         let replaced = up(&lab);
         assert_eq!(replaced.stage, Stage::Replace);
-        // The three CAs and the key were there already; all leaves and the public key are new.
+        // The three CAs and the key existed already; all leaves and the public key are new.
         assert_eq!(replaced.issued.len(), 13, "{:?}", replaced.issued);
         let leaves = replaced.issued.iter().filter(|issued| issued.why == Why::OtherIssuer);
         assert_eq!(leaves.count(), 12);
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_beginning_that_was_cut_off_is_completed_and_keeps_what_is_whole() {
+    fn an_interrupted_start_is_completed_and_keeps_finished_files() {
         let (cluster, (_folder, lab)) = (fixture::cluster(), lab());
         begin(&cluster, &lab, fixture::now()).expect("begun");
         let whole = std::fs::read(lab.pki().join("ca-next.crt")).expect("a CA");
@@ -184,13 +185,13 @@ mod tests {
     }
 
     #[test]
-    fn a_ca_that_has_ended_is_named_and_can_be_replaced() {
+    fn an_expired_ca_is_reported_and_can_be_replaced() {
         let (cluster, (_folder, lab)) = (fixture::cluster(), lab());
         let late = fixture::now() + time::Duration::days(3651);
         assert_eq!(expired(&cluster, &lab, fixture::now()).expect("read"), [""; 0]);
         assert_eq!(expired(&cluster, &lab, late).expect("read").len(), 3);
         let refused =
-            store::ensure(&cluster, &lab, late).expect_err("the CA has ended").to_string();
+            store::ensure(&cluster, &lab, late).expect_err("the CA has expired").to_string();
         assert!(refused.contains("`labctl certs rotate-ca`"), "{refused}");
         begin(&cluster, &lab, late).expect("begun");
         advance(&cluster, &lab).expect("replaced");

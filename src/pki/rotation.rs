@@ -1,18 +1,18 @@
-//! Rotation: which stage the CAs and the service account key are at, and the steps from one stage
-//! to the next (pure).
+//! Rotation: the stage of the CAs and the service account key, and the steps from one stage to the
+//! next (pure).
 //!
-//! The stage is what lies in the pki folder, and what a node should have follows from it alone, so
-//! `up` converges to whichever stage a rotation is at:
+//! The contents of the pki directory define the stage, and the stage alone defines what a node
+//! should have, so that `up` converges to whichever stage a rotation is in:
 //!
-//! | stage | in the folder | what nodes have |
+//! | stage | in the directory | what nodes have |
 //! |---|---|---|
 //! | settled | `NAME.crt`, `NAME.key` | the one CA |
 //! | trust | `NAME-next.*` and `sa-next.key` too | the new CA is trusted beside the old, which still signs |
 //! | replace | next has become `NAME.*`; `NAME-old.crt`, `sa-old.pub` are left of the old | the new CA signs, the old one is still trusted |
 //! | drop | the old files are gone, and `rotation-ends` is there until every node knows | the one CA, the new one |
 //!
-//! After the last stage the lab is settled again. Steps may be cut off between any two:
-//! whatever is left then is either a stage, or [`unfinished`] knows the rest of the way.
+//! After the last stage the lab is settled again. Steps may be interrupted between any two: the
+//! result is either a stage, or [`unfinished`] returns the remaining steps.
 
 use std::collections::BTreeMap;
 
@@ -21,45 +21,45 @@ use super::store::{SERVICE_ACCOUNT_KEY, SERVICE_ACCOUNT_PUBLIC_KEY};
 
 /// The CAs, which are rotated together.
 pub const AUTHORITIES: [&str; 3] = [CA, ETCD_CA, FRONT_PROXY_CA];
-/// The service account key that signs after the next stage.
+/// The service account key that signs from the next stage on.
 pub const NEXT_SERVICE_ACCOUNT_KEY: &str = "sa-next.key";
-/// The public half of the service account key that signed before.
+/// The public half of the previous service account key.
 pub const OLD_SERVICE_ACCOUNT_PUBLIC_KEY: &str = "sa-old.pub";
 
-/// Says that old files are gone from here but perhaps not from every node.
+/// Exists while old files are deleted here but may not be from every node.
 pub const DROPPING: &str = "rotation-ends";
 
-/// Names in the pki folder and what is in those files.
+/// Files in the pki directory, by name.
 pub type Content = BTreeMap<String, Vec<u8>>;
 
-/// How far a rotation is.
+/// The stage of a rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Stage {
-    /// None is going on.
+    /// There is no rotation.
     #[default]
     Settled,
     /// The new CAs and key are trusted beside the old ones, which still sign.
     Trust,
     /// The new CAs and key sign; the old ones are still trusted.
     Replace,
-    /// Only the new ones are left, and nodes are being told.
+    /// Only the new ones are left, and the nodes are being updated.
     Drop,
 }
 
-/// One change of the pki folder, whole or not at all.
+/// One atomic change of the pki directory.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Step {
-    /// A file gets this content.
+    /// Writes a file with this content.
     Write(String, Vec<u8>),
-    /// A file takes another's place.
+    /// Renames a file, replacing another.
     Rename(String, String),
-    /// A file goes.
+    /// Removes a file.
     Remove(String),
 }
 
 impl std::fmt::Debug for Step {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Contents are keys.
+        // Contents are keys, so do not print them.
         match self {
             Step::Write(name, _) => write!(f, "write {name}"),
             Step::Rename(from, to) => write!(f, "rename {from} to {to}"),
@@ -68,22 +68,22 @@ impl std::fmt::Debug for Step {
     }
 }
 
-/// The certificate of the CA that comes after `ca`.
+/// Returns the file name of the next certificate of `ca`.
 pub fn next_certificate(ca: &str) -> String {
     format!("{ca}-next.crt")
 }
 
-/// The key of the CA that comes after `ca`.
+/// Returns the file name of the next key of `ca`.
 pub fn next_key(ca: &str) -> String {
     format!("{ca}-next.key")
 }
 
-/// The certificate of the CA that `ca` has replaced.
+/// Returns the file name of the previous certificate of `ca`.
 pub fn old_certificate(ca: &str) -> String {
     format!("{ca}-old.crt")
 }
 
-/// Every name that only a rotation uses.
+/// Returns every file name that only a rotation uses.
 pub fn names() -> impl Iterator<Item = String> {
     let of_cas =
         AUTHORITIES.iter().flat_map(|ca| [next_certificate(ca), next_key(ca), old_certificate(ca)]);
@@ -92,8 +92,8 @@ pub fn names() -> impl Iterator<Item = String> {
     )
 }
 
-/// The stage that a folder is at, half a step rounded up: what [`unfinished`] has yet to do belongs
-/// to it.
+/// Returns the stage of a directory; a partly executed step, which [`unfinished`] completes, counts
+/// as done.
 pub fn stage(content: &Content) -> Stage {
     if content.contains_key(DROPPING) {
         Stage::Drop
@@ -106,19 +106,18 @@ pub fn stage(content: &Content) -> Stage {
     }
 }
 
-/// What is left to do of a step that was cut off.
+/// Returns the rest of an interrupted step.
 pub fn unfinished(content: &Content) -> Vec<Step> {
     match stage(content) {
-        // The first old file is written before anything else, so next and old together are only
-        // there in between.
+        // The first old file is written before anything else, so next and old files only exist
+        // together in between.
         Stage::Replace => replace(content),
         Stage::Drop => removed(content),
         Stage::Settled | Stage::Trust => Vec::new(),
     }
 }
 
-/// From trust to replace: every CA and the key that were trusted beside the old ones take their
-/// place.
+/// Returns the steps from trust to replace: every next CA and key replaces the old one.
 pub fn replace(content: &Content) -> Vec<Step> {
     let mut steps = Vec::new();
     let has = |name: &str| content.contains_key(name);
@@ -130,8 +129,8 @@ pub fn replace(content: &Content) -> Vec<Step> {
             {
                 steps.push(Step::Write(old, current.clone()));
             }
-            // The key goes first, so that a certificate that is still called next says that this
-            // one is not done.
+            // The key is renamed first, so that a certificate that is still called next shows that
+            // this one is not done.
             if has(&key) {
                 steps.push(Step::Rename(key, format!("{ca}.key")));
             }
@@ -152,15 +151,15 @@ pub fn replace(content: &Content) -> Vec<Step> {
     steps
 }
 
-/// From replace to drop: nothing is to trust the old CAs and key any more.
+/// Returns the steps from replace to drop: nothing may trust the old CAs and key any more.
 pub fn drop_old(content: &Content) -> Vec<Step> {
-    let note = b"The old CAs are gone from here; `labctl certs rotate-ca` makes sure that no node \
+    let note = b"The old CAs are deleted here; `labctl certs rotate-ca` makes sure that no node \
         has them.\n"
         .to_vec();
     [Step::Write(DROPPING.to_owned(), note)].into_iter().chain(removed(content)).collect()
 }
 
-/// From drop to settled.
+/// Returns the steps from drop to settled.
 pub fn settle() -> Vec<Step> {
     vec![Step::Remove(DROPPING.to_owned())]
 }
@@ -169,7 +168,7 @@ fn removed(content: &Content) -> Vec<Step> {
     old_names().filter(|name| content.contains_key(name)).map(Step::Remove).collect()
 }
 
-/// What a folder holds after `steps`.
+/// Applies `steps` to a directory.
 pub fn apply(content: &mut Content, steps: &[Step]) {
     for step in steps {
         match step {
@@ -188,14 +187,14 @@ pub fn apply(content: &mut Content, steps: &[Step]) {
     }
 }
 
-/// The certificates to trust for `ca`, one after another: the one that signs stands first.
+/// Returns the certificates to trust for `ca`, the one that signs first.
 pub fn trusted(content: &Content, ca: &str) -> Option<Vec<u8>> {
     let issuing = content.get(&format!("{ca}.crt"))?;
     let others = [next_certificate(ca), old_certificate(ca)];
     Some(joined([issuing].into_iter().chain(others.iter().filter_map(|name| content.get(name)))))
 }
 
-/// PEM files as one: the same twice is once, and each ends its last line.
+/// Joins PEM files without duplicates, each ending with a line end.
 pub fn joined<'a>(files: impl Iterator<Item = &'a Vec<u8>>) -> Vec<u8> {
     let mut parts: Vec<&[u8]> = Vec::new();
     for file in files {
@@ -204,7 +203,7 @@ pub fn joined<'a>(files: impl Iterator<Item = &'a Vec<u8>>) -> Vec<u8> {
             parts.push(file);
         }
     }
-    // A single file stays as it is, to the last byte.
+    // A single file is unchanged, to the last byte.
     let mut joined = parts.join(&b'\n');
     joined.push(b'\n');
     joined
@@ -281,13 +280,13 @@ mod tests {
     }
 
     #[test]
-    fn replacing_can_be_cut_off_between_any_two_files() {
+    fn replacing_can_be_interrupted_between_any_two_files() {
         let steps = replace(&trust());
         let whole = after(trust(), &steps);
         for done in 1..=steps.len() {
             let cut = after(trust(), &steps[..done]);
             assert_eq!(stage(&cut), Stage::Replace, "after {:?}", &steps[..done]);
-            // And the rest of the way may be cut off again.
+            // The remaining steps may be interrupted too.
             for again in 0..=unfinished(&cut).len() {
                 let twice = after(cut.clone(), &unfinished(&cut)[..again]);
                 assert_eq!(
@@ -300,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn dropping_can_be_cut_off_between_any_two_files() {
+    fn dropping_can_be_interrupted_between_any_two_files() {
         let replaced = after(trust(), &replace(&trust()));
         let steps = drop_old(&replaced);
         let whole = after(replaced.clone(), &steps);
@@ -312,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_beginning_is_trusted_as_far_as_it_goes() {
+    fn a_partial_start_trusts_the_finished_cas() {
         let mut begun = settled();
         begun.extend(folder(&[("ca-next.key", "key 1")]));
         assert_eq!((stage(&begun), unfinished(&begun)), (Stage::Trust, Vec::new()));

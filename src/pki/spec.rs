@@ -1,12 +1,12 @@
-//! Which certificates a cluster needs, and what must stand in each: identities, names, addresses,
-//! usages, life.
+//! The certificates that a cluster needs, and their contents: identities, names, addresses, usages,
+//! validity.
 //!
-//! Pure: a [`Cluster`] in, a list out. The layout is kubeadm's
-//! (<https://kubernetes.io/docs/setup/best-practices/certificates/>), the identities are the ones
-//! that the API server's own rules ask for: the Node authorizer knows a kubelet only as
+//! Pure: from a [`Cluster`] to a list. The layout is kubeadm's
+//! (<https://kubernetes.io/docs/setup/best-practices/certificates/>), and the identities are those
+//! that the API server requires: the Node authorizer recognises a kubelet only as
 //! `system:node:NAME` in `system:nodes`
 //! (<https://kubernetes.io/docs/reference/access-authn-authz/node/>), and RBAC's default bindings
-//! name `system:kube-controller-manager`, `system:kube-scheduler`, `system:node-proxier` and
+//! are for `system:kube-controller-manager`, `system:kube-scheduler`, `system:node-proxier` and
 //! `system:masters` (<https://kubernetes.io/docs/reference/access-authn-authz/rbac/>).
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -20,23 +20,23 @@ use crate::cluster::{Cluster, KeyAlgorithm, Node, Role};
 /// One certificate that a cluster needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertSpec {
-    /// Path under the lab's pki folder, without extension: `apiserver`, `nodes/worker-0/kubelet`.
+    /// Path in the lab's pki directory, without extension: `apiserver`, `nodes/worker-0/kubelet`.
     pub name: String,
     /// Name of the CA that signs it; `None` for a CA, which signs itself.
     pub issuer: Option<&'static str>,
-    /// Common name of the subject: the user name when a client shows it to the API server.
+    /// Common name of the subject: for the API server, the client's user name.
     pub common_name: String,
-    /// Organization of the subject: the group when a client shows it to the API server.
+    /// Organization of the subject: for the API server, the client's group.
     pub organization: Option<String>,
-    /// DNS names of the subject alternative name, without duplicates.
+    /// DNS names among the subject alternative names, without duplicates.
     pub dns_names: Vec<String>,
-    /// Addresses of the subject alternative name, without duplicates.
+    /// Addresses among the subject alternative names, without duplicates.
     pub ip_addresses: Vec<IpAddr>,
     /// Extended key usages, sorted; empty for a CA.
     pub usages: Vec<Usage>,
-    /// What its key must be.
+    /// The algorithm of its key.
     pub algorithm: KeyAlgorithm,
-    /// Its life, unless its CA ends sooner.
+    /// Its validity, limited by that of its CA.
     pub life: Duration,
 }
 
@@ -46,28 +46,28 @@ impl CertSpec {
         self.issuer.is_none()
     }
 
-    /// File name of the certificate under the pki folder.
+    /// Returns the certificate's file name in the pki directory.
     pub fn certificate_file(&self) -> String {
         format!("{}.crt", self.name)
     }
 
-    /// File name of the private key under the pki folder.
+    /// Returns the private key's file name in the pki directory.
     pub fn key_file(&self) -> String {
         format!("{}.key", self.name)
     }
 
-    /// The node that it is for alone; `None` when all nodes of a role share it.
+    /// Returns the node that it belongs to; `None` if all nodes of a role share it.
     pub fn node(&self) -> Option<&str> {
         self.name.strip_prefix("nodes/")?.split_once('/').map(|(node, _)| node)
     }
 
-    /// What people call it, whichever node it is for: `apiserver`, `kubelet`, `etcd/server`.
+    /// Returns its usual name, whichever node it is for: `apiserver`, `kubelet`, `etcd/server`.
     pub fn kind(&self) -> &str {
         let own = self.name.strip_prefix("nodes/").and_then(|rest| rest.split_once('/'));
         own.map_or(&self.name, |(_, kind)| kind)
     }
 
-    /// The client certificate of somebody who uses the API: a user, perhaps in a group.
+    /// Returns the client certificate of an API user, optionally in a group.
     pub fn user(cluster: &Cluster, user: &str, group: Option<&str>, life: Duration) -> Self {
         Self {
             name: user.to_owned(),
@@ -83,10 +83,10 @@ impl CertSpec {
     }
 }
 
-/// Every certificate that `cluster` needs, in a stable order: the CAs, what all nodes share, then
-/// node by node.
+/// Returns every certificate that `cluster` needs, in a stable order: the CAs, what all nodes
+/// share, then node by node.
 ///
-/// A CA stands before everything that it signs.
+/// A CA comes before everything that it signs.
 pub fn specs(cluster: &Cluster) -> Vec<CertSpec> {
     let (own, shared): (Vec<&Entry>, Vec<&Entry>) =
         CERTIFICATES.iter().partition(|entry| entry.is_per_node());
@@ -102,7 +102,7 @@ pub fn specs(cluster: &Cluster) -> Vec<CertSpec> {
 }
 
 impl Entry {
-    /// The certificate of this entry: what all nodes share, or the node's own.
+    /// Returns the certificate of this entry: the shared one, or the node's own.
     fn spec(&self, cluster: &Cluster, node: Option<&Node>) -> CertSpec {
         let names = match (self.names, node) {
             (Names::None, _) => AlternativeNames::default(),
@@ -125,7 +125,7 @@ impl Entry {
     }
 }
 
-/// Subject alternative names in the making: keeps the order, drops what is there already.
+/// Subject alternative names under construction: keeps the order, drops duplicates.
 #[derive(Default)]
 struct AlternativeNames {
     dns: Vec<String>,
@@ -146,7 +146,7 @@ impl AlternativeNames {
         }
     }
 
-    /// A host that may be written as a name or as an address.
+    /// Adds a host that may be a name or an address.
     fn host(&mut self, host: &str) {
         match host.parse::<IpAddr>() {
             Ok(address) => self.ip(address),
@@ -165,8 +165,7 @@ impl AlternativeNames {
     }
 }
 
-/// Everything that anyone may call an API server by: from pods, from nodes, through a load
-/// balancer, from itself.
+/// Returns every name of an API server: for pods, nodes, the load balancer and itself.
 fn apiserver_names(cluster: &Cluster) -> AlternativeNames {
     let mut names = AlternativeNames::default();
     names.dns("kubernetes");
@@ -194,7 +193,8 @@ fn etcd_names(node: &Node) -> AlternativeNames {
     names
 }
 
-/// The address is what `kubectl logs` and `exec` fail without: API servers prefer it over the name.
+/// Returns the kubelet's names. `kubectl logs` and `exec` need the address, because API servers
+/// prefer it over the name.
 fn kubelet_names(node: &Node) -> AlternativeNames {
     let mut names = AlternativeNames::default();
     names.node(node);
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn the_api_server_answers_to_every_name_it_has() {
+    fn the_api_server_certificate_has_all_names() {
         let mut cluster = fixture::cluster();
         cluster.domain = "lab.example".to_owned();
         cluster.api.host = "api.example.org".to_owned();
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kubelet_is_who_the_node_authorizer_knows() {
+    fn a_kubelet_has_the_identity_for_the_node_authorizer() {
         let specs = specs(&fixture::cluster());
         let kubelet = spec(&specs, "nodes/worker-0/kubelet");
         assert_eq!(kubelet.common_name, "system:node:worker-0");

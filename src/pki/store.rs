@@ -1,11 +1,11 @@
-//! Keeps a lab's certificates and keys in its lab directory, and makes what is missing there or no
-//! longer fits.
+//! Stores a lab's certificates and keys in its lab directory, and issues what is missing or
+//! outdated.
 //!
 //! [`ensure`] reads, compares with the specs and issues in memory; nothing changes on disk before
-//! [`Ensured::save`]. What can be made again is made again (certificates and their keys); what
-//! cannot, because nodes already rely on it, is an error when it is gone or spoilt: a CA, the
-//! service account key, the encryption key. Files of nodes that are no longer in the cluster stay
-//! where they are and are not part of the result.
+//! [`Ensured::save`]. Certificates and their keys can be issued again. The CAs, the service account
+//! key and the encryption key cannot, because nodes already rely on them, so it is an error if one
+//! is missing or damaged. Files of nodes that are no longer in the cluster stay and are not part of
+//! the result.
 //!
 //! The caller holds the lab's lock.
 
@@ -30,11 +30,11 @@ use super::spec::{CA, CertSpec, specs};
 use crate::cluster::{Cluster, KeyAlgorithm};
 use crate::lab::LabDirectory;
 
-/// The key that Secrets are encrypted with in etcd: base64 text.
+/// The key that encrypts Secrets in etcd: base64 text.
 pub const ENCRYPTION_KEY: &str = "encryption.key";
 
-/// A lab's certificates and keys: file names under the pki folder (`apiserver.crt`,
-/// `nodes/worker-0/kubelet.key`) and what is in those files.
+/// A lab's certificates and keys: file names in the pki directory (`apiserver.crt`,
+/// `nodes/worker-0/kubelet.key`) and contents.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Pki {
     files: BTreeMap<String, Vec<u8>>,
@@ -47,20 +47,20 @@ impl fmt::Debug for Pki {
 }
 
 impl Pki {
-    /// The content of the file `name`.
+    /// Returns the content of the file `name`.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.files.get(name).map(Vec::as_slice)
     }
 
-    /// The names of all files, sorted.
+    /// Returns the names of all files, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.files.keys().map(String::as_str)
     }
 
-    /// The content of the file `name`, for callers that cannot go on without it.
+    /// Returns the content of the file `name`, for callers that need it.
     ///
     /// # Errors
-    /// [`PkiError::Absent`] when there is no such file.
+    /// Returns [`PkiError::Absent`] if there is no such file.
     pub fn require(&self, name: &str) -> Result<&[u8], PkiError> {
         self.get(name).ok_or_else(|| PkiError::Absent { name: name.to_owned() })
     }
@@ -70,7 +70,7 @@ impl Pki {
     }
 }
 
-/// One thing that was issued, and why.
+/// Something that was issued, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issued {
     /// Name of the certificate (as in its spec), or `sa`, `sa.pub`, `encryption`.
@@ -79,29 +79,30 @@ pub struct Issued {
     pub why: Why,
 }
 
-/// A complete set of certificates and keys, some of them perhaps not on disk yet.
+/// A complete set of certificates and keys, some of them possibly not on disk yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ensured {
-    /// Everything that the cluster needs, as nodes get it: `ca.crt` and its like hold every CA that
-    /// is to be trusted.
+    /// Everything that the cluster needs, as nodes get it: `ca.crt` and the like contain all
+    /// trusted CAs.
     pub pki: Pki,
-    /// How far a rotation of the CAs is.
+    /// The stage of a CA rotation.
     pub stage: Stage,
-    /// What was issued, in the order of the specs; empty when all was there and good.
+    /// What was issued, in the order of the specs; empty if everything was good.
     pub issued: Vec<Issued>,
-    /// What to do in the pki folder, in an order that can be interrupted anywhere.
+    /// Steps in the pki directory, in an order that can be interrupted anywhere.
     unsaved: Vec<Step>,
 }
 
 impl Ensured {
-    /// Writes what was issued to the lab directory, each file 0600 and whole, and nothing else.
+    /// Writes what was issued to the lab directory, each file atomically and with mode 0600, and
+    /// nothing else.
     ///
     /// May be interrupted at any point: secrets come before the CAs, the CAs before what they sign,
-    /// and a key before its certificate, so the next [`ensure`] sees a pair that does not match and
-    /// issues that pair again.
+    /// and a key before its certificate, so that the next [`ensure`] sees a pair that does not
+    /// match and issues it again.
     ///
     /// # Errors
-    /// [`PkiError::Write`] naming the file.
+    /// Returns [`PkiError::Write`] with the file.
     pub fn save(&self, lab: &LabDirectory) -> Result<(), PkiError> {
         carry_out(&self.unsaved, lab)
     }
@@ -123,9 +124,8 @@ impl Ensured {
     }
 }
 
-/// Carries out steps in the pki folder: each file 0600, and whole or not there. Files that are
-/// written one after another are on their way to the disk at the same time, and appear in their
-/// order.
+/// Executes steps in the pki directory, with each file written atomically and with mode 0600.
+/// Consecutive files are synced in parallel and appear in order.
 pub(super) fn carry_out(steps: &[Step], lab: &LabDirectory) -> Result<(), PkiError> {
     let folder = lab.pki();
     let failed = |name: &str, cause: io::Error| PkiError::Write { path: folder.join(name), cause };
@@ -159,7 +159,7 @@ pub(super) fn carry_out(steps: &[Step], lab: &LabDirectory) -> Result<(), PkiErr
     synced.map_err(|(path, cause)| PkiError::Write { path, cause })
 }
 
-/// What the lab directory holds of the keys that cannot be made again, now and before.
+/// Returns the keys in the lab directory that cannot be recreated, present and earlier.
 ///
 /// # Errors
 /// [`PkiError::Read`].
@@ -174,7 +174,7 @@ pub fn holding(cluster: &Cluster, lab: &LabDirectory) -> Result<Holding, PkiErro
     Ok(Holding::new(&cluster.name, &files.content, &remembered))
 }
 
-/// Notes down which keys the lab directory holds, before any node gets them.
+/// Records which keys the lab directory has, before any node gets them.
 ///
 /// # Errors
 /// [`PkiError::Write`].
@@ -186,12 +186,12 @@ pub fn remember(holding: &Holding, lab: &LabDirectory) -> Result<(), PkiError> {
     lab.write_private(&path, text.as_bytes()).map_err(|cause| PkiError::Write { path, cause })
 }
 
-/// Loads the lab's certificates and keys, and issues (in memory) what is missing or no longer fits
-/// the cluster.
+/// Loads the lab's certificates and keys, and issues (in memory) what is missing or no longer
+/// matches the cluster.
 ///
 /// # Errors
-/// [`PkiError::Unusable`] for a file that is spoilt, [`PkiError::Lost`] for a CA or secret that is
-/// gone while the lab relies on it, [`PkiError::Read`], [`PkiError::Issue`].
+/// Returns [`PkiError::Unusable`] for a damaged file, [`PkiError::Lost`] for a missing CA or secret
+/// that the lab relies on, [`PkiError::Read`], [`PkiError::Issue`].
 pub fn ensure(
     cluster: &Cluster,
     lab: &LabDirectory,
@@ -200,11 +200,11 @@ pub fn ensure(
     renew(cluster, lab, now, |_| false, None)
 }
 
-/// Like [`ensure`], and issues again every certificate that `wanted` picks, with the given life in
-/// place of the policy's where there is one. CAs are never renewed by this.
+/// Like [`ensure`], and also issues every certificate that `wanted` selects, with the given
+/// validity instead of the policy's, if any. Never renews CAs.
 ///
 /// # Errors
-/// As [`ensure`].
+/// Same as [`ensure`].
 pub fn renew(
     cluster: &Cluster,
     lab: &LabDirectory,
@@ -214,8 +214,8 @@ pub fn renew(
 ) -> Result<Ensured, PkiError> {
     let specs = specs(cluster);
     let mut files = Files::read(&lab.pki(), &specs)?;
-    // A rotation's step that was cut off is completed first; what is to be issued follows from
-    // where it leads.
+    // Complete an interrupted step of a rotation first, because it determines what has to be
+    // issued.
     let unsaved = rotation::unfinished(&files.content);
     rotation::apply(&mut files.content, &unsaved);
     let stage = rotation::stage(&files.content);
@@ -230,7 +230,7 @@ pub fn renew(
 
     let mut jobs = Vec::new();
     for spec in &specs {
-        // Every issuer that the specs name is one of the CAs among them.
+        // Every issuer in the specs is one of the CAs.
         let Some(authority) = spec.issuer.and_then(|issuer| authorities.get(issuer)) else {
             continue;
         };
@@ -251,8 +251,8 @@ pub fn renew(
     Ok(ensured)
 }
 
-/// Makes of each CA's certificate what nodes trust, and of the service account's public key what
-/// tokens are checked with: during a rotation there are two of each.
+/// Adds all trusted CAs to each CA's certificate, and all trusted public keys to the service
+/// account's: during a rotation there are two of each.
 fn trust_beside(pki: &mut Pki, files: &Files) {
     if let Some(issuing) = pki.get(&format!("{CA}.crt")).map(<[u8]>::to_vec) {
         pki.put(SIGNER.to_owned(), issuing);
@@ -273,14 +273,14 @@ fn trust_beside(pki: &mut Pki, files: &Files) {
     }
 }
 
-/// The encryption key and the service account's pair.
+/// Returns the encryption key and the service account's key pair.
 fn ensure_secrets(
     ensured: &mut Ensured,
     files: &Files,
     specs: &[CertSpec],
     algorithm: KeyAlgorithm,
 ) -> Result<(), PkiError> {
-    // Secrets are saved first of all, so a certificate on disk proves that they once were there.
+    // Secrets are saved first, so a certificate on disk proves that they existed.
     let evidence =
         || specs.iter().filter(|spec| !spec.is_ca()).find_map(|spec| files.trace_of(spec));
     let restore = "restore it from a backup of the lab directory";
@@ -292,7 +292,7 @@ fn ensure_secrets(
         Some(_) => {
             return Err(files.unusable(
                 ENCRYPTION_KEY,
-                "does not hold 32 bytes in base64".to_owned(),
+                "does not contain 32 bytes in base64".to_owned(),
                 restore,
             ));
         }
@@ -342,7 +342,7 @@ fn ensure_secrets(
     Ok(())
 }
 
-/// Takes up the CA on disk, or makes it when nothing was signed by it yet.
+/// Loads the CA from disk, or generates it if nothing was signed by it yet.
 fn ensure_ca(
     ensured: &mut Ensured,
     files: &Files,
@@ -356,8 +356,7 @@ fn ensure_ca(
         (Some(certificate), Some(key)) => {
             Pair { certificate: certificate.to_owned(), key: key.to_owned() }
         }
-        // A run never leaves a certificate without its key, so this one's key was lost, not never
-        // made.
+        // A run never leaves a certificate without its key, so this key was lost.
         (Some(_), None) => return Err(files.lost(&key, certificate)),
         (None, found_key) => {
             let signed = |leaf: &&CertSpec| leaf.issuer == Some(spec.name.as_str());
@@ -376,7 +375,7 @@ fn ensure_ca(
     Ok(authority)
 }
 
-/// Issues on all cores: an RSA key takes a tenth of a second and more, and a lab may have many
+/// Issues on all cores: an RSA key takes a tenth of a second or more, and a lab may have many
 /// nodes.
 fn issue_all(
     jobs: &[(CertSpec, &Authority, Why)],
@@ -406,7 +405,7 @@ mod tests {
     use crate::pki::fixture;
 
     fn lab() -> (tempfile::TempDir, LabDirectory) {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folder = tempfile::tempdir().expect("a temporary directory");
         let lab = LabDirectory::new(folder.path().join("lab"));
         (folder, lab)
     }
@@ -444,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_more_for_the_api_is_a_new_certificate_for_the_api_server_alone() {
+    fn a_new_api_name_renews_only_the_api_servers_certificate() {
         let mut cluster = fixture::cluster();
         let (_folder, lab) = lab();
         ensure(&cluster, &lab, fixture::now()).expect("issued").save(&lab).expect("saved");
@@ -463,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_names_files_and_shows_no_content() {
+    fn debug_output_has_file_names_but_no_content() {
         let (_folder, lab) = lab();
         let ensured = ensure(&fixture::cluster(), &lab, fixture::now()).expect("issued");
         let shown = format!("{ensured:?}");

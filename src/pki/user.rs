@@ -1,5 +1,5 @@
-//! What people get to use a lab with: the administrator's certificate, or one issued for a user and
-//! kept nowhere.
+//! Credentials for users of a lab: the administrator's certificate, or a new one that is not
+//! stored.
 
 use time::{Duration, OffsetDateTime};
 
@@ -11,7 +11,7 @@ use super::spec::{CA, CertSpec, specs};
 use crate::cluster::Cluster;
 use crate::lab::LabDirectory;
 
-/// A certificate with its key, and what it is used against.
+/// A certificate with its key, and the CAs to trust.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// The CAs to trust, PEM.
@@ -20,20 +20,21 @@ pub struct Credentials {
     pub pair: Pair,
 }
 
-/// The administrator's, as they lie in the lab directory.
+/// Returns the administrator's credentials from the lab directory.
 ///
 /// # Errors
-/// [`PkiError::Absent`] when the lab has none yet, [`PkiError::Read`], [`PkiError::Unusable`].
+/// Returns [`PkiError::Absent`] if the lab has none yet, [`PkiError::Read`],
+/// [`PkiError::Unusable`].
 pub fn admin(cluster: &Cluster, lab: &LabDirectory) -> Result<Credentials, PkiError> {
     let files = read(cluster, lab)?;
     Ok(Credentials { ca: trusted(&files)?, pair: pair(&files, "admin")? })
 }
 
-/// A new certificate for `user`, perhaps in a group, signed by the lab's CA. The key is made here
-/// and kept nowhere.
+/// Issues a certificate for `user`, optionally in a group, signed by the lab's CA. Its key is not
+/// stored.
 ///
 /// # Errors
-/// As [`admin`]; [`PkiError::Issue`] when a name cannot stand in a certificate.
+/// Same as [`admin`]; [`PkiError::Issue`] if a name is not allowed in a certificate.
 pub fn issue(
     cluster: &Cluster,
     lab: &LabDirectory,
@@ -51,7 +52,7 @@ pub fn issue(
     Ok(Credentials { ca: trusted(&files)?, pair })
 }
 
-/// The folder as it is after a rotation's step that was cut off.
+/// Returns the directory's files as they are after an interrupted step of a rotation is completed.
 fn read(cluster: &Cluster, lab: &LabDirectory) -> Result<Files, PkiError> {
     let mut files = Files::read(&lab.pki(), &specs(cluster))?;
     let unfinished = rotation::unfinished(&files.content);
@@ -82,8 +83,8 @@ mod tests {
     use crate::pki::{fixture, store};
 
     #[test]
-    fn a_user_gets_a_certificate_of_the_labs_ca_and_nothing_is_kept() {
-        let folder = tempfile::tempdir().expect("a folder");
+    fn a_user_gets_a_certificate_of_the_labs_ca_that_is_not_stored() {
+        let folder = tempfile::tempdir().expect("a directory");
         let (cluster, lab) = (fixture::cluster(), LabDirectory::new(folder.path()));
         assert!(matches!(admin(&cluster, &lab), Err(PkiError::Absent { .. })));
         store::ensure(&cluster, &lab, fixture::now()).expect("issued").save(&lab).expect("saved");

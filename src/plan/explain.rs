@@ -1,7 +1,7 @@
-//! The runbook for a reader, as Markdown: what is done, why, and the same by hand.
+//! The runbook as Markdown: what is done, why, and the commands to do it by hand.
 //!
-//! Nodes of one role get almost the same tasks. A task that is the same on several nodes is told
-//! once, with the nodes that it is for when these are not all of the play's.
+//! Nodes of one role get almost the same tasks. A task that is identical on several nodes is
+//! printed once, with the names of the nodes unless these are all of the play's.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -10,8 +10,8 @@ use super::{DesiredPlay, DesiredTask};
 use crate::module::State;
 use crate::playbook::{Strategy, one_line};
 
-/// Explains those of `plays` that `wanted` picks, for `nodes`. Plays that are only for other nodes
-/// are left out.
+/// Explains the plays that `wanted` selects, for `nodes`. Plays that are only for other nodes are
+/// left out.
 pub fn explain(
     plays: &[DesiredPlay],
     nodes: &[&str],
@@ -41,7 +41,7 @@ fn explain_play(play: &DesiredPlay, plays: &[DesiredPlay], nodes: &[&str]) -> St
     }
     let after: Vec<&str> = play.after.iter().map(|&earlier| plays[earlier].name.as_str()).collect();
     let after =
-        if after.is_empty() { "nothing: it begins at once".to_owned() } else { after.join(", ") };
+        if after.is_empty() { "nothing: it starts at once".to_owned() } else { after.join(", ") };
     let _ = writeln!(text, "- after: {after}");
     let on = if hosts.is_empty() { "no node of this lab".to_owned() } else { hosts.join(", ") };
     let rolling = if play.strategy == Strategy::Rolling && hosts.len() > 1 {
@@ -68,13 +68,13 @@ fn explain_play(play: &DesiredPlay, plays: &[DesiredPlay], nodes: &[&str]) -> St
     text
 }
 
-/// A task with the nodes that it is the same on.
+/// A task with the nodes on which it is identical.
 struct Told<'a> {
     task: &'a DesiredTask,
     nodes: Vec<&'a str>,
 }
 
-/// Tasks with one title that differ in what they say, in the order in which they were found.
+/// Tasks with the same title but different content, in the order in which they were found.
 struct Alike<'a> {
     title: &'a str,
     told: Vec<Told<'a>>,
@@ -92,7 +92,7 @@ impl<'a> Alike<'a> {
     }
 }
 
-/// The tasks of all nodes in one list, each node's in its own order.
+/// Merges the tasks of all nodes into one list that preserves the order on each node.
 fn merged<'a>(play: &'a DesiredPlay, hosts: &HashSet<&str>) -> Vec<Told<'a>> {
     let mut all: Vec<Alike<'a>> = Vec::new();
     for on in play.nodes.iter().filter(|on| hosts.contains(on.node.as_str())) {
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_of_several_nodes_is_told_once_and_in_every_nodes_order() {
+    fn a_task_of_several_nodes_is_printed_once_in_every_nodes_order() {
         let play = play(&[
             ("a", &[("x", "1"), ("y", "1"), ("z", "1")]),
             ("b", &[("x", "1"), ("y", "2"), ("z", "1")]),

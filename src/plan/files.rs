@@ -1,5 +1,5 @@
-//! The files that a plan would put on a node, for a person to read. What is secret is named, and
-//! never shown.
+//! The files that a plan would put on a node, in readable form. Secret files are listed but never
+//! shown.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -8,20 +8,19 @@ use super::{DesiredPlay, DesiredTask, tasks_of};
 use crate::module::Desired;
 use crate::module::file::Content;
 
-/// A file that is made on the workstation and put on a node.
+/// A file that is created on the workstation and put on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlacedFile<'a> {
     /// Its path on the node.
     pub path: Cow<'a, str>,
-    /// What the content is called in the playbook.
+    /// The name of the content in the playbook.
     pub origin: Cow<'a, str>,
-    /// The content; `None` when it is secret.
+    /// The content; `None` if it is secret.
     pub bytes: Option<&'a [u8]>,
 }
 
 impl PlacedFile<'_> {
-    /// Whether a person who says `name` means this file: its path, its file name or its template's
-    /// name.
+    /// Whether `name` refers to this file: its path, its file name or its template's name.
     pub fn is_called(&self, name: &str) -> bool {
         let template =
             self.origin.strip_prefix("templates/").and_then(|origin| origin.strip_suffix(".tera"));
@@ -32,8 +31,8 @@ impl PlacedFile<'_> {
     }
 }
 
-/// Every such file on one node, in the order in which they are placed. Programs and images of the
-/// bundle are not among them.
+/// Returns every such file on one node, in the order in which they are placed, without programs and
+/// images of the bundle.
 pub fn files_of<'a>(plays: &'a [DesiredPlay], node: &'a str) -> Vec<PlacedFile<'a>> {
     let mut seen = BTreeSet::new();
     tasks_of(plays, node).filter_map(placed).filter(|file| seen.insert(file.path.clone())).collect()
@@ -61,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_answers_to_its_path_its_name_and_its_template() {
+    fn a_file_is_found_by_path_name_and_template() {
         let path = "/etc/containerd/config.toml";
         let file = PlacedFile {
             path: path.into(),

@@ -1,8 +1,8 @@
-//! Plans: all the changes that a run would make, worked out before anything changes.
+//! Plans: all the changes that a run would make, computed before anything changes.
 //!
-//! Two pure steps lead to a plan. [`expand`] turns a playbook and a cluster into what is desired on
-//! each node, and [`diff`] holds that against the facts that the nodes' probes found. Neither has
-//! I/O, a clock or randomness.
+//! A plan is made in two pure steps. [`expand`] turns a playbook and a cluster into the desired
+//! state of each node, and [`diff`] compares that with the facts from the nodes' probes. Neither
+//! has I/O, a clock or randomness.
 
 mod coherence;
 mod delivered;
@@ -21,27 +21,27 @@ use crate::event::{PlannedChange, Preview};
 use crate::module::{Actions, Desired, Question, State};
 use crate::playbook::Strategy;
 
-/// A play with everything worked out for each of its nodes.
+/// A play, expanded for each of its nodes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DesiredPlay {
     /// The play's name.
     pub name: String,
     /// Why it exists.
     pub why: String,
-    /// The plays it comes after, as indices into the same list; always smaller than its own.
+    /// The plays that it comes after, as indices into the same list; always smaller than its own.
     pub after: Vec<usize>,
-    /// How it goes over its nodes.
+    /// The order in which it runs on its nodes.
     pub strategy: Strategy,
     /// What is desired on each node.
     pub nodes: Vec<DesiredNode>,
 }
 
-/// What one play wants of one node.
+/// The part of one play for one node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DesiredNode {
     /// The node.
     pub node: String,
-    /// What is desired, in order.
+    /// The desired states, in order.
     pub tasks: Vec<DesiredTask>,
 }
 
@@ -50,21 +50,21 @@ pub struct DesiredNode {
 pub struct DesiredTask {
     /// Its title in reports.
     pub title: String,
-    /// Why it exists, when the playbook says so.
+    /// Why it exists, if the playbook contains a reason.
     pub why: Option<String>,
     /// What is desired.
     pub desired: Desired,
 }
 
-/// A task that cannot be worked out.
+/// An error while expanding a task.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("play {play}{}{}: {what}", of(task), on(node))]
 pub struct ExpandError {
     /// The play.
     pub play: String,
-    /// The task, by title or by number; empty when it is the play itself.
+    /// The task, by title or by number; empty if the play itself is wrong.
     pub task: String,
-    /// The node, when it only concerns one.
+    /// The node, if it only concerns one.
     pub node: String,
     /// What is wrong.
     pub what: String,
@@ -81,7 +81,7 @@ fn on(node: &str) -> String {
 /// All the changes that a run would make.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Plan {
-    /// Every play, in the playbook's order, also those with nothing to do.
+    /// Every play in playbook order, including those with nothing to do.
     pub plays: Vec<PlannedPlay>,
 }
 
@@ -90,9 +90,9 @@ pub struct Plan {
 pub struct PlannedPlay {
     /// The play's name.
     pub name: String,
-    /// The plays it comes after, as indices.
+    /// The plays that it comes after, as indices.
     pub after: Vec<usize>,
-    /// How it goes over its nodes.
+    /// The order in which it runs on its nodes.
     pub strategy: Strategy,
     /// What would change on each of its nodes.
     pub nodes: Vec<PlannedNode>,
@@ -105,10 +105,10 @@ pub struct PlannedNode {
     pub node: String,
     /// What would change, in order.
     pub changes: Vec<Change>,
-    /// Tasks that are as desired.
+    /// Number of tasks that are as desired.
     pub unchanged: usize,
-    /// Whether none of the play's units runs on the node: then nothing can be interrupted there,
-    /// and a rolling play need not take it on its own.
+    /// Whether none of the play's units is running on the node: then nothing can be interrupted
+    /// there, and a rolling play need not treat it separately.
     pub fresh: bool,
 }
 
@@ -119,14 +119,14 @@ pub struct Change {
     pub title: String,
     /// What differs.
     pub why: String,
-    /// Whether the difference was found. Otherwise the task only has to be judged again when its
-    /// turn comes, because something before it changes.
+    /// Whether a difference was found. Otherwise the task only has to be checked again when it is
+    /// reached, because an earlier task changes something.
     pub found: bool,
-    /// What it looks like.
+    /// A preview for the reader.
     pub preview: Preview,
-    /// What to do.
+    /// The actions.
     pub actions: Actions,
-    /// The same by hand; nodes share a text that is the same on them.
+    /// The commands to do it by hand; nodes share identical texts.
     pub shell: Arc<str>,
 }
 
@@ -136,12 +136,12 @@ impl Plan {
         self.plays.iter().all(|play| play.nodes.iter().all(|node| node.changes.is_empty()))
     }
 
-    /// Every change that was found, in the playbook's order, as reports have it.
+    /// Returns every difference that was found, in playbook order, for reports.
     pub fn changes(&self) -> Vec<PlannedChange> {
         self.changes_as(|change| change.preview.clone())
     }
 
-    /// The same with the whole text of files that are to be made.
+    /// The same, with the whole text of new files.
     pub fn changes_with_new_texts(&self) -> Vec<PlannedChange> {
         self.changes_as(|change| {
             let preview = change.preview.clone();
@@ -167,19 +167,19 @@ impl Plan {
         all
     }
 
-    /// How many tasks are only judged again when their turn comes.
+    /// Returns the number of tasks that are only checked again when they are reached.
     pub fn judged_again(&self) -> usize {
         let nodes = self.plays.iter().flat_map(|play| &play.nodes);
         nodes.flat_map(|node| &node.changes).filter(|change| !change.found).count()
     }
 
-    /// How many tasks are as desired already.
+    /// Returns the number of tasks that are already as desired.
     pub fn unchanged(&self) -> usize {
         self.plays.iter().flat_map(|play| &play.nodes).map(|node| node.unchanged).sum()
     }
 }
 
-/// Everything that a plan wants to know about one node.
+/// Returns everything that a plan needs to know about one node.
 pub fn questions(plays: &[DesiredPlay], node: &str) -> BTreeSet<Question> {
     tasks_of(plays, node)
         .flat_map(|task| task.desired.probe())
@@ -188,7 +188,7 @@ pub fn questions(plays: &[DesiredPlay], node: &str) -> BTreeSet<Question> {
         .collect()
 }
 
-/// Every task for one node, in the playbook's order.
+/// Returns every task for one node, in playbook order.
 pub fn tasks_of<'a>(
     plays: &'a [DesiredPlay],
     node: &'a str,

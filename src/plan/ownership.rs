@@ -1,4 +1,5 @@
-//! Whose a node is: asked in every probe, and judged before anything on any node changes.
+//! Which lab a node belongs to: asked in every probe, and checked before anything on any node
+//! changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,16 +9,16 @@ use crate::pki::identity::{Holding, Mark, OnNode, Stranger};
 
 /// The CA's certificate on a node.
 const CA: &str = "/etc/kubernetes/pki/ca.crt";
-/// Where controllers keep the keys that cannot be made again.
+/// The directory with the keys that cannot be recreated, on controllers.
 const PKI: &str = "/etc/kubernetes/pki";
-/// The keys among them whose file is the key itself.
+/// Those of them whose file is the key itself.
 const KEYS: [&str; 4] = ["ca.key", "etcd/ca.key", "front-proxy-ca.key", "sa.key"];
-/// The directory that every kind of cluster keeps its configuration in.
+/// The configuration directory of every kind of cluster.
 const KUBERNETES: &str = "/etc/kubernetes";
-/// What packages put there before anybody makes a cluster.
+/// What packages put there before there is a cluster.
 const PACKAGED: [&str; 1] = ["manifests"];
 
-/// Paths that show a cluster, and who makes them.
+/// Paths that are evidence of a cluster, with the tool that creates them.
 const SIGNS: &[(&str, &str)] = &[
     ("/etc/kubernetes/manifests/kube-apiserver.yaml", "kubeadm, or another tool with static pods"),
     ("/var/lib/kubelet/kubeadm-flags.env", "kubeadm"),
@@ -34,7 +35,7 @@ const SIGNS: &[(&str, &str)] = &[
     ("/var/lib/etcd/default/member", "an etcd"),
 ];
 
-/// Where a node says which lab it belongs to.
+/// Returns the file in which a node stores the lab that it belongs to.
 pub fn mark_file() -> String {
     format!("{STATE_FOLDER}/lab")
 }
@@ -43,7 +44,7 @@ fn record_file() -> String {
     format!("{STATE_FOLDER}/record")
 }
 
-/// What [`strangers`] wants to know of every node.
+/// Returns what [`strangers`] needs to know about every node.
 pub fn questions() -> BTreeSet<Question> {
     let signs = SIGNS.iter().map(|(path, _)| (*path).to_owned());
     let keys = KEYS.iter().map(|name| format!("{PKI}/{name}"));
@@ -52,7 +53,7 @@ pub fn questions() -> BTreeSet<Question> {
     paths.chain(texts).chain([Question::Names(KUBERNETES.to_owned())]).collect()
 }
 
-/// What the probe found, as the lab directory's side understands it.
+/// Converts the probe's answers for the comparison with the lab directory.
 fn on_node(facts: &Facts) -> OnNode {
     let there = |path: &str| facts.paths.get(path);
     let mut signs: Vec<&'static str> =
@@ -78,8 +79,8 @@ fn on_node(facts: &Facts) -> OnNode {
     }
 }
 
-/// Nodes that belong to somebody else, and why. `taken_over` are those that are meant to change
-/// hands.
+/// Returns nodes that belong to another lab or cluster, and why. `taken_over` are those that may
+/// change hands.
 pub fn strangers(
     holding: &Holding,
     facts: &BTreeMap<String, Facts>,
@@ -157,20 +158,20 @@ mod tests {
     }
 
     #[test]
-    fn every_sign_of_somebody_elses_cluster_is_refused_by_its_makers_name() {
+    fn evidence_of_another_cluster_is_refused_with_the_tool_that_made_it() {
         for (path, maker) in SIGNS {
             assert_eq!(
                 said(paths(&[path]), &[]),
                 [format!("it belongs to somebody else: {maker} ({path})")]
             );
             assert_eq!(said(paths(&[path]), &["cp"]), [""; 0]);
-            // What labctl itself has a record of is its own.
+            // Evidence does not count if labctl has a record there.
             assert_eq!(said(paths(&[path, "/var/lib/labctl/record"]), &[]), [""; 0]);
         }
     }
 
     #[test]
-    fn a_kubernetes_directory_with_anything_in_it_is_somebodys() {
+    fn a_non_empty_kubernetes_directory_belongs_to_another_cluster() {
         let mut facts = Facts::default();
         facts.names.insert(KUBERNETES.to_owned(), vec!["manifests".to_owned()]);
         assert_eq!(said(facts.clone(), &[]), [""; 0], "a package of the kubelet makes it");
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_marked_node_without_its_keys_here_names_the_way_back() {
+    fn a_marked_node_whose_keys_are_missing_suggests_recover() {
         let mut facts = Facts::default();
         let mark = "lab sandbox\nkey ca.key 00\nkey sa.key 11\n";
         facts.texts.insert(mark_file(), mark.to_owned());

@@ -1,4 +1,5 @@
-//! What must hold for nodes before anything is done to them, judged over the facts of all of them.
+//! Conditions that must hold before anything is done to nodes, checked with the facts of all of
+//! them.
 
 use std::collections::BTreeMap;
 
@@ -6,29 +7,29 @@ use super::{DesiredPlay, tasks_of};
 use crate::module::file::Content;
 use crate::module::{Desired, Facts, Question};
 
-/// How far two nodes' clocks may be apart, in seconds: beyond this, TLS and etcd fail in ways that
-/// are hard to read.
+/// Maximum difference between two nodes' clocks, in seconds: beyond this, TLS and etcd fail with
+/// misleading errors.
 pub const CLOCK_SKEW_LIMIT: f64 = 30.0;
 
-/// How far a node's clock may be from the workstation's, in seconds. Certificates are valid from
-/// five minutes before they are issued, by the workstation's clock.
+/// Maximum difference between a node's clock and the workstation's, in seconds. Certificates are
+/// valid from five minutes before they are issued, by the workstation's clock.
 pub const WORKSTATION_SKEW_LIMIT: f64 = 240.0;
 
 /// How a member of etcd first starts; see the template of that name.
 const FOUNDERS: &str = "/etc/etcd/bootstrap.env";
-/// There once a member has been healthy.
+/// Exists once a member has been healthy.
 const MEMBER: &str = "/etc/etcd/member.env";
-/// There while a member has its data.
+/// Exists while a member has its data.
 const DATA: &str = "/var/lib/etcd/member";
-/// How a member that may not found first starts, until it has asked those that are there.
+/// How a member first starts that may only join, until it has asked the existing members.
 const JOINING: &str = "# This node joins an etcd that is there; the list of its members comes \
     when it does.\n\
                        ETCD_INITIAL_CLUSTER_STATE=existing\n";
 
-/// A reason not to begin.
+/// A reason not to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Obstacle {
-    /// The node that it is about.
+    /// The node concerned.
     pub node: String,
     /// What is wrong.
     pub what: String,
@@ -36,7 +37,7 @@ pub struct Obstacle {
     pub help: String,
 }
 
-/// What [`obstacles`] wants to know of every node, beside what the plan asks.
+/// Returns what [`obstacles`] needs to know about every node, in addition to the plan's questions.
 pub fn questions() -> [Question; 3] {
     [
         Question::Text(FOUNDERS.to_owned()),
@@ -45,14 +46,14 @@ pub fn questions() -> [Question; 3] {
     ]
 }
 
-/// Everything that stands in the way, for all nodes at once.
+/// Returns all obstacles, for all nodes at once.
 pub fn obstacles(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Vec<Obstacle> {
     let mut found = Vec::new();
     for (node, facts) in facts {
         if !facts.missing_tools.is_empty() {
             found.push(Obstacle {
                 node: node.clone(),
-                what: format!("programs are missing: {}", facts.missing_tools.join(", ")),
+                what: format!("missing programs: {}", facts.missing_tools.join(", ")),
                 help: "labctl needs a systemd distribution with coreutils and tar".to_owned(),
             });
         }
@@ -62,8 +63,8 @@ pub fn obstacles(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Ve
     found
 }
 
-/// Clocks that disagree with each other or with the workstation's. Of two nodes, the one that is
-/// further from the workstation is told of.
+/// Checks for clocks that differ from each other or from the workstation's. Of two nodes, the one
+/// that is further from the workstation is reported.
 fn clocks(facts: &BTreeMap<String, Facts>) -> Vec<Obstacle> {
     const HELP: &str = "set the clock: timedatectl set-ntp true, or date --set";
     let offsets: Vec<(&String, f64)> = facts
@@ -88,7 +89,7 @@ fn clocks(facts: &BTreeMap<String, Facts>) -> Vec<Obstacle> {
             )
         } else if offset.abs() > WORKSTATION_SKEW_LIMIT {
             format!(
-                "its clock is {:.0} s {} this machine's; 240 s is the limit",
+                "its clock is {:.0} s {} the workstation's; 240 s is the limit",
                 offset.abs(),
                 direction(*offset)
             )
@@ -100,7 +101,7 @@ fn clocks(facts: &BTreeMap<String, Facts>) -> Vec<Obstacle> {
     found
 }
 
-/// What stands in the way of etcd: members that lost their data, and a founding that was cut off
+/// Checks for obstacles of etcd: members that lost their data, and a bootstrap that was interrupted
 /// and then changed.
 fn etcd(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Vec<Obstacle> {
     let mut found = Vec::new();
@@ -114,7 +115,7 @@ fn etcd(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Vec<Obstacl
     {
         let help = if alone {
             format!(
-                "put the data back from a backup; or, when nothing in it matters any more, remove \
+                "restore the data from a backup; or, if it is no longer needed, remove \
                 {MEMBER} there and \
                  run `up` again for an empty cluster"
             )
@@ -127,7 +128,8 @@ fn etcd(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Vec<Obstacl
         let what = format!("it was a member of this lab's etcd, and its data in {DATA} is gone");
         found.push(Obstacle { node: (*node).clone(), what, help });
     }
-    // Nobody was ever healthy, and those that have begun wait for others than the inventory names.
+    // No member was ever healthy, and those that have started wait for other members than those in
+    // the inventory.
     let begun = controllers.iter().find_map(|(_, facts, wanted)| {
         let list = founders(facts.texts.get(FOUNDERS).filter(|_| has_data(facts))?)?;
         (list != *wanted).then_some(list)
@@ -163,7 +165,7 @@ fn etcd(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Vec<Obstacl
 /// - without a list of members everywhere else: such a controller can only join an etcd that is
 ///   there.
 ///
-/// `controllers` are all that the lab has, also those that this run leaves out.
+/// `controllers` are all of the lab's, including those that this run leaves out.
 pub fn settle_founding(
     controllers: &[&str],
     desired: &mut [DesiredPlay],
@@ -203,7 +205,7 @@ fn has_data(facts: &Facts) -> bool {
     facts.paths.contains_key(DATA)
 }
 
-/// The members that the plan wants etcd to be founded by, on a controller.
+/// Returns the initial members that the plan contains for a controller.
 fn desired_founders(desired: &[DesiredPlay], node: &str) -> Option<String> {
     tasks_of(desired, node).find_map(|task| match &task.desired {
         Desired::File(file) if file.path == FOUNDERS => match &file.content {
@@ -214,7 +216,7 @@ fn desired_founders(desired: &[DesiredPlay], node: &str) -> Option<String> {
     })
 }
 
-/// The list of members in a file that says to found with them.
+/// Returns the initial members in a file, if it bootstraps a cluster.
 fn founders(text: &str) -> Option<String> {
     let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     value("ETCD_INITIAL_CLUSTER")
@@ -255,7 +257,7 @@ mod tests {
     fn nodes_that_agree_may_be_a_little_off_the_workstation() {
         assert_eq!(said(obstacles(&[], &clocks_at(&[100.0, 101.0]))), [""; 0]);
         let far = said(obstacles(&[], &clocks_at(&[-300.0])));
-        assert_eq!(far, ["n0: its clock is 300 s behind this machine's; 240 s is the limit"]);
+        assert_eq!(far, ["n0: its clock is 300 s behind the workstation's; 240 s is the limit"]);
     }
 
     fn founding_file(founders: &str) -> String {
@@ -311,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn controllers_without_any_data_found_etcd_together() {
+    fn controllers_without_data_bootstrap_etcd_together() {
         let bare = Facts::default;
         assert_eq!(
             settled("c0,c1", &["c0", "c1"], &[("c0", bare()), ("c1", bare())]),
@@ -322,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_controller_joins_the_etcd_that_is_there_and_old_members_are_left_alone() {
+    fn a_controller_joins_an_existing_etcd_and_members_are_left_alone() {
         let facts =
             [("c0", member("c0", true)), ("c1", Facts::default()), ("c2", Facts::default())];
         assert_eq!(settled("c0,c1,c2", &["c0", "c1", "c2"], &facts), ["-", "joins", "joins"]);
@@ -336,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_run_that_was_cut_off_goes_on_founding() {
+    fn an_interrupted_first_run_resumes_the_bootstrap() {
         let facts = [("c0", begun("c0,c1", true)), ("c1", Facts::default())];
         assert_eq!(settled("c0,c1", &["c0", "c1"], &facts), ["-", "c0,c1"]);
         // Alone it needs nobody, so what was begun is an etcd, also when nobody came to note that
@@ -346,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_founding_that_was_cut_off_and_then_changed_cannot_go_on() {
+    fn an_interrupted_bootstrap_that_was_changed_is_refused() {
         let facts = BTreeMap::from([
             ("c0".to_owned(), begun("c0,c1", true)),
             ("c2".to_owned(), Facts::default()),
@@ -357,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_lost_its_data_does_not_start_anew() {
+    fn a_member_that_lost_its_data_does_not_start_empty() {
         let facts = BTreeMap::from([("c0".to_owned(), member("c0=x", false))]);
         let refused = said(obstacles(&founding("c0=x", &["c0"]), &facts));
         assert_eq!(

@@ -1,6 +1,5 @@
-//! What a change looks like before it is made: the lines that differ, the values that become
-//! others, the files for whose sake a unit is restarted. A secret is named, and nothing of it is
-//! shown.
+//! Previews of changes: the lines that differ, new values, and the files because of which a unit
+//! restarts. Secret content is never shown.
 
 use similar::TextDiff;
 
@@ -11,13 +10,13 @@ use crate::module::probe::PathFact;
 use crate::module::{Desired, Facts};
 use crate::pki::inspect::Certificate;
 
-/// Lines around a difference.
+/// Number of context lines around a difference.
 const CONTEXT: usize = 3;
 
-/// So much of a checksum tells two files apart.
+/// Number of characters of a checksum to show.
 const SHORT: usize = 12;
 
-/// What a change of this kind looks like, of a task that is not as desired.
+/// Returns a preview of a change of this kind, for a task that is not as desired.
 pub(super) fn preview(desired: &Desired, kind: ChangeKind, facts: &Facts) -> Preview {
     match desired {
         Desired::File(file) => Preview { kind, ..of_file(file, facts) },
@@ -33,7 +32,7 @@ pub(super) fn preview(desired: &Desired, kind: ChangeKind, facts: &Facts) -> Pre
     }
 }
 
-/// The whole text of a file that is to be made, as a difference from nothing.
+/// Returns the whole text of a new file, as a difference from nothing.
 pub(super) fn of_new_text(change: &Change) -> Option<String> {
     let made = change.preview.kind == ChangeKind::Make && !change.preview.secret;
     let [(_, bytes)] = &*change.actions.payloads else { return None };
@@ -83,7 +82,7 @@ fn of_file(file: &File, facts: &Facts) -> Preview {
             differs("size", &found.size.to_string(), &blob.size.to_string());
         }
         (content, Some(old)) => match content.text() {
-            // The lines of a certificate say nothing to a reader; its last day does.
+            // The text of a certificate is meaningless to a reader; its expiry is not.
             Some(new) if is_pem(new) => differs("valid until", &last_day(old), &last_day(new)),
             Some(new) => diff = Some(unified(old, new)),
             None => {}
@@ -99,7 +98,7 @@ fn content_differs(file: &File, found: &PathFact) -> bool {
     found.kind.starts_with("regular") && found.sha256.as_deref() != Some(file.content.sha256())
 }
 
-/// Whether a mode lets every user of the node read: what others may not see there is not shown here
+/// Whether the mode lets every user of the node read the file. Otherwise its text is not shown here
 /// either.
 fn everyone_reads(mode: &str) -> bool {
     mode.ends_with(['4', '5', '6', '7'])
@@ -123,7 +122,7 @@ fn content_size(content: &Content) -> u64 {
     }
 }
 
-/// Two texts as `diff -u` compares them, without the lines that name them.
+/// Compares two texts like `diff -u`, without the lines with the file names.
 fn unified(old: &str, new: &str) -> String {
     TextDiff::from_lines(old, new).unified_diff().context_radius(CONTEXT).to_string()
 }
@@ -141,7 +140,7 @@ mod tests {
         File { path, mode, owner, content, sensitive: false, origin: "x".to_owned() }
     }
 
-    /// A node that has something else at /etc/x, in this mode.
+    /// Returns facts with other content at /etc/x, with this mode.
     fn found(mode: &str, text: &str) -> Facts {
         let (kind, owner, size) =
             ("regular file".to_owned(), "root:root".to_owned(), text.len() as u64);
@@ -171,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_shown_where_it_differs() {
+    fn differing_lines_of_a_text_are_shown() {
         let old = "1\n2\n3\n4\n5\n6\n7\n8\n9\n";
         let new = old.replace('5', "five");
         let preview =
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_secret_only_its_mode_is_shown() {
+    fn only_the_mode_of_a_secret_is_shown() {
         let secret = |file: File, facts: &Facts| {
             let preview = seen(Desired::File(file), facts);
             assert!(preview.secret && preview.diff.is_none(), "{preview:?}");
@@ -199,7 +198,7 @@ mod tests {
         let sensitive = File { sensitive: true, mode: "600".to_owned(), ..file(hidden()) };
         assert_eq!(secret(sensitive.clone(), &found("644", "hidden too\n")), ["mode 644 -> 600"]);
         assert_eq!(secret(sensitive, &Facts::default()), ["size  -> 7"]);
-        // Nobody called these secret, and yet not everyone on the node may read them.
+        // These are not marked as secret, but not everyone on the node may read them.
         assert!(
             secret(file(hidden()), &found("640", "hidden too\n"))
                 .contains(&"mode 640 -> 644".to_owned())
@@ -222,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_binary_is_told_by_checksum_and_size() {
+    fn a_binary_is_shown_by_checksum_and_size() {
         let blob = Blob {
             sha256: "fedcba9876543210".into(),
             size: 9,
@@ -237,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_says_for_whose_sake_it_is_restarted() {
+    fn a_unit_lists_the_files_that_cause_its_restart() {
         let used =
             |path: &str, sha256: &str| Used { path: path.to_owned(), sha256: sha256.to_owned() };
         let unit = |uses: &[Used]| {

@@ -409,7 +409,7 @@ fn a_lost_ca_or_secret_is_never_replaced_silently() {
         assert_eq!(
             lab.refuses(&cluster),
             format!(
-                "pki/{name} is missing, but {evidence} is there: this lab already runs with the \
+                "pki/{name} is missing, but {evidence} exists: this lab already uses the \
                 lost one, and a new one \
                  would not fit; `labctl recover` reads it back from a controller"
             )
@@ -427,12 +427,12 @@ fn a_spoilt_file_is_named_with_what_is_wrong_and_what_to_do() {
     for (name, content, problem, remedy) in [
         ("admin.crt", not_pem, "is not a PEM file", again("admin")),
         ("admin.crt", b"", "is not a PEM file", again("admin")),
-        ("admin.key", not_pem, "holds no readable private key", again("admin")),
+        ("admin.key", not_pem, "contains no readable private key", again("admin")),
         ("admin.key", b"\xff\xfe", "is not a text file", again("admin")),
         ("ca.crt", not_pem, "is not a PEM file", restore.clone()),
-        ("ca.key", not_pem, "holds no readable private key", restore.clone()),
-        ("sa.key", not_pem, "holds no readable private key", restore.clone()),
-        ("encryption.key", not_pem, "does not hold 32 bytes in base64", restore.clone()),
+        ("ca.key", not_pem, "contains no readable private key", restore.clone()),
+        ("sa.key", not_pem, "contains no readable private key", restore.clone()),
+        ("encryption.key", not_pem, "does not contain 32 bytes in base64", restore.clone()),
     ] {
         let lab = Lab::with_certificates_for(&cluster);
         fs::write(lab.path(name), content).expect("written");
@@ -504,7 +504,7 @@ fn an_expired_ca_is_refused_and_an_expired_certificate_is_not() {
     let refused = later(3651).expect_err("the CA has expired").to_string();
     assert!(
         refused.ends_with(
-            "ca.crt expired on 2035-05-30; `labctl certs rotate-ca` makes new CAs \
+            "ca.crt expired on 2035-05-30; `labctl certs rotate-ca` creates new CAs \
             and revives the lab"
         ),
         "{refused}"

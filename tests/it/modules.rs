@@ -362,7 +362,7 @@ async fn a_push_that_is_cut_off_leaves_no_half_blob() {
     machine.shim("dd", "/usr/bin/dd \"$@\" > /arrived; head -c 40000 /arrived");
     let converged = machine.converge(&desired).await;
     assert!(
-        converged.failure().reason.contains("did not arrive whole"),
+        converged.failure().reason.contains("did not arrive completely"),
         "{:?}",
         converged.failure()
     );

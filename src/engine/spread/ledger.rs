@@ -1,25 +1,25 @@
-//! Who gives what to whom next: a pure ledger, told of what has arrived and of what went wrong.
+//! Decides which node sends what to whom next: a pure ledger of what has arrived and what failed.
 //!
-//! It is how a swarm downloads, with one rule on top: this machine sends a blob only when no node
-//! that could give it has it or is getting it. So each blob leaves the workstation once, its copies
-//! double with every round among the nodes, and whatever fails among them (a firewall, an sshd that
-//! allows no keys, a node that died) ends in a push from here, because then nobody can give it any
-//! more.
+//! It works like a swarm download with one additional rule: the workstation sends a blob only if no
+//! node that could pass it on has it or is getting it. So each blob leaves the workstation once,
+//! the number of copies doubles with every round among the nodes, and any failure among them (a
+//! firewall, an sshd that does not allow keys, a dead node) leads to a push from the workstation,
+//! because then no node can provide the blob.
 
 use std::collections::BTreeSet;
 
-/// How many nodes one node gives to at a time. More only share the same link.
+/// Maximum number of nodes that one node sends to in parallel. More would only share the same link.
 const GIVES: usize = 2;
 
-/// How many nodes are first to get something at a time: enough to keep an uplink busy while another
-/// node answers.
+/// Number of nodes that the workstation sends to in parallel: enough to keep an uplink busy while
+/// another node responds.
 const SEEDS: usize = 3;
 
-/// How much one transfer is to move at most, if that is more than one blob. Between two nodes a new
-/// connection costs about what tens of megabytes do, so whole sets go at once.
+/// Maximum size in bytes of one transfer of more than one blob. A new connection between two nodes
+/// costs about as much as tens of megabytes, so whole sets are sent at once.
 const LARGEST: u64 = 512 << 20;
 
-/// After so many failures a node gives no more, or takes no more from other nodes.
+/// After this many failures a node neither sends nor receives from other nodes.
 const STRIKES: usize = 2;
 
 /// Who sends.
@@ -31,27 +31,27 @@ pub enum From {
     Node(usize),
 }
 
-/// Some blobs on their way to a node, in order.
+/// Blobs on their way to a node, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transfer {
-    /// Who gets them.
+    /// The receiving node.
     pub to: usize,
-    /// Who sends them.
+    /// The sender.
     pub from: From,
-    /// Which, by their numbers.
+    /// The blobs, by number.
     pub blobs: Vec<usize>,
 }
 
-/// One node, as the ledger sees it.
+/// One node in the ledger.
 #[derive(Debug, Clone, Default)]
 pub struct Member {
-    /// What it lacks, in the order in which it wants it.
+    /// What it lacks, in the order in which it needs it.
     pub needs: Vec<usize>,
-    /// What it has, as far as others need it.
+    /// What it has, if others need it.
     pub has: BTreeSet<usize>,
     /// Whether others may read its blobs.
     pub gives: bool,
-    /// Whether it can get them from others.
+    /// Whether it can fetch them from others.
     pub takes: bool,
 }
 
@@ -60,13 +60,13 @@ struct State {
     member: Member,
     getting: Option<Transfer>,
     giving: usize,
-    /// Nodes from which it could not get something.
+    /// Nodes from which a fetch has failed.
     refused: BTreeSet<usize>,
     failed_to_give: usize,
     failed_to_take: usize,
 }
 
-/// What everybody has and needs, and what is under way.
+/// What every node has and needs, and what is being transferred.
 #[derive(Debug)]
 pub struct Ledger {
     sizes: Vec<u64>,
@@ -74,7 +74,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// A ledger over blobs of these sizes.
+    /// Returns a ledger for blobs of these sizes.
     pub fn new(sizes: Vec<u64>, members: Vec<Member>) -> Self {
         let state = |member| State {
             member,
@@ -87,10 +87,10 @@ impl Ledger {
         Self { sizes, nodes: members.into_iter().map(state).collect() }
     }
 
-    /// Everything that can begin now. It counts as begun.
+    /// Returns all transfers that can start now, and records them as started.
     pub fn next(&mut self) -> Vec<Transfer> {
         let mut begun = Vec::new();
-        // Whoever lacks most goes first: it can give least, and its way is the longest.
+        // Nodes that lack most go first: they can pass on least and have the longest way to go.
         let mut waiting: Vec<usize> = (0..self.nodes.len())
             .filter(|&to| {
                 self.nodes[to].getting.is_none() && !self.nodes[to].member.needs.is_empty()
@@ -110,15 +110,15 @@ impl Ledger {
         begun
     }
 
-    /// A node has a blob now.
+    /// Records that a node has received a blob.
     pub fn arrived(&mut self, to: usize, blob: usize) {
         let member = &mut self.nodes[to].member;
         member.needs.retain(|needed| *needed != blob);
         member.has.insert(blob);
     }
 
-    /// The transfer to a node is over. Whether what it lacks still comes from another node is
-    /// worked out anew; true when from now on nothing does any more.
+    /// Records the end of the transfer to a node. Whether other nodes can still provide what it
+    /// lacks is computed again; returns true if from now on none can.
     pub fn ended(&mut self, to: usize, well: bool) -> bool {
         let Some(transfer) = self.nodes[to].getting.take() else { return false };
         let From::Node(giver) = transfer.from else { return false };
@@ -138,8 +138,8 @@ impl Ledger {
         gave_up
     }
 
-    /// Whether somebody lacks any of these and is not getting it yet, so that who gets it now will
-    /// be asked for it.
+    /// Whether any node that is not yet receiving these blobs lacks one, so that the receiving node
+    /// will be asked to pass them on.
     pub fn more_to_come(&self, blobs: &[usize]) -> bool {
         self.nodes.iter().any(|node| {
             let waits = |blob: &usize| blobs.contains(blob);
@@ -150,7 +150,7 @@ impl Ledger {
         })
     }
 
-    /// Nothing can be sent to a node any more, and it is not asked to give.
+    /// Records that a node can no longer receive or send.
     pub fn lost(&mut self, node: usize) {
         let member = &mut self.nodes[node].member;
         member.needs.clear();
@@ -161,7 +161,7 @@ impl Ledger {
         blobs.iter().map(|&blob| self.sizes[blob]).sum()
     }
 
-    /// Whether `giver` may be asked by `to`, now or later.
+    /// Whether `to` may ask `giver`, now or later.
     fn may_ask(&self, to: usize, giver: usize) -> bool {
         let taker = &self.nodes[to];
         to != giver
@@ -170,7 +170,7 @@ impl Ledger {
             && !taker.refused.contains(&giver)
     }
 
-    /// Whether `to` can count on a node for `blob`: one that has it, or one that is getting it.
+    /// Whether `to` can expect `blob` from a node that has it or is getting it.
     fn obtainable(&self, to: usize, blob: usize) -> bool {
         (0..self.nodes.len()).any(|giver| {
             let other = &self.nodes[giver];
@@ -180,7 +180,7 @@ impl Ledger {
         })
     }
 
-    /// As many of `blobs` as one transfer takes.
+    /// Returns as many of `blobs` as fit into one transfer.
     fn load(&self, blobs: impl Iterator<Item = usize>) -> Vec<usize> {
         let (mut load, mut bytes) = (Vec::new(), 0);
         for blob in blobs {
@@ -193,11 +193,11 @@ impl Ledger {
         load
     }
 
-    /// What `to` gets best from another node now.
+    /// Returns the best transfer to `to` from another node.
     fn by_a_node(&self, to: usize) -> Option<Transfer> {
         let needs = &self.nodes[to].member.needs;
-        // Who still waits for something of this is asked when it has that too, unless nothing moves
-        // otherwise.
+        // A node that is still waiting for some of these is only asked once it has them, unless
+        // nothing else is possible.
         let complete =
             |giver: usize| !self.nodes[giver].member.needs.iter().any(|blob| needs.contains(blob));
         let moving = self.something_moves();
@@ -215,12 +215,12 @@ impl Ledger {
         Some(Transfer { to, from: From::Node(giver), blobs })
     }
 
-    /// What `to` must get from this machine, because no node can be counted on for it.
+    /// Returns what `to` must get from the workstation, because no node will provide it.
     fn by_this_machine(&self, to: usize) -> Option<Transfer> {
         let node = &self.nodes[to];
         let nobody_has =
             node.member.needs.iter().copied().filter(|&blob| !self.obtainable(to, blob));
-        // A node that is on its own gets all at once, in one stream, as without other nodes.
+        // An isolated node gets everything at once, in one stream.
         if !node.member.takes && !node.member.gives {
             return Some(Transfer {
                 to,
@@ -252,8 +252,8 @@ mod tests {
         Member { needs: needs.to_vec(), has: BTreeSet::new(), gives: true, takes: true }
     }
 
-    /// Plays a ledger to its end. `fails` says which transfers between nodes break, by a count of
-    /// them; `picks` which of those under way ends next. Gives back what was transferred.
+    /// Runs a ledger to its end. `fails` selects the transfers between nodes that break, by number;
+    /// `picks` which of the running ones ends next. Returns the transfers.
     fn play(ledger: &mut Ledger, fails: &dyn Fn(usize) -> bool, picks: &[usize]) -> Vec<Transfer> {
         let (mut under_way, mut all): (Vec<Transfer>, Vec<Transfer>) = (Vec::new(), Vec::new());
         for round in 0.. {
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn every_blob_leaves_this_machine_once_and_by_way_of_several_nodes() {
+    fn every_blob_leaves_the_workstation_once_through_several_nodes() {
         let sizes = vec![490 * MEGABYTE, 480 * MEGABYTE, 470 * MEGABYTE, 460 * MEGABYTE];
         let mut ledger = Ledger::new(sizes, vec![member(&[0, 1, 2, 3]); 8]);
         let first = ledger.next();
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_can_reach_anybody_it_comes_to_a_push_from_here() {
+    fn nodes_that_cannot_reach_each_other_get_everything_from_the_workstation() {
         let mut ledger = Ledger::new(vec![90 * MEGABYTE; 3], vec![member(&[0, 1, 2]); 4]);
         let all = play(&mut ledger, &|_| true, &[0]);
         assert!((0..4).all(|node| ledger.nodes[node].member.needs.is_empty()));
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_is_on_its_own_gets_everything_in_one_stream() {
+    fn an_isolated_node_gets_everything_in_one_stream() {
         let alone = Member { gives: false, takes: false, ..member(&[0, 1, 2]) };
         let mut ledger = Ledger::new(vec![90 * MEGABYTE; 3], vec![alone]);
         assert_eq!(
@@ -362,7 +362,8 @@ mod tests {
         let from_here = |to, blob| Transfer { to, from: From::Workstation, blobs: vec![blob] };
         let among_nodes =
             |to, from, blob| Transfer { to, from: From::Node(from), blobs: vec![blob] };
-        // Nothing moves yet, so what is there is taken; then each gets the rest from the other.
+        // Nothing is moving yet, so each node takes what is there; then each gets the rest from the
+        // other.
         assert_eq!(ledger.next(), [among_nodes(1, 0, 0), from_here(0, 1)]);
         ledger.arrived(1, 0);
         ledger.ended(1, true);
@@ -394,8 +395,8 @@ mod tests {
                 prop_assert!(ledger.nodes[node].member.needs.is_empty(), "{node} lacks \
                     {:?}", ledger.nodes[node].member.needs);
             }
-            // With nothing broken and everybody willing, a blob that somebody had never leaves, and
-            // any other once.
+            // If nothing breaks and all nodes share, a blob that a node already has never leaves
+            // the workstation, and any other leaves it once.
             let willing: Vec<Member> =
                 members.into_iter().map(|member| Member { gives: true, takes: true, ..member }).collect();
             let somewhere: BTreeSet<usize> = willing.iter().flat_map(|member| member.has.clone()).collect();

@@ -1,9 +1,9 @@
-//! Brings large files into the blob stores of all nodes that lack them, by the shortest way.
+//! Delivers large files to the blob stores of all nodes that lack them.
 //!
-//! The way that always works is a push from this machine to each node. Where many nodes lack the
-//! same, the uplink is what everybody waits for, and then each blob leaves this machine once: nodes
-//! that have it give it to those that do not (`gate`), as `ledger` tells them to. Whatever goes
-//! wrong among the nodes comes down to a push again.
+//! A push from the workstation to each node always works. If many nodes lack the same files, the
+//! uplink is the bottleneck; then each blob leaves the workstation once, and nodes pass it on
+//! (`gate`) as `ledger` decides. Whatever fails among the nodes is pushed from the workstation
+//! instead.
 
 mod gate;
 mod ledger;
@@ -26,40 +26,39 @@ use crate::module::file::Blob;
 use crate::transport::TransportError;
 use crate::transport::ssh::TemporaryKey;
 
-/// So much less has to leave this machine for nodes to be asked to give to each other.
+/// Minimum upload in bytes that must be saved before nodes exchange files directly.
 const WORTH: u64 = 64 << 20;
 
-/// Nodes that have everything and only give: more than a few make nothing faster.
+/// Maximum number of nodes that only send; more do not make it faster.
 const ONLY_GIVERS: usize = 4;
 
-/// How often progress is told.
+/// Interval of progress reports.
 const TICK: Duration = Duration::from_millis(100);
 
-/// When nodes give blobs to each other.
+/// When nodes pass blobs on to each other.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Spread {
-    /// When it saves this machine's uplink a good part of its work.
+    /// When it saves a considerable part of the upload.
     #[default]
     Auto,
-    /// Whenever two nodes lack the same.
+    /// Whenever two nodes lack the same blob.
     Always,
-    /// Not at all: everything is pushed from this machine.
+    /// Never: the workstation pushes everything.
     Never,
 }
 
-/// What is wanted where.
+/// Which nodes need what.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Wanted {
-    /// What each node lacks, in the order in which plays want it.
+    /// What each node lacks, in the order in which plays need it.
     pub lacking: BTreeMap<String, Vec<Blob>>,
-    /// Nodes that have what others lack, as far as a plan can tell.
+    /// Nodes that have what others lack, as far as the plan shows.
     pub having: BTreeSet<String>,
 }
 
-/// The nodes that give and take among each other; none when pushing alone is the better way.
+/// Returns the nodes that exchange blobs with each other; empty if pushing alone is better.
 ///
-/// Pure: it decides by sizes and numbers of nodes. `reachable` are nodes that others can be told
-/// how to reach.
+/// Pure: decides by sizes and numbers of nodes. `reachable` are nodes whose address others may use.
 fn party(
     wanted: &Wanted,
     reachable: &BTreeSet<String>,
@@ -79,14 +78,14 @@ fn party(
     let pays = match spread {
         Spread::Never => false,
         Spread::Always => saved > 0,
-        // Nodes of this machine share its processors, and there is no uplink between it and them.
+        // Local nodes share the workstation's processors, and there is no uplink between them.
         Spread::Auto => !near && saved >= WORTH,
     };
     if pays { all } else { BTreeSet::new() }
 }
 
-/// Brings to every node what it lacks; `stores` are told as things arrive. Ends when all is there
-/// or lost, or soon after the user asked to stop.
+/// Delivers to every node what it lacks, and updates `stores` as blobs arrive. Ends when everything
+/// has arrived or is lost, or soon after the user asks to stop.
 pub(super) async fn deliver(
     wanted: Wanted,
     connections: Connections,
@@ -134,7 +133,7 @@ pub(super) async fn deliver(
     }
 }
 
-/// Pushes to each node on its own.
+/// Pushes to each node separately.
 async fn push_all(inboxes: Vec<Arc<Inbox>>, packer: &Packer, run: &Run) {
     let mut pushes = JoinSet::new();
     for inbox in inboxes {
@@ -152,7 +151,7 @@ async fn push_all(inboxes: Vec<Arc<Inbox>>, packer: &Packer, run: &Run) {
     }
 }
 
-/// Has the nodes of `party` give to each other, until everyone has all.
+/// Makes the nodes of `party` exchange blobs until all have everything.
 async fn spread(
     party: &BTreeSet<String>,
     inboxes: &BTreeMap<String, Arc<Inbox>>,
@@ -174,7 +173,7 @@ async fn spread(
     swarm.disperse().await;
 }
 
-/// Nodes that give to each other.
+/// Nodes that exchange blobs.
 struct Swarm {
     nodes: Vec<SwarmNode>,
     blobs: Vec<Blob>,
@@ -188,12 +187,12 @@ struct SwarmNode {
     name: String,
     peer: Peer,
     gate: Option<Gate>,
-    /// There is none for a node that only gives.
+    /// `None` for a node that only sends.
     inbox: Option<Arc<Inbox>>,
 }
 
 impl Swarm {
-    /// Opens the gates. `None` when there can be no key for this run.
+    /// Opens the gates. `None` if no key can be created for this run.
     async fn gather(
         party: &BTreeSet<String>,
         inboxes: &BTreeMap<String, Arc<Inbox>>,
@@ -245,7 +244,7 @@ impl Swarm {
             let has =
                 node.gate.iter().flat_map(|gate| &gate.has).filter_map(|sha256| number(sha256));
             Member {
-                // What it lacks although it is there is broken.
+                // A blob that it has but lacks is damaged.
                 has: has.filter(|blob| !needs.contains(blob)).collect(),
                 needs,
                 gives: node.gate.as_ref().is_some_and(|gate| gate.gives),
@@ -259,7 +258,7 @@ impl Swarm {
         Some(Self { nodes, blobs, ledger, packer: packer.clone(), run: run.clone() })
     }
 
-    /// Goes on until nobody lacks anything that can be had.
+    /// Runs until no node lacks anything that it can get.
     async fn exchange(&mut self) {
         let (news, mut heard) = mpsc::unbounded_channel();
         let mut transfers = JoinSet::new();
@@ -271,7 +270,7 @@ impl Swarm {
                 Some((node, blob)) = heard.recv() => self.ledger.arrived(node, blob),
                 ended = transfers.join_next() => {
                     let Some(Ok((transfer, result))) = ended else { return };
-                    // What arrived before the end counts before the end does.
+                    // Process arrivals before the end of their transfer.
                     while let Ok((node, blob)) = heard.try_recv() {
                         self.ledger.arrived(node, blob);
                     }
@@ -290,7 +289,7 @@ impl Swarm {
             self.nodes[node].inbox.iter().for_each(|inbox| inbox.fail(error.clone()));
         } else if on_its_own {
             let message = format!(
-                "gets its binaries from this machine, because other nodes cannot give them: {error}"
+                "gets its binaries from the workstation, as other nodes cannot send them: {error}"
             );
             self.run
                 .events
@@ -298,7 +297,8 @@ impl Swarm {
         }
     }
 
-    /// One transfer, from here or from another node; `news` hears of each blob that has arrived.
+    /// Makes one transfer, from the workstation or another node; `news` receives each blob that has
+    /// arrived.
     fn carry(
         &self,
         transfer: Transfer,
@@ -339,7 +339,7 @@ impl Swarm {
         }
     }
 
-    /// Closes the gates, all at the same time.
+    /// Closes the gates in parallel.
     async fn disperse(self) {
         let mut closing: JoinSet<()> =
             self.nodes.into_iter().filter_map(|node| node.gate).map(Gate::close).collect();
@@ -347,10 +347,10 @@ impl Swarm {
     }
 }
 
-/// Where packed copies are kept, if anything is packed for this cluster at all. Pure.
+/// Returns where compressed copies are kept, if anything is compressed for this cluster. Pure.
 ///
-/// Between this machine and its own local nodes nothing is gained by packing: they share the
-/// processors that would have to do it, and a virtual bridge is faster than they are.
+/// For local nodes, compression gains nothing: they share the processors that would have to do it,
+/// and the virtual bridge is faster.
 pub(super) fn packs(spread: Spread, near: bool) -> bool {
     !near || spread == Spread::Always
 }
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_give_to_each_other_when_enough_stays_off_the_uplink() {
+    fn nodes_exchange_files_if_that_saves_enough_upload() {
         let all = names(&["a", "b", "c", "d"]);
         let auto = |wanted: &Wanted| party(wanted, &all, Spread::Auto, false);
         let (large, small, other) = ([blob("1", 100)], [blob("2", 10)], [blob("3", 100)]);
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_user_says_and_where_the_nodes_are_decides() {
+    fn the_option_and_the_location_of_the_nodes_decide() {
         let (all, blobs) = (names(&["a", "b"]), [blob("1", 100)]);
         let wanted = lacking(&[("a", &blobs), ("b", &blobs)], &[]);
         assert_eq!(party(&wanted, &all, Spread::Auto, true), names(&[]), "local nodes");
