@@ -35,6 +35,7 @@ test-all: test lab-matrix bench deny ## The tests, all labs, the benchmark and t
 
 check: ## Formatting and lints
 	$(CARGO) fmt --check
+	rustfmt --check --edition 2024 src/module/*.rs
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --quiet
 	cat src/node/prelude.sh src/node/record.sh src/node/sets.sh src/node/undo.sh | shellcheck -s sh -

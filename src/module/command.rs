@@ -1,6 +1,26 @@
 //! `command`: a command, with a check that says when it is not needed.
 
-use super::{Actions, Difference, Facts, Question, State, quote};
+use serde::Deserialize;
+
+use super::{Actions, Arguments, Desired, Difference, Facts, Question, Site, State, quote};
+use crate::node::record::{self, Kind};
+
+/// `command`: a command, and a check that shows whether it is needed.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandArgs {
+    /// The command, for `sh`.
+    pub run: String,
+    /// The check, for `sh`; exit code 0 means that there is nothing to do.
+    pub unless: String,
+}
+
+impl Arguments for CommandArgs {
+    fn expand(&self, site: &dyn Site) -> Result<Desired, String> {
+        let (run, unless) = (site.text(&self.run)?, site.text(&self.unless)?);
+        Ok(Desired::Command(Command { run, unless }))
+    }
+}
 
 /// A shell command that is run unless its check passes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +73,16 @@ impl State for Command {
             Some((end, _)) => format!("{}…", &first[..end]),
             None => first.to_owned(),
         }
+    }
+
+    /// Whatever its text says: it may call every function that writes a line, and there is none
+    /// that cannot be undone.
+    fn records(&self) -> &'static [Kind] {
+        record::KINDS
+    }
+
+    fn is_judged_at_run_time(&self) -> bool {
+        true
     }
 
     fn settle(&self, facts: &mut Facts) {

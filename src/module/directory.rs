@@ -1,6 +1,36 @@
 //! `directory`: a directory with mode and owner.
 
-use super::{Actions, Difference, Facts, Question, State, probe::PathFact, quote};
+use serde::Deserialize;
+
+use super::{
+    Actions, Arguments, Desired, Difference, Facts, Question, Site, State, attributes,
+    probe::PathFact, quote,
+};
+use crate::node::record::{self, Kind};
+
+/// `directory`: a directory with mode and owner.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DirectoryArgs {
+    /// Absolute path.
+    pub path: String,
+    /// Octal permissions; `0755` unless given.
+    #[serde(default)]
+    pub mode: Option<String>,
+    /// `user:group`; `root:root` unless given.
+    #[serde(default)]
+    pub owner: Option<String>,
+}
+
+impl Arguments for DirectoryArgs {
+    fn expand(&self, site: &dyn Site) -> Result<Desired, String> {
+        Ok(Desired::Directory(Directory {
+            path: site.path(&self.path)?,
+            mode: attributes::mode(self.mode.as_ref(), "755")?,
+            owner: attributes::owner(self.owner.as_ref())?,
+        }))
+    }
+}
 
 /// A folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +63,7 @@ impl State for Directory {
         if found.kind != "directory" {
             return Some(Difference::alter(format!("is a {}, not a directory", found.kind)));
         }
-        attributes_differ(found, &self.mode, &self.owner)
+        attributes::attributes_differ(found, &self.mode, &self.owner)
     }
 
     fn actions(&self, _: &Facts) -> Actions {
@@ -49,6 +79,15 @@ impl State for Directory {
         format!("{}/", self.path)
     }
 
+    fn records(&self) -> &'static [Kind] {
+        &[record::DIRECTORY, record::EMPTY, record::ATTRIBUTES]
+    }
+
+    fn subject(&self) -> Option<(String, String)> {
+        let state = format!("folder {} {}", self.mode, self.owner);
+        Some((self.path.trim_end_matches('/').to_owned(), state))
+    }
+
     fn settle(&self, facts: &mut Facts) {
         let fact = PathFact {
             kind: "directory".to_owned(),
@@ -58,15 +97,4 @@ impl State for Directory {
         };
         facts.paths.insert(self.inside(), fact);
     }
-}
-
-/// How mode or owner of something that exists differ from what is desired.
-pub(super) fn attributes_differ(found: &PathFact, mode: &str, owner: &str) -> Option<Difference> {
-    if found.mode != mode {
-        return Some(Difference::alter(format!("mode {} should be {mode}", found.mode)));
-    }
-    if found.owner != owner {
-        return Some(Difference::alter(format!("owner {} should be {owner}", found.owner)));
-    }
-    None
 }

@@ -8,10 +8,126 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use super::{
-    Actions, Difference, Facts, Question, STATE_FOLDER, State, directory::attributes_differ,
-    probe::PathFact, quote,
+    Actions, Arguments, Desired, Difference, Facts, Question, STATE_FOLDER, Site, State,
+    attributes, probe::PathFact, quote,
 };
+use crate::node::record::{self, Kind};
+
+/// `file`: a file from the lab's PKI, kubeconfigs or a backup, or with inline content.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileArgs {
+    /// `pki/NAME` or `kubeconfig/NAME`; in a restore also `backup/snapshot.db`.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// Inline content.
+    #[serde(default)]
+    pub content: Option<String>,
+    /// Absolute path on the node.
+    pub to: String,
+    /// Octal permissions; `0644` unless given.
+    #[serde(default)]
+    pub mode: Option<String>,
+    /// `user:group`; `root:root` unless given.
+    #[serde(default)]
+    pub owner: Option<String>,
+}
+
+/// `template`: a file rendered from a template.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TemplateArgs {
+    /// The template's name, without `.tera`.
+    pub from: String,
+    /// Absolute path on the node.
+    pub to: String,
+    /// Octal permissions; `0644` unless given.
+    #[serde(default)]
+    pub mode: Option<String>,
+    /// `user:group`; `root:root` unless given.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// Whether the content must never be displayed.
+    #[serde(default)]
+    pub sensitive: bool,
+    /// Whether the file is the same on every node and is rendered once, without `node`.
+    #[serde(default)]
+    pub shared: bool,
+}
+
+/// `binary`: a program from the bundle.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BinaryArgs {
+    /// Its name in the bundle.
+    pub from: String,
+    /// Absolute path on the node.
+    pub to: String,
+    /// Octal permissions; `0755` unless given.
+    #[serde(default)]
+    pub mode: Option<String>,
+}
+
+impl Arguments for FileArgs {
+    fn expand(&self, site: &dyn Site) -> Result<Desired, String> {
+        let (content, sensitive, origin) = match (&self.from, &self.content) {
+            (Some(from), None) => {
+                let from = site.text(from)?;
+                let (content, sensitive) = site.artefact(&from)?;
+                (content, sensitive, from)
+            }
+            (None, Some(content)) => {
+                let (content, sensitive) = site.content(content)?;
+                (content, sensitive, "playbook".to_owned())
+            }
+            _ => return Err("a file has either `from` or `content`".to_owned()),
+        };
+        Ok(Desired::File(File {
+            path: site.file_path(&self.to)?,
+            mode: attributes::mode(self.mode.as_ref(), "644")?,
+            owner: attributes::owner(self.owner.as_ref())?,
+            content,
+            sensitive,
+            origin,
+        }))
+    }
+}
+
+impl Arguments for TemplateArgs {
+    fn expand(&self, site: &dyn Site) -> Result<Desired, String> {
+        let from = site.text(&self.from)?;
+        let (content, secret) = site.template(&from, self.shared)?;
+        Ok(Desired::File(File {
+            path: site.file_path(&self.to)?,
+            mode: attributes::mode(self.mode.as_ref(), "644")?,
+            owner: attributes::owner(self.owner.as_ref())?,
+            sensitive: self.sensitive || secret,
+            content,
+            origin: format!("templates/{from}.tera"),
+        }))
+    }
+
+    fn template(&self) -> Option<&str> {
+        Some(&self.from)
+    }
+}
+
+impl Arguments for BinaryArgs {
+    fn expand(&self, site: &dyn Site) -> Result<Desired, String> {
+        let (blob, _) = site.blob(&site.text(&self.from)?)?;
+        Ok(Desired::File(File {
+            path: site.file_path(&self.to)?,
+            mode: attributes::mode(self.mode.as_ref(), "755")?,
+            owner: "root:root".to_owned(),
+            origin: format!("bundle/{}", blob.name),
+            content: Content::Blob(blob),
+            sensitive: false,
+        }))
+    }
+}
 
 /// A file on a node.
 #[derive(Debug, Clone, PartialEq)]
@@ -154,7 +270,7 @@ impl State for File {
         if found.sha256.as_deref() != Some(self.content.sha256()) {
             return Some(Difference::alter("content differs"));
         }
-        attributes_differ(found, &self.mode, &self.owner)
+        attributes::attributes_differ(found, &self.mode, &self.owner)
     }
 
     fn actions(&self, facts: &Facts) -> Actions {
@@ -196,6 +312,15 @@ impl State for File {
 
     fn title(&self) -> String {
         self.path.clone()
+    }
+
+    fn records(&self) -> &'static [Kind] {
+        record::FILES
+    }
+
+    fn subject(&self) -> Option<(String, String)> {
+        let state = format!("file {} {} {}", self.content.sha256(), self.mode, self.owner);
+        Some((self.path.clone(), state))
     }
 
     fn settle(&self, facts: &mut Facts) {

@@ -7,18 +7,58 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
-use super::{Actions, Difference, Facts, Question, State, quote, set::Set};
+use serde::Deserialize;
+
+use super::{
+    Actions, Arguments, Desired, Difference, Each, Facts, Question, Site, State, quote, set::Set,
+    set::parsed,
+};
+use crate::node::record::{self, Kind};
 
 const HOSTS: &str = "/etc/hosts";
 
 /// The marks that a set's lines can end with: `labctl`, or `labctl-` and more. Nobody else's
 /// comment looks like that.
-pub fn is_mark(mark: &str) -> bool {
+fn is_mark(mark: &str) -> bool {
     let rest = mark.strip_prefix("labctl").unwrap_or("?");
     rest.is_empty()
         || rest.len() > 1
             && rest.starts_with('-')
             && rest.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+}
+
+/// `hosts`: entries in `/etc/hosts`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostsArgs {
+    /// The comment at the end of each line: `labctl`, or a name that begins with `labctl-`. Other
+    /// lines with this comment are removed.
+    pub mark: String,
+    /// One entry for each of these nodes.
+    #[serde(default)]
+    pub each: Option<Each>,
+    /// The address. Rendered once for all nodes, with `peer` but without `node`.
+    pub address: String,
+    /// The host name; rendered like `address`.
+    pub name: String,
+}
+
+impl Arguments for HostsArgs {
+    fn expand(&self, site: &dyn Site) -> Result<Desired, String> {
+        if !is_mark(&self.mark) {
+            let mark = &self.mark;
+            return Err(format!("mark `{mark}` is neither `labctl` nor like `labctl-mine`"));
+        }
+        let names = Set::worked_out(site, self.each, |site| {
+            let name = site.text(&self.name)?;
+            if name.is_empty() || !name.chars().all(|c| c.is_ascii_graphic() && c != '#') {
+                return Err(format!("`{name}` is not a host name"));
+            }
+            let address = parsed(&site.text(&self.address)?, "an address")?;
+            Ok((name.clone(), Name { address, name }))
+        })?;
+        Ok(Desired::Hosts(Hosts { mark: self.mark.clone(), names }))
+    }
 }
 
 /// All names with one mark.
@@ -109,6 +149,14 @@ impl State for Hosts {
 
     fn title(&self) -> String {
         format!("{HOSTS}: names marked {}", self.mark)
+    }
+
+    fn records(&self) -> &'static [Kind] {
+        &[record::HOSTS, record::LINES, record::UNENDED, record::KEPT]
+    }
+
+    fn subject(&self) -> Option<(String, String)> {
+        Some((format!("the set of names marked {}", self.mark), self.names.id()))
     }
 
     fn settle(&self, facts: &mut Facts) {

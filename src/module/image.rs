@@ -1,9 +1,32 @@
 //! `image`: a container image of the bundle, imported into containerd's `k8s.io` namespace, where
 //! the kubelet looks.
 
+use serde::Deserialize;
+
 use crate::event::ChangeKind;
 
-use super::{Actions, Difference, Facts, Question, STATE_FOLDER, State, file::Blob, quote};
+use super::{
+    Actions, Arguments, Desired, Difference, Facts, Question, STATE_FOLDER, Site, State,
+    file::Blob, quote,
+};
+use crate::node::record::{self, Kind};
+
+/// `image`: a container image from the bundle.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageArgs {
+    /// Its name in the bundle: `image/coredns`.
+    pub from: String,
+}
+
+impl Arguments for ImageArgs {
+    fn expand(&self, site: &dyn Site) -> Result<Desired, String> {
+        let (archive, reference) = site.blob(&site.text(&self.from)?)?;
+        let reference =
+            reference.ok_or_else(|| format!("`{}` is no image in the bundle", archive.name))?;
+        Ok(Desired::Image(Image { reference, archive }))
+    }
+}
 
 /// A container image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +86,10 @@ impl State for Image {
 
     fn title(&self) -> String {
         format!("image {}", self.reference)
+    }
+
+    fn records(&self) -> &'static [Kind] {
+        record::FILES
     }
 
     fn settle(&self, facts: &mut Facts) {

@@ -3,7 +3,27 @@
 //! What counts is what the module provides: a kernel may have it built in, and then there is
 //! nothing to load.
 
-use super::{Actions, Difference, Facts, Question, State, quote};
+use serde::Deserialize;
+
+use super::{Actions, Arguments, Desired, Difference, Facts, Question, Site, State, quote};
+use crate::node::record::{self, Kind};
+
+/// `kernel_module`: a kernel module.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KernelModuleArgs {
+    /// Its name.
+    pub name: String,
+    /// A path that exists if the kernel already provides what the module is for.
+    pub provides: String,
+}
+
+impl Arguments for KernelModuleArgs {
+    fn expand(&self, site: &dyn Site) -> Result<Desired, String> {
+        let (name, provides) = (site.text(&self.name)?, site.path(&self.provides)?);
+        Ok(Desired::KernelModule(KernelModule { name, provides }))
+    }
+}
 
 /// A kernel module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +75,10 @@ impl State for KernelModule {
 
     fn title(&self) -> String {
         format!("kernel module {}", self.name)
+    }
+
+    fn records(&self) -> &'static [Kind] {
+        &[record::MODULE, record::FILE, record::REPLACED, record::DIRECTORY]
     }
 
     fn settle(&self, facts: &mut Facts) {

@@ -6,7 +6,36 @@
 
 use std::sync::Arc;
 
-use super::{Actions, Difference, Facts, Question, State, file::Content, probe::PathFact, quote};
+use serde::Deserialize;
+
+use super::{
+    Actions, Arguments, Desired, Difference, Facts, Question, Site, State, file::Content,
+    probe::PathFact, quote, site::SHOWS_A_SECRET,
+};
+use crate::node::record::{self, Kind};
+
+/// `kubectl_apply`: objects in the cluster.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KubectlApplyArgs {
+    /// The template for the manifest.
+    pub from: String,
+}
+
+impl Arguments for KubectlApplyArgs {
+    fn expand(&self, site: &dyn Site) -> Result<Desired, String> {
+        let name = site.text(&self.from)?;
+        let (manifest, secret) = site.template(&name, false)?;
+        if secret {
+            return Err(SHOWS_A_SECRET.to_owned());
+        }
+        Ok(Desired::KubectlApply(KubectlApply { name, manifest }))
+    }
+
+    fn template(&self) -> Option<&str> {
+        Some(&self.from)
+    }
+}
 
 /// Objects in the cluster.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,6 +113,20 @@ impl State for KubectlApply {
 
     fn title(&self) -> String {
         format!("kubectl apply {}", self.file())
+    }
+
+    fn records(&self) -> &'static [Kind] {
+        record::FILES
+    }
+
+    // Manifests of two directories of templates can have one name, and each would take the other's
+    // place.
+    fn subject(&self) -> Option<(String, String)> {
+        Some((self.path(), format!("manifest {}", self.manifest.sha256())))
+    }
+
+    fn is_judged_at_run_time(&self) -> bool {
+        true
     }
 
     fn settle(&self, facts: &mut Facts) {

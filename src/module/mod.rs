@@ -1,73 +1,134 @@
-//! Modules: the kinds of task that a playbook can hold, one file each.
+//! Modules: the kinds of task that a playbook can hold, one file each, and one line each in the
+//! list below.
 //!
-//! A task of a playbook (`template: { from: etcd/etcd.service, to: ... }`) becomes, for one node, a
-//! [`Desired`] state: all strings rendered, all content known. Every desired state has four faces,
-//! all of them pure:
+//! A task of a playbook (`template: { from: etcd/etcd.service, to: ... }`) is a [`Module`] with its
+//! [`Arguments`]; for one node it becomes a [`Desired`] state: all strings rendered, all content
+//! known. A module's file says both, and every desired state has these faces, all of them pure:
 //!
 //! - **probe**: the [`Question`]s whose answers tell whether the node is already as desired;
 //! - **diff**: the [`Difference`] between the answers (the [`Facts`]) and what is desired, if there
 //!   is one;
 //! - **actions**: the shell text that makes it so, with the files that it needs;
-//! - **shell**: what a person would have typed.
+//! - **shell**: what a person would have typed;
+//! - **undo**: the kinds of lines that the actions write into the node record, each of which
+//!   `undo.sh` undoes.
 
-pub mod command;
+mod attributes;
 mod difference;
-pub mod directory;
-pub mod file;
-pub mod hosts;
-pub mod image;
-pub mod kernel_module;
-pub mod kubectl_apply;
-pub mod package;
 pub mod probe;
 mod quote;
-pub mod routes;
 pub mod set;
-pub mod sysctl;
-pub mod undo;
-pub mod unit;
-pub mod wait;
+pub mod site;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::quote::quote;
+use crate::node::record::Kind;
 pub use difference::Difference;
 pub use probe::{Facts, Question};
+pub use site::{Each, Shared, Site};
 
 /// Where labctl keeps its own things on a node.
 pub const STATE_FOLDER: &str = "/var/lib/labctl";
 
-/// One desired state on one node: a task with everything worked out.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Desired {
-    /// A folder with mode and owner.
-    Directory(directory::Directory),
-    /// A file with content, mode and owner; what `file`, `template` and `binary` become.
-    File(file::File),
-    /// A container image in containerd.
-    Image(image::Image),
-    /// A systemd unit, enabled and started, running what its files say.
-    Unit(unit::Unit),
-    /// A command with a check that says when it is not needed.
-    Command(command::Command),
-    /// A kernel setting, now and after a reboot.
-    Sysctl(sysctl::Sysctl),
-    /// A kernel module, now and after a reboot.
-    KernelModule(kernel_module::KernelModule),
-    /// Packages of the distribution.
-    Package(package::Package),
-    /// The routes of a network in the main table.
-    Routes(routes::Routes),
-    /// Names in `/etc/hosts`.
-    Hosts(hosts::Hosts),
-    /// Objects in the cluster.
-    KubectlApply(kubectl_apply::KubectlApply),
-    /// A condition that comes true by itself.
-    Wait(wait::Wait),
-    /// Nothing that labctl has made or changed.
-    Undo(undo::Undo),
+/// The list of modules, for a macro that makes something of it. A line is a file in this directory
+/// with the desired state that it makes, and the keys of a task, each with the variant and the type
+/// of its arguments.
+///
+/// (`cargo fmt` does not see files that a macro declares: `make check` names them to rustfmt.)
+macro_rules! modules {
+    ($with:ident) => {
+        $with! {
+            directory::Directory { directory: Directory(DirectoryArgs) }
+            file::File {
+                file: File(FileArgs), template: Template(TemplateArgs), binary: Binary(BinaryArgs)
+            }
+            image::Image { image: Image(ImageArgs) }
+            unit::Unit { unit: Unit(UnitArgs) }
+            command::Command { command: Command(CommandArgs) }
+            sysctl::Sysctl { sysctl: Sysctl(SysctlArgs) }
+            kernel_module::KernelModule { kernel_module: KernelModule(KernelModuleArgs) }
+            package::Package { package: Package(PackageArgs) }
+            routes::Routes { routes: Routes(RoutesArgs) }
+            hosts::Hosts { hosts: Hosts(HostsArgs) }
+            kubectl_apply::KubectlApply { kubectl_apply: KubectlApply(KubectlApplyArgs) }
+            wait::Wait { wait: Wait(WaitArgs) }
+            undo::Undo { undo: Undo(UndoArgs) }
+        }
+    };
+}
+pub(crate) use modules;
+
+macro_rules! declare {
+    ($($file:ident::$state:ident { $($key:ident: $variant:ident($args:ident)),+ })+) => {
+        $(pub mod $file;)+
+
+        /// A module of a task, with its arguments as the playbook has them.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Module {
+            $($(#[doc = concat!("`", stringify!($key), "`.")] $variant($file::$args),)+)+
+        }
+
+        impl Module {
+            /// The keys of all modules in a playbook.
+            pub const KINDS: &[&str] = &[$($(stringify!($key)),+),+];
+
+            /// Its key in a playbook.
+            pub fn kind(&self) -> &'static str {
+                match self { $($(Module::$variant(_) => stringify!($key),)+)+ }
+            }
+
+            fn arguments(&self) -> &dyn Arguments {
+                match self { $($(Module::$variant(args) => args,)+)+ }
+            }
+        }
+
+        /// One desired state on one node: a task with everything worked out.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Desired {
+            $(#[doc = concat!("Of the module `", stringify!($file), "`.")] $state($file::$state),)+
+        }
+
+        impl Desired {
+            /// The names of all desired states: of the files that make them.
+            pub const NAMES: &[&str] = &[$(stringify!($file)),+];
+
+            /// The name of this one.
+            pub fn name(&self) -> &'static str {
+                match self { $(Desired::$state(_) => stringify!($file),)+ }
+            }
+
+            fn state(&self) -> &dyn State {
+                match self { $(Desired::$state(it) => it,)+ }
+            }
+        }
+    };
+}
+modules!(declare);
+
+/// The arguments of a task, as a playbook has them.
+pub trait Arguments {
+    /// What is desired at a node.
+    ///
+    /// # Errors
+    /// What is wrong with them, without the task's name.
+    fn expand(&self, site: &dyn Site) -> Result<Desired, String>;
+
+    /// The template that they name, if they name one; it may still hold a variable.
+    fn template(&self) -> Option<&str> {
+        None
+    }
+}
+
+impl Arguments for Module {
+    fn expand(&self, site: &dyn Site) -> Result<Desired, String> {
+        self.arguments().expand(site)
+    }
+    fn template(&self) -> Option<&str> {
+        self.arguments().template()
+    }
 }
 
 /// What an action needs beside its text.
@@ -112,7 +173,7 @@ impl Actions {
     }
 }
 
-/// The four faces of a desired state.
+/// The faces of a desired state.
 pub trait State {
     /// What to ask the node.
     fn probe(&self) -> Vec<Question>;
@@ -133,31 +194,22 @@ pub trait State {
     /// A model of what the facts are once the actions have run, for tests of plans: a diff against
     /// these facts finds nothing. `tests/it/modules.rs` runs the actions themselves.
     fn settle(&self, facts: &mut Facts);
-}
 
-impl Desired {
-    fn state(&self) -> &dyn State {
-        match self {
-            Desired::Directory(it) => it,
-            Desired::File(it) => it,
-            Desired::Image(it) => it,
-            Desired::Unit(it) => it,
-            Desired::Command(it) => it,
-            Desired::Sysctl(it) => it,
-            Desired::KernelModule(it) => it,
-            Desired::Package(it) => it,
-            Desired::Routes(it) => it,
-            Desired::Hosts(it) => it,
-            Desired::KubectlApply(it) => it,
-            Desired::Wait(it) => it,
-            Desired::Undo(it) => it,
-        }
+    /// What its actions write into the node record: each kind has its undoing there, and a law in
+    /// `tests/it/laws.rs` holds that no other is written.
+    fn records(&self) -> &'static [Kind];
+
+    /// The thing on a node that it is about, and the state that it wants it in: two states of one
+    /// thing would undo each other, run after run. `None` where two tasks cannot contradict each
+    /// other.
+    fn subject(&self) -> Option<(String, String)> {
+        None
     }
 
     /// Whether the answer that the probe found may be out of date once anything before this task
     /// has changed, so that the task is judged again when its turn comes.
-    pub fn judged_at_run_time(&self) -> bool {
-        matches!(self, Desired::Command(_) | Desired::KubectlApply(_) | Desired::Wait(_))
+    fn is_judged_at_run_time(&self) -> bool {
+        false
     }
 }
 
@@ -179,5 +231,14 @@ impl State for Desired {
     }
     fn settle(&self, facts: &mut Facts) {
         self.state().settle(facts);
+    }
+    fn records(&self) -> &'static [Kind] {
+        self.state().records()
+    }
+    fn subject(&self) -> Option<(String, String)> {
+        self.state().subject()
+    }
+    fn is_judged_at_run_time(&self) -> bool {
+        self.state().is_judged_at_run_time()
     }
 }

@@ -1,9 +1,37 @@
 //! `package`: packages of the distribution, installed with apt where they are missing.
 
+use std::time::Duration;
+
+use serde::Deserialize;
+
 use crate::event::ChangeKind;
 
-use super::{Actions, Difference, Facts, Question, State, quote};
-use std::time::Duration;
+use super::{Actions, Arguments, Desired, Difference, Facts, Question, Site, State, quote};
+use crate::node::record::{self, Kind};
+
+/// `package`: packages of the distribution.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackageArgs {
+    /// Each is `name`, or `name=/a/file/that/proves/it`.
+    pub names: Vec<String>,
+}
+
+impl Arguments for PackageArgs {
+    fn expand(&self, site: &dyn Site) -> Result<Desired, String> {
+        let wanted = |text: &String| {
+            let text = site.text(text)?;
+            Ok(match text.split_once('=') {
+                Some((name, proof)) => {
+                    Wanted { name: name.to_owned(), proof: Some(proof.to_owned()) }
+                }
+                None => Wanted { name: text, proof: None },
+            })
+        };
+        let names = self.names.iter().map(wanted).collect::<Result<_, String>>()?;
+        Ok(Desired::Package(Package { names }))
+    }
+}
 
 /// Packages that a node must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +100,10 @@ impl State for Package {
     fn title(&self) -> String {
         let names: Vec<&str> = self.names.iter().map(|wanted| wanted.name.as_str()).collect();
         format!("packages {}", names.join(", "))
+    }
+
+    fn records(&self) -> &'static [Kind] {
+        &[record::PACKAGE]
     }
 
     fn settle(&self, facts: &mut Facts) {

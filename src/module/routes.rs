@@ -10,10 +10,52 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use super::{Actions, Difference, Facts, Question, State, set::Set};
+use serde::Deserialize;
+
+use super::{
+    Actions, Arguments, Desired, Difference, Each, Facts, Question, Site, State, set::Set,
+    set::parsed,
+};
+use crate::node::record::{self, Kind};
 
 /// The widest network whose routes can be taken for ours: anything wider holds the Internet's.
 pub const WIDEST: u8 = 8;
+
+/// `routes`: the routes of a network in the main table.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoutesArgs {
+    /// The network; other routes to parts of it are removed.
+    pub within: String,
+    /// One route for each of these nodes.
+    #[serde(default)]
+    pub each: Option<Each>,
+    /// Destination CIDR. Rendered once for all nodes, with `peer` but without `node`.
+    pub to: String,
+    /// Next hop; rendered like `to`.
+    pub via: String,
+}
+
+impl Arguments for RoutesArgs {
+    fn expand(&self, site: &dyn Site) -> Result<Desired, String> {
+        let within = site.text(&self.within)?;
+        let within: Ipv4Net = parsed(&within, "a CIDR")?;
+        if within.prefix_len() < WIDEST {
+            return Err(format!(
+                "{within} is too wide to own all routes in it; /{WIDEST} is the widest"
+            ));
+        }
+        let routes = Set::worked_out(site, self.each, |site| {
+            let to: Ipv4Net = parsed(&site.text(&self.to)?, "a CIDR")?;
+            let via = parsed(&site.text(&self.via)?, "an address")?;
+            if !within.contains(&to) {
+                return Err(format!("{to} is not within {within}"));
+            }
+            Ok((to.trunc().to_string(), Route { to, via }))
+        })?;
+        Ok(Desired::Routes(Routes { within, routes }))
+    }
+}
 
 /// All routes to parts of one network.
 #[derive(Debug, Clone, PartialEq)]
@@ -117,6 +159,14 @@ impl State for Routes {
 
     fn title(&self) -> String {
         format!("routes to {}", destination(self.within))
+    }
+
+    fn records(&self) -> &'static [Kind] {
+        &[record::ROUTE]
+    }
+
+    fn subject(&self) -> Option<(String, String)> {
+        Some((format!("the set of routes to {}", self.within.trunc()), self.routes.id()))
     }
 
     fn settle(&self, facts: &mut Facts) {

@@ -4,11 +4,14 @@
 //! that would be millions of tasks; as a set it is one list that every node's task points to, less
 //! the element that is the node's own.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::fmt::Write as _;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use super::file::Content;
+use super::{Each, Site};
 
 /// Elements that nodes share, in order, each a line of text.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +35,36 @@ impl<T: Display> Set<T> {
             let _ = writeln!(text, "{element}");
         }
         Self { all: Arc::new(Lines { elements, text: text.into_bytes().into() }), own: None }
+    }
+
+    /// The set for `each`, worked out by the first node that asks and shared by the others, without
+    /// the element that is the node's own. `element` names what may be in the set only once.
+    pub(super) fn worked_out(
+        site: &dyn Site,
+        each: Option<Each>,
+        element: impl Fn(&dyn Site) -> Result<(String, T), String>,
+    ) -> Result<Self, String>
+    where
+        T: 'static,
+    {
+        let own = site.own_element(each);
+        let shared = &site.shared().set;
+        let known = || shared.get().and_then(|set| set.downcast_ref::<Self>());
+        if let Some(set) = known() {
+            return Ok(set.without(own));
+        }
+        let (mut seen, mut elements) = (BTreeSet::new(), Vec::new());
+        for site in site.elements(each) {
+            let (key, element) = element(&*site)?;
+            if let Some(key) = seen.replace(key) {
+                return Err(format!("{key} is in this set twice"));
+            }
+            elements.push(element);
+        }
+        let set = Self::new(elements);
+        let own_set = set.without(own);
+        let _ = shared.set(Box::new(set));
+        Ok(own_set)
     }
 
     /// The same set without one of its elements.
@@ -64,4 +97,9 @@ impl<T: Display> Set<T> {
         let own = self.own.and_then(|own| self.all.elements.get(own));
         own.map(ToString::to_string).unwrap_or_default()
     }
+}
+
+/// A value of an element, of this kind.
+pub(super) fn parsed<T: FromStr>(text: &str, kind: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("`{text}` is not {kind}"))
 }

@@ -1,6 +1,26 @@
 //! `sysctl`: a kernel setting, now and after a reboot.
 
-use super::{Actions, Difference, Facts, Question, State, quote};
+use serde::Deserialize;
+
+use super::{Actions, Arguments, Desired, Difference, Facts, Question, Site, State, quote};
+use crate::node::record::{self, Kind};
+
+/// `sysctl`: a kernel setting.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SysctlArgs {
+    /// Its name.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+}
+
+impl Arguments for SysctlArgs {
+    fn expand(&self, site: &dyn Site) -> Result<Desired, String> {
+        let (key, value) = (site.text(&self.key)?, site.text(&self.value)?);
+        Ok(Desired::Sysctl(Sysctl { key, value }))
+    }
+}
 
 /// A kernel setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +94,14 @@ impl State for Sysctl {
 
     fn title(&self) -> String {
         format!("sysctl {}", self.key)
+    }
+
+    fn records(&self) -> &'static [Kind] {
+        &[record::SYSCTL, record::FILE, record::REPLACED, record::DIRECTORY]
+    }
+
+    fn subject(&self) -> Option<(String, String)> {
+        Some((self.key.clone(), self.value.clone()))
     }
 
     fn settle(&self, facts: &mut Facts) {

@@ -1,8 +1,27 @@
 //! `undo`: everything that the node record lists is undone, the newest first, and labctl's own
 //! things go.
 
-use super::{Actions, Difference, Facts, Question, STATE_FOLDER, State, quote};
-use crate::node;
+use serde::Deserialize;
+
+use super::{
+    Actions, Arguments, Desired, Difference, Facts, Question, STATE_FOLDER, Site, State, quote,
+};
+use crate::node::{self, record::Kind};
+
+/// `undo`: undoes everything in the node record.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UndoArgs {
+    /// Directories that belong to programs of the lab and are removed whatever the record contains.
+    #[serde(default)]
+    pub own: Vec<String>,
+}
+
+impl Arguments for UndoArgs {
+    fn expand(&self, site: &dyn Site) -> Result<Desired, String> {
+        Ok(Desired::Undo(Undo { own: site.paths(&self.own)? }))
+    }
+}
 
 /// The end of a lab on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +59,10 @@ impl State for Undo {
 
     fn title(&self) -> String {
         "undo what the record lists".to_owned()
+    }
+
+    fn records(&self) -> &'static [Kind] {
+        &[]
     }
 
     fn settle(&self, facts: &mut Facts) {

@@ -8,11 +8,80 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use crate::event::ChangeKind;
 
 use super::{
-    Actions, Difference, Facts, Question, State, probe::UnitFact, probe::unit_record, quote,
+    Actions, Arguments, Desired, Difference, Facts, Question, Site, State, probe::UnitFact,
+    probe::unit_record, quote,
 };
+use crate::node::record::{self, Kind};
+
+/// `unit`: a systemd unit.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnitArgs {
+    /// Its name with suffix, such as `etcd.service`.
+    pub name: String,
+    /// Whether it should be running.
+    pub state: UnitState,
+    /// Whether it should start at boot; yes by default.
+    #[serde(default)]
+    pub enabled: Option<bool>,
+    /// Files, or directories with a trailing `/`, that the unit uses: when they change, `on_change`
+    /// applies. Its own unit file is implied. The default in a component's file is everything that
+    /// the component puts on the node and the certificates that it lists.
+    #[serde(default)]
+    pub uses: Option<Vec<String>>,
+    /// What to do when one of them changes.
+    #[serde(default)]
+    pub on_change: OnChange,
+    /// What its program creates or changes, for the teardown: directories, links as
+    /// `/sys/class/net/NAME`, kernel settings as paths below `/proc/sys`. The teardown removes only
+    /// what did not exist before, and restores only settings that had another value.
+    #[serde(default)]
+    pub leaves: Vec<String>,
+}
+
+/// Whether a unit should be running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnitState {
+    /// Running.
+    Started,
+    /// Not running.
+    Stopped,
+}
+
+impl Arguments for UnitArgs {
+    fn expand(&self, site: &dyn Site) -> Result<Desired, String> {
+        let started = self.state == UnitState::Started;
+        // Paths only, for now; hashes come once every file of the node is known.
+        let used = |path| Used { path, sha256: String::new() };
+        Ok(Desired::Unit(Unit {
+            name: whole_name(site.text(&self.name)?)?,
+            started,
+            enabled: self.enabled.unwrap_or(started),
+            on_change: self.on_change,
+            uses: site
+                .paths(self.uses.as_deref().unwrap_or_default())?
+                .into_iter()
+                .map(used)
+                .collect(),
+            leaves: site.paths(&self.leaves)?,
+        }))
+    }
+}
+
+/// systemd answers with whole names, and would never know a shortened one again.
+fn whole_name(name: String) -> Result<String, String> {
+    const KINDS: [&str; 6] = [".service", ".socket", ".timer", ".mount", ".path", ".target"];
+    if KINDS.iter().any(|kind| name.len() > kind.len() && name.ends_with(kind)) {
+        return Ok(name);
+    }
+    Err(format!("unit `{name}` lacks its kind; write `{name}.service`"))
+}
 
 /// A systemd unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -255,6 +324,14 @@ impl State for Unit {
 
     fn title(&self) -> String {
         format!("unit {}", self.name)
+    }
+
+    fn records(&self) -> &'static [Kind] {
+        record::UNITS
+    }
+
+    fn subject(&self) -> Option<(String, String)> {
+        Some((self.name.clone(), format!("{} {}", self.started, self.enabled)))
     }
 
     fn settle(&self, facts: &mut Facts) {

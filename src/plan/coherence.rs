@@ -4,39 +4,11 @@
 use std::collections::BTreeMap;
 
 use super::{DesiredNode, DesiredPlay, DesiredTask, ExpandError};
-use crate::module::Desired;
 use crate::module::unit::{Unit, Used};
+use crate::module::{Desired, State};
 
 /// The files desired on each node, by path, with their hashes.
 type Files = BTreeMap<String, BTreeMap<String, String>>;
-
-/// The thing on a node that a task is about, and the state it wants it in; `None` where two tasks
-/// cannot contradict each other. Two states of one thing would undo each other, run after run.
-fn subject(desired: &Desired) -> Option<(String, String)> {
-    Some(match desired {
-        Desired::File(it) => {
-            (it.path.clone(), format!("file {} {} {}", it.content.sha256(), it.mode, it.owner))
-        }
-        Desired::Directory(it) => {
-            (it.path.trim_end_matches('/').to_owned(), format!("folder {} {}", it.mode, it.owner))
-        }
-        Desired::Unit(it) => (it.name.clone(), format!("{} {}", it.started, it.enabled)),
-        Desired::Sysctl(it) => (it.key.clone(), it.value.clone()),
-        Desired::Routes(it) => {
-            (format!("the set of routes to {}", it.within.trunc()), it.routes.id())
-        }
-        Desired::Hosts(it) => (format!("the set of names marked {}", it.mark), it.names.id()),
-        // Manifests of two directories of templates can have one name, and each would take the
-        // other's place.
-        Desired::KubectlApply(it) => (it.path(), format!("manifest {}", it.manifest.sha256())),
-        Desired::Image(_)
-        | Desired::Command(_)
-        | Desired::KernelModule(_)
-        | Desired::Package(_)
-        | Desired::Wait(_)
-        | Desired::Undo(_) => return None,
-    })
-}
 
 /// Refuses two tasks that want the same thing of a node to be different: whichever ran last would
 /// win, every time.
@@ -45,7 +17,7 @@ pub(super) fn refuse_contradictions(plays: &[DesiredPlay]) -> Result<(), ExpandE
     for play in plays {
         for on in &play.nodes {
             for task in &on.tasks {
-                let Some((thing, state)) = subject(&task.desired) else { continue };
+                let Some((thing, state)) = task.desired.subject() else { continue };
                 let this = (play.name.as_str(), state);
                 if let Some((other, earlier)) = seen.insert((&on.node, thing.clone()), this.clone())
                     && earlier != this.1

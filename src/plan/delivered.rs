@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::DesiredPlay;
-use crate::module::Desired;
 use crate::module::unit::Used;
-use crate::playbook::{Module, Task};
+use crate::module::{Desired, Module};
+use crate::playbook::Task;
 
 /// A node and a component.
 type Place<'a> = (&'a str, &'a str);

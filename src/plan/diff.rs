@@ -82,7 +82,7 @@ fn node(
         let (difference, found) = match difference {
             Some(difference) => (difference, true),
             // A check that passed before its surroundings changed proves nothing about afterwards.
-            None if task.desired.judged_at_run_time() && again() => {
+            None if task.desired.is_judged_at_run_time() && again() => {
                 (Difference::run("judged again when its turn comes"), false)
             }
             None => {

@@ -10,15 +10,20 @@ use std::time::Duration;
 use labctl::module::file::{Blob, Content, File};
 use labctl::module::probe::{PathFact, UnitFact, parse, unit_record};
 use labctl::module::unit::{OnChange, Unit, Used};
-use labctl::module::{Desired, Facts, Question, State, quote};
+use labctl::module::{Desired, Facts, Module, Question, State, quote};
 use labctl::module::{
     command, directory, hosts, image, kernel_module, kubectl_apply, package, routes, set::Set,
     sysctl, undo, wait,
 };
+use labctl::node::{self, record};
 use labctl::plan::{DesiredNode, DesiredPlay, DesiredTask, diff::plan};
-use labctl::playbook::Strategy as PlayStrategy;
+use labctl::playbook::{Strategy as PlayStrategy, standard};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
+
+use crate::support::record::{Writers, written};
 
 /// Few names, so that tasks and facts meet.
 fn path() -> impl Strategy<Value = String> + Clone {
@@ -242,5 +247,55 @@ proptest! {
         let output = std::process::Command::new("sh").arg("-c").arg(&script).output().expect("sh runs");
         let expected: String = words.iter().map(|word| format!("{word}\0")).collect();
         prop_assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+    }
+}
+
+/// What the commands of the standard playbooks write into the record themselves.
+fn written_by_playbooks() -> BTreeSet<String> {
+    let books = standard::names().map(|name| standard::find(name, None).expect("a playbook"));
+    let tasks = books.flat_map(|book| book.plays).flat_map(|play| play.tasks);
+    let run =
+        |module: Module| if let Module::Command(args) = module { args.run } else { "".into() };
+    tasks.flat_map(|task| written(&run(task.module))).collect()
+}
+
+#[test]
+fn whatever_is_recorded_has_a_kind_and_every_kind_is_undone() {
+    let known: BTreeSet<String> = record::KINDS.iter().map(|kind| kind.word.to_owned()).collect();
+    assert_eq!(known.len(), record::KINDS.len(), "each kind is there once");
+    let written = Writers::new().all().chain(written_by_playbooks()).collect();
+    let unknown: Vec<_> = BTreeSet::difference(&written, &known).collect();
+    assert_eq!(unknown, [""; 0], "lines of these kinds are written and cannot be undone");
+    let unwritten: Vec<_> = known.difference(&written).collect();
+    assert_eq!(unwritten, ["hosts_entry"], "kinds that only older records have");
+    for kind in record::KINDS {
+        let function = format!("\n{}() {{", kind.undone_by);
+        assert!(node::UNDO.contains(&function), "{} has no {}", kind.word, kind.undone_by);
+        let dispatched = node::UNDO.lines().any(|line| {
+            let words = line.trim().split(')').next().unwrap_or_default();
+            words.split(" | ").any(|word| word == kind.word)
+        });
+        assert!(dispatched, "undo.sh does not expect lines of the kind `{}`", kind.word);
+    }
+}
+
+#[test]
+fn a_module_records_what_it_says_that_it_records() {
+    let (writers, mut runner) = (Writers::new(), TestRunner::deterministic());
+    let mut modules: BTreeMap<&str, (BTreeSet<String>, BTreeSet<String>)> = BTreeMap::new();
+    for _ in 0..2000 {
+        let desired = desired().new_tree(&mut runner).expect("a task").current();
+        let (says, writes) = modules.entry(desired.name()).or_default();
+        says.extend(desired.records().iter().map(|kind| kind.word.to_owned()));
+        writes.extend(writers.written_by(&desired.actions(&Facts::default()).script));
+    }
+    let tried: Vec<&str> = modules.keys().copied().collect();
+    let all = BTreeSet::from_iter(Desired::NAMES.iter().copied());
+    assert_eq!(tried, Vec::from_iter(all), "every module that is registered is tried here");
+    // A command may record whatever there is a kind for; the law above reads what each does record.
+    let (says, _) = modules.remove("command").expect("commands");
+    assert_eq!(says.len(), record::KINDS.len());
+    for (module, (says, writes)) in modules {
+        assert_eq!(says, writes, "what `{module}` says, and what its actions write");
     }
 }

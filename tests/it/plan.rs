@@ -57,6 +57,21 @@ fn tasks_are_repeated_for_peers_and_left_out_where_a_condition_is_false() {
 }
 
 #[test]
+fn what_is_done_once_is_done_on_a_node_that_the_run_is_for() {
+    let mut workshop = Workshop::new(labs::sandbox());
+    let once =
+        "- { name: p, hosts: controller, tasks: [{ directory: { path: /x }, once: true }] }\n";
+    assert_eq!(workshop.titles(once), ["controller-0: /x/"]);
+    let mut limited = |nodes: &[&str]| {
+        workshop.artefacts.limit = nodes.iter().map(|&name| name.to_owned()).collect();
+        workshop.titles(once)
+    };
+    assert_eq!(limited(&["controller-1"]), ["controller-1: /x/"]);
+    assert_eq!(limited(&["controller-1", "controller-0", "worker-0"]), ["controller-0: /x/"]);
+    assert_eq!(limited(&["worker-0"]), [""; 0], "no node of the play is in the run");
+}
+
+#[test]
 fn a_run_waits_for_and_labels_only_the_workers_that_limit_names() {
     let ready = |limit: &[&str]| {
         let mut workshop = Workshop::new(labs::sandbox());

@@ -3,10 +3,10 @@
 
 use crate::support::machine::{Converged, Machine};
 use labctl::event::Event;
-use labctl::module::Desired;
 use labctl::module::command::Command;
 use labctl::module::undo::Undo;
-use labctl::playbook::{Module, standard};
+use labctl::module::{Desired, Module};
+use labctl::playbook::standard;
 
 /// The tasks of the standard playbook `down`, in their order.
 fn down() -> Vec<Desired> {

@@ -5,6 +5,7 @@ pub mod labs;
 pub mod machine;
 pub mod neighbours;
 pub mod prose;
+pub mod record;
 pub mod releases;
 #[allow(dead_code, reason = "tests/scale.rs uses the rest of it")]
 pub mod ssh_server;

@@ -81,7 +81,7 @@ impl Workshop {
 
 /// Every name that the standard playbooks take from a bundle.
 pub fn names_in_the_bundle() -> BTreeSet<String> {
-    use labctl::playbook::Module;
+    use labctl::module::Module;
     let books = standard::names().map(|name| standard::find(name, None).expect("a playbook"));
     let tasks = books.flat_map(|book| book.plays).flat_map(|play| play.tasks);
     tasks

@@ -1,0 +1,177 @@
+//! A place that a task is worked out at: a node, a peer where the task is repeated, and what can be
+//! named there.
+
+use std::borrow::Cow;
+
+use super::Materials;
+use crate::cluster::{Node, Role};
+use crate::module::file::{Blob, Content};
+use crate::module::site::SHOWS_A_SECRET;
+use crate::module::{Each, Shared, Site};
+use crate::render::Context;
+
+/// What all places of a lab have in common.
+pub(super) struct Lab<'a> {
+    pub materials: &'a Materials<'a>,
+    /// What is the same on all nodes.
+    pub common: Context,
+}
+
+impl<'a> Lab<'a> {
+    pub fn new(materials: &'a Materials<'a>) -> Self {
+        Self { materials, common: Context::of_lab(materials.cluster, materials.artefacts) }
+    }
+
+    /// Whether the run is for this node.
+    pub fn is_in_limit(&self, node: &Node) -> bool {
+        let limit = &self.materials.artefacts.limit;
+        limit.is_empty() || limit.contains(&node.name)
+    }
+
+    /// The places of a task on `node`: one for each peer that it is repeated for.
+    pub fn places<'p>(
+        &'p self,
+        node: &'p Node,
+        each: Option<Each>,
+        own: &'p Context,
+        shared: &'p Shared,
+    ) -> impl Iterator<Item = Place<'p>> {
+        let place = move |context| Place { lab: self, node, context, shared };
+        let once = each.is_none().then(|| place(Cow::Borrowed(own)));
+        let peers = each.into_iter().flat_map(move |each| self.peers(each));
+        let others = peers.filter(move |peer| !leaves_own_out(each) || peer.name != node.name);
+        once.into_iter().chain(others.map(move |peer| place(Cow::Owned(own.on(node, Some(peer))))))
+    }
+
+    /// The nodes that `each` stands for, the node itself among them.
+    fn peers(&self, each: Each) -> impl Iterator<Item = &'a Node> + use<'a> {
+        let wanted = move |node: &&Node| match each {
+            Each::Nodes | Each::Peers => true,
+            Each::Controllers => node.has(Role::Controller),
+            Each::Workers | Each::PeerWorkers => node.has(Role::Worker),
+        };
+        self.materials.cluster.nodes.iter().filter(wanted)
+    }
+
+    /// The content that `pki/NAME`, `kubeconfig/NAME` or `backup/NAME` stands for, and whether it
+    /// holds a private key.
+    pub fn artefact(&self, name: &str) -> Result<(Content, bool), String> {
+        let missing = || format!("there is no `{name}` in this lab");
+        match name.split_once('/') {
+            Some(("pki", file)) => {
+                let bytes = self.materials.pki.get(file).ok_or_else(missing)?;
+                Ok((Content::inline(bytes), !file.ends_with(".crt") && !file.ends_with(".pub")))
+            }
+            Some(("kubeconfig", file)) => {
+                let bytes = self.materials.kubeconfigs.get(file).ok_or_else(missing)?;
+                Ok((Content::inline(bytes.as_slice()), true))
+            }
+            Some(("backup", _)) => {
+                let blob = self.materials.handed.get(name).ok_or_else(|| {
+                    format!("there is no `{name}` in this run; `labctl etcd restore` brings it")
+                })?;
+                Ok((Content::Blob(blob.clone()), true))
+            }
+            _ => Err(format!("`{name}` is neither pki/NAME nor kubeconfig/NAME")),
+        }
+    }
+
+    /// Whether a text gives a secret of the lab away, whoever wrote the playbook and whatever it
+    /// says about it.
+    fn is_secret(&self, text: &str) -> bool {
+        let key = &self.materials.artefacts.encryption_key;
+        text.contains("PRIVATE KEY-----") || (!key.is_empty() && text.contains(key.as_str()))
+    }
+}
+
+/// Whether a node is none of its own peers.
+fn leaves_own_out(each: Option<Each>) -> bool {
+    matches!(each, Some(Each::Peers | Each::PeerWorkers))
+}
+
+/// One place.
+pub(super) struct Place<'p> {
+    lab: &'p Lab<'p>,
+    node: &'p Node,
+    pub context: Cow<'p, Context>,
+    shared: &'p Shared,
+}
+
+impl Place<'_> {
+    fn rendered(&self, name: &str, context: &Context) -> Result<(Content, bool), String> {
+        let text = self.lab.materials.renderer.render(name, context);
+        let text = text.map_err(|error| error.to_string())?;
+        let secret = self.lab.is_secret(&text);
+        Ok((Content::inline(text.into_bytes()), secret))
+    }
+}
+
+impl Site for Place<'_> {
+    fn text(&self, text: &str) -> Result<String, String> {
+        if !text.contains('{') {
+            return Ok(text.to_owned());
+        }
+        let text = self.lab.materials.renderer.text(text, &self.context);
+        let text = text.map_err(|error| error.to_string())?;
+        if self.lab.is_secret(&text) { Err(SHOWS_A_SECRET.to_owned()) } else { Ok(text) }
+    }
+
+    fn content(&self, text: &str) -> Result<(Content, bool), String> {
+        let text = self.lab.materials.renderer.text(text, &self.context);
+        let text = text.map_err(|error| error.to_string())?;
+        let secret = self.lab.is_secret(&text);
+        Ok((Content::inline(text.into_bytes()), secret))
+    }
+
+    fn template(&self, name: &str, shared: bool) -> Result<(Content, bool), String> {
+        if !shared {
+            return self.rendered(name, &self.context);
+        }
+        if let Some(file) = self.shared.file.get() {
+            return Ok(file.clone());
+        }
+        let file = self.rendered(name, &self.lab.common)?;
+        Ok(self.shared.file.get_or_init(|| file).clone())
+    }
+
+    fn artefact(&self, name: &str) -> Result<(Content, bool), String> {
+        self.lab.artefact(name)
+    }
+
+    fn blob(&self, name: &str) -> Result<(Blob, Option<String>), String> {
+        let file = self.lab.materials.bundle.file(name).map_err(|error| error.to_string())?;
+        let blob = Blob {
+            sha256: file.sha256.clone(),
+            size: file.size,
+            source: file.path.clone(),
+            name: name.to_owned(),
+        };
+        Ok((blob, file.image.clone()))
+    }
+
+    fn shared(&self) -> &Shared {
+        self.shared
+    }
+
+    fn own_element(&self, each: Option<Each>) -> Option<usize> {
+        let each = each.filter(|_| leaves_own_out(each))?;
+        self.lab.peers(each).position(|peer| peer.name == self.node.name)
+    }
+
+    fn elements<'s>(
+        &'s self,
+        each: Option<Each>,
+    ) -> Box<dyn Iterator<Item = Box<dyn Site + 's>> + 's> {
+        let common = &self.lab.common;
+        let place = move |context: Cow<'s, Context>| -> Box<dyn Site + 's> {
+            Box::new(Place { lab: self.lab, node: self.node, context, shared: self.shared })
+        };
+        match each {
+            None => Box::new(std::iter::once(place(Cow::Borrowed(common)))),
+            Some(each) => {
+                let peers = self.lab.peers(each);
+                Box::new(peers.map(move |peer| place(Cow::Owned(common.of_peer(peer)))))
+            }
+        }
+    }
+}
