@@ -28,4 +28,5 @@ mod ssh;
 mod stories;
 mod teardown;
 mod timeline;
+mod turns;
 mod units;
