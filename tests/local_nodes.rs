@@ -35,13 +35,7 @@ fn cluster(lab: &LabDirectory, subnet: [u8; 3], members: &[Member]) -> Cluster {
         roles: vec![Role::Worker],
         labels: BTreeMap::new(),
         pod_cidr: None,
-        ssh: Ssh {
-            host: address(*last).to_string(),
-            port: 22,
-            user: "root".into(),
-            identity: Some(lab.ssh_identity()),
-            jump: None,
-        },
+        ssh: Ssh { identity: Some(lab.ssh_identity()), ..Ssh::to(address(*last).to_string()) },
     };
     Cluster {
         name: "tiny".into(),

@@ -67,7 +67,8 @@ impl Crowd {
         let pattern = cluster.nodes.pop().expect("a worker");
         let node = |(number, server): (usize, &Server)| {
             let mut node = Node { name: format!("worker-{number}"), ..pattern.clone() };
-            (node.ssh.host, node.ssh.port) = ("127.0.0.1".into(), server.address.port());
+            node.ssh.host = "127.0.0.1".into();
+            node.ssh.port = Some(server.address.port());
             node.ssh.identity = Some(identity.clone());
             node
         };
@@ -82,7 +83,7 @@ impl Crowd {
     fn knows(&self, host_key: &PrivateKey) {
         let public = host_key.public_key().to_openssh().expect("a key");
         let lines = self.cluster.nodes.iter().fold(String::new(), |mut lines, node| {
-            let _ = writeln!(lines, "[127.0.0.1]:{} {public}", node.ssh.port);
+            let _ = writeln!(lines, "[127.0.0.1]:{} {public}", node.ssh.port.expect("a port"));
             lines
         });
         fs::write(self.cluster.lab_directory.join("known_hosts"), lines).expect("a file");
@@ -190,7 +191,7 @@ async fn a_thousand_nodes_cost_ten_times_what_a_hundred_do_and_a_dead_one_costs_
     let mut crowd = Crowd::new(1001).await;
     // It takes connections and never says a word, and it is the first to be dialled.
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    crowd.cluster.nodes[0].ssh.port = silent.local_addr().expect("an address").port();
+    crowd.cluster.nodes[0].ssh.port = Some(silent.local_addr().expect("an address").port());
     let (files_of_all, memory_of_all, went) = cost(&crowd, 1000).await;
     // On this side a connection is one file; the server of the test has two of its own.
     assert!(

@@ -6,6 +6,7 @@
 //! once, here. The types are `Serialize` because templates use them: `{{ cluster.network.pods }}`
 //! is a field in this file.
 
+pub mod login;
 pub mod names;
 pub mod network;
 pub mod resolve;
@@ -20,6 +21,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use crate::inventory::{Problem, load};
+pub use login::{Escalation, Jump, PasswordSource, Ssh, Tool};
 pub use version::Version;
 
 /// What a node is for. A node may have several roles; a one-node lab has all of them.
@@ -77,33 +79,6 @@ pub struct Node {
     pub pod_cidr: Option<Ipv4Net>,
     /// How labctl logs in.
     pub ssh: Ssh,
-}
-
-/// How labctl logs in to one node: the inventory's defaults, overridden by the node's own values.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Ssh {
-    /// Host name or address to connect to; by default the node's address.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// Login name; if it is not `root`, commands run with sudo.
-    pub user: String,
-    /// Private key file, absolute, with `~` resolved. `None` for the agent, then the usual files in
-    /// `~/.ssh`.
-    pub identity: Option<PathBuf>,
-    /// The jump host, if any.
-    pub jump: Option<Jump>,
-}
-
-/// A jump host in front of a node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Jump {
-    /// Host name or address.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// Login name.
-    pub user: String,
 }
 
 /// Pod and service networks.

@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::converge::{bring_up_with, fit_for_local_nodes};
 use super::session::{exit_of, known, lab_of, limited, open, under_lock};
-use super::{Exit, Stop, next};
+use super::{Exit, Stop, ask, next};
 use crate::cli::{Certs, CertsList, CertsRenew, Global, Lab};
 use crate::cluster::Cluster;
 use crate::engine::{Run, connect::connect, probe::probe};
@@ -49,7 +49,7 @@ async fn list(args: &CertsList, global: &Global, reporter: &Reporter) -> Result<
     let (events, receiver) = Events::channel();
     let telling = reporter.spawn(receiver, None);
     let (_cancel, cancelled) = tokio::sync::watch::channel(false);
-    let run = Run::new(events.clone(), global.forks.get(), cancelled);
+    let run = Run::new(events.clone(), global.forks.get(), cancelled).asking(ask::keyring());
     events.emit(Event::RunStarted {
         verb: "certs list".to_owned(),
         lab: cluster.name.clone(),

@@ -10,7 +10,7 @@ use super::session::{
 use super::workshop::{
     Desired, bundle, bundle_planned, desired, desired_of, tell_issued, workshop_planned,
 };
-use super::{Exit, Stop, next, roster};
+use super::{Exit, Stop, ask, next, roster};
 use crate::cli::{Converge, Global, Play, Sources};
 use crate::cluster::{Cluster, Node, Role};
 use crate::engine::{Connections, Run, apply::apply, connect::connect, probe::probe, script::Mark};
@@ -163,6 +163,7 @@ pub async fn plan(args: &Converge, global: &Global, reporter: &Reporter) -> Resu
     let telling = reporter.spawn(receiver, None);
     let (_cancel, cancelled) = tokio::sync::watch::channel(false);
     let run = Run::new(events.clone(), global.forks.get(), cancelled)
+        .asking(ask::keyring())
         .telling_new_texts(global.diff)
         .taking_over(global.take_over.clone());
     events.emit(Event::RunStarted {

@@ -1,5 +1,6 @@
 //! The verbs, one file each: wiring, no logic. What a verb needs in common lies in `session`.
 
+mod ask;
 mod bundle;
 mod certs;
 mod converge;
@@ -123,7 +124,7 @@ async fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<Exit, Stop> {
         Verb::Render(args) => render::render(args, global, reporter),
         Verb::Explain(args) => explain::explain(args, global, reporter),
         Verb::Graph(args) => explain::graph(args, reporter),
-        Verb::Ssh(args) => ssh::ssh(args, reporter),
+        Verb::Ssh(args) => ssh::ssh(args, reporter).await,
         Verb::Timeline(args) => timeline::timeline(args, reporter),
         Verb::Certs(verb) => certs::certs(verb, global, reporter).await,
         Verb::Kubeconfig(args) => kubeconfig::kubeconfig(args, reporter),

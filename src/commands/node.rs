@@ -433,7 +433,7 @@ fn forget_files(lab: &LabDirectory, node: &Node) -> Result<(), Stop> {
     let path = lab.known_hosts();
     let Ok(hosts) = std::fs::read_to_string(&path) else { return Ok(()) };
     let host = &node.ssh.host;
-    let names = [host.clone(), format!("[{host}]:{}", node.ssh.port)];
+    let names = [host.clone(), format!("[{host}]:{}", node.ssh.port.unwrap_or(22))];
     let is_its = |line: &&str| {
         line.split(' ').next().is_some_and(|first| names.iter().any(|name| name == first))
     };

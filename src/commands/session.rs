@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 
-use super::{Exit, Stop};
+use super::{Exit, Stop, ask};
 use crate::cli::{self, Global};
 use crate::cluster::{self, Cluster, Node, Role};
 use crate::engine::apply::Applied;
@@ -167,6 +167,7 @@ where
     let (cancel, cancelled) = watch::channel(false);
     let delivery = Delivery::of(cluster, spread_of(global.spread), &cache_directory());
     let run = Run::new(events.clone(), global.forks.get(), cancelled)
+        .asking(ask::keyring())
         .telling_new_texts(global.diff)
         .delivering(delivery)
         .taking_over(global.take_over.clone())

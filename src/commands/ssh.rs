@@ -1,4 +1,5 @@
-//! `ssh`: a shell on a node, through the OpenSSH client with the lab's own key and known hosts.
+//! `ssh`: a shell on a node, through the OpenSSH client, by the way that every other verb takes:
+//! the same jump hosts, keys and known hosts.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -6,11 +7,11 @@ use std::process::Command;
 use super::session::{lab_of, node, open, refuse_lost_nodes};
 use super::{Exit, Stop};
 use crate::cli::Ssh;
-use crate::engine::connect::target;
+use crate::engine::connect::way_in;
 use crate::report::Reporter;
 
 /// Becomes `ssh`. Returns only when that could not be started.
-pub fn ssh(args: &Ssh, reporter: &Reporter) -> Result<Exit, Stop> {
+pub async fn ssh(args: &Ssh, reporter: &Reporter) -> Result<Exit, Stop> {
     let lab = args.lab();
     let cluster = open(&lab.inventory, reporter)?;
     let node = node(&cluster, args.node())?;
@@ -20,21 +21,14 @@ pub fn ssh(args: &Ssh, reporter: &Reporter) -> Result<Exit, Stop> {
         return Err(Stop::failed(format!("the local node {} does not run", node.name))
             .help(format!("`labctl up {}` starts it", lab.inventory.display())));
     }
-    let target = target(&cluster, node);
-    let mut ssh = Command::new("ssh");
-    // ssh splits the list at blanks, which a folder's name may have.
-    let known_hosts: Vec<String> =
-        target.known_hosts.iter().map(|path| format!("\"{}\"", path.display())).collect();
-    ssh.arg("-o").arg(format!("UserKnownHostsFile={}", known_hosts.join(" ")));
-    ssh.arg("-p").arg(target.ssh.port.to_string());
-    if let Some(identity) = &target.ssh.identity {
-        ssh.arg("-i").arg(identity);
-    }
-    if let Some(jump) = &target.ssh.jump {
-        ssh.arg("-J").arg(format!("{}@{}:{}", jump.user, jump.host, jump.port));
-    }
-    ssh.arg("-l").arg(&target.ssh.user).arg(&target.ssh.host).args(&args.command);
-    let error = ssh.exec();
+    let words = way_in(&cluster, node).await.map_err(|error| {
+        let stop = Stop::failed(error.to_string());
+        match error.help {
+            Some(help) => stop.help(help),
+            None => stop,
+        }
+    })?;
+    let error = Command::new("ssh").args(words).args(&args.command).exec();
     Err(Stop::failed(format!("cannot start ssh: {error}"))
         .help("install the OpenSSH client: apt-get install openssh-client"))
 }

@@ -10,8 +10,8 @@ use super::{Connections, Run};
 use crate::cluster::{Cluster, Node};
 use crate::event::Event;
 use crate::lab::LabDirectory;
-use crate::transport::Transport;
 use crate::transport::ssh::{Dialler, Target};
+use crate::transport::{Transport, TransportError};
 
 /// Files that a run has open beside its connections: logs, locks, blobs on their way.
 const OTHER_FILES: usize = 100;
@@ -53,7 +53,7 @@ pub async fn connect_trusting(
     if let Some(message) = too_few_files(nodes, getrlimit(Resource::Nofile).current) {
         run.events.emit(Event::Warning { node: None, message });
     }
-    let dialler = Arc::new(Dialler::default());
+    let dialler = Arc::new(Dialler::with(Arc::clone(&run.keyring)));
     let mut dialling = JoinSet::new();
     for node in nodes {
         let target = Target { accept_new, ..target(cluster, node) };
@@ -92,6 +92,16 @@ pub fn target(cluster: &Cluster, node: &Node) -> Target {
         // An address of a lab may have been another machine's once; only the keys that labctl made
         // itself count.
         target.known_hosts.truncate(1);
+        // And nothing that is written elsewhere is about a machine that labctl made.
+        target.config.clear();
     }
     target
+}
+
+/// The words for OpenSSH's `ssh` to log in to a node by the way that a run takes.
+///
+/// # Errors
+/// When the way cannot be worked out: the SSH configuration is wrong.
+pub async fn way_in(cluster: &Cluster, node: &Node) -> Result<Vec<String>, TransportError> {
+    Ok(Dialler::default().route(&target(cluster, node)).await?.words())
 }

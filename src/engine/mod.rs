@@ -30,6 +30,7 @@ use self::script::{Mark, Turn};
 use self::spread::{Peer, Spread};
 use crate::cluster::Cluster;
 use crate::event::{Event, Events, Failure};
+pub use crate::transport::ssh::{Ask, Keyring, Secret};
 use crate::transport::{Transport, TransportError};
 
 /// What every part of a run shares.
@@ -52,6 +53,8 @@ pub struct Run {
     pub turn: Arc<Turn>,
     /// What nodes are told of the lab that they belong to.
     pub mark: Arc<Mark>,
+    /// What people are asked for on the way to nodes, once in a run.
+    pub keyring: Arc<Keyring>,
 }
 
 /// How large files get to nodes. The default is the plain way: each node gets all that it lacks
@@ -73,7 +76,8 @@ impl Delivery {
     pub fn of(cluster: &Cluster, spread: Spread, cache: &Path) -> Self {
         let near = cluster.local.is_some();
         let peers = cluster.nodes.iter().map(|node| {
-            let (port, user) = (node.ssh.port, node.ssh.user.clone());
+            let user = node.ssh.user.clone().unwrap_or_else(|| "root".to_owned());
+            let port = node.ssh.port.unwrap_or(22);
             (node.name.clone(), Peer { address: node.address, port, user })
         });
         let packed = spread::packs(spread, near).then(|| cache.join("packed"));
@@ -97,7 +101,13 @@ impl Run {
             taken_over: Arc::default(),
             turn: Arc::default(),
             mark: Arc::default(),
+            keyring: Arc::default(),
         }
+    }
+
+    /// The same, with what people are asked for on the way to nodes.
+    pub fn asking(self, keyring: Arc<Keyring>) -> Self {
+        Self { keyring, ..self }
     }
 
     /// The same, with whether a plan tells the whole text of files that are to be made.

@@ -11,14 +11,37 @@ use super::positions::{Path, Position, Positions};
 use super::problem::{Problems, did_you_mean};
 use super::tree::Tree;
 use super::{
-    ApiSection, Inventory, LocalSection, Located, NetworkSection, NodeEntry, PkiSection, SshSection,
+    ApiSection, Inventory, JumpEntry, LocalSection, Located, NetworkSection, NodeEntry, PkiSection,
+    SshSection,
 };
 
 const INVENTORY: &[&str] =
     &["name", "kubernetes", "domain", "bundle", "local", "ssh", "network", "api", "pki", "nodes"];
 const LOCAL: &[&str] = &["subnet"];
-const SSH: &[&str] = &["user", "port", "identity", "jump"];
-const NODE_SSH: &[&str] = &["host", "user", "port", "identity", "jump"];
+const SSH: &[&str] = &[
+    "user",
+    "port",
+    "identity",
+    "jump",
+    "connect_timeout",
+    "host_keys",
+    "become",
+    "become_password_file",
+    "become_password_command",
+];
+const NODE_SSH: &[&str] = &[
+    "host",
+    "user",
+    "port",
+    "identity",
+    "jump",
+    "connect_timeout",
+    "host_keys",
+    "become",
+    "become_password_file",
+    "become_password_command",
+];
+const JUMP: &[&str] = &["host", "user", "port", "identity"];
 const NETWORK: &[&str] = &["pods", "services", "node_prefix", "mode", "proxy"];
 const API: &[&str] = &["endpoint", "port", "names"];
 const PKI: &[&str] = &["algorithm", "ca_days", "leaf_days"];
@@ -108,8 +131,43 @@ impl Decoder<'_> {
             port: self.integer(&fields, "port", 1, u16::MAX),
             user: self.text(&fields, "user"),
             identity: self.text(&fields, "identity"),
-            jump: self.text(&fields, "jump"),
+            jump: self.jump(&fields),
+            connect_timeout: self.integer(&fields, "connect_timeout", 1, 3600),
+            host_keys: self.text(&fields, "host_keys"),
+            become_with: self.text(&fields, "become"),
+            become_password_file: self.text(&fields, "become_password_file"),
+            become_password_command: self.text(&fields, "become_password_command"),
         }
+    }
+
+    /// Jump hosts: a text, a mapping, or a list of both.
+    fn jump(&mut self, fields: &Fields<'_>) -> Option<Located<Vec<JumpEntry>>> {
+        let (tree, path) = fields.get("jump")?;
+        let at = self.positions.value(&path);
+        let entries = match tree {
+            Tree::List(elements) => elements
+                .iter()
+                .enumerate()
+                .filter_map(|(index, tree)| self.jump_entry(tree, &path.index(index)))
+                .collect(),
+            tree => vec![self.jump_entry(tree, &path)?],
+        };
+        Some(Located::new(entries, at))
+    }
+
+    fn jump_entry(&mut self, tree: &Tree, path: &Path) -> Option<JumpEntry> {
+        if !matches!(tree, Tree::Map(_)) {
+            return self.text_at(tree, path).map(JumpEntry::Text);
+        }
+        let fields = self.mapping(tree, path, JUMP)?;
+        self.require(&fields, "host", "host: bastion.example.org");
+        Some(JumpEntry::Parts(SshSection {
+            host: self.text(&fields, "host"),
+            port: self.integer(&fields, "port", 1, u16::MAX),
+            user: self.text(&fields, "user"),
+            identity: self.text(&fields, "identity"),
+            ..SshSection::default()
+        }))
     }
 
     fn network(&mut self, fields: &Fields<'_>) -> NetworkSection {

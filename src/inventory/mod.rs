@@ -82,8 +82,27 @@ pub struct SshSection {
     pub user: Option<Located<String>>,
     /// `identity`: private key file.
     pub identity: Option<Located<String>>,
-    /// `jump`: the jump host as `[user@]host[:port]`, or `none`.
-    pub jump: Option<Located<String>>,
+    /// `jump`: the machines to go through.
+    pub jump: Option<Located<Vec<JumpEntry>>>,
+    /// `connect_timeout`: seconds for reaching a machine and logging in.
+    pub connect_timeout: Option<Located<u16>>,
+    /// `host_keys`: `strict` or `accept-new`.
+    pub host_keys: Option<Located<String>>,
+    /// `become`: `sudo` or `doas`.
+    pub become_with: Option<Located<String>>,
+    /// `become_password_file`: a file with the password of that.
+    pub become_password_file: Option<Located<String>>,
+    /// `become_password_command`: a command that prints it.
+    pub become_password_command: Option<Located<String>>,
+}
+
+/// One entry of `jump`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JumpEntry {
+    /// `[user@]host[:port]`, several of them with commas between, or `none`.
+    Text(Located<String>),
+    /// `host`, `user`, `port` and `identity` by themselves.
+    Parts(SshSection),
 }
 
 /// The `network` section.

@@ -55,13 +55,7 @@ pub(crate) fn node(name: &str, host: u8, role: Role) -> Node {
         roles: vec![role],
         labels: BTreeMap::new(),
         pod_cidr: None,
-        ssh: Ssh {
-            host: address.to_string(),
-            port: 22,
-            user: "root".to_owned(),
-            identity: None,
-            jump: None,
-        },
+        ssh: Ssh::to(address.to_string()),
     }
 }
 

@@ -180,13 +180,7 @@ fn node() -> Node {
         roles: vec![Role::Worker],
         labels: BTreeMap::new(),
         pod_cidr: Some("10.200.0.0/24".parse().expect("a network")),
-        ssh: Ssh {
-            host: address.to_string(),
-            port: 22,
-            user: "root".to_owned(),
-            identity: None,
-            jump: None,
-        },
+        ssh: Ssh::to(address.to_string()),
     }
 }
 

@@ -34,6 +34,15 @@ pub(super) fn take_away() {
     }
 }
 
+/// Does `what` while the live display of a run, if there is one, is hidden.
+pub(super) fn aside<T>(what: impl FnOnce() -> T) -> T {
+    let drawn = DRAWN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match drawn {
+        Some(bar) => bar.suspend(what),
+        None => what(),
+    }
+}
+
 /// Displays a run on a terminal.
 pub(super) struct Terminal {
     bar: ProgressBar,

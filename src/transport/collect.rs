@@ -119,6 +119,21 @@ impl Collector {
         self.before.marker.is_none()
     }
 
+    /// How often `prompt` was printed on standard error before the command began.
+    pub(super) fn asked(&self, prompt: &str) -> usize {
+        let said = &self.before_errors.said;
+        said.windows(prompt.len()).filter(|window| *window == prompt.as_bytes()).count()
+    }
+
+    /// The same, for the same command once more: it has not begun, and nothing was printed.
+    pub(super) fn again(mut self) -> Self {
+        for before in [&mut self.before, &mut self.before_errors] {
+            before.said.clear();
+            before.passed_over = 0;
+        }
+        self
+    }
+
     /// What was printed, on standard output and on standard error, before the command began.
     pub(super) fn noise(&self) -> (String, String) {
         let text = |before: &Preamble| String::from_utf8_lossy(&before.said).into_owned();
@@ -199,6 +214,14 @@ pub(super) fn shown(command: &str) -> String {
     let flat: String =
         command.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if command.chars().nth(SHOWN).is_some() { format!("{flat}...") } else { flat }
+}
+
+/// A line as a message can show it; none for one without a word in it.
+pub(super) fn readable(line: &str) -> Option<String> {
+    let text: String =
+        line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    (!text.is_empty()).then_some(text)
 }
 
 /// The error for a command that was given up after `limit`. `exited`: it had ended, but its output

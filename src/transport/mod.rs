@@ -170,6 +170,14 @@ impl Transport {
         }
     }
 
+    /// Who has logged in on the node, and at which port; none where there is no SSH.
+    pub fn login(&self) -> Option<(&str, u16)> {
+        match self {
+            Transport::Ssh(session) => Some((session.user(), session.port())),
+            Transport::Shell(_) => None,
+        }
+    }
+
     /// What this connection has cost so far.
     pub fn traffic(&self) -> &Traffic {
         match self {

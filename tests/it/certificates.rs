@@ -20,13 +20,7 @@ const NOW: OffsetDateTime = datetime!(2025-06-01 12:00 UTC);
 
 fn node(name: &str, host: u8, role: Role) -> Node {
     let address = Ipv4Addr::new(10, 240, 0, host);
-    let ssh = Ssh {
-        host: address.to_string(),
-        port: 22,
-        user: "root".to_owned(),
-        identity: None,
-        jump: None,
-    };
+    let ssh = Ssh::to(address.to_string());
     Node {
         name: name.to_owned(),
         address,

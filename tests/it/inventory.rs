@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use labctl::cluster::{Cluster, Role, open, resolve::resolve};
+use labctl::cluster::{Cluster, Jump, PasswordSource, Role, Tool, open, resolve::resolve};
 use labctl::inventory::{Problem, load::parse};
 use proptest::prelude::*;
 
@@ -132,7 +132,7 @@ fn the_sandbox_is_worked_out() {
         ]
     );
     for node in &cluster.nodes {
-        assert_eq!((node.ssh.user.as_str(), node.ssh.port), ("root", 22));
+        assert_eq!((&node.ssh.user, node.ssh.port), (&None, None));
         assert_eq!(node.ssh.host, node.address.to_string());
         assert_eq!(node.ssh.identity, Some(cluster.lab_directory.join("ssh/id_ed25519")));
     }
@@ -205,21 +205,55 @@ nodes:
     let [a, b, c] = &cluster.nodes[..] else { panic!("three nodes") };
     assert_eq!(a.ssh.host, "192.0.2.1");
     assert_eq!(a.ssh.identity.as_deref(), Some(Path::new("/home/me/keys/lab")));
-    let jump = a.ssh.jump.as_ref().expect("the common jump host");
-    assert_eq!(
-        (jump.user.as_str(), jump.host.as_str(), jump.port),
-        ("admin", "bastion.example.org", 22)
-    );
+    assert_eq!((a.ssh.user.as_deref(), a.ssh.port), (Some("admin"), None));
+    let said = |host: &str, user: Option<&str>, port| Jump {
+        host: host.into(),
+        port,
+        user: user.map(str::to_owned),
+        identity: None,
+    };
+    assert_eq!(a.ssh.jump, Some(vec![said("bastion.example.org", None, None)]));
 
     assert_eq!(
-        (b.ssh.host.as_str(), b.ssh.port, b.ssh.user.as_str()),
-        ("b.example.org", 2222, "root")
+        (b.ssh.host.as_str(), b.ssh.port, b.ssh.user.as_deref()),
+        ("b.example.org", Some(2222), Some("root"))
     );
     assert_eq!(b.ssh.identity.as_deref(), Some(Path::new("/keys/b")));
-    let jump = b.ssh.jump.as_ref().expect("its own jump host");
-    assert_eq!((jump.user.as_str(), jump.host.as_str(), jump.port), ("me", "192.0.2.9", 2200));
+    assert_eq!(b.ssh.jump, Some(vec![said("192.0.2.9", Some("me"), Some(2200))]));
 
-    assert_eq!(c.ssh.jump, None);
+    assert_eq!(c.ssh.jump, Some(Vec::new()), "none, whatever a configuration says");
+}
+
+#[test]
+fn jump_hosts_in_a_row_with_keys_of_their_own() {
+    let cluster = lab(r"
+ssh:
+  user: jane@corp.example
+  jump: [outer, { host: inner, user: hop, port: 2200, identity: ~/keys/hop }]
+  connect_timeout: 30
+  host_keys: accept-new
+  become_password_command: pass show lab
+nodes:
+  - { name: a, address: 192.0.2.1, roles: [controller, worker] }
+  - name: b
+    address: 192.0.2.2
+    roles: [worker]
+    ssh: { jump: 'outer,hop@inner:23', host_keys: strict, become: doas, become_password_file: pw }
+");
+    let [a, b] = &cluster.nodes[..] else { panic!("two nodes") };
+    let jumps = a.ssh.jump.as_deref().expect("jump hosts");
+    assert_eq!(jumps[0], Jump { host: "outer".into(), port: None, user: None, identity: None });
+    assert_eq!(jumps[1].identity.as_deref(), Some(Path::new("/home/me/keys/hop")));
+    assert_eq!((jumps[1].user.as_deref(), jumps[1].port), (Some("hop"), Some(2200)));
+    assert_eq!((a.ssh.connect_timeout, a.ssh.accept_new), (Some(30), true));
+    assert_eq!(a.ssh.escalation.tool, Tool::Sudo);
+    assert_eq!(a.ssh.escalation.password, PasswordSource::Command("pass show lab".into()));
+
+    let jumps = b.ssh.jump.as_deref().expect("jump hosts");
+    assert_eq!((jumps.len(), jumps[1].port), (2, Some(23)));
+    assert_eq!((b.ssh.connect_timeout, b.ssh.accept_new), (Some(30), false));
+    assert_eq!(b.ssh.escalation.tool, Tool::Doas);
+    assert_eq!(b.ssh.escalation.password, PasswordSource::File("/labs/pw".into()));
 }
 
 #[test]

@@ -120,13 +120,7 @@ fn lab(name: &str, nodes: Vec<Node>, api_host: &str, api_port: u16) -> Cluster {
 
 fn node(name: &str, last: u8, roles: &[Role]) -> Node {
     let address = Ipv4Addr::new(10, 240, 0, last);
-    let ssh = Ssh {
-        host: address.to_string(),
-        port: 22,
-        user: "root".to_owned(),
-        identity: None,
-        jump: None,
-    };
+    let ssh = Ssh::to(address.to_string());
     Node {
         name: name.to_owned(),
         address,

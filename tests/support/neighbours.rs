@@ -193,10 +193,14 @@ impl Neighbours {
         let mut connections = Connections::new();
         for name in names {
             let it = &self.machines[*name];
-            let (host, user) = (it.address.to_string(), it.user.into());
-            let ssh = Ssh { host, port: 22, user, identity: Some(self.identity()), jump: None };
+            let ssh = Ssh {
+                user: Some(it.user.into()),
+                identity: Some(self.identity()),
+                ..Ssh::to(it.address.to_string())
+            };
             let mut target = Target::new(*name, ssh, self.known_hosts());
             target.known_hosts.truncate(1);
+            target.config.clear();
             let session = Session::connect(&target).await.expect("a connection");
             connections.insert((*name).to_owned(), Transport::Ssh(session));
         }

@@ -16,9 +16,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use russh::keys::{Algorithm, PrivateKey, PublicKey};
 use russh::server::{
-    Auth, ChannelOpenHandle, Config, Handle, Handler, Msg, Session, VerifiedPublicKey, run_stream,
+    Auth, ChannelOpenHandle, Config, Handle, Handler, Msg, Response, Session, VerifiedPublicKey,
+    run_stream,
 };
-use russh::{Channel, ChannelId, ChannelMsg, ChannelOpenFailure, Sig};
+use russh::{Channel, ChannelId, ChannelMsg, ChannelOpenFailure, MethodKind, MethodSet, Sig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -39,6 +40,8 @@ pub struct Options {
     pub profile: &'static str,
     /// Answers a command in place of a shell, when it returns something.
     pub answer: Option<Arc<Answering>>,
+    /// A code that is asked for after the key, if it is.
+    pub code: Option<&'static str>,
     /// Counts what goes on here and on other servers with the same gauge.
     pub gauge: Arc<Gauge>,
 }
@@ -100,6 +103,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// Every command line that it was asked to run.
     pub commands: Arc<Mutex<Vec<String>>>,
+    /// The names that logged in.
+    pub users: Arc<Mutex<Vec<String>>>,
     /// The most sessions that were open at once on one connection.
     pub most_sessions: Arc<AtomicUsize>,
     task: tokio::task::JoinHandle<()>,
@@ -129,6 +134,7 @@ impl Options {
             path: None,
             profile: "",
             answer: None,
+            code: None,
             gauge: Arc::default(),
         }
     }
@@ -156,7 +162,8 @@ impl Options {
         });
         let commands = Arc::new(Mutex::new(Vec::new()));
         let most_sessions = Arc::new(AtomicUsize::new(0));
-        let (log, most) = (commands.clone(), most_sessions.clone());
+        let users = Arc::new(Mutex::new(Vec::new()));
+        let (log, most, came) = (commands.clone(), most_sessions.clone(), users.clone());
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
@@ -171,6 +178,7 @@ impl Options {
                     open: Arc::new(AtomicUsize::new(0)),
                     most: most.clone(),
                     commands: log.clone(),
+                    users: came.clone(),
                     link: link.clone(),
                 };
                 let config = config.clone();
@@ -182,7 +190,7 @@ impl Options {
                 });
             }
         });
-        Server { address, commands, most_sessions, task }
+        Server { address, commands, users, most_sessions, task }
     }
 }
 
@@ -206,6 +214,7 @@ struct Connection {
     open: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
     commands: Arc<Mutex<Vec<String>>>,
+    users: Arc<Mutex<Vec<String>>>,
     link: Arc<std::net::TcpStream>,
 }
 
@@ -214,7 +223,7 @@ impl Handler for Connection {
 
     async fn auth_publickey(
         &mut self,
-        _user: &str,
+        user: &str,
         key: VerifiedPublicKey<'_>,
     ) -> Result<Auth, russh::Error> {
         let known = self
@@ -222,10 +231,37 @@ impl Handler for Connection {
             .accepts
             .iter()
             .any(|accepted| accepted.key_data() == key.public_key.key_data());
+        if known && self.options.code.is_some() {
+            let more = MethodSet::from(&[MethodKind::KeyboardInteractive][..]);
+            return Ok(Auth::Reject { proceed_with_methods: Some(more), partial_success: true });
+        }
         if known {
             self.options.gauge.arriving.down();
+            self.users.lock().expect("a lock").push(user.to_owned());
         }
         Ok(if known { Auth::Accept } else { Auth::reject() })
+    }
+
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        user: &str,
+        _submethods: &str,
+        response: Option<Response<'a>>,
+    ) -> Result<Auth, russh::Error> {
+        let Some(code) = self.options.code else { return Ok(Auth::reject()) };
+        let Some(mut answers) = response else {
+            let prompts = vec![("Verification code: ".into(), true), ("PIN: ".into(), false)];
+            return Ok(Auth::Partial {
+                name: "".into(),
+                instructions: "Second factor\x1b[2J".into(),
+                prompts: prompts.into(),
+            });
+        };
+        if answers.next().is_some_and(|answer| answer == code.as_bytes()) {
+            self.users.lock().expect("a lock").push(user.to_owned());
+            return Ok(Auth::Accept);
+        }
+        Ok(Auth::reject())
     }
 
     async fn channel_open_session(

@@ -34,6 +34,17 @@ pub struct Peer {
     pub user: String,
 }
 
+impl Peer {
+    /// The same, with the login that has worked from here: the user's SSH configuration may have
+    /// had a word in it.
+    pub(super) fn as_seen_by(self, transport: &Transport) -> Self {
+        match transport.login() {
+            Some((user, port)) => Self { user: user.to_owned(), port, ..self },
+            None => self,
+        }
+    }
+}
+
 /// A node of which others may get blobs, and that may get blobs of others, until the gate is
 /// closed.
 pub(super) struct Gate {

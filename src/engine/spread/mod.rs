@@ -226,7 +226,8 @@ impl Swarm {
             else {
                 continue;
             };
-            let (name, transport, peer) = (node.clone(), transport.clone(), peer.clone());
+            let (name, transport) = (node.clone(), transport.clone());
+            let peer = peer.clone().as_seen_by(&transport);
             let (inbox, keys, forks) =
                 (inboxes.get(node).cloned(), Arc::clone(&keys), run.forks.clone());
             opening.spawn(async move {

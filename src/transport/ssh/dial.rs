@@ -5,6 +5,7 @@
 //! it, and who is turned away before the login began comes again.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +13,12 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::{Instant, sleep};
 
 use super::super::TransportError;
-use super::{Connected, Hop, Session, Target, address};
+use super::config::OpenSsh;
+use super::hop::{Connected, Hop};
+use super::keyring::Keyring;
+use super::route::{Machine, Route, route};
+use super::session::Session;
+use super::target::Target;
 
 /// Logins to one machine at the same time.
 const LOGINS: usize = 8;
@@ -30,95 +36,124 @@ type Shared = Arc<OnceCell<Result<Arc<Connected>, TransportError>>>;
 /// Makes connections, and knows of all that it makes.
 #[derive(Default)]
 pub struct Dialler {
+    keyring: Arc<Keyring>,
     doors: Mutex<BTreeMap<String, Arc<Semaphore>>>,
     jumps: Mutex<BTreeMap<String, Shared>>,
+    configs: Mutex<BTreeMap<Vec<PathBuf>, Option<Arc<OpenSsh>>>>,
 }
 
 /// How a machine is reached.
-pub(super) enum Way<'a> {
+enum Way<'a> {
     /// Over TCP.
     Direct,
+    /// Over a command.
+    Command(&'a str),
     /// Over a connection to a jump host, by its name.
-    Through(&'a Connected, &'a str),
+    Through(Arc<Connected>, String),
 }
 
-/// Why an attempt to connect failed.
-pub(super) struct Failed {
-    pub(super) error: TransportError,
-    /// The connection ended before the login began, so nothing is wrong with the login.
-    pub(super) turned_away: bool,
-}
-
-impl From<TransportError> for Failed {
-    fn from(error: TransportError) -> Self {
-        Self { error, turned_away: false }
+impl Session {
+    /// Connects to one node and logs in. Who connects to several uses one [`Dialler`] for all.
+    ///
+    /// # Errors
+    /// As [`Dialler::connect`].
+    pub async fn connect(target: &Target) -> Result<Self, TransportError> {
+        Dialler::default().connect(target).await
     }
 }
 
 impl Dialler {
+    /// One that asks `keyring` for what a login needs of a person.
+    pub fn with(keyring: Arc<Keyring>) -> Self {
+        Self { keyring, ..Self::default() }
+    }
+
+    /// The way to the node: what the inventory and OpenSSH's configuration come to.
+    ///
+    /// # Errors
+    /// When the configuration cannot be read, or names a way that is not supported.
+    pub async fn route(&self, target: &Target) -> Result<Route, TransportError> {
+        let openssh = {
+            let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
+            match configs.get(&target.config) {
+                Some(openssh) => openssh.clone(),
+                None => {
+                    let openssh = OpenSsh::of(&target.config)?.map(Arc::new);
+                    configs.insert(target.config.clone(), openssh.clone());
+                    openssh
+                }
+            }
+        };
+        route(target, openssh.as_deref()).await
+    }
+
     /// Connects to the node and logs in.
     ///
     /// # Errors
     /// When a machine on the way cannot be reached in time, its host key is unknown, changed or
-    /// revoked, no key is accepted, or the jump host does not forward. Each says what to do about
-    /// it.
+    /// revoked, no key is accepted, or a jump host does not forward. Each says what to do about it.
     pub async fn connect(&self, target: &Target) -> Result<Session, TransportError> {
-        let ssh = &target.ssh;
-        let mut hop = Hop {
-            target,
-            host: &ssh.host,
-            port: ssh.port,
-            user: &ssh.user,
-            place: address(&ssh.host, ssh.port),
+        let route = self.route(target).await?;
+        let mut way = match &route.command {
+            Some(command) => Way::Command(command),
+            None => Way::Direct,
         };
-        let Some(through) = &ssh.jump else {
-            let connected = self.reach(&hop, &Way::Direct).await?;
-            return Ok(Session::over(target, connected, None));
-        };
-        let place = format!("the jump host {}", address(&through.host, through.port));
-        hop.place = format!("{} through {place}", hop.place);
-        let first =
-            Hop { target, host: &through.host, port: through.port, user: &through.user, place };
-        let jump = self.jump(&first).await?;
-        let connected = self.reach(&hop, &Way::Through(&jump, &first.place)).await?;
-        Ok(Session::over(target, connected, Some(jump)))
+        let mut through = String::new();
+        for (index, machine) in route.machines.iter().enumerate() {
+            let last = index + 1 == route.machines.len();
+            let name = if last {
+                machine.address()
+            } else {
+                format!("the jump host {}", machine.address())
+            };
+            let place = format!("{name}{through}");
+            let hop = Hop { machine, place, keyring: &self.keyring };
+            if last {
+                let connected = self.reach(&hop, &way).await?;
+                return Ok(Session::over(target, machine, connected, Arc::clone(&self.keyring)));
+            }
+            // All that the way to it depends on: two nodes may name the same host and different
+            // keys.
+            let known = format!("{:?} {:?}", route.command, &route.machines[..=index]);
+            let jump = self.jump(known, &hop, &way).await?;
+            through = format!(" through {}", hop.place);
+            way = Way::Through(jump, hop.place);
+        }
+        Err(TransportError {
+            what: format!("connect to {}", target.node),
+            why: "no machine is on the way to it".into(),
+            help: None,
+        })
     }
 
     /// The one connection to a jump host.
-    async fn jump(&self, hop: &Hop<'_>) -> Result<Arc<Connected>, TransportError> {
-        let target = hop.target;
-        // All that the login depends on: two nodes may name the same host and different keys.
-        let known = (
-            &target.ssh.identity,
-            &target.agent,
-            &target.identities,
-            &target.known_hosts,
-            target.accept_new,
-        );
-        let name = format!("{}@{} {known:?}", hop.user, address(hop.host, hop.port));
+    async fn jump(
+        &self,
+        known: String,
+        hop: &Hop<'_>,
+        way: &Way<'_>,
+    ) -> Result<Arc<Connected>, TransportError> {
         let shared = Arc::clone(
-            self.jumps.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default(),
+            self.jumps.lock().unwrap_or_else(PoisonError::into_inner).entry(known).or_default(),
         );
-        let dial = || async { self.reach(hop, &Way::Direct).await.map(Arc::new) };
+        let dial = || async { self.reach(hop, way).await.map(Arc::new) };
         shared.get_or_init(dial).await.clone()
     }
 
-    /// Connects to one machine, when it is its turn; comes again when it is turned away.
+    /// Connects to one machine, when it is its turn; comes again when it is turned away, or when a
+    /// key was unlocked for it.
     async fn reach(&self, hop: &Hop<'_>, way: &Way<'_>) -> Result<Connected, TransportError> {
-        let name = address(hop.host, hop.port);
-        let door = {
-            let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(doors.entry(name).or_insert_with(|| Arc::new(Semaphore::new(LOGINS))))
-        };
+        let door = self.door(hop.machine);
         let mut until = None;
         let mut pause = FIRST_PAUSE;
         loop {
             // The semaphore is never closed, so there is nothing to handle.
             let turn = door.acquire().await.ok();
             let until = *until
-                .get_or_insert_with(|| Instant::now() + hop.target.connect_timeout * PATIENCE);
+                .get_or_insert_with(|| Instant::now() + hop.machine.connect_timeout * PATIENCE);
             let attempt = match way {
                 Way::Direct => hop.direct().await,
+                Way::Command(command) => hop.over(command).await,
                 Way::Through(jump, place) => hop.through(jump, place).await,
             };
             drop(turn);
@@ -129,8 +164,17 @@ impl Dialler {
                     sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
-                Err(failed) => return Err(failed.error),
+                Err(failed) => match failed.locked {
+                    Some(file) if self.keyring.unlock(&file).await => {}
+                    _ => return Err(failed.error),
+                },
             }
         }
+    }
+
+    fn door(&self, machine: &Machine) -> Arc<Semaphore> {
+        let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        let door = doors.entry(machine.address());
+        Arc::clone(door.or_insert_with(|| Arc::new(Semaphore::new(LOGINS))))
     }
 }

@@ -1,50 +1,14 @@
-//! Decides whether a machine is the one it claims to be, from known_hosts files in OpenSSH's format
-//! (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT").
+//! Decides whether a machine is the one it claims to be, from what known_hosts files say of it.
 //!
 //! Strict: a host that no file knows is refused, and so is one that shows another key than the
-//! recorded one, of whatever type. russh's own helper is not used: it takes an unreadable file for
-//! an empty one, knows no patterns or markers, and answers "unknown" when a known host comes with a
-//! key of another type.
+//! recorded one, of whatever type. A certificate counts when an authority that is recorded for the
+//! host has signed it, for this host and this time.
 
-use std::fs;
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
-use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKey, parse_public_key_base64};
-use sha1::Sha1;
+use russh::keys::ssh_key::certificate::CertType;
+use russh::keys::{Algorithm, Certificate, EcdsaCurve, HashAlg, PublicKey};
 
 use super::super::TransportError;
-
-/// SSH's own port, the one that known_hosts leaves out.
-const SSH_PORT: u16 = 22;
-
-/// All that known_hosts files say of one host.
-#[derive(Debug, Clone)]
-pub(super) struct Recorded {
-    host: String,
-    port: u16,
-    files: Vec<PathBuf>,
-    keys: Vec<Entry>,
-    /// Keys recorded for the host without its port: good enough to accept, as in OpenSSH, but no
-    /// reason to refuse.
-    portless: Vec<Entry>,
-    revoked: Vec<Entry>,
-    /// Whether a certificate authority is recorded for the host. Host certificates are never asked
-    /// for.
-    authority: bool,
-}
-
-/// One key, and where it is recorded.
-#[derive(Debug, Clone)]
-struct Entry {
-    file: PathBuf,
-    line: usize,
-    key: PublicKey,
-}
+use super::known_hosts::{Entry, Recorded, SSH_PORT, glob};
 
 /// What a presented key is, measured by what is recorded.
 #[derive(Debug)]
@@ -56,85 +20,6 @@ enum Verdict<'a> {
 }
 
 impl Recorded {
-    /// What `files` say of `host` at `port`. A file that does not exist says nothing.
-    ///
-    /// # Errors
-    /// When a file cannot be read, or a line that is about this host makes no sense.
-    pub(super) fn read(files: &[PathBuf], host: &str, port: u16) -> Result<Self, TransportError> {
-        let mut recorded = Self {
-            host: host.to_lowercase(),
-            port,
-            files: files.to_vec(),
-            keys: Vec::new(),
-            portless: Vec::new(),
-            revoked: Vec::new(),
-            authority: false,
-        };
-        for file in files {
-            let failed = |why: String| TransportError {
-                what: format!("look up the host key of {host}"),
-                why,
-                help: Some(
-                    "host keys are checked against this file: make it readable, or mend the line"
-                        .into(),
-                ),
-            };
-            let content = match fs::read(file) {
-                Ok(content) => content,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => {
-                    return Err(failed(format!("cannot read {}: {error}", file.display())));
-                }
-            };
-            for (index, line) in String::from_utf8_lossy(&content).lines().enumerate() {
-                recorded.take_in(file, index + 1, line).map_err(|why| {
-                    failed(format!("{} line {}: {why}", file.display(), index + 1))
-                })?;
-            }
-        }
-        Ok(recorded)
-    }
-
-    /// Adds one line, if it is about this host.
-    fn take_in(&mut self, file: &Path, number: usize, line: &str) -> Result<(), String> {
-        let mut words = line.split_ascii_whitespace().peekable();
-        let marker = words.next_if(|word| word.starts_with('@'));
-        let Some(patterns) = words.next().filter(|word| !word.starts_with('#')) else {
-            return Ok(());
-        };
-        let full = known_hosts_name(&self.host, self.port);
-        let exact = matches(patterns, &full);
-        if !exact && !matches(patterns, &self.host) {
-            return Ok(());
-        }
-        let (Some(kind), Some(encoded)) = (words.next(), words.next()) else {
-            return Err("a host without a key".into());
-        };
-        match marker {
-            Some("@cert-authority") => {
-                self.authority = true;
-                return Ok(());
-            }
-            None | Some("@revoked") => {}
-            // A marker that later versions of OpenSSH may bring says something that is not
-            // understood here.
-            Some(other) => return Err(format!("unknown marker {other}")),
-        }
-        if !KINDS.contains(&kind) {
-            // DSA, hardware-backed keys and whatever comes later are never asked for.
-            return Ok(());
-        }
-        let key =
-            parse_public_key_base64(encoded).map_err(|_| "the key cannot be decoded".to_owned())?;
-        let entry = Entry { file: file.to_owned(), line: number, key };
-        match marker {
-            Some(_) => self.revoked.push(entry),
-            None if exact => self.keys.push(entry),
-            None => self.portless.push(entry),
-        }
-        Ok(())
-    }
-
     /// The host key algorithms to ask for, the recorded ones first: a server with several keys then
     /// shows the one that can be checked. SHA-1 signatures are never asked for.
     pub(super) fn algorithms(&self) -> Vec<Algorithm> {
@@ -148,6 +33,38 @@ impl Recorded {
             all_algorithms().into_iter().partition(is_recorded);
         first.extend(rest);
         first
+    }
+
+    /// The key types whose certificates to ask for: none when no authority is recorded for the
+    /// host.
+    pub(super) fn certificates(&self) -> Vec<Algorithm> {
+        if self.authorities.is_empty() { Vec::new() } else { all_algorithms() }
+    }
+
+    /// Whether `certificate` proves that its key is the host's; `Err` says why not.
+    fn certified(&self, certificate: &Certificate) -> Result<(), String> {
+        let signer = PublicKey::new(certificate.signature_key().clone(), "");
+        let is_signer = |entry: &&Entry| entry.key.key_data() == signer.key_data();
+        if let Some(entry) = self.revoked.iter().find(is_signer) {
+            return Err(format!("its authority is revoked by {}", place(entry)));
+        }
+        if !self.authorities.iter().any(|entry| is_signer(&entry)) {
+            return Err(format!("its authority is {}, which no file names", print(&signer)));
+        }
+        if certificate.cert_type() != CertType::Host {
+            return Err("it is a user's".to_owned());
+        }
+        if certificate.critical_options().iter().next().is_some() {
+            return Err("it has critical options that are not known".to_owned());
+        }
+        let names = certificate.valid_principals();
+        let is_for = |name: &String| glob(name.to_lowercase().as_bytes(), self.host.as_bytes());
+        if !names.is_empty() && !names.iter().any(is_for) {
+            return Err(format!("it is for {}, not for {}", names.join(", "), self.host));
+        }
+        certificate
+            .validate(&[signer.fingerprint(HashAlg::Sha256)])
+            .map_err(|_| "it has expired, is not valid yet, or its signature is wrong".to_owned())
     }
 
     fn judge(&self, presented: &PublicKey) -> Verdict<'_> {
@@ -169,8 +86,9 @@ impl Recorded {
         }
     }
 
-    /// Accepts `presented` or says why not. With `accept_new` the key of an unknown host is written
-    /// to the first of the files and accepted; a changed or revoked key never is.
+    /// Accepts `presented` or says why not; `certificate` is what it came in, if it did. With
+    /// `accept_new` the key of an unknown host is written to the first of the files and accepted; a
+    /// changed or revoked key never is.
     ///
     /// # Errors
     /// When the key is unknown, another than recorded, or revoked, or cannot be written down.
@@ -178,63 +96,62 @@ impl Recorded {
         &self,
         place: &str,
         presented: &PublicKey,
+        certificate: Option<&Certificate>,
         accept_new: bool,
     ) -> Result<(), TransportError> {
         let what = format!("check the host key of {place}");
-        let name = known_hosts_name(&self.host, self.port);
-        match self.judge(presented) {
-            Verdict::Known => Ok(()),
-            Verdict::Unknown if accept_new => {
-                self.record(&name, presented).map_err(|error| TransportError {
+        let certified = certificate.map(|certificate| self.certified(certificate));
+        let (why, help) = match (self.judge(presented), &certified) {
+            (Verdict::Revoked(entry), _) => (
+                format!("the host key is revoked by {}: {}", self::place(entry), print(presented)),
+                "someone may hold a copy of this key: give the machine a new one".to_owned(),
+            ),
+            (Verdict::Known, _) | (_, Some(Ok(()))) => return Ok(()),
+            (Verdict::Unknown, _) if accept_new => {
+                return self.record(presented).map_err(|error| TransportError {
                     what: format!("record the host key of {place}"),
                     why: error.to_string(),
                     help: None,
-                })
+                });
             }
-            Verdict::Unknown => {
-                let files: Vec<_> =
-                    self.files.iter().map(|file| file.display().to_string()).collect();
-                let mut why =
-                    format!("the host is unknown: no key for {name} in {}", files.join(" or "));
-                if self.authority {
-                    why.push_str(" (only a certificate authority, which labctl does not support)");
-                }
-                Err(TransportError {
-                    what,
-                    why: format!("{why}; it shows {}", print(presented)),
-                    help: Some(self.how_to_record()),
-                })
+            (Verdict::Unknown, _) => (self.unknown(presented, certified), self.how_to_record()),
+            (Verdict::Changed(entry), _) => self.changed(entry, presented),
+        };
+        Err(TransportError { what, why, help: Some(help) })
+    }
+
+    fn unknown(&self, presented: &PublicKey, certified: Option<Result<(), String>>) -> String {
+        let files: Vec<_> = self.files.iter().map(|file| file.display().to_string()).collect();
+        let mut why =
+            format!("the host is unknown: no key for {} in {}", self.name(), files.join(" or "));
+        match (certified, self.authorities.first()) {
+            (Some(Err(wrong)), _) => {
+                why.push_str(&format!(", and its certificate is no good: {wrong}"))
             }
-            Verdict::Changed(entry) => Err(TransportError {
-                what,
-                why: format!(
-                    "the host key has changed, or another machine answers in its place: {} line \
-                    {} has {}, but it shows {}",
-                    entry.file.display(),
-                    entry.line,
-                    print(&entry.key),
-                    print(presented)
-                ),
-                help: Some(format!(
-                    "if the machine was made anew, compare its key on its console, then forget \
-                    the old one: \
-                     ssh-keygen -R '{name}' -f {}",
-                    entry.file.display()
-                )),
-            }),
-            Verdict::Revoked(entry) => Err(TransportError {
-                what,
-                why: format!(
-                    "the host key is revoked by {} line {}: {}",
-                    entry.file.display(),
-                    entry.line,
-                    print(presented)
-                ),
-                help: Some(
-                    "someone may hold a copy of this key: give the machine a new one".into(),
-                ),
-            }),
+            (_, Some(authority)) => why.push_str(&format!(
+                " but a certificate authority ({}), and it shows no certificate",
+                place(authority)
+            )),
+            (_, None) => {}
         }
+        format!("{why}; it shows {}", print(presented))
+    }
+
+    fn changed(&self, entry: &Entry, presented: &PublicKey) -> (String, String) {
+        let why = format!(
+            "the host key has changed, or another machine answers in its place: {} has {}, but it \
+            shows {}",
+            place(entry),
+            print(&entry.key),
+            print(presented)
+        );
+        let help = format!(
+            "if the machine was made anew, compare its key on its console, then forget the old \
+            one: ssh-keygen -R '{}' -f '{}'",
+            self.name(),
+            entry.file.display()
+        );
+        (why, help)
     }
 
     fn how_to_record(&self) -> String {
@@ -242,38 +159,12 @@ impl Recorded {
         let first = self.files.first().map(|file| file.display().to_string()).unwrap_or_default();
         format!(
             "compare the key with the one on the machine's console, then record it: log in once \
-            with \
-             `ssh {port}{host}`, or run `ssh-keyscan {port}{host} >> {first}`",
+            with `ssh {port}{host}`, or run `ssh-keyscan {port}{host} >> {first}` \
+            (ssh.host_keys: accept-new does so by itself)",
             host = self.host
         )
     }
-
-    fn record(&self, name: &str, key: &PublicKey) -> io::Result<()> {
-        let Some(file) = self.files.first() else {
-            return Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                "there is no known_hosts file to write to",
-            ));
-        };
-        if let Some(folder) = file.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        // One write in append mode: nodes that are met at the same time do not mix their lines.
-        let mut file =
-            fs::OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(file)?;
-        // A file that was written by hand may end in the middle of a line.
-        let mut last = [b'\n'];
-        if file.seek(SeekFrom::End(-1)).is_ok() {
-            file.read_exact(&mut last)?;
-        }
-        let end = if last == [b'\n'] { "" } else { "\n" };
-        file.write_all(format!("{end}{name} {}\n", bare(key)).as_bytes())
-    }
 }
-
-/// The key types that are asked for, as known_hosts spells them.
-const KINDS: [&str; 5] =
-    ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"];
 
 fn all_algorithms() -> Vec<Algorithm> {
     vec![
@@ -291,77 +182,21 @@ fn same_kind(key: &Algorithm, algorithm: &Algorithm) -> bool {
     matches!((key, algorithm), (Algorithm::Rsa { .. }, Algorithm::Rsa { .. })) || key == algorithm
 }
 
+/// Where a key is recorded.
+fn place(entry: &Entry) -> String {
+    format!("{} line {}", entry.file.display(), entry.line)
+}
+
 /// A key as messages show it: type and fingerprint, as `ssh-keygen -l` prints them.
 fn print(key: &PublicKey) -> String {
     format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256))
 }
 
-/// A key as known_hosts has it: its type and the key itself.
-pub(super) fn bare(key: &PublicKey) -> String {
-    PublicKey::new(key.key_data().clone(), "").to_openssh().unwrap_or_default()
-}
-
-/// The name of a host in known_hosts: `host`, or `[host]:port` when the port is not 22.
-fn known_hosts_name(host: &str, port: u16) -> String {
-    if port == SSH_PORT { host.to_owned() } else { format!("[{host}]:{port}") }
-}
-
-/// Whether a known_hosts line with these comma-separated patterns is about `name`: one matches, and
-/// no `!` one does.
-fn matches(patterns: &str, name: &str) -> bool {
-    let mut found = false;
-    for pattern in patterns.split(',') {
-        if let Some(hashed) = pattern.strip_prefix("|1|") {
-            found |= hash_matches(hashed, name);
-        } else if let Some(pattern) = pattern.strip_prefix('!') {
-            if glob(pattern.to_lowercase().as_bytes(), name.as_bytes()) {
-                return false;
-            }
-        } else {
-            found |= glob(pattern.to_lowercase().as_bytes(), name.as_bytes());
-        }
-    }
-    found
-}
-
-/// Whether `salt|hash`, both in base64, is `name`: HMAC-SHA1 of the name under the salt.
-fn hash_matches(hashed: &str, name: &str) -> bool {
-    let Some((salt, hash)) = hashed.split_once('|') else { return false };
-    let (Ok(salt), Ok(hash)) = (STANDARD.decode(salt), STANDARD.decode(hash)) else { return false };
-    Hmac::<Sha1>::new_from_slice(&salt)
-        .is_ok_and(|mac| mac.chain_update(name).verify_slice(&hash).is_ok())
-}
-
-/// Whether `text` matches `pattern`, where `*` is any run of characters and `?` any one.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut at, mut from) = (0, 0);
-    // Where to go on when a match fails: after the last star, with one more character given to it.
-    let mut retry = None;
-    while from < text.len() {
-        match pattern.get(at) {
-            Some(b'*') => {
-                at += 1;
-                retry = Some((at, from));
-            }
-            Some(symbol) if *symbol == b'?' || *symbol == text[from] => {
-                at += 1;
-                from += 1;
-            }
-            _ => match retry {
-                Some((after, given)) => {
-                    at = after;
-                    from = given + 1;
-                    retry = Some((after, from));
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[at..].iter().all(|symbol| *symbol == b'*')
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::io::Write;
+
     use super::*;
 
     const ED25519: &str =
@@ -469,14 +304,14 @@ mod tests {
         let key = PublicKey::from_openssh(ED25519).expect("a key");
         let other = PublicKey::from_openssh(OTHER).expect("a key");
         Recorded::read(&files, "node-0", 2222)
-            .and_then(|r| r.check("node-0", &key, true))
+            .and_then(|r| r.check("node-0", &key, None, true))
             .expect("recorded");
         assert_eq!(
             fs::read_to_string(&files[0]).expect("a file"),
             format!("[node-0]:2222 {ED25519}\n")
         );
         let recorded = Recorded::read(&files, "node-0", 2222).expect("readable");
-        recorded.check("node-0", &key, false).expect("known");
-        recorded.check("node-0", &other, true).expect_err("a changed key is never recorded");
+        recorded.check("node-0", &key, None, false).expect("known");
+        recorded.check("node-0", &other, None, true).expect_err("a changed key is never recorded");
     }
 }

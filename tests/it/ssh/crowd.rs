@@ -1,9 +1,10 @@
 //! Many at once: sessions on one connection, nodes behind one machine, and the real sshd.
 
+use super::real::Sshd;
 use super::*;
 
 /// Many commands at once, with much output, on one connection.
-async fn crowd(session: &Session) {
+pub(super) async fn crowd(session: &Session) {
     let mut running = tokio::task::JoinSet::new();
     for number in 0..40 {
         let session = session.clone();
@@ -74,23 +75,19 @@ async fn a_jump_host_carries_everything() {
     let (jump_key, node_key) = (key(Algorithm::Ed25519), key(Algorithm::Ed25519));
     let mut options = Options::new(&jump_key, &workstation.login);
     options.forwards = true;
-    let jump = options.clone().start().await;
+    let bastion = options.clone().start().await;
     options.forwards = false;
     let closed = options.start().await;
     let node = Options::new(&node_key, &workstation.login).start().await;
     let through = |server: &Server, port| {
         let mut target = workstation.target(port);
-        target.ssh.jump = Some(Jump {
-            host: "127.0.0.1".into(),
-            port: server.address.port(),
-            user: "hop".into(),
-        });
+        target.ssh.jump = Some(vec![jump(server.address.port(), "hop")]);
         target
     };
-    workstation.knows("", jump.address.port(), &jump_key);
+    workstation.knows("", bastion.address.port(), &jump_key);
     workstation.knows("", closed.address.port(), &jump_key);
 
-    let error = refused(&through(&jump, node.address.port())).await;
+    let error = refused(&through(&bastion, node.address.port())).await;
     assert!(error.why.contains("the host is unknown"), "the node's key is checked too: {error}");
     workstation.knows("", node.address.port(), &node_key);
 
@@ -100,82 +97,15 @@ async fn a_jump_host_carries_everything() {
         error.help.as_deref().is_some_and(|help| help.contains("AllowTcpForwarding")),
         "{error:?}"
     );
-    let error = refused(&through(&jump, 1)).await;
+    let error = refused(&through(&bastion, 1)).await;
     assert!(error.why.contains("cannot reach it"), "{error}");
 
     let session =
-        Session::connect(&through(&jump, node.address.port())).await.expect("a connection");
+        Session::connect(&through(&bastion, node.address.port())).await.expect("a connection");
     crowd(&session).await;
     push(&session, 30 * MEGABYTE, "through a jump host").await;
-    drop(jump);
+    drop(bastion);
     run(&session, "true").await.expect_err("the jump host is gone");
-}
-
-/// A real sshd with OpenSSH's own limits, and what it logs.
-struct Sshd {
-    port: u16,
-    target: Target,
-    log: PathBuf,
-    _process: KillOnDrop,
-}
-
-impl Sshd {
-    async fn start(workstation: &Workstation) -> Self {
-        const SSHD: &str = "/usr/sbin/sshd";
-        assert!(
-            fs::exists(SSHD).unwrap_or(false),
-            "{SSHD} is missing: install openssh-server, this test needs the real one"
-        );
-        let folder = workstation.folder.path();
-        let host_key = key(Algorithm::Ed25519);
-        write_key(&folder.join("host_key"), &host_key);
-        fs::write(
-            folder.join("authorized_keys"),
-            workstation.login.public_key().to_openssh().expect("a key"),
-        )
-        .expect("a file");
-        // sshd run by root wants its privilege separation folder, which a service manager would
-        // have made.
-        let _ = fs::create_dir_all("/run/sshd");
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .and_then(|l| l.local_addr())
-            .expect("a port")
-            .port();
-        let config = format!(
-            "ListenAddress 127.0.0.1:{port}\nHostKey {0}/host_key\nAuthorizedKeysFile \
-            {0}/authorized_keys\nStrictModes no\n\
-             PidFile none\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-             PermitRootLogin prohibit-password\n",
-            folder.display()
-        );
-        fs::write(folder.join("sshd_config"), config).expect("a file");
-        let log = folder.join("sshd.log");
-        let process = KillOnDrop(
-            Command::new(SSHD)
-                .arg("-D")
-                .arg("-e")
-                .arg("-f")
-                .arg(folder.join("sshd_config"))
-                .stderr(fs::File::create(&log).expect("a file"))
-                .spawn()
-                .expect("sshd starts"),
-        );
-        until("sshd listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()).await;
-        workstation.knows("", port, &host_key);
-        let mut target = workstation.target(port);
-        let me = Command::new("id").arg("-un").output().expect("id").stdout;
-        target.ssh.user = text(&me).trim().into();
-        Self { port, target, log, _process: process }
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    /// How often somebody has logged in.
-    fn logins(&self) -> usize {
-        self.log().matches("Accepted publickey").count()
-    }
 }
 
 /// Connects to forty nodes at once, with one dialler or with one each; how many came through.
@@ -199,15 +129,14 @@ async fn forty_nodes_behind_a_real_sshd_all_connect() {
     let far = Options::new(&host_key, &workstation.login).start().await;
     workstation.knows("", far.address.port(), &host_key);
     let mut behind = workstation.target(far.address.port());
-    behind.ssh.jump = Some(Jump {
-        host: "127.0.0.1".into(),
-        port: bastion.port,
-        user: bastion.target.ssh.user.clone(),
-    });
-    let sessions = forty(&behind, true).await;
-    let failed: Vec<_> = sessions.iter().filter_map(|session| session.as_ref().err()).collect();
-    assert!(failed.is_empty(), "{} of 40 failed: {failed:?}\n{}", failed.len(), bastion.log());
-    assert_eq!(bastion.logins(), 1, "one connection is shared by all: {}", bastion.log());
+    behind.ssh.jump = Some(vec![jump(bastion.port, bastion.user())]);
+    let mut sessions = Vec::new();
+    for round in 1..=10 {
+        sessions = forty(&behind, true).await;
+        let failed: Vec<_> = sessions.iter().filter_map(|session| session.as_ref().err()).collect();
+        assert!(failed.is_empty(), "{} of 40 failed: {failed:?}\n{}", failed.len(), bastion.log());
+        assert_eq!(bastion.logins(), round, "one connection is shared by all: {}", bastion.log());
+    }
     for session in sessions.iter().flatten() {
         assert_eq!(run(session, "echo on").await.expect("through the bastion").stdout, b"on\n");
     }
@@ -251,50 +180,4 @@ async fn a_server_that_always_hangs_up_is_an_error_in_bounded_time() {
     assert!(error.help.as_deref().is_some_and(|help| help.contains("MaxStartups")), "{error:?}");
     assert!(came.load(Ordering::Relaxed) > 1, "it came again");
     server.abort();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_real_sshd() {
-    let workstation = Workstation::new();
-    let sshd = Sshd::start(&workstation).await;
-    let (port, folder) = (sshd.port, workstation.folder.path());
-    let mut target = sshd.target.clone();
-    let session = match Session::connect(&target).await {
-        Ok(session) => session,
-        Err(error) => panic!("{error}\n{}", sshd.log()),
-    };
-
-    let output = run(&session, "echo out; echo \"it's\" >&2; exit 7").await.expect("an end");
-    assert_eq!((text(&output.stdout), output.code), ("out\n", 7));
-    assert!(text(&output.stderr).ends_with("it's\n"), "{}", text(&output.stderr));
-    assert_eq!(run(&session, "kill -9 $$").await.expect("an end").code, 128 + 9);
-    push(&session, 100 * MEGABYTE, "sshd").await;
-    slow_reader(&session, folder).await;
-    crowd(&session).await;
-    let exec = Exec::new("echo enough; exit 3", LONG)
-        .stdin(Stdin::Stream(Box::new(tokio::io::repeat(7)), Arc::default()));
-    let output = session.exec(exec).await.expect("an end");
-    assert_eq!((text(&output.stdout), output.code), ("enough\n", 3));
-
-    // What is given up finds nobody to print to, and ends on the node as well.
-    let pid = folder.join("pid");
-    let forever = format!("echo $$ > {}; while echo on; do sleep 0.1; done", pid.display());
-    // A machine that is busy may not have begun it when it is given up: then it gets more time.
-    let mut patience = Duration::from_millis(500);
-    while !fs::read_to_string(&pid).is_ok_and(|text| text.ends_with('\n')) {
-        session.exec(Exec::new(&*forever, patience)).await.expect_err("it never ends");
-        patience *= 2;
-    }
-    let process = fs::read_to_string(&pid).expect("a process id");
-    until("the command is gone", || {
-        !fs::exists(format!("/proc/{}", process.trim())).unwrap_or(true)
-    })
-    .await;
-
-    // The same machine as a jump host to itself.
-    target.ssh.jump = Some(Jump { host: "127.0.0.1".into(), port, user: target.ssh.user.clone() });
-    let transport = Transport::Ssh(Session::connect(&target).await.expect("through itself"));
-    assert_eq!(transport.exec(Exec::new("echo hop", LONG)).await.expect("an end").stdout, b"hop\n");
-    assert_eq!(transport.traffic().round_trips.load(Ordering::Relaxed), 1);
-    session.close().await;
 }

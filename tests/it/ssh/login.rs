@@ -138,67 +138,50 @@ async fn an_rsa_key_signs_with_a_hash_that_the_server_takes() {
 #[tokio::test]
 async fn keys_of_a_real_agent_log_in() {
     let (workstation, server, _session) = lab(|options| options).await;
-    let socket = workstation.folder.path().join("agent");
-    let mut agent = KillOnDrop(
-        Command::new("ssh-agent")
-            .arg("-D")
-            .arg("-a")
-            .arg(&socket)
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("ssh-agent is installed"),
-    );
-    until("the agent listens", || socket.exists() || agent.0.try_wait().ok().flatten().is_some())
-        .await;
-    let added = Command::new("ssh-add")
-        .arg("-q")
-        .arg(workstation.folder.path().join("id"))
-        .env("SSH_AUTH_SOCK", &socket)
-        .status();
-    assert!(added.expect("ssh-add is installed").success());
+    let folder = workstation.folder.path();
+    let socket = folder.join("agent");
+    let _agent = agent(&socket, &[folder.join("id")]).await;
     let mut target = workstation.target(server.address.port());
     target.ssh.identity = None;
-    target.agent = Some(socket.clone());
+    target.agent = Some(socket);
     Session::connect(&target).await.expect("the agent's key is accepted");
 
     // With more keys in it than a server wants to see, and the right one last, the public half says
     // which.
-    let crowded = workstation.folder.path().join("crowded");
-    let mut agent = KillOnDrop(
-        Command::new("ssh-agent")
-            .arg("-D")
-            .arg("-a")
-            .arg(&crowded)
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("ssh-agent"),
-    );
-    until("the agent listens", || crowded.exists() || agent.0.try_wait().ok().flatten().is_some())
-        .await;
-    let add = |file: PathBuf| {
-        let added =
-            Command::new("ssh-add").arg("-q").arg(file).env("SSH_AUTH_SOCK", &crowded).status();
-        assert!(added.expect("ssh-add is installed").success());
-    };
-    for number in 0..8 {
-        let file = workstation.folder.path().join(format!("other-{number}"));
-        write_key(&file, &key(Algorithm::Ed25519));
-        add(file);
-    }
-    add(workstation.folder.path().join("id"));
+    let mut files: Vec<PathBuf> =
+        (0..8).map(|number| folder.join(format!("other-{number}"))).collect();
+    files.iter().for_each(|file| write_key(file, &key(Algorithm::Ed25519)));
+    files.push(folder.join("id"));
+    let crowded = folder.join("crowded");
+    let _crowded = agent(&crowded, &files).await;
     target.agent = Some(crowded);
     refused(&target).await;
-    let public = workstation.folder.path().join("id.pub");
+    let public = folder.join("id.pub");
     fs::write(&public, workstation.login.public_key().to_openssh().expect("a key"))
         .expect("a file");
     target.ssh.identity = Some(public.clone());
     Session::connect(&target).await.expect("the key that was named is accepted");
+    // So does the name of the private half, which may be gone from here.
+    fs::rename(folder.join("id"), folder.join("gone")).expect("a file");
+    target.ssh.identity = Some(folder.join("id"));
+    Session::connect(&target).await.expect("the public half lies beside it");
 
     fs::write(&public, key(Algorithm::Ed25519).public_key().to_openssh().expect("a key"))
         .expect("a file");
+    target.ssh.identity = Some(public);
     let error = refused(&target).await;
     assert!(
         error.why.contains("is a public key") && error.why.contains("does not hold"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_key_that_others_may_read_is_refused_as_openssh_does() {
+    let (workstation, server, _session) = lab(|options| options).await;
+    let target = workstation.target(server.address.port());
+    let file = workstation.folder.path().join("id");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("permissions");
+    let error = refused(&target).await;
+    assert!(error.why.contains("others may read it (mode 644): chmod 600"), "{error}");
 }

@@ -4,6 +4,10 @@
 mod crowd;
 mod login;
 mod noise;
+mod person;
+mod real;
+mod root;
+mod way;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -54,19 +58,44 @@ impl Workstation {
         Target {
             node: "worker-0".into(),
             ssh: Ssh {
-                host: "127.0.0.1".into(),
-                port,
-                user: "root".into(),
+                port: Some(port),
                 identity: Some(self.folder.path().join("id")),
-                jump: None,
+                ..Ssh::to("127.0.0.1")
             },
             known_hosts: vec![self.known_hosts()],
             accept_new: false,
             agent: None,
             identities: Vec::new(),
+            config: Vec::new(),
             connect_timeout: Duration::from_secs(20),
         }
     }
+}
+
+/// A machine of this host to go through.
+fn jump(port: u16, user: &str) -> Jump {
+    Jump { host: "127.0.0.1".into(), port: Some(port), user: Some(user.into()), identity: None }
+}
+
+/// An agent at `socket` that holds the keys of `files`.
+async fn agent(socket: &std::path::Path, files: &[PathBuf]) -> KillOnDrop {
+    let mut agent = KillOnDrop(
+        Command::new("ssh-agent")
+            .arg("-D")
+            .arg("-a")
+            .arg(socket)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("ssh-agent is installed"),
+    );
+    until("the agent listens", || socket.exists() || agent.0.try_wait().ok().flatten().is_some())
+        .await;
+    for file in files {
+        let added =
+            Command::new("ssh-add").arg("-q").arg(file).env("SSH_AUTH_SOCK", socket).status();
+        assert!(added.expect("ssh-add is installed").success());
+    }
+    agent
 }
 
 fn write_key(file: &std::path::Path, key: &PrivateKey) {

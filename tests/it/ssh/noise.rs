@@ -18,7 +18,7 @@ async fn sudo_in_the_way_is_explained() {
         let server = options.start().await;
         workstation.knows("", server.address.port(), &host_key);
         let mut target = workstation.target(server.address.port());
-        target.ssh.user = "ops".into();
+        target.ssh.user = Some("ops".into());
         let session = Session::connect(&target).await.expect("a connection");
         let error = run(&session, "id").await.expect_err("no root");
         assert!(error.why.contains(why), "{error}");
@@ -154,7 +154,7 @@ async fn a_user_with_sudo_runs_as_root() {
     let server = options.start().await;
     workstation.knows("", server.address.port(), &host_key);
     let mut target = workstation.target(server.address.port());
-    target.ssh.user = "ops".into();
+    target.ssh.user = Some("ops".into());
     let session = Session::connect(&target).await.expect("a connection");
     let output = run(&session, "echo \"$AS_ROOT it's\"").await.expect("an end");
     assert_eq!(text(&output.stdout), "yes it's\n");

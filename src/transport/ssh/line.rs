@@ -1,0 +1,94 @@
+//! The line that a login shell gets for a command.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// The text that every command is begun with. It is one line without anything that login shells
+/// read differently, be they sh, csh or fish. It says where the command's own output begins, and
+/// then runs the command, which comes in base64.
+const BEGIN: &str = r#"echo "$1"; echo "$1" >&2; shift; script=$(printf %s "$@" | base64 -d) || exit; set --; eval "$script""#;
+
+/// What a command is called in the node's process list. A teardown looks for it before it ends what
+/// is left of a run.
+const NAME: &str = "labctl/runs";
+
+/// How long the words are that a command is cut into: some C shells take no longer ones. It is a
+/// multiple of four, so that none begins with `=`, which zsh would look up.
+const WORD: usize = 800;
+
+/// The line that the login shell gets, so that `command` runs in `sh` after `marker` on both of its
+/// streams, behind the words of `before` (`sudo -n`, or none).
+pub(super) fn line(before: &str, marker: &str, command: &str) -> String {
+    let blank = if before.is_empty() { "" } else { " " };
+    let mut line = format!("{before}{blank}sh -c '{BEGIN}' {NAME} {marker}");
+    let encoded = STANDARD.encode(command);
+    for start in (0..encoded.len()).step_by(WORD) {
+        line.push(' ');
+        line.push_str(&encoded[start..encoded.len().min(start + WORD)]);
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `shell` makes of the line for `command`, after what it prints by itself.
+    fn through(shell: &str, command: &str) -> std::process::Output {
+        let text = line("", "labctl-marker", command);
+        std::process::Command::new(shell).args(["-c", &text]).output().expect("the shell starts")
+    }
+
+    #[test]
+    fn every_login_shell_runs_the_same_script() {
+        let long: String =
+            (0..2000).map(|number| format!(": {number} it\\'s \"quoted\" !bang\n")).collect();
+        let awkward = "printf '%s\\n' \"it's\" 'a  b' '$HOME `id` ~ ! \\' \"$#\"\ncat << 'EOF' \
+            >&2\n!x 'y' \"z\"\nEOF\nexit 7";
+        let mut shells = 0;
+        for shell in ["sh", "bash", "dash", "zsh", "tcsh", "csh", "fish", "ksh", "mksh"] {
+            let installed = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+                .any(|folder| folder.join(shell).is_file());
+            if !installed {
+                continue;
+            }
+            shells += 1;
+            let output = through(shell, &format!("{long}{awkward}"));
+            let (stdout, stderr) =
+                (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            assert_eq!(
+                stdout, "labctl-marker\nit's\na  b\n$HOME `id` ~ ! \\\n0\n",
+                "{shell}: {stderr}"
+            );
+            assert_eq!(stderr, "labctl-marker\n!x 'y' \"z\"\n", "{shell}");
+            assert_eq!(output.status.code(), Some(7), "{shell}");
+        }
+        assert!(shells >= 2, "sh and bash are everywhere");
+    }
+
+    #[test]
+    fn the_line_has_nothing_that_shells_read_differently() {
+        let text = line("", "labctl-marker", &"x=1\n".repeat(3000));
+        let (text, words) =
+            text.strip_prefix("sh -c '").expect("sh").split_once('\'').expect("one quoted word");
+        // In single quotes: sh ends them at the next one, csh expands `!` and ends at a newline,
+        // fish reads `\\`.
+        assert!(!text.contains(['\'', '!', '\n', '\\']), "{text}");
+        for word in words.split_ascii_whitespace() {
+            assert!(word.len() <= WORD && !word.starts_with(['=', '~', '-']), "{word}");
+            assert!(
+                word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=-".contains(&byte)),
+                "{word}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_node_without_base64_fails_by_its_name() {
+        let text = line("", "m", "echo never").replace("base64", "no-such-base64");
+        let output =
+            std::process::Command::new("sh").args(["-c", &text]).output().expect("a shell");
+        assert_eq!(output.status.code(), Some(127));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("no-such-base64"));
+    }
+}
