@@ -161,13 +161,13 @@ impl Decoder<'_> {
         }
         let fields = self.mapping(tree, path, JUMP)?;
         self.require(&fields, "host", "host: bastion.example.org");
-        Some(JumpEntry::Parts(SshSection {
+        Some(JumpEntry::Parts(Box::new(SshSection {
             host: self.text(&fields, "host"),
             port: self.integer(&fields, "port", 1, u16::MAX),
             user: self.text(&fields, "user"),
             identity: self.text(&fields, "identity"),
             ..SshSection::default()
-        }))
+        })))
     }
 
     fn network(&mut self, fields: &Fields<'_>) -> NetworkSection {

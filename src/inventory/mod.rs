@@ -102,7 +102,7 @@ pub enum JumpEntry {
     /// `[user@]host[:port]`, several of them with commas between, or `none`.
     Text(Located<String>),
     /// `host`, `user`, `port` and `identity` by themselves.
-    Parts(SshSection),
+    Parts(Box<SshSection>),
 }
 
 /// The `network` section.

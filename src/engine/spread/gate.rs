@@ -37,7 +37,7 @@ pub struct Peer {
 impl Peer {
     /// The same, with the login that has worked from here: the user's SSH configuration may have
     /// had a word in it.
-    pub(super) fn as_seen_by(self, transport: &Transport) -> Self {
+    pub(super) fn seen_by(self, transport: &Transport) -> Self {
         match transport.login() {
             Some((user, port)) => Self { user: user.to_owned(), port, ..self },
             None => self,

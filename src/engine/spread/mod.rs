@@ -227,7 +227,7 @@ impl Swarm {
                 continue;
             };
             let (name, transport) = (node.clone(), transport.clone());
-            let peer = peer.clone().as_seen_by(&transport);
+            let peer = peer.clone().seen_by(&transport);
             let (inbox, keys, forks) =
                 (inboxes.get(node).cloned(), Arc::clone(&keys), run.forks.clone());
             opening.spawn(async move {

@@ -60,9 +60,15 @@ pub struct Keyring {
     person: Option<Arc<dyn Ask>>,
     /// One question at a time.
     turn: AsyncMutex<()>,
-    keys: Mutex<BTreeMap<PathBuf, Arc<OnceCell<Option<Arc<PrivateKey>>>>>>,
-    passwords: Mutex<BTreeMap<(PasswordSource, String), Arc<AsyncMutex<Password>>>>,
+    keys: Mutex<BTreeMap<PathBuf, Unlocked>>,
+    passwords: Mutex<BTreeMap<PasswordOf, Arc<AsyncMutex<Password>>>>,
 }
+
+/// The key of a locked file; none when nobody could unlock it.
+type Unlocked = Arc<OnceCell<Option<Arc<PrivateKey>>>>;
+
+/// Where a password comes from, and whose it is.
+type PasswordOf = (PasswordSource, String);
 
 /// A password of sudo, and how many there were before it was the right one.
 #[derive(Default)]

@@ -150,13 +150,25 @@ async fn send(
     if writer.exec(true, start.line).await.is_err() {
         return Ok(());
     }
+    if start.careful && !begins(writer, start.password, &mut heard).await {
+        return Ok(());
+    }
+    feed(writer, stdin.take().unwrap_or(Stdin::Empty), traffic).await
+}
+
+/// Waits until a command has begun, and gives the password when it is asked for; whether it began.
+async fn begins(
+    writer: &ChannelWriteHalf<Msg>,
+    password: Option<(&str, &Secret)>,
+    heard: &mut watch::Receiver<Progress>,
+) -> bool {
     let mut given = false;
-    while start.careful {
+    loop {
         let Progress { begun, asked } = *heard.borrow_and_update();
         if begun {
-            break;
+            return true;
         }
-        if let Some((_, password)) = start.password {
+        if let Some((_, password)) = password {
             if asked > 0 && !given {
                 given = true;
                 let line = format!("{}\n", password.expose());
@@ -164,14 +176,13 @@ async fn send(
             } else if asked > 1 {
                 // It was wrong. An end of file is what ends further questions.
                 let _ = writer.eof().await;
-                return Ok(());
+                return false;
             }
         }
         if heard.changed().await.is_err() {
-            return Ok(());
+            return false;
         }
     }
-    feed(writer, stdin.take().unwrap_or(Stdin::Empty), traffic).await
 }
 
 /// The sending side of a command that may be given up. When it is, by time-out or because the

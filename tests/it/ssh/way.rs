@@ -164,7 +164,8 @@ async fn a_proxy_command_carries_the_connection() {
     // A jump host of the inventory takes the command's place.
     target.ssh.jump = Some(Vec::new());
     Session::connect(&target).await.expect("straight").close().await;
-    says("ProxyJump 127.0.0.1");
+    let around = "Host 127.0.0.1\n  ProxyJump 127.0.0.2\nHost 127.0.0.2\n  ProxyJump 127.0.0.1\n";
+    fs::write(&config, around).expect("a file");
     target.ssh.jump = None;
     let error = refused(&target).await;
     assert!(error.why.contains("does it go in circles"), "{error}");

@@ -232,9 +232,10 @@ mod tests {
     fn files_that_say_nothing_of_interest_are_not_asked() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("config");
-        assert!(OpenSsh::of(&[file.clone()]).expect("room").is_none(), "there is no file");
-        std::fs::write(&file, "# mine\nHost *\n  SendEnv LANG LC_*\n  HashKnownHosts yes\n")
+        let files = [file];
+        assert!(OpenSsh::of(&files).expect("room").is_none(), "there is no file");
+        std::fs::write(&files[0], "# mine\nHost *\n  SendEnv LANG LC_*\n  HashKnownHosts yes\n")
             .expect("a file");
-        assert!(OpenSsh::of(&[file]).expect("room").is_none());
+        assert!(OpenSsh::of(&files).expect("room").is_none());
     }
 }
