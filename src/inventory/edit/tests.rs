@@ -1,0 +1,154 @@
+//! Edits of inventories: what changes, and what stays to the byte.
+
+use super::*;
+
+fn node(name: &str, address: &str, roles: &[&str]) -> NewNode {
+    let roles = roles.iter().map(|role| (*role).to_owned()).collect();
+    NewNode { name: name.to_owned(), address: address.to_owned(), roles, labels: Vec::new() }
+}
+
+fn lab(nodes: &str) -> String {
+    format!("name: t\nkubernetes: \"1.34.4\"\nnodes:\n{nodes}")
+}
+
+/// Returns these nodes with a worker `worker-9` added; checks that removing it restores the
+/// same bytes.
+fn with_worker(nodes: &str) -> String {
+    let text = lab(nodes);
+    let added = add(&text, &node("worker-9", "10.0.0.29", &["worker"])).expect(nodes);
+    assert_eq!(remove(&added, "worker-9").expect("it can be removed"), text, "after:\n{added}");
+    added.replace(&lab(""), "")
+}
+
+#[test]
+fn adding_and_removing_a_node_leaves_every_shipped_inventory_unchanged() {
+    let folder = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("inventories");
+    for entry in
+        std::fs::read_dir(folder).expect("inventories").map(|entry| entry.expect("an entry").path())
+    {
+        let text = std::fs::read_to_string(&entry).expect("an inventory");
+        for roles in [vec!["controller"], vec!["worker"], vec!["client"], vec!["worker", "client"]]
+        {
+            for text in [text.clone(), text.trim_end().to_owned(), text.replace('\n', "\r\n")] {
+                let added = add(&text, &node("new-9", "192.0.2.99", &roles)).expect("added");
+                assert_eq!(
+                    added.len() - added.replace("new-9", "").len(),
+                    5,
+                    "it is there once:\n{added}"
+                );
+                assert_eq!(
+                    remove(&added, "new-9").expect("removed"),
+                    text,
+                    "{}:\n{added}",
+                    entry.display()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_node_is_inserted_after_the_last_of_its_kind_and_aligned() {
+    let nodes = "  - { name: lb-0,     address: 10.0.0.5,  roles: [loadbalancer] }
+  - { name: worker-0, address: 10.0.0.20, roles: [worker], labels: { disk: ssd } }   # the old one
+  # A client, too.
+  - { name: client-0, address: 10.0.0.30, roles: [client] }
+";
+    let written = with_worker(nodes);
+    let line = "  - { name: worker-9, address: 10.0.0.29, roles: [worker] }";
+    assert_eq!(written.lines().nth(2), Some(line), "{written}");
+    assert_eq!(written.lines().nth(3), Some("  # A client, too."));
+    let text = lab(nodes);
+    let labelled = NewNode {
+        labels: vec![("zone".to_owned(), "1".to_owned()), ("a.b/c".to_owned(), "yes".to_owned())],
+        ..node("a-longer-name", "10.0.0.29", &["worker", "client"])
+    };
+    let added = add(&text, &labelled).expect("added");
+    let wanted = "  - { name: a-longer-name, address: 10.0.0.29, roles: [worker, client], \
+            labels: { zone: \"1\", a.b/c: \"yes\" } }";
+    assert_eq!(added.lines().nth(7), Some(wanted), "{added}");
+}
+
+#[test]
+fn blank_lines_between_entries_are_kept() {
+    let nodes = "  - name: controller-0
+    address: 10.0.0.10
+    roles: [controller]
+
+  - name: \"worker-0\"
+    address: 10.0.0.20
+    roles:
+      - worker
+    # labels: { disk: ssd }
+
+# What comes after.
+network: { pods: 10.200.0.0/16 }
+";
+    let new = "\n  - name: worker-9\n    address: 10.0.0.29\n    roles: [worker]\n";
+    assert_eq!(with_worker(nodes), nodes.replace("ssd }\n", &format!("ssd }}\n{new}")));
+    let close = "- name: a\n  address: 10.0.0.1\n  roles: [controller]\n- name: b\n  address: \
+            10.0.0.2\n  roles: [worker]\n";
+    let new = "- name: worker-9\n  address: 10.0.0.29\n  roles: [worker]\n";
+    assert_eq!(with_worker(close), format!("{close}{new}"));
+    with_worker("-\n  name: a\n  address: 10.0.0.1\n  roles: [worker]\n");
+}
+
+#[test]
+fn nodes_in_brackets_are_found_between_commas() {
+    let one = "  [{name: a, address: 10.0.0.1, roles: [controller]}]\n";
+    let added = "  [{name: a, address: 10.0.0.1, roles: [controller]}, {name: worker-9, \
+            address: 10.0.0.29, roles: [worker]}]\n";
+    assert_eq!(with_worker(one), added);
+    let lines = "  [\n    { name: 'it''s }', address: 10.0.0.1, roles: [controller] }, # \
+            }\n    { name: b,   address: 10.0.0.2, roles: [worker] }\n  ]\n";
+    assert!(
+        with_worker(lines).contains(" },\n    { name: worker-9, address: 10.0.0.29, ")
+            || lines.contains('#')
+    );
+}
+
+#[test]
+fn removing_keeps_comments_and_blank_lines() {
+    let nodes = "  # The control plane.
+  - { name: a, address: 10.0.0.1, roles: [controller] }
+  - { name: 'b', address: 10.0.0.2, roles: [controller] } # b
+
+  # Workers.
+  - { name: c, address: 10.0.0.3, roles: [worker] }
+";
+    let without = |name: &str| remove(&lab(nodes), name).expect(name).replace(&lab(""), "");
+    assert_eq!(
+        without("a"),
+        nodes.replacen("  - { name: a, address: 10.0.0.1, roles: [controller] }\n", "", 1)
+    );
+    assert_eq!(
+        without("b"),
+        nodes.replacen("  - { name: 'b', address: 10.0.0.2, roles: [controller] } # b\n", "", 1)
+    );
+    assert_eq!(
+        without("c"),
+        nodes.replacen("  - { name: c, address: 10.0.0.3, roles: [worker] }\n", "", 1)
+    );
+    assert_eq!(without("nobody"), nodes);
+}
+
+#[test]
+fn an_inventory_that_cannot_be_edited_is_refused() {
+    let tied =
+        lab("  - &a { name: a, address: 10.0.0.1, roles: &r [controller] }\n  - { name: b, \
+            address: 10.0.0.2, roles: *r }\n");
+    let error = remove(&tied, "a").expect_err("`b` needs it").to_string();
+    assert!(error.starts_with("labctl cannot change this inventory: the entry of `a`"), "{error}");
+    remove(&lab("  - { name: a, address: 10.0.0.1, roles: [controller] }\n"), "a")
+        .expect_err("the list is empty then");
+    add("name: t\n", &node("a", "10.0.0.1", &["worker"])).expect_err("there is no list");
+    add("{ [", &node("a", "10.0.0.1", &["worker"])).expect_err("no YAML");
+}
+
+#[test]
+fn a_name_that_yaml_could_misread_is_quoted() {
+    for name in ["no", "10", "a: b", "\"", "null", "1.5", "#x", "ä\u{1}"] {
+        let text = lab("  - { name: a, address: 10.0.0.1, roles: [controller] }\n");
+        add(&text, &node(name, "10.0.0.2", &["worker"])).expect(name);
+    }
+}
