@@ -28,5 +28,4 @@ mod ssh;
 mod stories;
 mod teardown;
 mod timeline;
-mod turns;
 mod units;
