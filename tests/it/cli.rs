@@ -354,12 +354,12 @@ fn a_playbook_with_a_mistake_leaves_no_certificates_behind() {
 }
 
 /// What stories and tests run with: a home with nothing in it, a bundle, and other users' shoes.
-struct Tools {
+pub struct Tools {
     folder: tempfile::TempDir,
 }
 
 impl Tools {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let tools = Self { folder };
         let here = tools.folder.path();
@@ -373,7 +373,7 @@ impl Tools {
         tools
     }
 
-    fn environment(&self) -> [(&'static str, String); 6] {
+    pub fn environment(&self) -> [(&'static str, String); 6] {
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         let programs = std::env::var("PATH").expect("a PATH");
         [
@@ -386,7 +386,7 @@ impl Tools {
         ]
     }
 
-    fn labctl(&self, folder: &Path, line: &str) -> Output {
+    pub fn labctl(&self, folder: &Path, line: &str) -> Output {
         let mut command = Command::new(LABCTL);
         command
             .current_dir(folder)
@@ -454,7 +454,7 @@ fn bundle(folder: &Path) {
 }
 
 /// The lab of [`INVENTORY`] with its bundle, in `folder`.
-fn quiet_lab(tools: &Tools, folder: &Path) -> PathBuf {
+pub fn quiet_lab(tools: &Tools, folder: &Path) -> PathBuf {
     let inventory = folder.join("inventory.yaml");
     fs::write(&inventory, INVENTORY).expect("an inventory");
     std::os::unix::fs::symlink(tools.folder.path().join("bundle"), folder.join("bundle"))

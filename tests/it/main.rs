@@ -20,6 +20,8 @@ mod inventory;
 mod laws;
 mod membership;
 mod modules;
+mod node_shell;
+mod options;
 mod plan;
 mod size;
 mod smoke;

@@ -9,7 +9,7 @@ use labctl::module::{Desired, Module};
 use labctl::playbook::standard;
 
 /// The tasks of the standard playbook `down`, in their order.
-fn down() -> Vec<Desired> {
+pub fn down() -> Vec<Desired> {
     let playbook = standard::find("down", None).expect("the standard playbook");
     let tasks = playbook.plays.into_iter().flat_map(|play| play.tasks);
     let command = |module: Module| match module {
@@ -21,7 +21,7 @@ fn down() -> Vec<Desired> {
 }
 
 /// A machine with a record, and with a systemd that has nothing running.
-fn machine(record: &str) -> Machine {
+pub fn machine(record: &str) -> Machine {
     let machine = Machine::new();
     machine.shim("systemctl", "case $1 in is-active) echo inactive; exit 3 ;; cat) exit 1 ;; esac");
     machine.sh(&format!(

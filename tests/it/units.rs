@@ -6,7 +6,7 @@ use labctl::module::command::Command;
 use labctl::module::unit::{OnChange, Unit};
 
 /// A unit that uses no files.
-fn unit(name: &str) -> Desired {
+pub fn unit(name: &str) -> Desired {
     let (name, on_change) = (name.to_owned(), OnChange::Restart);
     Desired::Unit(Unit {
         name,
@@ -20,7 +20,7 @@ fn unit(name: &str) -> Desired {
 
 /// A systemd that says of a unit what is in /units/NAME, and once it was started, what is in
 /// /units/NAME.then.
-fn with_systemd(machine: &Machine) {
+pub fn with_systemd(machine: &Machine) {
     machine.sh("mkdir -p /units");
     machine.shim(
         "systemctl",
@@ -41,8 +41,8 @@ esac"#,
     );
 }
 
-const DOWN: &str = "ActiveState=inactive\nSubState=dead\nUnitFileState=enabled\nType=simple\n";
-const RUNS: &str = "ActiveState=active\nSubState=running\nUnitFileState=enabled\nType=simple\nMainPID=0\nNRestarts=0\n";
+pub const DOWN: &str = "ActiveState=inactive\nSubState=dead\nUnitFileState=enabled\nType=simple\n";
+pub const RUNS: &str = "ActiveState=active\nSubState=running\nUnitFileState=enabled\nType=simple\nMainPID=0\nNRestarts=0\n";
 const FLAPS: &str = "ActiveState=activating\nSubState=auto-restart\nUnitFileState=enabled\nType=simple\n\
                      ExecMainCode=1\nExecMainStatus=1\nNRestarts=3\nInvocationID=crashed\n";
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::lab::{Lab, Run, busybox, said, same_files};
-use crate::{goes_without_a_trace, is_settled, passes_smoke};
+use crate::{goes_without_a_trace, is_settled, mine, passes_smoke};
 
 const CONTROLLERS: [&str; 2] = ["controller-0", "controller-1"];
 
@@ -46,6 +46,7 @@ fn is_as_at_the_backup(lab: &Lab) {
     assert_eq!(kubectl(lab, "get configmap before -o jsonpath={.data.word}"), "kept");
     let secret = kubectl(lab, "get secret before -o jsonpath={.data.word}");
     assert_eq!(secret, "a2VwdA==", "a Secret can be read, so the encryption key is the right one");
+    assert_eq!(kubectl(lab, "get configmap between -o jsonpath={.data.word}"), "kept");
     assert_eq!(kubectl(lab, "get deployment before -o jsonpath={.spec.replicas}"), "2");
     assert!(!lab.kubectl("get configmap later").status.success(), "what came later is gone");
     for controller in CONTROLLERS {
@@ -75,14 +76,12 @@ fn refused(lab: &Lab, file: &str, code: i32, why: &str) {
     assert!(run.story().contains(why), "{file}: {}", run.story());
 }
 
-#[test]
-fn a_lab_comes_back_from_its_backup_when_all_data_is_lost() {
-    let lab = Lab::new("sandbox");
-    lab.must(&["up"]);
-    kubectl(&lab, "create configmap before --from-literal=word=kept");
-    kubectl(&lab, "create secret generic before --from-literal=word=kept");
+/// The end of the story of a whole sandbox: it comes back from its backup, and goes.
+pub fn a_lab_comes_back_from_its_backup_when_all_data_is_lost(lab: &Lab) {
+    kubectl(lab, "create configmap before --from-literal=word=kept");
+    kubectl(lab, "create secret generic before --from-literal=word=kept");
     kubectl(
-        &lab,
+        lab,
         &format!("create deployment before --image={} --replicas=2 -- sleep 1000000", busybox()),
     );
 
@@ -123,15 +122,20 @@ fn a_lab_comes_back_from_its_backup_when_all_data_is_lost() {
         "{}",
         again.story()
     );
+    // Unless that is asked for: then it is a new one, of what is there now.
+    let first = fs::read(&backup).expect("the backup");
+    kubectl(lab, "create configmap between --from-literal=word=kept");
+    lab.must(&["etcd", "backup", "lab.backup", "--force"]);
+    assert!(fs::read(&backup).expect("the backup") != first, "it is another file");
     let running = lab.start_times();
-    copy(&lab, "cut", |bytes| bytes.truncate(bytes.len() / 2));
-    copy(&lab, "flipped", |bytes| {
+    copy(lab, "cut", |bytes| bytes.truncate(bytes.len() / 2));
+    copy(lab, "flipped", |bytes| {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
     });
-    refused(&lab, "cut", 2, "truncated");
-    refused(&lab, "flipped", 2, "its checksum differs");
-    refused(&lab, "inventory.yaml", 2, "is not a labctl backup");
+    refused(lab, "cut", 2, "truncated");
+    refused(lab, "flipped", 2, "its checksum differs");
+    refused(lab, "inventory.yaml", 2, "is not a labctl backup");
     let text = fs::read_to_string(lab.folder().join("inventory.yaml")).expect("an inventory");
     let write = |name: &str, text: String| fs::write(lab.folder().join(name), text).expect(name);
     write("older.yaml", text.replace("kubernetes: \"1.34.4\"", "kubernetes: \"1.33.9\""));
@@ -156,7 +160,7 @@ fn a_lab_comes_back_from_its_backup_when_all_data_is_lost() {
     }
 
     // All data of all members is destroyed under running processes.
-    kubectl(&lab, "create configmap later --from-literal=word=lost");
+    kubectl(lab, "create configmap later --from-literal=word=lost");
     for controller in CONTROLLERS {
         lab.on(controller, "systemctl kill -s KILL etcd.service; rm -rf /var/lib/etcd/member");
     }
@@ -173,19 +177,20 @@ fn a_lab_comes_back_from_its_backup_when_all_data_is_lost() {
         refused_up.story()
     );
     // A restore is killed on the way, and killed again when the API is coming back.
-    restore_killed_at(&lab, |event| event["event"] == "play_started" && event["play"] == "etcd");
-    restore_killed_at(&lab, |event| {
+    restore_killed_at(lab, |event| event["event"] == "play_started" && event["play"] == "etcd");
+    restore_killed_at(lab, |event| {
         event["event"] == "play_started" && event["play"] == "kube-apiserver"
     });
-    let restored = lab.must(&["etcd", "restore", "lab.backup", "--yes"]);
+    let restored = mine::must(lab, &["etcd", "restore", "lab.backup", "--yes"], "worker-0");
+    mine::forget(lab);
     assert!(
         restored.all("step_ended").any(|step| step["step"] == "restore"),
         "{}",
         restored.story()
     );
-    is_as_at_the_backup(&lab);
-    is_settled(&lab);
-    passes_smoke(&lab, 13);
+    is_as_at_the_backup(lab);
+    is_settled(lab);
+    passes_smoke(lab, 13);
 
     // The workstation loses the lab's certificates and keys. Every node still has its own.
     let pki = lab.directory().join("pki");
@@ -193,14 +198,24 @@ fn a_lab_comes_back_from_its_backup_when_all_data_is_lost() {
     said("cp", &["-a", &pki.display().to_string(), &kept.display().to_string()]);
     fs::remove_dir_all(&pki).expect("removed");
     fs::remove_file(lab.directory().join("admin.conf")).expect("removed");
+    let reads = |event: &Value| {
+        event["event"] == "step_started"
+            && event["step"].as_str().is_some_and(|step| step.starts_with("recover from "))
+    };
+    assert!(lab.killed_at(&["recover"], reads));
     lab.must(&["recover"]);
     same_files(&pki, &kept);
     assert_eq!(
-        kubectl(&lab, "get configmap before -o jsonpath={.data.word}"),
+        kubectl(lab, "get configmap before -o jsonpath={.data.word}"),
         "kept",
         "admin.conf works"
     );
-    is_settled(&lab);
+    is_settled(lab);
+    fs::remove_dir_all(&pki).expect("removed");
+    let from = lab.must(&["recover", "--from", "controller-1"]);
+    let asked = |step: &Value| step["step"] == "recover from controller-1";
+    assert!(from.all("step_ended").any(asked), "{}", from.story());
+    same_files(&pki, &kept);
 
     // Another workstation, which has never met the nodes: it trusts them only when it is told to,
     // and says whom.
@@ -245,7 +260,7 @@ fn a_lab_comes_back_from_its_backup_when_all_data_is_lost() {
             .as_str()
             .is_some_and(|it| it.contains("are kept in")))
     );
-    is_as_at_the_backup(&lab);
+    is_as_at_the_backup(lab);
     same_files(&pki, &kept);
     let before = fs::read_dir(lab.directory()).expect("the lab directory").flatten();
     assert_eq!(
@@ -255,10 +270,10 @@ fn a_lab_comes_back_from_its_backup_when_all_data_is_lost() {
         1
     );
     let running = lab.within_two_minutes(|| {
-        kubectl(&lab, "get deployment before -o jsonpath={.status.readyReplicas}") == "2"
+        kubectl(lab, "get deployment before -o jsonpath={.status.readyReplicas}") == "2"
     });
-    assert!(running, "the Deployment runs on the new machines: {}", kubectl(&lab, "get pods -A"));
+    assert!(running, "the Deployment runs on the new machines: {}", kubectl(lab, "get pods -A"));
     fs::remove_dir_all(&kept).expect("removed");
     fs::remove_file(&backup).expect("removed");
-    goes_without_a_trace(&lab);
+    goes_without_a_trace(lab);
 }

@@ -7,7 +7,8 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::lab::{Lab, Moment, said};
-use crate::nodes;
+use crate::teardown::{bare_nodes, censuses, is_as_before};
+use crate::{backup, kubeconfigs, nodes};
 use crate::{goes_without_a_trace, is_settled, no_run_has_told_a_secret, passes_smoke};
 
 /// What is another after every boot.
@@ -69,16 +70,13 @@ fn the_sandbox_comes_up_settles_and_goes() {
     is_settled(&lab);
     passes_smoke(&lab, 13);
     is_settled(&lab);
+    kubeconfigs::of_users(&lab);
     no_run_has_told_a_secret(&lab);
-    goes_without_a_trace(&lab);
+    backup::a_lab_comes_back_from_its_backup_when_all_data_is_lost(&lab);
 }
 
-#[test]
-fn three_controllers_survive_the_loss_of_one() {
-    let lab = Lab::new("ha");
-    lab.must(&["up"]);
-    is_settled(&lab);
-
+/// Of three controllers that are settled.
+pub fn three_controllers_survive_the_loss_of_one(lab: &Lab) {
     // Pulling the plug on a controller: its processes are gone in the middle of whatever they did.
     let pid = lab.pid("controller-1");
     let killed = Command::new("kill").args(["-KILL", &pid.to_string()]).status().expect("kill");
@@ -107,9 +105,8 @@ fn three_controllers_survive_the_loss_of_one() {
          endpoint health --cluster",
     );
     assert_eq!(members.matches("is healthy").count(), 3, "{members}");
-    passes_smoke(&lab, 13);
-    is_settled(&lab);
-    goes_without_a_trace(&lab);
+    passes_smoke(lab, 13);
+    is_settled(lab);
 }
 
 #[test]
@@ -122,6 +119,8 @@ fn a_lab_can_be_built_with_the_other_choices() {
             ("  - { name: controller-1,", "  # - { name: controller-1,"),
         ],
     );
+    bare_nodes(&lab);
+    let before = censuses(&lab);
     lab.must(&["up"]);
     let key = said(
         "openssl",
@@ -182,14 +181,19 @@ fn a_lab_can_be_built_with_the_other_choices() {
         inventory
     );
     passes_smoke(&lab, 12);
+
+    // A VXLAN and the rules of nftables leave nothing behind either.
+    lab.must(&["down", "--yes", "--keep-nodes"]);
+    for node in ["controller-0", "worker-0"] {
+        is_as_before(&lab, node, &before, "after a lab with a VXLAN and nftables");
+    }
     goes_without_a_trace(&lab);
 }
 
 #[test]
 fn a_user_with_sudo_on_a_machine_that_exists_already_is_enough() {
     let lab = Lab::new("single");
-    lab.must(&["up"]);
-    lab.must(&["down", "--yes", "--keep-nodes"]);
+    bare_nodes(&lab);
     // From here on the node is somebody's machine: labctl did not make it, and logs in as a user
     // who may use sudo.
     lab.on(
@@ -220,6 +224,10 @@ fn a_user_with_sudo_on_a_machine_that_exists_already_is_enough() {
          - binary: { from: kubectl, to: /usr/local/bin/kubectl }\n",
     );
 
+    for directory in ["own", "templates"] {
+        std::fs::create_dir(lab.folder().join(directory)).expect("a directory");
+    }
+
     // A host key that nobody vouched for is refused, and nothing is done.
     let unknown = lab.run(&["play", "mine.yaml", "own.yaml"]);
     assert_eq!(unknown.code, Some(1), "{}", unknown.story());
@@ -237,6 +245,16 @@ fn a_user_with_sudo_on_a_machine_that_exists_already_is_enough() {
     assert!(wrote.starts_with("600 root\nhello from node-0Client Version: v1.34"), "{wrote}");
     let again = lab.must(&["play", "mine.yaml", "own.yaml"]);
     assert_eq!(again.changed(), 0, "{}", again.story());
+    // The same by its name, from a directory of playbooks, with a template of one's own.
+    write(
+        "own/hello.yaml",
+        "name: hello\nplays:\n  - name: greet\n    hosts: all\n    tasks:\n      \
+         - template: { from: hello, to: /etc/greeting, mode: '0600' }\n",
+    );
+    write("templates/hello.tera", "good day, {{ node.name }}");
+    let named = ["play", "hello", "own.yaml", "--playbooks", "own", "--templates", "templates"];
+    assert_eq!(lab.must(&named).changed(), 1);
+    assert_eq!(lab.on("node-0", "cat /etc/greeting"), "good day, node-0");
 
     // A whole control plane, the same way, on a machine on which somebody has an nginx and a
     // kubeconfig of their own.

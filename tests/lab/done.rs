@@ -1,12 +1,13 @@
 //! "Done" means done: what was started is up and stays up, and what does not is named with its own
 //! words.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use serde_json::Value;
 
-use crate::is_settled;
 use crate::lab::{Lab, Run};
+use crate::{is_settled, mine};
 
 const NODE: &str =
     "  - { name: node-0, address: 10.231.0.10, roles: [controller, worker, loadbalancer, client] }";
@@ -29,15 +30,28 @@ fn a_run_is_done_when_what_it_started_stays_up() {
     assert!(first.changed() > 50, "{}", first.story());
     let nodes = lab.kubectl("get nodes -o name");
     assert_eq!(String::from_utf8_lossy(&nodes.stdout), "node/node-0\n");
-    lab.must(&["up"]);
+    // The second node is made, and one node is worked on at a time.
+    let second = lab.must(&["up", "--forks", "1"]);
+    let mut open = BTreeSet::new();
+    for event in &second.events {
+        let node = || event["node"].as_str().expect("a node").to_owned();
+        if event["event"] == "play_started" {
+            open.insert(node());
+            assert_eq!(open.len(), 1, "{open:?} at once");
+        } else if event["event"] == "play_ended" && event["outcome"] != "skipped" {
+            open.remove(&node());
+        }
+    }
+    let worked: BTreeSet<&str> =
+        second.all("play_started").filter_map(|play| play["node"].as_str()).collect();
+    assert_eq!(worked, BTreeSet::from(["extra", "node-0"]));
     is_settled(&lab);
+    certificates_of_one_node_are_renewed(&lab);
 
     // A kubelet with a flag that it does not know is started, and ends a moment later, again and
     // again.
-    let mine = lab.folder().join("mine");
-    let export = lab.labctl(&["playbook", "export", "mine"]).output().expect("labctl starts");
-    assert!(export.status.success());
-    let template = mine.join("templates/kubelet/kubelet.service.tera");
+    mine::must(&lab, &["up"], "extra");
+    let template = lab.folder().join("mine/templates/kubelet/kubelet.service.tera");
     let text = fs::read_to_string(&template).expect("a template");
     let flag = "  --node-ip={{ node.address }} \\\n";
     assert!(text.contains(flag), "{text}");
@@ -131,5 +145,34 @@ fn a_run_is_done_when_what_it_started_stays_up() {
     let inventory = fs::read_to_string(lab.folder().join("inventory.yaml")).expect("an inventory");
     assert!(!inventory.contains("extra"), "{inventory}");
     is_settled(&lab);
+    // Taken down by a playbook of one's own, which leaves what no record has.
+    fs::write(&template, text).expect("a template");
+    mine::must(&lab, &["down", "--yes", "--keep-nodes"], "node-0");
+    assert_eq!(lab.on("node-0", "ls /etc/mine /var/lib/labctl 2>/dev/null || true"), "");
     lab.must(&["down", "--yes"]);
+}
+
+/// Of one node, and of its certificates the one that is named: the others stay.
+fn certificates_of_one_node_are_renewed(lab: &Lab) {
+    let sums = || -> BTreeSet<(String, String, String)> {
+        let look = "find /etc/kubernetes -name '*.crt' -exec sha256sum {} +; \
+                    sha256sum /etc/kubernetes/*.conf";
+        let of = |node: &str| -> Vec<(String, String, String)> {
+            let found = lab.on(node, look);
+            let file = |line: &str| {
+                let (sum, path) = line.split_once("  ").expect("a sum and a path");
+                (node.to_owned(), path.to_owned(), sum.to_owned())
+            };
+            found.lines().map(file).collect()
+        };
+        ["node-0", "extra"].into_iter().flat_map(of).collect()
+    };
+    let before = sums();
+    lab.must(&["certs", "renew", "extra", "--only", "kubelet"]);
+    let after = sums();
+    let renewed: Vec<(&str, &str)> =
+        after.difference(&before).map(|(node, path, _)| (&**node, &**path)).collect();
+    let kubelet = ["/etc/kubernetes/kubelet.conf", "/etc/kubernetes/pki/kubelet.crt"];
+    assert_eq!(renewed, kubelet.map(|path| ("extra", path)), "{before:#?}\n{after:#?}");
+    assert!(before.len() > 12 && before.len() == after.len(), "{before:#?}");
 }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::lab::{Lab, Run, said};
-use crate::{goes_without_a_trace, is_settled, passes_smoke};
+use serde_json::Value;
+
+use crate::lab::{Lab, Run, busybox, said};
+use crate::{goes_without_a_trace, is_settled, mine, passes_smoke};
 
 /// Every task that changed something, by node.
 fn changed_tasks(run: &Run) -> BTreeMap<&str, Vec<String>> {
@@ -262,7 +264,11 @@ fn nodes_come_and_go_and_a_lost_controller_is_replaced() {
     lab.must(&["node", "remove", "controller-0", "--gone", "--yes"]);
     assert_eq!(etcd_members(&lab, "controller-1"), ["controller-1", "controller-2"]);
     assert!(!inventory(&lab).contains("controller-0"));
-    lab.must(&["node", "add", "controller-0", "--address", "10.230.0.10", "--role", "controller"]);
+    let again = ["node", "add", "controller-0", "--address", "10.230.0.10", "--role", "controller"];
+    // Cut off when it is about to join, it is finished by the same command.
+    let joins = |event: &Value| event["event"] == "play_started" && event["play"] == "etcd";
+    assert!(lab.killed_at(&again, joins));
+    mine::must(&lab, &again, "controller-0");
     assert_eq!(
         etcd_members(&lab, "controller-0"),
         ["controller-0", "controller-1", "controller-2"]
@@ -270,9 +276,10 @@ fn nodes_come_and_go_and_a_lost_controller_is_replaced() {
     passes_smoke(&lab, 13);
 
     // And back to what it was.
-    lab.must(&["node", "remove", "controller-2", "--yes"]);
+    mine::must(&lab, &["node", "remove", "controller-2", "--yes"], "controller-0");
+    mine::forget(&lab);
     assert_eq!(etcd_members(&lab, "controller-0"), ["controller-0", "controller-1"]);
-    lab.must(&["node", "remove", "worker-2", "--yes"]);
+    a_worker_whose_pods_do_not_stop_goes_when_that_is_asked_for(&lab);
     let mut lines: Vec<String> = inventory(&lab).lines().map(str::to_owned).collect();
     lines.sort();
     let mut were: Vec<String> = original.lines().map(str::to_owned).collect();
@@ -291,3 +298,58 @@ fn nodes_come_and_go_and_a_lost_controller_is_replaced() {
     passes_smoke(&lab, 13);
     goes_without_a_trace(&lab);
 }
+
+/// No pod may be evicted, so the worker stays, and goes with `--force`.
+fn a_worker_whose_pods_do_not_stop_goes_when_that_is_asked_for(lab: &Lab) {
+    let kubectl = |arguments: &str| {
+        let output = lab.kubectl(arguments);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned() + &stderr)
+    };
+    let must = |arguments: &str| {
+        let (well, said) = kubectl(arguments);
+        assert!(well, "kubectl {arguments}: {said}");
+        said
+    };
+    let on_it = r#"{"spec":{"nodeName":"worker-2"}}"#;
+    let image = busybox();
+    must(&format!("run stays --image={image} --overrides={on_it} --command -- sleep 1000000"));
+    must("wait pod/stays --for=condition=Ready --timeout=60s");
+    let policy = lab.folder().join("policy.yaml");
+    std::fs::write(&policy, NO_EVICTIONS).expect("a file");
+    must(&format!("apply -f {}", policy.display()));
+    let drain = "drain worker-2 --force --ignore-daemonsets --delete-emptydir-data";
+    let held = || {
+        let (well, said) = kubectl(&format!("{drain} --dry-run=server --timeout=9s"));
+        !well && said.contains("nobody leaves")
+    };
+    assert!(lab.within_two_minutes(held), "evictions are refused");
+
+    let refused = lab.run(&["node", "remove", "worker-2", "--yes"]);
+    assert_eq!(refused.code, Some(1), "{}", refused.story());
+    assert!(refused.story().contains("pods of worker-2 go elsewhere"), "{}", refused.story());
+    assert!(must("get nodes -o name").contains("node/worker-2\n"));
+    assert!(inventory(lab).contains("worker-2"));
+    lab.must(&["node", "remove", "worker-2", "--force", "--yes"]);
+    assert!(!must("get nodes -o name").contains("worker-2"));
+    must(&format!("delete -f {}", policy.display()));
+    std::fs::remove_file(policy).expect("it was there");
+    let gone = || !kubectl("get pod stays").0;
+    assert!(lab.within_two_minutes(gone), "the pod went with its node");
+}
+
+const NO_EVICTIONS: &str = r#"
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: { name: nobody-leaves }
+spec:
+  matchConstraints:
+    resourceRules:
+      - { apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [pods/eviction] }
+  validations: [{ expression: "false", message: nobody leaves }]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: { name: nobody-leaves }
+spec: { policyName: nobody-leaves, validationActions: [Deny] }
+"#;

@@ -2,8 +2,9 @@
 
 use std::fs;
 
-use crate::is_settled;
 use crate::lab::{Lab, Run};
+use crate::teardown::bare_nodes;
+use crate::{certificates, is_settled};
 
 const KEYS: &str = "sha256sum /etc/kubernetes/pki/ca.key /etc/kubernetes/pki/etcd/ca.key \
                     /etc/kubernetes/pki/front-proxy-ca.key /etc/kubernetes/pki/sa.key \
@@ -44,12 +45,17 @@ fn elsewhere(lab: &Lab, file: &str, name: &str) {
 fn a_node_belongs_to_one_lab_and_no_command_forgets_it() {
     let lab = Lab::new("single");
     lab.must(&["up"]);
+    certificates::a_lab_whose_certificates_have_ended_is_revived(&lab);
     let node = lab.nodes().remove(0);
     let node = node.as_str();
     let keys = lab.on(node, KEYS);
     let mark = lab.on(node, "cat /var/lib/labctl/lab");
     assert!(mark.contains("lab single\nkey ca.key "), "{mark}");
     assert_eq!(mark.lines().filter(|line| line.starts_with("key ")).count(), 5, "{mark}");
+
+    let made = lab.kubectl("create configmap ours --from-literal=word=kept");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    lab.must(&["etcd", "backup", "single.backup"]);
 
     a_lab_directory_without_its_keys_changes_nothing(&lab, node, &keys);
     a_node_from_before_there_were_marks_is_adopted_when_the_keys_fit(&lab, node);
@@ -135,14 +141,24 @@ fn another_lab_is_refused_and_keeps_the_keys_when_it_takes_over(lab: &Lab, node:
         "each is kept, for root alone"
     );
     refused(&lab.run(&["up"]), "it belongs to another lab: `other`", "--take-over");
+
+    // Such a lab can have all that the first one had: its data, its certificates and its keys.
+    let restore = ["etcd", "restore", "other.yaml", "single.backup", "--yes"];
+    let foreign = lab.run(&restore);
+    assert_eq!(foreign.code, Some(2), "{}", foreign.story());
+    assert!(foreign.stderr.contains("a backup of the lab single"), "{}", foreign.stderr);
+    lab.must(&[&restore[..], &["--force"]].concat());
+    assert_eq!(lab.on(node, KEYS), keys, "they are on the node again");
+    let theirs = lab.folder().join(".labctl/other/admin.conf").display().to_string();
+    let word = "get configmap ours -o jsonpath={.data.word}";
+    let found = lab.kubectl(&format!("--kubeconfig={theirs} {word}"));
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "kept", "and so is the data");
 }
 
 #[test]
 fn somebody_elses_cluster_is_left_alone() {
     let lab = Lab::new("single");
-    lab.must(&["up"]);
-    lab.must(&["down", "--yes", "--keep-nodes"]);
-    fs::remove_dir_all(lab.directory().join("pki")).expect("the keys of a lab that is no more");
+    bare_nodes(&lab);
     let node = lab.nodes().remove(0);
     let node = node.as_str();
     let signs = [

@@ -44,10 +44,10 @@ const NOBODYS: &[(&str, &str)] = &[
     ("sysctl\tnet/netfilter/nf_conntrack_count", "a counter: connections of the moment"),
 ];
 
-type Census = BTreeSet<String>;
+pub type Census = BTreeSet<String>;
 
 /// Makes the nodes of a lab and nothing on them: machines that somebody has just installed.
-fn bare_nodes(lab: &Lab) {
+pub fn bare_nodes(lab: &Lab) {
     let (cluster, _) =
         labctl::cluster::open(&lab.folder().join("inventory.yaml")).expect("an inventory");
     let directory = LabDirectory::new(&cluster.lab_directory);
@@ -80,12 +80,12 @@ fn census(lab: &Lab, node: &str) -> Census {
     census
 }
 
-fn censuses(lab: &Lab) -> BTreeMap<String, Census> {
+pub fn censuses(lab: &Lab) -> BTreeMap<String, Census> {
     lab.nodes().into_iter().map(|node| (node.clone(), census(lab, &node))).collect()
 }
 
 /// Nothing came and nothing went.
-fn is_as_before(lab: &Lab, node: &str, before: &BTreeMap<String, Census>, when: &str) {
+pub fn is_as_before(lab: &Lab, node: &str, before: &BTreeMap<String, Census>, when: &str) {
     let (before, after) = (&before[node], census(lab, node));
     let gone = before.difference(&after).map(|line| format!("- {line}"));
     let differs: Vec<String> =
@@ -222,7 +222,10 @@ fn nodes_that_stay_are_as_they_were() {
 
     // The same nodes again. This time with everything that works, and then the lab directory's
     // certificates are lost.
-    lab.must(&["up"]);
+    // Nodes pass large files on to each other, with a key that is let in for that and must be gone.
+    let up = lab.must(&["up", "--spread", "always"]);
+    let passed_on = up.all("delivered").filter(|delivered| delivered["from"].is_string());
+    assert!(passed_on.count() > 0, "controller-0 and client-0 need kubectl: {}", up.story());
     passes_smoke(&lab, 12);
     run_pods(&lab);
     std::fs::remove_dir_all(lab.directory().join("pki")).expect("the certificates");
@@ -234,7 +237,10 @@ fn nodes_that_stay_are_as_they_were() {
         keyless.story()
     );
     let nodes = before.keys().cloned().collect::<Vec<_>>().join(",");
-    lab.must(&["down", "--yes", "--keep-nodes", "--take-over", &nodes]);
+    // Cut off in the middle of it, it is finished by the same command.
+    let down = ["down", "--yes", "--keep-nodes", "--take-over", &nodes];
+    assert!(lab.killed_at(&down, |event| event["event"] == "task_ended"));
+    lab.must(&down);
     for node in before.keys() {
         is_as_before(&lab, node, &before, "after a whole lab");
     }

@@ -4,6 +4,7 @@ pub mod http_server;
 pub mod labs;
 pub mod machine;
 pub mod neighbours;
+pub mod official;
 pub mod prose;
 pub mod record;
 pub mod releases;

@@ -149,6 +149,9 @@ fn an_inventory_that_cannot_be_edited_is_refused() {
 fn a_name_that_yaml_could_misread_is_quoted() {
     for name in ["no", "10", "a: b", "\"", "null", "1.5", "#x", "ä\u{1}"] {
         let text = lab("  - { name: a, address: 10.0.0.1, roles: [controller] }\n");
-        add(&text, &node(name, "10.0.0.2", &["worker"])).expect(name);
+        let text = add(&text, &node(name, "10.0.0.2", &["worker"])).expect(name);
+        let read = parse(FilePath::new("inventory.yaml"), text.as_bytes()).expect("YAML");
+        let nodes = read.nodes.expect("nodes").value;
+        assert_eq!(nodes[1].name.as_ref().map(|it| it.value.as_str()), Some(name), "{text}");
     }
 }

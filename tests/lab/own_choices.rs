@@ -1,0 +1,236 @@
+//! An inventory with everything said that can be said about machines of one's own: another port, a
+//! bastion, another address to log in at, own networks, an endpoint of one's own, a pod network of
+//! one's own.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::goes_without_a_trace;
+use crate::lab::{Lab, busybox, said};
+use crate::teardown::bare_nodes;
+
+/// What a lab leaves of its directories, and what was in one of them before.
+const LEFT: &str = "ls -A /etc/cni/net.d /var/lib/labctl /etc/kubernetes 2>/dev/null || true";
+const THEIRS: &str = "/etc/cni/net.d:\n10-theirs.conflist";
+
+/// `lb-0` of the local lab is the bastion here, and no node of this lab.
+const INVENTORY: &str = "\
+name: own
+kubernetes: \"1.34.4\"
+domain: lab.test
+bundle: BUNDLE
+ssh: { user: root, port: 2022, identity: IDENTITY, jump: root@10.230.0.5 }
+network: { pods: 10.64.0.0/20, node_prefix: 26, services: 10.65.0.0/22, mode: none }
+api: { endpoint: 10.230.0.99, port: 7443, names: [api.lab.test] }
+pki: { ca_days: 400, leaf_days: 100 }
+nodes:
+  - { name: controller-0, address: 10.230.0.10, roles: [controller], ssh: { port: 2222 } }
+  - name: worker-0
+    address: 10.230.0.20
+    roles: [worker]
+    labels: { disk: ssd, example.org/tier: \"\" }
+    pod_cidr: 10.64.3.0/26
+  - name: worker-1
+    address: 10.230.0.21
+    roles: [worker]
+    ssh: { user: dev, identity: THEIRS, port: 22, host: 10.230.0.121, jump: none }
+";
+
+/// What the owner of the machines has set up: a second sshd, a second address, an address in front
+/// of the API server, and a pod network.
+fn machines(lab: &Lab) {
+    let link = "link=$(ip -o route get 10.230.0.1 | sed 's/.* dev \\([^ ]*\\) .*/\\1/')";
+    lab.on(
+        "controller-0",
+        &format!(
+            "{link}; ip addr add 10.230.0.99/24 dev $link; for chain in PREROUTING OUTPUT; do \
+             iptables -t nat -A $chain -d 10.230.0.99 -p tcp --dport 7443 -j REDIRECT --to-ports \
+             6443; done; systemd-run --quiet --unit=other-sshd /usr/sbin/sshd -D -e -p 2222"
+        ),
+    );
+    lab.on("worker-0", "systemd-run --quiet --unit=other-sshd /usr/sbin/sshd -D -e -p 2022");
+    let key = lab.folder().join("theirs").display().to_string();
+    said("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &key]);
+    let public = fs::read_to_string(lab.folder().join("theirs.pub")).expect("a key");
+    lab.on(
+        "worker-1",
+        &format!(
+            "{link}; ip addr add 10.230.0.121/24 dev $link; useradd --create-home --shell /bin/sh \
+             dev && echo 'dev ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/dev && install -d -m 700 \
+             -o dev /home/dev/.ssh && echo '{}' > /home/dev/.ssh/authorized_keys",
+            public.trim()
+        ),
+    );
+    for (node, own, others, via) in [
+        ("worker-0", "10.64.3.0/26", "10.64.0.64/26", "10.230.0.21"),
+        ("worker-1", "10.64.0.64/26", "10.64.3.0/26", "10.230.0.20"),
+    ] {
+        let network = format!(
+            r#"{{"cniVersion":"0.4.0","name":"theirs","plugins":[{{"type":"bridge","bridge":"br-theirs",
+            "isGateway":true,"hairpinMode":true,"ipam":{{"type":"host-local",
+            "ranges":[[{{"subnet":"{own}"}}]],"routes":[{{"dst":"0.0.0.0/0"}}]}}}}]}}"#
+        );
+        lab.on(
+            node,
+            &format!(
+                "mkdir -p /etc/cni/net.d && echo '{network}' > /etc/cni/net.d/10-theirs.conflist && \
+                 ip route add {others} via {via}"
+            ),
+        );
+    }
+}
+
+/// Templates that know that these machines are no real ones: they share a kernel.
+fn templates(lab: &Lab) {
+    let export = lab.labctl(&["playbook", "export", "mine"]).output().expect("labctl starts");
+    assert!(export.status.success(), "{}", String::from_utf8_lossy(&export.stderr));
+    for name in ["containerd/config.toml", "kubelet/config.yaml", "kube-proxy/config.yaml"] {
+        let file = lab.folder().join(format!("mine/templates/{name}.tera"));
+        let text = fs::read_to_string(&file).expect("a template");
+        fs::write(&file, format!("{{% set local = true -%}}\n{text}")).expect("a template");
+    }
+}
+
+/// The inventory, and a lab directory that knows the machines' host keys under their addresses.
+fn write(lab: &Lab) {
+    let bundle = Path::new(env!("CARGO_MANIFEST_DIR")).join("bundle");
+    let bundle = bundle.canonicalize().expect("a bundle").display().to_string();
+    let identity = lab.directory().join("ssh/id_ed25519").display().to_string();
+    let theirs = lab.folder().join("theirs").display().to_string();
+    let text = INVENTORY.replace("BUNDLE", &bundle).replace("IDENTITY", &identity);
+    let text = text.replace("THEIRS", &theirs);
+    fs::write(lab.folder().join("own.yaml"), text).expect("an inventory");
+    let known = fs::read_to_string(lab.directory().join("known_hosts")).expect("known hosts");
+    let mut other = known.clone();
+    for (was, is) in [
+        ("10.230.0.10 ", "[10.230.0.10]:2222 "),
+        ("10.230.0.20 ", "[10.230.0.20]:2022 "),
+        ("10.230.0.21 ", "10.230.0.121 "),
+    ] {
+        assert!(other.contains(was), "{known}");
+        other = other.replace(was, is);
+    }
+    let directory = lab.folder().join(".labctl/own");
+    fs::create_dir_all(&directory).expect("a directory");
+    fs::write(directory.join("known_hosts"), other).expect("known hosts");
+}
+
+/// kubectl with the lab's own kubeconfig, which has its endpoint.
+fn kubectl(lab: &Lab, arguments: &str) -> String {
+    let output = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("bundle/bin/kubectl"))
+        .args(arguments.split(' '))
+        .env("KUBECONFIG", lab.folder().join(".labctl/own/admin.conf"))
+        .output()
+        .expect("kubectl starts");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "kubectl {arguments}: {stderr}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// How often `user` has logged in to a node from an address: at any of its ports, or at the other
+/// one alone.
+fn logins(lab: &Lab, node: &str, unit: &str, user: &str, from: &str) -> usize {
+    let accepted = format!("Accepted publickey for {user} from {from} ");
+    let count = format!("journalctl --no-pager{unit} | grep -c '{accepted}' || true");
+    lab.on(node, &count).parse().expect("a number")
+}
+
+#[test]
+fn every_choice_of_an_inventory_for_machines_of_ones_own_is_heeded() {
+    let lab = Lab::changed(
+        "sandbox",
+        &[
+            ("  - { name: controller-1,", "  # - { name: controller-1,"),
+            ("  - { name: client-0,", "  # - { name: client-0,"),
+        ],
+    );
+    bare_nodes(&lab);
+    machines(&lab);
+    templates(&lab);
+    write(&lab);
+    let up = ["up", "own.yaml", "--templates", "mine/templates"];
+    lab.must(&up);
+    let again = lab.must(&up);
+    assert_eq!(again.changed(), 0, "{}", again.story());
+
+    // `ssh`: through the bastion and at other ports, but for the node that needs no bastion, where
+    // another user logs in with a key of their own, at another address.
+    for node in ["controller-0", "worker-0"] {
+        assert!(logins(&lab, node, " -u other-sshd", "root", "10.230.0.5") > 0, "{node}");
+    }
+    assert_eq!(logins(&lab, "worker-1", "", "root", "10.230.0.5"), 0);
+    assert!(logins(&lab, "worker-1", "", "dev", "10.230.0.1") > 0);
+    let seen = lab.labctl(&["ssh", "own.yaml", "worker-1", "--", "echo $SSH_CONNECTION"]).output();
+    let seen = String::from_utf8_lossy(&seen.expect("ssh starts").stdout).into_owned();
+    assert!(seen.starts_with("10.230.0.1 ") && seen.contains(" 10.230.0.121 22"), "{seen}");
+
+    // `api`: kubeconfigs have the owner's address, and the certificate has both names.
+    assert_eq!(
+        kubectl(&lab, "config view -o jsonpath={.clusters[0].cluster.server}"),
+        "https://10.230.0.99:7443"
+    );
+    assert_eq!(kubectl(&lab, "get --raw=/readyz"), "ok");
+    let pki = lab.folder().join(".labctl/own/pki");
+    let openssl = |arguments: &[&str], name: &str| {
+        let file = pki.join(name).display().to_string();
+        said("openssl", &[&["x509", "-noout", "-in", &file], arguments].concat())
+    };
+    let names = openssl(&["-ext", "subjectAltName"], "apiserver.crt");
+    for name in
+        ["10.230.0.99", "DNS:api.lab.test", "DNS:kubernetes.default.svc.lab.test", "10.65.0.1"]
+    {
+        assert!(names.contains(name), "{name} in {names}");
+    }
+
+    // `pki`: how long certificates live.
+    for (name, days) in [("ca.crt", 400), ("apiserver.crt", 100)] {
+        let ends_within = |days: u32| {
+            let file = pki.join(name).display().to_string();
+            let seconds = (days * 86_400).to_string();
+            let check = format!("openssl x509 -noout -checkend {seconds} -in {file} || true");
+            said("sh", &["-c", &check]).contains("will expire")
+        };
+        assert!(!ends_within(days - 1) && ends_within(days + 1), "{name}: {days} days");
+    }
+
+    // `nodes`: labels, with and without a value, and the part of the pod network that was chosen.
+    assert_eq!(kubectl(&lab, "get nodes -l disk=ssd,example.org/tier= -o name"), "node/worker-0");
+    let parts = "get nodes -o jsonpath={range.items[*]}{.metadata.name}={.spec.podCIDR};{end}";
+    assert_eq!(kubectl(&lab, parts), "worker-0=10.64.3.0/26;worker-1=10.64.0.64/26;");
+
+    // `network` and `domain`: pods are where the owner's network puts them, Services where the
+    // inventory says, and DNS knows the domain.
+    assert_eq!(lab.on("worker-0", "ls /etc/cni/net.d"), "10-theirs.conflist");
+    assert_eq!(kubectl(&lab, "get service kubernetes -o jsonpath={.spec.clusterIP}"), "10.65.0.1");
+    let asks = format!(
+        "run asks --image={} --restart=Never --command -- nslookup kubernetes.default.svc.lab.test",
+        busybox()
+    );
+    kubectl(&lab, &asks);
+    kubectl(&lab, "wait pod/asks --for=jsonpath={.status.phase}=Succeeded --timeout=60s");
+    let answer = kubectl(&lab, "logs asks");
+    assert!(answer.contains("10.65.0.1"), "{answer}");
+    let address = kubectl(&lab, "get pod asks -o jsonpath={.status.podIP}");
+    assert!(address.starts_with("10.64.3.") || address.starts_with("10.64.0."), "{address}");
+    let smoke = lab.must(&["smoke", "own.yaml"]);
+    assert_eq!(smoke.all("check").count(), 12, "{}", smoke.story());
+
+    // A node that leaves is emptied: the machine stays, with what is its owner's.
+    let remove = ["node", "remove", "own.yaml", "worker-1", "--yes", "--templates", up[3]];
+    lab.must(&remove);
+    assert_eq!(kubectl(&lab, "get nodes -o name"), "node/worker-0");
+    let inventory = fs::read_to_string(lab.folder().join("own.yaml")).expect("an inventory");
+    assert!(!inventory.contains("worker-1") && inventory.contains("worker-0"), "{inventory}");
+    assert_eq!(lab.on("worker-1", LEFT), THEIRS);
+
+    lab.must(&["down", "own.yaml", "--yes"]);
+    assert_eq!(lab.on("worker-0", LEFT), THEIRS, "but what is theirs");
+    for file in ["own.yaml", "theirs", "theirs.pub"] {
+        fs::remove_file(lab.folder().join(file)).expect("it was there");
+    }
+    for directory in [".labctl/own", "mine"] {
+        fs::remove_dir_all(lab.folder().join(directory)).expect("it was there");
+    }
+    goes_without_a_trace(&lab);
+}
