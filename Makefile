@@ -6,15 +6,17 @@ LAB   ?= inventories/sandbox.yaml
 # Where cargo puts what it builds: CARGO_TARGET_DIR, when that is set.
 TARGET         = $(or $(CARGO_TARGET_DIR),target)
 LABCTL_RELEASE = $(TARGET)/release/labctl
+# Which part of all mutants `make mutants` tries.
+SHARD         ?= 0/8
 # Stories of real labs that only `make lab-matrix` tells, because each takes many minutes.
-MATRIX         = with_the_other_choices killed_in_each_of_its_stages smoke_names_what_is_broken
+MATRIX         = with_the_other_choices for_machines_of_ones_own killed_in_each_of_its_stages smoke_names_what_is_broken
 
 # Whoever runs the tests may have set what labctl reads, or what has expected outputs rewritten.
 unexport $(filter-out LABCTL_CACHE,$(filter LABCTL_%,$(.VARIABLES))) TRYCMD INSTA_UPDATE
 
 # Each step needs the one before it, and a lab needs the machine for itself.
 .NOTPARALLEL:
-.PHONY: help demo down test test-all check unit lab lab-matrix prerequisites bundle bench deny golden clean
+.PHONY: help demo down test test-all check unit lab lab-matrix prerequisites bundle bench mutants deny golden clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,7 +41,7 @@ check: ## Formatting and lints
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --quiet
 	cat src/node/prelude.sh src/node/record.sh src/node/sets.sh src/node/undo.sh | shellcheck -s sh -
-	shellcheck -s sh src/node/gate.sh src/node/launch.sh tests/support/census.sh tests/prerequisites tests/get-bundle .ci/run
+	shellcheck -s sh src/node/gate.sh src/node/launch.sh tests/support/census.sh tests/prerequisites tests/get-bundle .ci/run .ci/matrix
 	shellcheck -s sh -x -e SC2016 benches/lib.sh benches/run benches/peers benches/report benches/*/row benches/*/*/issue benches/cold-up/by-hand
 	shellcheck tests/bundle/build
 
@@ -49,7 +51,7 @@ unit: ## All tests but the real labs
 lab: bundle ## Real labs: systemd nodes, etcd, Kubernetes
 	$(CARGO) test --locked --test lab -- --nocapture $(MATRIX:%=--skip %)
 
-lab-matrix: bundle ## More real labs: VXLAN, nftables, RSA, a reboot; a CA rotation with kills; broken labs
+lab-matrix: bundle ## More real labs: VXLAN, nftables, RSA, a reboot; a rotation with kills; broken labs; own machines
 	$(CARGO) test --locked --test lab -- --nocapture $(MATRIX)
 
 prerequisites: ## Install what is missing on this machine
@@ -61,6 +63,10 @@ bundle: ## A bundle in ./bundle: the one that is there, else pulled, else built 
 bench: prerequisites bundle ## labctl side by side with Ansible, pyinfra, fabric, scp, openssl: writes benches/results.md
 	$(CARGO) build --release --locked --bins --example issue
 	benches/run
+
+mutants: ## Mutants of what decides what a node gets: every eighth, or SHARD=k/n; hours, and not in CI
+	command -v cargo-mutants >/dev/null || $(CARGO) install --locked cargo-mutants
+	$(CARGO) mutants --sharding round-robin --shard $(SHARD) -- --lib --test it
 
 deny: ## Licences, advisories and sources of all dependencies
 	command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny

@@ -240,6 +240,33 @@ fn inventories_and_playbooks_in_the_docs_are_right() {
     assert!(inventories >= 1 && playbooks >= 2, "{inventories} inventories, {playbooks} playbooks");
 }
 
+/// What `.ci/matrix` has written is a day and a commit that is in this history, when that can be
+/// asked; before its first run it says so.
+#[test]
+fn the_labs_of_the_matrix_ran_at_a_commit_of_this_history() {
+    let text = fs::read_to_string(root().join("tests/matrix.txt")).expect("a record of the matrix");
+    let line = text.lines().find(|line| !line.starts_with('#')).expect("a line");
+    if line == "never" {
+        return;
+    }
+    let [day, commit, minutes, "min"] = line.split(' ').collect::<Vec<_>>()[..] else {
+        panic!("`{line}` is not a day, a commit and how long it took");
+    };
+    let numbers: Vec<u32> = day.split('-').filter_map(|part| part.parse().ok()).collect();
+    assert!(matches!(numbers[..], [2026..=2999, 1..=12, 1..=31]), "{day}");
+    assert!(minutes.parse::<u32>().is_ok_and(|it| it > 0), "{minutes}");
+    assert!(commit.len() == 40 && commit.chars().all(|it| it.is_ascii_hexdigit()), "{commit}");
+    let git = |arguments: &[&str]| {
+        let output = std::process::Command::new("git").args(arguments).current_dir(root()).output();
+        output.ok().map(|output| (output.status.success(), output.stdout))
+    };
+    // A release has no history, and a shallow clone no more than a part of it.
+    if git(&["rev-parse", "--is-shallow-repository"]) == Some((true, b"false\n".to_vec())) {
+        let (is_there, _) = git(&["merge-base", "--is-ancestor", commit, "HEAD"]).expect("git");
+        assert!(is_there, "the matrix ran at {commit}, which is not in this history");
+    }
+}
+
 #[test]
 fn every_module_has_a_row_and_an_example() {
     let nothing = "name: x\nplays:\n- { name: x, on: all, tasks: [{ name: x }] }\n";
