@@ -32,8 +32,7 @@ pub fn must(lab: &Lab, verb: &[&str], node: &str) -> Run {
 fn write(lab: &Lab, note: &str) {
     let mine = lab.folder().join("mine");
     if !mine.exists() {
-        let export = lab.labctl(&["playbook", "export", "mine"]).output().expect("labctl starts");
-        assert!(export.status.success(), "{}", String::from_utf8_lossy(&export.stderr));
+        export(lab);
         for (playbook, first) in [("up", "  # The ground.\n"), ("down", "  # One play, so that")] {
             let path = mine.join("playbooks").join(playbook).with_extension("yaml");
             let text = fs::read_to_string(&path).expect("a playbook");
@@ -47,6 +46,22 @@ fn write(lab: &Lab, note: &str) {
         fs::create_dir(mine.join("templates/mine")).expect("a directory");
     }
     fs::write(mine.join("templates/mine/note.tera"), note).expect("a template");
+}
+
+fn export(lab: &Lab) {
+    let export = lab.labctl(&["playbook", "export", "mine"]).output().expect("labctl starts");
+    assert!(export.status.success(), "{}", String::from_utf8_lossy(&export.stderr));
+}
+
+/// Templates for an inventory that does not say `local`, on machines that share a kernel all the
+/// same: some settings of it are not theirs to make.
+pub fn templates_for_a_shared_kernel(lab: &Lab) {
+    export(lab);
+    for name in ["containerd/config.toml", "kubelet/config.yaml", "kube-proxy/config.yaml"] {
+        let file = lab.folder().join(format!("mine/templates/{name}.tera"));
+        let text = fs::read_to_string(&file).expect("a template");
+        fs::write(&file, format!("{{% set local = true -%}}\n{text}")).expect("a template");
+    }
 }
 
 /// Takes them away again, for those who look for traces.

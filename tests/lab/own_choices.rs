@@ -6,9 +6,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::goes_without_a_trace;
 use crate::lab::{Lab, busybox, said};
 use crate::teardown::bare_nodes;
+use crate::{goes_without_a_trace, mine};
 
 /// What a lab leaves of its directories, and what was in one of them before.
 const LEFT: &str = "ls -A /etc/cni/net.d /var/lib/labctl /etc/kubernetes 2>/dev/null || true";
@@ -81,17 +81,6 @@ fn machines(lab: &Lab) {
     }
 }
 
-/// Templates that know that these machines are no real ones: they share a kernel.
-fn templates(lab: &Lab) {
-    let export = lab.labctl(&["playbook", "export", "mine"]).output().expect("labctl starts");
-    assert!(export.status.success(), "{}", String::from_utf8_lossy(&export.stderr));
-    for name in ["containerd/config.toml", "kubelet/config.yaml", "kube-proxy/config.yaml"] {
-        let file = lab.folder().join(format!("mine/templates/{name}.tera"));
-        let text = fs::read_to_string(&file).expect("a template");
-        fs::write(&file, format!("{{% set local = true -%}}\n{text}")).expect("a template");
-    }
-}
-
 /// The inventory, and a lab directory that knows the machines' host keys under their addresses.
 fn write(lab: &Lab) {
     let bundle = Path::new(env!("CARGO_MANIFEST_DIR")).join("bundle");
@@ -147,7 +136,7 @@ fn every_choice_of_an_inventory_for_machines_of_ones_own_is_heeded() {
     );
     bare_nodes(&lab);
     machines(&lab);
-    templates(&lab);
+    mine::templates_for_a_shared_kernel(&lab);
     write(&lab);
     let up = ["up", "own.yaml", "--templates", "mine/templates"];
     lab.must(&up);

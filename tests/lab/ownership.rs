@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::lab::{Lab, Run};
 use crate::teardown::bare_nodes;
-use crate::{certificates, is_settled};
+use crate::{certificates, is_settled, mine};
 
 const KEYS: &str = "sha256sum /etc/kubernetes/pki/ca.key /etc/kubernetes/pki/etcd/ca.key \
                     /etc/kubernetes/pki/front-proxy-ca.key /etc/kubernetes/pki/sa.key \
@@ -147,7 +147,9 @@ fn another_lab_is_refused_and_keeps_the_keys_when_it_takes_over(lab: &Lab, node:
     let foreign = lab.run(&restore);
     assert_eq!(foreign.code, Some(2), "{}", foreign.story());
     assert!(foreign.stderr.contains("a backup of the lab single"), "{}", foreign.stderr);
-    lab.must(&[&restore[..], &["--force"]].concat());
+    mine::templates_for_a_shared_kernel(lab);
+    let own = ["--templates", "mine/templates"];
+    lab.must(&[&restore[..], &["--force"], &own].concat());
     assert_eq!(lab.on(node, KEYS), keys, "they are on the node again");
     let theirs = lab.folder().join(".labctl/other/admin.conf").display().to_string();
     let word = "get configmap ours -o jsonpath={.data.word}";
