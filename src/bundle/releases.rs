@@ -8,6 +8,7 @@
 //! Kubernetes version, so one version serves all. The table uses a late patch release of each
 //! component, not the one that was current when Kubernetes was released.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::BundleError;
@@ -59,12 +60,8 @@ pub struct Components {
     pub runc: String,
     /// The reference CNI plugins.
     pub cni: String,
-    /// The image that holds a pod's namespaces.
-    pub pause: String,
-    /// The cluster's DNS server.
-    pub coredns: String,
-    /// The image that smoke tests run.
-    pub busybox: String,
+    /// Container images, by name: `coredns`.
+    pub images: BTreeMap<&'static str, String>,
 }
 
 /// One file to download.
@@ -145,30 +142,52 @@ struct Row {
     from_minor: u16,
     etcd: &'static str,
     containerd: &'static str,
-    pause: &'static str,
-    coredns: &'static str,
 }
 
 /// Newest first; a row applies until the next newer one. etcd is 3.5 even where kubeadm has 3.4,
 /// because backups are restored with its etcdutl and every API server in the table supports it.
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
-    Row { from_minor: 36, etcd: "3.6.6",  containerd: "2.2.1",  pause: "3.10.2", coredns: "1.14.2" },
-    Row { from_minor: 35, etcd: "3.6.6",  containerd: "2.2.1",  pause: "3.10.1", coredns: "1.13.1" },
-    Row { from_minor: 34, etcd: "3.6.6",  containerd: "2.1.5",  pause: "3.10.1", coredns: "1.12.1" },
-    Row { from_minor: 33, etcd: "3.5.24", containerd: "2.1.5",  pause: "3.10",   coredns: "1.12.0" },
-    Row { from_minor: 31, etcd: "3.5.24", containerd: "2.1.5",  pause: "3.10",   coredns: "1.11.3" },
-    Row { from_minor: 29, etcd: "3.5.24", containerd: "1.7.29", pause: "3.9",    coredns: "1.11.1" },
-    Row { from_minor: 27, etcd: "3.5.24", containerd: "1.7.29", pause: "3.9",    coredns: "1.10.1" },
-    Row { from_minor: 25, etcd: "3.5.24", containerd: "1.7.29", pause: "3.9",    coredns: "1.9.3" },
-    // The last kubelets with CRI v1alpha2, and an API server without discovery.k8s.io/v1 (1.20):
-    // containerd 1.7 and CoreDNS 1.8 are the newest that still support those.
-    Row { from_minor: 20, etcd: "3.5.24", containerd: "1.7.29", pause: "3.9",    coredns: "1.8.6" },
+    Row { from_minor: 35, etcd: "3.6.6",  containerd: "2.2.1" },
+    Row { from_minor: 34, etcd: "3.6.6",  containerd: "2.1.5" },
+    Row { from_minor: 31, etcd: "3.5.24", containerd: "2.1.5" },
+    // Among them the last kubelets that speak CRI v1alpha2: containerd 1.7 is the newest that still
+    // knows it.
+    Row { from_minor: 20, etcd: "3.5.24", containerd: "1.7.29" },
 ];
 
 const RUNC: &str = "1.3.4";
 const CNI: &str = "1.8.0";
-const BUSYBOX: &str = "1.36.1-1";
+
+/// One container image: all that there is to say about it.
+struct ImageRow {
+    /// Its name in a bundle, after `image/`.
+    name: &'static str,
+    /// Its repository in the registry.
+    repository: &'static str,
+    /// What a tag has before the version.
+    prefix: &'static str,
+    /// From which minor release of Kubernetes on it has which version, newest first.
+    versions: &'static [(u16, &'static str)],
+}
+
+/// Every container image. A component imports those that it needs in its `images`.
+#[rustfmt::skip]
+const IMAGES: &[ImageRow] = &[
+    // Holds a pod's namespaces.
+    ImageRow { name: "pause", repository: "pause", prefix: "", versions: &[
+        (36, "3.10.2"), (34, "3.10.1"), (31, "3.10"), (20, "3.9"),
+    ] },
+    // The API server of 1.20 has no discovery.k8s.io/v1: CoreDNS 1.8 is the newest without it.
+    ImageRow { name: "coredns", repository: "coredns/coredns", prefix: "v", versions: &[
+        (36, "1.14.2"), (35, "1.13.1"), (34, "1.12.1"), (33, "1.12.0"), (31, "1.11.3"),
+        (29, "1.11.1"), (27, "1.10.1"), (25, "1.9.3"), (20, "1.8.6"),
+    ] },
+    // What smoke tests run.
+    ImageRow { name: "busybox", repository: "e2e-test-images/busybox", prefix: "", versions: &[
+        (20, "1.36.1-1"),
+    ] },
+];
 
 const KUBERNETES_PROGRAMS: [&str; 6] = [
     "kube-apiserver",
@@ -217,26 +236,43 @@ pub fn components(kubernetes: Version) -> Option<Components> {
         containerd: row.containerd.into(),
         runc: RUNC.into(),
         cni: CNI.into(),
-        pause: row.pause.into(),
-        coredns: row.coredns.into(),
-        busybox: BUSYBOX.into(),
+        images: IMAGES
+            .iter()
+            .filter_map(|image| Some((image.name, image.version(kubernetes)?.into())))
+            .collect(),
     })
+}
+
+impl ImageRow {
+    fn version(&self, kubernetes: Version) -> Option<&'static str> {
+        let (_, version) = self.versions.iter().find(|(from, _)| kubernetes.minor >= *from)?;
+        Some(version)
+    }
+
+    fn release(&self, version: &str) -> ImageRelease {
+        let name = self.name;
+        ImageRelease {
+            target: Target { name: format!("image/{name}"), path: format!("images/{name}.tar") },
+            repository: self.repository.into(),
+            tag: format!("{}{version}", self.prefix),
+            version: version.into(),
+        }
+    }
 }
 
 impl Components {
     /// Replaces these versions by those recorded in `lock`: a bundle is completed with the versions
     /// that it was created with, even by a newer labctl.
     pub fn or_locked(mut self, lock: &Lock) -> Self {
-        for (version, name) in [
-            (&mut self.etcd, "etcd"),
-            (&mut self.containerd, "containerd"),
-            (&mut self.runc, "runc"),
-            (&mut self.cni, "cni/bridge"),
-            (&mut self.pause, "image/pause"),
-            (&mut self.coredns, "image/coredns"),
-            (&mut self.busybox, "image/busybox"),
-        ] {
-            if let Some(file) = lock.files.get(name) {
+        let programs = [
+            (&mut self.etcd, "etcd".to_owned()),
+            (&mut self.containerd, "containerd".to_owned()),
+            (&mut self.runc, "runc".to_owned()),
+            (&mut self.cni, "cni/bridge".to_owned()),
+        ];
+        let images = self.images.iter_mut().map(|(name, it)| (it, format!("image/{name}")));
+        for (version, name) in programs.into_iter().chain(images) {
+            if let Some(file) = lock.files.get(&name) {
                 version.clone_from(&file.version);
             }
         }
@@ -269,11 +305,8 @@ pub fn releases(
     artefacts.push(containerd(&components.containerd, architecture, sources));
     artefacts.push(runc(&components.runc, architecture, sources));
     artefacts.push(cni(&components.cni, architecture, sources));
-    let images = vec![
-        image("pause", "pause", &components.pause, ""),
-        image("coredns", "coredns/coredns", &components.coredns, "v"),
-        image("busybox", "e2e-test-images/busybox", &components.busybox, ""),
-    ];
+    let of = |row: &ImageRow| Some(row.release(components.images.get(row.name)?));
+    let images = IMAGES.iter().filter_map(of).collect();
     Ok(Releases { artefacts, images })
 }
 
@@ -397,15 +430,6 @@ fn cni(version: &str, architecture: &str, sources: &Sources) -> Artefact {
         version: version.into(),
         content: Content::Archive(members.into()),
         url,
-    }
-}
-
-fn image(name: &str, repository: &str, version: &str, prefix: &str) -> ImageRelease {
-    ImageRelease {
-        target: Target { name: format!("image/{name}"), path: format!("images/{name}.tar") },
-        repository: repository.into(),
-        tag: format!("{prefix}{version}"),
-        version: version.into(),
     }
 }
 

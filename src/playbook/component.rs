@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{Delivers, On, Play, Strategy, Task};
+use super::{Delivers, Module, On, Play, Strategy, Task};
 
 /// The file of one component.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -26,6 +26,8 @@ pub struct Component {
     pub certificates: Vec<String>,
     /// Tasks that install its programs.
     pub binaries: Vec<Task>,
+    /// Tasks that import the container images it needs, on every worker.
+    pub images: Vec<Task>,
     /// All other tasks, in order.
     pub tasks: Vec<Task>,
     /// Its name, which is also the name of its play.
@@ -47,6 +49,7 @@ impl Component {
         match section {
             Section::Prepare => &self.prepare,
             Section::Binaries => &self.binaries,
+            Section::Images => &self.images,
         }
     }
 }
@@ -59,11 +62,13 @@ pub enum Section {
     Prepare,
     /// `binaries`.
     Binaries,
+    /// `images`: on the gathering play's nodes, wherever the component itself is at work.
+    Images,
 }
 
 impl Section {
-    const ALL: [(Section, &'static str); 2] =
-        [(Section::Prepare, "prepare"), (Section::Binaries, "binaries")];
+    const ALL: [(Section, &'static str); 3] =
+        [(Section::Prepare, "prepare"), (Section::Binaries, "binaries"), (Section::Images, "images")];
 }
 
 /// A play as written in the playbook's file.
@@ -112,7 +117,8 @@ pub(super) fn put_together(entries: Vec<(Entry, Option<Component>)>) -> Result<V
                 continue;
             }
             let gathers = |(other, _): &(Entry, _)| {
-                other.gathers == Some(section) && entry.on.is_within(&other.on)
+                other.gathers == Some(section)
+                    && (section == Section::Images || entry.on.is_within(&other.on))
             };
             let plays: Vec<usize> =
                 (0..parts.len()).filter(|&index| gathers(&parts[index])).collect();
@@ -125,7 +131,7 @@ pub(super) fn put_together(entries: Vec<(Entry, Option<Component>)>) -> Result<V
                 ));
             };
             for task in component.section(section) {
-                gathered[play].push(part_of(component, entry, task)?);
+                gathered[play].push(part_of(component, entry, section, task)?);
             }
         }
     }
@@ -134,15 +140,26 @@ pub(super) fn put_together(entries: Vec<(Entry, Option<Component>)>) -> Result<V
 }
 
 /// Converts a task of a component's section for a play that also runs on other nodes.
-fn part_of(component: &Arc<Component>, entry: &Entry, task: &Task) -> Result<Task, String> {
+fn part_of(
+    component: &Arc<Component>,
+    entry: &Entry,
+    section: Section,
+    task: &Task,
+) -> Result<Task, String> {
     if task.once {
         return Err(format!(
             "`{}` has a task with `once` in a section that other plays gather; move it to `tasks`",
             entry.name
         ));
     }
+    let is_image = matches!(task.module, Module::Image(_));
+    if section == Section::Images && !is_image {
+        return Err(format!("`{}` has a task in `images` that is not an `image`", entry.name));
+    }
     let mut task = Task { component: Some(Arc::clone(component)), ..task.clone() };
-    task.on.push(entry.on.clone());
+    if section != Section::Images {
+        task.on.push(entry.on.clone());
+    }
     task.when = match (&entry.when, task.when) {
         (Some(all), Some(own)) => Some(format!("({all}) and ({own})")),
         (all, own) => own.or_else(|| all.clone()),

@@ -3,6 +3,7 @@
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use labctl::bundle::releases::{Sources, components, releases};
 use sha2::{Digest, Sha256};
 
 use crate::support::http_server::{Reply, Server};
@@ -76,9 +77,12 @@ pub fn serve_releases(server: &Server) {
     let sums = format!("{}  cni-plugins-linux-amd64-v1.8.0.tgz\n", sha256(&cni));
     server.file(CNI, cni);
     server.file(&format!("{CNI}.sha256"), sums);
-    serve_image(server, "pause", "3.10.1", None);
-    serve_image(server, "coredns/coredns", "v1.12.1", None);
-    serve_image(server, "e2e-test-images/busybox", "1.36.1-1", None);
+    let version = "1.34.2".parse().expect("a version");
+    let components = components(version).expect("a version that labctl knows");
+    let releases = releases(version, "amd64", &components, &Sources::official());
+    for image in releases.expect("releases").images {
+        serve_image(server, &image.repository, &image.tag, None);
+    }
 }
 
 /// Serves an etcd release with these members in its archive.
