@@ -55,6 +55,8 @@ pub struct Cluster {
     pub api: Api,
     /// Algorithm and validity of certificates.
     pub pki: PkiPolicy,
+    /// The add-ons that the inventory asks for, by the names of their plays.
+    pub addons: Vec<String>,
     /// The bundle directory, absolute; `None` for the official releases in the cache.
     pub bundle: Option<PathBuf>,
     /// Set if labctl creates the nodes on the workstation.

@@ -51,6 +51,7 @@ impl Resolver<'_, '_> {
         let domain = self.domain();
         let bundle = inventory.bundle.as_ref().map(|path| self.path(path, "bundle"));
         let pki = self.pki();
+        let addons = self.addons();
         let networks = self.networks(kubernetes);
         let lab_directory =
             inventory.folder.join(".labctl").join(name.as_deref().unwrap_or_default());
@@ -71,6 +72,7 @@ impl Resolver<'_, '_> {
             network: networks.network?,
             api: api?,
             pki,
+            addons,
             bundle: match bundle {
                 Some(path) => Some(path?),
                 None => None,
@@ -163,6 +165,27 @@ impl Resolver<'_, '_> {
             );
         }
         policy
+    }
+
+    /// The names of the add-ons, each once. Which of them there are, the playbook knows.
+    fn addons(&mut self) -> Vec<String> {
+        let mut addons: Vec<String> = Vec::new();
+        for addon in self.inventory.addons.iter().flat_map(|addons| &addons.value) {
+            let wrong = match names::check_label(&addon.value, names::LONGEST_LAB_NAME) {
+                Ok(()) if addons.contains(&addon.value) => "is in the list twice".to_owned(),
+                Ok(()) => {
+                    addons.push(addon.value.clone());
+                    continue;
+                }
+                Err(wrong) => wrong,
+            };
+            self.problems.error(
+                addon.at,
+                format!("`addons`: `{}` {wrong}", addon.value),
+                "an add-on is the name of a play, such as `metrics-server`",
+            );
+        }
+        addons
     }
 
     /// Returns the one of `choices` that `text` names; `None` if it is absent or wrong.

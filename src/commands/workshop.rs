@@ -62,6 +62,9 @@ impl Workshop {
 
     /// What the playbook desires, worked out for every node.
     pub fn expand(&self, playbook: &Playbook, cluster: &Cluster) -> Result<Vec<DesiredPlay>, Stop> {
+        if let Some(unknown) = playbook.unknown_addon(&cluster.addons) {
+            return Err(Stop::bad(unknown));
+        }
         self.renderer.check_folder(playbook.templates()).map_err(Stop::bad)?;
         let materials = Materials {
             cluster,

@@ -15,8 +15,19 @@ use super::{
     SshSection,
 };
 
-const INVENTORY: &[&str] =
-    &["name", "kubernetes", "domain", "bundle", "local", "ssh", "network", "api", "pki", "nodes"];
+const INVENTORY: &[&str] = &[
+    "name",
+    "kubernetes",
+    "domain",
+    "bundle",
+    "local",
+    "ssh",
+    "network",
+    "api",
+    "pki",
+    "addons",
+    "nodes",
+];
 const LOCAL: &[&str] = &["subnet"];
 const SSH: &[&str] = &[
     "user",
@@ -112,6 +123,7 @@ impl Decoder<'_> {
             network: self.network(&fields),
             api: self.api(&fields),
             pki: self.pki(&fields),
+            addons: self.texts(&fields, "addons"),
             nodes: self.nodes(&fields),
             ..Inventory::default()
         }

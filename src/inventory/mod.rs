@@ -58,6 +58,8 @@ pub struct Inventory {
     pub api: ApiSection,
     /// `pki`: algorithm and validity of certificates.
     pub pki: PkiSection,
+    /// `addons`: what the lab has beside what every lab has; its position is that of the list.
+    pub addons: Option<Located<Vec<Located<String>>>>,
     /// `nodes`: the machines, with the position of the key.
     pub nodes: Option<Located<Vec<NodeEntry>>>,
     /// Errors in the structure of the file. An inventory with errors never becomes a cluster.

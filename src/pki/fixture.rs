@@ -40,6 +40,7 @@ pub(crate) fn cluster() -> Cluster {
             names: Vec::new(),
         },
         pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
+        addons: Vec::new(),
         bundle: None,
         local: None,
         lab_directory: PathBuf::from("/lab"),

@@ -67,8 +67,11 @@ pub enum Section {
 }
 
 impl Section {
-    const ALL: [(Section, &'static str); 3] =
-        [(Section::Prepare, "prepare"), (Section::Binaries, "binaries"), (Section::Images, "images")];
+    const ALL: [(Section, &'static str); 3] = [
+        (Section::Prepare, "prepare"),
+        (Section::Binaries, "binaries"),
+        (Section::Images, "images"),
+    ];
 }
 
 /// A play as written in the playbook's file.
@@ -84,6 +87,8 @@ pub(super) struct Entry {
     strategy: Strategy,
     when: Option<String>,
     #[serde(default)]
+    addon: bool,
+    #[serde(default)]
     why: String,
     gathers: Option<Section>,
     delivers: Option<Delivers>,
@@ -94,6 +99,12 @@ impl Entry {
     /// Whether the play has no tasks of its own, so that it needs a component file.
     pub fn lacks_tasks(&self) -> bool {
         self.tasks.is_none() && self.gathers.is_none() && self.delivers.is_none()
+    }
+
+    /// When it is played: an add-on only where the inventory asks for it.
+    fn condition(&self) -> Option<String> {
+        let asked_for = self.addon.then(|| format!("'{}' in cluster.addons", self.name));
+        both(asked_for, self.when.clone())
     }
 }
 
@@ -160,14 +171,19 @@ fn part_of(
     if section != Section::Images {
         task.on.push(entry.on.clone());
     }
-    task.when = match (&entry.when, task.when) {
-        (Some(all), Some(own)) => Some(format!("({all}) and ({own})")),
-        (all, own) => own.or_else(|| all.clone()),
-    };
+    task.when = both(entry.condition(), task.when);
     Ok(task)
 }
 
+fn both(one: Option<String>, other: Option<String>) -> Option<String> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(format!("({one}) and ({other})")),
+        (one, other) => one.or(other),
+    }
+}
+
 fn play(entry: Entry, component: Option<Arc<Component>>, gathered: Vec<Task>) -> Play {
+    let when = entry.condition();
     let own = match (&entry.tasks, &component) {
         (Some(tasks), _) => tasks.clone(),
         (None, Some(component)) => {
@@ -183,6 +199,6 @@ fn play(entry: Entry, component: Option<Arc<Component>>, gathered: Vec<Task>) ->
         entry.why
     };
     let tasks = own.into_iter().chain(gathered).collect();
-    let Entry { name, on, after, strategy, when, delivers, .. } = entry;
-    Play { name, on, after, strategy, when, why, delivers, tasks }
+    let Entry { name, on, after, strategy, addon, delivers, .. } = entry;
+    Play { name, on, after, strategy, when, addon, why, delivers, tasks }
 }

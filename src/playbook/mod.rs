@@ -35,6 +35,22 @@ impl Playbook {
         self.plays.iter().flat_map(|play| &play.tasks).filter_map(|task| task.module.template())
     }
 
+    /// What is wrong with the add-ons that an inventory asks for, if anything is. Only a playbook
+    /// that has some can judge them: most do not bring a lab up.
+    pub fn unknown_addon(&self, wanted: &[String]) -> Option<String> {
+        let addons = self.plays.iter().filter(|play| play.addon).map(|play| play.name.as_str());
+        let known: Vec<&str> = addons.collect();
+        if known.is_empty() && self.name != standard::UP {
+            return None;
+        }
+        let unknown = wanted.iter().find(|addon| !known.contains(&addon.as_str()))?;
+        let known = match &known[..] {
+            [] => "it has none".to_owned(),
+            known => format!("there are {}", known.join(", ")),
+        };
+        Some(format!("`addons`: the playbook `{}` has no add-on `{unknown}`; {known}", self.name))
+    }
+
     /// Returns the first sentence of `why`.
     pub fn summary(&self) -> String {
         let why = one_line(&self.why);
@@ -60,6 +76,8 @@ pub struct Play {
     pub strategy: Strategy,
     /// A condition over the cluster and the node; the play is skipped where it is false.
     pub when: Option<String>,
+    /// Whether it is an add-on, which only labs have whose inventory names it.
+    pub addon: bool,
     /// Why the play exists, for a learner.
     pub why: String,
     /// Files to put on each node before the tasks, depending on the node's roles.

@@ -9,6 +9,9 @@ use super::load::{File, PlaybookError, assemble, read};
 /// Name and text of every file in `playbooks/`, sorted; a component of `up` is `up/etcd`.
 pub const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/playbooks.rs"));
 
+/// The playbook that brings a lab up.
+pub const UP: &str = "up";
+
 /// Returns the names of the standard playbooks, sorted.
 pub fn names() -> impl Iterator<Item = &'static str> {
     FILES.iter().map(|(name, _)| *name).filter(|name| !name.contains('/'))

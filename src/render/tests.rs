@@ -207,6 +207,7 @@ fn cluster() -> Cluster {
             names: Vec::new(),
         },
         pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
+        addons: Vec::new(),
         bundle: None,
         local: None,
         lab_directory: "/labs/.labctl/test".into(),

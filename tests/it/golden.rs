@@ -246,7 +246,10 @@ fn tasks() -> Vec<Value> {
             for task in component[section].as_sequence().into_iter().flatten() {
                 let mut entry = serde_yaml::Mapping::new();
                 entry.insert("on".into(), play["on"].clone());
-                entry.insert("play_when".into(), play.get("when").cloned().unwrap_or(Value::Null));
+                let when = play.get("when").cloned().unwrap_or(Value::Null);
+                let asked_for = format!("'{name}' in cluster.addons").into();
+                let is_addon = play["addon"].as_bool() == Some(true);
+                entry.insert("play_when".into(), if is_addon { asked_for } else { when });
                 entry.insert("task".into(), task.clone());
                 all.push(Value::Mapping(entry));
             }
