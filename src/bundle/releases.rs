@@ -183,6 +183,9 @@ const IMAGES: &[ImageRow] = &[
         (36, "1.14.2"), (35, "1.13.1"), (34, "1.12.1"), (33, "1.12.0"), (31, "1.11.3"),
         (29, "1.11.1"), (27, "1.10.1"), (25, "1.9.3"), (20, "1.8.6"),
     ] },
+    // The "Compatibility Matrix" of its README.
+    ImageRow { name: "metrics-server", repository: "metrics-server/metrics-server", prefix: "v",
+        versions: &[(31, "0.8.0"), (27, "0.7.2"), (20, "0.6.4")] },
     // What smoke tests run.
     ImageRow { name: "busybox", repository: "e2e-test-images/busybox", prefix: "", versions: &[
         (20, "1.36.1-1"),
@@ -499,7 +502,7 @@ mod tests {
         names.sort_unstable();
         let needed = "cni/bridge cni/host-local cni/loopback cni/portmap containerd \
             containerd-shim-runc-v2 ctr etcd \
-                      etcdctl etcdutl image/busybox image/coredns image/pause kube-apiserver \
+                      etcdctl etcdutl image/busybox image/coredns image/metrics-server image/pause kube-apiserver \
             kube-controller-manager \
                       kube-proxy kube-scheduler kubectl kubelet runc";
         assert_eq!(names, needed.split_whitespace().collect::<Vec<_>>());

@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{Delivers, Module, On, Play, Strategy, Task};
+use super::{Delivers, On, Play, Strategy, Task};
+use crate::module::Module;
 
 /// The file of one component.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]

@@ -119,6 +119,20 @@ mod tests {
     }
 
     #[test]
+    fn an_add_on_is_a_play_that_says_so() {
+        let up = find(UP, None).expect("a playbook");
+        let unknown = |addon: &str| up.unknown_addon(&["metrics-server".into(), addon.into()]);
+        assert_eq!(unknown("metrics-server"), None);
+        let said = unknown("coredns").expect("every lab has it");
+        assert_eq!(
+            said,
+            "`addons`: the playbook `up` has no add-on `coredns`; there are metrics-server"
+        );
+        let down = find("down", None).expect("a playbook");
+        assert_eq!(down.unknown_addon(&["nosuch".into()]), None, "it brings nothing up");
+    }
+
+    #[test]
     fn every_standard_component_has_a_play() {
         for (name, _) in FILES {
             let Some((playbook, component)) = name.split_once('/') else { continue };

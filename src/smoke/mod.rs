@@ -108,7 +108,7 @@ pub fn checks(cluster: &Cluster) -> Vec<Check> {
         essential: false,
     };
     let of_pods = |name: &str, script: &str| check(name, format!("{pods}{script}"));
-    vec![
+    let of_every_lab = vec![
         check("every worker is Ready", format!("workers='{}'\n{READY}", names.join(" "))),
         check("a Secret is encrypted in etcd", ETCD_SECRET.to_owned()),
         Check {
@@ -135,14 +135,29 @@ pub fn checks(cluster: &Cluster) -> Vec<Check> {
         of_pods("kubectl logs shows a pod's output", LOGS),
         of_pods("kubectl exec runs a command in a pod", EXEC),
         of_pods("kubectl port-forward reaches a pod", PORT_FORWARD),
-    ]
+    ];
+    let wanted = OF_ADDONS.iter().filter(|(addon, ..)| cluster.addons.iter().any(|it| it == addon));
+    let of_addons = wanted
+        .map(|(_, name, script)| check(name, format!("workers='{}'\n{script}", names.join(" "))));
+    of_every_lab.into_iter().chain(of_addons).collect()
 }
+
+/// What is checked where the inventory asks for an add-on: its name, the sentence, and shell text
+/// that can use `$workers`.
+const OF_ADDONS: &[(&str, &str, &str)] =
+    &[("metrics-server", "kubectl top knows every worker", TOP)];
 
 /// Checks by name: a node that is Ready but not in the lab does not make up for one that is not
 /// Ready.
 const READY: &str = r#"found=$(kubectl get nodes -o "jsonpath={range .items[*]}{.metadata.name} {.status.conditions[?(@.type=='Ready')].status}{'\n'}{end}")
 for worker in $workers; do
   printf '%s\n' "$found" | grep -qxF "$worker True" || fail "$worker is not Ready: $(kubectl get nodes --no-headers)"
+done
+"#;
+
+const TOP: &str = r#"found=$(kubectl top nodes --no-headers)
+for worker in $workers; do
+  printf '%s\n' "$found" | grep -q "^$worker  *[0-9]" || fail "there are no figures of $worker: $found"
 done
 "#;
 

@@ -95,7 +95,7 @@ fn version() -> Version {
 async fn a_pull_brings_everything_and_writes_the_lock() {
     let mut world = World::new().await;
     let bundle = world.pull().await.expect("the pull");
-    assert_eq!(bundle.files.len(), 20);
+    assert_eq!(bundle.files.len(), 21);
     for (name, file) in &bundle.files {
         let mode = fs::metadata(&file.path).expect(name).permissions().mode() & 0o777;
         assert_eq!(mode, if name.starts_with("image/") { 0o644 } else { 0o755 }, "mode of {name}");

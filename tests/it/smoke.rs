@@ -11,6 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 use std::sync::LazyLock;
 
+use labctl::cluster::Cluster;
 use labctl::smoke::{Check, checks};
 
 /// A good lab of two workers with two pods each; `$BROKEN` names what is wrong with it.
@@ -26,6 +27,11 @@ case "$*" in
     if broken 'a worker is not Ready'; then echo 'worker-1 False'; echo 'stranger True'
     elif ! broken 'a worker is not there'; then echo 'worker-1 True'; fi ;;
   'get nodes --no-headers') echo 'worker-0 Ready' ;;
+  'top nodes --no-headers')
+    ! broken 'no metrics' || { echo 'error: Metrics API not available' >&2; exit 1; }
+    echo 'worker-0   120m   3%    800Mi   10%'
+    if broken 'a worker has no metrics'; then echo 'worker-1   <unknown>   <unknown>   <unknown>   <unknown>'
+    else echo 'worker-1   95m   2%    700Mi   9%'; fi ;;
   'get secret '*) if broken 'the API gives back another Secret'; then printf b3RoZXI=; else printf aW4tdGhlLWNsZWFy; fi ;;
   'rollout status '*) ! broken 'pods do not start' ;;
   'get pods -l app=web '*)
@@ -112,9 +118,14 @@ fn run(check: &Check, broken: &str, forwarded: &str) -> Output {
         .expect("sh starts")
 }
 
+/// A lab with every add-on.
+fn lab() -> Cluster {
+    Cluster { addons: vec!["metrics-server".to_owned()], ..labs::sandbox() }
+}
+
 /// The names of the checks that fail in a lab with this fault, and what they say.
 fn failing(broken: &str, forwarded: &str) -> (Vec<String>, String) {
-    let checks = checks(&labs::sandbox());
+    let checks = checks(&lab());
     let outputs: Vec<(String, Output)> = std::thread::scope(|scope| {
         let started: Vec<_> =
             checks.iter().map(|it| scope.spawn(|| run(it, broken, forwarded))).collect();
@@ -128,13 +139,22 @@ fn failing(broken: &str, forwarded: &str) -> (Vec<String>, String) {
 }
 
 fn all() -> Vec<String> {
-    checks(&labs::sandbox()).into_iter().map(|check| check.name).collect()
+    checks(&lab()).into_iter().map(|check| check.name).collect()
+}
+
+#[test]
+fn an_add_on_is_checked_where_the_inventory_asks_for_it() {
+    let without: Vec<String> =
+        checks(&labs::sandbox()).into_iter().map(|check| check.name).collect();
+    let only: Vec<String> = all().into_iter().filter(|name| !without.contains(name)).collect();
+    assert_eq!(only, ["kubectl top knows every worker"]);
+    assert_eq!(without.len(), 10, "the others are checked in every lab");
 }
 
 #[test]
 fn a_good_lab_passes() {
     assert_eq!(failing("", "web-a"), (Vec::new(), String::new()));
-    assert_eq!(all().len(), 10, "and every check was made");
+    assert_eq!(all().len(), 11, "and every check was made");
 }
 
 #[test]
@@ -146,7 +166,7 @@ fn nothing_passes_where_kubectl_fails_or_says_nothing() {
 
 #[test]
 fn nothing_that_asks_pods_passes_without_all_of_them() {
-    let about_pods = &all()[2..];
+    let about_pods = &all()[2..10];
     for (broken, why) in [
         ("no list of pods", "etcdserver: request timed out"),
         ("a pod is missing", "only 3 of 4 pods have an address"),
@@ -181,6 +201,8 @@ fn what_is_wrong_is_named_by_one_check() {
             "web-b sent a request to web-c and web-d answered",
         ),
         ("no ClusterIP", "a ClusterIP answers", "has no ClusterIP"),
+        ("no metrics", "kubectl top knows every worker", "Metrics API not available"),
+        ("a worker has no metrics", "kubectl top knows every worker", "no figures of worker-1"),
         (
             "a ClusterIP is dead from one pod",
             "a ClusterIP answers",

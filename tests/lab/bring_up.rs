@@ -115,7 +115,7 @@ fn a_lab_can_be_built_with_the_other_choices() {
         "sandbox",
         &[
             ("mode: routes ", "proxy: nftables\n  mode: vxlan "),
-            ("network:\n", "pki: { algorithm: rsa-2048 }\n\nnetwork:\n"),
+            ("network:\n", "pki: { algorithm: rsa-2048 }\naddons: [metrics-server]\n\nnetwork:\n"),
             ("  - { name: controller-1,", "  # - { name: controller-1,"),
         ],
     );
@@ -141,7 +141,7 @@ fn a_lab_can_be_built_with_the_other_choices() {
         lab.on("worker-0", "ip -d link show type vxlan").contains("vxlan id"),
         "there is a VXLAN device"
     );
-    passes_smoke(&lab, 12);
+    passes_smoke(&lab, 13);
     is_settled(&lab);
 
     // A machine that is booted again comes back by itself as it was: units, routes, settings,
@@ -180,7 +180,7 @@ fn a_lab_can_be_built_with_the_other_choices() {
         std::fs::read(lab.folder().join("inventory.yaml")).expect("an inventory"),
         inventory
     );
-    passes_smoke(&lab, 12);
+    passes_smoke(&lab, 13);
 
     // A VXLAN and the rules of nftables leave nothing behind either.
     lab.must(&["down", "--yes", "--keep-nodes"]);

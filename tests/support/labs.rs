@@ -32,7 +32,7 @@ pub fn single() -> Cluster {
 }
 
 /// Three controllers, a load balancer and three workers: machines that were there before, joined by
-/// a VXLAN.
+/// a VXLAN, with every add-on.
 pub fn ha() -> Cluster {
     let nodes = vec![
         node("lb-0", 5, &[Role::Loadbalancer]),
@@ -47,6 +47,7 @@ pub fn ha() -> Cluster {
     cluster.local = None;
     cluster.network.mode = PodNetwork::Vxlan;
     cluster.network.proxy = ProxyMode::Nftables;
+    cluster.addons = vec!["metrics-server".to_owned()];
     cluster
 }
 
@@ -62,6 +63,7 @@ pub fn artefacts() -> Artefacts {
         images: map(&[
             ("pause", "registry.k8s.io/pause:3.10"),
             ("coredns", "registry.k8s.io/coredns/coredns:v1.12.4"),
+            ("metrics-server", "registry.k8s.io/metrics-server/metrics-server:v0.8.0"),
         ]),
         versions: map(&[
             ("containerd", "2.2.0"),
