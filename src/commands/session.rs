@@ -13,6 +13,7 @@ use super::{Exit, Stop, ask};
 use crate::cli::{self, Global};
 use crate::cluster::{self, Cluster, Node, Role};
 use crate::engine::apply::Applied;
+use crate::engine::script::Turn;
 use crate::engine::spread::Spread;
 use crate::engine::{Connections, Delivery, Run, lock};
 use crate::event::{Event, Events, NodeSummary, RunSummary};
@@ -169,7 +170,8 @@ where
         .asking(ask::keyring())
         .telling_new_texts(global.diff)
         .delivering(delivery)
-        .taking_over(global.take_over.clone());
+        .taking_over(global.take_over.clone())
+        .known_as(turn(verb, &cluster.name, &log_path));
     let listener = tokio::spawn(listen_for_stop(stop_signals(), cancel, events.clone()));
     events.emit(Event::RunStarted {
         verb: verb.to_owned(),
@@ -193,6 +195,19 @@ where
     drop((run, events));
     let report = telling.await.map_err(Stop::failed)?;
     result.map(|_| report)
+}
+
+/// What nodes remember of this run as long as it has a connection to them.
+fn turn(verb: &str, lab: &str, log: &Path) -> Turn {
+    let began = log.file_stem().unwrap_or_default().to_string_lossy();
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let user = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    let at = user.map_or_else(|| host.clone(), |user| format!("{user}@{host}"));
+    let process = std::process::id();
+    Turn {
+        run: format!("{host} {process} {began}"),
+        who: format!("labctl {verb} of lab {lab}, by {at}, process {process}, since {began}"),
+    }
 }
 
 /// Refuses a lab whose local nodes run while their folders are somewhere else or nowhere.

@@ -328,7 +328,7 @@ impl Cell {
     }
 
     async fn carry_out(&self, transport: &Transport) -> Ended {
-        let stream = match stream(&self.changes, &self.run.mark) {
+        let stream = match stream(&self.changes, &self.run.turn, &self.run.mark) {
             Ok(stream) => stream,
             Err(error) => {
                 return self.transport_failed("pack the play's files", &plain("pack", error));

@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, watch};
 
-use self::script::Mark;
+use self::script::{Mark, Turn};
 use self::spread::{Peer, Spread};
 use crate::cluster::Cluster;
 use crate::event::{Event, Events, Failure};
@@ -49,6 +49,8 @@ pub struct Run {
     pub delivery: Arc<Delivery>,
     /// Nodes that are meant to become the lab's, whoever they belong to.
     pub taken_over: Arc<BTreeSet<String>>,
+    /// Which run this is, among all that could be at a node.
+    pub turn: Arc<Turn>,
     /// What nodes are told of the lab that they belong to.
     pub mark: Arc<Mark>,
     /// What people are asked for on the way to nodes, once in a run.
@@ -97,6 +99,7 @@ impl Run {
             new_texts: false,
             delivery: Arc::default(),
             taken_over: Arc::default(),
+            turn: Arc::default(),
             mark: Arc::default(),
             keyring: Arc::default(),
         }
@@ -125,6 +128,11 @@ impl Run {
     /// The same, with what nodes are told of the lab that they belong to.
     pub fn marking(self, mark: Mark) -> Self {
         Self { mark: Arc::new(mark), ..self }
+    }
+
+    /// The same, known to nodes as this run.
+    pub fn known_as(self, turn: Turn) -> Self {
+        Self { turn: Arc::new(turn), ..self }
     }
 
     /// Whether the user asked to stop.

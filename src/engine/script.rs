@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::module::probe::SIGNATURE;
 use crate::module::unit::DID_NOT_STAY;
 use crate::module::{STATE_FOLDER, quote};
-use crate::node::{PRELUDE, RECORD, SETS};
+use crate::node::{PRELUDE, RECORD, SETS, TURN};
 use crate::plan::Change;
 
 /// Returns what the node runs, with the tar stream as its input. It must not contain a secret,
@@ -28,8 +28,8 @@ pub fn command() -> String {
         rm -f \"$old/key\"; continue; }}; \
          rm -rf \"$old\"; }}; done; \
          here=$(mktemp -d {STATE_FOLDER}/runs/$$.XXXXXXXX) && \
-         trap 'rm -rf \"$here\"; [ -e {STATE_FOLDER}/record ] || rmdir {STATE_FOLDER}/runs \
-        {STATE_FOLDER} 2>/dev/null' EXIT && \
+         trap 'rm -rf \"$here\"; [ -e {STATE_FOLDER}/record ] || {{ rm -f {STATE_FOLDER}/run; rmdir \
+        {STATE_FOLDER}/runs {STATE_FOLDER} 2>/dev/null; }}' EXIT && \
          tar -xf - -C \"$here\" && sh \"$here/script\" \"$here\""
     )
 }
@@ -44,14 +44,29 @@ pub struct Mark {
     pub related: Vec<String>,
 }
 
-/// Returns the script that applies `changes` in order and stops at the first failure. Before the
-/// first change, the node is marked as the lab's.
-pub fn script(changes: &[Change], mark: &Mark) -> String {
+/// Which run this is. A node that one run has changed takes nothing from another until the first
+/// run's connection ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// What no other run has.
+    pub run: String,
+    /// Who it is, for the person whose run is refused: `labctl up of lab demo, ann@desk, ...`.
+    pub who: String,
+}
+
+/// The script that applies `changes` in order and stops at the first that fails. Before the first
+/// of them, the node is this run's, and is marked as the lab's.
+pub fn script(changes: &[Change], turn: &Turn, mark: &Mark) -> String {
     let mut text = format!(
-        "signature='{SIGNATURE}'\ndid_not_stay='{DID_NOT_STAY}'\nrelated={}\n{PRELUDE}{RECORD}{SETS}",
+        "signature='{SIGNATURE}'\ndid_not_stay='{DID_NOT_STAY}'\nrelated={}\n{PRELUDE}{RECORD}{TURN}{SETS}",
         quote(&mark.related.join(" "))
     );
     let mut watching = false;
+    text.push_str(&format!(
+        "\nturn {} {} || exit 0\n",
+        quote(&turn.run),
+        quote(&one_line(&turn.who))
+    ));
     if let Some(mark) = &mark.text {
         text.push_str(&format!("\nmark {} || exit 0\n", quote(mark)));
     }
@@ -91,8 +106,8 @@ fn one_line(text: &str) -> String {
 /// Returns the stream that [`command`] reads: the script and every payload, as tar.
 ///
 /// # Errors
-/// If the name of a payload does not fit into the tar format.
-pub fn stream(changes: &[Change], mark: &Mark) -> io::Result<Vec<u8>> {
+/// As the tar format has them: a payload's name that does not fit.
+pub fn stream(changes: &[Change], turn: &Turn, mark: &Mark) -> io::Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
     let mut add = |name: &str, bytes: &[u8]| {
         let mut header = tar::Header::new_gnu();
@@ -101,8 +116,8 @@ pub fn stream(changes: &[Change], mark: &Mark) -> io::Result<Vec<u8>> {
         header.set_cksum();
         archive.append_data(&mut header, name, bytes)
     };
-    add("script", script(changes, mark).as_bytes())?;
-    // There is always a payload directory, because tasks put temporary files there.
+    add("script", script(changes, turn, mark).as_bytes())?;
+    // There is always a payload folder: tasks put their scratch files there.
     add("payload/.keep", b"")?;
     let mut sent = std::collections::BTreeSet::new();
     for (name, bytes) in changes.iter().flat_map(|change| &change.actions.payloads) {

@@ -10,6 +10,9 @@ pub const PRELUDE: &str = include_str!("prelude.sh");
 /// Functions that write the node record: what labctl creates or changes, before it does.
 pub const RECORD: &str = include_str!("record.sh");
 
+/// Keeps two runs from changing one node at a time.
+pub const TURN: &str = include_str!("turn.sh");
+
 /// Functions for entries in `/etc/hosts` and routes, of which only a part is ours.
 pub const SETS: &str = include_str!("sets.sh");
 

@@ -30,4 +30,5 @@ mod ssh;
 mod stories;
 mod teardown;
 mod timeline;
+mod turns;
 mod units;

@@ -3,7 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
 
+use labctl::node::TURN;
 use serde_json::Value;
 
 use crate::lab::{Lab, Run};
@@ -118,6 +121,30 @@ fn a_run_is_done_when_what_it_started_stays_up() {
         up.story()
     );
     lab.on("extra", "rm -r /run/systemd/system/kube-proxy.service.d && systemctl daemon-reload");
+
+    // While another run is connected to the node it gets nothing from this one.
+    let turn = format!(
+        "state=/var/lib/labctl here=$(mktemp -d)\n{TURN}\nturn other 'labctl up by ann' && \
+        echo mine && cat"
+    );
+    let mut other = lab
+        .labctl(&["ssh", "inventory.yaml", "extra", "--", &turn])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("ssh starts");
+    let mut answer = String::new();
+    BufReader::new(other.stdout.as_mut().expect("its output"))
+        .read_line(&mut answer)
+        .expect("an answer");
+    assert_eq!(answer, "mine\n");
+    let up = lab.run(&["up"]);
+    let told = failure(&up);
+    assert_eq!(told["node"], "extra");
+    let stderr = told["stderr"].to_string();
+    assert!(stderr.contains("another run is changing this node: labctl up by ann"), "{stderr}");
+    drop(other.stdin.take());
+    other.wait().expect("the other run ends");
     lab.must(&["up"]);
     is_settled(&lab);
 
