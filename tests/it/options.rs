@@ -1,5 +1,5 @@
 //! Options that no node is needed for, each with what comes of it: bundles in another directory or
-//! pulled from the official hosts, playbooks and templates of one's own, one file of many.
+//! pulled from the official hosts, playbooks and templates that users wrote, one file of many.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -3,6 +3,7 @@
 //! one's own.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -20,7 +21,15 @@ name: own
 kubernetes: \"1.34.4\"
 domain: lab.test
 bundle: BUNDLE
-ssh: { user: root, port: 2022, identity: IDENTITY, jump: root@10.230.0.5 }
+ssh:
+  user: root
+  port: 2022
+  identity: IDENTITY
+  jump: root@10.230.0.5
+  connect_timeout: 60
+  host_keys: accept-new
+  become: sudo
+  become_password_command: cat PASSWORD
 network: { pods: 10.64.0.0/20, node_prefix: 26, services: 10.65.0.0/22, mode: none }
 api: { endpoint: 10.230.0.99, port: 7443, names: [api.lab.test] }
 pki: { ca_days: 400, leaf_days: 100 }
@@ -31,10 +40,20 @@ nodes:
     roles: [worker]
     labels: { disk: ssd, example.org/tier: \"\" }
     pod_cidr: 10.64.3.0/26
+    ssh: { user: dev }
   - name: worker-1
     address: 10.230.0.21
     roles: [worker]
-    ssh: { user: dev, identity: THEIRS, port: 22, host: 10.230.0.121, jump: none }
+    ssh:
+      user: dev
+      identity: THEIRS
+      port: 22
+      host: 10.230.0.121
+      jump: none
+      connect_timeout: 50
+      host_keys: strict
+      become: sudo
+      become_password_file: OTHER
 ";
 
 /// What the owner of the machines has set up: a second sshd, a second address, an address in front
@@ -50,18 +69,29 @@ fn machines(lab: &Lab) {
         ),
     );
     lab.on("worker-0", "systemd-run --quiet --unit=other-sshd /usr/sbin/sshd -D -e -p 2022");
-    let key = lab.folder().join("theirs").display().to_string();
-    said("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &key]);
-    let public = fs::read_to_string(lab.folder().join("theirs.pub")).expect("a key");
-    lab.on(
-        "worker-1",
-        &format!(
-            "{link}; ip addr add 10.230.0.121/24 dev $link; useradd --create-home --shell /bin/sh \
-             dev && echo 'dev ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/dev && install -d -m 700 \
-             -o dev /home/dev/.ssh && echo '{}' > /home/dev/.ssh/authorized_keys",
-            public.trim()
-        ),
-    );
+    let theirs = lab.folder().join("theirs").display().to_string();
+    said("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &theirs]);
+    let ours = lab.directory().join("ssh/id_ed25519").display().to_string();
+    lab.on("worker-1", &format!("{link}; ip addr add 10.230.0.121/24 dev $link"));
+    for (node, key, file, password) in [
+        ("worker-0", &ours, "password", "of worker-0"),
+        ("worker-1", &theirs, "other", "it's \"1\""),
+    ] {
+        let public = said("ssh-keygen", &["-y", "-f", key]);
+        lab.on(
+            node,
+            &format!(
+                "useradd --create-home --shell /bin/sh dev && echo {} | chpasswd && echo 'dev \
+                 ALL=(ALL) ALL' > /etc/sudoers.d/dev && install -d -m 700 -o dev /home/dev/.ssh && \
+                 echo '{}' > /home/dev/.ssh/authorized_keys",
+                labctl::module::quote(&format!("dev:{password}")),
+                public.trim()
+            ),
+        );
+        let file = lab.folder().join(file);
+        fs::write(&file, format!("{password}\n")).expect("a file");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("its mode");
+    }
     for (node, own, others, via) in [
         ("worker-0", "10.64.3.0/26", "10.64.0.64/26", "10.230.0.21"),
         ("worker-1", "10.64.0.64/26", "10.64.3.0/26", "10.230.0.20"),
@@ -81,28 +111,32 @@ fn machines(lab: &Lab) {
     }
 }
 
-/// The inventory, and a lab directory that knows the machines' host keys under their addresses.
-fn write(lab: &Lab) {
+/// Writes the inventory, and a lab directory that knows the machines' host keys under their
+/// addresses, but for controller-0's. Returns worker-1's key, which is not there either.
+fn write(lab: &Lab) -> String {
     let bundle = Path::new(env!("CARGO_MANIFEST_DIR")).join("bundle");
     let bundle = bundle.canonicalize().expect("a bundle").display().to_string();
     let identity = lab.directory().join("ssh/id_ed25519").display().to_string();
     let theirs = lab.folder().join("theirs").display().to_string();
     let text = INVENTORY.replace("BUNDLE", &bundle).replace("IDENTITY", &identity);
-    let text = text.replace("THEIRS", &theirs);
+    let beside = |name: &str| lab.folder().join(name).display().to_string();
+    let text = text.replace("THEIRS", &theirs).replace("PASSWORD", &beside("password"));
+    let text = text.replace("OTHER", &beside("other"));
     fs::write(lab.folder().join("own.yaml"), text).expect("an inventory");
     let known = fs::read_to_string(lab.directory().join("known_hosts")).expect("known hosts");
     let mut other = known.clone();
-    for (was, is) in [
-        ("10.230.0.10 ", "[10.230.0.10]:2222 "),
-        ("10.230.0.20 ", "[10.230.0.20]:2022 "),
-        ("10.230.0.21 ", "10.230.0.121 "),
-    ] {
+    for (was, is) in [("10.230.0.20 ", "[10.230.0.20]:2022 "), ("10.230.0.21 ", "10.230.0.121 ")] {
         assert!(other.contains(was), "{known}");
         other = other.replace(was, is);
     }
+    let (strangers, friends): (Vec<&str>, Vec<&str>) = other
+        .lines()
+        .filter(|line| !line.starts_with("10.230.0.10 "))
+        .partition(|line| line.starts_with("10.230.0.121 "));
     let directory = lab.folder().join(".labctl/own");
     fs::create_dir_all(&directory).expect("a directory");
-    fs::write(directory.join("known_hosts"), other).expect("known hosts");
+    fs::write(directory.join("known_hosts"), friends.join("\n") + "\n").expect("known hosts");
+    strangers.join("\n") + "\n"
 }
 
 /// kubectl with the lab's own kubeconfig, which has its endpoint.
@@ -137,16 +171,36 @@ fn every_choice_of_an_inventory_for_machines_of_ones_own_is_heeded() {
     bare_nodes(&lab);
     machines(&lab);
     mine::templates_for_a_shared_kernel(&lab);
-    write(&lab);
+    let stranger = write(&lab);
     let up = ["up", "own.yaml", "--templates", "mine/templates"];
+
+    // `host_keys`: a new machine's key is accepted for the lab, but not for worker-1.
+    let known = lab.folder().join(".labctl/own/known_hosts");
+    let refused = lab.run(&up);
+    assert_eq!(refused.code, Some(1), "{}", refused.story());
+    assert!(refused.story().contains("10.230.0.121"), "{}", refused.story());
+    let recorded = fs::read_to_string(&known).expect("known hosts");
+    assert!(recorded.contains("[10.230.0.10]:2222 ") && !recorded.contains("10.230.0.121"));
+    fs::write(&known, recorded + &stranger).expect("known hosts");
     lab.must(&up);
     let again = lab.must(&up);
     assert_eq!(again.changed(), 0, "{}", again.story());
 
     // `ssh`: through the bastion and at other ports, but for the node that needs no bastion, where
     // another user logs in with a key of their own, at another address.
-    for node in ["controller-0", "worker-0"] {
-        assert!(logins(&lab, node, " -u other-sshd", "root", "10.230.0.5") > 0, "{node}");
+    for (node, user) in [("controller-0", "root"), ("worker-0", "dev")] {
+        assert!(logins(&lab, node, " -u other-sshd", user, "10.230.0.5") > 0, "{node}");
+    }
+    // `become`: each node's own password made them root, and is nowhere in what a node keeps.
+    for (node, password) in [("worker-0", "of worker-0"), ("worker-1", "it's \"1\"")] {
+        assert_eq!(lab.on(node, "stat -c %U /var/lib/labctl"), "root");
+        let password = labctl::module::quote(password);
+        let found = format!(
+            "{{ journalctl --no-pager; cat /proc/*/cmdline; }} | grep -acF -- {password} || true"
+        );
+        // The search itself is a command line that has it.
+        let lines: u32 = lab.on(node, &found).parse().expect("a number");
+        assert!(lines <= 1, "{node}: {lines}");
     }
     assert_eq!(logins(&lab, "worker-1", "", "root", "10.230.0.5"), 0);
     assert!(logins(&lab, "worker-1", "", "dev", "10.230.0.1") > 0);
@@ -215,7 +269,7 @@ fn every_choice_of_an_inventory_for_machines_of_ones_own_is_heeded() {
 
     lab.must(&["down", "own.yaml", "--yes"]);
     assert_eq!(lab.on("worker-0", LEFT), THEIRS, "but what is theirs");
-    for file in ["own.yaml", "theirs", "theirs.pub"] {
+    for file in ["own.yaml", "theirs", "theirs.pub", "password", "other"] {
         fs::remove_file(lab.folder().join(file)).expect("it was there");
     }
     for directory in [".labctl/own", "mine"] {
