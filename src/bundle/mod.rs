@@ -19,6 +19,7 @@ pub mod place;
 pub mod progress;
 pub mod pull;
 pub mod releases;
+mod sources;
 pub mod verify;
 
 use std::collections::BTreeMap;

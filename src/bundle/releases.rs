@@ -9,45 +9,12 @@
 //! component, not the one that was current when Kubernetes was released.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::BundleError;
 use super::lock::Lock;
 use crate::cluster::Version;
 
-/// The registry in image references, whatever mirror the images are pulled from, because pods use
-/// this name.
-pub const IMAGE_REGISTRY: &str = "registry.k8s.io";
-
-/// Where releases are downloaded from, with time limits. Mirrors have the same paths as the
-/// official hosts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sources {
-    /// Kubernetes' own binaries: `https://dl.k8s.io`.
-    pub kubernetes: String,
-    /// etcd, containerd, runc and the CNI plugins: `https://github.com`.
-    pub github: String,
-    /// Container images: `https://registry.k8s.io`.
-    pub registry: String,
-    /// Time limits and retries.
-    pub patience: Patience,
-}
-
-/// When a download is retried, and when it fails. The total time has no limit: a slow connection is
-/// fine as long as bytes arrive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
-    /// Time limit for establishing a connection.
-    pub connect: Duration,
-    /// Time limit for the next bytes to arrive.
-    pub stall: Duration,
-    /// Number of consecutive attempts without progress.
-    pub attempts: u32,
-    /// The pause after the first failed attempt; it doubles with each.
-    pub pause: Duration,
-    /// Number of parallel downloads.
-    pub parallel: usize,
-}
+pub use super::sources::{IMAGE_REGISTRY, Patience, Sources};
 
 /// The versions of everything in a bundle that is not Kubernetes itself, without a `v`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -203,30 +170,6 @@ const KUBERNETES_PROGRAMS: [&str; 6] = [
 const ETCD_PROGRAMS: [&str; 3] = ["etcd", "etcdctl", "etcdutl"];
 const CONTAINERD_PROGRAMS: [&str; 3] = ["containerd", "containerd-shim-runc-v2", "ctr"];
 const CNI_PLUGINS: [&str; 4] = ["bridge", "host-local", "loopback", "portmap"];
-
-impl Sources {
-    /// Returns the projects' own hosts.
-    pub fn official() -> Self {
-        Self {
-            kubernetes: "https://dl.k8s.io".into(),
-            github: "https://github.com".into(),
-            registry: format!("https://{IMAGE_REGISTRY}"),
-            patience: Patience::default(),
-        }
-    }
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(20),
-            stall: Duration::from_secs(30),
-            attempts: 5,
-            pause: Duration::from_millis(500),
-            parallel: 4,
-        }
-    }
-}
 
 /// Returns the versions for a Kubernetes version; `None` if labctl knows none.
 pub fn components(kubernetes: Version) -> Option<Components> {

@@ -138,27 +138,7 @@ impl Member {
             return None;
         }
         let Some(node) = cluster.node(name) else {
-            let at_its_address =
-                |node: &&Node| node.address == address && roster.member(&node.name).is_none();
-            return match cluster.nodes.iter().find(at_its_address) {
-                Some(new) => drift(
-                    format!("`{name}` is now called `{}`, but a node keeps its name", new.name),
-                    format!(
-                        "its certificates, its Node object and its etcd membership have the name \
-                        `{name}`: put it back; \
-                         or run `labctl node remove {file} {name}`, then `labctl up {file}` with \
-                        the new name"
-                    ),
-                ),
-                None => drift(
-                    format!("`{name}` is no longer in the inventory, but still a node of this lab"),
-                    format!(
-                        "`labctl node remove {file} {name}` removes it from the lab, even without \
-                        its entry; \
-                         or put the entry back"
-                    ),
-                ),
-            };
+            return Some(self.absence(roster, cluster, file));
         };
         if node.address != address {
             return drift(
@@ -195,6 +175,32 @@ impl Member {
                 format!("add `pod_cidr: {was}` to the entry of `{name}`"),
             ),
             _ => None,
+        }
+    }
+
+    /// The drift of a node whose name the inventory does not have.
+    fn absence(&self, roster: &Roster, cluster: &Cluster, file: &str) -> Drift {
+        let name = &self.name;
+        let at_its_address =
+            |node: &&Node| node.address == self.address && roster.member(&node.name).is_none();
+        match cluster.nodes.iter().find(at_its_address) {
+            Some(new) => Drift {
+                what: format!("`{name}` is now called `{}`, but a node keeps its name", new.name),
+                help: format!(
+                    "its certificates, its Node object and its etcd membership have the name \
+                    `{name}`: put it back; or run `labctl node remove {file} {name}`, then \
+                    `labctl up {file}` with the new name"
+                ),
+            },
+            None => Drift {
+                what: format!(
+                    "`{name}` is no longer in the inventory, but still a node of this lab"
+                ),
+                help: format!(
+                    "`labctl node remove {file} {name}` removes it from the lab, even without \
+                    its entry; or put the entry back"
+                ),
+            },
         }
     }
 }

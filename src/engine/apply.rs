@@ -14,9 +14,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::push::Pushed;
+use super::run::failure;
 use super::script::{Line, command, patience, stream};
 use super::spread::{Wanted, deliver};
-use super::{Connections, Run, cause, failure};
+use super::{Connections, Run, cause};
 use crate::event::{Awaited, Event, Failure, PlayOutcome};
 use crate::plan::{Change, Plan, PlannedNode, PlannedPlay};
 use crate::playbook::Strategy;

@@ -8,23 +8,14 @@
 
 use std::path::Path as FilePath;
 
+use super::entry::{labels, list, nodes_of, scalar, tree_of};
 use super::load::{parse, read_yaml};
 use super::positions::{Path, Positions};
+use super::scan::{byte_of, closed, is_blank_or_comment};
 use super::tree::Tree;
 use super::{Inventory, NodeEntry};
 
-/// A node to add.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewNode {
-    /// Its name.
-    pub name: String,
-    /// Its address.
-    pub address: String,
-    /// Its roles.
-    pub roles: Vec<String>,
-    /// Labels for its Node object.
-    pub labels: Vec<(String, String)>,
-}
+pub use super::entry::NewNode;
 
 /// An inventory that cannot be edited.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -330,101 +321,6 @@ fn by_hand(why: &str) -> EditError {
 
 fn read(text: &str) -> Option<Inventory> {
     parse(FilePath::new(""), text.as_bytes()).ok()
-}
-
-/// Returns the nodes in a text's tree.
-fn nodes_of(tree: &mut Tree) -> Option<&mut Vec<Tree>> {
-    let Tree::Map(entries) = tree else { return None };
-    entries.iter_mut().find_map(|(key, value)| match (key, value) {
-        (Tree::Text(key), Tree::List(nodes)) if key == "nodes" => Some(nodes),
-        _ => None,
-    })
-}
-
-fn text(text: &str) -> Tree {
-    Tree::Text(text.to_owned())
-}
-
-/// Returns the tree that parsing the new node's entry should give.
-fn tree_of(node: &NewNode) -> Tree {
-    let roles = Tree::List(node.roles.iter().map(|role| text(role)).collect());
-    let mut entries = vec![
-        (text("name"), text(&node.name)),
-        (text("address"), text(&node.address)),
-        (text("roles"), roles),
-    ];
-    if !node.labels.is_empty() {
-        let labels = node.labels.iter().map(|(key, value)| (text(key), text(value)));
-        entries.push((text("labels"), Tree::Map(labels.collect())));
-    }
-    Tree::Map(entries)
-}
-
-fn is_blank_or_comment(line: &str) -> bool {
-    line.trim().is_empty() || line.trim_start().starts_with('#')
-}
-
-/// Returns the byte offset of a column, which counts characters from 1.
-fn byte_of(line: &str, column: usize) -> usize {
-    line.char_indices().nth(column.saturating_sub(1)).map_or(line.len(), |(byte, _)| byte)
-}
-
-/// Returns the length of a bracketed text, up to the closing bracket.
-fn closed(text: &str) -> usize {
-    let (mut depth, mut quote, mut comment, mut last) = (0_usize, None, false, ' ');
-    for (at, c) in text.char_indices() {
-        match (c, quote) {
-            ('\n', _) if comment => comment = false,
-            _ if comment => {}
-            (c, Some(open)) if c == open && !(open == '"' && last == '\\') => quote = None,
-            (_, Some(_)) => {}
-            // In any other position, a quote is an ordinary character.
-            ('"' | '\'', None) if matches!(last, ' ' | '[' | '{' | ',' | ':' | '\n') => {
-                quote = Some(c)
-            }
-            ('#', None) if last.is_whitespace() => comment = true,
-            ('{' | '[', None) => depth += 1,
-            ('}' | ']', None) => {
-                depth = depth.saturating_sub(1);
-                if depth == 0 {
-                    return at + 1;
-                }
-            }
-            _ => {}
-        }
-        last = c;
-    }
-    text.len()
-}
-
-fn list(words: &[String]) -> String {
-    format!("[{}]", words.iter().map(|word| scalar(word)).collect::<Vec<_>>().join(", "))
-}
-
-fn labels(labels: &[(String, String)]) -> String {
-    let pairs = labels.iter().map(|(key, value)| format!("{}: {}", scalar(key), scalar(value)));
-    format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
-}
-
-/// Returns a scalar that YAML reads as this text, in quotes if necessary.
-fn scalar(text: &str) -> String {
-    const WORDS: [&str; 10] = ["true", "false", "yes", "no", "on", "off", "y", "n", "null", "~"];
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._/-".contains(c);
-    let address = text.parse::<std::net::Ipv4Addr>().is_ok();
-    let safe =
-        address || text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(plain);
-    if safe && !WORDS.contains(&text.to_ascii_lowercase().as_str()) {
-        return text.to_owned();
-    }
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", c as u32)),
-            c => quoted.push(c),
-        }
-    }
-    quoted + "\""
 }
 
 #[cfg(test)]

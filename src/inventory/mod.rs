@@ -9,9 +9,11 @@
 
 mod decode;
 pub mod edit;
+mod entry;
 pub mod load;
 pub mod positions;
 mod problem;
+mod scan;
 mod tree;
 
 use std::path::PathBuf;

@@ -20,10 +20,10 @@ pub struct Position {
 
 /// The path from the root of a document to a value: displayed as `nodes[2].address`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Path(Vec<Step>);
+pub struct Path(Vec<PathStep>);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Step {
+enum PathStep {
     Key(String),
     Index(usize),
 }
@@ -68,20 +68,20 @@ pub struct SyntaxError {
 impl Path {
     /// Returns the path of `key` in this mapping.
     pub fn key(&self, key: &str) -> Self {
-        self.with(Step::Key(key.to_owned()))
+        self.with(PathStep::Key(key.to_owned()))
     }
 
     /// Returns the path of element `index`, from 0, in this list.
     pub fn index(&self, index: usize) -> Self {
-        self.with(Step::Index(index))
+        self.with(PathStep::Index(index))
     }
 
     /// Whether the last step is one of `keys`.
     pub fn ends_in(&self, keys: &[&str]) -> bool {
-        matches!(self.0.last(), Some(Step::Key(key)) if keys.contains(&key.as_str()))
+        matches!(self.0.last(), Some(PathStep::Key(key)) if keys.contains(&key.as_str()))
     }
 
-    fn with(&self, step: Step) -> Self {
+    fn with(&self, step: PathStep) -> Self {
         let mut steps = Vec::with_capacity(self.0.len() + 1);
         steps.extend_from_slice(&self.0);
         steps.push(step);
@@ -97,9 +97,9 @@ impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, step) in self.0.iter().enumerate() {
             match step {
-                Step::Key(key) if number == 0 => f.write_str(key)?,
-                Step::Key(key) => write!(f, ".{key}")?,
-                Step::Index(index) => write!(f, "[{index}]")?,
+                PathStep::Key(key) if number == 0 => f.write_str(key)?,
+                PathStep::Key(key) => write!(f, ".{key}")?,
+                PathStep::Index(index) => write!(f, "[{index}]")?,
             }
         }
         Ok(())
@@ -188,10 +188,10 @@ struct Open {
     /// Whether the collection is itself a key of the enclosing mapping.
     is_key: bool,
     at: Position,
-    kind: Kind,
+    kind: OpenKind,
 }
 
-enum Kind {
+enum OpenKind {
     Map { key: Option<(String, Position)>, seen: HashMap<String, Position> },
     List { next: usize },
 }
@@ -213,15 +213,15 @@ impl Walk {
                 self.node(at, Some("*"), None);
             }
             Event::MappingStart(..) => {
-                self.collection(at, Kind::Map { key: None, seen: HashMap::new() })
+                self.collection(at, OpenKind::Map { key: None, seen: HashMap::new() })
             }
-            Event::SequenceStart(..) => self.collection(at, Kind::List { next: 0 }),
+            Event::SequenceStart(..) => self.collection(at, OpenKind::List { next: 0 }),
             Event::MappingEnd | Event::SequenceEnd => self.close(),
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
         }
     }
 
-    fn collection(&mut self, at: Position, kind: Kind) {
+    fn collection(&mut self, at: Position, kind: OpenKind) {
         let (path, is_key) = self.node(at, None, None);
         self.open.push(Open { path, is_key, at, kind });
     }
@@ -229,7 +229,7 @@ impl Walk {
     fn close(&mut self) {
         let Some(closed) = self.open.pop() else { return };
         if closed.is_key
-            && let Some(Open { kind: Kind::Map { key, .. }, .. }) = self.open.last_mut()
+            && let Some(Open { kind: OpenKind::Map { key, .. }, .. }) = self.open.last_mut()
         {
             *key = Some(("?".to_owned(), closed.at));
         }
@@ -240,12 +240,12 @@ impl Walk {
     fn node(&mut self, at: Position, word: Option<&str>, plain: Option<String>) -> (Path, bool) {
         let (path, key_at) = match self.open.last_mut() {
             None => (Path::default(), None),
-            Some(Open { path, kind: Kind::List { next }, .. }) => {
+            Some(Open { path, kind: OpenKind::List { next }, .. }) => {
                 let index = *next;
                 *next += 1;
                 (path.index(index), None)
             }
-            Some(Open { path, kind: Kind::Map { key, seen }, .. }) => match key.take() {
+            Some(Open { path, kind: OpenKind::Map { key, seen }, .. }) => match key.take() {
                 Some((key, key_at)) => (path.key(&key), Some(key_at)),
                 None => {
                     let Some(word) = word else { return (path.key("?"), true) };

@@ -184,6 +184,20 @@ impl Resolver<'_, '_> {
     }
 }
 
+/// Returns what to write in place of a name that no node has.
+fn other_name(text: &str, drafts: &[Draft<'_>]) -> String {
+    let mut names =
+        drafts.iter().filter(|draft| draft.has(Role::Loadbalancer) || draft.has(Role::Controller));
+    let own = "a name of your own needs a dot, such as api.example.org";
+    if let Some(near) = did_you_mean(text, names.clone().filter_map(|draft| draft.name)) {
+        return format!("did you mean `{near}`? {own}");
+    }
+    match names.find(|draft| draft.has(Role::Loadbalancer)).and_then(|draft| draft.name) {
+        Some(name) => format!("the load balancer is `{name}`; {own}"),
+        None => format!("name a load balancer node; {own}"),
+    }
+}
+
 /// Returns why `text` cannot be a custom endpoint, and what could be.
 fn wrong(
     text: &str,
@@ -220,21 +234,8 @@ fn wrong(
         return Some((what, format!("write `endpoint: {host}` and `port: {port}`")));
     }
     if !text.contains('.') {
-        let mut names = drafts
-            .iter()
-            .filter(|draft| draft.has(Role::Loadbalancer) || draft.has(Role::Controller));
-        let own = "a name of your own needs a dot, such as api.example.org";
-        let help = match did_you_mean(text, names.clone().filter_map(|draft| draft.name)) {
-            Some(near) => format!("did you mean `{near}`? {own}"),
-            None => {
-                match names.find(|draft| draft.has(Role::Loadbalancer)).and_then(|draft| draft.name)
-                {
-                    Some(name) => format!("the load balancer is `{name}`; {own}"),
-                    None => format!("name a load balancer node; {own}"),
-                }
-            }
-        };
-        return Some((format!("`api.endpoint`: no node is called `{text}`"), help));
+        let what = format!("`api.endpoint`: no node is called `{text}`");
+        return Some((what, other_name(text, drafts)));
     }
     let wrong = if names::looks_like_an_address(text) {
         "is not an IPv4 address".to_owned()

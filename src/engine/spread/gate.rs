@@ -6,13 +6,13 @@
 //! the run ends, however it ends, that command's input ends too, and it takes the key out again.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 
+use super::super::delivery::Peer;
 use super::super::push::{Beginning, Inbox, listen, patience, receiver};
 use crate::module::file::Blob;
 use crate::module::{STATE_FOLDER, quote};
@@ -22,28 +22,6 @@ use crate::transport::{Exec, Stdin, Transport, TransportError, lines};
 
 /// How long a node may take to open its gate, and to close it.
 const ANSWER: Duration = Duration::from_secs(15);
-
-/// How a node is reached by other nodes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
-    /// Its address.
-    pub address: Ipv4Addr,
-    /// Its SSH port.
-    pub port: u16,
-    /// Who logs in there.
-    pub user: String,
-}
-
-impl Peer {
-    /// The same, with the login that has worked from here: the user's SSH configuration may have
-    /// had a word in it.
-    pub(super) fn seen_by(self, transport: &Transport) -> Self {
-        match transport.login() {
-            Some((user, port)) => Self { user: user.to_owned(), port, ..self },
-            None => self,
-        }
-    }
-}
 
 /// A node of which others may get blobs, and that may get blobs of others, until the gate is
 /// closed.
@@ -216,6 +194,8 @@ pub(super) async fn fetch(
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]

@@ -15,9 +15,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-pub use self::gate::Peer;
 use self::gate::{Gate, Keys, fetch, known_host};
 use self::ledger::{From, Ledger, Member, Transfer};
+pub use super::delivery::{Peer, Spread};
 use super::pack::Packer;
 use super::push::{Inbox, Pushed, patience, send};
 use super::{Connections, Run};
@@ -34,18 +34,6 @@ const ONLY_GIVERS: usize = 4;
 
 /// Interval of progress reports.
 const TICK: Duration = Duration::from_millis(100);
-
-/// When nodes pass blobs on to each other.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Spread {
-    /// When it saves a considerable part of the upload.
-    #[default]
-    Auto,
-    /// Whenever two nodes lack the same blob.
-    Always,
-    /// Never: the workstation pushes everything.
-    Never,
-}
 
 /// Which nodes need what.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -348,17 +336,10 @@ impl Swarm {
     }
 }
 
-/// Returns where compressed copies are kept, if anything is compressed for this cluster. Pure.
-///
-/// For local nodes, compression gains nothing: they share the processors that would have to do it,
-/// and the virtual bridge is faster.
-pub(super) fn packs(spread: Spread, near: bool) -> bool {
-    !near || spread == Spread::Always
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::delivery::packs;
 
     fn names(names: &[&str]) -> BTreeSet<String> {
         names.iter().map(|name| (*name).to_owned()).collect()

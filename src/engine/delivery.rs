@@ -1,0 +1,78 @@
+//! How large files get to nodes.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use crate::cluster::Cluster;
+use crate::transport::Transport;
+
+/// How large files get to nodes. The default is the plain way: each node gets all that it lacks
+/// from this machine, as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Delivery {
+    /// When nodes give to each other.
+    pub spread: Spread,
+    /// How nodes reach each other, by name.
+    pub peers: BTreeMap<String, Peer>,
+    /// Whether the nodes are on this machine.
+    pub near: bool,
+    /// Where packed copies of large files are kept; without, they travel as they are.
+    pub packed: Option<PathBuf>,
+}
+
+impl Delivery {
+    /// The way that suits a cluster. `cache` is where labctl keeps what can be had again.
+    pub fn of(cluster: &Cluster, spread: Spread, cache: &Path) -> Self {
+        let near = cluster.local.is_some();
+        let peers = cluster.nodes.iter().map(|node| {
+            let user = node.ssh.user.clone().unwrap_or_else(|| "root".to_owned());
+            let port = node.ssh.port.unwrap_or(22);
+            (node.name.clone(), Peer { address: node.address, port, user })
+        });
+        let packed = packs(spread, near).then(|| cache.join("packed"));
+        Self { spread, peers: peers.collect(), near, packed }
+    }
+}
+
+/// When nodes pass blobs on to each other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Spread {
+    /// When it saves a considerable part of the upload.
+    #[default]
+    Auto,
+    /// Whenever two nodes lack the same blob.
+    Always,
+    /// Never: the workstation pushes everything.
+    Never,
+}
+
+/// How a node is reached by other nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its SSH port.
+    pub port: u16,
+    /// Who logs in there.
+    pub user: String,
+}
+
+impl Peer {
+    /// The same, with the login that has worked from here: the user's SSH configuration may have
+    /// had a word in it.
+    pub(super) fn seen_by(self, transport: &Transport) -> Self {
+        match transport.login() {
+            Some((user, port)) => Self { user: user.to_owned(), port, ..self },
+            None => self,
+        }
+    }
+}
+
+/// Returns where compressed copies are kept, if anything is compressed for this cluster. Pure.
+///
+/// For local nodes, compression gains nothing: they share the processors that would have to do it,
+/// and the virtual bridge is faster.
+pub(super) fn packs(spread: Spread, near: bool) -> bool {
+    !near || spread == Spread::Always
+}
