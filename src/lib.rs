@@ -21,8 +21,9 @@
 //!
 //!  timeline: where a run's time went, read from its log ──> report
 //!  node: the shell that runs on nodes, and the grammar of the record that it keeps there
+//!  secret: bytes that are never shown
 //!  lab: paths on the workstation                    smoke: does the lab work, asked through the engine's connections
-//!  cli: what can be typed ──> commands: one file per verb, the only place that wires all of these together
+//!  cli: what can be typed ──> commands: one operation per verb, the only place that wires all of these together
 //! ```
 //!
 //! Data moves from left to right, and a layer knows only the layers before it. Nothing is passed
@@ -36,6 +37,7 @@
 //! | [`inventory`] | reads the YAML strictly and remembers the line and column of every word of it |
 //! | [`lab`] | knows the paths in the lab directory, and writes files there that appear whole and private |
 //! | [`cluster`] | works out every address, network, name and version once, and reports all problems at once |
+//! | [`secret`] | holds bytes that are never shown, and wiped when they are dropped |
 //! | [`event`] | is the contract between a run and its report: everything worth reporting, as data |
 //! | [`module`] | has one file for each kind of task: what to ask a node, what differs, what to send, and the same by hand |
 //! | [`node`] | holds all shell that runs on nodes, and the grammar of the record that it keeps there |
@@ -51,8 +53,8 @@
 //! | [`smoke`] | tries what a person would try on a fresh cluster, each check with its verdict |
 //! | [`timeline`] | reads a run's log back as bars, and finds the critical path among them |
 //! | [`report`] | reports what happens to a person, a program and the run log |
-//! | [`cli`] | defines verbs and options, and nothing else |
-//! | [`commands`] | wires the layers together, one file per verb |
+//! | [`commands`] | wires the layers together: one operation per verb, with types of its own |
+//! | [`cli`] | defines verbs and options, and calls the operation that was typed |
 //!
 //! # The rules
 //!
@@ -148,6 +150,7 @@ pub mod plan;
 pub mod playbook;
 pub mod render;
 pub mod report;
+pub mod secret;
 pub mod smoke;
 pub mod timeline;
 pub mod transport;

@@ -5,5 +5,5 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    labctl::commands::run(labctl::cli::Cli::parse())
+    labctl::cli::run(&labctl::cli::Cli::parse())
 }

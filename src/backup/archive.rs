@@ -5,37 +5,30 @@
 //! changed anywhere, even where gzip and tar would not notice (their headers, the padding of
 //! blocks), is detected before anything is used.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use flate2::read::GzDecoder;
 use flate2::{Compression, GzBuilder};
 use sha2::{Digest, Sha256};
 
-use super::{BackupError, ESSENTIAL, FORMAT, Manifest};
+use super::{BackupError, Manifest};
+use crate::secret::Secret;
 
-const MANIFEST: &str = "manifest.json";
-const INVENTORY: &str = "inventory.yaml";
-const SNAPSHOT: &str = "snapshot.db";
-const SUMS: &str = "SHA256SUMS";
-const PKI: &str = "pki/";
-
-/// Maximum size in bytes of every file except the snapshot: far more than any certificate or
-/// inventory has.
-const LONGEST: u64 = 16 * 1024 * 1024;
+pub(super) const MANIFEST: &str = "manifest.json";
+pub(super) const INVENTORY: &str = "inventory.yaml";
+pub(super) const SNAPSHOT: &str = "snapshot.db";
+pub(super) const SUMS: &str = "SHA256SUMS";
+pub(super) const PKI: &str = "pki/";
 
 /// The beginning of a gzip member with a comment: magic, deflate, flag, no time, no level, no
 /// system.
-const TRAILER_HEAD: &[u8] = b"\x1f\x8b\x08\x10\0\0\0\0\0\xffsha256 ";
+pub(super) const TRAILER_HEAD: &[u8] = b"\x1f\x8b\x08\x10\0\0\0\0\0\xffsha256 ";
 /// Its end: the end of the comment, empty data, and the checksum and length of empty data.
-const TRAILER_TAIL: &[u8] = b"\0\x03\0\0\0\0\0\0\0\0\0";
-const TRAILER: usize = TRAILER_HEAD.len() + 64 + TRAILER_TAIL.len();
-
-/// The beginning of a tar.gz.
-const GZIP: &[u8] = b"\x1f\x8b\x08";
+pub(super) const TRAILER_TAIL: &[u8] = b"\0\x03\0\0\0\0\0\0\0\0\0";
+pub(super) const TRAILER: usize = TRAILER_HEAD.len() + 64 + TRAILER_TAIL.len();
 
 /// A verified backup without the snapshot, which may be large.
 #[derive(Clone, PartialEq, Eq)]
@@ -45,7 +38,7 @@ pub struct Archive {
     /// The inventory.
     pub inventory: Vec<u8>,
     /// Certificates and keys, by path in the pki directory.
-    pub pki: BTreeMap<String, Vec<u8>>,
+    pub pki: BTreeMap<String, Secret>,
     /// SHA-256 of the snapshot, lower-case hex.
     pub snapshot_sha256: String,
 }
@@ -64,7 +57,7 @@ impl std::fmt::Debug for Archive {
 ///
 /// # Errors
 /// If something in it cannot be read, or is neither a file nor a directory.
-pub fn read_pki(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, BackupError> {
+pub fn read_pki(folder: &Path) -> Result<BTreeMap<String, Secret>, BackupError> {
     let mut found = BTreeMap::new();
     let mut open = vec![folder.to_owned()];
     while let Some(next) = open.pop() {
@@ -88,7 +81,7 @@ pub fn read_pki(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, BackupError>
                 cause,
             })?;
             let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
-            found.insert(name, bytes);
+            found.insert(name, bytes.into());
         }
     }
     Ok(found)
@@ -183,7 +176,7 @@ impl Drop for Part {
     }
 }
 
-fn trailer(sha256: &str) -> Vec<u8> {
+pub(super) fn trailer(sha256: &str) -> Vec<u8> {
     [TRAILER_HEAD, sha256.as_bytes(), TRAILER_TAIL].concat()
 }
 
@@ -198,10 +191,11 @@ fn pack(sink: impl Write, archive: &Archive, snapshot: &mut File, created: u64) 
     };
     let mut sums = String::new();
     let manifest = serde_json::to_vec_pretty(&archive.manifest).map_err(io::Error::other)?;
-    let small = [(MANIFEST.to_owned(), &manifest), (INVENTORY.to_owned(), &archive.inventory)];
-    let pki = archive.pki.iter().map(|(name, bytes)| (format!("{PKI}{name}"), bytes));
+    let small = [(MANIFEST, &manifest), (INVENTORY, &archive.inventory)];
+    let small = small.map(|(name, bytes)| (name.to_owned(), bytes.as_slice()));
+    let pki = archive.pki.iter().map(|(name, file)| (format!("{PKI}{name}"), file.expose()));
     for (name, bytes) in small.into_iter().chain(pki) {
-        tar.append_data(&mut header(bytes.len() as u64), &name, bytes.as_slice())?;
+        tar.append_data(&mut header(bytes.len() as u64), &name, bytes)?;
         sums.push_str(&format!("{}  {name}\n", hex::encode(Sha256::digest(bytes))));
     }
     snapshot.seek(SeekFrom::Start(0))?;
@@ -212,152 +206,19 @@ fn pack(sink: impl Write, archive: &Archive, snapshot: &mut File, created: u64) 
     Ok(())
 }
 
-/// Reads the backup at `path`, and writes its snapshot to `snapshot`.
-///
-/// # Errors
-/// If the file is not a backup, any byte of it has changed, it is truncated, or it lacks something
-/// essential.
-pub fn read(path: &Path, snapshot: &mut dyn Write) -> Result<Archive, BackupError> {
-    let io = |cause| BackupError::Io { doing: "read", path: path.to_owned(), cause };
-    let foreign = |why: &str| BackupError::Foreign { path: path.to_owned(), why: why.to_owned() };
-    let damaged = |why: String| BackupError::Damaged { path: path.to_owned(), why };
-    let mut file = File::open(path).map_err(io)?;
-    let metadata = file.metadata().map_err(io)?;
-    if !metadata.is_file() {
-        return Err(foreign("it is not a file"));
-    }
-    let mut head = [0; 3];
-    if file.read_exact(&mut head).is_err() || head != GZIP {
-        return Err(foreign("it does not start like a tar.gz"));
-    }
-    file.rewind().map_err(io)?;
-    let length = metadata.len().saturating_sub(TRAILER as u64);
-    let mut whole = Hashing::new(io::sink());
-    io::copy(&mut (&mut file).take(length), &mut whole).map_err(io)?;
-    let mut end = Vec::new();
-    file.read_to_end(&mut end).map_err(io)?;
-    if end != trailer(&whole.hex()) {
-        let cut = !end.ends_with(TRAILER_TAIL) || !end.starts_with(TRAILER_HEAD);
-        return Err(damaged(if cut {
-            "it does not end like a backup: it was truncated, something was appended, or it is \
-            another tar.gz"
-                .to_owned()
-        } else {
-            "its checksum differs from the one written with it".to_owned()
-        }));
-    }
-    file.rewind().map_err(io)?;
-    unpack(BufReader::new(file).take(length), snapshot).map_err(|why| match why {
-        Unpack::Io(cause) => io(cause),
-        Unpack::Damaged(why) => damaged(why),
-        Unpack::Newer(found) => BackupError::Newer { path: path.to_owned(), found },
-    })
-}
-
-/// Why an archive cannot be used although its bytes are unchanged.
-enum Unpack {
-    Io(io::Error),
-    Damaged(String),
-    Newer(u32),
-}
-
-impl From<io::Error> for Unpack {
-    fn from(cause: io::Error) -> Self {
-        Self::Io(cause)
-    }
-}
-
-fn unpack(stream: impl Read, snapshot: &mut dyn Write) -> Result<Archive, Unpack> {
-    let mut tar = tar::Archive::new(GzDecoder::new(stream));
-    let mut small: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    let mut sums: BTreeSet<String> = BTreeSet::new();
-    let mut snapshot_sum = None;
-    for entry in tar.entries()? {
-        let mut entry = entry?;
-        let name = name(&entry.path()?)
-            .ok_or_else(|| Unpack::Damaged("a name in it points outside the backup".to_owned()))?;
-        let sum = if name == SNAPSHOT {
-            let mut hashing = Hashing::new(&mut *snapshot);
-            io::copy(&mut entry, &mut hashing)?;
-            snapshot_sum = Some((hashing.hex(), hashing.length));
-            hashing.hex()
-        } else {
-            let mut bytes = Vec::new();
-            (&mut entry).take(LONGEST).read_to_end(&mut bytes)?;
-            let sum = hex::encode(Sha256::digest(&bytes));
-            small.insert(name.clone(), bytes);
-            sum
-        };
-        if name != SUMS {
-            sums.insert(format!("{sum}  {name}"));
-        }
-    }
-    snapshot.flush()?;
-    let mut take = |name: &str| {
-        small.remove(name).ok_or_else(|| Unpack::Damaged(format!("there is no {name} in it")))
-    };
-    let written = take(SUMS)?;
-    let manifest = take(MANIFEST)?;
-    // Check the format first, because a later one may have other files and fields.
-    let format: Format = serde_json::from_slice(&manifest)
-        .map_err(|error| Unpack::Damaged(format!("its {MANIFEST} cannot be read: {error}")))?;
-    if format.format > FORMAT {
-        return Err(Unpack::Newer(format.format));
-    }
-    let manifest: Manifest = serde_json::from_slice(&manifest)
-        .map_err(|error| Unpack::Damaged(format!("its {MANIFEST} cannot be read: {error}")))?;
-    let inventory = take(INVENTORY)?;
-    let written = String::from_utf8_lossy(&written);
-    if written.lines().map(str::to_owned).collect::<BTreeSet<_>>() != sums {
-        return Err(Unpack::Damaged(format!("its files are not those that its {SUMS} lists")));
-    }
-    let (snapshot_sha256, size) =
-        snapshot_sum.ok_or_else(|| Unpack::Damaged(format!("there is no {SNAPSHOT} in it")))?;
-    if size != manifest.size {
-        return Err(Unpack::Damaged(format!(
-            "its {SNAPSHOT} has {size} bytes, and {} were written",
-            manifest.size
-        )));
-    }
-    let mut pki = BTreeMap::new();
-    for (name, bytes) in small {
-        let Some(name) = name.strip_prefix(PKI) else {
-            return Err(Unpack::Damaged(format!(
-                "it contains {name}, which does not belong in a backup"
-            )));
-        };
-        pki.insert(name.to_owned(), bytes);
-    }
-    if let Some(name) = ESSENTIAL.into_iter().find(|name| !pki.contains_key(*name)) {
-        return Err(Unpack::Damaged(format!("there is no {PKI}{name} in it")));
-    }
-    Ok(Archive { manifest, inventory, pki, snapshot_sha256 })
-}
-
-#[derive(serde::Deserialize)]
-struct Format {
-    format: u32,
-}
-
-/// Returns the name of an entry if it stays inside the directory in which it is unpacked.
-fn name(path: &Path) -> Option<String> {
-    let plain = path.components().all(|component| matches!(component, Component::Normal(_)));
-    path.to_str().filter(|name| plain && !name.is_empty()).map(str::to_owned)
-}
-
 /// Forwards bytes and hashes them.
-struct Hashing<W> {
+pub(super) struct Hashing<W> {
     inner: W,
     hasher: Sha256,
-    length: u64,
+    pub length: u64,
 }
 
 impl<W> Hashing<W> {
-    fn new(inner: W) -> Self {
+    pub fn new(inner: W) -> Self {
         Self { inner, hasher: Sha256::new(), length: 0 }
     }
 
-    fn hex(&self) -> String {
+    pub fn hex(&self) -> String {
         hex::encode(self.hasher.clone().finalize())
     }
 }
@@ -381,18 +242,17 @@ mod tests {
 
     use super::*;
     use crate::backup::tests::manifest;
+    use crate::backup::unpack::read;
+    use crate::backup::{ESSENTIAL, FORMAT};
 
     const DATA: &[u8] = b"etcd's own bytes, whatever they are";
 
     fn archive() -> Archive {
-        let pki =
-            ESSENTIAL.iter().map(|name| ((*name).to_owned(), format!("the {name}").into_bytes()));
+        let pki = ESSENTIAL.iter().map(|name| ((*name).to_owned(), format!("the {name}").into()));
         Archive {
             manifest: Manifest { size: DATA.len() as u64, ..manifest() },
             inventory: b"name: sandbox\n".to_vec(),
-            pki: pki
-                .chain([("nodes/worker-0/kubelet.crt".to_owned(), b"a leaf".to_vec())])
-                .collect(),
+            pki: pki.chain([("nodes/worker-0/kubelet.crt".to_owned(), b"a leaf".into())]).collect(),
             snapshot_sha256: hex::encode(Sha256::digest(DATA)),
         }
     }
@@ -511,13 +371,5 @@ mod tests {
         check_place(&folder.path().join("new"), false).expect("nothing is there");
         check_place(folder.path(), true).expect_err("a directory is there");
         check_place(&folder.path().join("none/new"), true).expect_err("there is no such directory");
-    }
-
-    #[test]
-    fn names_stay_inside() {
-        assert_eq!(name(Path::new("pki/etcd/ca.crt")).as_deref(), Some("pki/etcd/ca.crt"));
-        for bad in ["../x", "/etc/passwd", "pki/../../x", ""] {
-            assert_eq!(name(Path::new(bad)), None, "{bad}");
-        }
     }
 }

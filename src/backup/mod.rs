@@ -10,16 +10,19 @@
 //! | `snapshot.db` | etcd's own snapshot, which `etcdutl snapshot restore` takes as it is |
 //! | `SHA256SUMS` | of all of these, for `sha256sum -c` |
 //!
-//! [`archive`] writes and reads it; [`snapshot`] is the shell script with which a node takes a
-//! snapshot. The verbs and `playbooks/restore.yaml` do the rest.
+//! [`archive`] writes it, [`unpack`] reads it; [`snapshot`] is the shell script with which a node
+//! takes a snapshot. The verbs and `playbooks/restore.yaml` do the rest.
 
 pub mod archive;
 pub mod snapshot;
+pub mod unpack;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+use crate::secret::Secret;
 
 pub use archive::Archive;
 
@@ -177,8 +180,8 @@ fn minor(version: &str) -> Option<(u32, u32)> {
 /// Returns which essential files of a lab differ from the backup's. Restored data can only be read
 /// with the backup's keys.
 pub fn differing(
-    lab: &BTreeMap<String, Vec<u8>>,
-    backup: &BTreeMap<String, Vec<u8>>,
+    lab: &BTreeMap<String, Secret>,
+    backup: &BTreeMap<String, Secret>,
 ) -> Vec<&'static str> {
     ESSENTIAL.into_iter().filter(|name| lab.get(*name) != backup.get(*name)).collect()
 }
@@ -239,12 +242,12 @@ mod tests {
 
     #[test]
     fn only_files_that_cannot_be_recreated_count_as_a_difference() {
-        let backup: BTreeMap<String, Vec<u8>> =
-            ESSENTIAL.iter().map(|name| ((*name).to_owned(), name.as_bytes().to_vec())).collect();
+        let backup: BTreeMap<String, Secret> =
+            ESSENTIAL.iter().map(|name| ((*name).to_owned(), name.as_bytes().into())).collect();
         let mut lab = backup.clone();
-        lab.insert("admin.crt".to_owned(), b"renewed".to_vec());
+        lab.insert("admin.crt".to_owned(), b"renewed".into());
         assert_eq!(differing(&lab, &backup), [""; 0]);
-        lab.insert("encryption.key".to_owned(), b"another".to_vec());
+        lab.insert("encryption.key".to_owned(), b"another".into());
         lab.remove("ca.key");
         assert_eq!(differing(&lab, &backup), ["ca.key", "encryption.key"]);
     }

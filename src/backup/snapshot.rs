@@ -80,11 +80,11 @@ struct EndpointStatus {
 
 #[derive(Deserialize)]
 struct Members {
-    members: Vec<Member>,
+    members: Vec<EtcdMember>,
 }
 
 #[derive(Deserialize)]
-struct Member {
+struct EtcdMember {
     #[serde(default)]
     name: String,
 }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Subcommand};
 
-use super::{Lab, Sources};
+use super::lab::{LabArgs, SourceArgs};
+use super::target::LabAndNodes;
 
 /// `certs`.
 #[derive(Debug, Subcommand)]
-pub enum Certs {
+pub enum CertsVerb {
     /// List every certificate, on the nodes and in the lab directory, and when it expires
     #[command(after_help = "\
 Exits with 3 when a certificate has expired or expires within --within.
@@ -19,7 +20,7 @@ Examples:
   labctl certs list
   labctl certs list prod.yaml controller-0
   labctl certs list --within 90d --output json")]
-    List(CertsList),
+    List(CertsListArgs),
     /// Issue new certificates, put them on the nodes, and restart what uses them
     #[command(long_about = "\
 Issue new certificates, put them on the nodes, and restart what uses them: one controller at a \
@@ -33,7 +34,7 @@ Examples:
   labctl certs renew
   labctl certs renew --only apiserver,kubelet
   labctl certs renew prod.yaml worker-1")]
-    Renew(CertsRenew),
+    Renew(CertsRenewArgs),
     /// Replace the CAs and the service account key, and everything they signed
     #[command(name = "rotate-ca")]
     #[command(long_about = "\
@@ -44,53 +45,13 @@ The API stays up, because nothing is used before everything trusts it: first the
 ones everywhere, then certificates, kubeconfigs and tokens are reissued, then the old CAs are \
         dropped. It can be \
 interrupted at any time; the same command resumes.")]
-    RotateCa(RotateCa),
-}
-
-/// The lab and some of its nodes. A node's name has neither a dot nor a slash, and an inventory's
-/// path has one.
-#[derive(Debug, Args)]
-pub struct LabAndNodes {
-    /// The nodes, after the inventory when that is not ./inventory.yaml; default: all
-    #[arg(value_names = ["INVENTORY", "NODE"], num_args = 0..)]
-    target: Vec<String>,
-
-    /// The inventory, when not given before the nodes
-    #[arg(
-        long = "inventory",
-        value_name = "INVENTORY",
-        default_value = "inventory.yaml",
-        hide = true
-    )]
-    #[arg(env = "LABCTL_INVENTORY", hide_env_values = true)]
-    default_inventory: PathBuf,
-}
-
-impl LabAndNodes {
-    fn first_is_inventory(&self) -> bool {
-        self.target.first().is_some_and(|first| first.contains(['.', '/']))
-    }
-
-    /// The nodes that were named.
-    pub fn nodes(&self) -> &[String] {
-        &self.target[usize::from(self.first_is_inventory())..]
-    }
-
-    /// The lab that they belong to.
-    pub fn lab(&self) -> Lab {
-        let inventory = if self.first_is_inventory() {
-            (&self.target[0]).into()
-        } else {
-            self.default_inventory.clone()
-        };
-        Lab { inventory }
-    }
+    RotateCa(RotateCaArgs),
 }
 
 /// `certs list`.
 #[derive(Debug, Args)]
 #[command(override_usage = "labctl certs list [OPTIONS] [INVENTORY] [NODE]...")]
-pub struct CertsList {
+pub struct CertsListArgs {
     /// The lab and its nodes.
     #[command(flatten)]
     pub target: LabAndNodes,
@@ -103,13 +64,13 @@ pub struct CertsList {
 /// `certs renew`.
 #[derive(Debug, Args)]
 #[command(override_usage = "labctl certs renew [OPTIONS] [INVENTORY] [NODE]...")]
-pub struct CertsRenew {
+pub struct CertsRenewArgs {
     /// The lab and its nodes.
     #[command(flatten)]
     pub target: LabAndNodes,
     /// Its playbooks.
     #[command(flatten)]
-    pub sources: Sources,
+    pub sources: SourceArgs,
 
     /// Only these certificates: apiserver, kubelet, etcd/server, ...
     #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
@@ -123,21 +84,21 @@ pub struct CertsRenew {
 
 /// `certs rotate-ca`.
 #[derive(Debug, Args)]
-pub struct RotateCa {
+pub struct RotateCaArgs {
     /// The lab.
     #[command(flatten)]
-    pub lab: Lab,
+    pub lab: LabArgs,
     /// Its playbooks.
     #[command(flatten)]
-    pub sources: Sources,
+    pub sources: SourceArgs,
 }
 
 /// `kubeconfig`.
 #[derive(Debug, Args)]
-pub struct Kubeconfig {
+pub struct KubeconfigArgs {
     /// The lab.
     #[command(flatten)]
-    pub lab: Lab,
+    pub lab: LabArgs,
 
     /// Issue a certificate for this user instead of printing the administrator's; it is not stored
     #[arg(long, value_name = "NAME", value_parser = user)]
@@ -201,36 +162,7 @@ fn user(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use clap::Parser as _;
-
     use super::*;
-    use crate::cli::{Cli, Verb};
-
-    fn list(line: &str) -> CertsList {
-        let cli =
-            Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
-        let Verb::Certs(Certs::List(list)) = cli.verb else { panic!("not certs list") };
-        list
-    }
-
-    #[test]
-    fn the_inventory_stands_first_or_is_left_out() {
-        for (line, inventory, nodes) in [
-            ("labctl certs list", "inventory.yaml", &[][..]),
-            ("labctl certs list prod.yaml", "prod.yaml", &[]),
-            ("labctl certs list labs/prod", "labs/prod", &[]),
-            ("labctl certs list worker-0 worker-1", "inventory.yaml", &["worker-0", "worker-1"]),
-            ("labctl certs list prod.yaml worker-0", "prod.yaml", &["worker-0"]),
-        ] {
-            let list = list(line);
-            assert_eq!(
-                (list.target.lab().inventory.as_path(), list.target.nodes()),
-                (Path::new(inventory), &*nodes.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>())
-            );
-        }
-    }
 
     #[test]
     fn times_have_a_unit() {

@@ -1,15 +1,14 @@
 //! `etcd backup`, `etcd restore` and `recover`.
 
-use std::path::{Path, PathBuf};
-
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Subcommand};
 
-use super::{Lab, Sources};
+use super::lab::{LabArgs, SourceArgs};
+use super::target::LabAndFile;
 
 /// `etcd`.
 #[derive(Debug, Subcommand)]
-pub enum Etcd {
+pub enum EtcdVerb {
     /// Write etcd's data, the certificates and keys, and the inventory into one file
     #[command(
         override_usage = "labctl etcd backup [OPTIONS] [INVENTORY] <FILE>",
@@ -25,7 +24,7 @@ Examples:
   labctl etcd backup prod.yaml /safe/prod-$(date +%F).backup
   tar tzf sandbox.backup               list what is in it"
     )]
-    Backup(Backup),
+    Backup(BackupArgs),
     /// Give all members of etcd the data of a backup
     #[command(
         override_usage = "labctl etcd restore [OPTIONS] [INVENTORY] <FILE>",
@@ -44,49 +43,15 @@ Examples:
   labctl etcd restore sandbox.backup
   labctl etcd restore prod.yaml /safe/prod-2026-11-21.backup --yes"
     )]
-    Restore(Restore),
-}
-
-/// The inventory and the file: the inventory comes first and may be left out.
-#[derive(Debug, Args)]
-pub struct Place {
-    /// The file, after the inventory when that is not ./inventory.yaml
-    #[arg(value_names = ["INVENTORY", "FILE"], num_args = 1..=2, required = true)]
-    target: Vec<PathBuf>,
-
-    /// The inventory, when not given before the file
-    #[arg(
-        long = "inventory",
-        value_name = "INVENTORY",
-        default_value = "inventory.yaml",
-        hide = true
-    )]
-    #[arg(env = "LABCTL_INVENTORY", hide_env_values = true)]
-    default_inventory: PathBuf,
-}
-
-impl Place {
-    /// The file.
-    pub fn file(&self) -> &Path {
-        self.target.last().map_or(Path::new(""), PathBuf::as_path)
-    }
-
-    /// The lab.
-    pub fn lab(&self) -> Lab {
-        let inventory = match self.target.as_slice() {
-            [inventory, _file] => inventory.clone(),
-            _ => self.default_inventory.clone(),
-        };
-        Lab { inventory }
-    }
+    Restore(RestoreArgs),
 }
 
 /// `etcd backup`.
 #[derive(Debug, Args)]
-pub struct Backup {
+pub struct BackupArgs {
     /// The lab and the file.
     #[command(flatten)]
-    pub place: Place,
+    pub target: LabAndFile,
 
     /// Replace an existing file
     #[arg(long, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
@@ -95,13 +60,13 @@ pub struct Backup {
 
 /// `etcd restore`.
 #[derive(Debug, Args)]
-pub struct Restore {
+pub struct RestoreArgs {
     /// The lab and the file.
     #[command(flatten)]
-    pub place: Place,
+    pub target: LabAndFile,
     /// Its playbooks.
     #[command(flatten)]
-    pub sources: Sources,
+    pub sources: SourceArgs,
 
     /// Restore even the backup of a lab with another name
     #[arg(long, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
@@ -110,10 +75,10 @@ pub struct Restore {
 
 /// `recover`.
 #[derive(Debug, Args)]
-pub struct Recover {
+pub struct RecoverArgs {
     /// The lab.
     #[command(flatten)]
-    pub lab: Lab,
+    pub lab: LabArgs,
 
     /// Take what all controllers share from this one; default: the first that can be reached
     #[arg(long, value_name = "CONTROLLER")]

@@ -1,23 +1,32 @@
-//! The command line: definitions only. What a verb does is in `commands`, what it prints in
-//! `report`.
+//! The command line: what can be typed, and which operation of `commands` that calls. What an
+//! operation does is in `commands`, what it prints in `report`.
 
+mod bundle;
 mod certs;
 mod etcd;
+mod lab;
 mod node;
+mod run;
+mod target;
 mod timeline;
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-pub use self::etcd::{Backup, Etcd, Recover, Restore};
-pub use self::node::{LabAndNode, NodeAdd, NodeRemove, NodeVerb};
+use self::bundle::{BundleVerb, PlaybookVerb};
+use self::certs::{CertsVerb, KubeconfigArgs};
+use self::etcd::{EtcdVerb, RecoverArgs};
+use self::lab::{
+    ConvergeArgs, DownArgs, ExplainArgs, GraphArgs, LabArgs, PlayArgs, RenderArgs, SshArgs,
+};
+use self::node::NodeVerb;
+use self::timeline::TimelineArgs;
 use crate::report::Output;
-pub use certs::{Certs, CertsList, CertsRenew, Kubeconfig, RotateCa};
-pub use timeline::Timeline;
+
+pub use self::run::run;
 
 const ABOUT: &str =
     "Real Kubernetes labs over SSH: the cluster you would have built by hand, in about a minute";
@@ -60,7 +69,7 @@ Global options but --take-over can also be set in the environment: LABCTL_OUTPUT
 pub struct Cli {
     /// Options that every verb has.
     #[command(flatten)]
-    pub global: Global,
+    pub global: GlobalArgs,
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
@@ -69,7 +78,7 @@ pub struct Cli {
 /// Options that every verb has.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
-pub struct Global {
+pub struct GlobalArgs {
     /// Output for a person, or one JSON event per line for a program
     ///
     /// With `json`, events go to the standard output and everything else to the standard error.
@@ -109,7 +118,7 @@ pub struct Global {
         hide_possible_values = true
     )]
     #[arg(env = "LABCTL_SPREAD", hide_env_values = true)]
-    pub spread: Spread,
+    pub spread: SpreadWhen,
 
     /// Answer yes to every question
     #[arg(long, short, global = true, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
@@ -129,7 +138,7 @@ pub struct Global {
 
 /// When nodes pass large files on to each other.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum Spread {
+pub enum SpreadWhen {
     /// When it pays.
     #[default]
     Auto,
@@ -156,7 +165,7 @@ The first run, a run after a failure, after a change of the inventory or with a 
 command. It can be interrupted at any time and run again. Nodes that are as declared cost one \
         round trip and are left \
 alone.")]
-    Up(Converge),
+    Up(ConvergeArgs),
     /// Show what `up` would change, and change nothing
     #[command(long_about = "\
 Show what `up` would do, and do nothing: what is made (+), altered or restarted (~), stopped (-) \
@@ -166,7 +175,7 @@ the differing lines of every text file. For a secret it shows only that it diffe
 Exits with 0 when there is nothing to do, with 3 when there are changes, and with 1 when nodes \
         could not be probed; \
 the plan then leaves them out.")]
-    Plan(Converge),
+    Plan(ConvergeArgs),
     /// Remove the lab from its nodes and leave nothing behind
     #[command(long_about = "\
 Remove the lab from its nodes and leave nothing behind.
@@ -182,38 +191,38 @@ Local nodes are removed whole, and the lab directory with them. Where the nodes 
 its certificates the next `up` makes a lab that accepts the same kubeconfigs. `down` also works \
         without it, once the \
 nodes' host keys are known again. Delete it when the lab is not to come back.")]
-    Down(Down),
+    Down(DownArgs),
     /// Add a node to the lab, or take one out of it
     #[command(subcommand)]
     Node(NodeVerb),
     /// Check that the lab works, from the outside
-    Smoke(Lab),
+    Smoke(LabArgs),
     /// Check the inventory and report every mistake in it; opens no connection
-    Validate(Lab),
+    Validate(LabArgs),
     /// Print the files that `up` would put on the nodes
     #[command(after_help = "\
 Examples:
   labctl render --limit controller-0
   labctl render --limit worker-0 --file kubelet.service
   labctl render --to out/        one directory per node, laid out as on the node")]
-    Render(Render),
+    Render(RenderArgs),
     /// Explain each step: what, why, and the commands to do it by hand
     #[command(after_help = "\
 Examples:
   labctl explain                                 the whole runbook
   labctl explain --play etcd                     one play
   labctl explain --limit worker-0 > worker-0.md  everything one node goes through")]
-    Explain(Explain),
+    Explain(ExplainArgs),
     /// Draw the plays and their order
-    Graph(Graph),
+    Graph(GraphArgs),
     /// Run a playbook
-    Play(Play),
+    Play(PlayArgs),
     /// Open a shell on a node, or run a command there
     #[command(after_help = "\
 Examples:
   labctl ssh controller-0
   labctl ssh prod.yaml worker-1 -- journalctl -u kubelet -n 50")]
-    Ssh(Ssh),
+    Ssh(SshArgs),
     /// Show where the time of a run went
     #[command(
         long_about = "\
@@ -228,10 +237,10 @@ Examples:
   labctl timeline prod.yaml 2026-11-21T10-12-03Z  one of those that --list shows
   labctl timeline --html run.html                 the same as a page to keep or to send"
     )]
-    Timeline(Timeline),
+    Timeline(TimelineArgs),
     /// List the lab's certificates, renew them, or replace the CAs
     #[command(subcommand)]
-    Certs(Certs),
+    Certs(CertsVerb),
     /// Print a kubeconfig, the administrator's or a new user's, or merge it into your own
     #[command(long_about = "\
 Print the administrator's kubeconfig, or one for a new user, or merge either into your own.
@@ -243,10 +252,10 @@ Examples:
   labctl kubeconfig --merge                              into $KUBECONFIG or ~/.kube/config
   labctl kubeconfig --user jane --group dev > jane.conf
   kubectl create clusterrolebinding dev --clusterrole=view --group=dev")]
-    Kubeconfig(Kubeconfig),
+    Kubeconfig(KubeconfigArgs),
     /// Back up etcd with everything needed to read it, or restore a backup
     #[command(subcommand)]
-    Etcd(Etcd),
+    Etcd(EtcdVerb),
     /// Rebuild a lost lab directory from a controller
     #[command(
         long_about = "\
@@ -263,13 +272,13 @@ Examples:
   labctl recover prod.yaml --from controller-1
   labctl recover prod.yaml --accept-new-host-keys   on a workstation that has never met the nodes"
     )]
-    Recover(Recover),
+    Recover(RecoverArgs),
     /// Download, list or check the releases that a lab is built from
     #[command(subcommand)]
-    Bundle(Bundle),
+    Bundle(BundleVerb),
     /// List or print the standard playbooks, or write them out to change them
     #[command(subcommand)]
-    Playbook(Playbook),
+    Playbook(PlaybookVerb),
     /// Print completions for a shell
     #[command(after_help = "\
 Example:
@@ -277,213 +286,6 @@ Example:
     Completions {
         /// The shell
         shell: Shell,
-    },
-}
-
-/// The lab to work on.
-#[derive(Debug, Clone, Args)]
-pub struct Lab {
-    /// The inventory
-    #[arg(value_name = "INVENTORY", default_value = "inventory.yaml", env = "LABCTL_INVENTORY")]
-    #[arg(hide_env_values = true)]
-    pub inventory: PathBuf,
-}
-
-/// Where playbooks and templates come from, when not the standard ones.
-#[derive(Debug, Clone, Args)]
-pub struct Sources {
-    /// Use the playbooks in this directory instead of the standard ones
-    #[arg(long, value_name = "DIR", env = "LABCTL_PLAYBOOKS", hide_env_values = true)]
-    pub playbooks: Option<PathBuf>,
-
-    /// Use the templates in this directory instead of the standard ones
-    #[arg(long, value_name = "DIR", env = "LABCTL_TEMPLATES", hide_env_values = true)]
-    pub templates: Option<PathBuf>,
-}
-
-/// `up` and `plan`.
-#[derive(Debug, Args)]
-pub struct Converge {
-    /// The lab.
-    #[command(flatten)]
-    pub lab: Lab,
-    /// Its playbooks.
-    #[command(flatten)]
-    pub sources: Sources,
-}
-
-/// `down`.
-#[derive(Debug, Args)]
-pub struct Down {
-    /// The lab.
-    #[command(flatten)]
-    pub lab: Lab,
-    /// Its playbooks.
-    #[command(flatten)]
-    pub sources: Sources,
-
-    /// Empty local nodes but keep them
-    #[arg(long, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
-    #[arg(env = "LABCTL_KEEP_NODES", hide_env_values = true)]
-    pub keep_nodes: bool,
-}
-
-/// `render`.
-#[derive(Debug, Args)]
-pub struct Render {
-    /// The lab.
-    #[command(flatten)]
-    pub lab: Lab,
-    /// Its playbooks.
-    #[command(flatten)]
-    pub sources: Sources,
-
-    /// Only this file, by its template's name or its path on the node
-    #[arg(long, value_name = "NAME")]
-    pub file: Option<String>,
-
-    /// Write the files into this directory instead of printing them
-    #[arg(long, value_name = "DIR")]
-    pub to: Option<PathBuf>,
-}
-
-/// `explain`.
-#[derive(Debug, Args)]
-pub struct Explain {
-    /// The lab.
-    #[command(flatten)]
-    pub lab: Lab,
-    /// Its playbooks.
-    #[command(flatten)]
-    pub sources: Sources,
-
-    /// Only these plays
-    #[arg(long, value_name = "PLAY,..", value_delimiter = ',')]
-    pub play: Vec<String>,
-}
-
-/// `graph`.
-#[derive(Debug, Args)]
-pub struct Graph {
-    /// The lab.
-    #[command(flatten)]
-    pub lab: Lab,
-    /// Its playbooks.
-    #[command(flatten)]
-    pub sources: Sources,
-
-    /// Output format
-    #[arg(long, value_enum, default_value_t)]
-    pub format: GraphFormat,
-}
-
-/// A language that graphs are written in.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum GraphFormat {
-    /// Mermaid, which code hosts draw in Markdown.
-    #[default]
-    Mermaid,
-    /// Graphviz.
-    Dot,
-}
-
-/// `play`.
-#[derive(Debug, Args)]
-pub struct Play {
-    /// The playbook: a file, or the name of a standard playbook
-    pub playbook: String,
-    /// The lab.
-    #[command(flatten)]
-    pub lab: Lab,
-    /// Its playbooks.
-    #[command(flatten)]
-    pub sources: Sources,
-}
-
-/// `ssh`.
-#[derive(Debug, Args)]
-#[command(override_usage = "labctl ssh [OPTIONS] [INVENTORY] <NODE> [-- <COMMAND>...]")]
-pub struct Ssh {
-    /// The node, after the inventory when that is not ./inventory.yaml
-    #[arg(value_names = ["INVENTORY", "NODE"], num_args = 1..=2, required = true)]
-    target: Vec<String>,
-
-    /// The inventory, when not given before the node
-    #[arg(
-        long = "inventory",
-        value_name = "INVENTORY",
-        default_value = "inventory.yaml",
-        hide = true
-    )]
-    #[arg(env = "LABCTL_INVENTORY", hide_env_values = true)]
-    default_inventory: PathBuf,
-
-    /// The command to run; a login shell without it
-    #[arg(last = true, value_name = "COMMAND")]
-    pub command: Vec<String>,
-}
-
-impl Ssh {
-    /// The node to go to.
-    pub fn node(&self) -> &str {
-        self.target.last().map_or("", String::as_str)
-    }
-
-    /// The lab that it belongs to. The inventory comes before the node and may be left out.
-    pub fn lab(&self) -> Lab {
-        let inventory = match self.target.as_slice() {
-            [inventory, _node] => inventory.into(),
-            _ => self.default_inventory.clone(),
-        };
-        Lab { inventory }
-    }
-}
-
-/// `bundle`.
-#[derive(Debug, Subcommand)]
-pub enum Bundle {
-    /// Download the releases for the inventory's version, check them, and write bundle.lock
-    Pull(BundleFolder),
-    /// List what is in the bundle
-    List(BundleFolder),
-    /// Check every file of the bundle against bundle.lock
-    Verify(BundleFolder),
-}
-
-/// The bundle to work on.
-#[derive(Debug, Args)]
-pub struct BundleFolder {
-    /// The lab.
-    #[command(flatten)]
-    pub lab: Lab,
-
-    /// The bundle's directory, instead of the inventory's
-    #[arg(long, value_name = "DIR", env = "LABCTL_BUNDLE", hide_env_values = true)]
-    pub bundle: Option<PathBuf>,
-}
-
-/// `playbook`.
-#[derive(Debug, Subcommand)]
-pub enum Playbook {
-    /// List the standard playbooks
-    List,
-    /// Print a standard playbook
-    Show {
-        /// Its name
-        name: String,
-    },
-    /// Write the standard playbooks and templates to a directory
-    #[command(after_help = "\
-Example:
-  labctl playbook export mine/
-  labctl up --playbooks mine/playbooks --templates mine/templates")]
-    Export {
-        /// The directory; existing files are kept unless --force is given
-        #[arg(value_name = "DIR")]
-        folder: PathBuf,
-        /// Overwrite existing files
-        #[arg(long)]
-        force: bool,
     },
 }
 
@@ -533,18 +335,12 @@ mod tests {
     #[test]
     fn ssh_takes_an_inventory_before_the_node() {
         let Verb::Ssh(ssh) = parse("labctl ssh worker-0").verb else { panic!("not ssh") };
-        assert_eq!(
-            (ssh.node(), ssh.lab().inventory.as_path()),
-            ("worker-0", Path::new("inventory.yaml"))
-        );
+        assert_eq!(ssh.target.get(), (Path::new("inventory.yaml"), "worker-0"));
         assert!(ssh.command.is_empty());
         let Verb::Ssh(ssh) = parse("labctl ssh prod.yaml worker-0 -- uname -r").verb else {
             panic!("not ssh")
         };
-        assert_eq!(
-            (ssh.node(), ssh.lab().inventory.as_path()),
-            ("worker-0", Path::new("prod.yaml"))
-        );
+        assert_eq!(ssh.target.get(), (Path::new("prod.yaml"), "worker-0"));
         assert_eq!(ssh.command, ["uname", "-r"]);
     }
 

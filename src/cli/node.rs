@@ -1,12 +1,12 @@
 //! `node add` and `node remove`.
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Subcommand};
 
-use super::{Lab, Sources};
+use super::lab::SourceArgs;
+use super::target::LabAndNode;
 
 /// `node`.
 #[derive(Debug, Subcommand)]
@@ -22,7 +22,7 @@ controller joins the existing etcd.")]
 Examples:
   labctl node add worker-2 --address 10.240.0.22 --role worker
   labctl node add prod.yaml worker-7 --address 192.0.2.27 --role worker --label disk=ssd")]
-    Add(NodeAdd),
+    Add(NodeAddArgs),
     /// Remove a node from the lab and from the inventory
     #[command(long_about = "\
 Remove a node from the lab and from the inventory.
@@ -35,41 +35,7 @@ A worker is drained first, a controller leaves etcd first. Then its Node object 
 Examples:
   labctl node remove worker-2
   labctl node remove controller-0 --gone     the machine is lost: labctl does not contact it")]
-    Remove(NodeRemove),
-}
-
-/// The lab and one of its nodes.
-#[derive(Debug, Args)]
-pub struct LabAndNode {
-    /// The node, after the inventory when that is not ./inventory.yaml
-    #[arg(value_names = ["INVENTORY", "NODE"], num_args = 1..=2, required = true)]
-    target: Vec<String>,
-
-    /// The inventory, when not given before the node
-    #[arg(
-        long = "inventory",
-        value_name = "INVENTORY",
-        default_value = "inventory.yaml",
-        hide = true
-    )]
-    #[arg(env = "LABCTL_INVENTORY", hide_env_values = true)]
-    default_inventory: PathBuf,
-}
-
-impl LabAndNode {
-    /// The node.
-    pub fn node(&self) -> &str {
-        self.target.last().map_or("", String::as_str)
-    }
-
-    /// The lab that it belongs to. The inventory comes before the node and may be left out.
-    pub fn lab(&self) -> Lab {
-        let inventory = match self.target.as_slice() {
-            [inventory, _node] => inventory.into(),
-            _ => self.default_inventory.clone(),
-        };
-        Lab { inventory }
-    }
+    Remove(NodeRemoveArgs),
 }
 
 /// `node add`.
@@ -78,7 +44,7 @@ impl LabAndNode {
     override_usage = "labctl node add [OPTIONS] [INVENTORY] <NODE> --address <ADDRESS> --role \
         <ROLE>"
 )]
-pub struct NodeAdd {
+pub struct NodeAddArgs {
     /// The lab and the new node's name.
     #[command(flatten)]
     pub target: LabAndNode,
@@ -94,13 +60,13 @@ pub struct NodeAdd {
     pub labels: Vec<(String, String)>,
     /// Its playbooks.
     #[command(flatten)]
-    pub sources: Sources,
+    pub sources: SourceArgs,
 }
 
 /// `node remove`.
 #[derive(Debug, Args)]
 #[command(override_usage = "labctl node remove [OPTIONS] [INVENTORY] <NODE>")]
-pub struct NodeRemove {
+pub struct NodeRemoveArgs {
     /// The lab and the node.
     #[command(flatten)]
     pub target: LabAndNode,
@@ -112,7 +78,7 @@ pub struct NodeRemove {
     pub force: bool,
     /// Its playbooks.
     #[command(flatten)]
-    pub sources: Sources,
+    pub sources: SourceArgs,
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::engine::{Ask, Keyring, Secret};
+use crate::engine::{Ask, Keyring};
 use crate::report;
+use crate::secret::Secret;
 
 /// The person at the terminal.
 struct Person;
 
 impl Ask for Person {
     fn ask(&self, question: &str, hidden: bool) -> Option<Secret> {
-        report::ask(question, hidden).map(Secret::new)
+        report::ask(question, hidden).map(Secret::from)
     }
 }
 

@@ -1,70 +1,76 @@
 //! `bundle pull`, `list` and `verify`.
 
+use std::path::{Path, PathBuf};
+
+use super::exit::{Exit, Stop};
 use super::session::{open, print};
-use super::{Exit, Stop};
-use crate::bundle::{Bundle, pull, releases::Sources, verify};
-use crate::cli::{Bundle as Verb, BundleFolder};
+use crate::bundle::{Bundle, pull as pulling, releases::Sources, verify as verifying};
+use crate::cluster::Cluster;
 use crate::event::Events;
 use crate::lab::cache_directory;
 use crate::report::Reporter;
 
-/// Runs one of the verbs.
-pub async fn bundle(verb: &Verb, reporter: &Reporter) -> Result<Exit, Stop> {
-    let (Verb::Pull(args) | Verb::List(args) | Verb::Verify(args)) = verb;
-    let cluster = open(&args.lab.inventory, reporter)?;
-    let cache = cache_directory();
-    let folder = folder(args, cluster.bundle.as_deref(), &cache, cluster.kubernetes);
-    match verb {
-        Verb::Pull(_) => {
-            let (events, receiver) = Events::channel();
-            let telling = reporter.spawn(receiver, None);
-            let pulled = pull::pull(
-                cluster.kubernetes,
-                pull::host_architecture(),
-                &folder,
-                &cache,
-                &Sources::official(),
-                &events,
-            )
-            .await;
-            drop(events);
-            telling.await.map_err(Stop::failed)?;
-            pulled.map_err(Stop::failed)?;
-            print(reporter, &format!("{}\n", folder.display()))
-        }
-        Verb::List(_) => {
-            let bundle = Bundle::open(&folder).map_err(Stop::failed)?;
-            print(reporter, &bundle.table())
-        }
-        Verb::Verify(_) => {
-            let bundle = Bundle::open(&folder).map_err(Stop::failed)?;
-            let (events, receiver) = Events::channel();
-            let telling = reporter.spawn(receiver, None);
-            let verified = verify::verify(&bundle, &events).await;
-            drop(events);
-            telling.await.map_err(Stop::failed)?;
-            verified.map_err(Stop::failed)?;
-            print(
-                reporter,
-                &format!(
-                    "{} files as {} says\n",
-                    bundle.files.len(),
-                    folder.join("bundle.lock").display()
-                ),
-            )
-        }
-    }
+/// Downloads the releases of the inventory's version, into `directory` or where the inventory has
+/// its bundle.
+pub async fn pull(
+    inventory: &Path,
+    directory: Option<&Path>,
+    reporter: &Reporter,
+) -> Result<Exit, Stop> {
+    let cluster = open(inventory, reporter)?;
+    let (directory, cache) = (place(directory, &cluster), cache_directory());
+    reported(reporter, async |events| {
+        let (version, architecture) = (cluster.kubernetes, pulling::host_architecture());
+        let sources = Sources::official();
+        pulling::pull(version, architecture, &directory, &cache, &sources, events).await
+    })
+    .await?;
+    print(reporter, &format!("{}\n", directory.display()))
 }
 
-fn folder(
-    args: &BundleFolder,
-    of_inventory: Option<&std::path::Path>,
-    cache: &std::path::Path,
-    version: crate::cluster::Version,
-) -> std::path::PathBuf {
-    match (&args.bundle, of_inventory) {
-        (Some(folder), _) => folder.clone(),
-        (None, Some(folder)) => folder.to_owned(),
-        (None, None) => pull::official_folder(cache, version, pull::host_architecture()),
+/// Lists what is in a bundle.
+pub fn list(inventory: &Path, directory: Option<&Path>, reporter: &Reporter) -> Result<Exit, Stop> {
+    let directory = place(directory, &open(inventory, reporter)?);
+    print(reporter, &Bundle::open(&directory).map_err(Stop::failed)?.table())
+}
+
+/// Checks every file of a bundle.
+pub async fn verify(
+    inventory: &Path,
+    directory: Option<&Path>,
+    reporter: &Reporter,
+) -> Result<Exit, Stop> {
+    let directory = place(directory, &open(inventory, reporter)?);
+    let bundle = Bundle::open(&directory).map_err(Stop::failed)?;
+    reported(reporter, async |events| verifying::verify(&bundle, events).await).await?;
+    let lock = directory.join("bundle.lock");
+    print(reporter, &format!("{} files as {} says\n", bundle.files.len(), lock.display()))
+}
+
+/// Does `work` while its events are reported.
+async fn reported<T, E>(
+    reporter: &Reporter,
+    work: impl AsyncFnOnce(&Events) -> Result<T, E>,
+) -> Result<T, Stop>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let (events, receiver) = Events::channel();
+    let reporting = reporter.spawn(receiver, None);
+    let done = work(&events).await;
+    drop(events);
+    reporting.await.map_err(Stop::failed)?;
+    done.map_err(Stop::failed)
+}
+
+/// Where the bundle is: as given, as the inventory has it, or in the cache.
+fn place(given: Option<&Path>, cluster: &Cluster) -> PathBuf {
+    match given.or(cluster.bundle.as_deref()) {
+        Some(directory) => directory.to_owned(),
+        None => pulling::official_folder(
+            &cache_directory(),
+            cluster.kubernetes,
+            pulling::host_architecture(),
+        ),
     }
 }

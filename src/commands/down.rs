@@ -1,21 +1,23 @@
 //! `down`: takes the lab off its nodes; local nodes go with it.
 
 use super::converge::converge;
-use super::session::{Outcome, exit_of, lab_of, limited, open, refuse_lost_nodes, under_lock};
-use super::workshop::bare_workshop;
-use super::{Exit, Stop, next, roster};
-use crate::cli::{Down, Global};
+use super::exit::{Exit, Stop};
+use super::inputs::Inputs;
+use super::options::Options;
+use super::session::{
+    Outcome, confirm, exit_of, lab_of, limited, open, refuse_lost_nodes, under_lock,
+};
+use super::{next, roster};
 use crate::cluster::{Cluster, Node};
 use crate::engine::Run;
-use crate::playbook::standard;
-use crate::report::{Answer, Reporter};
+use crate::report::Reporter;
 
-/// Removes the lab.
-pub async fn down(args: &Down, global: &Global, reporter: &Reporter) -> Result<Exit, Stop> {
-    let cluster = open(&args.lab.inventory, reporter)?;
-    limited(&cluster, &global.limit)?;
-    let remove_nodes = cluster.local.is_some() && !args.keep_nodes;
-    if remove_nodes && !global.limit.is_empty() {
+/// Removes the lab; with `keep_nodes`, local nodes are emptied and stay.
+pub async fn down(keep_nodes: bool, options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
+    let cluster = open(&options.inventory, reporter)?;
+    limited(&cluster, &options.limit)?;
+    let remove_nodes = cluster.local.is_some() && !keep_nodes;
+    if remove_nodes && !options.limit.is_empty() {
         return Err(Stop::bad(
             "local nodes are removed together, so --limit does not go with `down`",
         )
@@ -24,31 +26,19 @@ pub async fn down(args: &Down, global: &Global, reporter: &Reporter) -> Result<E
     if !remove_nodes {
         refuse_lost_nodes(&cluster)?;
     }
-    if !global.yes {
-        let question = question(&cluster, &limited(&cluster, &global.limit)?, remove_nodes);
-        match reporter.confirm(&question).map_err(Stop::failed)? {
-            Answer::Yes => {}
-            Answer::No => return Ok(Exit::Cancelled),
-            Answer::Nobody => {
-                return Err(Stop::bad(
-                    "nobody is there to answer whether the lab may be removed: this is no terminal",
-                )
-                .help("add --yes to remove it without being asked"));
-            }
-        }
-    }
-    let report = under_lock("down", &cluster, global, reporter, |working| async {
+    let question = question(&cluster, &limited(&cluster, &options.limit)?, remove_nodes);
+    confirm(options, &question, "remove it without being asked", reporter)?;
+    let report = under_lock("down", &cluster, options, reporter, |working| async {
         let (run, events) = (working.run, working.events);
         if !remove_nodes {
-            return empty(&cluster, args, global, &run).await;
+            return empty(&cluster, options, &run).await;
         }
         crate::local::down(&lab_of(&cluster), &events).await.map_err(Stop::failed)?;
         Ok(Outcome { ok: true, ..Outcome::default() })
     })
     .await?;
-    let keep = if args.keep_nodes { " --keep-nodes" } else { "" };
-    let again =
-        format!("{}{keep}", next::again("down", &args.lab.inventory, &args.sources, global));
+    let keep = if keep_nodes { " --keep-nodes" } else { "" };
+    let again = format!("{}{keep}", next::command("down", options));
     reporter.close(&report, &if report.ok() { Vec::new() } else { vec![again] });
     if report.ok() && remove_nodes {
         remove_lab_directory(&cluster)?;
@@ -74,15 +64,10 @@ fn question(cluster: &Cluster, nodes: &[&Node], remove_nodes: bool) -> String {
 }
 
 /// Takes the lab off nodes that stay.
-async fn empty(
-    cluster: &Cluster,
-    args: &Down,
-    global: &Global,
-    run: &Run,
-) -> Result<Outcome, Stop> {
-    let playbook = standard::find("down", args.sources.playbooks.as_deref()).map_err(Stop::bad)?;
-    let workshop = bare_workshop(cluster, &args.sources)?;
-    let outcome = converge(cluster, workshop.expand(&playbook, cluster)?, global, run).await?;
+async fn empty(cluster: &Cluster, options: &Options, run: &Run) -> Result<Outcome, Stop> {
+    let playbook = options.playbook("down")?;
+    let desired = Inputs::new(cluster, options)?.expand(&playbook)?;
+    let outcome = converge(cluster, desired, options, run).await?;
     let emptied = |node: &String| !outcome.applied.failed.contains_key(node);
     let empty: Vec<&String> = outcome.connections.keys().filter(|node| emptied(node)).collect();
     if !run.is_cancelled() {

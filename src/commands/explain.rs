@@ -1,45 +1,57 @@
 //! `explain` and `graph`: the runbook for a reader: what is done, why, and the same by hand.
 
-use super::session::{known, limited, open, print};
-use super::workshop::{outlook, workshop_in_memory};
-use super::{Exit, Stop};
-use crate::cli::{Explain, Global, Graph, GraphFormat};
+use super::exit::{Exit, Stop};
+use super::inputs::{Inputs, outlook};
+use super::options::Options;
+use super::session::{known, lab_of, limited, open, print};
 use crate::plan::explain::explain as explained;
-use crate::playbook::{graph, standard};
+use crate::playbook::graph;
 use crate::report::Reporter;
 
-/// Prints every play with its reason, its tasks, and the commands that these stand for.
-pub fn explain(args: &Explain, global: &Global, reporter: &Reporter) -> Result<Exit, Stop> {
-    let cluster = open(&args.lab.inventory, reporter)?;
-    let playbook = standard::find("up", args.sources.playbooks.as_deref()).map_err(Stop::bad)?;
+/// Prints plays, all unless some are named, with their reasons, their tasks, and the commands that
+/// these stand for.
+pub fn explain(plays: &[String], options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
+    let cluster = open(&options.inventory, reporter)?;
+    let playbook = options.playbook("up")?;
     let nodes: Vec<&str> =
-        limited(&cluster, &global.limit)?.iter().map(|node| node.name.as_str()).collect();
-    for name in &args.play {
+        limited(&cluster, &options.limit)?.iter().map(|node| node.name.as_str()).collect();
+    for name in plays {
         known(
             name,
             "play",
-            "of this playbook",
+            "in this playbook",
             playbook.plays.iter().map(|play| play.name.as_str()),
         )?;
     }
-    let workshop = workshop_in_memory(&cluster, outlook(&cluster, reporter)?, &args.sources)?
-        .limited(&global.limit);
-    let plays = workshop.expand(&playbook, &cluster)?;
-    print(
-        reporter,
-        &explained(&plays, &nodes, |play| args.play.is_empty() || args.play.contains(&play.name)),
-    )
+    let inputs = Inputs::new(&cluster, options)?
+        .with_certificates_of(&lab_of(&cluster), outlook(&cluster, reporter)?)?;
+    let wanted = |name: &String| plays.is_empty() || plays.contains(name);
+    let expanded = inputs.expand(&playbook)?;
+    print(reporter, &explained(&expanded, &nodes, |play| wanted(&play.name)))
+}
+
+/// A language that graphs are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GraphLanguage {
+    /// Mermaid, which code hosts draw in Markdown.
+    Mermaid,
+    /// Graphviz.
+    Dot,
 }
 
 /// Draws which play comes after which.
-pub fn graph(args: &Graph, reporter: &Reporter) -> Result<Exit, Stop> {
-    open(&args.lab.inventory, reporter)?;
-    let playbook = standard::find("up", args.sources.playbooks.as_deref()).map_err(Stop::bad)?;
+pub fn graph(
+    language: GraphLanguage,
+    options: &Options,
+    reporter: &Reporter,
+) -> Result<Exit, Stop> {
+    open(&options.inventory, reporter)?;
+    let playbook = options.playbook("up")?;
     print(
         reporter,
-        &match args.format {
-            GraphFormat::Mermaid => graph::mermaid(&playbook),
-            GraphFormat::Dot => graph::dot(&playbook),
+        &match language {
+            GraphLanguage::Mermaid => graph::mermaid(&playbook),
+            GraphLanguage::Dot => graph::dot(&playbook),
         },
     )
 }

@@ -6,20 +6,46 @@ use std::path::{Path, PathBuf};
 
 use time::{Duration, OffsetDateTime};
 
+use super::exit::{Exit, Stop};
+use super::next;
+use super::options::Options;
 use super::session::{lab_of, open, print};
-use super::{Exit, Stop};
-use crate::cli::Kubeconfig;
 use crate::cluster::Cluster;
 use crate::pki::kubeconfig::{Access, Entries, kubeconfig as written};
 use crate::pki::merge::merge;
 use crate::pki::user;
 use crate::report::Reporter;
 
-/// Prints or merges a kubeconfig.
-pub fn kubeconfig(args: &Kubeconfig, reporter: &Reporter) -> Result<Exit, Stop> {
-    let cluster = open(&args.lab.inventory, reporter)?;
+/// A user whom a certificate is issued for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewUser {
+    /// The name.
+    pub name: String,
+    /// The group, for RBAC.
+    pub group: Option<String>,
+    /// How long the certificate is valid.
+    pub days: u32,
+}
+
+/// Where a kubeconfig goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// The standard output.
+    Print,
+    /// A kubeconfig that the user has: this file, or the one that kubectl uses.
+    MergeInto(Option<PathBuf>),
+}
+
+/// Prints or merges a kubeconfig: a new user's, or the administrator's.
+pub fn kubeconfig(
+    user: Option<&NewUser>,
+    destination: &Destination,
+    options: &Options,
+    reporter: &Reporter,
+) -> Result<Exit, Stop> {
+    let cluster = open(&options.inventory, reporter)?;
     let lab = lab_of(&cluster);
-    let up = format!("`labctl up {}` makes the lab, and it", args.lab.inventory.display());
+    let up = format!("`{}` makes the lab, and it", next::command("up", options));
     let admin = lab.admin_conf();
     let text = std::fs::read_to_string(&admin).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Stop::failed(format!(
@@ -31,21 +57,14 @@ pub fn kubeconfig(args: &Kubeconfig, reporter: &Reporter) -> Result<Exit, Stop> 
         _ => Stop::failed(format!("cannot read {}: {error}", admin.display()))
             .help("run labctl as the user who brought the lab up"),
     })?;
-    if args.user.is_none() && !args.merge {
+    if user.is_none() && *destination == Destination::Print {
         return print(reporter, &text);
     }
-    let (given, user) = match &args.user {
-        Some(user) => {
-            let life = Duration::days(args.days.into());
-            let given = user::issue(
-                &cluster,
-                &lab,
-                OffsetDateTime::now_utc(),
-                user,
-                args.group.as_deref(),
-                life,
-            );
-            (given.map_err(Stop::failed)?, user.as_str())
+    let (given, user) = match user {
+        Some(NewUser { name, group, days }) => {
+            let (now, life) = (OffsetDateTime::now_utc(), Duration::days((*days).into()));
+            let given = user::issue(&cluster, &lab, now, name, group.as_deref(), life);
+            (given.map_err(Stop::failed)?, name.as_str())
         }
         None => (user::admin(&cluster, &lab).map_err(Stop::failed)?, "admin"),
     };
@@ -56,12 +75,14 @@ pub fn kubeconfig(args: &Kubeconfig, reporter: &Reporter) -> Result<Exit, Stop> 
         server: &server,
         ca: &given.ca,
         certificate: given.pair.certificate.as_bytes(),
-        key: given.pair.key.as_bytes(),
+        key: given.pair.key.expose(),
     };
-    if args.merge {
-        return merge_into(&cluster, args.into.as_deref(), &Entries::new(&access), reporter);
+    match destination {
+        Destination::Print => print(reporter, written(&access).expose_text().unwrap_or_default()),
+        Destination::MergeInto(file) => {
+            merge_into(&cluster, file.as_deref(), &Entries::new(&access), reporter)
+        }
     }
-    print(reporter, &written(&access))
 }
 
 /// Merges `entries` into the kubeconfig that the user has; what was there before is kept beside it.

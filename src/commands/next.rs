@@ -1,71 +1,116 @@
-//! What to type next: a command with the options that this run had, because without them it would
-//! do something else.
+//! What to type next: a command with the options that this run had, as far as the command takes
+//! them, because without them it would do something else.
 
-use std::path::Path;
-
-use crate::cli::{Global, Sources, Spread};
+use super::options::Options;
+use crate::engine::Spread;
 use crate::module::quote;
 
-/// `labctl VERB INVENTORY` as it is typed for a run like this one: with the same playbooks and
-/// templates, limited to the same nodes.
-pub fn again(verb: &str, inventory: &Path, sources: &Sources, global: &Global) -> String {
-    let mut line = format!("labctl {verb} {}", quote(&inventory.display().to_string()));
+/// A command that is suggested, and which of a run's options it takes.
+struct Suggestion {
+    verb: &'static str,
+    /// Whether something is named after the inventory.
+    names: bool,
+    /// `--playbooks` and `--templates`.
+    sources: bool,
+    /// `--limit`.
+    limit: bool,
+    /// `--take-over` and `--spread`: it changes nodes.
+    changes: bool,
+}
+
+const fn suggestion(verb: &'static str, [sources, limit, changes]: [bool; 3]) -> Suggestion {
+    Suggestion { verb, names: false, sources, limit, changes }
+}
+
+const fn naming(suggestion: Suggestion) -> Suggestion {
+    Suggestion { names: true, ..suggestion }
+}
+
+/// Every command that labctl suggests.
+const SUGGESTIONS: &[Suggestion] = &[
+    suggestion("up", [true, true, true]),
+    suggestion("plan", [true, true, true]),
+    suggestion("down", [true, true, true]),
+    suggestion("smoke", [false, false, false]),
+    suggestion("recover", [false, false, true]),
+    // What several nodes share has to reach all of them, so these take no --limit.
+    naming(suggestion("node remove", [true, false, true])),
+    suggestion("certs list", [false, true, false]),
+    naming(suggestion("certs renew", [true, false, true])),
+    suggestion("certs rotate-ca", [true, false, true]),
+    naming(suggestion("etcd restore", [true, true, true])),
+];
+
+/// `labctl VERB INVENTORY` as it is typed for a run like this one.
+pub fn command(verb: &str, options: &Options) -> String {
+    command_with(verb, options, &[])
+}
+
+/// As [`command`], with `words` after the inventory.
+pub fn command_with(verb: &str, options: &Options, words: &[&str]) -> String {
+    let mut line = format!("labctl {verb} {}", quote(&options.inventory.display().to_string()));
+    words.iter().for_each(|word| line.push_str(&format!(" {}", quote(word))));
+    let Some(takes) = SUGGESTIONS.iter().find(|it| it.verb == verb) else { return line };
     let mut option =
         |name: &str, value: &str| line.push_str(&format!(" --{name} {}", quote(value)));
-    if let Some(folder) = &sources.playbooks {
-        option("playbooks", &folder.display().to_string());
+    if takes.sources {
+        for (name, directory) in
+            [("playbooks", &options.playbooks), ("templates", &options.templates)]
+        {
+            if let Some(directory) = directory {
+                option(name, &directory.display().to_string());
+            }
+        }
     }
-    if let Some(folder) = &sources.templates {
-        option("templates", &folder.display().to_string());
+    if takes.limit && !options.limit.is_empty() {
+        option("limit", &options.limit.join(","));
     }
-    if !global.limit.is_empty() {
-        option("limit", &global.limit.join(","));
+    if takes.changes && !options.take_over.is_empty() {
+        option("take-over", &options.take_over.join(","));
     }
-    if !global.take_over.is_empty() {
-        option("take-over", &global.take_over.join(","));
-    }
-    match global.spread {
-        Spread::Auto => {}
-        Spread::Always => option("spread", "always"),
-        Spread::Never => option("spread", "never"),
+    match options.spread {
+        Spread::Always if takes.changes => option("spread", "always"),
+        Spread::Never if takes.changes => option("spread", "never"),
+        _ => {}
     }
     line
+}
+
+/// Every command that labctl suggests, for a run that had all options: they have to be such as can
+/// be typed.
+pub fn examples(options: &Options) -> Vec<String> {
+    let names = |it: &Suggestion| if it.names { &["name"][..] } else { &[] };
+    SUGGESTIONS.iter().map(|it| command_with(it.verb, options, names(it))).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn global(limit: &[&str], spread: Spread) -> Global {
-        Global {
-            output: crate::report::Output::Text,
-            limit: limit.iter().map(|&name| name.to_owned()).collect(),
-            take_over: Vec::new(),
-            forks: std::num::NonZeroUsize::MIN,
-            spread,
-            yes: false,
-            diff: false,
-            verbose: false,
-        }
+    #[test]
+    fn the_options_of_a_run_are_repeated() {
+        let plain = Options::of("lab.yaml");
+        assert_eq!(command("up", &plain), "labctl up lab.yaml");
+        let all = Options {
+            playbooks: Some("my books".into()),
+            templates: Some("mine/templates".into()),
+            limit: vec!["a".to_owned(), "b".to_owned()],
+            spread: Spread::Never,
+            ..Options::of("it's.yaml")
+        };
+        let shared = r"'it'\''s.yaml' --playbooks 'my books' --templates mine/templates";
+        assert_eq!(command("up", &all), format!("labctl up {shared} --limit a,b --spread never"));
+        assert_eq!(
+            command("certs rotate-ca", &all),
+            format!("labctl certs rotate-ca {shared} --spread never"),
+            "no --limit for a command that refuses it"
+        );
+        assert_eq!(command("smoke", &all), r"labctl smoke 'it'\''s.yaml'");
     }
 
     #[test]
-    fn the_options_of_a_run_are_repeated() {
-        let none = Sources { playbooks: None, templates: None };
-        let plain = again("up", Path::new("lab.yaml"), &none, &global(&[], Spread::Auto));
-        assert_eq!(plain, "labctl up lab.yaml");
-        let mine = Sources {
-            playbooks: Some("my books".into()),
-            templates: Some("mine/templates".into()),
-        };
-        assert_eq!(
-            again(
-                "certs rotate-ca",
-                Path::new("it's.yaml"),
-                &mine,
-                &global(&["a", "b"], Spread::Never)
-            ),
-            r"labctl certs rotate-ca 'it'\''s.yaml' --playbooks 'my books' --templates mine/templates --limit a,b --spread never"
-        );
+    fn a_command_that_is_not_suggested_takes_nothing() {
+        let limited = Options { limit: vec!["a".to_owned()], ..Options::of("lab.yaml") };
+        assert_eq!(command("validate", &limited), "labctl validate lab.yaml");
     }
 }

@@ -8,12 +8,13 @@ use sha2::Digest;
 use time::OffsetDateTime;
 
 use super::etcd::failed;
+use super::exit::{Exit, Stop};
+use super::next;
+use super::options::Options;
 use super::session::{
     Outcome, Working, exit_of, known, lab_of, open, refuse_lost_nodes, under_lock,
 };
-use super::{Exit, Stop};
 use crate::backup::archive::read_pki;
-use crate::cli::{Global, Recover};
 use crate::cluster::{Cluster, Node, Role};
 use crate::engine::connect::connect_trusting;
 use crate::engine::{Connections, probe::probe};
@@ -29,14 +30,26 @@ use crate::report::Reporter;
 /// The most files that a message names.
 const NAMED: usize = 5;
 
+/// Where the lab directory is rebuilt from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// The controller whose files are taken; none for the first that can be reached.
+    pub from: Option<String>,
+    /// Whether nodes with unknown host keys are trusted.
+    pub accept_new_host_keys: bool,
+}
+
 /// Rebuilds the lab directory.
-pub async fn recover(args: &Recover, global: &Global, reporter: &Reporter) -> Result<Exit, Stop> {
-    let cluster = open(&args.lab.inventory, reporter)?;
-    if let Some(from) = &args.from {
+pub async fn recover(
+    recovery: &Recovery,
+    options: &Options,
+    reporter: &Reporter,
+) -> Result<Exit, Stop> {
+    let cluster = open(&options.inventory, reporter)?;
+    if let Some(from) = &recovery.from {
         let controllers = cluster.with_role(Role::Controller).map(|node| node.name.as_str());
-        known(from, "controller", "of this lab", controllers)?;
+        known(from, "controller", "in this lab", controllers)?;
     }
-    let inventory = args.lab.inventory.display();
     let lab = lab_of(&cluster);
     refuse_lost_nodes(&cluster)?;
     if cluster.local.is_some() && crate::local::nodes(&lab).is_empty() {
@@ -45,15 +58,17 @@ pub async fn recover(args: &Recover, global: &Global, reporter: &Reporter) -> Re
             "there are no local nodes in {}: they lay in the lab directory, and were lost with it",
             lab.root().display()
         );
-        return Err(Stop::failed(what).help(format!("`labctl up {inventory}` makes a new lab")));
+        return Err(
+            Stop::failed(what).help(format!("`{}` makes a new lab", next::command("up", options)))
+        );
     }
-    let report = under_lock("recover", &cluster, global, reporter, |working| {
+    let report = under_lock("recover", &cluster, options, reporter, |working| {
         let (cluster, lab) = (&cluster, &lab);
-        async move { Work { args, cluster, lab, working }.run().await }
+        async move { Rebuilding { recovery, cluster, lab, working }.run().await }
     })
     .await?;
     let next = if report.ok() {
-        vec![format!("labctl plan {inventory}"), format!("labctl up {inventory}")]
+        vec![next::command("plan", options), next::command("up", options)]
     } else {
         Vec::new()
     };
@@ -61,21 +76,22 @@ pub async fn recover(args: &Recover, global: &Global, reporter: &Reporter) -> Re
     Ok(exit_of(&report))
 }
 
-struct Work<'a> {
-    args: &'a Recover,
+struct Rebuilding<'a> {
+    recovery: &'a Recovery,
     cluster: &'a Cluster,
     lab: &'a LabDirectory,
     working: Working,
 }
 
-impl Work<'_> {
+impl Rebuilding<'_> {
     async fn run(self) -> Result<Outcome, Stop> {
         let nodes: Vec<&Node> = self.cluster.nodes.iter().collect();
         let connections = self.connect(&nodes).await?;
         if self.working.run.is_cancelled() {
             return Ok(Outcome { connections, ..Outcome::default() });
         }
-        let chosen = |node: &&&Node| self.args.from.as_ref().is_none_or(|from| *from == node.name);
+        let chosen =
+            |node: &&&Node| self.recovery.from.as_ref().is_none_or(|from| *from == node.name);
         let reached = nodes
             .iter()
             .filter(|node| node.has(Role::Controller) && connections.contains_key(&node.name));
@@ -88,19 +104,12 @@ impl Work<'_> {
         };
         let (step, started) = (format!("recover from {}", source.name), Instant::now());
         self.working.events.emit(Event::StepStarted { step: step.clone() });
-        let questions = |name: &str| -> BTreeSet<Question> {
-            let Some(node) = self.cluster.node(name) else { return BTreeSet::new() };
-            let shared = if node.name == source.name { shared_files() } else { Vec::new() };
-            let files = own_files(node).into_iter().chain(shared).chain([ownership::mark_file()]);
-            files.map(Question::Text).collect()
-        };
-        let facts = probe(&connections, questions, &self.working.run).await;
-        let texts = |node: &Node| facts.get(&node.name).map(|facts| &facts.texts);
+        let facts = self.ask(&connections, source).await;
         self.refuse_other_lab(&facts)?;
-        let Some(found) = texts(source) else {
+        let Some(found) = facts.get(&source.name) else {
             return Ok(Outcome { connections, ..Outcome::default() });
         };
-        let mut recovered = shared(found).map_err(|lacking| {
+        let mut recovered = shared(&found.texts).map_err(|lacking| {
             Stop::failed(format!(
                 "{} does not have what a lab cannot do without: {}",
                 source.name,
@@ -108,18 +117,7 @@ impl Work<'_> {
             ))
             .help("nothing was written; name another controller: --from CONTROLLER")
         })?;
-        for node in &nodes {
-            match texts(node) {
-                Some(texts) => recovered.add_own(node, texts),
-                None => self.warn(
-                    Some(&node.name),
-                    "could not be asked, so certificates of its own are issued again",
-                ),
-            }
-        }
-        for left_out in &recovered.left_out {
-            self.warn(None, &format!("left out, and issued again: {left_out}"));
-        }
+        self.add_own(&mut recovered, &nodes, &facts);
         self.write(&recovered, source)?;
         let issued = self.complete()?;
         let issued = if issued == 0 {
@@ -138,6 +136,33 @@ impl Work<'_> {
         Ok(Outcome { ok: true, connections, ..Outcome::default() })
     }
 
+    /// Asks every node for what is its own, and `source` for what all controllers share.
+    async fn ask(&self, connections: &Connections, source: &Node) -> BTreeMap<String, Facts> {
+        let questions = |name: &str| -> BTreeSet<Question> {
+            let Some(node) = self.cluster.node(name) else { return BTreeSet::new() };
+            let shared = if node.name == source.name { shared_files() } else { Vec::new() };
+            let files = own_files(node).into_iter().chain(shared).chain([ownership::mark_file()]);
+            files.map(Question::Text).collect()
+        };
+        probe(connections, questions, &self.working.run).await
+    }
+
+    /// Adds what is each node's own, and reports what is issued again.
+    fn add_own(&self, recovered: &mut Recovered, nodes: &[&Node], facts: &BTreeMap<String, Facts>) {
+        for node in nodes {
+            match facts.get(&node.name) {
+                Some(facts) => recovered.add_own(node, &facts.texts),
+                None => self.warn(
+                    Some(&node.name),
+                    "could not be asked, so certificates of its own are issued again",
+                ),
+            }
+        }
+        for left_out in &recovered.left_out {
+            self.warn(None, &format!("left out, and issued again: {left_out}"));
+        }
+    }
+
     /// Connects to all nodes, and says whose host keys are new here.
     async fn connect(&self, nodes: &[&Node]) -> Result<Connections, Stop> {
         let Working { run, events } = &self.working;
@@ -153,7 +178,7 @@ impl Work<'_> {
         let known_hosts = || fs::read_to_string(self.lab.known_hosts()).unwrap_or_default();
         let before = known_hosts();
         let connections =
-            connect_trusting(self.cluster, nodes, self.args.accept_new_host_keys, run).await;
+            connect_trusting(self.cluster, nodes, self.recovery.accept_new_host_keys, run).await;
         let after = known_hosts();
         for line in after.lines().filter(|line| !before.lines().any(|known| known == *line)) {
             if let Some(shown) = fingerprint(line) {
@@ -211,7 +236,7 @@ impl Work<'_> {
         }
         for name in recovered.in_order() {
             let path = folder.join(name);
-            let written = self.lab.write_private(&path, &recovered.files[name]);
+            let written = self.lab.write_private(&path, recovered.files[name].expose());
             written.map_err(|error| Stop::failed(format!("write {}: {error}", path.display())))?;
         }
         Ok(())
@@ -227,7 +252,7 @@ impl Work<'_> {
         store::remember(&holding, self.lab).map_err(Stop::failed)?;
         let kubeconfigs = kubeconfigs(self.cluster, &ensured.pki).map_err(Stop::failed)?;
         if let Some(admin) = kubeconfigs.get(kubeconfig::ADMIN) {
-            self.lab.write_private(&self.lab.admin_conf(), admin).map_err(Stop::failed)?;
+            self.lab.write_private(&self.lab.admin_conf(), admin.expose()).map_err(Stop::failed)?;
         }
         Ok(ensured.issued.len())
     }

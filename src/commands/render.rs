@@ -3,31 +3,36 @@
 use std::fs;
 use std::path::Path;
 
-use super::session::{limited, open, print};
-use super::workshop::{outlook, workshop_in_memory};
-use super::{Exit, Stop};
-use crate::cli::{Global, Render};
+use super::exit::{Exit, Stop};
+use super::inputs::{Inputs, outlook};
+use super::options::Options;
+use super::session::{lab_of, limited, open, print};
 use crate::plan::files::{PlacedFile, files_of};
-use crate::playbook::standard;
 use crate::report::Reporter;
 
-/// Prints the rendered files, or writes them into a folder. What is secret is named, and shown in
-/// neither.
-pub fn render(args: &Render, global: &Global, reporter: &Reporter) -> Result<Exit, Stop> {
-    let cluster = open(&args.lab.inventory, reporter)?;
-    let playbook = standard::find("up", args.sources.playbooks.as_deref()).map_err(Stop::bad)?;
-    let nodes = limited(&cluster, &global.limit)?;
-    let workshop = workshop_in_memory(&cluster, outlook(&cluster, reporter)?, &args.sources)?;
-    let plays = workshop.expand(&playbook, &cluster)?;
+/// Prints the rendered files, or those that are called `file`; or writes them into a directory.
+/// What is secret is named, and shown in neither.
+pub fn render(
+    file: Option<&str>,
+    to: Option<&Path>,
+    options: &Options,
+    reporter: &Reporter,
+) -> Result<Exit, Stop> {
+    let cluster = open(&options.inventory, reporter)?;
+    let playbook = options.playbook("up")?;
+    let nodes = limited(&cluster, &options.limit)?;
+    let inputs = Inputs::new(&cluster, options)?
+        .with_certificates_of(&lab_of(&cluster), outlook(&cluster, reporter)?)?;
+    let plays = inputs.expand(&playbook)?;
+    let wanted = |placed: &PlacedFile| file.is_none_or(|name| placed.is_called(name));
     let (mut text, mut secret) = (String::new(), 0);
     for node in nodes {
-        let wanted = |file: &PlacedFile| args.file.as_ref().is_none_or(|name| file.is_called(name));
-        for file in files_of(&plays, &node.name).into_iter().filter(wanted) {
+        for file in files_of(&plays, &node.name).into_iter().filter(|placed| wanted(placed)) {
             let Some(bytes) = file.bytes else {
                 secret += 1;
                 continue;
             };
-            match &args.to {
+            match to {
                 Some(folder) => text.push_str(&write(&folder.join(&node.name), &file.path, bytes)?),
                 None => {
                     let content = String::from_utf8_lossy(bytes);
@@ -42,7 +47,7 @@ pub fn render(args: &Render, global: &Global, reporter: &Reporter) -> Result<Exi
             }
         }
     }
-    match (&args.file, text.is_empty(), secret) {
+    match (file, text.is_empty(), secret) {
         (Some(name), true, 0) => Err(Stop::bad(format!("no file of these nodes is called {name}"))
             .help(
                 "name it by its path on the node, its file name or its template; `labctl \
@@ -65,7 +70,7 @@ fn write(folder: &Path, path: &str, bytes: &[u8]) -> Result<String, Stop> {
     let path = folder.join(path.trim_start_matches('/'));
     let error = |e: std::io::Error| {
         Stop::failed(format!("cannot write {}: {e}", path.display()))
-            .help("name a folder that you can write to")
+            .help("name a directory that you can write to")
     };
     fs::create_dir_all(path.parent().unwrap_or(folder)).map_err(error)?;
     fs::write(&path, bytes).map_err(error)?;

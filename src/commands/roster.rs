@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use super::exit::{Exit, Stop};
 use super::session::lab_of;
-use super::{Exit, Stop};
 use crate::cluster::roster::{Drift, Roster};
 use crate::cluster::{Cluster, Node};
+use crate::event::{Event, Events};
 use crate::lab::LabDirectory;
 use crate::report::Reporter;
 
@@ -47,4 +48,17 @@ pub fn refuse(drifts: &[Drift], subject: &str, reporter: &Reporter) -> Result<()
         drifts.iter().map(|drift| format!("{}\nhelp: {}", drift.what, drift.help)).collect();
     reporter.problems(subject, &said);
     Err(Stop::silent(Exit::Bad))
+}
+
+/// Says which removals were begun and have not ended, and who finishes them.
+pub fn report_removals(cluster: &Cluster, finishes: bool, events: &Events) {
+    for member in read(&lab_of(cluster)).leaving() {
+        let how = if finishes {
+            "`labctl up` finishes it"
+        } else {
+            "`labctl up` without --limit finishes it"
+        };
+        let message = format!("the removal of {} was begun and has not ended; {how}", member.name);
+        events.emit(Event::Warning { node: None, message });
+    }
 }

@@ -1,5 +1,5 @@
-//! What verbs have in common: opening the inventory, naming nodes, and running with a log, a report
-//! and a hand on Ctrl-C.
+//! What operations have in common: opening the inventory, naming nodes, asking for confirmation,
+//! and running with a log, a report and an ear for Ctrl-C.
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
@@ -9,18 +9,19 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 
-use super::{Exit, Stop, ask};
-use crate::cli::{self, Global};
+use super::ask;
+use super::exit::{Exit, Stop};
+use super::next;
+use super::options::Options;
 use crate::cluster::{self, Cluster, Node, Role};
 use crate::engine::apply::Applied;
 use crate::engine::script::Turn;
-use crate::engine::spread::Spread;
 use crate::engine::{Connections, Delivery, Run, lock};
 use crate::event::{Event, Events, NodeSummary, RunSummary};
 use crate::inventory::{Problem, did_you_mean};
 use crate::lab::{LabDirectory, cache_directory};
 use crate::local::LocalError;
-use crate::report::{self, Reporter, RunLog, RunReport};
+use crate::report::{self, Answer, Reporter, RunLog, RunReport};
 
 /// Reads and resolves the inventory; says all that is wrong with it.
 pub fn open(path: &Path, reporter: &Reporter) -> Result<Cluster, Stop> {
@@ -53,6 +54,18 @@ pub fn lab_of(cluster: &Cluster) -> LabDirectory {
     LabDirectory::new(&cluster.lab_directory)
 }
 
+/// Refuses a lab that was never brought up: to renew is to have something already.
+pub fn must_have_a_ca(cluster: &Cluster, options: &Options) -> Result<(), Stop> {
+    if lab_of(cluster).pki().join("ca.crt").exists() {
+        return Ok(());
+    }
+    Err(Stop::failed(format!("lab {} has no CA yet", cluster.name)).help(format!(
+        "`{}` makes it for a new lab; `{}` reads it back from the nodes of one that runs",
+        next::command("up", options),
+        next::command("recover", options)
+    )))
+}
+
 /// The nodes that `--limit` leaves, in the inventory's order.
 pub fn limited<'a>(cluster: &'a Cluster, limit: &[String]) -> Result<Vec<&'a Node>, Stop> {
     for name in limit {
@@ -63,15 +76,16 @@ pub fn limited<'a>(cluster: &'a Cluster, limit: &[String]) -> Result<Vec<&'a Nod
 
 /// The node called `name`.
 pub fn node<'a>(cluster: &'a Cluster, name: &str) -> Result<&'a Node, Stop> {
-    known(name, "node", "of this lab", cluster.nodes.iter().map(|node| node.name.as_str()))?;
+    known(name, "node", "in this lab", cluster.nodes.iter().map(|node| node.name.as_str()))?;
     cluster.node(name).ok_or_else(|| Stop::silent(Exit::Bad))
 }
 
-/// Refuses a name that is none of `all`; `what` is what has such names, and `whose` are they.
+/// Refuses a name that is none of `all`; `what` is what has such names, and `place` where: "in this
+/// lab".
 pub fn known<'a>(
     name: &str,
     what: &str,
-    whose: &str,
+    place: &str,
     all: impl Iterator<Item = &'a str>,
 ) -> Result<(), Stop> {
     let all: Vec<&str> = all.collect();
@@ -82,7 +96,29 @@ pub fn known<'a>(
         .map(|meant| format!("did you mean {meant}? "))
         .unwrap_or_default();
     let help = format!("{meant}the {what}s are {}", all.join(", "));
-    Err(Stop::bad(format!("`{name}` is no {what} {whose}")).help(help))
+    Err(Stop::bad(format!("there is no {what} `{name}` {place}")).help(help))
+}
+
+/// Asks before something is destroyed, unless the answer was given with `--yes`. `consent` is what
+/// that option does: "remove it without being asked".
+///
+/// # Errors
+/// When the answer is no, or nobody can answer.
+pub fn confirm(
+    options: &Options,
+    question: &str,
+    consent: &str,
+    reporter: &Reporter,
+) -> Result<(), Stop> {
+    if options.yes {
+        return Ok(());
+    }
+    match reporter.confirm(question).map_err(Stop::failed)? {
+        Answer::Yes => Ok(()),
+        Answer::No => Err(Stop::silent(Exit::Cancelled)),
+        Answer::Nobody => Err(Stop::bad("cannot ask for confirmation: stdin is not a terminal")
+            .help(format!("add --yes to {consent}"))),
+    }
 }
 
 /// Prints to the standard output. A reader that went away has seen what it wanted.
@@ -140,7 +176,7 @@ impl Outcome {
 pub async fn under_lock<F, W>(
     verb: &str,
     cluster: &Cluster,
-    global: &Global,
+    options: &Options,
     reporter: &Reporter,
     work: W,
 ) -> Result<RunReport, Stop>
@@ -148,8 +184,8 @@ where
     W: FnOnce(Working) -> F,
     F: Future<Output = Result<Outcome, Stop>>,
 {
-    let nodes = limited(cluster, &global.limit)?;
-    limited(cluster, &global.take_over)?;
+    let nodes = limited(cluster, &options.limit)?;
+    limited(cluster, &options.take_over)?;
     let lab = lab_of(cluster);
     if verb != "down" {
         refuse_lost_nodes(cluster)?;
@@ -165,12 +201,12 @@ where
     let (events, receiver) = Events::channel();
     let telling = reporter.spawn(receiver, Some(log));
     let (cancel, cancelled) = watch::channel(false);
-    let delivery = Delivery::of(cluster, spread_of(global.spread), &cache_directory());
-    let run = Run::new(events.clone(), global.forks.get(), cancelled)
+    let delivery = Delivery::of(cluster, options.spread, &cache_directory());
+    let run = Run::new(events.clone(), options.forks.get(), cancelled)
         .asking(ask::keyring())
-        .telling_new_texts(global.diff)
+        .telling_new_texts(options.diff)
         .delivering(delivery)
-        .taking_over(global.take_over.clone())
+        .taking_over(options.take_over.clone())
         .known_as(turn(verb, &cluster.name, &log_path));
     let listener = tokio::spawn(listen_for_stop(stop_signals(), cancel, events.clone()));
     events.emit(Event::RunStarted {
@@ -228,15 +264,6 @@ pub fn refuse_lost_nodes(cluster: &Cluster) -> Result<(), Stop> {
         };
         Stop::failed(error).help(help)
     })
-}
-
-/// What was typed, in the engine's words.
-fn spread_of(typed: cli::Spread) -> Spread {
-    match typed {
-        cli::Spread::Auto => Spread::Auto,
-        cli::Spread::Always => Spread::Always,
-        cli::Spread::Never => Spread::Never,
-    }
 }
 
 /// Ctrl-C, and what ends a run from outside in the same way: `kill`, `timeout`, a CI system, a
@@ -357,7 +384,7 @@ mod tests {
         assert_eq!(stop.exit, Exit::Bad);
         assert_eq!(
             stop.error.expect("an error").to_string(),
-            "`controler-0` is no node of this lab"
+            "there is no node `controler-0` in this lab"
         );
         let help = "did you mean controller-0? the nodes are worker-1, controller-0, worker-0";
         assert_eq!(stop.help.as_deref(), Some(help));

@@ -1,26 +1,26 @@
 //! `smoke`: tries what a person would try on a fresh cluster.
 
-use super::converge::connected_must_be_ours;
-use super::session::{Outcome, exit_of, open, under_lock};
-use super::workshop::{bundle, workshop_in_memory};
-use super::{Exit, Stop};
-use crate::cli::{Global, Lab, Sources};
+use super::exit::{Exit, Stop};
+use super::inputs::{Inputs, bundle};
+use super::options::Options;
+use super::ownership::connected_must_be_ours;
+use super::session::{Outcome, exit_of, lab_of, open, under_lock};
 use crate::cluster::Role;
 use crate::engine::connect::connect;
 use crate::report::Reporter;
 use crate::smoke;
 
 /// Runs the smoke test on the lab.
-pub async fn smoke(lab: &Lab, global: &Global, reporter: &Reporter) -> Result<Exit, Stop> {
-    let cluster = open(&lab.inventory, reporter)?;
+pub async fn smoke(options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
+    let cluster = open(&options.inventory, reporter)?;
     let cluster = &cluster;
-    let report = under_lock("smoke", cluster, global, reporter, |working| async move {
-        let sources = Sources { playbooks: None, templates: None };
-        let workshop =
-            workshop_in_memory(cluster, bundle(cluster, &working.events).await?, &sources)?;
+    let report = under_lock("smoke", cluster, options, reporter, |working| async move {
+        let bundle = bundle(cluster, &working.events).await?;
+        let inputs =
+            Inputs::new(cluster, options)?.with_certificates_of(&lab_of(cluster), bundle)?;
         let controllers: Vec<_> = cluster.with_role(Role::Controller).collect();
         let first = controllers.first().ok_or_else(|| Stop::bad("the lab has no controller"))?;
-        let manifest = workshop.render("smoke/smoke.yaml", cluster, first)?;
+        let manifest = inputs.render("smoke/smoke.yaml", first)?;
         let connections = connect(cluster, &controllers, &working.run).await;
         connected_must_be_ours(cluster, &connections, &working.run).await?;
         let ok = smoke::run::run(cluster, &manifest, &connections, &working.run).await;

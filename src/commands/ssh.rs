@@ -4,22 +4,27 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use super::exit::{Exit, Stop};
+use super::next;
+use super::options::Options;
 use super::session::{lab_of, node, open, refuse_lost_nodes};
-use super::{Exit, Stop};
-use crate::cli::Ssh;
 use crate::engine::connect::way_in;
 use crate::report::Reporter;
 
 /// Becomes `ssh`. Returns only when that could not be started.
-pub async fn ssh(args: &Ssh, reporter: &Reporter) -> Result<Exit, Stop> {
-    let lab = args.lab();
-    let cluster = open(&lab.inventory, reporter)?;
-    let node = node(&cluster, args.node())?;
+pub async fn ssh(
+    name: &str,
+    command: &[String],
+    options: &Options,
+    reporter: &Reporter,
+) -> Result<Exit, Stop> {
+    let cluster = open(&options.inventory, reporter)?;
+    let node = node(&cluster, name)?;
     refuse_lost_nodes(&cluster)?;
     let runs = |local: &crate::local::LocalNode| local.name == node.name && local.pid.is_some();
     if cluster.local.is_some() && !crate::local::nodes(&lab_of(&cluster)).iter().any(runs) {
         return Err(Stop::failed(format!("the local node {} does not run", node.name))
-            .help(format!("`labctl up {}` starts it", lab.inventory.display())));
+            .help(format!("`{}` starts it", next::command("up", options))));
     }
     let words = way_in(&cluster, node).await.map_err(|error| {
         let stop = Stop::failed(error.to_string());
@@ -28,7 +33,7 @@ pub async fn ssh(args: &Ssh, reporter: &Reporter) -> Result<Exit, Stop> {
             None => stop,
         }
     })?;
-    let error = Command::new("ssh").args(words).args(&args.command).exec();
+    let error = Command::new("ssh").args(words).args(command).exec();
     Err(Stop::failed(format!("cannot start ssh: {error}"))
         .help("install the OpenSSH client: apt-get install openssh-client"))
 }

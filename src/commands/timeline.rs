@@ -3,22 +3,36 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::exit::{Exit, Stop};
 use super::session::{lab_of, open, print};
-use super::{Exit, Stop};
-use crate::cli::Timeline as Arguments;
 use crate::report::Reporter;
 use crate::timeline::{Timeline, read};
 
-/// Draws one run, or lists them.
-pub fn timeline(args: &Arguments, reporter: &Reporter) -> Result<Exit, Stop> {
-    let (inventory, run) = args.target();
+/// What to show of a lab's runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// One run, drawn in the terminal.
+    Chart,
+    /// One run, drawn on a page in this file.
+    Page(PathBuf),
+    /// All runs, as a list.
+    List,
+}
+
+/// Draws one run, the last unless one is named, or lists them.
+pub fn timeline(
+    run: Option<&str>,
+    shown: &Shown,
+    inventory: &Path,
+    reporter: &Reporter,
+) -> Result<Exit, Stop> {
     // A log needs no lab beside it: it may have come from another machine.
     if let Some(path) = run.map(Path::new).filter(|path| path.is_file()) {
-        return draw(args, &load(path)?, reporter);
+        return draw(shown, &load(path)?, reporter);
     }
     let runs = lab_of(&open(inventory, reporter)?).runs();
     let logs = newest_first(&runs);
-    if args.list {
+    if *shown == Shown::List {
         let all: Vec<(String, Timeline)> =
             logs.iter().filter_map(|log| Some((name(log), load(log).ok()?))).collect();
         return print(reporter, &reporter.runs(&all));
@@ -37,11 +51,11 @@ pub fn timeline(args: &Arguments, reporter: &Reporter) -> Result<Exit, Stop> {
                 by its path",
         ));
     };
-    draw(args, &load(log)?, reporter)
+    draw(shown, &load(log)?, reporter)
 }
 
-fn draw(args: &Arguments, timeline: &Timeline, reporter: &Reporter) -> Result<Exit, Stop> {
-    let Some(path) = &args.html else { return print(reporter, &reporter.timeline(timeline)) };
+fn draw(shown: &Shown, timeline: &Timeline, reporter: &Reporter) -> Result<Exit, Stop> {
+    let Shown::Page(path) = shown else { return print(reporter, &reporter.timeline(timeline)) };
     fs::write(path, reporter.timeline_page(timeline))
         .map_err(|error| Stop::failed(format!("cannot write {}: {error}", path.display())))?;
     reporter.note(&format!("the timeline is in {}", path.display()));

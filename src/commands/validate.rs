@@ -1,23 +1,24 @@
 //! `validate`: checks the inventory without opening a connection.
 
+use std::path::Path;
+
 use serde_json::json;
 
+use super::exit::{Exit, Stop};
 use super::session::{open, print};
-use super::{Exit, Stop};
-use crate::cli::Lab;
 use crate::cluster::Role;
 use crate::report::Reporter;
 
 /// Says all that is wrong with the inventory, or what lab it describes.
-pub fn validate(lab: &Lab, reporter: &Reporter) -> Result<Exit, Stop> {
-    let cluster = open(&lab.inventory, reporter)?;
+pub fn validate(inventory: &Path, reporter: &Reporter) -> Result<Exit, Stop> {
+    let cluster = open(inventory, reporter)?;
     let count = |number: usize, noun: &str| {
         format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
     };
     let with = |role: Role| count(cluster.with_role(role).count(), &role.to_string());
     let text = format!(
         "{}: lab {}, Kubernetes {}: {} ({}, {}), API at {}\n",
-        lab.inventory.display(),
+        inventory.display(),
         cluster.name,
         cluster.kubernetes,
         count(cluster.nodes.len(), "node"),
@@ -28,7 +29,7 @@ pub fn validate(lab: &Lab, reporter: &Reporter) -> Result<Exit, Stop> {
     if reporter.is_json() {
         let lab = json!({
             "event": "valid",
-            "inventory": lab.inventory,
+            "inventory": inventory,
             "lab": cluster.name,
             "kubernetes": cluster.kubernetes.to_string(),
             "nodes": cluster.nodes.iter().map(|node| &node.name).collect::<Vec<_>>(),

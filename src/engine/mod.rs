@@ -25,4 +25,4 @@ pub mod spread;
 pub use delivery::{Delivery, Peer, Spread};
 pub use run::{Connections, Run};
 
-pub use crate::transport::ssh::{Ask, Keyring, Secret};
+pub use crate::transport::ssh::{Ask, Keyring};

@@ -10,11 +10,14 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::rotation::{AUTHORITIES, Content, NEXT_SERVICE_ACCOUNT_KEY, next_key};
-use super::store::{ENCRYPTION_KEY, SERVICE_ACCOUNT_KEY};
+use super::list::{ENCRYPTION_KEY, SERVICE_ACCOUNT_KEY};
+use super::rotation::{AUTHORITIES, NEXT_SERVICE_ACCOUNT_KEY, PkiContent, next_key};
 
 /// Fingerprints by key, oldest first. Keys are named as in the pki directory: `etcd/ca.key`.
 pub type Fingerprints = BTreeMap<String, Vec<String>>;
+
+/// The certificates of the CA that nodes know a lab by, in every stage of a rotation.
+const AUTHORITY_CERTIFICATES: [&str; 3] = ["ca.crt", "ca-next.crt", "ca-old.crt"];
 
 /// Returns the names of the keys that cannot be recreated, as in the pki directory.
 pub fn names() -> impl Iterator<Item = String> {
@@ -127,14 +130,21 @@ pub struct Holding {
 }
 
 impl Holding {
+    /// The files of a lab's pki directory that a holding is made of.
+    pub fn files() -> impl Iterator<Item = String> {
+        let next = AUTHORITIES.iter().map(|ca| next_key(ca));
+        let others = AUTHORITY_CERTIFICATES.iter().chain([&NEXT_SERVICE_ACCOUNT_KEY]);
+        names().chain(next).chain(others.map(|&name| name.to_owned()))
+    }
+
     /// Returns the keys of a lab directory: those in its pki directory, and the fingerprints that
     /// it remembers.
-    pub fn new(lab: &str, content: &Content, remembered: &Mark) -> Self {
+    pub fn new(lab: &str, content: &PkiContent, remembered: &Mark) -> Self {
         let mut holding =
             Self { lab: lab.to_owned(), known: remembered.keys.clone(), ..Self::default() };
         for name in names() {
             if let Some(key) = content.get(&name) {
-                let fingerprint = fingerprint(&name, key);
+                let fingerprint = fingerprint(&name, key.expose());
                 holding.learn(&name, &fingerprint);
                 holding.current.insert(name, fingerprint);
             }
@@ -144,11 +154,11 @@ impl Holding {
         let account = (SERVICE_ACCOUNT_KEY.to_owned(), NEXT_SERVICE_ACCOUNT_KEY.to_owned());
         for (name, next) in next.chain([account]) {
             if let Some(key) = content.get(&next) {
-                holding.learn(&name, &fingerprint(&name, key));
+                holding.learn(&name, &fingerprint(&name, key.expose()));
             }
         }
-        let certificates = ["ca.crt", "ca-next.crt", "ca-old.crt"];
-        let texts = certificates.iter().filter_map(|name| str::from_utf8(content.get(*name)?).ok());
+        let texts =
+            AUTHORITY_CERTIFICATES.iter().filter_map(|name| content.get(*name)?.expose_text());
         holding.authorities = texts.flat_map(blocks).collect();
         holding
     }
@@ -282,9 +292,9 @@ mod tests {
     use super::*;
     use crate::pki::rotation;
 
-    fn content(salt: &str) -> Content {
-        let keys = names().map(|name| (name.clone(), format!("{salt} {name}\n").into_bytes()));
-        let certificate = ("ca.crt".to_owned(), certificate(salt).into_bytes());
+    fn content(salt: &str) -> PkiContent {
+        let keys = names().map(|name| (name.clone(), format!("{salt} {name}\n").into()));
+        let certificate = ("ca.crt".to_owned(), certificate(salt).into());
         keys.chain([certificate]).collect()
     }
 
@@ -292,7 +302,7 @@ mod tests {
         format!("-----BEGIN CERTIFICATE-----\n{salt}\n-----END CERTIFICATE-----\n")
     }
 
-    fn holding(lab: &str, content: &Content) -> Holding {
+    fn holding(lab: &str, content: &PkiContent) -> Holding {
         Holding::new(lab, content, &Mark::default())
     }
 
@@ -313,7 +323,7 @@ mod tests {
         let ours = holding("sandbox", &content("a"));
         assert_eq!(ours.judge(&marked(ours.mark())), Ok(()));
         assert_eq!(ours.judge(&OnNode::default()), Ok(()));
-        assert_eq!(holding("sandbox", &Content::new()).judge(&OnNode::default()), Ok(()));
+        assert_eq!(holding("sandbox", &PkiContent::new()).judge(&OnNode::default()), Ok(()));
         // A load balancer that was marked before there were keys, and a renamed lab.
         assert_eq!(
             ours.judge(&marked(Mark { lab: "sandbox".to_owned(), ..Mark::default() })),
@@ -334,7 +344,7 @@ mod tests {
             let lab = Some("sandbox".to_owned());
             assert_eq!(lost.judge(&marked(mark.clone())), Err(Stranger::KeysLost { lab, missing }));
         }
-        let empty = holding("sandbox", &Content::new());
+        let empty = holding("sandbox", &PkiContent::new());
         let refused = empty.judge(&marked(mark));
         assert!(matches!(refused, Err(Stranger::KeysLost { missing, .. }) if missing.len() == 5));
     }
@@ -344,7 +354,7 @@ mod tests {
         let ours = holding("sandbox", &content("a"));
         for name in names() {
             let mut theirs = content("a");
-            theirs.insert(name.clone(), b"another".to_vec());
+            theirs.insert(name.clone(), b"another".into());
             let lab = Some("sandbox".to_owned());
             let expected = Err(Stranger::OtherKeys { lab, differing: vec![name] });
             assert_eq!(ours.judge(&marked(holding("sandbox", &theirs).mark())), expected);
@@ -352,7 +362,7 @@ mod tests {
         let other = marked(holding("other", &content("b")).mark());
         assert_eq!(ours.judge(&other), Err(Stranger::OtherLab("other".to_owned())));
         assert_eq!(
-            holding("new", &Content::new()).judge(&other),
+            holding("new", &PkiContent::new()).judge(&other),
             Err(Stranger::OtherLab("other".to_owned()))
         );
     }
@@ -363,7 +373,7 @@ mod tests {
         let key = |salt: &str| {
             (
                 SERVICE_ACCOUNT_KEY.to_owned(),
-                fingerprint(SERVICE_ACCOUNT_KEY, &content(salt)[SERVICE_ACCOUNT_KEY]),
+                fingerprint(SERVICE_ACCOUNT_KEY, content(salt)[SERVICE_ACCOUNT_KEY].expose()),
             )
         };
         let node = |ca: &str, keys: &[&str]| OnNode {
@@ -379,7 +389,7 @@ mod tests {
         let differing = vec!["ca.crt".to_owned()];
         assert_eq!(ours.judge(&node("b", &[])), Err(Stranger::OtherKeys { lab: None, differing }));
         let missing = vec![SERVICE_ACCOUNT_KEY.to_owned(), "ca.crt".to_owned()];
-        let empty = holding("sandbox", &Content::new());
+        let empty = holding("sandbox", &PkiContent::new());
         assert_eq!(empty.judge(&node("a", &["a"])), Err(Stranger::KeysLost { lab: None, missing }));
         // During a rotation a node trusts two CAs.
         let mut both = node("b", &[]);
@@ -402,8 +412,8 @@ mod tests {
         let before = holding("sandbox", &folder);
         for name in names().filter(|name| name != ENCRYPTION_KEY) {
             let next = name.replace(".key", "-next.key");
-            folder.insert(next.clone(), format!("b {next}").into_bytes());
-            folder.insert(next.replace(".key", ".crt"), certificate(&next).into_bytes());
+            folder.insert(next.clone(), format!("b {next}").into());
+            folder.insert(next.replace(".key", ".crt"), certificate(&next).into());
         }
         let trust = Holding::new("sandbox", &folder, &before.remembered());
         assert_eq!(trust.judge(&marked(before.mark())), Ok(()));

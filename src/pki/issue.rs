@@ -17,11 +17,13 @@ use rcgen::{
     SanType, SerialNumber,
 };
 use time::{Duration, OffsetDateTime};
+use zeroize::Zeroizing;
 
-use super::PkiError;
+use super::error::PkiError;
 use super::inspect::Certificate;
 use super::spec::{CertSpec, Usage};
 use crate::cluster::KeyAlgorithm;
+use crate::secret::Secret;
 
 /// How long before the time of issue a certificate becomes valid, because nodes' clocks differ
 /// slightly.
@@ -31,21 +33,12 @@ const CLOCK_SKEW: Duration = Duration::minutes(5);
 const ENCRYPTION_KEY_BYTES: usize = 32;
 
 /// A certificate and its private key, both PEM.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {
     /// The certificate.
     pub certificate: String,
     /// The private key, PKCS#8.
-    pub key: String,
-}
-
-impl fmt::Debug for Pair {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pair")
-            .field("certificate", &self.certificate)
-            .field("key", &"[secret]")
-            .finish()
-    }
+    pub key: Secret,
 }
 
 /// A validated CA that can sign.
@@ -110,7 +103,7 @@ impl Authority {
                 OVER,
             ));
         }
-        let key = read_key(&pair.key).map_err(bad_key)?;
+        let key = read_key(pair.key.expose_text().unwrap_or_default()).map_err(bad_key)?;
         if key.subject_public_key_info() != certificate.public_key {
             return Err(bad_key(format!("does not belong to {}", spec.certificate_file())));
         }
@@ -148,7 +141,7 @@ impl Authority {
         let key = new_key(spec.algorithm).map_err(&failed)?;
         let certificate =
             params.signed_by(&key, &self.issuer).map_err(|e| failed(e.to_string()))?;
-        Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
+        Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem().into() })
     }
 }
 
@@ -170,15 +163,15 @@ pub fn new_ca(spec: &CertSpec, now: OffsetDateTime) -> Result<Pair, PkiError> {
     ];
     let key = new_key(spec.algorithm).map_err(&failed)?;
     let certificate = params.self_signed(&key).map_err(|e| failed(e.to_string()))?;
-    Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
+    Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem().into() })
 }
 
 /// Generates a private key (PKCS#8 PEM) for signing service account tokens.
 ///
 /// # Errors
 /// Returns [`PkiError::Issue`] if the key cannot be generated.
-pub fn service_account_key(algorithm: KeyAlgorithm) -> Result<String, PkiError> {
-    Ok(new_key(algorithm).map_err(failed_to_issue("sa"))?.serialize_pem())
+pub fn service_account_key(algorithm: KeyAlgorithm) -> Result<Secret, PkiError> {
+    Ok(new_key(algorithm).map_err(failed_to_issue("sa"))?.serialize_pem().into())
 }
 
 /// Generates a key for encrypting Secrets in etcd: 32 random bytes in base64 without a line end,
@@ -187,8 +180,9 @@ pub fn service_account_key(algorithm: KeyAlgorithm) -> Result<String, PkiError> 
 ///
 /// # Errors
 /// Returns [`PkiError::Issue`] if the operating system cannot provide randomness.
-pub fn encryption_key() -> Result<String, PkiError> {
-    Ok(BASE64.encode(random::<ENCRYPTION_KEY_BYTES>().map_err(failed_to_issue("encryption"))?))
+pub fn encryption_key() -> Result<Secret, PkiError> {
+    let bytes = random::<ENCRYPTION_KEY_BYTES>().map_err(failed_to_issue("encryption"))?;
+    Ok(BASE64.encode(Zeroizing::new(bytes)).into())
 }
 
 /// Whether `text` is an encryption key in the format of [`encryption_key`].

@@ -10,12 +10,14 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use zeroize::Zeroizing;
 
-use super::PkiError;
+use super::error::PkiError;
+use super::files::Pki;
 use super::list::{CERTIFICATES, Server};
 use super::spec::CA;
-use super::store::Pki;
 use crate::cluster::{Cluster, Node};
+use crate::secret::Secret;
 
 /// The administrator's kubeconfig.
 pub const ADMIN: &str = "admin.conf";
@@ -43,7 +45,7 @@ impl fmt::Debug for Access<'_> {
 }
 
 /// Renders a kubeconfig with one context, `<user>@<lab>`.
-pub fn kubeconfig(access: &Access<'_>) -> String {
+pub fn kubeconfig(access: &Access<'_>) -> Secret {
     let lab = quoted(access.lab);
     let user = quoted(access.user);
     let context = quoted(&format!("{}@{}", access.user, access.lab));
@@ -71,13 +73,14 @@ current-context: {context}
         server = quoted(access.server),
         ca = BASE64.encode(access.ca),
         certificate = BASE64.encode(access.certificate),
-        key = BASE64.encode(access.key),
+        key = *Zeroizing::new(BASE64.encode(access.key)),
     )
+    .into()
 }
 
 /// The entries of one user of one lab in a kubeconfig shared with other clusters: names that
 /// include the lab's, and PEM files in base64.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entries {
     /// Name of the cluster.
     pub lab: String,
@@ -92,13 +95,7 @@ pub struct Entries {
     /// The user's certificate.
     pub certificate: String,
     /// The user's key.
-    pub key: String,
-}
-
-impl fmt::Debug for Entries {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Entries({} at {})", self.context, self.server)
-    }
+    pub key: Secret,
 }
 
 impl Entries {
@@ -112,7 +109,7 @@ impl Entries {
             server: access.server.to_owned(),
             ca: BASE64.encode(access.ca),
             certificate: BASE64.encode(access.certificate),
-            key: BASE64.encode(access.key),
+            key: BASE64.encode(access.key).into(),
         }
     }
 
@@ -127,7 +124,7 @@ impl Entries {
                 &self.user,
                 vec![
                     ("client-certificate-data", &self.certificate),
-                    ("client-key-data", &self.key),
+                    ("client-key-data", self.key.expose_text().unwrap_or_default()),
                 ],
             ),
             _ => (&self.context, vec![("cluster", &self.lab), ("user", &self.user)]),
@@ -154,7 +151,7 @@ impl Entries {
 ///
 /// # Errors
 /// Returns [`PkiError::Absent`] if `pki` lacks a certificate of this cluster.
-pub fn kubeconfigs(cluster: &Cluster, pki: &Pki) -> Result<BTreeMap<String, Vec<u8>>, PkiError> {
+pub fn kubeconfigs(cluster: &Cluster, pki: &Pki) -> Result<BTreeMap<String, Secret>, PkiError> {
     let endpoint = cluster.api_url();
     let beside = format!("https://127.0.0.1:{}", cluster.api.server_port);
     let ca = pki.require(&format!("{CA}.crt"))?;
@@ -175,7 +172,7 @@ pub fn kubeconfigs(cluster: &Cluster, pki: &Pki) -> Result<BTreeMap<String, Vec<
                 certificate: pki.require(&format!("{name}.crt"))?,
                 key: pki.require(&format!("{name}.key"))?,
             };
-            files.insert(format!("{name}.conf"), kubeconfig(&access).into_bytes());
+            files.insert(format!("{name}.conf"), kubeconfig(&access));
         }
     }
     Ok(files)
@@ -212,7 +209,7 @@ mod tests {
     #[test]
     fn a_kubeconfig_has_the_usual_layout() {
         assert_eq!(
-            kubeconfig(&ACCESS),
+            kubeconfig(&ACCESS).expose_text().expect("text"),
             r#"apiVersion: v1
 kind: Config
 clusters:

@@ -22,6 +22,8 @@ pub enum Usage {
     Client,
 }
 
+/// The key that encrypts Secrets in etcd: base64 text.
+pub const ENCRYPTION_KEY: &str = "encryption.key";
 /// The key that signs service account tokens; the same on every controller.
 pub const SERVICE_ACCOUNT_KEY: &str = "sa.key";
 /// Its public half, with which API servers verify tokens.
@@ -39,43 +41,47 @@ const ADMINISTRATORS: &[Role] = &[Role::Controller, Role::Client];
 
 /// Every certificate of a lab. A CA comes before everything that it signs; nodes get their files in
 /// this order.
-pub const CERTIFICATES: &[Entry] = &[
-    Entry::ca(CA, "kubernetes").on(CLUSTER).key_on(CONTROLLERS),
-    Entry::ca(ETCD_CA, "etcd-ca").on(CONTROLLERS),
-    Entry::ca(FRONT_PROXY_CA, "front-proxy-ca").on(CONTROLLERS),
-    Entry::leaf("apiserver", CA, "kube-apiserver")
+pub const CERTIFICATES: &[CertEntry] = &[
+    CertEntry::ca(CA, "kubernetes").on(CLUSTER).key_on(CONTROLLERS),
+    CertEntry::ca(ETCD_CA, "etcd-ca").on(CONTROLLERS),
+    CertEntry::ca(FRONT_PROXY_CA, "front-proxy-ca").on(CONTROLLERS),
+    CertEntry::leaf("apiserver", CA, "kube-apiserver")
         .on(CONTROLLERS)
         .used_as(&[Usage::Server])
-        .reached_at(Names::Api),
-    Entry::leaf("apiserver-kubelet-client", CA, "kube-apiserver-kubelet-client").on(CONTROLLERS),
-    Entry::leaf("apiserver-etcd-client", ETCD_CA, "kube-apiserver-etcd-client").on(CONTROLLERS),
+        .reached_at(CertNames::Api),
+    CertEntry::leaf("apiserver-kubelet-client", CA, "kube-apiserver-kubelet-client")
+        .on(CONTROLLERS),
+    CertEntry::leaf("apiserver-etcd-client", ETCD_CA, "kube-apiserver-etcd-client").on(CONTROLLERS),
     // kubeadm's name for etcdctl's identity on a controller.
-    Entry::leaf("etcd/healthcheck-client", ETCD_CA, "kube-etcd-healthcheck-client").on(CONTROLLERS),
-    Entry::leaf("front-proxy-client", FRONT_PROXY_CA, "front-proxy-client").on(CONTROLLERS),
+    CertEntry::leaf("etcd/healthcheck-client", ETCD_CA, "kube-etcd-healthcheck-client")
+        .on(CONTROLLERS),
+    CertEntry::leaf("front-proxy-client", FRONT_PROXY_CA, "front-proxy-client").on(CONTROLLERS),
     // These two use the API server on the same node, so that a controller depends neither on the
     // load balancer nor on other controllers.
-    Entry::user("controller-manager", "system:kube-controller-manager", Server::Beside)
+    CertEntry::user("controller-manager", "system:kube-controller-manager", Server::Beside)
         .on(CONTROLLERS),
-    Entry::user("scheduler", "system:kube-scheduler", Server::Beside).on(CONTROLLERS),
-    Entry::user("kube-proxy", "system:kube-proxy", Server::Endpoint)
+    CertEntry::user("scheduler", "system:kube-scheduler", Server::Beside).on(CONTROLLERS),
+    CertEntry::user("kube-proxy", "system:kube-proxy", Server::Endpoint)
         .in_group("system:node-proxier")
         .on(WORKERS),
-    Entry::user("admin", "admin", Server::Endpoint).in_group("system:masters").on(ADMINISTRATORS),
+    CertEntry::user("admin", "admin", Server::Endpoint)
+        .in_group("system:masters")
+        .on(ADMINISTRATORS),
     // An etcd member is a client of itself (the gRPC gateway) and of its peers.
-    Entry::leaf("etcd/server", ETCD_CA, "{node}")
+    CertEntry::leaf("etcd/server", ETCD_CA, "{node}")
         .on(CONTROLLERS)
         .used_as(&[Usage::Server, Usage::Client])
-        .reached_at(Names::NodeAndLoopback),
-    Entry::leaf("etcd/peer", ETCD_CA, "{node}")
+        .reached_at(CertNames::NodeAndLoopback),
+    CertEntry::leaf("etcd/peer", ETCD_CA, "{node}")
         .on(CONTROLLERS)
         .used_as(&[Usage::Server, Usage::Client])
-        .reached_at(Names::NodeAndLoopback),
+        .reached_at(CertNames::NodeAndLoopback),
     // Client of the API server, and server of logs, exec and metrics.
-    Entry::leaf("kubelet", CA, "system:node:{node}")
+    CertEntry::leaf("kubelet", CA, "system:node:{node}")
         .in_group("system:nodes")
         .on(WORKERS)
         .used_as(&[Usage::Server, Usage::Client])
-        .reached_at(Names::Node)
+        .reached_at(CertNames::Node)
         .with_kubeconfig(Server::Endpoint),
 ];
 
@@ -95,7 +101,7 @@ const OTHERS: &[(&str, &[Role], Option<&str>)] = &[
 
 /// One certificate of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
+pub struct CertEntry {
     /// Its usual name, and the name of its file on nodes without extension.
     pub name: &'static str,
     /// Name of the CA that signs it; `None` for a CA.
@@ -107,7 +113,7 @@ pub struct Entry {
     /// Extended key usages, sorted.
     pub usages: &'static [Usage],
     /// Its subject alternative names.
-    pub names: Names,
+    pub names: CertNames,
     /// The roles of the nodes that get it.
     on: &'static [Role],
     /// The roles of the nodes that get its key.
@@ -120,7 +126,7 @@ pub struct Entry {
 
 /// The names and addresses in a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Names {
+pub enum CertNames {
     /// None: it is only used by a client.
     None,
     /// All names of an API server.
@@ -140,7 +146,7 @@ pub enum Server {
     Beside,
 }
 
-impl Entry {
+impl CertEntry {
     const fn leaf(name: &'static str, issuer: &'static str, common_name: &'static str) -> Self {
         Self {
             name,
@@ -148,7 +154,7 @@ impl Entry {
             common_name,
             organization: None,
             usages: &[Usage::Client],
-            names: Names::None,
+            names: CertNames::None,
             on: &[],
             key_on: &[],
             is_file: true,
@@ -181,7 +187,7 @@ impl Entry {
         Self { usages, ..self }
     }
 
-    const fn reached_at(self, names: Names) -> Self {
+    const fn reached_at(self, names: CertNames) -> Self {
         Self { names, ..self }
     }
 
@@ -297,8 +303,10 @@ pub fn directories_of(files: &[Placed]) -> Vec<String> {
 pub fn paths_of_certificates() -> Vec<String> {
     let files =
         CERTIFICATES.iter().filter(|entry| entry.is_file).map(|entry| entry.pair()[0].clone());
-    let kubeconfigs =
-        CERTIFICATES.iter().filter(|entry| entry.kubeconfig.is_some()).map(Entry::kubeconfig_path);
+    let kubeconfigs = CERTIFICATES
+        .iter()
+        .filter(|entry| entry.kubeconfig.is_some())
+        .map(CertEntry::kubeconfig_path);
     files.chain([on_node(SIGNER)]).chain(kubeconfigs).collect()
 }
 
@@ -331,6 +339,16 @@ mod tests {
                 entry.name
             );
         }
+    }
+
+    #[test]
+    fn what_is_said_of_authorities_elsewhere_is_said_of_all_of_them() {
+        let authorities: Vec<&str> = CERTIFICATES
+            .iter()
+            .filter(|entry| entry.issuer.is_none())
+            .map(|entry| entry.name)
+            .collect();
+        assert_eq!(authorities, crate::pki::rotation::AUTHORITIES);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::PkiError;
+use super::error::PkiError;
 use super::inspect::Certificate;
 use crate::lab::LabDirectory;
 
@@ -97,8 +97,8 @@ mod tests {
             .expect("kubeconfigs")
             .remove("admin.conf")
             .expect("the admin's");
-        let found =
-            read("admin.conf", &String::from_utf8(admin).expect("text")).expect("a certificate");
+        let text = admin.expose_text().expect("text");
+        let found = read("admin.conf", text).expect("a certificate");
         assert_eq!((found.len(), found[0].issuer.join(",")), (1, "CN=kubernetes".to_owned()));
         assert!(found[0].subject.contains(&"CN=admin".to_owned()));
         assert_eq!(

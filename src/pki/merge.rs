@@ -37,7 +37,7 @@ pub fn merge(text: &str, entries: &Entries) -> Result<String, MergeError> {
     }
     let mut merged = text.to_owned();
     for (list, kind) in LISTS {
-        merged = with_entry(&merged, list, &Entry::new(entries, list, kind))?;
+        merged = with_entry(&merged, list, &MergedEntry::new(entries, list, kind))?;
     }
     let current = before.get("current-context").and_then(Value::as_str).unwrap_or_default();
     if current.is_empty() {
@@ -48,13 +48,13 @@ pub fn merge(text: &str, entries: &Entries) -> Result<String, MergeError> {
 }
 
 /// An entry of one list, with its name and fields.
-struct Entry<'a> {
+struct MergedEntry<'a> {
     name: &'a str,
     kind: &'a str,
     fields: Vec<(&'a str, &'a str)>,
 }
 
-impl<'a> Entry<'a> {
+impl<'a> MergedEntry<'a> {
     fn new(entries: &'a Entries, list: &str, kind: &'a str) -> Self {
         let (name, fields) = entries.list(list);
         Self { name, kind, fields }
@@ -95,7 +95,7 @@ impl<'a> Entry<'a> {
 }
 
 /// Returns `text` with `entry` in the list called `list`.
-fn with_entry(text: &str, list: &str, entry: &Entry<'_>) -> Result<String, MergeError> {
+fn with_entry(text: &str, list: &str, entry: &MergedEntry<'_>) -> Result<String, MergeError> {
     let value = parse(text)?;
     let positions = Positions::of(text).map_err(|error| MergeError(error.to_string()))?;
     let path = Path::default().key(list);
@@ -132,19 +132,7 @@ fn with_entry(text: &str, list: &str, entry: &Entry<'_>) -> Result<String, Merge
         return Ok(format!("{}{}{after}{}", &text[..from], entry.flow(), &text[to..]));
     }
     if elements.is_empty() {
-        // Nothing after the colon, or a null.
-        let key = offset(text, positions.key(&path));
-        let colon = key + text[key..].find(':').ok_or_else(unsafe_to_change)? + 1;
-        let word = text[colon..].trim_start_matches([' ', '\t']);
-        let start = text.len() - word.len();
-        let length = ["null", "Null", "NULL", "~"]
-            .iter()
-            .find(|it| word.starts_with(**it))
-            .map_or(0, |it| it.len());
-        if in_brackets(text, &positions) {
-            return Ok(format!("{} [{}]{}", &text[..colon], entry.flow(), &text[start + length..]));
-        }
-        return Ok(in_place_of_nothing(text, start, start + length, &entry.block(0)));
+        return with_first(text, &positions, &path, entry);
     }
     let (from, to) = match same {
         Some(index) => block_extent(text, &positions, &path.index(index))?,
@@ -157,6 +145,25 @@ fn with_entry(text: &str, list: &str, entry: &Entry<'_>) -> Result<String, Merge
     let indent = text[first..].find('-').unwrap_or(0);
     let gap = if from > 0 && !text[..from].ends_with('\n') { "\n" } else { "" };
     Ok(format!("{}{gap}{}{}", &text[..from], entry.block(indent), &text[to..]))
+}
+
+/// `text` with `entry` after a key that has nothing after its colon, or a word for nothing.
+fn with_first(
+    text: &str,
+    positions: &Positions,
+    list: &Path,
+    entry: &MergedEntry<'_>,
+) -> Result<String, MergeError> {
+    let key = offset(text, positions.key(list));
+    let colon = key + text[key..].find(':').ok_or_else(unsafe_to_change)? + 1;
+    let word = text[colon..].trim_start_matches([' ', '\t']);
+    let start = text.len() - word.len();
+    let nothing = ["null", "Null", "NULL", "~"];
+    let length = nothing.iter().find(|it| word.starts_with(**it)).map_or(0, |it| it.len());
+    if in_brackets(text, positions) {
+        return Ok(format!("{} [{}]{}", &text[..colon], entry.flow(), &text[start + length..]));
+    }
+    Ok(in_place_of_nothing(text, start, start + length, &entry.block(0)))
 }
 
 /// Returns `text` with a new key at its top level: `block` below it, or `flow` after it.
@@ -311,7 +318,7 @@ fn check(before: &Value, after: &Value, entries: &Entries) -> Result<(), MergeEr
     };
     let mut same = others(before) == others(after);
     for (name, kind) in LISTS {
-        let entry = Entry::new(entries, name, kind);
+        let entry = MergedEntry::new(entries, name, kind);
         let ours = |it: &Value| it.get("name").and_then(Value::as_str) == Some(entry.name);
         let (was, mut is) = (list(before, name), list(after, name));
         same &= is.iter().any(|it| *it == entry.value());
@@ -347,7 +354,7 @@ mod tests {
             server: "https://10.240.0.5:6443".to_owned(),
             ca: "Y2E=".to_owned(),
             certificate: "Y3J0".to_owned(),
-            key: "a2V5".to_owned(),
+            key: "a2V5".into(),
         }
     }
 

@@ -13,39 +13,33 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::inspect::Certificate;
 use super::issue;
-use super::list::{CERTIFICATES, Entry, on_node};
-use super::spec::{CA, ETCD_CA, FRONT_PROXY_CA};
-use super::store::{ENCRYPTION_KEY, SERVICE_ACCOUNT_KEY, SERVICE_ACCOUNT_PUBLIC_KEY};
+use super::list::{
+    CERTIFICATES, CertEntry, ENCRYPTION_KEY, SERVICE_ACCOUNT_KEY, SERVICE_ACCOUNT_PUBLIC_KEY,
+    on_node,
+};
+use super::rotation::AUTHORITIES;
 use crate::cluster::Node;
+use crate::secret::Secret;
 
 /// The file on a controller with the key that encrypts Secrets.
 const ENCRYPTION_CONFIG: &str = "/etc/kubernetes/encryption-config.yaml";
 /// Files of nodes by path, with their text.
-pub type Texts = BTreeMap<String, String>;
+pub type NodeTexts = BTreeMap<String, String>;
 
 /// What was found, under the names in the lab directory's pki directory.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recovered {
     /// Names and contents.
-    pub files: BTreeMap<String, Vec<u8>>,
+    pub files: BTreeMap<String, Secret>,
     /// What exists but cannot be used, one sentence each. All of it can be issued again.
     pub left_out: Vec<String>,
-}
-
-impl std::fmt::Debug for Recovered {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Recovered")
-            .field("files", &self.files.keys())
-            .field("left_out", &self.left_out)
-            .finish()
-    }
 }
 
 /// Returns the files to read from one controller because all controllers share them.
 pub fn shared_files() -> Vec<String> {
     let shared = || CERTIFICATES.iter().filter(|entry| entry.is_shared_by_controllers());
-    let pairs = shared().filter(|entry| entry.is_file()).flat_map(Entry::pair);
-    let kubeconfigs = shared().filter(|entry| !entry.is_file()).map(Entry::kubeconfig_path);
+    let pairs = shared().filter(|entry| entry.is_file()).flat_map(CertEntry::pair);
+    let kubeconfigs = shared().filter(|entry| !entry.is_file()).map(CertEntry::kubeconfig_path);
     let others = [SERVICE_ACCOUNT_KEY, SERVICE_ACCOUNT_PUBLIC_KEY].map(on_node);
     pairs.chain(others).chain(kubeconfigs).chain([ENCRYPTION_CONFIG.to_owned()]).collect()
 }
@@ -60,7 +54,7 @@ pub fn own_files(node: &Node) -> Vec<String> {
 }
 
 /// Returns the certificates of a node that not every controller has.
-fn own(node: &Node) -> impl Iterator<Item = &'static Entry> {
+fn own(node: &Node) -> impl Iterator<Item = &'static CertEntry> {
     CERTIFICATES.iter().filter(|entry| !entry.is_shared_by_controllers() && entry.is_on(node))
 }
 
@@ -68,7 +62,7 @@ fn own(node: &Node) -> impl Iterator<Item = &'static Entry> {
 ///
 /// # Errors
 /// Returns everything that cannot be recreated and is missing or damaged there, one sentence each.
-pub fn shared(texts: &Texts) -> Result<Recovered, Vec<String>> {
+pub fn shared(texts: &NodeTexts) -> Result<Recovered, Vec<String>> {
     let mut recovered = Recovered::default();
     let mut lacking = Vec::new();
     for authority in CERTIFICATES.iter().filter(|entry| entry.issuer.is_none()) {
@@ -97,20 +91,7 @@ pub fn shared(texts: &Texts) -> Result<Recovered, Vec<String>> {
             }
         }
     }
-    let [path, public] = [SERVICE_ACCOUNT_KEY, SERVICE_ACCOUNT_PUBLIC_KEY].map(on_node);
-    match texts.get(&path) {
-        None => lacking.push(missing(&path)),
-        Some(key) => match split_public_keys(texts.get(&public).map_or("", String::as_str), key) {
-            Err(why) => lacking.push(format!("{path} {why}")),
-            Ok((own, old)) => {
-                recovered.put(SERVICE_ACCOUNT_KEY.to_owned(), key.clone());
-                recovered.put(SERVICE_ACCOUNT_PUBLIC_KEY.to_owned(), own);
-                if !old.is_empty() {
-                    recovered.put("sa-old.pub".to_owned(), old);
-                }
-            }
-        },
-    }
+    lacking.extend(recovered.put_service_account(texts).err());
     match texts.get(ENCRYPTION_CONFIG).map(|text| encryption_key(text)) {
         None => lacking.push(missing(ENCRYPTION_CONFIG)),
         Some(None) => {
@@ -136,7 +117,7 @@ fn missing(path: &str) -> String {
 
 impl Recovered {
     /// Adds a node's own files.
-    pub fn add_own(&mut self, node: &Node, texts: &Texts) {
+    pub fn add_own(&mut self, node: &Node, texts: &NodeTexts) {
         for entry in own(node) {
             let name = entry.in_lab(Some(node));
             // What a role shares is identical on each of its nodes.
@@ -146,13 +127,27 @@ impl Recovered {
         }
     }
 
-    fn put(&mut self, name: String, content: impl Into<Vec<u8>>) {
+    fn put(&mut self, name: String, content: impl Into<Secret>) {
         self.files.insert(name, content.into());
+    }
+
+    /// Adds the service account's keys.
+    fn put_service_account(&mut self, texts: &NodeTexts) -> Result<(), String> {
+        let [path, public] = [SERVICE_ACCOUNT_KEY, SERVICE_ACCOUNT_PUBLIC_KEY].map(on_node);
+        let key = texts.get(&path).ok_or_else(|| missing(&path))?;
+        let public = texts.get(&public).map_or("", String::as_str);
+        let (own, old) = split_public_keys(public, key).map_err(|why| format!("{path} {why}"))?;
+        self.put(SERVICE_ACCOUNT_KEY.to_owned(), key.clone());
+        self.put(SERVICE_ACCOUNT_PUBLIC_KEY.to_owned(), own);
+        if !old.is_empty() {
+            self.put("sa-old.pub".to_owned(), old);
+        }
+        Ok(())
     }
 
     /// Adds a certificate with its key under `name`. If one is missing or they do not match, both
     /// are issued again.
-    fn put_entry(&mut self, entry: &Entry, texts: &Texts, name: &str) {
+    fn put_entry(&mut self, entry: &CertEntry, texts: &NodeTexts, name: &str) {
         if !entry.is_file() {
             return self.put_identity(&entry.kubeconfig_path(), texts, name);
         }
@@ -163,7 +158,7 @@ impl Recovered {
     }
 
     /// Adds the certificate and key of a kubeconfig.
-    fn put_identity(&mut self, path: &str, texts: &Texts, name: &str) {
+    fn put_identity(&mut self, path: &str, texts: &NodeTexts, name: &str) {
         let Some(text) = texts.get(path) else { return };
         let decoded = |field| {
             Some(String::from_utf8(BASE64.decode(value(text, field)?).ok()?).ok()).flatten()
@@ -189,7 +184,7 @@ impl Recovered {
     /// CAs, and a key before its certificate.
     pub fn in_order(&self) -> Vec<&str> {
         let rank = |name: &str| {
-            let authority = [CA, ETCD_CA, FRONT_PROXY_CA].iter().any(|ca| {
+            let authority = AUTHORITIES.iter().any(|ca| {
                 name.strip_prefix(ca)
                     .is_some_and(|rest| matches!(rest, ".key" | ".crt" | "-old.crt"))
             });
@@ -295,7 +290,7 @@ mod tests {
     use crate::pki::{fixture, kubeconfigs, list::files_of, store};
 
     /// Returns a cluster's certificates, and the path of each on its nodes.
-    fn lab() -> (crate::cluster::Cluster, store::Pki, BTreeMap<String, Texts>) {
+    fn lab() -> (crate::cluster::Cluster, store::Pki, BTreeMap<String, NodeTexts>) {
         let cluster = fixture::cluster();
         let folder = tempfile::tempdir().expect("a directory");
         let pki = store::ensure(&cluster, &LabDirectory::new(folder.path()), fixture::now())
@@ -306,13 +301,13 @@ mod tests {
             |name: &str| String::from_utf8(pki.get(name).expect(name).to_vec()).expect("text");
         let mut nodes = BTreeMap::new();
         for node in &cluster.nodes {
-            let mut texts = Texts::new();
+            let mut texts = NodeTexts::new();
             let mut add = |path: String, content: String| texts.insert(path, content);
             for file in files_of(node) {
                 let content = match file.from.split_once('/').expect("a place and a name") {
                     ("pki", name) => text(name),
                     (_, name) => {
-                        String::from_utf8(kubeconfigs.get(name).expect(name).clone()).expect("text")
+                        kubeconfigs.get(name).expect(name).expose_text().expect("text").to_owned()
                     }
                 };
                 add(file.to, content);
@@ -347,7 +342,8 @@ mod tests {
             let there = &nodes[&node.name];
             assert!(asked.iter().all(|path| there.contains_key(path)), "{}: {asked:?}", node.name);
             let answers = there.iter().filter(|(path, _)| asked.contains(path));
-            let answers: Texts = answers.map(|(path, text)| (path.clone(), text.clone())).collect();
+            let answers: NodeTexts =
+                answers.map(|(path, text)| (path.clone(), text.clone())).collect();
             if node.has(Role::Controller) {
                 recovered = shared(&answers).expect("all is there");
             }
@@ -359,7 +355,7 @@ mod tests {
             pki.names().filter(|name| *name != crate::pki::store::SIGNER).collect();
         assert_eq!(recovered.files.keys().map(String::as_str).collect::<Vec<_>>(), names);
         for name in names {
-            assert_eq!(recovered.files[name], pki.get(name).expect(name), "{name}");
+            assert_eq!(Some(&recovered.files[name]), pki.file(name), "{name}");
         }
     }
 
@@ -438,7 +434,7 @@ mod tests {
             texts.insert(ca.clone(), both(&whole[&ca], &old("ca.crt")));
             texts.insert(sa.clone(), both(&whole[&sa], &old("sa.pub")));
             let recovered = shared(&texts).expect("all is there");
-            let file = |name: &str| String::from_utf8(recovered.files[name].clone()).expect("text");
+            let file = |name: &str| recovered.files[name].expose_text().expect("text").to_owned();
             assert_eq!((file("ca.crt"), file("ca-old.crt")), (whole[&ca].clone(), old("ca.crt")));
             assert_eq!((file("sa.pub"), file("sa-old.pub")), (whole[&sa].clone(), old("sa.pub")));
         }

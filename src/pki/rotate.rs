@@ -6,24 +6,25 @@
 
 use time::OffsetDateTime;
 
-use super::PkiError;
-use super::files::Files;
+use super::error::PkiError;
+use super::files::{PkiFiles, carry_out};
 use super::inspect::Certificate;
 use super::issue::{self, Authority, Pair};
+use super::list::SERVICE_ACCOUNT_PUBLIC_KEY;
 use super::rotation::{
-    self, AUTHORITIES, NEXT_SERVICE_ACCOUNT_KEY, Stage, Step, next_certificate, next_key,
+    self, AUTHORITIES, FileChange, NEXT_SERVICE_ACCOUNT_KEY, Stage, next_certificate, next_key,
 };
 use super::spec::{CertSpec, specs};
-use super::store::carry_out;
 use crate::cluster::Cluster;
 use crate::lab::LabDirectory;
+use crate::secret::Secret;
 
 /// Returns the stage of the lab directory.
 ///
 /// # Errors
 /// Returns [`PkiError::Read`] with the file.
-pub fn stage(cluster: &Cluster, lab: &LabDirectory) -> Result<Stage, PkiError> {
-    Ok(rotation::stage(&Files::read(&lab.pki(), &specs(cluster))?.content))
+pub fn stage(lab: &LabDirectory) -> Result<Stage, PkiError> {
+    Ok(rotation::stage(&PkiFiles::named(&lab.pki(), rotation::names())?.content))
 }
 
 /// Generates the new CAs and the new service account key beside the old ones, if they do not exist
@@ -33,7 +34,7 @@ pub fn stage(cluster: &Cluster, lab: &LabDirectory) -> Result<Stage, PkiError> {
 /// [`PkiError::Issue`], [`PkiError::Read`], [`PkiError::Write`].
 pub fn begin(cluster: &Cluster, lab: &LabDirectory, now: OffsetDateTime) -> Result<(), PkiError> {
     let specs = specs(cluster);
-    let files = Files::read(&lab.pki(), &specs)?;
+    let files = PkiFiles::read(&lab.pki(), &specs)?;
     let mut steps = Vec::new();
     for spec in specs.iter().filter(|spec| spec.is_ca()) {
         if is_usable(&files, spec, now) {
@@ -42,13 +43,13 @@ pub fn begin(cluster: &Cluster, lab: &LabDirectory, now: OffsetDateTime) -> Resu
         let pair = issue::new_ca(spec, now)?;
         // A key without its certificate is generated again; a certificate never exists without its
         // key.
-        steps.push(Step::Write(next_key(&spec.name), pair.key.into_bytes()));
-        steps.push(Step::Write(next_certificate(&spec.name), pair.certificate.into_bytes()));
+        steps.push(FileChange::Write(next_key(&spec.name), pair.key));
+        steps.push(FileChange::Write(next_certificate(&spec.name), pair.certificate.into()));
     }
-    let key = files.content.get(NEXT_SERVICE_ACCOUNT_KEY).and_then(|key| str::from_utf8(key).ok());
+    let key = files.content.get(NEXT_SERVICE_ACCOUNT_KEY).and_then(Secret::expose_text);
     if key.is_none_or(|key| issue::public_key(key).is_err()) {
         let key = issue::service_account_key(cluster.pki.algorithm)?;
-        steps.push(Step::Write(NEXT_SERVICE_ACCOUNT_KEY.to_owned(), key.into_bytes()));
+        steps.push(FileChange::Write(NEXT_SERVICE_ACCOUNT_KEY.to_owned(), key));
     }
     carry_out(&steps, lab)
 }
@@ -57,8 +58,10 @@ pub fn begin(cluster: &Cluster, lab: &LabDirectory, now: OffsetDateTime) -> Resu
 ///
 /// # Errors
 /// [`PkiError::Read`], [`PkiError::Write`].
-pub fn advance(cluster: &Cluster, lab: &LabDirectory) -> Result<(), PkiError> {
-    let mut files = Files::read(&lab.pki(), &specs(cluster))?;
+pub fn advance(lab: &LabDirectory) -> Result<(), PkiError> {
+    let replaced = AUTHORITIES.map(|ca| format!("{ca}.crt"));
+    let replaced = replaced.into_iter().chain([SERVICE_ACCOUNT_PUBLIC_KEY.to_owned()]);
+    let mut files = PkiFiles::named(&lab.pki(), rotation::names().chain(replaced))?;
     let unfinished = rotation::unfinished(&files.content);
     carry_out(&unfinished, lab)?;
     rotation::apply(&mut files.content, &unfinished);
@@ -76,23 +79,19 @@ pub fn advance(cluster: &Cluster, lab: &LabDirectory) -> Result<(), PkiError> {
 ///
 /// # Errors
 /// Returns [`PkiError::Read`] with the file.
-pub fn expired(
-    cluster: &Cluster,
-    lab: &LabDirectory,
-    now: OffsetDateTime,
-) -> Result<Vec<String>, PkiError> {
-    let files = Files::read(&lab.pki(), &specs(cluster))?;
+pub fn expired(lab: &LabDirectory, now: OffsetDateTime) -> Result<Vec<String>, PkiError> {
     let names =
-        AUTHORITIES.iter().flat_map(|ca| [format!("{ca}.crt"), rotation::old_certificate(ca)]);
+        || AUTHORITIES.iter().flat_map(|ca| [format!("{ca}.crt"), rotation::old_certificate(ca)]);
+    let files = PkiFiles::named(&lab.pki(), names())?;
     let has_ended = |name: &String| {
         let certificate = files.get(name).and_then(|pem| Certificate::from_pem(pem).ok());
         certificate.is_some_and(|certificate| now > certificate.not_after)
     };
-    Ok(names.filter(has_ended).collect())
+    Ok(names().filter(has_ended).collect())
 }
 
 /// Whether the next CA of `spec` is complete.
-fn is_usable(files: &Files, spec: &CertSpec, now: OffsetDateTime) -> bool {
+fn is_usable(files: &PkiFiles, spec: &CertSpec, now: OffsetDateTime) -> bool {
     let text = |name: &str| {
         files.get(name).and_then(|bytes| str::from_utf8(bytes).ok()).map(str::to_owned)
     };
@@ -101,13 +100,13 @@ fn is_usable(files: &Files, spec: &CertSpec, now: OffsetDateTime) -> bool {
     else {
         return false;
     };
-    Authority::load(spec, &Pair { certificate, key }, &files.folder, now).is_ok()
+    Authority::load(spec, &Pair { certificate, key: key.into() }, &files.folder, now).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pki::inspect::Why;
+    use crate::pki::reissue::Why;
     use crate::pki::{fixture, store};
 
     fn lab() -> (tempfile::TempDir, LabDirectory) {
@@ -145,7 +144,7 @@ mod tests {
         };
         assert_eq!((keys(&before), keys(&trust)), (1, 2));
 
-        advance(&cluster, &lab).expect("replaced");
+        advance(&lab).expect("replaced");
         let replaced = up(&lab);
         assert_eq!(replaced.stage, Stage::Replace);
         // The three CAs and the key existed already; all leaves and the public key are new.
@@ -159,9 +158,9 @@ mod tests {
             (2, vec![new.clone()])
         );
 
-        advance(&cluster, &lab).expect("dropped");
+        advance(&lab).expect("dropped");
         assert_eq!(up(&lab).stage, Stage::Drop);
-        advance(&cluster, &lab).expect("settled");
+        advance(&lab).expect("settled");
         let settled = up(&lab);
         assert_eq!((settled.stage, settled.issued.len(), keys(&settled)), (Stage::Settled, 0, 1));
         assert_eq!(certificates(&settled, "ca.crt"), std::slice::from_ref(new));
@@ -175,7 +174,7 @@ mod tests {
         let whole = std::fs::read(lab.pki().join("ca-next.crt")).expect("a CA");
         std::fs::remove_file(lab.pki().join("etcd/ca-next.crt")).expect("it was there");
         std::fs::remove_file(lab.pki().join("sa-next.key")).expect("it was there");
-        assert_eq!(stage(&cluster, &lab).expect("a stage"), Stage::Trust);
+        assert_eq!(stage(&lab).expect("a stage"), Stage::Trust);
         up(&lab);
         begin(&cluster, &lab, fixture::now()).expect("completed");
         assert_eq!(std::fs::read(lab.pki().join("ca-next.crt")).expect("a CA"), whole);
@@ -188,15 +187,15 @@ mod tests {
     fn an_expired_ca_is_reported_and_can_be_replaced() {
         let (cluster, (_folder, lab)) = (fixture::cluster(), lab());
         let late = fixture::now() + time::Duration::days(3651);
-        assert_eq!(expired(&cluster, &lab, fixture::now()).expect("read"), [""; 0]);
-        assert_eq!(expired(&cluster, &lab, late).expect("read").len(), 3);
+        assert_eq!(expired(&lab, fixture::now()).expect("read"), [""; 0]);
+        assert_eq!(expired(&lab, late).expect("read").len(), 3);
         let refused =
             store::ensure(&cluster, &lab, late).expect_err("the CA has expired").to_string();
         assert!(refused.contains("`labctl certs rotate-ca`"), "{refused}");
         begin(&cluster, &lab, late).expect("begun");
-        advance(&cluster, &lab).expect("replaced");
+        advance(&lab).expect("replaced");
         store::ensure(&cluster, &lab, late).expect("the new CA signs").save(&lab).expect("saved");
-        advance(&cluster, &lab).expect("dropped");
-        assert_eq!(expired(&cluster, &lab, late).expect("read"), [""; 0]);
+        advance(&lab).expect("dropped");
+        assert_eq!(expired(&lab, late).expect("read"), [""; 0]);
     }
 }

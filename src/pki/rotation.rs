@@ -16,8 +16,9 @@
 
 use std::collections::BTreeMap;
 
+use super::list::{SERVICE_ACCOUNT_KEY, SERVICE_ACCOUNT_PUBLIC_KEY};
 use super::spec::{CA, ETCD_CA, FRONT_PROXY_CA};
-use super::store::{SERVICE_ACCOUNT_KEY, SERVICE_ACCOUNT_PUBLIC_KEY};
+use crate::secret::Secret;
 
 /// The CAs, which are rotated together.
 pub const AUTHORITIES: [&str; 3] = [CA, ETCD_CA, FRONT_PROXY_CA];
@@ -30,7 +31,7 @@ pub const OLD_SERVICE_ACCOUNT_PUBLIC_KEY: &str = "sa-old.pub";
 pub const DROPPING: &str = "rotation-ends";
 
 /// Files in the pki directory, by name.
-pub type Content = BTreeMap<String, Vec<u8>>;
+pub type PkiContent = BTreeMap<String, Secret>;
 
 /// The stage of a rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,22 +49,22 @@ pub enum Stage {
 
 /// One atomic change of the pki directory.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum FileChange {
     /// Writes a file with this content.
-    Write(String, Vec<u8>),
+    Write(String, Secret),
     /// Renames a file, replacing another.
     Rename(String, String),
     /// Removes a file.
     Remove(String),
 }
 
-impl std::fmt::Debug for Step {
+impl std::fmt::Debug for FileChange {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Contents are keys, so do not print them.
         match self {
-            Step::Write(name, _) => write!(f, "write {name}"),
-            Step::Rename(from, to) => write!(f, "rename {from} to {to}"),
-            Step::Remove(name) => write!(f, "remove {name}"),
+            FileChange::Write(name, _) => write!(f, "write {name}"),
+            FileChange::Rename(from, to) => write!(f, "rename {from} to {to}"),
+            FileChange::Remove(name) => write!(f, "remove {name}"),
         }
     }
 }
@@ -94,7 +95,7 @@ pub fn names() -> impl Iterator<Item = String> {
 
 /// Returns the stage of a directory; a partly executed step, which [`unfinished`] completes, counts
 /// as done.
-pub fn stage(content: &Content) -> Stage {
+pub fn stage(content: &PkiContent) -> Stage {
     if content.contains_key(DROPPING) {
         Stage::Drop
     } else if old_names().any(|name| content.contains_key(&name)) {
@@ -107,7 +108,7 @@ pub fn stage(content: &Content) -> Stage {
 }
 
 /// Returns the rest of an interrupted step.
-pub fn unfinished(content: &Content) -> Vec<Step> {
+pub fn unfinished(content: &PkiContent) -> Vec<FileChange> {
     match stage(content) {
         // The first old file is written before anything else, so next and old files only exist
         // together in between.
@@ -118,7 +119,7 @@ pub fn unfinished(content: &Content) -> Vec<Step> {
 }
 
 /// Returns the steps from trust to replace: every next CA and key replaces the old one.
-pub fn replace(content: &Content) -> Vec<Step> {
+pub fn replace(content: &PkiContent) -> Vec<FileChange> {
     let mut steps = Vec::new();
     let has = |name: &str| content.contains_key(name);
     for ca in AUTHORITIES {
@@ -127,23 +128,26 @@ pub fn replace(content: &Content) -> Vec<Step> {
             if !has(&old)
                 && let Some(current) = content.get(&format!("{ca}.crt"))
             {
-                steps.push(Step::Write(old, current.clone()));
+                steps.push(FileChange::Write(old, current.clone()));
             }
             // The key is renamed first, so that a certificate that is still called next shows that
             // this one is not done.
             if has(&key) {
-                steps.push(Step::Rename(key, format!("{ca}.key")));
+                steps.push(FileChange::Rename(key, format!("{ca}.key")));
             }
-            steps.push(Step::Rename(next, format!("{ca}.crt")));
+            steps.push(FileChange::Rename(next, format!("{ca}.crt")));
         }
     }
     if has(NEXT_SERVICE_ACCOUNT_KEY) {
         if !has(OLD_SERVICE_ACCOUNT_PUBLIC_KEY)
             && let Some(current) = content.get(SERVICE_ACCOUNT_PUBLIC_KEY)
         {
-            steps.push(Step::Write(OLD_SERVICE_ACCOUNT_PUBLIC_KEY.to_owned(), current.clone()));
+            steps.push(FileChange::Write(
+                OLD_SERVICE_ACCOUNT_PUBLIC_KEY.to_owned(),
+                current.clone(),
+            ));
         }
-        steps.push(Step::Rename(
+        steps.push(FileChange::Rename(
             NEXT_SERVICE_ACCOUNT_KEY.to_owned(),
             SERVICE_ACCOUNT_KEY.to_owned(),
         ));
@@ -152,35 +156,37 @@ pub fn replace(content: &Content) -> Vec<Step> {
 }
 
 /// Returns the steps from replace to drop: nothing may trust the old CAs and key any more.
-pub fn drop_old(content: &Content) -> Vec<Step> {
-    let note = b"The old CAs are deleted here; `labctl certs rotate-ca` makes sure that no node \
-        has them.\n"
-        .to_vec();
-    [Step::Write(DROPPING.to_owned(), note)].into_iter().chain(removed(content)).collect()
+pub fn drop_old(content: &PkiContent) -> Vec<FileChange> {
+    let note = "The old CAs are deleted here; `labctl certs rotate-ca` makes sure that no node \
+        has them.\n";
+    [FileChange::Write(DROPPING.to_owned(), note.into())]
+        .into_iter()
+        .chain(removed(content))
+        .collect()
 }
 
 /// Returns the steps from drop to settled.
-pub fn settle() -> Vec<Step> {
-    vec![Step::Remove(DROPPING.to_owned())]
+pub fn settle() -> Vec<FileChange> {
+    vec![FileChange::Remove(DROPPING.to_owned())]
 }
 
-fn removed(content: &Content) -> Vec<Step> {
-    old_names().filter(|name| content.contains_key(name)).map(Step::Remove).collect()
+fn removed(content: &PkiContent) -> Vec<FileChange> {
+    old_names().filter(|name| content.contains_key(name)).map(FileChange::Remove).collect()
 }
 
 /// Applies `steps` to a directory.
-pub fn apply(content: &mut Content, steps: &[Step]) {
+pub fn apply(content: &mut PkiContent, steps: &[FileChange]) {
     for step in steps {
         match step {
-            Step::Write(name, bytes) => {
+            FileChange::Write(name, bytes) => {
                 content.insert(name.clone(), bytes.clone());
             }
-            Step::Rename(from, to) => {
+            FileChange::Rename(from, to) => {
                 if let Some(bytes) = content.remove(from) {
                     content.insert(to.clone(), bytes);
                 }
             }
-            Step::Remove(name) => {
+            FileChange::Remove(name) => {
                 content.remove(name);
             }
         }
@@ -188,17 +194,17 @@ pub fn apply(content: &mut Content, steps: &[Step]) {
 }
 
 /// Returns the certificates to trust for `ca`, the one that signs first.
-pub fn trusted(content: &Content, ca: &str) -> Option<Vec<u8>> {
+pub fn trusted(content: &PkiContent, ca: &str) -> Option<Vec<u8>> {
     let issuing = content.get(&format!("{ca}.crt"))?;
     let others = [next_certificate(ca), old_certificate(ca)];
     Some(joined([issuing].into_iter().chain(others.iter().filter_map(|name| content.get(name)))))
 }
 
 /// Joins PEM files without duplicates, each ending with a line end.
-pub fn joined<'a>(files: impl Iterator<Item = &'a Vec<u8>>) -> Vec<u8> {
+pub fn joined<'a>(files: impl Iterator<Item = &'a Secret>) -> Vec<u8> {
     let mut parts: Vec<&[u8]> = Vec::new();
     for file in files {
-        let file = file.trim_ascii_end();
+        let file = file.expose().trim_ascii_end();
         if !file.is_empty() && !parts.contains(&file) {
             parts.push(file);
         }
@@ -225,14 +231,11 @@ fn next_names() -> impl Iterator<Item = String> {
 mod tests {
     use super::*;
 
-    fn folder(names: &[(&str, &str)]) -> Content {
-        names
-            .iter()
-            .map(|(name, text)| ((*name).to_owned(), format!("{text}\n").into_bytes()))
-            .collect()
+    fn folder(names: &[(&str, &str)]) -> PkiContent {
+        names.iter().map(|(name, text)| ((*name).to_owned(), format!("{text}\n").into())).collect()
     }
 
-    fn settled() -> Content {
+    fn settled() -> PkiContent {
         let mut content = folder(&[("sa.key", "k0"), ("sa.pub", "p0")]);
         for ca in AUTHORITIES {
             content.extend(folder(&[
@@ -243,7 +246,7 @@ mod tests {
         content
     }
 
-    fn trust() -> Content {
+    fn trust() -> PkiContent {
         let mut content = settled();
         content.extend(folder(&[("sa-next.key", "k1")]));
         for ca in AUTHORITIES {
@@ -255,7 +258,7 @@ mod tests {
         content
     }
 
-    fn after(mut content: Content, steps: &[Step]) -> Content {
+    fn after(mut content: PkiContent, steps: &[FileChange]) -> PkiContent {
         apply(&mut content, steps);
         content
     }
@@ -268,8 +271,11 @@ mod tests {
         let replaced = after(trust(), &replace(&trust()));
         assert_eq!(stage(&replaced), Stage::Replace);
         assert_eq!(trusted(&replaced, CA).expect("a bundle"), b"ca 1\nca 0\n");
-        assert_eq!((&*replaced["ca.key"], &*replaced["sa.key"]), (&b"key 1\n"[..], &b"k1\n"[..]));
-        assert_eq!(replaced[OLD_SERVICE_ACCOUNT_PUBLIC_KEY], b"p0\n");
+        assert_eq!(
+            (replaced["ca.key"].expose(), replaced["sa.key"].expose()),
+            (&b"key 1\n"[..], &b"k1\n"[..])
+        );
+        assert_eq!(replaced[OLD_SERVICE_ACCOUNT_PUBLIC_KEY].expose(), b"p0\n");
         assert_eq!(unfinished(&replaced), []);
         let dropped = after(replaced.clone(), &drop_old(&replaced));
         assert_eq!(stage(&dropped), Stage::Drop);

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use time::Duration;
 
 pub use super::list::{CA, ETCD_CA, FRONT_PROXY_CA, Usage};
-use super::list::{CERTIFICATES, Entry, Names};
+use super::list::{CERTIFICATES, CertEntry, CertNames};
 use crate::cluster::{Cluster, KeyAlgorithm, Node, Role};
 
 /// One certificate that a cluster needs.
@@ -88,7 +88,7 @@ impl CertSpec {
 ///
 /// A CA comes before everything that it signs.
 pub fn specs(cluster: &Cluster) -> Vec<CertSpec> {
-    let (own, shared): (Vec<&Entry>, Vec<&Entry>) =
+    let (own, shared): (Vec<&CertEntry>, Vec<&CertEntry>) =
         CERTIFICATES.iter().partition(|entry| entry.is_per_node());
     let mut specs: Vec<CertSpec> = shared.iter().map(|entry| entry.spec(cluster, None)).collect();
     for node in &cluster.nodes {
@@ -101,14 +101,14 @@ pub fn specs(cluster: &Cluster) -> Vec<CertSpec> {
     specs
 }
 
-impl Entry {
+impl CertEntry {
     /// Returns the certificate of this entry: the shared one, or the node's own.
     fn spec(&self, cluster: &Cluster, node: Option<&Node>) -> CertSpec {
         let names = match (self.names, node) {
-            (Names::None, _) => AlternativeNames::default(),
-            (Names::Api, _) => apiserver_names(cluster),
-            (Names::Node, node) => node.map(kubelet_names).unwrap_or_default(),
-            (Names::NodeAndLoopback, node) => node.map(etcd_names).unwrap_or_default(),
+            (CertNames::None, _) => AlternativeNames::default(),
+            (CertNames::Api, _) => apiserver_names(cluster),
+            (CertNames::Node, node) => node.map(kubelet_names).unwrap_or_default(),
+            (CertNames::NodeAndLoopback, node) => node.map(etcd_names).unwrap_or_default(),
         };
         let days = if self.issuer.is_none() { cluster.pki.ca_days } else { cluster.pki.leaf_days };
         CertSpec {

@@ -10,65 +10,25 @@
 //! The caller holds the lab's lock.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs;
 use std::io;
 use std::num::NonZero;
-use std::path::PathBuf;
 use std::thread;
 
 use time::{Duration, OffsetDateTime};
 
-use super::PkiError;
-use super::files::Files;
+use super::error::PkiError;
+pub use super::files::Pki;
+use super::files::{PkiFiles, carry_out};
 use super::identity::{Holding, Mark};
-use super::inspect::{Why, why_issue};
 use super::issue::{self, Authority, Pair};
-pub use super::list::{SERVICE_ACCOUNT_KEY, SERVICE_ACCOUNT_PUBLIC_KEY, SIGNER};
-use super::rotation::{self, AUTHORITIES, Stage, Step};
+pub use super::list::{ENCRYPTION_KEY, SERVICE_ACCOUNT_KEY, SERVICE_ACCOUNT_PUBLIC_KEY, SIGNER};
+use super::reissue::{Why, why_issue};
+use super::rotation::{self, AUTHORITIES, FileChange, Stage};
 use super::spec::{CA, CertSpec, specs};
 use crate::cluster::{Cluster, KeyAlgorithm};
 use crate::lab::LabDirectory;
-
-/// The key that encrypts Secrets in etcd: base64 text.
-pub const ENCRYPTION_KEY: &str = "encryption.key";
-
-/// A lab's certificates and keys: file names in the pki directory (`apiserver.crt`,
-/// `nodes/worker-0/kubelet.key`) and contents.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Pki {
-    files: BTreeMap<String, Vec<u8>>,
-}
-
-impl fmt::Debug for Pki {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.files.keys()).finish()
-    }
-}
-
-impl Pki {
-    /// Returns the content of the file `name`.
-    pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.files.get(name).map(Vec::as_slice)
-    }
-
-    /// Returns the names of all files, sorted.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.files.keys().map(String::as_str)
-    }
-
-    /// Returns the content of the file `name`, for callers that need it.
-    ///
-    /// # Errors
-    /// Returns [`PkiError::Absent`] if there is no such file.
-    pub fn require(&self, name: &str) -> Result<&[u8], PkiError> {
-        self.get(name).ok_or_else(|| PkiError::Absent { name: name.to_owned() })
-    }
-
-    pub(super) fn put(&mut self, name: String, content: impl Into<Vec<u8>>) {
-        self.files.insert(name, content.into());
-    }
-}
+use crate::secret::Secret;
 
 /// Something that was issued, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +50,7 @@ pub struct Ensured {
     /// What was issued, in the order of the specs; empty if everything was good.
     pub issued: Vec<Issued>,
     /// Steps in the pki directory, in an order that can be interrupted anywhere.
-    unsaved: Vec<Step>,
+    unsaved: Vec<FileChange>,
 }
 
 impl Ensured {
@@ -107,11 +67,16 @@ impl Ensured {
         carry_out(&self.unsaved, lab)
     }
 
-    fn add(&mut self, name: &str, why: Why, files: impl IntoIterator<Item = (String, String)>) {
+    /// Whether there is anything to [`save`](Self::save).
+    pub fn is_unsaved(&self) -> bool {
+        !self.unsaved.is_empty()
+    }
+
+    fn add(&mut self, name: &str, why: Why, files: impl IntoIterator<Item = (String, Secret)>) {
         self.issued.push(Issued { name: name.to_owned(), why });
         for (file, content) in files {
             self.pki.put(file.clone(), content.clone());
-            self.unsaved.push(Step::Write(file, content.into_bytes()));
+            self.unsaved.push(FileChange::Write(file, content));
         }
     }
 
@@ -119,44 +84,9 @@ impl Ensured {
         self.add(
             &spec.name,
             why,
-            [(spec.key_file(), pair.key), (spec.certificate_file(), pair.certificate)],
+            [(spec.key_file(), pair.key), (spec.certificate_file(), pair.certificate.into())],
         );
     }
-}
-
-/// Executes steps in the pki directory, with each file written atomically and with mode 0600.
-/// Consecutive files are synced in parallel and appear in order.
-pub(super) fn carry_out(steps: &[Step], lab: &LabDirectory) -> Result<(), PkiError> {
-    let folder = lab.pki();
-    let failed = |name: &str, cause: io::Error| PkiError::Write { path: folder.join(name), cause };
-    let written = |step: &Step| matches!(step, Step::Write(..));
-    let mut renamed: Vec<PathBuf> = Vec::new();
-    for alike in steps.chunk_by(|one, next| written(one) && written(next)) {
-        let mut files: Vec<(PathBuf, &[u8])> = Vec::new();
-        for step in alike {
-            match step {
-                Step::Write(name, content) => files.push((folder.join(name), content)),
-                Step::Rename(from, to) => {
-                    fs::rename(folder.join(from), folder.join(to))
-                        .map_err(|cause| failed(to, cause))?;
-                    renamed.push(folder.join(to));
-                }
-                Step::Remove(name) => {
-                    fs::remove_file(folder.join(name)).map_err(|cause| failed(name, cause))?;
-                    renamed.push(folder.join(name));
-                }
-            }
-        }
-        if !files.is_empty() {
-            lab.write_all_private(&files)
-                .map_err(|(path, cause)| PkiError::Write { path, cause })?;
-        }
-    }
-    if renamed.is_empty() {
-        return Ok(());
-    }
-    let synced = lab.sync_names(renamed.iter().map(PathBuf::as_path));
-    synced.map_err(|(path, cause)| PkiError::Write { path, cause })
 }
 
 /// Returns the keys in the lab directory that cannot be recreated, present and earlier.
@@ -164,7 +94,7 @@ pub(super) fn carry_out(steps: &[Step], lab: &LabDirectory) -> Result<(), PkiErr
 /// # Errors
 /// [`PkiError::Read`].
 pub fn holding(cluster: &Cluster, lab: &LabDirectory) -> Result<Holding, PkiError> {
-    let files = Files::read(&lab.pki(), &specs(cluster))?;
+    let files = PkiFiles::named(&lab.pki(), Holding::files())?;
     let path = lab.identity();
     let remembered = match fs::read_to_string(&path) {
         Ok(text) => Mark::parse(&text),
@@ -213,7 +143,7 @@ pub fn renew(
     life: Option<Duration>,
 ) -> Result<Ensured, PkiError> {
     let specs = specs(cluster);
-    let mut files = Files::read(&lab.pki(), &specs)?;
+    let mut files = PkiFiles::read(&lab.pki(), &specs)?;
     // Complete an interrupted step of a rotation first, because it determines what has to be
     // issued.
     let unsaved = rotation::unfinished(&files.content);
@@ -253,8 +183,8 @@ pub fn renew(
 
 /// Adds all trusted CAs to each CA's certificate, and all trusted public keys to the service
 /// account's: during a rotation there are two of each.
-fn trust_beside(pki: &mut Pki, files: &Files) {
-    if let Some(issuing) = pki.get(&format!("{CA}.crt")).map(<[u8]>::to_vec) {
+fn trust_beside(pki: &mut Pki, files: &PkiFiles) {
+    if let Some(issuing) = pki.file(&format!("{CA}.crt")).cloned() {
         pki.put(SIGNER.to_owned(), issuing);
     }
     for ca in AUTHORITIES {
@@ -263,29 +193,38 @@ fn trust_beside(pki: &mut Pki, files: &Files) {
         }
     }
     let next = files.content.get(rotation::NEXT_SERVICE_ACCOUNT_KEY);
-    let next = next
-        .and_then(|key| issue::public_key_pem(str::from_utf8(key).ok()?).ok())
-        .map(String::into_bytes);
+    let next =
+        next.and_then(|key| issue::public_key_pem(key.expose_text()?).ok()).map(Secret::from);
     let old = files.content.get(rotation::OLD_SERVICE_ACCOUNT_PUBLIC_KEY);
-    if let Some(current) = pki.get(SERVICE_ACCOUNT_PUBLIC_KEY).map(<[u8]>::to_vec) {
+    if let Some(current) = pki.file(SERVICE_ACCOUNT_PUBLIC_KEY).cloned() {
         let all = [Some(&current), next.as_ref(), old];
         pki.put(SERVICE_ACCOUNT_PUBLIC_KEY.to_owned(), rotation::joined(all.into_iter().flatten()));
     }
 }
 
+/// What to do about a file that cannot be recreated.
+const RESTORE: &str = "restore it from a backup of the lab directory";
+
 /// Returns the encryption key and the service account's key pair.
 fn ensure_secrets(
     ensured: &mut Ensured,
-    files: &Files,
+    files: &PkiFiles,
     specs: &[CertSpec],
     algorithm: KeyAlgorithm,
 ) -> Result<(), PkiError> {
     // Secrets are saved first, so a certificate on disk proves that they existed.
     let evidence =
         || specs.iter().filter(|spec| !spec.is_ca()).find_map(|spec| files.trace_of(spec));
-    let restore = "restore it from a backup of the lab directory";
+    ensure_encryption_key(ensured, files, evidence)?;
+    ensure_service_account(ensured, files, evidence, algorithm)
+}
 
-    match files.text(ENCRYPTION_KEY, restore)? {
+fn ensure_encryption_key(
+    ensured: &mut Ensured,
+    files: &PkiFiles,
+    evidence: impl Fn() -> Option<String>,
+) -> Result<(), PkiError> {
+    match files.text(ENCRYPTION_KEY, RESTORE)? {
         Some(text) if issue::is_encryption_key(text.trim()) => {
             ensured.pki.put(ENCRYPTION_KEY.to_owned(), text.trim());
         }
@@ -293,50 +232,47 @@ fn ensure_secrets(
             return Err(files.unusable(
                 ENCRYPTION_KEY,
                 "does not contain 32 bytes in base64".to_owned(),
-                restore,
+                RESTORE,
             ));
         }
         None => {
             files.refuse_if_used(ENCRYPTION_KEY, evidence())?;
-            ensured.add(
-                "encryption",
-                Why::New,
-                [(ENCRYPTION_KEY.to_owned(), issue::encryption_key()?)],
-            );
+            let key = issue::encryption_key()?;
+            ensured.add("encryption", Why::New, [(ENCRYPTION_KEY.to_owned(), key)]);
         }
     }
+    Ok(())
+}
 
+fn ensure_service_account(
+    ensured: &mut Ensured,
+    files: &PkiFiles,
+    evidence: impl Fn() -> Option<String>,
+    algorithm: KeyAlgorithm,
+) -> Result<(), PkiError> {
     let public_half = |key: &str| {
-        issue::public_key_pem(key)
-            .map_err(|what| files.unusable(SERVICE_ACCOUNT_KEY, what, restore))
+        let public = issue::public_key_pem(key);
+        public.map_err(|what| files.unusable(SERVICE_ACCOUNT_KEY, what, RESTORE))
     };
-    match files.text(SERVICE_ACCOUNT_KEY, restore)? {
-        Some(key) => {
-            let public = public_half(key)?;
-            files.keep(&mut ensured.pki, [SERVICE_ACCOUNT_KEY.to_owned()]);
-            match files.get(SERVICE_ACCOUNT_PUBLIC_KEY) {
-                Some(found) if found == public.as_bytes() => {
-                    files.keep(&mut ensured.pki, [SERVICE_ACCOUNT_PUBLIC_KEY.to_owned()]);
-                }
-                found => {
-                    let why = if found.is_some() { Why::NotThePublicHalf } else { Why::New };
-                    ensured.add(
-                        SERVICE_ACCOUNT_PUBLIC_KEY,
-                        why,
-                        [(SERVICE_ACCOUNT_PUBLIC_KEY.to_owned(), public)],
-                    );
-                }
-            }
+    let public_file = || SERVICE_ACCOUNT_PUBLIC_KEY.to_owned();
+    let Some(key) = files.text(SERVICE_ACCOUNT_KEY, RESTORE)? else {
+        files.refuse_if_used(SERVICE_ACCOUNT_KEY, evidence())?;
+        let key = issue::service_account_key(algorithm)?;
+        let public = Secret::from(public_half(key.expose_text().unwrap_or_default())?);
+        let pair = [(SERVICE_ACCOUNT_KEY.to_owned(), key), (public_file(), public)];
+        ensured.add("sa", Why::New, pair);
+        return Ok(());
+    };
+    let public = public_half(key)?;
+    files.keep(&mut ensured.pki, [SERVICE_ACCOUNT_KEY.to_owned()]);
+    match files.get(SERVICE_ACCOUNT_PUBLIC_KEY) {
+        Some(found) if found == public.as_bytes() => {
+            files.keep(&mut ensured.pki, [public_file()]);
         }
-        None => {
-            files.refuse_if_used(SERVICE_ACCOUNT_KEY, evidence())?;
-            let key = issue::service_account_key(algorithm)?;
-            let public = public_half(&key)?;
-            let pair = [
-                (SERVICE_ACCOUNT_KEY.to_owned(), key),
-                (SERVICE_ACCOUNT_PUBLIC_KEY.to_owned(), public),
-            ];
-            ensured.add("sa", Why::New, pair);
+        found => {
+            let why = if found.is_some() { Why::NotThePublicHalf } else { Why::New };
+            let files = [(public_file(), Secret::from(public))];
+            ensured.add(SERVICE_ACCOUNT_PUBLIC_KEY, why, files);
         }
     }
     Ok(())
@@ -345,16 +281,15 @@ fn ensure_secrets(
 /// Loads the CA from disk, or generates it if nothing was signed by it yet.
 fn ensure_ca(
     ensured: &mut Ensured,
-    files: &Files,
+    files: &PkiFiles,
     specs: &[CertSpec],
     spec: &CertSpec,
     now: OffsetDateTime,
 ) -> Result<Authority, PkiError> {
     let (certificate, key) = (spec.certificate_file(), spec.key_file());
-    let restore = "restore it from a backup of the lab directory";
-    let pair = match (files.text(&certificate, restore)?, files.text(&key, restore)?) {
+    let pair = match (files.text(&certificate, RESTORE)?, files.text(&key, RESTORE)?) {
         (Some(certificate), Some(key)) => {
-            Pair { certificate: certificate.to_owned(), key: key.to_owned() }
+            Pair { certificate: certificate.to_owned(), key: key.into() }
         }
         // A run never leaves a certificate without its key, so this key was lost.
         (Some(_), None) => return Err(files.lost(&key, certificate)),

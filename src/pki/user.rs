@@ -3,8 +3,8 @@
 
 use time::{Duration, OffsetDateTime};
 
-use super::PkiError;
-use super::files::Files;
+use super::error::PkiError;
+use super::files::PkiFiles;
 use super::issue::{Authority, Pair};
 use super::rotation;
 use super::spec::{CA, CertSpec, specs};
@@ -53,23 +53,23 @@ pub fn issue(
 }
 
 /// Returns the directory's files as they are after an interrupted step of a rotation is completed.
-fn read(cluster: &Cluster, lab: &LabDirectory) -> Result<Files, PkiError> {
-    let mut files = Files::read(&lab.pki(), &specs(cluster))?;
+fn read(cluster: &Cluster, lab: &LabDirectory) -> Result<PkiFiles, PkiError> {
+    let mut files = PkiFiles::read(&lab.pki(), &specs(cluster))?;
     let unfinished = rotation::unfinished(&files.content);
     rotation::apply(&mut files.content, &unfinished);
     Ok(files)
 }
 
-fn trusted(files: &Files) -> Result<Vec<u8>, PkiError> {
+fn trusted(files: &PkiFiles) -> Result<Vec<u8>, PkiError> {
     rotation::trusted(&files.content, CA).ok_or_else(|| absent("ca.crt"))
 }
 
-fn pair(files: &Files, name: &str) -> Result<Pair, PkiError> {
+fn pair(files: &PkiFiles, name: &str) -> Result<Pair, PkiError> {
     let text = |file: String| {
         let text = files.text(&file, "`labctl up` issues what can be issued again")?;
         text.map(str::to_owned).ok_or_else(|| absent(&file))
     };
-    Ok(Pair { certificate: text(format!("{name}.crt"))?, key: text(format!("{name}.key"))? })
+    Ok(Pair { certificate: text(format!("{name}.crt"))?, key: text(format!("{name}.key"))?.into() })
 }
 
 fn absent(name: &str) -> PkiError {

@@ -18,6 +18,7 @@ use crate::pki::list;
 use crate::pki::store::Pki;
 use crate::playbook::{Delivers, Play, Playbook, Task};
 use crate::render::{Context, Renderer, context::Artefacts};
+use crate::secret::Secret;
 
 /// What tasks can name: everything that is neither in the playbook nor in the inventory.
 pub struct Materials<'a> {
@@ -26,7 +27,7 @@ pub struct Materials<'a> {
     /// Its certificates and keys.
     pub pki: &'a Pki,
     /// Its kubeconfigs by name.
-    pub kubeconfigs: &'a BTreeMap<String, Vec<u8>>,
+    pub kubeconfigs: &'a BTreeMap<String, Secret>,
     /// The files it is built from.
     pub bundle: &'a Bundle,
     /// The templates.

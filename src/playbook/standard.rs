@@ -1,7 +1,10 @@
 //! The compiled-in playbooks. Playbooks and components of the same name in the directory of
 //! `--playbooks` replace them.
 
-use std::path::Path;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use super::Playbook;
 use super::load::{File, PlaybookError, assemble, read};
@@ -44,7 +47,47 @@ pub fn find(name: &str, directory: Option<&Path>) -> Result<Playbook, PlaybookEr
         Some(path) => read(&path)?,
         None => File { name: format!("playbooks/{name}.yaml"), text: text(name)?.to_owned() },
     };
-    assemble(&file, &|component| of_component(name, component, directory))
+    let used = RefCell::new(BTreeSet::new());
+    let playbook = assemble(&file, &|component| {
+        used.borrow_mut().insert(component.to_owned());
+        of_component(name, component, directory)
+    })?;
+    if let Some(directory) = directory {
+        refuse_unused(&directory.join(name), &used.into_inner(), &file.name)?;
+    }
+    Ok(playbook)
+}
+
+/// Refuses files of components that no play names: what somebody wrote must not mean nothing.
+fn refuse_unused(
+    components: &Path,
+    used: &BTreeSet<String>,
+    playbook: &str,
+) -> Result<(), PlaybookError> {
+    let entries = fs::read_dir(components).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    files.retain(|path| path.extension().is_some_and(|end| end == "yaml" || end == "yml"));
+    files.sort();
+    for path in files {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        if path.extension().is_some_and(|end| end == "yaml") && used.contains(&*name) {
+            continue;
+        }
+        let what = if used.contains(&*name) {
+            format!("this file is not read; rename it to {name}.yaml")
+        } else {
+            let distance = |known: &&String| strsim::osa_distance(&name.to_lowercase(), known);
+            let near = used.iter().filter(|known| distance(known) <= 2).min_by_key(distance);
+            let near = near.map(|near| format!("did you mean {near}.yaml? ")).unwrap_or_default();
+            format!(
+                "this file is not read, because no play of {playbook} takes its tasks from it; \
+                {near}add `- {{ name: {name}, on: ..., after: [...] }}` to that playbook (`labctl \
+                playbook export` writes the standard ones), or remove the file"
+            )
+        };
+        return Err(PlaybookError { file: path.display().to_string(), what });
+    }
+    Ok(())
 }
 
 /// Whether a directory has a file that replaces a standard one.
@@ -130,6 +173,29 @@ mod tests {
         );
         let down = find("down", None).expect("a playbook");
         assert_eq!(down.unknown_addon(&["nosuch".into()]), None, "it brings nothing up");
+    }
+
+    #[test]
+    fn a_component_that_no_play_names_is_refused_with_the_way_out() {
+        let mine = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir_all(mine.path().join("up")).expect("a directory");
+        let refused = |file: &str| {
+            let path = mine.path().join("up").join(file);
+            std::fs::write(&path, "why: To greet.\ntasks: []\n").expect("a file");
+            std::fs::write(mine.path().join("up/README.md"), "mine").expect("a file");
+            let error = find("up", Some(mine.path())).expect_err("nothing reads it").to_string();
+            std::fs::remove_file(&path).expect("it was there");
+            assert!(error.starts_with(&path.display().to_string()), "{error}");
+            error
+        };
+        std::fs::write(mine.path().join("up.yaml"), text("up").expect("it")).expect("a file");
+        let error = refused("coreDNS.yaml");
+        assert!(error.contains("did you mean coredns.yaml?"), "{error}");
+        let error = refused("motd.yaml");
+        assert!(error.contains("add `- { name: motd, on: ..., after: [...] }`"), "{error}");
+        let error = refused("etcd.yml");
+        assert!(error.contains("rename it to etcd.yaml"), "{error}");
+        find("up", Some(mine.path())).expect("nothing else is in the way");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::cluster::{Cluster, Node, Role};
+use crate::secret::Secret;
 
 /// The variables of every template with their descriptions, in the order in which they are printed.
 pub const VARIABLES: &[(&str, &str)] = &[
@@ -54,7 +55,7 @@ const ETCDCTL: &str = "etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt \
 
 /// Values that are not part of the cluster model: the bundle's images and versions, and the lab's
 /// encryption key.
-#[derive(Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Artefacts {
     /// Image references by short name, such as `registry.k8s.io/pause:3.10` for `pause`.
     pub images: BTreeMap<String, String>,
@@ -64,7 +65,7 @@ pub struct Artefacts {
     /// Id of the key that currently signs service account tokens: the `kid` in their headers.
     pub token_key: String,
     /// The key that encrypts Secrets in etcd: 32 random bytes in base64.
-    pub encryption_key: String,
+    pub encryption_key: Secret,
     /// The snapshot to restore, in a run of `restore`.
     pub restore: Option<Restore>,
     /// The node that leaves the lab, if any.
@@ -100,20 +101,6 @@ pub struct Leaving {
     pub gone: bool,
     /// Whether to remove it even if etcd or a pod prevents an orderly removal.
     pub forced: bool,
-}
-
-impl fmt::Debug for Artefacts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Artefacts")
-            .field("images", &self.images)
-            .field("versions", &self.versions)
-            .field("token_key", &self.token_key)
-            .field("encryption_key", &"(secret)")
-            .field("restore", &self.restore)
-            .field("leaving", &self.leaving)
-            .field("limit", &self.limit)
-            .finish()
-    }
 }
 
 /// The variables for one node, and for one of its peers in a repeated task.
@@ -176,7 +163,9 @@ impl Context {
         variables.insert("images", &artefacts.images);
         variables.insert("versions", &artefacts.versions);
         variables.insert("token_key", &artefacts.token_key);
-        variables.insert("encryption_key", &artefacts.encryption_key);
+        // The template language keeps copies of its own.
+        variables
+            .insert("encryption_key", artefacts.encryption_key.expose_text().unwrap_or_default());
         if let Some(restore) = &artefacts.restore {
             variables.insert("restore", restore);
         }

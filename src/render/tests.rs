@@ -123,7 +123,7 @@ fn the_list_of_variables_is_complete() {
 
 #[test]
 fn debug_output_does_not_show_the_key() {
-    let artefacts = Artefacts { encryption_key: "c2VjcmV0".to_owned(), ..Artefacts::default() };
+    let artefacts = Artefacts { encryption_key: "c2VjcmV0".into(), ..Artefacts::default() };
     assert!(!format!("{artefacts:?}").contains("c2VjcmV0"));
     assert!(
         !format!("{:?}", Context::new(&cluster(), &node(), None, &artefacts)).contains("c2VjcmV0")

@@ -546,7 +546,8 @@ fn kubeconfigs_carry_the_right_identity_to_the_right_server() {
     let servers: Vec<_> = files
         .iter()
         .map(|(name, bytes)| {
-            let config: serde_yaml::Value = serde_yaml::from_slice(bytes).expect("valid YAML");
+            let config: serde_yaml::Value =
+                serde_yaml::from_slice(bytes.expose()).expect("valid YAML");
             let server = &config["clusters"][0]["cluster"]["server"];
             let context = &config["current-context"];
             [name.as_str(), server.as_str().expect("text"), context.as_str().expect("text")]

@@ -12,6 +12,7 @@ use labctl::plan::expand::{Materials, expand};
 use labctl::playbook::{load, standard};
 use labctl::render::context::Leaving;
 use labctl::render::{Artefacts, Renderer};
+use labctl::secret::Secret;
 
 use crate::support::labs;
 
@@ -19,7 +20,7 @@ use crate::support::labs;
 pub struct Workshop {
     pub cluster: Cluster,
     pub pki: store::Pki,
-    pub kubeconfigs: BTreeMap<String, Vec<u8>>,
+    pub kubeconfigs: BTreeMap<String, Secret>,
     pub bundle: Bundle,
     pub renderer: Renderer,
     pub artefacts: Artefacts,
@@ -45,13 +46,10 @@ impl Workshop {
         bundle.files =
             names_in_the_bundle().into_iter().map(|name| (name.clone(), file(&name))).collect();
         let renderer = Renderer::new(None).expect("templates");
-        let encryption_key =
-            String::from_utf8(pki.require(store::ENCRYPTION_KEY).expect("a key").to_vec())
-                .expect("text");
+        let encryption_key = pki.require(store::ENCRYPTION_KEY).expect("a key").trim_ascii().into();
         // A node that leaves, for the playbook that takes one out.
         let leaving = cluster.with_role(Role::Worker).next().cloned();
         let leaving = leaving.map(|node| Leaving { node, gone: false, forced: false });
-        let encryption_key = encryption_key.trim().to_owned();
         let artefacts = Artefacts { encryption_key, leaving, ..labs::artefacts() };
         Self { cluster, pki, kubeconfigs, bundle, renderer, artefacts }
     }

@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let kubeconfigs = pki::kubeconfigs(&cluster, &ensured.pki)?;
     let folder = lab.root().join("kubeconfig");
     let files: Vec<(PathBuf, &[u8])> =
-        kubeconfigs.iter().map(|(name, text)| (folder.join(name), &text[..])).collect();
+        kubeconfigs.iter().map(|(name, text)| (folder.join(name), text.expose())).collect();
     lab.write_all_private(&files)
         .map_err(|(path, error)| format!("{}: {error}", path.display()))?;
     Ok(())

@@ -59,12 +59,15 @@ impl<'a> Lab<'a> {
         let missing = || format!("there is no `{name}` in this lab");
         match name.split_once('/') {
             Some(("pki", file)) => {
-                let bytes = self.materials.pki.get(file).ok_or_else(missing)?;
-                Ok((Content::inline(bytes), !file.ends_with(".crt") && !file.ends_with(".pub")))
+                let bytes = self.materials.pki.file(file).ok_or_else(missing)?;
+                Ok((
+                    Content::inline(bytes.expose()),
+                    !file.ends_with(".crt") && !file.ends_with(".pub"),
+                ))
             }
             Some(("kubeconfig", file)) => {
                 let bytes = self.materials.kubeconfigs.get(file).ok_or_else(missing)?;
-                Ok((Content::inline(bytes.as_slice()), true))
+                Ok((Content::inline(bytes.expose()), true))
             }
             Some(("backup", _)) => {
                 let blob = self.materials.handed.get(name).ok_or_else(|| {
@@ -79,8 +82,8 @@ impl<'a> Lab<'a> {
     /// Whether a text gives a secret of the lab away, whoever wrote the playbook and whatever it
     /// says about it.
     fn is_secret(&self, text: &str) -> bool {
-        let key = &self.materials.artefacts.encryption_key;
-        text.contains("PRIVATE KEY-----") || (!key.is_empty() && text.contains(key.as_str()))
+        let key = self.materials.artefacts.encryption_key.expose_text().unwrap_or_default();
+        text.contains("PRIVATE KEY-----") || (!key.is_empty() && text.contains(key))
     }
 }
 

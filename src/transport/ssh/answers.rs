@@ -102,7 +102,7 @@ impl Login<'_> {
         let words = readable(words).unwrap_or_default();
         let question = format!("{}@{}: {words}", self.machine.user, self.place);
         match self.keyring.ask(question, hidden).await {
-            Some(answer) => Ok(answer.expose().to_owned()),
+            Some(answer) => Ok(answer.expose_text().unwrap_or_default().to_owned()),
             None => {
                 let help = "run it on a terminal, and answer there".to_owned();
                 Err(self.failed(format!("nobody answered `{words}`"), help))

@@ -18,34 +18,13 @@ use tokio::time::timeout;
 use super::super::collect::readable;
 use super::keys::unlocked;
 use crate::cluster::PasswordSource;
+use crate::secret::Secret;
 
 /// How often a passphrase or a password is asked for before it is given up.
 const ATTEMPTS: u32 = 3;
 
 /// How long a command may take that prints a password. It may ask somebody itself.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Something that nobody but its receiver may see.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// `text`, kept from sight.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
-}
 
 /// A person at a terminal.
 pub trait Ask: Send + Sync {
@@ -214,5 +193,5 @@ async fn of_command(command: &str) -> Result<Secret, String> {
 }
 
 fn first_line(text: &str) -> Option<Secret> {
-    text.lines().next().filter(|line| !line.is_empty()).map(Secret::new)
+    text.lines().next().filter(|line| !line.is_empty()).map(Secret::from)
 }

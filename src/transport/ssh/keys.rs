@@ -9,8 +9,8 @@ use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, Certificate, PrivateKey, PublicKey, decode_secret_key};
 
 use super::super::TransportError;
-use super::keyring::Secret;
 use super::known_hosts::bare;
+use crate::secret::Secret;
 
 /// A key pair that lives as long as one run.
 pub struct TemporaryKey {
@@ -85,7 +85,7 @@ pub(super) fn open(file: &Path) -> io::Result<Opened> {
 /// The key of a locked file; none when the passphrase is another.
 pub(super) fn unlocked(file: &Path, passphrase: &Secret) -> Option<PrivateKey> {
     let text = fs::read_to_string(file).ok()?;
-    decode_secret_key(&text, Some(passphrase.expose())).ok()
+    decode_secret_key(&text, Some(passphrase.expose_text()?)).ok()
 }
 
 /// The public key in the file whose name has `ending` after that of `file`.

@@ -29,7 +29,7 @@ mod tunnel;
 mod words;
 
 pub use dial::Dialler;
-pub use keyring::{Ask, Keyring, Secret};
+pub use keyring::{Ask, Keyring};
 pub use keys::TemporaryKey;
 pub use route::{Keys, Machine, Route};
 pub use session::Session;

@@ -6,9 +6,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::keyring::{Keyring, Secret};
+use super::keyring::Keyring;
 use super::refusal::Refusal;
 use crate::cluster::{Escalation, PasswordSource, Tool};
+use crate::secret::Secret;
 
 /// Why there is no further way, and what to do.
 type NoWay = (String, String);
@@ -169,7 +170,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_password_is_in_no_word_of_the_line_and_in_no_message() {
-        let password = Secret::new("hunter2");
+        let password = Secret::from("hunter2");
         let way = Way::Password { prompt: "asks".into(), password, number: 1 };
         assert_eq!(way.before(), "sudo -S -p asks");
         assert!(!format!("{way:?}").contains("hunter2"));

@@ -16,7 +16,7 @@ use tokio_util::bytes::{Bytes, BytesMut};
 
 use super::super::collect::Collector;
 use super::super::{Stdin, Traffic};
-use super::keyring::Secret;
+use crate::secret::Secret;
 
 /// How much is read from a stream and counted at once, in bytes.
 const CHUNK: usize = 256 * 1024;
@@ -171,7 +171,7 @@ async fn begins(
         if let Some((_, password)) = password {
             if asked > 0 && !given {
                 given = true;
-                let line = format!("{}\n", password.expose());
+                let line = format!("{}\n", password.expose_text().unwrap_or_default());
                 let _ = writer.data_bytes(line.into_bytes()).await;
             } else if asked > 1 {
                 // It was wrong. An end of file is what ends further questions.

@@ -1,32 +1,91 @@
-//! Reads Rust far enough to see what a file imports: no comments, no literals, paths and groups.
+//! Reads the sources as text: comments and strings blanked out, words and marks, and every path that
+//! they name. That is coarser than a compiler and enough: a path that is written in no file is not
+//! used either.
 
-#[test]
-fn the_scan_sees_what_a_compiler_would() {
-    let top = ["engine".to_owned(), "apply".to_owned()];
-    let found = |code: &str| {
-        imports(&blanked(code), &top).into_iter().map(|(_, to)| to).collect::<Vec<_>>()
-    };
-    assert_eq!(found("use crate::plan::Plan;"), ["plan"]);
-    assert_eq!(
-        found("use crate::{plan::{Plan, Change}, report, self as all};"),
-        ["plan", "report", "self"]
-    );
-    assert_eq!(found("let x = crate::report::text();"), ["report"]);
-    assert_eq!(found("use super::Run;"), ["engine"]);
-    assert_eq!(found("use super::super::report::Reporter;"), ["report"]);
-    assert_eq!(
-        found("mod tests { use super::super::Run; } use super::super::cli;"),
-        ["engine", "cli"]
-    );
-    assert_eq!(found("pub(crate) fn f() {} pub(in crate::engine) fn g() {}"), ["engine"]);
-    assert_eq!(
-        found(
-            "// crate::report\n/* crate::cli /* x */ */ let s = \"crate::cli\"; let r = \
-            r#\"crate::\"cli\"#;"
-        ),
-        [""; 0]
-    );
-    assert_eq!(found("fn f<'a>(x: &'a str) -> char { '\"' } use crate::lab;"), ["lab"]);
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A source file of the crate.
+pub struct Source {
+    /// Below `src`, with `/`.
+    pub path: String,
+    /// As it is.
+    pub text: String,
+    /// With comments and strings blanked out, line for line.
+    pub code: String,
+    /// The same without the unit tests, which may do what the code that they try may not.
+    pub shipped: String,
+    /// The module that it is, from the crate's root.
+    pub modules: Vec<String>,
+}
+
+impl Source {
+    /// The file at `path` below `src`.
+    pub fn new(path: &str, text: &str) -> Self {
+        let mut modules: Vec<String> =
+            path.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
+        if modules.last().is_some_and(|last| last == "mod") || matches!(path, "lib.rs" | "main.rs")
+        {
+            modules.pop();
+        }
+        let code = blanked(text);
+        // Unit tests are at the end of their file.
+        let shipped = code
+            .split_once("#[cfg(test)]\nmod tests {")
+            .map_or(code.as_str(), |(shipped, _)| shipped)
+            .to_owned();
+        Self { path: path.to_owned(), text: text.to_owned(), code, shipped, modules }
+    }
+
+    pub fn place(&self) -> String {
+        format!("src/{}", self.path)
+    }
+
+    pub fn is_in(&self, places: &[&str]) -> bool {
+        places.iter().any(|place| {
+            self.path == *place || place.ends_with('/') && self.path.starts_with(place)
+        })
+    }
+
+    /// The lines in which `word` stands, and not as the end of a longer one.
+    pub fn lines_with<'a>(&'a self, word: &str) -> impl Iterator<Item = usize> + use<'a> {
+        let word = word.to_owned();
+        self.shipped.lines().enumerate().filter_map(move |(number, line)| {
+            let whole =
+                |at: usize| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+            line.match_indices(&word).any(|(at, _)| whole(at)).then_some(number + 1)
+        })
+    }
+}
+
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+pub fn sources() -> impl Iterator<Item = Source> {
+    let src = root().join("src");
+    files_below(&src).into_iter().filter(|path| path.extension().is_some_and(|it| it == "rs")).map(
+        move |path| {
+            let text = fs::read_to_string(&path).expect("a source file can be read");
+            let path = path.strip_prefix(&src).expect("it is below src").to_string_lossy();
+            Source::new(&path, &text)
+        },
+    )
+}
+
+pub fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        // A lab directory is nobody's source, and may be another user's.
+        if path.is_dir() && entry.file_name() != ".labctl" {
+            found.extend(files_below(&path));
+        } else if path.is_file() {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
 }
 
 /// `code` with everything in comments, strings and character literals replaced by spaces; lines
@@ -96,17 +155,28 @@ fn closing(chars: &[char], at: usize, quote: char) -> usize {
     (end + 1).min(chars.len())
 }
 
-/// Every path of the crate's own in `code`, as its line and its first segment below the crate's
-/// root. `modules` is the module that the code is.
-pub fn imports(code: &str, modules: &[String]) -> Vec<(usize, String)> {
+/// A path that a source file names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// Where.
+    pub line: usize,
+    /// Its segments from the crate's root.
+    pub path: Vec<String>,
+    /// Whether it is offered to others under the file's own name, with `pub use`.
+    pub reexport: bool,
+    /// Whether it begins with neither `crate`, `super` nor `self`: then it may be another crate's.
+    pub bare: bool,
+}
+
+/// Every path in `code`, which is the module `modules`.
+pub fn named(code: &str, modules: &[String]) -> Vec<Named> {
     let tokens = tokens(code);
     let word = |at: usize| tokens.get(at).map_or("", |(_, token)| token.as_str());
     let mut found = Vec::new();
     let mut inline: Vec<usize> = Vec::new();
-    let mut depth = 0;
-    let mut at = 0;
+    let (mut depth, mut at) = (0, 0);
+    let mut reexport = false;
     while at < tokens.len() {
-        let line = tokens[at].0;
         match word(at) {
             "{" => depth += 1,
             "}" => {
@@ -114,19 +184,29 @@ pub fn imports(code: &str, modules: &[String]) -> Vec<(usize, String)> {
                 inline.retain(|opened| *opened <= depth);
             }
             "mod" if word(at + 2) == "{" => inline.push(depth + 1),
-            "crate" if word(at + 1) == "::" => {
-                found.extend(first_segments(&tokens, at + 2).into_iter().map(|to| (line, to)));
-            }
-            "super" if word(at + 1) == "::" => {
-                let mut up = 1;
-                while word(at + 2) == "super" && word(at + 3) == "::" {
-                    (up, at) = (up + 1, at + 2);
-                }
-                match (modules.len() + inline.len()).saturating_sub(up) {
-                    0 => found
-                        .extend(first_segments(&tokens, at + 2).into_iter().map(|to| (line, to))),
-                    _ => found.push((line, modules[0].clone())),
-                }
+            ";" => reexport = false,
+            "use" => reexport = is_public(&tokens, at),
+            first if begins_path(&tokens, at) => {
+                let line = tokens[at].0;
+                let (base, bare, end) = match first {
+                    "crate" => (Vec::new(), false, at + 2),
+                    "self" => (modules.to_vec(), false, at + 2),
+                    "super" => {
+                        let mut up: usize = 1;
+                        while word(at + 2) == "super" && word(at + 3) == "::" {
+                            (up, at) = (up + 1, at + 2);
+                        }
+                        // A module inside of this file is this file all the same.
+                        let left =
+                            modules.len() - up.saturating_sub(inline.len()).min(modules.len());
+                        (modules[..left].to_vec(), false, at + 2)
+                    }
+                    _ => (modules.to_vec(), true, at),
+                };
+                let mut paths = Vec::new();
+                at = tree(&tokens, end, base, &mut paths) - 1;
+                let named = |path| Named { line, path, reexport, bare };
+                found.extend(paths.into_iter().map(named));
             }
             _ => {}
         }
@@ -135,35 +215,73 @@ pub fn imports(code: &str, modules: &[String]) -> Vec<(usize, String)> {
     found
 }
 
-/// The first segment of the path at `at`, or those of each path of the group there.
-fn first_segments(tokens: &[(usize, String)], at: usize) -> Vec<String> {
-    let Some((_, first)) = tokens.get(at) else { return Vec::new() };
-    if first != "{" {
-        return vec![first.clone()];
+/// Whether the word at `at` begins a path of at least two segments.
+fn begins_path(tokens: &[(usize, String)], at: usize) -> bool {
+    let word = |at: usize| tokens.get(at).map_or("", |(_, token)| token.as_str());
+    let is_name = word(at).starts_with(|c: char| c.is_alphabetic() || c == '_');
+    let goes_on = at > 0 && word(at - 1) == "::";
+    is_name && !goes_on && word(at + 1) == "::"
+}
+
+/// Whether the `use` at `at` has a `pub` before it, whatever the extent of that.
+fn is_public(tokens: &[(usize, String)], at: usize) -> bool {
+    let word = |at: usize| tokens.get(at).map_or("", |(_, token)| token.as_str());
+    let mut before = at;
+    if before > 0 && word(before - 1) == ")" {
+        while before > 0 && word(before) != "(" {
+            before -= 1;
+        }
     }
-    let mut found = Vec::new();
-    let mut depth = 0;
-    let mut begins = true;
-    for (_, token) in &tokens[at..] {
-        match token.as_str() {
-            "{" => depth += 1,
-            "}" => depth -= 1,
-            "," if depth == 1 => begins = true,
-            name if depth == 1 && begins => {
-                found.push(name.to_owned());
-                begins = false;
+    before > 0 && word(before - 1) == "pub"
+}
+
+/// Reads the path or the group of paths at `at`, each with `base` before it. Gives the place after
+/// it.
+fn tree(
+    tokens: &[(usize, String)],
+    mut at: usize,
+    mut base: Vec<String>,
+    found: &mut Vec<Vec<String>>,
+) -> usize {
+    let word = |at: usize| tokens.get(at).map_or("", |(_, token)| token.as_str());
+    loop {
+        match word(at) {
+            "{" => {
+                at += 1;
+                while !matches!(word(at), "}" | "") {
+                    at = tree(tokens, at, base.clone(), found);
+                    while !matches!(word(at), "," | "}" | "") {
+                        at += 1;
+                    }
+                    at += usize::from(word(at) == ",");
+                }
+                return at + 1;
             }
-            _ => {}
-        }
-        if depth == 0 {
-            break;
+            // `self` in a group is the path itself.
+            "self" | "*" => {
+                found.push(base);
+                return at + 1;
+            }
+            name if name.starts_with(|c: char| c.is_alphabetic() || c == '_') => {
+                base.push(name.to_owned());
+                at += 1;
+                if word(at) != "::" {
+                    found.push(base);
+                    return at;
+                }
+                at += 1;
+            }
+            // `::<T>` after a function.
+            _ => {
+                found.push(base);
+                return at;
+            }
         }
     }
-    found
 }
 
 /// Words and marks of `code`, each with its line.
-fn tokens(code: &str) -> Vec<(usize, String)> {
+pub fn tokens(code: &str) -> Vec<(usize, String)> {
     let mut found: Vec<(usize, String)> = Vec::new();
     for (number, line) in code.lines().enumerate() {
         let mut rest = line.trim_start();

@@ -23,8 +23,9 @@ pub(super) fn secrets(workshop: &Workshop) -> Vec<String> {
     let keys = workshop.pki.names().filter(|name| name.ends_with(".key"));
     let mut all: Vec<Vec<u8>> =
         keys.filter_map(|name| workshop.pki.get(name)).map(<[u8]>::to_vec).collect();
-    all.extend(workshop.kubeconfigs.values().cloned());
-    let mut shown = vec![workshop.artefacts.encryption_key.clone()];
+    all.extend(workshop.kubeconfigs.values().map(|file| file.expose().to_vec()));
+    let key = workshop.artefacts.encryption_key.expose_text().expect("text");
+    let mut shown = vec![key.to_owned()];
     for bytes in all {
         let text = String::from_utf8(bytes).expect("text");
         let line = text

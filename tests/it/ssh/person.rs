@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use labctl::transport::ssh::{Ask, Keyring, Secret};
+use labctl::secret::Secret;
+use labctl::transport::ssh::{Ask, Keyring};
 
 use super::*;
 
@@ -31,7 +32,7 @@ impl Person {
 impl Ask for Person {
     fn ask(&self, question: &str, hidden: bool) -> Option<Secret> {
         self.asked.lock().expect("a lock").push((question.to_owned(), hidden));
-        self.answers.lock().expect("a lock").pop_front().map(Secret::new)
+        self.answers.lock().expect("a lock").pop_front().map(Secret::from)
     }
 }
 

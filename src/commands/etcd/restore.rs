@@ -8,28 +8,31 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use time::OffsetDateTime;
 
-use super::converge::{bring_up, converge, converge_on, start_local_nodes};
-use super::etcd::{bad, failed};
-use super::session::{Outcome, Working, exit_of, lab_of, limited, open, under_lock};
-use super::workshop::{bundle, workshop_from};
-use super::{Exit, Stop, next};
-use crate::backup::{Archive, BackupError, archive, differing, misfit};
-use crate::cli::{Global, Restore, Sources};
-use crate::cluster::{Cluster, Role};
+use super::{bad, failed};
+use crate::backup::{Archive, BackupError, archive, differing, misfit, unpack};
+use crate::cluster::{Cluster, Node, Role};
+use crate::commands::bring_up::{bring_up, start_local_nodes};
+use crate::commands::converge::{converge, converge_on};
+use crate::commands::exit::{Exit, Stop};
+use crate::commands::inputs::{Inputs, bundle};
+use crate::commands::next;
+use crate::commands::options::Options;
+use crate::commands::session::{
+    Outcome, Working, confirm, exit_of, lab_of, limited, open, under_lock,
+};
 use crate::engine::connect::connect;
-use crate::event::Event;
+use crate::event::{Event, Events};
 use crate::lab::LabDirectory;
 use crate::module::file::Blob;
-use crate::module::quote;
 use crate::pki::{identity::Holding, store};
-use crate::playbook::{Playbook, standard};
+use crate::playbook::Playbook;
 use crate::render::context;
-use crate::report::{Answer, Reporter};
+use crate::report::Reporter;
 
 /// The snapshot, as the playbook calls it.
 const SNAPSHOT: &str = "backup/snapshot.db";
@@ -38,11 +41,15 @@ const SNAPSHOT: &str = "backup/snapshot.db";
 const OLDER: &str = "name the backup's version, or a later one, in the inventory";
 
 /// Restores a backup.
-pub async fn restore(args: &Restore, global: &Global, reporter: &Reporter) -> Result<Exit, Stop> {
-    let inventory = args.place.lab().inventory;
-    let cluster = open(&inventory, reporter)?;
-    let playbooks = Playbooks::find(&args.sources)?;
-    let nodes = limited(&cluster, &global.limit)?;
+pub async fn restore(
+    file: &Path,
+    force: bool,
+    options: &Options,
+    reporter: &Reporter,
+) -> Result<Exit, Stop> {
+    let cluster = open(&options.inventory, reporter)?;
+    let playbooks = RestorePlaybooks::find(options)?;
+    let nodes = limited(&cluster, &options.limit)?;
     let left_out: Vec<&str> = cluster
         .with_role(Role::Controller)
         .filter(|node| !nodes.iter().any(|kept| kept.name == node.name))
@@ -58,8 +65,8 @@ pub async fn restore(args: &Restore, global: &Global, reporter: &Reporter) -> Re
             the inventory",
         ));
     }
-    let backup = archive::read(args.place.file(), &mut io::sink()).map_err(bad)?;
-    if backup.manifest.lab != cluster.name && !args.force {
+    let backup = unpack::read(file, &mut io::sink()).map_err(bad)?;
+    if backup.manifest.lab != cluster.name && !force {
         let what = format!(
             "this is a backup of the lab {}, and not of {}",
             backup.manifest.lab, cluster.name
@@ -79,20 +86,19 @@ pub async fn restore(args: &Restore, global: &Global, reporter: &Reporter) -> Re
         (true, false) => Certificates::None,
         (false, false) => Certificates::Other(format!("pki.before-restore-{id}")),
     };
-    if !global.yes {
-        ask(&cluster, &backup, &pki, &differing, reporter)?;
-    }
-    let work = Work { args, cluster: &cluster, backup, pki, id, playbooks };
-    let report =
-        under_lock("etcd restore", &cluster, global, reporter, |working| work.run(global, working))
-            .await?;
+    let question = question(&cluster, &backup, &pki, &differing);
+    confirm(options, &question, "restore without being asked", reporter)?;
+    let work = Restoration { file, cluster: &cluster, backup, pki, id, playbooks };
+    let report = under_lock("etcd restore", &cluster, options, reporter, |working| {
+        work.run(options, working)
+    })
+    .await?;
     let then = if report.ok() {
-        vec![format!("labctl smoke {}", inventory.display())]
+        next::command("smoke", options)
     } else {
-        let verb = format!("etcd restore {}", quote(&inventory.display().to_string()));
-        vec![next::again(&verb, args.place.file(), &args.sources, global)]
+        next::command_with("etcd restore", options, &[&file.display().to_string()])
     };
-    reporter.close(&report, &then);
+    reporter.close(&report, &[then]);
     Ok(exit_of(&report))
 }
 
@@ -106,27 +112,21 @@ enum Certificates {
     Other(String),
 }
 
-struct Playbooks {
+struct RestorePlaybooks {
     restore: Playbook,
     up: Playbook,
     restored: Playbook,
 }
 
-impl Playbooks {
-    fn find(sources: &Sources) -> Result<Self, Stop> {
-        let find = |name| standard::find(name, sources.playbooks.as_deref()).map_err(Stop::bad);
+impl RestorePlaybooks {
+    fn find(options: &Options) -> Result<Self, Stop> {
+        let find = |name| options.playbook(name);
         Ok(Self { restore: find("restore")?, up: find("up")?, restored: find("restored")? })
     }
 }
 
-/// Says what will be lost, and goes on only when somebody wants that.
-fn ask(
-    cluster: &Cluster,
-    backup: &Archive,
-    pki: &Certificates,
-    differing: &[&str],
-    reporter: &Reporter,
-) -> Result<(), Stop> {
+/// What is asked before anything is stopped: what will be lost.
+fn question(cluster: &Cluster, backup: &Archive, pki: &Certificates, differing: &[&str]) -> String {
     let manifest = &backup.manifest;
     let keys = match pki {
         Certificates::Same => String::new(),
@@ -140,33 +140,25 @@ fn ask(
             differing.join(", ")
         ),
     };
-    let question = format!(
+    format!(
         "{keys}Give etcd of the lab {} the data of {} (revision {}, {} keys)? All that was \
         written since is lost.",
         cluster.name, manifest.created, manifest.revision, manifest.keys
-    );
-    match reporter.confirm(&question).map_err(Stop::failed)? {
-        Answer::Yes => Ok(()),
-        Answer::No => Err(Stop::silent(Exit::Cancelled)),
-        Answer::Nobody => Err(Stop::bad(
-            "nobody is there to answer whether etcd's data may be replaced: this is no terminal",
-        )
-        .help("add --yes to restore without being asked")),
-    }
+    )
 }
 
-struct Work<'a> {
-    args: &'a Restore,
+struct Restoration<'a> {
+    file: &'a Path,
     cluster: &'a Cluster,
     backup: Archive,
     pki: Certificates,
     id: String,
-    playbooks: Playbooks,
+    playbooks: RestorePlaybooks,
 }
 
-impl Work<'_> {
-    async fn run(self, global: &Global, working: Working) -> Result<Outcome, Stop> {
-        let (cluster, sources) = (self.cluster, &self.args.sources);
+impl Restoration<'_> {
+    async fn run(self, options: &Options, working: Working) -> Result<Outcome, Stop> {
+        let cluster = self.cluster;
         let events = working.events.clone();
         let bundle = bundle(cluster, &events).await?;
         let etcd = bundle.file("etcd").ok().map(|file| file.version.as_str());
@@ -176,42 +168,34 @@ impl Work<'_> {
         let staged = Staged::new(&self)?;
         // Whatever is wrong with templates, playbooks or certificates is found now, while
         // everything still runs.
-        let workshop = workshop_from(&staged.certificates, cluster, bundle, sources)?;
-        workshop.expand(&self.playbooks.up, cluster)?;
-        let restored = workshop.expand(&self.playbooks.restored, cluster)?;
+        let inputs =
+            Inputs::new(cluster, options)?.with_certificates_of(&staged.certificates, bundle)?;
+        inputs.expand(&self.playbooks.up)?;
+        let restored = inputs.expand(&self.playbooks.restored)?;
         let (restore, snapshot) = self.snapshot(&staged);
-        let restoring =
-            workshop.handing(restore, snapshot).expand(&self.playbooks.restore, cluster)?;
+        let restoring = inputs.handing(restore, snapshot).expand(&self.playbooks.restore)?;
 
         start_local_nodes(cluster, &events).await?;
-        let Some(global) = self.reachable(global, &working).await? else {
+        let Some(options) = self.reachable(options, &working).await? else {
             return Ok(Outcome::default());
         };
         let (step, started) = ("restore".to_owned(), Instant::now());
-        let nodes = limited(cluster, &global.limit)?;
+        let nodes = limited(cluster, &options.limit)?;
         let whose = self.whose(&staged)?;
-        let mut outcome =
-            converge_on(cluster, &nodes, restoring, &working.run, whose, |_| Ok(())).await?;
+        // The backup's certificates are the lab's later: until then nodes are marked with its own.
+        let own = |_: &[&Node], _| store::holding(cluster, &lab_of(cluster)).map_err(Stop::failed);
+        let mut outcome = converge_on(cluster, &nodes, restoring, &working.run, whose, own).await?;
         if !outcome.ok || working.run.is_cancelled() {
             return Ok(outcome);
         }
-        self.exchange_certificates(&staged)?;
-        if let Certificates::Other(kept) = &self.pki {
-            let kept = lab_of(cluster).pki().with_file_name(kept);
-            let message = format!(
-                "the backup's certificates and keys have taken the place of the lab's, which are \
-                kept in {}",
-                kept.display()
-            );
-            events.emit(Event::Warning { node: None, message });
-        }
+        self.exchange_certificates(&staged, &events)?;
         drop(staged);
-        let up = bring_up(cluster, &self.playbooks.up, sources, &global, working.clone()).await?;
-        outcome = after(outcome, up);
+        let up = bring_up(cluster, &self.playbooks.up, &options, working.clone()).await?;
+        outcome.and(up);
         if !outcome.ok || working.run.is_cancelled() {
             return Ok(outcome);
         }
-        outcome = after(outcome, converge(cluster, restored, &global, &working.run).await?);
+        outcome.and(converge(cluster, restored, &options, &working.run).await?);
         let manifest = &self.backup.manifest;
         let members = cluster.with_role(Role::Controller).count();
         let detail = format!(
@@ -260,8 +244,12 @@ impl Work<'_> {
 
     /// The same options, for the nodes that can be reached; `None` when a controller cannot, which
     /// was told.
-    async fn reachable(&self, global: &Global, working: &Working) -> Result<Option<Global>, Stop> {
-        let nodes = limited(self.cluster, &global.limit)?;
+    async fn reachable(
+        &self,
+        options: &Options,
+        working: &Working,
+    ) -> Result<Option<Options>, Stop> {
+        let nodes = limited(self.cluster, &options.limit)?;
         let connections = connect(self.cluster, &nodes, &working.run).await;
         let (there, gone): (Vec<_>, Vec<_>) =
             nodes.into_iter().partition(|node| connections.contains_key(&node.name));
@@ -287,16 +275,16 @@ impl Work<'_> {
         }
         let limit: BTreeSet<&str> = there.iter().map(|node| node.name.as_str()).collect();
         let limit = if gone.is_empty() {
-            global.limit.clone()
+            options.limit.clone()
         } else {
             limit.into_iter().map(str::to_owned).collect()
         };
-        Ok(Some(Global { limit, ..global.clone() }))
+        Ok(Some(Options { limit, ..options.clone() }))
     }
 
     /// Puts the backup's certificates and keys in the place of the lab's. Cut off in between, the
     /// lab has none, and the next run takes the backup's.
-    fn exchange_certificates(&self, staged: &Staged) -> Result<(), Stop> {
+    fn exchange_certificates(&self, staged: &Staged, events: &Events) -> Result<(), Stop> {
         let lab = lab_of(self.cluster);
         let pki = lab.pki();
         let holding = || store::holding(self.cluster, &lab).map_err(Stop::failed);
@@ -320,7 +308,16 @@ impl Work<'_> {
         lab.sync_names([pki.as_path()])
             .map_err(|(path, cause)| failed(BackupError::Io { doing: "sync", path, cause }))?;
         // The nodes' keys are older from here on, whichever were made first.
-        store::remember(&holding()?.renewed(), &lab).map_err(Stop::failed)
+        store::remember(&holding()?.renewed(), &lab).map_err(Stop::failed)?;
+        if let Certificates::Other(kept) = &self.pki {
+            let message = format!(
+                "the backup's certificates and keys have taken the place of the lab's, which are \
+                kept in {}",
+                pki.with_file_name(kept).display()
+            );
+            events.emit(Event::Warning { node: None, message });
+        }
+        Ok(())
     }
 }
 
@@ -333,7 +330,7 @@ struct Staged {
 }
 
 impl Staged {
-    fn new(work: &Work<'_>) -> Result<Self, Stop> {
+    fn new(work: &Restoration<'_>) -> Result<Self, Stop> {
         let lab = lab_of(work.cluster);
         let folder = lab.root().join("restore");
         let io = |doing, path: &PathBuf| {
@@ -352,18 +349,15 @@ impl Staged {
         let mut options = fs::OpenOptions::new();
         let file = options.write(true).create_new(true).mode(0o600).open(staged.snapshot());
         let mut file = file.map_err(io("write", &staged.snapshot()))?;
-        let again = archive::read(work.args.place.file(), &mut file).map_err(bad)?;
+        let again = unpack::read(work.file, &mut file).map_err(bad)?;
         if again != work.backup {
-            return Err(Stop::bad(format!(
-                "{} has changed in the meantime",
-                work.args.place.file().display()
-            ))
-            .help("look at what writes there, and run the same again"));
+            return Err(Stop::bad(format!("{} has changed in the meantime", work.file.display()))
+                .help("look at what writes there, and run the same again"));
         }
         if !matches!(work.pki, Certificates::Same) {
-            for (name, bytes) in &work.backup.pki {
+            for (name, file) in &work.backup.pki {
                 let path = own.pki().join(name);
-                own.write_private(&path, bytes).map_err(io("write", &path))?;
+                own.write_private(&path, file.expose()).map_err(io("write", &path))?;
             }
             staged.certificates = own;
         }
@@ -379,21 +373,6 @@ impl Drop for Staged {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
     }
-}
-
-/// What two parts of a run came to together.
-fn after(mut first: Outcome, second: Outcome) -> Outcome {
-    first.ok &= second.ok;
-    first.applied.ok &= second.applied.ok;
-    for (node, changed) in second.applied.changed {
-        *first.applied.changed.entry(node).or_default() += changed;
-    }
-    for (node, unchanged) in second.unchanged {
-        *first.unchanged.entry(node).or_default() += unchanged;
-    }
-    first.applied.failed.extend(second.applied.failed);
-    first.connections = second.connections;
-    first
 }
 
 /// A moment, as part of a file's name.

@@ -6,21 +6,25 @@ use std::time::Instant;
 
 use time::OffsetDateTime;
 
-use super::certs::must_have_a_ca;
-use super::converge::{bring_up, converge_kept, fit_for_local_nodes, must_be_ours};
-use super::session::{Outcome, Working, exit_of, lab_of, open, under_lock};
-use super::workshop::{bundle, desired};
-use super::{Exit, Stop, next};
-use crate::cli::{Global, RotateCa};
 use crate::cluster::{Cluster, Node};
+use crate::commands::bring_up::{bring_up, fit_for_local_nodes};
+use crate::commands::converge::converge_saving;
+use crate::commands::exit::{Exit, Stop};
+use crate::commands::inputs::{bundle, desired};
+use crate::commands::next;
+use crate::commands::options::Options;
+use crate::commands::ownership::must_be_ours;
+use crate::commands::session::{
+    Outcome, Working, exit_of, lab_of, must_have_a_ca, open, under_lock,
+};
 use crate::event::Event;
 use crate::pki::rotate;
 use crate::pki::rotation::Stage;
-use crate::playbook::{Playbook, standard};
+use crate::playbook::Playbook;
 use crate::report::Reporter;
 
 /// The playbooks of a rotation.
-struct Playbooks {
+struct RotationPlaybooks {
     up: Playbook,
     /// Stops what cannot hand over, because its CA has ended.
     stop: Playbook,
@@ -28,40 +32,30 @@ struct Playbooks {
     after: Playbook,
 }
 
-/// Goes on with the rotation from the stage that the lab directory says, to its end.
-pub async fn rotate_ca(
-    args: &RotateCa,
-    global: &Global,
-    reporter: &Reporter,
-) -> Result<Exit, Stop> {
-    let cluster = open(&args.lab.inventory, reporter)?;
-    let inventory = args.lab.inventory.display();
-    if !global.limit.is_empty() {
-        return Err(Stop::bad(
-            "--limit does not go with `certs rotate-ca`: a CA is for all nodes or for none",
-        )
-        .help("leave out --limit"));
-    }
-    must_have_a_ca(&cluster, &args.lab)?;
-    let find = |name| standard::find(name, args.sources.playbooks.as_deref()).map_err(Stop::bad);
-    let playbooks =
-        Playbooks { up: find("up")?, stop: find("rotate-ca-stop")?, after: find("rotate-ca")? };
+/// Resumes the rotation from the stage that the lab directory is at, to its end.
+pub async fn rotate_ca(options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
+    let cluster = open(&options.inventory, reporter)?;
+    options.refuse_limit(
+        "--limit does not go with `certs rotate-ca`: a CA is for all nodes or for none",
+        "leave out --limit",
+    )?;
+    must_have_a_ca(&cluster, options)?;
+    let playbooks = RotationPlaybooks {
+        up: options.playbook("up")?,
+        stop: options.playbook("rotate-ca-stop")?,
+        after: options.playbook("rotate-ca")?,
+    };
     fit_for_local_nodes(&cluster)?;
-    let report = under_lock("certs rotate-ca", &cluster, global, reporter, |working| {
-        rotate(&cluster, args, global, &playbooks, working)
+    let report = under_lock("certs rotate-ca", &cluster, options, reporter, |working| {
+        rotate(&cluster, options, &playbooks, working)
     })
     .await?;
     if !report.ok() {
-        reporter.close(
-            &report,
-            &[next::again("certs rotate-ca", &args.lab.inventory, &args.sources, global)],
-        );
+        reporter.close(&report, &[next::command("certs rotate-ca", options)]);
         return Ok(exit_of(&report));
     }
-    reporter.close(
-        &report,
-        &[format!("labctl certs list {inventory}"), format!("labctl smoke {inventory}")],
-    );
+    reporter
+        .close(&report, &[next::command("certs list", options), next::command("smoke", options)]);
     reporter.note(
         "\nTrusted no more: kubeconfigs that were handed out before (issue them again with \
         `labctl kubeconfig`), and \
@@ -73,16 +67,13 @@ pub async fn rotate_ca(
 
 async fn rotate(
     cluster: &Cluster,
-    args: &RotateCa,
-    global: &Global,
-    playbooks: &Playbooks,
+    options: &Options,
+    playbooks: &RotationPlaybooks,
     working: Working,
 ) -> Result<Outcome, Stop> {
     let lab = lab_of(cluster);
-    let stage = || rotate::stage(cluster, &lab).map_err(Stop::failed);
-    let ended = !rotate::expired(cluster, &lab, OffsetDateTime::now_utc())
-        .map_err(Stop::failed)?
-        .is_empty();
+    let stage = || rotate::stage(&lab).map_err(Stop::failed);
+    let ended = !rotate::expired(&lab, OffsetDateTime::now_utc()).map_err(Stop::failed)?.is_empty();
     let mut sum = Outcome { ok: true, ..Outcome::default() };
     let nodes: Vec<&Node> = cluster.nodes.iter().collect();
     must_be_ours(cluster, &nodes, &working.run).await?;
@@ -94,24 +85,23 @@ async fn rotate(
             // Nobody accepts what the old CA has signed, so there is nothing to hand over
             // gracefully.
             step(&working, "new CAs", "put in the old ones' place: those have ended", || {
-                rotate::advance(cluster, &lab).map_err(Stop::failed)
+                rotate::advance(&lab).map_err(Stop::failed)
             })?;
         }
     }
     loop {
         let now = stage()?;
         if now == Stage::Replace && ended {
-            let outcome = play(cluster, &playbooks.stop, args, global, &working).await?;
+            let outcome = play(cluster, &playbooks.stop, options, &working).await?;
             if !add(&mut sum, outcome) {
                 return Ok(sum);
             }
         }
-        let outcome =
-            bring_up(cluster, &playbooks.up, &args.sources, global, working.clone()).await?;
+        let outcome = bring_up(cluster, &playbooks.up, options, working.clone()).await?;
         if !add(&mut sum, outcome) || working.run.is_cancelled() {
             return Ok(sum);
         }
-        let outcome = play(cluster, &playbooks.after, args, global, &working).await?;
+        let outcome = play(cluster, &playbooks.after, options, &working).await?;
         if !add(&mut sum, outcome) || working.run.is_cancelled() {
             return Ok(sum);
         }
@@ -120,7 +110,7 @@ async fn rotate(
             Stage::Replace => "are the only ones from now on",
             Stage::Drop | Stage::Settled => "are everywhere",
         };
-        step(&working, "new CAs", detail, || rotate::advance(cluster, &lab).map_err(Stop::failed))?;
+        step(&working, "new CAs", detail, || rotate::advance(&lab).map_err(Stop::failed))?;
         if matches!(now, Stage::Drop | Stage::Settled) {
             return Ok(sum);
         }
@@ -150,24 +140,22 @@ fn step(
 async fn play(
     cluster: &Cluster,
     playbook: &Playbook,
-    args: &RotateCa,
-    global: &Global,
+    options: &Options,
     working: &Working,
 ) -> Result<Outcome, Stop> {
     let bundle = bundle(cluster, &working.events).await?;
-    let desired = desired(cluster, playbook, bundle, &args.sources, &[])?;
-    converge_kept(cluster, desired, global, &working.run).await
+    let desired = desired(None, cluster, playbook, bundle, options)?;
+    let nodes: Vec<&Node> = cluster.nodes.iter().collect();
+    converge_saving(cluster, &nodes, desired, &working.run, |_| Ok(())).await
 }
 
 /// Adds what one part of the rotation came to; whether it went well.
 fn add(sum: &mut Outcome, part: Outcome) -> bool {
-    sum.ok &= part.ok;
-    for (node, changed) in part.applied.changed {
-        *sum.applied.changed.entry(node).or_default() += changed;
-    }
-    sum.applied.failed.extend(part.applied.failed);
+    let ok = part.ok;
+    // Every part looks at the same tasks again, over new connections.
+    sum.unchanged.clear();
+    sum.connections.clear();
+    sum.and(part);
     sum.applied.ok = sum.ok;
-    sum.unchanged = part.unchanged;
-    sum.connections = part.connections;
-    part.ok
+    ok
 }

@@ -1,0 +1,55 @@
+//! Arguments of `bundle` and `playbook`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::lab::LabArgs;
+
+/// `bundle`.
+#[derive(Debug, Subcommand)]
+pub enum BundleVerb {
+    /// Download the releases for the inventory's version, check them, and write bundle.lock
+    Pull(BundleArgs),
+    /// List what is in the bundle
+    List(BundleArgs),
+    /// Check every file of the bundle against bundle.lock
+    Verify(BundleArgs),
+}
+
+/// The bundle to work on.
+#[derive(Debug, Args)]
+pub struct BundleArgs {
+    /// The lab.
+    #[command(flatten)]
+    pub lab: LabArgs,
+
+    /// The bundle's directory, instead of the inventory's
+    #[arg(long, value_name = "DIR", env = "LABCTL_BUNDLE", hide_env_values = true)]
+    pub bundle: Option<PathBuf>,
+}
+
+/// `playbook`.
+#[derive(Debug, Subcommand)]
+pub enum PlaybookVerb {
+    /// List the standard playbooks
+    List,
+    /// Print a standard playbook
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Write the standard playbooks and templates to a directory
+    #[command(after_help = "\
+Example:
+  labctl playbook export mine/
+  labctl up --playbooks mine/playbooks --templates mine/templates")]
+    Export {
+        /// The directory; existing files are kept unless --force is given
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+        /// Overwrite existing files
+        #[arg(long)]
+        force: bool,
+    },
+}

@@ -1,0 +1,141 @@
+//! Arguments of the verbs that bring a lab up, show what that would take, and take it down.
+
+use std::path::PathBuf;
+
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, ValueEnum};
+
+use super::target::LabAndNode;
+
+/// The lab to work on.
+#[derive(Debug, Clone, Args)]
+pub struct LabArgs {
+    /// The inventory
+    #[arg(value_name = "INVENTORY", default_value = "inventory.yaml", env = "LABCTL_INVENTORY")]
+    #[arg(hide_env_values = true)]
+    pub inventory: PathBuf,
+}
+
+/// Where playbooks and templates come from, when not the standard ones.
+#[derive(Debug, Clone, Args)]
+pub struct SourceArgs {
+    /// Use the playbooks in this directory instead of the standard ones
+    #[arg(long, value_name = "DIR", env = "LABCTL_PLAYBOOKS", hide_env_values = true)]
+    pub playbooks: Option<PathBuf>,
+
+    /// Use the templates in this directory instead of the standard ones
+    #[arg(long, value_name = "DIR", env = "LABCTL_TEMPLATES", hide_env_values = true)]
+    pub templates: Option<PathBuf>,
+}
+
+/// `up` and `plan`.
+#[derive(Debug, Args)]
+pub struct ConvergeArgs {
+    /// The lab.
+    #[command(flatten)]
+    pub lab: LabArgs,
+    /// Its playbooks.
+    #[command(flatten)]
+    pub sources: SourceArgs,
+}
+
+/// `down`.
+#[derive(Debug, Args)]
+pub struct DownArgs {
+    /// The lab.
+    #[command(flatten)]
+    pub lab: LabArgs,
+    /// Its playbooks.
+    #[command(flatten)]
+    pub sources: SourceArgs,
+
+    /// Empty local nodes but keep them
+    #[arg(long, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
+    #[arg(env = "LABCTL_KEEP_NODES", hide_env_values = true)]
+    pub keep_nodes: bool,
+}
+
+/// `render`.
+#[derive(Debug, Args)]
+pub struct RenderArgs {
+    /// The lab.
+    #[command(flatten)]
+    pub lab: LabArgs,
+    /// Its playbooks.
+    #[command(flatten)]
+    pub sources: SourceArgs,
+
+    /// Only this file, by its template's name or its path on the node
+    #[arg(long, value_name = "NAME")]
+    pub file: Option<String>,
+
+    /// Write the files into this directory instead of printing them
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
+}
+
+/// `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The lab.
+    #[command(flatten)]
+    pub lab: LabArgs,
+    /// Its playbooks.
+    #[command(flatten)]
+    pub sources: SourceArgs,
+
+    /// Only these plays
+    #[arg(long, value_name = "PLAY,..", value_delimiter = ',')]
+    pub play: Vec<String>,
+}
+
+/// `graph`.
+#[derive(Debug, Args)]
+pub struct GraphArgs {
+    /// The lab.
+    #[command(flatten)]
+    pub lab: LabArgs,
+    /// Its playbooks.
+    #[command(flatten)]
+    pub sources: SourceArgs,
+
+    /// Output format
+    #[arg(long, value_enum, default_value_t)]
+    pub format: GraphFormat,
+}
+
+/// A language that graphs are written in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// Mermaid, which code hosts draw in Markdown.
+    #[default]
+    Mermaid,
+    /// Graphviz.
+    Dot,
+}
+
+/// `play`.
+#[derive(Debug, Args)]
+pub struct PlayArgs {
+    /// The playbook: a file, or the name of a standard playbook
+    pub playbook: String,
+    /// The lab.
+    #[command(flatten)]
+    pub lab: LabArgs,
+    /// Its playbooks.
+    #[command(flatten)]
+    pub sources: SourceArgs,
+}
+
+/// `ssh`.
+#[derive(Debug, Args)]
+#[command(override_usage = "labctl ssh [OPTIONS] [INVENTORY] <NODE> [-- <COMMAND>...]")]
+pub struct SshArgs {
+    /// The lab and the node.
+    #[command(flatten)]
+    pub target: LabAndNode,
+
+    /// The command to run; a login shell without it
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}

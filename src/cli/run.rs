@@ -1,0 +1,244 @@
+//! From what was typed to the operation that does it.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+
+use super::bundle::{BundleVerb, PlaybookVerb};
+use super::certs::{CertsVerb, KubeconfigArgs};
+use super::etcd::EtcdVerb;
+use super::lab::{GraphFormat, SourceArgs};
+use super::node::NodeVerb;
+use super::timeline::TimelineArgs;
+use super::{Cli, GlobalArgs, SpreadWhen, Verb};
+use crate::commands::certs::renew::Renewal;
+use crate::commands::explain::GraphLanguage;
+use crate::commands::kubeconfig::{Destination, NewUser};
+use crate::commands::node::remove::Departure;
+use crate::commands::recover::Recovery;
+use crate::commands::timeline::Shown;
+use crate::commands::{self, Exit, Options, Stop};
+use crate::engine::Spread;
+use crate::inventory::edit::NewNode;
+use crate::report::Reporter;
+
+/// Runs what was typed.
+pub fn run(cli: &Cli) -> ExitCode {
+    // A plan is its own result, and shows its differences there.
+    let diff = cli.global.diff && !matches!(cli.verb, Verb::Plan(_));
+    let reporter = Reporter::new(cli.global.output, cli.global.verbose, diff);
+    commands::run(&reporter, dispatch(&cli.verb, &cli.global, &reporter))
+}
+
+async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Result<Exit, Stop> {
+    let lab = |inventory: &Path| global.options(inventory, None);
+    match verb {
+        Verb::Up(args) => {
+            commands::up::up(&global.options(&args.lab.inventory, Some(&args.sources)), reporter)
+                .await
+        }
+        Verb::Plan(args) => {
+            let options = global.options(&args.lab.inventory, Some(&args.sources));
+            commands::plan::plan(&options, reporter).await
+        }
+        Verb::Play(args) => {
+            let options = global.options(&args.lab.inventory, Some(&args.sources));
+            commands::play::play(&args.playbook, &options, reporter).await
+        }
+        Verb::Down(args) => {
+            let options = global.options(&args.lab.inventory, Some(&args.sources));
+            commands::down::down(args.keep_nodes, &options, reporter).await
+        }
+        Verb::Node(verb) => node(verb, global, reporter).await,
+        Verb::Smoke(args) => commands::smoke::smoke(&lab(&args.inventory), reporter).await,
+        Verb::Validate(args) => commands::validate::validate(&args.inventory, reporter),
+        Verb::Render(args) => {
+            let options = global.options(&args.lab.inventory, Some(&args.sources));
+            commands::render::render(args.file.as_deref(), args.to.as_deref(), &options, reporter)
+        }
+        Verb::Explain(args) => {
+            let options = global.options(&args.lab.inventory, Some(&args.sources));
+            commands::explain::explain(&args.play, &options, reporter)
+        }
+        Verb::Graph(args) => {
+            let options = global.options(&args.lab.inventory, Some(&args.sources));
+            commands::explain::graph(args.format.language(), &options, reporter)
+        }
+        Verb::Ssh(args) => {
+            let (inventory, node) = args.target.get();
+            commands::ssh::ssh(node, &args.command, &lab(inventory), reporter).await
+        }
+        Verb::Timeline(args) => timeline(args, reporter),
+        Verb::Certs(verb) => certs(verb, global, reporter).await,
+        Verb::Kubeconfig(args) => {
+            let (user, destination) = kubeconfig(args);
+            let options = lab(&args.lab.inventory);
+            commands::kubeconfig::kubeconfig(user.as_ref(), &destination, &options, reporter)
+        }
+        Verb::Etcd(verb) => etcd(verb, global, reporter).await,
+        Verb::Recover(args) => {
+            let (from, accept_new_host_keys) = (args.from.clone(), args.accept_new_host_keys);
+            let recovery = Recovery { from, accept_new_host_keys };
+            commands::recover::recover(&recovery, &lab(&args.lab.inventory), reporter).await
+        }
+        Verb::Bundle(verb) => bundle(verb, reporter).await,
+        Verb::Playbook(verb) => playbook(verb, reporter),
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "labctl", &mut script);
+            commands::print(reporter, &String::from_utf8_lossy(&script))
+        }
+    }
+}
+
+impl GlobalArgs {
+    /// What an operation is given for a lab. Verbs without `--playbooks` have no `sources`.
+    fn options(&self, inventory: &Path, sources: Option<&SourceArgs>) -> Options {
+        Options {
+            inventory: inventory.to_owned(),
+            playbooks: sources.and_then(|sources| sources.playbooks.clone()),
+            templates: sources.and_then(|sources| sources.templates.clone()),
+            limit: self.limit.clone(),
+            take_over: self.take_over.clone(),
+            forks: self.forks,
+            spread: match self.spread {
+                SpreadWhen::Auto => Spread::Auto,
+                SpreadWhen::Always => Spread::Always,
+                SpreadWhen::Never => Spread::Never,
+            },
+            yes: self.yes,
+            diff: self.diff,
+        }
+    }
+}
+
+impl GraphFormat {
+    fn language(self) -> GraphLanguage {
+        match self {
+            GraphFormat::Mermaid => GraphLanguage::Mermaid,
+            GraphFormat::Dot => GraphLanguage::Dot,
+        }
+    }
+}
+
+async fn node(verb: &NodeVerb, global: &GlobalArgs, reporter: &Reporter) -> Result<Exit, Stop> {
+    match verb {
+        NodeVerb::Add(args) => {
+            let (inventory, name) = args.target.get();
+            let new = NewNode {
+                name: name.to_owned(),
+                address: args.address.to_string(),
+                roles: args.roles.clone(),
+                labels: args.labels.clone(),
+            };
+            let options = global.options(inventory, Some(&args.sources));
+            commands::node::add::add(&new, &options, reporter).await
+        }
+        NodeVerb::Remove(args) => {
+            let (inventory, name) = args.target.get();
+            let departure = Departure { node: name.to_owned(), gone: args.gone, force: args.force };
+            let options = global.options(inventory, Some(&args.sources));
+            commands::node::remove::remove(&departure, &options, reporter).await
+        }
+    }
+}
+
+async fn certs(verb: &CertsVerb, global: &GlobalArgs, reporter: &Reporter) -> Result<Exit, Stop> {
+    match verb {
+        CertsVerb::List(args) => {
+            let (inventory, nodes) = args.target.get();
+            let options = global.options(inventory, None);
+            commands::certs::list::list(nodes, args.within, &options, reporter).await
+        }
+        CertsVerb::Renew(args) => {
+            let (inventory, nodes) = args.target.get();
+            let (nodes, only) = (nodes.to_vec(), args.only.clone());
+            let renewal = Renewal { nodes, only, life: args.life };
+            let options = global.options(inventory, Some(&args.sources));
+            commands::certs::renew::renew(&renewal, &options, reporter).await
+        }
+        CertsVerb::RotateCa(args) => {
+            let options = global.options(&args.lab.inventory, Some(&args.sources));
+            commands::certs::rotate_ca::rotate_ca(&options, reporter).await
+        }
+    }
+}
+
+async fn etcd(verb: &EtcdVerb, global: &GlobalArgs, reporter: &Reporter) -> Result<Exit, Stop> {
+    match verb {
+        EtcdVerb::Backup(args) => {
+            let (inventory, file) = args.target.get();
+            let options = global.options(inventory, None);
+            commands::etcd::backup::backup(file, args.force, &options, reporter).await
+        }
+        EtcdVerb::Restore(args) => {
+            let (inventory, file) = args.target.get();
+            let options = global.options(inventory, Some(&args.sources));
+            commands::etcd::restore::restore(file, args.force, &options, reporter).await
+        }
+    }
+}
+
+async fn bundle(verb: &BundleVerb, reporter: &Reporter) -> Result<Exit, Stop> {
+    let (BundleVerb::Pull(args) | BundleVerb::List(args) | BundleVerb::Verify(args)) = verb;
+    let (inventory, directory) = (&args.lab.inventory, args.bundle.as_deref());
+    match verb {
+        BundleVerb::Pull(_) => commands::bundle::pull(inventory, directory, reporter).await,
+        BundleVerb::List(_) => commands::bundle::list(inventory, directory, reporter),
+        BundleVerb::Verify(_) => commands::bundle::verify(inventory, directory, reporter).await,
+    }
+}
+
+fn playbook(verb: &PlaybookVerb, reporter: &Reporter) -> Result<Exit, Stop> {
+    match verb {
+        PlaybookVerb::List => commands::playbook::list(reporter),
+        PlaybookVerb::Show { name } => commands::playbook::show(name, reporter),
+        PlaybookVerb::Export { folder, force } => {
+            commands::playbook::export(folder, *force, reporter)
+        }
+    }
+}
+
+fn kubeconfig(args: &KubeconfigArgs) -> (Option<NewUser>, Destination) {
+    let user =
+        args.user.clone().map(|name| NewUser { name, group: args.group.clone(), days: args.days });
+    let destination = match args.merge {
+        true => Destination::MergeInto(args.into.clone()),
+        false => Destination::Print,
+    };
+    (user, destination)
+}
+
+fn timeline(args: &TimelineArgs, reporter: &Reporter) -> Result<Exit, Stop> {
+    let (inventory, run) = args.target.get();
+    let shown = match (&args.html, args.list) {
+        (Some(page), _) => Shown::Page(page.clone()),
+        (None, true) => Shown::List,
+        (None, false) => Shown::Chart,
+    };
+    commands::timeline::timeline(run, &shown, inventory, reporter)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn every_command_that_is_suggested_can_be_typed() {
+        let line = "labctl up lab.yaml --playbooks books --templates mine --limit a,b \
+                    --take-over a --spread never";
+        let cli = Cli::try_parse_from(line.split_whitespace()).expect("it can be typed");
+        let Verb::Up(args) = &cli.verb else { panic!("not up") };
+        let options = cli.global.options(&args.lab.inventory, Some(&args.sources));
+        let suggested = commands::next::examples(&options);
+        assert!(suggested.len() > 8, "{suggested:?}");
+        for line in suggested {
+            if let Err(error) = Cli::try_parse_from(line.split(' ')) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The whole of `up` inside of a run, for every operation that ends with a lab that is as its
+//! inventory says.
+
+use super::converge::converge_saving;
+use super::exit::Stop;
+use super::inputs::{bundle, desired};
+use super::options::Options;
+use super::roster;
+use super::session::{Outcome, Working, lab_of, limited};
+use crate::cluster::{Cluster, Node};
+use crate::event::Events;
+use crate::lab::cache_directory;
+use crate::pki::Ensured;
+use crate::playbook::Playbook;
+
+/// Brings the lab up.
+pub async fn bring_up(
+    cluster: &Cluster,
+    playbook: &Playbook,
+    options: &Options,
+    working: Working,
+) -> Result<Outcome, Stop> {
+    bring_up_with(None, cluster, playbook, options, working).await
+}
+
+/// As [`bring_up`], with certificates that were issued for it where there are any.
+pub async fn bring_up_with(
+    issued: Option<Ensured>,
+    cluster: &Cluster,
+    playbook: &Playbook,
+    options: &Options,
+    working: Working,
+) -> Result<Outcome, Stop> {
+    // A node that is on its way out is nobody's to bring up again.
+    let cluster = &roster::read(&lab_of(cluster)).staying(cluster);
+    let bundle = bundle(cluster, &working.events).await?;
+    let desired = desired(issued, cluster, playbook, bundle, options)?;
+    start_local_nodes(cluster, &working.events).await?;
+    let nodes = limited(cluster, &options.limit)?;
+    let known = roster::read(&lab_of(cluster));
+    // From the moment at which work on it begins, a node is a part of the lab.
+    let begin = |reached: &[&Node]| roster::remember(cluster, reached);
+    let mut outcome = converge_saving(cluster, &nodes, desired, &working.run, begin).await?;
+    if !known.nodes.is_empty() {
+        let new = nodes.iter().filter(|node| known.member(&node.name).is_none());
+        outcome.turnover.extend(new.map(|node| node.name.clone()));
+    }
+    Ok(outcome)
+}
+
+/// Whether this machine can hold local nodes, where the inventory asks for them: said before
+/// anything is written.
+pub fn fit_for_local_nodes(cluster: &Cluster) -> Result<(), Stop> {
+    if cluster.local.is_some() {
+        crate::local::check_machine().map_err(Stop::failed)
+    } else {
+        Ok(())
+    }
+}
+
+/// Makes local nodes where the inventory asks for them.
+pub async fn start_local_nodes(cluster: &Cluster, events: &Events) -> Result<(), Stop> {
+    if cluster.local.is_some() {
+        crate::local::up(cluster, &lab_of(cluster), &cache_directory(), events)
+            .await
+            .map_err(Stop::failed)?;
+    }
+    Ok(())
+}

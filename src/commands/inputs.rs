@@ -1,0 +1,263 @@
+//! What plans are made from: the templates, the certificates and the bundle of a lab, put together
+//! here and nowhere else.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::exit::Stop;
+use super::options::Options;
+use super::session::lab_of;
+use crate::bundle::Bundle;
+use crate::cluster::{Cluster, Node, Role};
+use crate::event::{Event, Events, Preparation};
+use crate::lab::{LabDirectory, cache_directory};
+use crate::module::file::Blob;
+use crate::pki::{identity::Holding, issue, kubeconfig, reissue::Why, store};
+use crate::plan::DesiredPlay;
+use crate::plan::expand::{Materials, expand};
+use crate::playbook::Playbook;
+use crate::render::Renderer;
+use crate::render::context::{Artefacts, Leaving, Restore};
+use crate::report::Reporter;
+use crate::secret::Secret;
+
+/// What plans are made from, owned.
+pub struct Inputs<'a> {
+    cluster: &'a Cluster,
+    pki: store::Pki,
+    kubeconfigs: BTreeMap<String, Secret>,
+    bundle: Bundle,
+    renderer: Renderer,
+    artefacts: Artefacts,
+    handed: BTreeMap<String, Blob>,
+}
+
+impl<'a> Inputs<'a> {
+    /// The templates alone, for a playbook that installs nothing: it works without a bundle, and
+    /// when certificates are lost.
+    pub fn new(cluster: &'a Cluster, options: &Options) -> Result<Self, Stop> {
+        let renderer = Renderer::new(options.templates.as_deref()).map_err(Stop::bad)?;
+        Ok(Self {
+            cluster,
+            pki: store::Pki::default(),
+            kubeconfigs: BTreeMap::new(),
+            bundle: Bundle::empty(cluster.kubernetes),
+            renderer,
+            artefacts: Artefacts { limit: options.limit.clone(), ..Artefacts::default() },
+            handed: BTreeMap::new(),
+        })
+    }
+
+    /// The same with what a lab is installed from.
+    pub fn with(self, pki: store::Pki, bundle: Bundle) -> Result<Self, Stop> {
+        let kubeconfigs = kubeconfig::kubeconfigs(self.cluster, &pki).map_err(Stop::failed)?;
+        let encryption_key = pki.require(store::ENCRYPTION_KEY).map_err(Stop::failed)?;
+        let encryption_key = encryption_key.trim_ascii().into();
+        let images = bundle.files.iter().filter_map(|(name, file)| {
+            Some((name.strip_prefix("image/")?.to_owned(), file.image.clone()?))
+        });
+        let versions = bundle.files.iter().map(|(name, file)| (name.clone(), file.version.clone()));
+        let signer = pki.require(store::SERVICE_ACCOUNT_KEY).map_err(Stop::failed)?;
+        let token_key = issue::key_id(&String::from_utf8_lossy(signer)).map_err(Stop::failed)?;
+        let (images, versions) = (images.collect(), versions.collect());
+        let artefacts = Artefacts { images, versions, token_key, encryption_key, ..self.artefacts };
+        Ok(Self { pki, kubeconfigs, bundle, artefacts, ..self })
+    }
+
+    /// The same with the certificates of a lab directory, which is the lab's own but for a restore;
+    /// what is missing there is issued in memory only.
+    pub fn with_certificates_of(self, lab: &LabDirectory, bundle: Bundle) -> Result<Self, Stop> {
+        let ensured = ensured(self.cluster, lab)?;
+        self.with(ensured.pki, bundle)
+    }
+
+    /// The same for the playbook that takes a node out of the lab.
+    pub fn leaving(mut self, leaving: Leaving) -> Self {
+        self.artefacts.leaving = Some(leaving);
+        self
+    }
+
+    /// The same with a snapshot of etcd to give back to the nodes.
+    pub fn handing(mut self, restore: Restore, snapshot: Blob) -> Self {
+        self.artefacts.restore = Some(restore);
+        self.handed.insert(snapshot.name.clone(), snapshot);
+        self
+    }
+
+    /// What the playbook desires, worked out for every node.
+    pub fn expand(&self, playbook: &Playbook) -> Result<Vec<DesiredPlay>, Stop> {
+        self.expand_for(playbook, self.cluster)
+    }
+
+    /// The same for the cluster with its nodes in another order: what is asked of one node only is
+    /// asked of the first.
+    pub fn expand_for(
+        &self,
+        playbook: &Playbook,
+        cluster: &Cluster,
+    ) -> Result<Vec<DesiredPlay>, Stop> {
+        if let Some(unknown) = playbook.unknown_addon(&cluster.addons) {
+            return Err(Stop::bad(unknown));
+        }
+        self.renderer.check_folder(playbook.templates()).map_err(Stop::bad)?;
+        let materials = Materials {
+            cluster,
+            pki: &self.pki,
+            kubeconfigs: &self.kubeconfigs,
+            bundle: &self.bundle,
+            renderer: &self.renderer,
+            artefacts: &self.artefacts,
+            handed: &self.handed,
+        };
+        expand(playbook, &materials).map_err(Stop::bad)
+    }
+
+    /// A template rendered for one node.
+    pub fn render(&self, template: &str, node: &Node) -> Result<String, Stop> {
+        let context = crate::render::Context::new(self.cluster, node, None, &self.artefacts);
+        self.renderer.render(template, &context).map_err(Stop::bad)
+    }
+
+    /// The administrator's kubeconfig.
+    pub fn admin_conf(&self) -> Option<&Secret> {
+        self.kubeconfigs.get(kubeconfig::ADMIN)
+    }
+}
+
+/// The certificates that a lab needs, with what is missing in its directory issued in memory.
+pub fn ensured(cluster: &Cluster, lab: &LabDirectory) -> Result<store::Ensured, Stop> {
+    store::ensure(cluster, lab, time::OffsetDateTime::now_utc()).map_err(Stop::failed)
+}
+
+/// Reports every certificate that is issued, and why.
+pub fn report_issued(issued: &[store::Issued], events: &Events) {
+    for store::Issued { name, why } in issued {
+        let replaced = !matches!(why, Why::New | Why::CertificateMissing | Why::KeyMissing);
+        let (name, why) = (name.clone(), why.to_string());
+        events.emit(Event::Preparation(Preparation::Certificate { name, why, replaced }));
+    }
+}
+
+/// What a playbook desires, with the certificates that it needs.
+pub struct Prepared {
+    /// The plays, worked out for every node.
+    pub plays: Vec<DesiredPlay>,
+    /// The certificates.
+    pub unsaved: Unsaved,
+}
+
+/// Certificates of a run; those that were issued for it are in memory only, until
+/// [`Unsaved::save`].
+pub struct Unsaved {
+    ensured: store::Ensured,
+    admin_conf: Option<Secret>,
+}
+
+/// What the playbook desires of the lab, from certificates that are issued for it or as the lab
+/// directory has them. A playbook or template with a mistake is refused before anything is saved.
+///
+/// # Errors
+/// When certificates cannot be used or issued, or the playbook cannot be worked out.
+pub fn desired(
+    issued: Option<store::Ensured>,
+    cluster: &Cluster,
+    playbook: &Playbook,
+    bundle: Bundle,
+    options: &Options,
+) -> Result<Prepared, Stop> {
+    let ensured = issued.map_or_else(|| ensured(cluster, &lab_of(cluster)), Ok)?;
+    let inputs = Inputs::new(cluster, options)?.with(ensured.pki.clone(), bundle)?;
+    let plays = inputs.expand(playbook)?;
+    let admin_conf = inputs.admin_conf().cloned();
+    Ok(Prepared { plays, unsaved: Unsaved { ensured, admin_conf } })
+}
+
+impl Unsaved {
+    /// Keeps the certificates in the lab directory, as a step of a run. `reached` are the nodes
+    /// that can be worked on, of `nodes` that should be; `holding` is what the lab directory held
+    /// until now. Returns what it holds from now on.
+    ///
+    /// # Errors
+    /// When the lab directory cannot be written; and when the lab's keys would be made although a
+    /// controller that may have them cannot be asked.
+    pub fn save(
+        self,
+        cluster: &Cluster,
+        nodes: &[&Node],
+        reached: &[&Node],
+        mut holding: Holding,
+        events: &Events,
+    ) -> Result<Holding, Stop> {
+        let (step, started) = ("certificates".to_owned(), Instant::now());
+        let lab = lab_of(cluster);
+        if holding.is_empty() {
+            let unseen = |node: &&&Node| !reached.iter().any(|it| it.name == node.name);
+            let silent = nodes.iter().filter(|node| node.has(Role::Controller)).find(unseen);
+            if let Some(node) = silent {
+                let what = format!(
+                    "the lab directory has no keys yet, and {} cannot be asked whether the lab has",
+                    node.name
+                );
+                return Err(Stop::failed(what).help(
+                    "nothing was changed; bring the controller back, or leave it out with --limit \
+                    or from the inventory",
+                ));
+            }
+        }
+        events.emit(Event::StepStarted { step: step.clone() });
+        store::remember(&holding, &lab).map_err(Stop::failed)?;
+        if self.ensured.is_unsaved() {
+            self.ensured.save(&lab).map_err(Stop::failed)?;
+            holding = store::holding(cluster, &lab).map_err(Stop::failed)?;
+            store::remember(&holding, &lab).map_err(Stop::failed)?;
+        }
+        report_issued(&self.ensured.issued, events);
+        if let Some(admin) = &self.admin_conf {
+            lab.write_private(&lab.admin_conf(), admin.expose()).map_err(Stop::failed)?;
+        }
+        let issued = self.ensured.issued.len();
+        let detail = if issued == 0 { "all valid".to_owned() } else { format!("{issued} issued") };
+        events.emit(Event::StepEnded {
+            step,
+            detail,
+            changed: issued > 0,
+            took: started.elapsed(),
+        });
+        Ok(holding)
+    }
+}
+
+/// The bundle, opened; downloaded first when the inventory names none.
+pub async fn bundle(cluster: &Cluster, events: &Events) -> Result<Bundle, Stop> {
+    crate::bundle::pull::for_cluster(cluster, &cache_directory(), events)
+        .await
+        .map_err(Stop::failed)
+}
+
+/// The bundle for a plan: a folder that the inventory names must be whole, as for a run; what a run
+/// would fetch into the cache is told, and not fetched.
+pub async fn bundle_planned(cluster: &Cluster, events: &Events) -> Result<Bundle, Stop> {
+    if cluster.bundle.is_some() {
+        return bundle(cluster, events).await;
+    }
+    let (bundle, there) =
+        crate::bundle::outlook(cluster, &cache_directory()).map_err(Stop::failed)?;
+    if !there {
+        let (files, folder) = (bundle.files.len(), bundle.folder.clone());
+        events.emit(Event::Preparation(Preparation::Bundle { files, folder }));
+    }
+    Ok(bundle)
+}
+
+/// The bundle for a reader of the runbook: what would be fetched, where it is not there yet.
+pub fn outlook(cluster: &Cluster, reporter: &Reporter) -> Result<Bundle, Stop> {
+    let (bundle, there) =
+        crate::bundle::outlook(cluster, &cache_directory()).map_err(Stop::failed)?;
+    if !there {
+        let folder = bundle.folder.display();
+        reporter.note(&format!(
+            "there is no bundle in {folder} yet; these are the releases that a pull would fetch"
+        ));
+    }
+    Ok(bundle)
+}

@@ -1,0 +1,77 @@
+//! `node add`: a node that comes into the lab.
+
+use std::collections::BTreeMap;
+
+use super::text::{add_by_hand, imagine, save, text_of};
+use crate::cluster::{Node, Role};
+use crate::commands::bring_up::{bring_up, fit_for_local_nodes};
+use crate::commands::exit::{Exit, Stop};
+use crate::commands::options::{Options, WHOLE_LAB};
+use crate::commands::ownership::must_be_ours;
+use crate::commands::session::{exit_of, open, under_lock};
+use crate::commands::{next, roster};
+use crate::inventory::edit::{self, NewNode};
+use crate::report::Reporter;
+
+/// Adds a node.
+pub async fn add(new: &NewNode, options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
+    options.refuse_limit(WHOLE_LAB, "leave --limit out")?;
+    let (path, name) = (&options.inventory, &new.name);
+    let before = open(path, reporter)?;
+    let text = match before.node(name) {
+        // An earlier run was cut off after it had written the inventory.
+        Some(node) if is_as_wanted(node, new) => None,
+        Some(node) => {
+            let remove = next::command_with("node remove", options, &[name]);
+            let help = format!("choose another name; or `{remove}` first");
+            return Err(Stop::bad(format!(
+                "`{name}` is in the inventory already, at {}",
+                node.address
+            ))
+            .help(help));
+        }
+        None => {
+            Some(edit::add(&text_of(path)?, new).map_err(|error| add_by_hand(error, path, new))?)
+        }
+    };
+    let after = match &text {
+        Some(text) => imagine(path, text, &format!("with {name}"), reporter)?,
+        None => before,
+    };
+    roster::refuse_drift(&after, path, reporter)?;
+    let playbook = options.playbook("up")?;
+    fit_for_local_nodes(&after)?;
+    let report = under_lock("node add", &after, options, reporter, |working| async {
+        // A local node that is to be made is nobody's.
+        let asked = |node: &&Node| node.has(Role::Controller) || node.name == *name;
+        let made = |node: &&Node| node.name != *name || after.local.is_none();
+        let nodes: Vec<&Node> = after.nodes.iter().filter(asked).filter(made).collect();
+        must_be_ours(&after, &nodes, &working.run).await?;
+        if text.is_some() {
+            // Once more: somebody may have worked on the file since.
+            let text =
+                edit::add(&text_of(path)?, new).map_err(|error| add_by_hand(error, path, new))?;
+            save(path, &text)?;
+        }
+        bring_up(&after, &playbook, options, working).await
+    })
+    .await?;
+    let then = if report.ok() {
+        next::command("smoke", options)
+    } else {
+        let up = next::command("up", options);
+        reporter.note(&format!("`{name}` is in {} now; `{up}` resumes", path.display()));
+        up
+    };
+    reporter.close(&report, &[then]);
+    Ok(exit_of(&report))
+}
+
+/// Whether a node of the inventory is the very node that is to be added.
+fn is_as_wanted(node: &Node, new: &NewNode) -> bool {
+    let roles: Vec<String> = node.roles.iter().map(Role::to_string).collect();
+    let labels: BTreeMap<String, String> = new.labels.iter().cloned().collect();
+    let same_roles =
+        roles.len() == new.roles.len() && roles.iter().all(|role| new.roles.contains(role));
+    node.address.to_string() == new.address && same_roles && node.labels == labels
+}

@@ -1,0 +1,59 @@
+//! The inventory's text, as adding and removing a node changes it.
+
+use std::path::Path;
+
+use crate::cluster::{self, Cluster};
+use crate::commands::exit::{Exit, Stop};
+use crate::inventory::edit::{EditError, NewNode};
+use crate::inventory::{Problem, load};
+use crate::report::Reporter;
+
+/// The text of an inventory.
+pub fn text_of(path: &Path) -> Result<String, Stop> {
+    load::text(path).map_err(Stop::bad)
+}
+
+/// Writes an inventory, where its text has changed.
+pub fn save(path: &Path, text: &str) -> Result<(), Stop> {
+    if text_of(path)? == text {
+        return Ok(());
+    }
+    load::save(path, text)
+        .map_err(|error| Stop::failed(format!("cannot write {}: {error}", path.display())))
+}
+
+/// The lab that the inventory would describe with `text` in it; everything wrong with that is said.
+pub fn imagine(path: &Path, text: &str, how: &str, reporter: &Reporter) -> Result<Cluster, Stop> {
+    let rename = |mut problem: Problem| {
+        problem.file = format!("{} {how}", path.display()).into();
+        problem
+    };
+    match cluster::open_with(path, text) {
+        // What it warns of is said by every run from now on.
+        Ok((cluster, _)) => Ok(cluster),
+        Err(problems) => {
+            let errors: Vec<Problem> =
+                problems.into_iter().filter(Problem::is_error).map(rename).collect();
+            reporter.problems(&path.display().to_string(), &errors);
+            Err(Stop::silent(Exit::Bad))
+        }
+    }
+}
+
+/// How to add a node to an inventory that labctl cannot edit.
+pub fn add_by_hand(error: EditError, path: &Path, new: &NewNode) -> Stop {
+    let NewNode { name, address, roles, .. } = new;
+    let entry = format!("{{ name: {name}, address: {address}, roles: [{}] }}", roles.join(", "));
+    let path = path.display();
+    Stop::bad(error)
+        .help(format!("add `{entry}` to the nodes of {path} yourself, and run `labctl up {path}`"))
+}
+
+/// How to remove a node from an inventory that labctl cannot edit.
+pub fn remove_by_hand(error: EditError, path: &Path, name: &str) -> Stop {
+    Stop::bad(error).help(format!(
+        "take the entry of `{name}` out of {} yourself, and run `labctl node remove` again: it \
+        does the rest",
+        path.display()
+    ))
+}

@@ -1,0 +1,65 @@
+//! What every operation on a lab is given, in types of its own: an operation does not know how it
+//! was typed.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use super::exit::Stop;
+use crate::engine::Spread;
+use crate::playbook::{Playbook, standard};
+
+/// Why `node` takes no `--limit`.
+pub(super) const WHOLE_LAB: &str = "`node` concerns the whole lab, so --limit does not go with it";
+
+/// A lab, and how to work on it.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The inventory.
+    pub inventory: PathBuf,
+    /// The directory of playbooks that take the place of standard ones.
+    pub playbooks: Option<PathBuf>,
+    /// The directory of templates that take the place of standard ones.
+    pub templates: Option<PathBuf>,
+    /// The nodes to work on, by name; none for all of them.
+    pub limit: Vec<String>,
+    /// Nodes to change although they belong to another lab.
+    pub take_over: Vec<String>,
+    /// How many nodes to work on at once.
+    pub forks: NonZeroUsize,
+    /// When nodes pass large files on to each other.
+    pub spread: Spread,
+    /// Whether every question is answered with yes.
+    pub yes: bool,
+    /// Whether to show how text files differ.
+    pub diff: bool,
+}
+
+impl Options {
+    /// The playbook called `name`: the user's own, or the standard one.
+    pub(super) fn playbook(&self, name: &str) -> Result<Playbook, Stop> {
+        standard::find(name, self.playbooks.as_deref()).map_err(Stop::bad)
+    }
+
+    /// Refuses `--limit` for an operation that is for the whole lab.
+    pub(super) fn refuse_limit(&self, why: &str, help: &str) -> Result<(), Stop> {
+        if self.limit.is_empty() { Ok(()) } else { Err(Stop::bad(why.to_owned()).help(help)) }
+    }
+}
+
+#[cfg(test)]
+impl Options {
+    /// An inventory with nothing else said.
+    pub(super) fn of(inventory: &str) -> Self {
+        Self {
+            inventory: inventory.into(),
+            playbooks: None,
+            templates: None,
+            limit: Vec::new(),
+            take_over: Vec::new(),
+            forks: NonZeroUsize::MIN,
+            spread: Spread::Auto,
+            yes: false,
+            diff: false,
+        }
+    }
+}

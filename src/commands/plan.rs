@@ -1,0 +1,118 @@
+//! `plan`: shows what `up` would do, and writes nothing, neither on a node nor on the workstation.
+
+use super::converge::{Planned, make_plan, select};
+use super::exit::{Exit, Stop};
+use super::inputs::{Inputs, bundle_planned, ensured, report_issued};
+use super::options::Options;
+use super::session::{lab_of, limited, open, refuse_lost_nodes};
+use super::{ask, next, roster};
+use crate::cluster::{Cluster, Node};
+use crate::engine::Run;
+use crate::event::{Event, Events, Preparation};
+use crate::playbook::Playbook;
+use crate::report::{Reporter, RunReport};
+
+/// Shows what `up` would do.
+pub async fn plan(options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
+    let cluster = open(&options.inventory, reporter)?;
+    let playbook = options.playbook("up")?;
+    roster::refuse_drift(&cluster, &options.inventory, reporter)?;
+    refuse_lost_nodes(&cluster)?;
+    let whole = cluster;
+    let cluster = roster::read(&lab_of(&whole)).staying(&whole);
+    let nodes = limited(&cluster, &options.limit)?;
+    limited(&cluster, &options.take_over)?;
+    let (events, receiver) = Events::channel();
+    let reporting = reporter.spawn(receiver, None);
+    let (_cancel, cancelled) = tokio::sync::watch::channel(false);
+    let run = Run::new(events.clone(), options.forks.get(), cancelled)
+        .asking(ask::keyring())
+        .telling_new_texts(options.diff)
+        .taking_over(options.take_over.clone());
+    events.emit(Event::RunStarted {
+        verb: "plan".to_owned(),
+        lab: cluster.name.clone(),
+        nodes: nodes.iter().map(|node| node.name.clone()).collect(),
+    });
+    roster::report_removals(&whole, options.limit.is_empty(), &events);
+    let looked = look(&cluster, &nodes, &playbook, options, &run).await;
+    drop((run, events));
+    let report = reporting.await.map_err(Stop::failed)?;
+    Ok(conclude(&looked?, &cluster, &report, options, reporter))
+}
+
+/// What a look at the nodes came to.
+struct Looked {
+    planned: Planned,
+    /// How many nodes should have been reached.
+    reachable: usize,
+}
+
+/// Connects to the nodes that run, and plans for them.
+async fn look(
+    cluster: &Cluster,
+    nodes: &[&Node],
+    playbook: &Playbook,
+    options: &Options,
+    run: &Run,
+) -> Result<Looked, Stop> {
+    let events = &run.events;
+    let bundle = bundle_planned(cluster, events).await?;
+    let ensured = ensured(cluster, &lab_of(cluster))?;
+    let inputs = Inputs::new(cluster, options)?.with(ensured.pki, bundle)?;
+    let desired = select(inputs.expand(playbook)?, nodes);
+    let stopped = stopped_local_nodes(cluster);
+    // On a node that is still to be made, everything is to be done.
+    let runs = |node: &Node| stopped.iter().all(|(name, _)| *name != node.name);
+    let reachable: Vec<&Node> = nodes.iter().copied().filter(|node| runs(node)).collect();
+    let planned = make_plan(cluster, &reachable, desired, run, None).await?;
+    // What a refused plan would have issued is of no interest, and the wrong idea.
+    if planned.strangers.is_empty() {
+        report_issued(&ensured.issued, events);
+    }
+    for (node, made) in &stopped {
+        events.emit(Event::Preparation(Preparation::LocalNode { node: node.clone(), made: *made }));
+    }
+    Ok(Looked { planned, reachable: reachable.len() })
+}
+
+fn conclude(
+    looked: &Looked,
+    cluster: &Cluster,
+    report: &RunReport,
+    options: &Options,
+    reporter: &Reporter,
+) -> Exit {
+    let reached = looked.planned.connections.len();
+    if reached < looked.reachable {
+        // A plan without the nodes that did not answer is still a plan; one without any node is
+        // none.
+        if reached > 0 {
+            reporter.plan(report, &[])
+        } else {
+            reporter.close(report, &[])
+        }
+        return Exit::Failed;
+    }
+    let unfinished = roster::read(&lab_of(cluster)).leaving().count();
+    if looked.planned.plan.is_empty() && report.preparations.is_empty() && unfinished == 0 {
+        reporter.plan(report, &[]);
+        return Exit::Done;
+    }
+    reporter.plan(report, &[next::command("up", options)]);
+    Exit::Pending
+}
+
+/// The local nodes that `up` would start, each with whether it would have to be made first.
+fn stopped_local_nodes(cluster: &Cluster) -> Vec<(String, bool)> {
+    if cluster.local.is_none() {
+        return Vec::new();
+    }
+    let there = crate::local::nodes(&lab_of(cluster));
+    let found = |name: &str| there.iter().find(|local| local.name == name);
+    let stopped = cluster
+        .nodes
+        .iter()
+        .filter(|node| found(&node.name).is_none_or(|local| local.pid.is_none()));
+    stopped.map(|node| (node.name.clone(), found(&node.name).is_none())).collect()
+}

@@ -1,0 +1,222 @@
+//! The tables: which room may import what, which library is named where, and what is pure.
+
+use super::scan::Source;
+
+/// The rooms from left to right. Each may import only what its row names, and a row can name only
+/// rooms above it: that keeps the flow one-way, whatever is added to the table.
+pub const ROOMS: &[Room] = &[
+    room(
+        "inventory",
+        &[],
+        "it stands at the very left: it says what a file says, and nothing about what it means",
+    ),
+    room(
+        "lab",
+        &[],
+        "it knows paths and permissions; what is written there is its callers' business",
+    ),
+    room("secret", &[], "it is bytes that are never shown; whose they are, it does not know"),
+    room(
+        "event",
+        &[],
+        "it is the contract between a run and its report, and neither may be seen from it",
+    ),
+    room(
+        "node",
+        &[],
+        "it is text that runs on nodes, and the grammar of the record there; it knows nothing of \
+        tasks",
+    ),
+    room(
+        "module",
+        &["event", "node"],
+        "it is the vocabulary of desired states, which knows neither labs nor playbooks; what \
+        kind of change it takes is \
+         a word of the events",
+    ),
+    room(
+        "cluster",
+        &["inventory", "lab"],
+        "everything is worked out from the inventory, once, and from nothing else",
+    ),
+    room(
+        "pki",
+        &["cluster", "inventory", "lab", "secret"],
+        "certificates follow from the cluster alone, and are kept in the lab directory; of the \
+        inventory's room it needs \
+         only who knows where things stand in a YAML text, to put a kubeconfig into somebody's own",
+    ),
+    room(
+        "bundle",
+        &["cluster", "event"],
+        "a bundle is made for a version; it must not know what is done with its files",
+    ),
+    room(
+        "backup",
+        &["cluster", "secret"],
+        "what is in a backup follows from the lab alone; who takes or restores one is not its \
+        business",
+    ),
+    room(
+        "render",
+        &["cluster", "secret"],
+        "a file is made of a template and the cluster, so that a render is the same anywhere",
+    ),
+    room(
+        "playbook",
+        &["cluster", "module"],
+        "it is the vocabulary of the YAML: roles and modules, still unrendered",
+    ),
+    room(
+        "plan",
+        &["bundle", "cluster", "event", "module", "pki", "playbook", "render", "secret"],
+        "it is pure: whatever it needs of a node is a fact that somebody else has found",
+    ),
+    room(
+        "transport",
+        &["cluster", "secret"],
+        "it carries commands and bytes, and knows nothing of tasks",
+    ),
+    room(
+        "local",
+        &["cluster", "event", "lab", "node"],
+        "a local node is a machine like any other once it answers on SSH",
+    ),
+    room(
+        "engine",
+        &["cluster", "event", "lab", "module", "node", "plan", "playbook", "transport"],
+        "it carries out a plan; where contents came from is decided when it gets one",
+    ),
+    room(
+        "smoke",
+        &["cluster", "engine", "event", "module", "transport"],
+        "it looks at a lab from the outside in, so it must not know how the lab was made",
+    ),
+    room(
+        "timeline",
+        &["event"],
+        "it reads what a run has told; how it is drawn is the report's business",
+    ),
+    room(
+        "report",
+        &["event", "timeline"],
+        "it tells what happened, from events alone, and decides nothing",
+    ),
+    room(
+        "commands",
+        &[
+            "backup",
+            "bundle",
+            "cluster",
+            "engine",
+            "event",
+            "inventory",
+            "lab",
+            "local",
+            "module",
+            "pki",
+            "plan",
+            "playbook",
+            "render",
+            "report",
+            "secret",
+            "smoke",
+            "timeline",
+        ],
+        "it wires rooms together; a connection or a byte on the wire is the engine's work",
+    ),
+    room(
+        "cli",
+        &["commands", "engine", "inventory", "report"],
+        "it defines what can be typed, and hands it to an operation in that one's own words",
+    ),
+];
+
+/// Libraries that may be named in these files or folders only, so that one can be replaced without
+/// a search.
+pub const LIBRARIES: &[(&str, &[&str])] = &[
+    ("rcgen", &["pki/issue.rs"]),
+    ("tera", &["render/"]),
+    ("similar", &["plan/preview.rs"]),
+    ("russh", &["transport/ssh/"]),
+    ("indicatif", &["report/"]),
+    // A local node's console log is quoted in errors, and there without its colours.
+    ("console", &["report/", "local/error.rs"]),
+    ("reqwest", &["bundle/"]),
+    ("zeroize", &["secret.rs", "pki/issue.rs", "pki/kubeconfig.rs"]),
+    ("serde_yaml", &["inventory/load.rs", "playbook/load.rs", "bundle/lock.rs", "pki/merge.rs"]),
+    ("saphyr_parser", &["inventory/positions.rs"]),
+    ("x509_parser", &["pki/inspect.rs"]),
+    // `Output` is what `--output` takes, so it says itself how it is written.
+    ("clap", &["cli/", "main.rs", "report/mod.rs"]),
+];
+
+/// Words of the outside world: what a room needs to touch a machine, and those that may.
+pub const TOUCHING: &[&str] = &[
+    "process::Command",
+    "net::TcpStream",
+    "net::UnixStream",
+    "net::TcpListener",
+    "net::UdpSocket",
+];
+pub const MAY_TOUCH: &[&str] = &[
+    "transport/",
+    "local/",
+    // `labctl ssh` becomes the OpenSSH client: a terminal, and the escape keys that people know.
+    "commands/ssh.rs",
+];
+
+/// The pure middle: functions of what they are given.
+pub const PURE: &[&str] = &[
+    "cluster/",
+    "module/",
+    "node/",
+    "plan/",
+    "playbook/mod.rs",
+    "pki/spec.rs",
+    "pki/identity.rs",
+    "pki/inspect.rs",
+    "pki/kubeconfig.rs",
+    "pki/list.rs",
+    "pki/merge.rs",
+    "pki/reissue.rs",
+    "pki/rotation.rs",
+    "bundle/releases.rs",
+    "timeline/",
+];
+/// What a function of its arguments alone has no use for.
+pub const IMPURE: &[&str] = &[
+    "std::fs",
+    "std::env",
+    "std::process",
+    "tokio",
+    "rand",
+    "SystemTime::now",
+    "Instant::now",
+    "now_utc",
+    "std::net::Tcp",
+];
+
+/// A top-level module, what it may import, and why no more.
+pub struct Room {
+    pub name: &'static str,
+    pub imports: &'static [&'static str],
+    pub because: &'static str,
+}
+
+const fn room(name: &'static str, imports: &'static [&'static str], because: &'static str) -> Room {
+    Room { name, imports, because }
+}
+
+impl Source {
+    /// The room that the file belongs to; `lib.rs` and `main.rs` belong to none.
+    pub fn room(&self) -> Option<&'static Room> {
+        let name = self.modules.first()?;
+        Some(
+            ROOMS
+                .iter()
+                .find(|room| room.name == name)
+                .unwrap_or_else(|| panic!("{} has no row", self.place())),
+        )
+    }
+}

@@ -1,0 +1,129 @@
+//! No file and no function is longer than one can read.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use super::scan::{files_below, root, sources, tokens};
+
+/// Longer than this, a source file is more than one thing.
+const LONGEST_SOURCE: usize = 500;
+
+/// The same for what is read from top to bottom: tests, playbooks, templates.
+const LONGEST_FILE: usize = 580;
+
+/// Longer than this, a function is more than one thing.
+const LONGEST_FUNCTION: usize = 60;
+
+/// Source files that are longer all the same, with the reason. This list may only become shorter.
+const LONG_FILES: &[(&str, &str)] =
+    &[("engine/push.rs", "the sender, and the shell of the receiver with its tests")];
+
+/// Functions that are longer all the same, with the reason. This list may only become shorter.
+const LONG_FUNCTIONS: &[(&str, &str)] = &[
+    ("engine/apply.rs: go", "one loop over what can happen next in a run"),
+    ("engine/apply.rs: listen", "one arm per line that a node can send"),
+    ("engine/apply.rs: start_play", "one play on one node, from script to verdict"),
+    ("engine/push.rs: attempt", "one attempt, with what has to be undone when it fails"),
+    ("engine/push.rs: receiver", "the text of a shell script"),
+    ("engine/spread/mod.rs: gather", "one loop over what nodes report"),
+    ("module/probe.rs: parse", "one arm per kind of answer"),
+    ("module/probe.rs: script", "one arm per kind of question"),
+    ("report/plain.rs: lines", "one arm per event of a run"),
+    ("report/view.rs: note", "one arm per event of a run"),
+    ("transport/shell.rs: exec", "one command's whole life in a shell"),
+];
+
+#[test]
+fn no_source_file_is_longer_than_one_can_read() {
+    let lines = sources().map(|source| (source.path.clone(), source.text.lines().count()));
+    let long: BTreeMap<String, usize> = lines.filter(|(_, it)| *it > LONGEST_SOURCE).collect();
+    compare(&long, LONG_FILES, LONGEST_SOURCE);
+}
+
+#[test]
+fn no_function_is_longer_than_one_can_read() {
+    let mut long = BTreeMap::new();
+    for source in sources() {
+        for (name, lines) in functions(&source.shipped) {
+            if lines > LONGEST_FUNCTION {
+                long.insert(format!("{}: {name}", source.path), lines);
+            }
+        }
+    }
+    compare(&long, LONG_FUNCTIONS, LONGEST_FUNCTION);
+}
+
+#[test]
+fn no_other_file_is_longer_than_one_can_read() {
+    let mut long = Vec::new();
+    for folder in ["tests", "playbooks", "templates", "inventories"] {
+        for path in files_below(&root().join(folder)) {
+            let ours = path.extension().is_some_and(|it| {
+                ["rs", "yaml", "tera", "sh", "md", "go"].iter().any(|e| it == *e)
+            });
+            let lines = if ours {
+                fs::read_to_string(&path).map_or(0, |text| text.lines().count())
+            } else {
+                0
+            };
+            if lines > LONGEST_FILE {
+                long.push(format!("{} has {lines} lines", path.display()));
+            }
+        }
+    }
+    assert!(long.is_empty(), "more than {LONGEST_FILE} lines: is it one thing? {long:#?}");
+}
+
+#[test]
+fn a_function_is_measured_from_its_name_to_its_last_brace() {
+    let code = "fn one() {}\ntrait T {\n    fn none(&self) -> u8;\n}\n\
+                impl X {\n    fn three<T: Fn()>(\n        x: [u8; 3],\n    ) { if true { }  }\n}\n";
+    let found: Vec<(String, usize)> = functions(code);
+    assert_eq!(found, [("one".to_owned(), 1), ("three".to_owned(), 3)]);
+}
+
+/// Fails for what is long without a reason, and for a reason that nothing needs any more.
+fn compare(long: &BTreeMap<String, usize>, reasons: &[(&str, &str)], most: usize) {
+    let without: Vec<String> = long
+        .iter()
+        .filter(|(name, _)| !reasons.iter().any(|(known, _)| known == name))
+        .map(|(name, lines)| format!("{name} has {lines} lines"))
+        .collect();
+    assert!(without.is_empty(), "more than {most} lines: is it one thing? {without:#?}");
+    let unneeded: Vec<&str> =
+        reasons.iter().map(|(name, _)| *name).filter(|name| !long.contains_key(*name)).collect();
+    assert!(unneeded.is_empty(), "these are short enough now: {unneeded:#?}");
+    let silent: Vec<&str> =
+        reasons.iter().filter(|(_, why)| why.len() < 20).map(|(name, _)| *name).collect();
+    assert!(silent.is_empty(), "these need a reason: {silent:#?}");
+}
+
+/// Every function with a body in `code`, and how many lines it has.
+fn functions(code: &str) -> Vec<(String, usize)> {
+    let tokens = tokens(code);
+    let mut found = Vec::new();
+    for at in 0..tokens.len().saturating_sub(1) {
+        let name = &tokens[at + 1].1;
+        if tokens[at].1 != "fn" || !name.starts_with(|c: char| c.is_alphabetic() || c == '_') {
+            continue;
+        }
+        let (mut nested, mut braces) = (0, 0);
+        for (line, token) in &tokens[at..] {
+            match token.as_str() {
+                "(" | "[" => nested += 1,
+                ")" | "]" => nested -= 1,
+                ";" if nested == 0 && braces == 0 => break,
+                "{" => braces += 1,
+                "}" => {
+                    braces -= 1;
+                    if braces == 0 {
+                        found.push((name.clone(), line - tokens[at].0 + 1));
+                        break;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
