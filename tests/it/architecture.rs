@@ -7,8 +7,6 @@ mod rooms;
 mod scan;
 mod sizes;
 
-mod scan;
-
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
