@@ -5,6 +5,8 @@
 
 use serde::Deserialize;
 
+use crate::node::SNAPSHOT;
+
 /// What a controller reports about its snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
@@ -27,45 +29,7 @@ pub struct Taken {
 /// The script for the controller. Nothing of it stays there: the copy is in a directory that only
 /// root can read and that is removed with the command, however that ends; the next run removes what
 /// a power failure leaves.
-pub const SCRIPT: &str = r#"set -eu
-umask 077
-LC_ALL=C
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export LC_ALL PATH
-state=/var/lib/labctl
-fail() { echo "$*" >&2; exit 1; }
-etcd() {
-  etcdctl --endpoints https://127.0.0.1:2379 --cacert /etc/kubernetes/pki/etcd/ca.crt \
-    --cert /etc/kubernetes/pki/etcd/healthcheck-client.crt --key /etc/kubernetes/pki/etcd/healthcheck-client.key "$@"
-}
-command -v etcdctl >/dev/null || fail 'there is no etcdctl here'
-# A healthy member has answered a read that most members agreed on, so it has all that was written before.
-said=$(etcd endpoint health 2>&1) || fail "its etcd is not healthy: $said"
-mkdir -p "$state"
-for old in "$state"/snapshot.*; do
-  pid=${old#"$state"/snapshot.} && pid=${pid%%.*}
-  [ -e "/proc/$pid/exe" ] || rm -rf "$old"
-done
-here=$(mktemp -d "$state/snapshot.$$.XXXXXXXX")
-trap 'rm -rf "$here"' EXIT
-trap 'exit 1' HUP INT TERM PIPE
-status=$(etcd endpoint status -w json)
-size=$(printf %s "$status" | sed -n 's/.*"dbSize":\([0-9]*\).*/\1/p')
-free=$(df -P -B1 "$here" | awk 'NR == 2 {print $4}')
-[ "$free" -gt $((${size:-0} + 33554432)) ] || fail "a snapshot takes $size bytes, but $state has only $free bytes left"
-said=$(etcd snapshot save "$here/snapshot.db" 2>&1) || fail "$said"
-# etcd 3.4 has no etcdutl; its etcdctl knows the same words.
-tool=$(command -v etcdutl || command -v etcdctl)
-facts=$("$tool" snapshot status "$here/snapshot.db" -w json 2>"$here/said") || fail "the snapshot is damaged: $(cat "$here/said")"
-sum=$(sha256sum < "$here/snapshot.db")
-{
-  printf '@endpoint %s\n' "$status"
-  printf '@members %s\n' "$(etcd member list -w json)"
-  printf '@status %s\n' "$facts"
-  printf '@file %s %s\n' "${sum%% *}" "$(stat -c %s "$here/snapshot.db")"
-} >&2
-cat "$here/snapshot.db"
-"#;
+pub const SCRIPT: &str = SNAPSHOT;
 
 #[derive(Deserialize)]
 struct Endpoint {
@@ -170,12 +134,5 @@ mod tests {
             assert!(error.starts_with("it did not print @"), "{error}");
         }
         assert_eq!(complaint("@file x\nno room\n\n"), "no room");
-    }
-
-    #[test]
-    fn the_script_is_a_shell_script() {
-        let output =
-            std::process::Command::new("sh").args(["-n", "-c", SCRIPT]).output().expect("a shell");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 }

@@ -8,7 +8,7 @@ use super::options::Options;
 use super::ownership::{preflight_failure, refuse_strangers};
 use super::session::{Outcome, lab_of, limited};
 use crate::cluster::{Cluster, Node, Role};
-use crate::engine::{Connections, Run, apply::apply, connect::connect, probe::probe, script::Mark};
+use crate::engine::{Connections, Run, apply::apply, connect::connect, probe::probe, script::Belonging};
 use crate::event::Event;
 use crate::lab::LabDirectory;
 use crate::module::Facts;
@@ -96,10 +96,10 @@ pub fn select(mut plays: Vec<DesiredPlay>, nodes: &[&Node]) -> Vec<DesiredPlay> 
 }
 
 /// What nodes are told of the lab, once its keys are in the lab directory.
-fn mark(holding: &Holding, lab: &LabDirectory) -> Result<Mark, Stop> {
+fn mark(holding: &Holding, lab: &LabDirectory) -> Result<Belonging, Stop> {
     store::remember(holding, lab).map_err(Stop::failed)?;
     let text = (!holding.is_empty()).then(|| holding.mark().text().trim_end().to_owned());
-    Ok(Mark { text, related: holding.related().map(str::to_owned).collect() })
+    Ok(Belonging { text, related: holding.related().map(str::to_owned).collect() })
 }
 
 /// A plan, and who can be worked on.

@@ -13,7 +13,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::push::Pushed;
+use super::inbox::Pushed;
 use super::run::failure;
 use super::script::{Line, command, patience, stream};
 use super::spread::{Wanted, deliver};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
 
 use super::delivery::Delivery;
-use super::script::{Mark, Turn};
+use super::script::{Belonging, Turn};
 use crate::event::{Event, Events, Failure};
 use crate::transport::ssh::Keyring;
 use crate::transport::{Transport, TransportError};
@@ -30,7 +30,7 @@ pub struct Run {
     /// Which run this is, among all that could be at a node.
     pub turn: Arc<Turn>,
     /// What nodes are told of the lab that they belong to.
-    pub mark: Arc<Mark>,
+    pub mark: Arc<Belonging>,
     /// What people are asked for on the way to nodes, once in a run.
     pub keyring: Arc<Keyring>,
 }
@@ -76,7 +76,7 @@ impl Run {
     }
 
     /// The same, with what nodes are told of the lab that they belong to.
-    pub fn marking(self, mark: Mark) -> Self {
+    pub fn marking(self, mark: Belonging) -> Self {
         Self { mark: Arc::new(mark), ..self }
     }
 

@@ -10,33 +10,18 @@ use std::time::Duration;
 use crate::module::probe::SIGNATURE;
 use crate::module::unit::DID_NOT_STAY;
 use crate::module::{STATE_FOLDER, quote};
-use crate::node::{PRELUDE, RECORD, SETS, TURN};
+use crate::node::{APPLY, PRELUDE, RECORD, RUNS, SETS, TURN};
 use crate::plan::Change;
 
 /// Returns what the node runs, with the tar stream as its input. It must not contain a secret,
 /// because every user on the node can see it.
 pub fn command() -> String {
-    // A killed run could not remove its directory, which may contain keys, so the next run removes
-    // it. A directory is named after its process, because other plays of this run have theirs
-    // beside it. `undo` contains how to undo what such a run left elsewhere: a key, if the node
-    // lost power. Empty directories are removed too if the record is gone: after a teardown they
-    // are all that is left of labctl.
-    format!(
-        "umask 077; mkdir -p {STATE_FOLDER}/runs; : >> {STATE_FOLDER}/record; for old in \
-        {STATE_FOLDER}/runs/*; do pid=${{old##*/}}; \
-         [ -e \"/proc/${{pid%.*}}/exe\" ] || {{ [ ! -f \"$old/undo\" ] || sh \"$old/undo\" || {{ \
-        rm -f \"$old/key\"; continue; }}; \
-         rm -rf \"$old\"; }}; done; \
-         here=$(mktemp -d {STATE_FOLDER}/runs/$$.XXXXXXXX) && \
-         trap 'rm -rf \"$here\"; [ -e {STATE_FOLDER}/record ] || {{ rm -f {STATE_FOLDER}/run; rmdir \
-        {STATE_FOLDER}/runs {STATE_FOLDER} 2>/dev/null; }}' EXIT && \
-         tar -xf - -C \"$here\" && sh \"$here/script\" \"$here\""
-    )
+    format!("state={STATE_FOLDER}\n{RUNS}{APPLY}")
 }
 
 /// What is written to a node about the lab that it belongs to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Mark {
+pub struct Belonging {
     /// The text of the mark; `None` if it is not known yet.
     pub text: Option<String>,
     /// Fingerprints of keys that may be replaced without keeping a copy: the lab's own, present and
@@ -56,7 +41,7 @@ pub struct Turn {
 
 /// The script that applies `changes` in order and stops at the first that fails. Before the first
 /// of them, the node is this run's, and is marked as the lab's.
-pub fn script(changes: &[Change], turn: &Turn, mark: &Mark) -> String {
+pub fn script(changes: &[Change], turn: &Turn, mark: &Belonging) -> String {
     let mut text = format!(
         "signature='{SIGNATURE}'\ndid_not_stay='{DID_NOT_STAY}'\nrelated={}\n{PRELUDE}{RECORD}{TURN}{SETS}",
         quote(&mark.related.join(" "))
@@ -88,13 +73,7 @@ pub fn script(changes: &[Change], turn: &Turn, mark: &Mark) -> String {
         text.push_str(&format!("run {number} {}\n", quote(unit)));
     }
     text.push_str("settle\nfinish\n");
-    // Records of stat signatures only grow, and only the newest count.
-    text.push_str(
-        "if [ \"$(wc -l < \"$state/known\" 2>/dev/null || echo 0)\" -gt 5000 ]; then\n  \
-         tail -n 1000 \"$state/known\" > \"$here/known\" && cp \"$here/known\" \
-        \"$state/known\"\nfi\n",
-    );
-    text.push_str("[ ! -e \"$here/remarks\" ] || sed 's/^/@remark /' \"$here/remarks\"\n");
+    text.push_str("trim_notes\nremarks\n");
     text.push_str("printf '@end\\n'\n");
     text
 }
@@ -107,7 +86,7 @@ fn one_line(text: &str) -> String {
 ///
 /// # Errors
 /// As the tar format has them: a payload's name that does not fit.
-pub fn stream(changes: &[Change], turn: &Turn, mark: &Mark) -> io::Result<Vec<u8>> {
+pub fn stream(changes: &[Change], turn: &Turn, mark: &Belonging) -> io::Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
     let mut add = |name: &str, bytes: &[u8]| {
         let mut header = tar::Header::new_gnu();

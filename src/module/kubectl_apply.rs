@@ -93,14 +93,7 @@ impl State for KubectlApply {
             Content::Blob(_) => Vec::new(),
         };
         Actions {
-            script: format!(
-                "{KUBECTL} apply -f \"$payload/{sha256}\" > \"$payload/applied\"\ncat \
-                \"$payload/applied\"\n\
-                 if cmp -s \"$payload/{sha256}\" {path} && ! grep -qv ' unchanged$' \
-                \"$payload/applied\"; then same; fi\n\
-                 put 644 root:root {sha256} \"$payload/{sha256}\" {path}\n",
-                path = quote(&self.path())
-            ),
+            script: format!("apply_objects {sha256} {} {KUBECTL}\n", quote(&self.path())),
             payloads,
             unit: Some("kube-apiserver.service".to_owned()),
             ..Actions::default()

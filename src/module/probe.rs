@@ -16,8 +16,10 @@
 //! line, and only one that differs is sent.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use super::{STATE_FOLDER, quote};
+use crate::node::PROBE;
 
 /// Something to ask a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -122,132 +124,66 @@ const MOST_NAMES: usize = 50;
 /// The stat format that is at once the answer about a path and its signature. The path comes last.
 pub const SIGNATURE: &str = "%F|%a|%U:%G|%s|%i|%.9Y|%.9Z|%n";
 
+/// The shell text that stands above scripts that look at files, or note how they look.
+pub(crate) fn notes() -> String {
+    format!("signature='{SIGNATURE}'\nnotes={KNOWN_FILE}\n")
+}
+
 /// Renders questions as the one script of a probe.
 pub fn script(questions: &BTreeSet<Question>) -> String {
-    let mut text = String::from("LC_ALL=C; export LC_ALL\n");
-    text.push_str(
-        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$PATH; export PATH\n",
-    );
-    text.push_str("printf 'clock\\t%s\\n' \"$(date +%s.%N)\"\n");
-    text.push_str(&format!(
-        "for tool in {}; do command -v \"$tool\" >/dev/null || printf 'missing\\t%s\\n' \
-        \"$tool\"; done\n",
-        TOOLS.join(" ")
-    ));
-    // Checks may take a moment each (a kubectl, an etcdctl), so they run at the same time as all
-    // the rest.
-    let checks: Vec<&String> = questions
-        .iter()
-        .filter_map(|q| if let Question::Check(c) = q { Some(c) } else { None })
-        .collect();
-    for (i, check) in checks.iter().enumerate() {
-        text.push_str(&format!(
-            "timeout 10 sh -c {} >/dev/null 2>&1 </dev/null & c{i}=$!\n",
-            quote(check)
-        ));
+    let mut text = format!("{}longest={LONGEST_TEXT}\n{PROBE}clock\n", notes());
+    let _ = writeln!(text, "tools {}", TOOLS.join(" "));
+    for check in checks(questions) {
+        let _ = writeln!(text, "check {}", quote(check));
     }
     let mut paths: BTreeMap<&str, (bool, &str)> = BTreeMap::new();
     let mut units = String::new();
     for question in questions {
-        match question {
+        let _ = match question {
             Question::Path(path) => {
                 paths.entry(path).or_default();
+                Ok(())
             }
             Question::File { path, sha256, text } => {
                 paths.insert(path, (*text, sha256));
+                Ok(())
             }
-            Question::Unit(unit) => {
-                units.push(' ');
-                units.push_str(&quote(unit));
-            }
-            Question::Text(path) => text.push_str(&format!(
-                "[ -f {0} ] && {{ printf 'text\\t%s\\t' {0}; base64 -w0 {0}; echo; }}\n",
-                quote(path)
-            )),
-            Question::Names(path) => text.push_str(&format!(
-                "[ -d {0} ] && {{ printf 'names\\t%s\\t' {0}; ls -A {0} | head -n {MOST_NAMES} | \
-                tr '\\n' '/'; echo; }}\n",
-                quote(path)
-            )),
-            Question::Routes => text.push_str(
-                "ip -o -4 route show 2>/dev/null | sed \
-                's/^/route\\t/'\n",
-            ),
-            Question::Images => text.push_str(
-                "command -v ctr >/dev/null && timeout 10 ctr -n k8s.io images ls -q 2>/dev/null | \
-                sed 's/^/image\\t/'\n",
-            ),
-            Question::Check(_) => {}
-        }
+            Question::Unit(unit) => write!(units, " {}", quote(unit)),
+            Question::Text(path) => writeln!(text, "text {}", quote(path)),
+            Question::Names(path) => writeln!(text, "names {} {MOST_NAMES}", quote(path)),
+            Question::Routes => writeln!(text, "routes"),
+            Question::Images => writeln!(text, "images"),
+            Question::Check(_) => Ok(()),
+        };
     }
     if !paths.is_empty() {
-        text.push_str(&look_at(&paths));
+        let words: String = paths.keys().map(|path| format!(" {}", quote(path))).collect();
+        let wanted: String = paths.values().map(wanted).collect();
+        let _ = writeln!(text, "look '{wanted}'{words}");
     }
     if !units.is_empty() {
-        text.push_str(&format!(
-            "read -r up _ < /proc/uptime; printf 'uptime\\t%s\\n' \"${{up%.*}}\"\n\
-             systemctl show -p Id,ActiveState,SubState,UnitFileState,NeedDaemonReload,NRestarts,\
-             ActiveEnterTimestampMonotonic --{units} 2>/dev/null | sed 's/^/unit\\t/'\n"
-        ));
+        let _ = writeln!(text, "units{units}");
     }
-    for i in 0..checks.len() {
-        text.push_str(&format!("wait $c{i}; printf 'check\\t{i}\\t%s\\n' $?\n"));
-    }
-    text.push_str("printf 'end\\n'\n");
+    text.push_str("verdicts\nprintf 'end\\n'\n");
     text
 }
 
-/// The part of the script that looks at paths, each with whether its text is wanted and the hash
-/// that it should have.
-fn look_at(paths: &BTreeMap<&str, (bool, &str)>) -> String {
-    let words: String = paths.keys().map(|path| format!(" {}", quote(path))).collect();
-    let wanted: String = paths
-        .values()
-        .map(|(text, sha256)| match (sha256.is_empty(), text) {
-            (true, _) => "- ".to_owned(),
-            (false, true) => format!("t{sha256} "),
-            (false, false) => format!("f{sha256} "),
-        })
-        .collect();
-    // What is wanted is taken along in the order of the paths: stat keeps it, and passes over what
-    // is missing. A file whose noted hash is the wanted one costs one look into the notes; those
-    // without a note are hashed by one program.
-    format!(
-        r#"end='
-'
-known=
-[ ! -e {KNOWN_FILE} ] || known=$end$(cat {KNOWN_FILE})$end
-want='{wanted}'
-show() {{ printf 'other\t%s\t' "$1"; base64 -w0 < "$1"; echo; }}
-set --{words}
-stat -c '{SIGNATURE}' -- "$@" 2>/dev/null | {{
-texts=$end unknown=
-while IFS= read -r line; do
-  printf 'path\t%s\n' "$line"
-  case $line in "regular "*) ;; *) continue ;; esac
-  path=/${{line#*|/}}
-  while [ $# -gt 1 ] && [ "$1" != "$path" ]; do shift; want=${{want#* }}; done
-  this=${{want%% *}}; may=no
-  mode=${{line#*|}}; mode=${{mode%%|*}}; size=${{line#*|*|*|}}; size=${{size%%|*}}
-  case $this$mode in t*[4567]) [ "$size" -gt {LONGEST_TEXT} ] || may=show ;; esac
-  case $known in
-    *"$end${{this#?}}	$line$end"*) printf 'hash\t%s  %s\n' "${{this#?}}" "$path" ;;
-    *"	$line$end"*) grep -F -e "	$line" {KNOWN_FILE} | sed 's/^/known\t/'; [ $may = no ] || show "$path" ;;
-    *) unknown=$unknown$path$end; [ $may = no ] || texts="$texts$path	${{this#?}}$end" ;;
-  esac
-done
-set -f; IFS=$end; set -- $unknown
-[ $# = 0 ] || sha256sum -- "$@" 2>/dev/null | while IFS= read -r line; do
-  # It begins with a backslash when the name has one, and then there are two of them.
-  case $line in \\*) line=$(printf '%s\n' "${{line#?}}" | sed 's/\\\\/\\/g') ;; esac
-  printf 'hash\t%s\n' "$line"
-  path=/${{line#*/}}
-  case $texts in *"$end$path	${{line%% *}}$end"*) ;; *"$end$path	"*) show "$path" ;; esac
-done
-set +f; unset IFS
-}}
-"#
-    )
+/// The checks among questions; the number of one is its place.
+fn checks(questions: &BTreeSet<Question>) -> Vec<&String> {
+    let asked = questions.iter();
+    asked
+        .filter_map(|it| if let Question::Check(check) = it { Some(check) } else { None })
+        .collect()
+}
+
+/// What is wanted of a path, as `look` reads it: whether its text is, and the hash that it should
+/// have.
+fn wanted((text, sha256): &(bool, &str)) -> String {
+    match (sha256.is_empty(), text) {
+        (true, _) => "- ".to_owned(),
+        (false, true) => format!("t{sha256} "),
+        (false, false) => format!("f{sha256} "),
+    }
 }
 
 /// A probe's output that was cut short, or is not a probe's output at all.
@@ -260,34 +196,44 @@ pub struct ProbeError(String);
 /// # Errors
 /// When the output does not end as every whole answer does.
 pub fn parse(questions: &BTreeSet<Question>, output: &str) -> Result<Facts, ProbeError> {
-    let mut facts = Facts::default();
-    let mut hashes: BTreeMap<&str, &str> = BTreeMap::new();
-    let mut known: BTreeMap<&str, &str> = BTreeMap::new();
-    let mut signatures: Vec<&str> = Vec::new();
-    let mut unit = (String::new(), UnitFact::default());
-    let mut uptime: Option<u64> = None;
-    let mut whole = false;
-    let checks: Vec<&String> = questions
-        .iter()
-        .filter_map(|q| if let Question::Check(c) = q { Some(c) } else { None })
-        .collect();
+    let mut answers = Answers { checks: checks(questions), ..Answers::default() };
     for line in output.lines() {
         let (kind, rest) = line.split_once('\t').unwrap_or((line, ""));
+        answers.line(kind, rest)?;
+    }
+    if !answers.whole {
+        let last = output.lines().last().unwrap_or("nothing at all");
+        return Err(ProbeError(format!("it ends with `{last}`")));
+    }
+    Ok(answers.facts())
+}
+
+/// What was read of a probe's output so far.
+#[derive(Default)]
+struct Answers<'a> {
+    facts: Facts,
+    /// The checks that were asked, by number.
+    checks: Vec<&'a String>,
+    /// What was hashed, by path, and what was noted, by signature.
+    hashes: BTreeMap<&'a str, &'a str>,
+    known: BTreeMap<&'a str, &'a str>,
+    signatures: Vec<&'a str>,
+    /// The unit whose block is being read.
+    unit: (String, UnitFact),
+    uptime: Option<u64>,
+    whole: bool,
+}
+
+impl<'a> Answers<'a> {
+    fn line(&mut self, kind: &str, rest: &'a str) -> Result<(), ProbeError> {
+        let facts = &mut self.facts;
         match kind {
             "clock" => facts.clock_offset = rest.parse().ok(),
-            "uptime" => uptime = rest.parse().ok(),
+            "uptime" => self.uptime = rest.parse().ok(),
             "missing" => facts.missing_tools.push(rest.to_owned()),
-            "path" => signatures.push(rest),
-            "hash" => {
-                if let Some((hash, path)) = rest.split_once("  ") {
-                    hashes.insert(path, hash);
-                }
-            }
-            "known" => {
-                if let Some((hash, signature)) = rest.split_once('\t') {
-                    known.insert(signature, hash);
-                }
-            }
+            "path" => self.signatures.push(rest),
+            "hash" => self.hashes.extend(rest.split_once("  ").map(|(hash, path)| (path, hash))),
+            "known" => self.known.extend(rest.split_once('\t').map(|(hash, line)| (line, hash))),
             "text" => {
                 let (path, bytes) = content(rest)?;
                 facts.texts.insert(path.to_owned(), String::from_utf8_lossy(&bytes).into_owned());
@@ -295,11 +241,8 @@ pub fn parse(questions: &BTreeSet<Question>, output: &str) -> Result<Facts, Prob
             "other" => {
                 let (path, bytes) = content(rest)?;
                 // What is no text is not shown as if it were.
-                if let Ok(text) = String::from_utf8(bytes)
-                    && !text.contains('\0')
-                {
-                    facts.other_texts.insert(path.to_owned(), text);
-                }
+                let text = String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
+                facts.other_texts.extend(text.map(|text| (path.to_owned(), text)));
             }
             "names" => {
                 let (path, names) = rest.split_once('\t').unwrap_or((rest, ""));
@@ -307,64 +250,70 @@ pub fn parse(questions: &BTreeSet<Question>, output: &str) -> Result<Facts, Prob
                 facts.names.insert(path.to_owned(), names.collect());
             }
             "route" => {
-                let destination = rest.split(' ').next().unwrap_or_default();
+                let destination = rest.split(' ').next().unwrap_or_default().to_owned();
                 // Of several to one destination the first has the lowest metric, and is the one
                 // that counts.
-                facts
-                    .routes
-                    .entry(destination.to_owned())
-                    .or_insert_with(|| rest.trim().to_owned());
+                facts.routes.entry(destination).or_insert_with(|| rest.trim().to_owned());
             }
-            "image" => {
-                facts.images.insert(rest.to_owned());
-            }
-            // systemctl show prints one block of KEY=VALUE a unit, with an empty line between two;
-            // which key comes first is its own business, so a block ends only at the empty line.
-            "unit" => match rest.split_once('=') {
-                Some(("Id", value)) => unit.0 = value.to_owned(),
-                Some(("ActiveState", value)) => unit.1.active = value.to_owned(),
-                Some(("UnitFileState", value)) => unit.1.file = value.to_owned(),
-                Some(("NeedDaemonReload", value)) => unit.1.stale = value == "yes",
-                Some(("SubState", value)) => unit.1.sub = value.to_owned(),
-                Some(("NRestarts", value)) => unit.1.restarts = value.parse().unwrap_or_default(),
-                Some(("ActiveEnterTimestampMonotonic", value)) => {
-                    let since = value
-                        .parse::<u64>()
-                        .ok()
-                        .filter(|since| *since > 0)
-                        .map(|since| since / 1_000_000);
-                    unit.1.lasted = uptime.zip(since).map(|(now, since)| now.saturating_sub(since));
-                }
-                Some(_) => {}
-                None => keep_unit(&mut facts, &mut unit),
-            },
-            "check" => {
-                if let Some((index, code)) = rest.split_once('\t')
-                    && let Some(check) = index.parse::<usize>().ok().and_then(|i| checks.get(i))
-                {
-                    facts.checks.insert((*check).clone(), code == "0");
-                }
-            }
-            "end" => whole = true,
+            "image" => drop(facts.images.insert(rest.to_owned())),
+            "unit" => self.unit_line(rest),
+            "check" => self.check_line(rest),
+            "end" => self.whole = true,
             _ => {}
         }
+        Ok(())
     }
-    if !whole {
-        let last = output.lines().last().unwrap_or("nothing at all");
-        return Err(ProbeError(format!("it ends with `{last}`")));
+
+    fn check_line(&mut self, rest: &str) {
+        if let Some((index, code)) = rest.split_once('\t')
+            && let Some(check) = index.parse::<usize>().ok().and_then(|i| self.checks.get(i))
+        {
+            self.facts.checks.insert((*check).clone(), code == "0");
+        }
     }
-    keep_unit(&mut facts, &mut unit);
-    for signature in signatures {
-        let mut fields = signature.splitn(8, '|');
-        let mut field = || fields.next().unwrap_or_default().to_owned();
-        let (kind, mode, owner, size) = (field(), field(), field(), field());
-        let path = signature.splitn(8, '|').nth(7).unwrap_or_default();
-        let sha256 =
-            hashes.get(path).or_else(|| known.get(signature)).map(|hash| (*hash).to_owned());
-        let size = size.parse().unwrap_or_default();
-        facts.paths.insert(path.to_owned(), PathFact { kind, mode, owner, size, sha256 });
+
+    /// systemctl show prints one block of KEY=VALUE per unit, with an empty line between two; which
+    /// key comes first is its own business, so a block ends only at the empty line.
+    fn unit_line(&mut self, rest: &str) {
+        let (name, fact) = &mut self.unit;
+        match rest.split_once('=') {
+            Some(("Id", value)) => value.clone_into(name),
+            Some(("ActiveState", value)) => value.clone_into(&mut fact.active),
+            Some(("UnitFileState", value)) => value.clone_into(&mut fact.file),
+            Some(("NeedDaemonReload", value)) => fact.stale = value == "yes",
+            Some(("SubState", value)) => value.clone_into(&mut fact.sub),
+            Some(("NRestarts", value)) => fact.restarts = value.parse().unwrap_or_default(),
+            Some(("ActiveEnterTimestampMonotonic", value)) => {
+                let since = value.parse::<u64>().ok().filter(|since| *since > 0);
+                let seconds = |(now, since): (u64, u64)| now.saturating_sub(since / 1_000_000);
+                fact.lasted = self.uptime.zip(since).map(seconds);
+            }
+            Some(_) => {}
+            None => self.end_unit(),
+        }
     }
-    Ok(facts)
+
+    fn end_unit(&mut self) {
+        let (name, fact) = std::mem::take(&mut self.unit);
+        if !name.is_empty() {
+            self.facts.units.insert(name, fact);
+        }
+    }
+
+    fn facts(mut self) -> Facts {
+        self.end_unit();
+        for signature in &self.signatures {
+            let mut fields = signature.splitn(8, '|');
+            let mut field = || fields.next().unwrap_or_default().to_owned();
+            let (kind, mode, owner, size) = (field(), field(), field(), field());
+            let path = signature.splitn(8, '|').nth(7).unwrap_or_default();
+            let sha256 = self.hashes.get(path).or_else(|| self.known.get(signature));
+            let sha256 = sha256.map(|hash| (*hash).to_owned());
+            let size = size.parse().unwrap_or_default();
+            self.facts.paths.insert(path.to_owned(), PathFact { kind, mode, owner, size, sha256 });
+        }
+        self.facts
+    }
 }
 
 /// A path and what is there, of a line that holds both.
@@ -373,13 +322,6 @@ fn content(rest: &str) -> Result<(&str, Vec<u8>), ProbeError> {
     let (path, encoded) = rest.split_once('\t').unwrap_or((rest, ""));
     let bytes = base64::engine::general_purpose::STANDARD.decode(encoded);
     Ok((path, bytes.map_err(|e| ProbeError(format!("the text of {path}: {e}")))?))
-}
-
-fn keep_unit(facts: &mut Facts, unit: &mut (String, UnitFact)) {
-    let (name, fact) = std::mem::take(unit);
-    if !name.is_empty() {
-        facts.units.insert(name, fact);
-    }
 }
 
 /// Where the fingerprint that a unit was last started with is kept on a node.

@@ -72,13 +72,12 @@ impl State for Sysctl {
     fn actions(&self, _: &Facts) -> Actions {
         let (live, persistent) = (self.live(), self.persistent());
         Actions::script(format!(
-            "was=$(cat {live})\nmade_sysctl {key} \"$was\" {value}\nnote {line} {file}\nprintf \
-            '%s\\n' {value} > {live}\n",
-            key = quote(&self.key),
-            live = quote(&live),
-            line = quote(&self.line()),
-            file = quote(&persistent),
-            value = quote(&self.value)
+            "set_sysctl {} {} {} {} {}\n",
+            quote(&self.key),
+            quote(&self.value),
+            quote(&live),
+            quote(&self.line()),
+            quote(&persistent)
         ))
     }
 

@@ -266,7 +266,7 @@ impl State for Unit {
         if self.enabled {
             script.push_str(&format!("enable {name}\n"));
         } else {
-            script.push_str(&format!("systemctl disable --quiet {name} 2>/dev/null || :\n"));
+            script.push_str(&format!("disable {name}\n"));
         }
         let record = unit_record(&self.name);
         let mut payloads = Vec::new();
@@ -279,11 +279,7 @@ impl State for Unit {
                     OnChange::Restart => "restart",
                     OnChange::Reload => "reload-or-restart",
                 };
-                // A unit that crashed too often refuses to start until its failures are forgotten.
-                script.push_str(&format!(
-                    "[ \"$active\" = inactive ] || systemctl reset-failed {name} 2>/dev/null || :\n\
-                     systemctl {verb} {name}\n"
-                ));
+                script.push_str(&format!("start {name} {verb}\n"));
             }
             if due || found.is_some_and(flaps) {
                 // What is noted once it was seen to stay up is what it runs with.
@@ -296,7 +292,7 @@ impl State for Unit {
                 payloads.push((payload, self.fingerprint().into_bytes().into()));
             }
         } else {
-            script.push_str(&format!("systemctl stop {name}\nrm -f {}\n", quote(&record)));
+            script.push_str(&format!("stop {name} {}\n", quote(&record)));
         }
         let watched = !payloads.is_empty();
         let patience = Duration::from_secs(if watched { 30 } else { 0 });

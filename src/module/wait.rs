@@ -78,17 +78,8 @@ impl State for Wait {
     }
 
     fn actions(&self, _: &Facts) -> Actions {
-        // The last failed check's output is what explains a time-out, so it is kept for the report.
-        // Waiting changes nothing, so the task is reported as unchanged however long it took.
         let seconds = self.timeout.as_secs().max(1);
-        let script = format!(
-            "same\nfinish\nend=$(($(date +%s) + {seconds}))\nuntil timeout 15 sh -c {until} \
-            >\"$payload/check\" 2>&1; do\n  \
-             if [ \"$(date +%s)\" -ge $end ]; then cat \"$payload/check\"; echo 'not so within \
-            {seconds} s'; exit 1; fi\n  \
-             sleep 0.2\ndone\n",
-            until = quote(&self.until)
-        );
+        let script = format!("wait_until {seconds} {}\n", quote(&self.until));
         Actions { script, unit: self.unit.clone(), patience: self.timeout, ..Actions::default() }
     }
 

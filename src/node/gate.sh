@@ -7,14 +7,7 @@ umask 077
 trap '' HUP PIPE
 
 mkdir -p "$state/runs" "$state/blobs" || exit 1
-for old in "$state"/runs/*; do
-  pid=${old##*/}
-  [ -e "/proc/${pid%.*}/exe" ] || {
-    # What could not be undone now, on a full disk for instance, is tried again by the next run.
-    [ ! -f "$old/undo" ] || sh "$old/undo" || { rm -f "$old/key"; continue; }
-    rm -rf "$old"
-  }
-done
+sweep_runs
 here=$(mktemp -d "$state/runs/$$.XXXXXXXX") || exit 1
 trap 'rm -rf -- "$here"' EXIT
 

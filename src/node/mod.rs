@@ -19,7 +19,25 @@ pub const SETS: &str = include_str!("sets.sh");
 /// Undoes what the record lists.
 pub const UNDO: &str = include_str!("undo.sh");
 
-/// Lets nodes pass files on to each other during a run.
+/// Answers the questions of a plan about a node.
+pub const PROBE: &str = include_str!("probe.sh");
+
+/// Removes the directories of runs that were killed.
+pub const RUNS: &str = include_str!("runs.sh");
+
+/// Unpacks a play's stream and runs its script; needs [`RUNS`] before it.
+pub const APPLY: &str = include_str!("apply.sh");
+
+/// Receives blobs into the store.
+pub const RECEIVE: &str = include_str!("receive.sh");
+
+/// Makes a snapshot of etcd.
+pub const SNAPSHOT: &str = include_str!("snapshot.sh");
+
+/// The checks of the smoke test.
+pub const SMOKE: &str = include_str!("smoke.sh");
+
+/// Lets nodes pass files on to each other during a run; needs [`RUNS`] before it.
 pub const GATE: &str = include_str!("gate.sh");
 
 /// Starts a local node in its own namespaces, on the workstation.

@@ -85,6 +85,36 @@ note() { # text, path
 }
 # Said by a task that found nothing to change.
 same() { : > "$here/same"; }
+# Waits for something that comes true by itself. It changes nothing, so the task is reported as unchanged however long it
+# took. The last failed check's output is what explains a time-out.
+wait_until() { # seconds, condition
+  same
+  finish
+  end=$(($(date +%s) + $1))
+  until timeout 15 sh -c "$2" > "$payload/check" 2>&1; do
+    if [ "$(date +%s)" -ge $end ]; then
+      cat "$payload/check"
+      echo "not so within $1 s"
+      return 1
+    fi
+    sleep 0.2
+  done
+}
+# Applies a manifest, and keeps it once that has succeeded.
+apply_objects() { # sha256 of the manifest among the payloads, where it is kept, kubectl with its options
+  sha=$1 kept=$2
+  shift 2
+  "$@" apply -f "$payload/$sha" > "$payload/applied"
+  cat "$payload/applied"
+  if cmp -s "$payload/$sha" "$kept" && ! grep -qv ' unchanged$' "$payload/applied"; then same; fi
+  put 644 root:root "$sha" "$payload/$sha" "$kept"
+}
+# A kernel setting, now and after a reboot.
+set_sysctl() { # key, value, its file in /proc/sys, the line and the file that say it again at boot
+  made_sysctl "$1" "$(cat "$3")" "$2"
+  note "$4" "$5"
+  printf '%s\n' "$2" > "$3"
+}
 
 # How systemd sees a unit: sets $active, $sub, $enabled (empty when there is no such unit), $stale, and of a service
 # $type, $main (its process), $code and $status (how the last one ended), $restarts and $invocation.
@@ -124,6 +154,18 @@ enable() { # unit, after `see`
   esac
   systemctl enable --quiet --no-reload -- "$1"
   : > "$here/enabled"
+}
+disable() { # unit
+  systemctl disable --quiet "$1" 2>/dev/null || :
+}
+# A unit that crashed too often refuses to start until its failures are forgotten.
+start() { # unit, after `see`; `restart` or `reload-or-restart`
+  [ "$active" = inactive ] || systemctl reset-failed "$1" 2>/dev/null || :
+  systemctl "$2" "$1"
+}
+stop() { # unit, the note of what it was started with
+  systemctl stop "$1"
+  rm -f "$2"
 }
 # Hundredths of a second since the machine began, which no clock that is set can change.
 now() {
@@ -229,4 +271,13 @@ run() { # number, unit whose journal explains a failure
   failed "$1" "$2" "$code" ''
   settle
   exit 0
+}
+# Records of stat signatures only grow, and only the newest count.
+trim_notes() {
+  if [ "$(wc -l < "$state/known" 2>/dev/null || echo 0)" -gt 5000 ]; then
+    tail -n 1000 "$state/known" > "$here/known" && cp "$here/known" "$state/known"
+  fi
+}
+remarks() {
+  [ ! -e "$here/remarks" ] || sed 's/^/@remark /' "$here/remarks"
 }

@@ -26,9 +26,11 @@ made() {
 }
 # The same for a line that holds what was found: only the first finding counts, later ones are our own work.
 found() { # kind and subject, what was found
+  has_finding "$1" || printf '%s %s\n' "$1" "$2" >> "$record"
+}
+has_finding() { # kind and subject; whether a line in the record begins with them
   case $begun in *"$newline$1 "*) return 0 ;; esac
-  begins=$1 awk 'index($0, ENVIRON["begins"] " ") == 1 {it = 1; exit} END {exit !it}' "$record" 2>/dev/null ||
-    printf '%s %s\n' "$1" "$2" >> "$record"
+  begins=$1 awk 'index($0, ENVIRON["begins"] " ") == 1 {it = 1; exit} END {exit !it}' "$record" 2>/dev/null
 }
 made_sysctl() { # key, value found, value wanted; what was so already is nobody's to put back
   [ "$(printf %s "$2" | tr -s '\t ' ' ')" = "$(printf %s "$3" | tr -s '\t ' ' ')" ] || found "sysctl $1" "$2"
@@ -79,9 +81,7 @@ above() { # a folder that a program will make, with those above it that are miss
   made "directory $1"
 }
 occupied() { # a directory of somebody's that we work in: its attributes come back
-  if recorded "directory $1" "empty $1"; then return; fi
-  case $begun in *"${newline}attributes $1 "*) return ;; esac
-  if grep -qF -- "attributes $1 " "$record" 2>/dev/null; then return; fi
+  if recorded "directory $1" "empty $1" || has_finding "attributes $1"; then return; fi
   # What is in it later may be ours, and whoever was there first had nothing in it.
   [ -n "$(ls -A -- "$1")" ] || made "empty $1"
   found "attributes $1" "$(stat -L -c '%a %U:%G' -- "$1")"
@@ -115,6 +115,10 @@ claim_lines() { # a file of somebody's that lines of ours are added to
 }
 # Installs packages, and notes first which ones come with them.
 install_packages() { # name...
+  command -v apt-get >/dev/null || {
+    echo 'no apt-get here: install these packages by hand, then run again' >&2
+    return 1
+  }
   for again in no yes; do
     planned=$(apt -s install "$@") && note_packages && apt install "$@" && return
     [ $again = yes ] || apt-get -q -o Acquire::Retries=2 update

@@ -101,6 +101,18 @@ async fn a_folder_comes_with_those_above_it_and_gets_its_mode_back() {
 }
 
 #[tokio::test]
+async fn a_directory_of_somebodys_is_recorded_beside_one_whose_path_holds_its_line() {
+    let machine = Machine::new();
+    machine.sh(
+        "mkdir -p '/srv/attributes /srv/x ' /srv/x; touch '/srv/attributes /srv/x /f' /srv/x/f",
+    );
+    machine.settles(&[folder("/srv/attributes /srv/x ", "700"), folder("/srv/x", "700")]).await;
+    let both =
+        ["attributes /srv/attributes /srv/x  755 root:root", "attributes /srv/x 755 root:root"];
+    assert_eq!(machine.record(), both);
+}
+
+#[tokio::test]
 async fn a_folder_that_lies_on_another_disk_behind_a_link_is_a_folder() {
     let machine = Machine::new();
     machine.sh("mkdir -m 700 /srv/etcd && ln -s /srv/etcd /var/lib/etcd");

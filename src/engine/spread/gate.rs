@@ -13,10 +13,12 @@ use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 
 use super::super::delivery::Peer;
-use super::super::push::{Beginning, Inbox, listen, patience, receiver};
+use super::super::inbox::Inbox;
+use super::super::push::{Beginning, listen, patience};
+use super::super::receive::receiver;
 use crate::module::file::Blob;
 use crate::module::{STATE_FOLDER, quote};
-use crate::node::GATE;
+use crate::node::{GATE, RUNS};
 use crate::transport::ssh::TemporaryKey;
 use crate::transport::{Exec, Stdin, Transport, TransportError, lines};
 
@@ -56,8 +58,9 @@ impl Gate {
     pub async fn open(transport: &Transport, peer: &Peer, keys: &Keys) -> Option<Self> {
         let minutes = keys.lifetime.as_secs().div_ceil(60);
         let (user, public) = (quote(&peer.user), quote(&keys.key.public));
-        let command =
-            format!("state={STATE_FOLDER} user={user} minutes={minutes} public={public}\n{GATE}");
+        let command = format!(
+            "state={STATE_FOLDER} user={user} minutes={minutes} public={public}\n{RUNS}{GATE}"
+        );
         let (mut input, reader) = tokio::io::duplex(1 << 16);
         let (lines, mut heard) = lines();
         let exec = Exec::new(command, keys.lifetime)

@@ -53,7 +53,7 @@ pub const ROOMS: &[Room] = &[
     ),
     room(
         "backup",
-        &["cluster", "secret"],
+        &["cluster", "node", "secret"],
         "what is in a backup follows from the lab alone; who takes or restores one is not its \
         business",
     ),
@@ -89,7 +89,7 @@ pub const ROOMS: &[Room] = &[
     ),
     room(
         "smoke",
-        &["cluster", "engine", "event", "module", "transport"],
+        &["cluster", "engine", "event", "module", "node", "transport"],
         "it looks at a lab from the outside in, so it must not know how the lab was made",
     ),
     room(

@@ -1,0 +1,177 @@
+# labctl: the smoke test, on the first controller unless a function says otherwise. Each check is a function; that it ends
+# well says that what it is called holds.
+# shellcheck disable=SC2154 # ns, and what a function's first line names, stand above this text
+set -eu
+export KUBECONFIG=/etc/kubernetes/admin.conf
+PATH=/usr/local/bin:$PATH
+
+k() { kubectl -n "$ns" "$@"; }
+fail() {
+  echo "$*" >&2
+  exit 1
+}
+fetch() { # pod, URL
+  k exec "$1" -- wget -q -T 5 -O - "$2" </dev/null
+}
+# A Service's rules follow its creation after a moment, and a first packet that came too early is not sent elsewhere
+# later: so new connections are tried until one is answered.
+answers() { # pod, URL
+  for _ in 1 2 3 4 5 6; do
+    k exec "$1" -- wget -q -T 2 -O - "$2" >/dev/null 2>&1 </dev/null && return
+    sleep 0.5
+  done
+  fetch "$1" "$2" >/dev/null || fail "no answer from $2 to $1"
+}
+
+# Creates what the checks look at; the manifest is the input.
+set_up() {
+  kubectl apply -f - >/dev/null
+}
+# Begins to remove it; nobody waits for it yet. The cluster takes five seconds before it looks into a namespace that is
+# deleted. Its pods may end meanwhile.
+begin_clean_up() {
+  k delete deployment --all --wait=false >/dev/null 2>&1 || :
+  kubectl delete namespace "$ns" --ignore-not-found --wait=false >/dev/null
+}
+# Removes whatever a smoke test has left behind.
+clean_up() {
+  kubectl delete namespace "$ns" --ignore-not-found --wait=true --timeout=90s >/dev/null
+}
+
+# Puts the Deployment's pods into `$list`, a line each: name, address, node. A check that finds fewer than all of them
+# fails, so that no loop over them passes because it has nothing to do. The loops read `$list` from a here-document and
+# not from a pipe: a failure in them ends the check.
+list_pods() { # how many there are
+  list=$(k get pods -l app=web -o "jsonpath={range .items[*]}{.metadata.name} {.status.podIP} {.spec.nodeName}{'\n'}{end}")
+  found=$(printf '%s\n' "$list" | grep -c '^[^ ][^ ]* [^ ][^ ]* [^ ][^ ]*$' || :)
+  [ "$found" = "$1" ] || fail "only $found of $1 pods have an address and a node: $list"
+}
+
+# By name: a node that is Ready and not the lab's does not stand in for one that is not.
+ready() { # $workers: names
+  found=$(kubectl get nodes -o "jsonpath={range .items[*]}{.metadata.name} {.status.conditions[?(@.type=='Ready')].status}{'\n'}{end}")
+  for worker in $workers; do
+    printf '%s\n' "$found" | grep -qxF "$worker True" || fail "$worker is not Ready: $(kubectl get nodes --no-headers)"
+  done
+}
+
+secret_encrypted() {
+  raw=$(etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/kubernetes/pki/etcd/ca.crt \
+    --cert=/etc/kubernetes/pki/etcd/healthcheck-client.crt --key=/etc/kubernetes/pki/etcd/healthcheck-client.key \
+    get "/registry/secrets/$ns/smoke" --print-value-only | tr -d '\0' | head -c 40)
+  case $raw in k8s:enc:*) ;; *) fail "the raw value in etcd does not begin with k8s:enc:" ;; esac
+  value=$(k get secret smoke -o 'jsonpath={.data.word}' | base64 -d)
+  [ "$value" = in-the-clear ] || fail "the API returns another value than was stored"
+}
+
+rollout() {
+  k rollout status deployment/web --timeout=150s >/dev/null || {
+    k get pods -o wide >&2
+    k get events --sort-by=.lastTimestamp | tail -n 5 >&2
+    exit 1
+  }
+}
+
+spread() { # how many workers there are
+  used=$(printf '%s\n' "$list" | cut -d' ' -f3 | sort -u | grep -c .)
+  [ "$used" = "$1" ] || fail "its pods run on $used of $1 workers: $list"
+}
+
+all_pods() {
+  while read -r from _; do while read -r to address node; do
+    answer=$(fetch "$from" "http://$address:8080/") || fail "$from cannot reach $to ($address on $node)"
+    [ "$answer" = "$to" ] || fail "$from sent a request to $to and $answer answered"
+  done <<TO
+$list
+TO
+  done <<FROM
+$list
+FROM
+}
+
+cluster_ip() {
+  address=$(k get service web -o 'jsonpath={.spec.clusterIP}')
+  [ -n "$address" ] || fail "the Service web has no ClusterIP"
+  while read -r pod _; do
+    answers "$pod" "http://$address/"
+    # Once its rules are there, every connection is answered, whichever pod it is sent to.
+    for _ in 1 2 3 4; do fetch "$pod" "http://$address/" >/dev/null || fail "no answer from $address to $pod"; done
+  done <<PODS
+$list
+PODS
+}
+
+node_port() { # $nodes: addresses of the workers
+  port=$(k get service web-nodeport -o 'jsonpath={.spec.ports[0].nodePort}')
+  [ -n "$port" ] || fail "the Service web-nodeport has no port"
+  while read -r pod _; do
+    for node in $nodes; do answers "$pod" "http://$node:$port/"; done
+  done <<PODS
+$list
+PODS
+}
+
+dns() { # $name, and $service: the address that it has
+  while read -r pod _; do
+    answer=$(k exec "$pod" -- nslookup "$name" </dev/null 2>&1) || fail "$pod: $answer"
+    case $answer in *"$service"*) ;; *) fail "$pod got the wrong answer: $answer" ;; esac
+  done <<PODS
+$list
+PODS
+}
+
+logs() {
+  while read -r pod _; do
+    said=$(k logs "$pod" </dev/null) || fail "there is no log of $pod"
+    case $said in *"serving as $pod"*) ;; *) fail "the log of $pod lacks its output: $said" ;; esac
+  done <<PODS
+$list
+PODS
+}
+
+exec_in_pods() {
+  while read -r pod _; do
+    name=$(k exec "$pod" -- hostname </dev/null) || fail "cannot run a command in $pod"
+    [ "$name" = "$pod" ] || fail "hostname in $pod prints $name"
+  done <<PODS
+$list
+PODS
+}
+
+# bash only for its /dev/tcp: a minimal node has no HTTP client.
+port_forward() {
+  pod=${list%% *}
+  log=$(mktemp)
+  # Not `k`: what is ended below is kubectl itself and not a shell that waits for it.
+  kubectl -n "$ns" port-forward --address 127.0.0.1 "pod/$pod" :8080 > "$log" 2>&1 &
+  forward=$!
+  trap 'kill $forward 2>/dev/null; rm -f "$log"' EXIT
+  until grep -q '^Forwarding' "$log"; do kill -0 $forward 2>/dev/null || fail "$(cat "$log")"; sleep 0.1; done
+  port=$(sed -n 's/^Forwarding from 127.0.0.1:\([0-9]*\) .*/\1/p' "$log" | head -n 1)
+  answer=$(bash -c 'exec 3<>/dev/tcp/127.0.0.1/'"$port"'; printf "GET / HTTP/1.0\r\n\r\n" >&3; cat <&3' | tail -n 1)
+  [ "$answer" = "$pod" ] || fail "asked $pod and got: $answer"
+}
+
+# Where the inventory asks for metrics-server.
+top_nodes() { # $workers: names
+  found=$(kubectl top nodes --no-headers)
+  for worker in $workers; do
+    printf '%s\n' "$found" | grep -q "^$worker  *[0-9]" || fail "there are no figures of $worker: $found"
+  done
+}
+
+# The API stays up through the load balancer when a controller stops. On that controller: stop, and start again until it
+# is well.
+stop_control_plane() { # units
+  systemctl stop "$@"
+}
+watch_api() {
+  for try in 1 2 3 4 5 6 7 8 9 10; do
+    kubectl --request-timeout=10s get --raw=/readyz >/dev/null || fail "call $try of 10 failed"
+  done
+}
+start_control_plane() { # units
+  systemctl start "$@"
+  # shellcheck disable=SC2016 # the inner shell fills it in
+  timeout 100 sh -c 'until kubectl --server=https://127.0.0.1:6443 get --raw=/readyz >/dev/null 2>&1; do sleep 0.2; done'
+}
