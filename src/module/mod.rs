@@ -56,6 +56,7 @@ macro_rules! modules {
             kubectl_apply::KubectlApply { kubectl_apply: KubectlApply(KubectlApplyArgs) }
             wait::Wait { wait: Wait(WaitArgs) }
             undo::Undo { undo: Undo(UndoArgs) }
+            link::Link { link: Link(LinkArgs) }
         }
     };
 }

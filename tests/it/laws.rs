@@ -12,8 +12,8 @@ use labctl::module::probe::{PathFact, UnitFact, parse, unit_record};
 use labctl::module::unit::{OnChange, Unit, Used};
 use labctl::module::{Desired, Facts, Module, Question, State, quote};
 use labctl::module::{
-    command, directory, hosts, image, kernel_module, kubectl_apply, package, routes, set::Set,
-    sysctl, undo, wait,
+    command, directory, hosts, image, kernel_module, kubectl_apply, link, package, routes,
+    set::Set, sysctl, undo, wait,
 };
 use labctl::node::{self, record};
 use labctl::plan::{DesiredNode, DesiredPlay, DesiredTask, diff::plan};
@@ -110,6 +110,9 @@ fn desired() -> impl Strategy<Value = Desired> {
             })
         }),
         vec(path(), 0..2).prop_map(|own| Desired::Undo(undo::Undo { own })),
+        (path(), path(), any::<bool>()).prop_map(|(path, target, replace)| Desired::Link(
+            link::Link { path, target, replace }
+        )),
         (check, 0..100_u64).prop_map(|(until, seconds)| {
             let (what, timeout) = ("it".into(), Duration::from_secs(seconds));
             Desired::Wait(wait::Wait { what, until, timeout, unit: None })
