@@ -23,6 +23,7 @@ mod modules;
 mod node_shell;
 mod options;
 mod plan;
+mod pod_network;
 mod shell;
 mod size;
 mod smoke;

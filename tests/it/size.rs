@@ -8,14 +8,15 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use crate::support::workshop::Workshop;
-use labctl::cluster::{Cluster, Role};
+use labctl::cluster::{Cluster, PodNetwork, Role};
 use labctl::plan::explain::explain;
 use labctl::plan::{self, DesiredPlay, Plan};
 use labctl::playbook::standard;
 
 /// The lab of the guides with so many workers.
-fn lab(workers: u32) -> Cluster {
+fn lab(workers: u32, mode: PodNetwork) -> Cluster {
     let mut cluster = labs::sandbox();
+    cluster.network.mode = mode;
     cluster.network.pods = "10.128.0.0/10".parse().expect("a network");
     let pattern =
         cluster.nodes.iter().find(|node| node.has(Role::Worker)).cloned().expect("a worker");
@@ -61,8 +62,8 @@ fn held(plan: &Plan, explained: &str) -> usize {
 }
 
 #[allow(clippy::print_stdout, reason = "how long it took is worth a line, and no reason to fail")]
-fn size(workers: u32) -> Size {
-    let workshop = Workshop::new(lab(workers));
+fn size(workers: u32, mode: PodNetwork) -> Size {
+    let workshop = Workshop::new(lab(workers, mode));
     let (before, began) = (memory("VmRSS"), Instant::now());
     let playbook = standard::find("up", None).expect("a playbook");
     let desired: Vec<DesiredPlay> = workshop.expand(&playbook).expect("it expands");
@@ -73,7 +74,7 @@ fn size(workers: u32) -> Size {
     let explained = explain(&desired, &nodes, |_| true);
     let tasks = desired.iter().flat_map(|play| &play.nodes).map(|on| on.tasks.len()).sum();
     println!(
-        "{workers} workers: {tasks} tasks, expanded after {expanded:.2?}, planned after \
+        "{workers} workers, {mode:?}: {tasks} tasks, expanded after {expanded:.2?}, planned after \
         {planned:.2?}, \
          explained after {:.2?}, {} MB more",
         began.elapsed(),
@@ -84,24 +85,28 @@ fn size(workers: u32) -> Size {
 
 #[test]
 fn twice_the_workers_are_twice_the_work() {
-    let [one, two, four] = [size(50), size(100), size(200)];
-    assert_eq!(
-        four.tasks - two.tasks,
-        2 * (two.tasks - one.tasks),
-        "every worker has the same tasks"
-    );
-    let (first, second) = (two.held - one.held, four.held - two.held);
-    assert!(
-        second < first * 22 / 10,
-        "from 50 to 100 workers {first} bytes more, from 100 to 200 {second}"
-    );
+    for mode in [PodNetwork::Routes, PodNetwork::Vxlan] {
+        let [one, two, four] = [50, 100, 200].map(|workers| size(workers, mode));
+        assert_eq!(
+            four.tasks - two.tasks,
+            2 * (two.tasks - one.tasks),
+            "every worker has the same tasks"
+        );
+        let (first, second) = (two.held - one.held, four.held - two.held);
+        assert!(
+            second < first * 22 / 10,
+            "{mode:?}: from 50 to 100 workers {first} bytes more, from 100 to 200 {second}"
+        );
+    }
 }
 
 /// `cargo test --release --test it size -- --ignored --nocapture`: figures, not a verdict.
 #[test]
 #[ignore = "prints figures of large labs"]
 fn figures() {
-    for workers in [100, 300, 1000, 3000] {
-        size(workers);
+    for mode in [PodNetwork::Routes, PodNetwork::Vxlan] {
+        for workers in [100, 300, 1000, 3000] {
+            size(workers, mode);
+        }
     }
 }
