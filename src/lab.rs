@@ -68,6 +68,11 @@ impl LabDirectory {
         self.root.join("roster.json")
     }
 
+    /// What was last known of the nodes' machines.
+    pub fn facts(&self) -> PathBuf {
+        self.root.join("facts.json")
+    }
+
     /// Returns the path of the fingerprints of the lab's keys, which are compared with those on
     /// nodes.
     pub fn identity(&self) -> PathBuf {

@@ -20,6 +20,7 @@
 //!                   └──> local: nodes on the workstation, made before the engine connects to them
 //!
 //!  timeline: where a run's time went, read from its log ──> report
+//!  machine: what is known of a node before its files are rendered: cluster, module and render ask it
 //!  node: the shell that runs on nodes, and the grammar of the record that it keeps there
 //!  secret: bytes that are never shown
 //!  lab: paths on the workstation                    smoke: does the lab work, asked through the engine's connections
@@ -38,6 +39,7 @@
 //! | [`lab`] | knows the paths in the lab directory, and writes files there that appear whole and private |
 //! | [`cluster`] | works out every address, network, name and version once, and reports all problems at once |
 //! | [`secret`] | holds bytes that are never shown, and wiped when they are dropped |
+//! | [`machine`] | is what is known of a node's machine before its files are rendered, and the families of systems |
 //! | [`event`] | is the contract between a run and its report: everything worth reporting, as data |
 //! | [`module`] | has one file for each kind of task: what to ask a node, what differs, what to send, and the same by hand |
 //! | [`node`] | holds all shell that runs on nodes, and the grammar of the record that it keeps there |
@@ -129,7 +131,7 @@
 //! | `/var/lib/labctl` | labctl's own: the node record, copies of files that it replaced, the blob store |
 //!
 //! On the workstation, the lab directory `.labctl/<name>/` beside the inventory
-//! ([`lab::LabDirectory`]): `pki/`, `admin.conf`, `known_hosts`, `roster.json`, `lock`, `runs/`,
+//! ([`lab::LabDirectory`]): `pki/`, `admin.conf`, `known_hosts`, `roster.json`, `facts.json`, `lock`, `runs/`,
 //! and for local nodes `ssh/` and `nodes/`. What can be downloaded or built again (releases, the
 //! local nodes' base image) is in the cache ([`lab::cache_directory`]).
 
@@ -143,6 +145,7 @@ pub mod event;
 pub mod inventory;
 pub mod lab;
 pub mod local;
+pub mod machine;
 pub mod module;
 pub mod node;
 pub mod pki;

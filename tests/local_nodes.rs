@@ -36,6 +36,7 @@ fn cluster(lab: &LabDirectory, subnet: [u8; 3], members: &[Member]) -> Cluster {
         labels: BTreeMap::new(),
         pod_cidr: None,
         ssh: Ssh { identity: Some(lab.ssh_identity()), ..Ssh::to(address(*last).to_string()) },
+        facts: labctl::machine::Machine::default(),
     };
     Cluster {
         name: "tiny".into(),

@@ -21,6 +21,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use crate::inventory::{Problem, load};
+use crate::machine::{Machine, Machines, etcd::Founding};
 pub use login::{Escalation, Jump, PasswordSource, Ssh, Tool};
 pub use version::Version;
 
@@ -81,6 +82,8 @@ pub struct Node {
     pub pod_cidr: Option<Ipv4Net>,
     /// How labctl logs in.
     pub ssh: Ssh,
+    /// What is known of its machine: as the last run found it, or as assumed.
+    pub facts: Machine,
 }
 
 /// Pod and service networks.
@@ -227,6 +230,26 @@ impl Cluster {
     /// Returns the node called `name`.
     pub fn node(&self, name: &str) -> Option<&Node> {
         self.nodes.iter().find(|node| node.name == name)
+    }
+
+    /// The same lab with this knowledge of its machines; of others, with what it has.
+    pub fn knowing(&self, machines: &Machines) -> Self {
+        let mut cluster = self.clone();
+        for node in &mut cluster.nodes {
+            if let Some(machine) = machines.get(&node.name) {
+                node.facts.clone_from(machine);
+            }
+        }
+        cluster
+    }
+
+    /// How etcd begins, as far as is known of the controllers.
+    pub fn founding(&self) -> Founding {
+        Founding::of(
+            self.with_role(Role::Controller).map(|node| {
+                (format!("{}=https://{}:2380", node.name, node.address), &node.facts.etcd)
+            }),
+        )
     }
 
     /// Returns the API's URL, `https://host:port`, as in kubeconfigs.

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::{STATE_FOLDER, quote};
-use crate::node::PROBE;
+use crate::node::{MACHINE, PROBE};
 
 /// Something to ask a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +42,8 @@ pub enum Question {
     Names(String),
     /// The state of a systemd unit.
     Unit(String),
+    /// What the machine is like.
+    Machine,
     /// All routes of the main table.
     Routes,
     /// The images that containerd has in the `k8s.io` namespace.
@@ -103,10 +105,28 @@ pub struct Facts {
     pub images: BTreeSet<String>,
     /// Checks that were asked, and whether they passed.
     pub checks: BTreeMap<String, bool>,
+    /// What the machine has said of itself, by the keys of `src/node/machine.sh`.
+    pub machine: BTreeMap<String, String>,
     /// The node's clock less the workstation's, in seconds, when the probe could tell.
     pub clock_offset: Option<f64>,
     /// Programs that labctl needs on a node and that are not there.
     pub missing_tools: Vec<String>,
+}
+
+impl Facts {
+    /// These, with what a later look at the node found.
+    pub fn with(mut self, later: Self) -> Self {
+        self.paths.extend(later.paths);
+        self.texts.extend(later.texts);
+        self.other_texts.extend(later.other_texts);
+        self.names.extend(later.names);
+        self.units.extend(later.units);
+        self.routes.extend(later.routes);
+        self.images.extend(later.images);
+        self.checks.extend(later.checks);
+        self.machine.extend(later.machine);
+        self
+    }
 }
 
 /// Programs without which nothing can be done on a node.
@@ -131,7 +151,7 @@ pub(crate) fn notes() -> String {
 
 /// Renders questions as the one script of a probe.
 pub fn script(questions: &BTreeSet<Question>) -> String {
-    let mut text = format!("{}longest={LONGEST_TEXT}\n{PROBE}clock\n", notes());
+    let mut text = format!("{}longest={LONGEST_TEXT}\n{PROBE}{MACHINE}clock\n", notes());
     let _ = writeln!(text, "tools {}", TOOLS.join(" "));
     for check in checks(questions) {
         let _ = writeln!(text, "check {}", quote(check));
@@ -151,6 +171,7 @@ pub fn script(questions: &BTreeSet<Question>) -> String {
             Question::Unit(unit) => write!(units, " {}", quote(unit)),
             Question::Text(path) => writeln!(text, "text {}", quote(path)),
             Question::Names(path) => writeln!(text, "names {} {MOST_NAMES}", quote(path)),
+            Question::Machine => writeln!(text, "machine"),
             Question::Routes => writeln!(text, "routes"),
             Question::Images => writeln!(text, "images"),
             Question::Check(_) => Ok(()),
@@ -248,6 +269,10 @@ impl<'a> Answers<'a> {
                 let (path, names) = rest.split_once('\t').unwrap_or((rest, ""));
                 let names = names.split('/').filter(|name| !name.is_empty()).map(str::to_owned);
                 facts.names.insert(path.to_owned(), names.collect());
+            }
+            "machine" => {
+                let (key, value) = rest.split_once('\t').unwrap_or((rest, ""));
+                facts.machine.insert(key.to_owned(), value.to_owned());
             }
             "route" => {
                 let destination = rest.split(' ').next().unwrap_or_default().to_owned();

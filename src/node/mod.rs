@@ -3,6 +3,9 @@
 
 pub mod record;
 
+/// Says what a machine is like; part of a probe.
+pub const MACHINE: &str = include_str!("machine.sh");
+
 /// The beginning of every script that changes a node: functions for files, directories and units,
 /// and for running tasks.
 pub const PRELUDE: &str = include_str!("prelude.sh");

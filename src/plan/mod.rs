@@ -10,6 +10,7 @@ pub mod diff;
 pub mod expand;
 pub mod explain;
 pub mod files;
+pub mod machines;
 pub mod ownership;
 pub mod preflight;
 mod preview;
@@ -183,7 +184,7 @@ impl Plan {
 pub fn questions(plays: &[DesiredPlay], node: &str) -> BTreeSet<Question> {
     tasks_of(plays, node)
         .flat_map(|task| task.desired.probe())
-        .chain(preflight::questions())
+        .chain(machines::questions())
         .chain(ownership::questions())
         .collect()
 }

@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 
 use super::{DesiredPlay, tasks_of};
-use crate::module::file::Content;
-use crate::module::{Desired, Facts, Question};
+use crate::cluster::{Cluster, Role};
+use crate::machine::Etcd;
+use crate::machine::etcd::{DATA, MEMBER};
+use crate::module::unit::Unit;
+use crate::module::{Desired, Facts};
 
 /// Maximum difference between two nodes' clocks, in seconds: beyond this, TLS and etcd fail with
 /// misleading errors.
@@ -14,17 +17,6 @@ pub const CLOCK_SKEW_LIMIT: f64 = 30.0;
 /// Maximum difference between a node's clock and the workstation's, in seconds. Certificates are
 /// valid from five minutes before they are issued, by the workstation's clock.
 pub const WORKSTATION_SKEW_LIMIT: f64 = 240.0;
-
-/// How a member of etcd first starts; see the template of that name.
-const FOUNDERS: &str = "/etc/etcd/bootstrap.env";
-/// Exists once a member has been healthy.
-const MEMBER: &str = "/etc/etcd/member.env";
-/// Exists while a member has its data.
-const DATA: &str = "/var/lib/etcd/member";
-/// How a member first starts that may only join, until it has asked the existing members.
-const JOINING: &str = "# This node joins an etcd that is there; the list of its members comes \
-    when it does.\n\
-                       ETCD_INITIAL_CLUSTER_STATE=existing\n";
 
 /// A reason not to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,17 +29,12 @@ pub struct Obstacle {
     pub help: String,
 }
 
-/// Returns what [`obstacles`] needs to know about every node, in addition to the plan's questions.
-pub fn questions() -> [Question; 3] {
-    [
-        Question::Text(FOUNDERS.to_owned()),
-        Question::Text(MEMBER.to_owned()),
-        Question::Path(DATA.to_owned()),
-    ]
-}
-
 /// Returns all obstacles, for all nodes at once.
-pub fn obstacles(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Vec<Obstacle> {
+pub fn obstacles(
+    cluster: &Cluster,
+    desired: &[DesiredPlay],
+    facts: &BTreeMap<String, Facts>,
+) -> Vec<Obstacle> {
     let mut found = Vec::new();
     for (node, facts) in facts {
         if !facts.missing_tools.is_empty() {
@@ -59,7 +46,12 @@ pub fn obstacles(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Ve
         }
     }
     found.extend(clocks(facts));
-    found.extend(etcd(desired, facts));
+    let members = cluster
+        .with_role(Role::Controller)
+        .filter(|node| facts.contains_key(&node.name) && starts_etcd(desired, &node.name));
+    let members: Vec<(&str, &Etcd)> =
+        members.map(|node| (node.name.as_str(), &node.facts.etcd)).collect();
+    found.extend(etcd(&cluster.founding().members, &members));
     found
 }
 
@@ -101,23 +93,23 @@ fn clocks(facts: &BTreeMap<String, Facts>) -> Vec<Obstacle> {
     found
 }
 
+/// Whether the plan has etcd run on this node.
+fn starts_etcd(desired: &[DesiredPlay], node: &str) -> bool {
+    let is_etcd = |unit: &Unit| unit.name == "etcd.service" && unit.started;
+    tasks_of(desired, node)
+        .any(|task| matches!(&task.desired, Desired::Unit(unit) if is_etcd(unit)))
+}
+
 /// Checks for obstacles of etcd: members that lost their data, and a bootstrap that was interrupted
-/// and then changed.
-fn etcd(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Vec<Obstacle> {
+/// and then changed. `wanted` are the members that the inventory wants.
+fn etcd(wanted: &str, controllers: &[(&str, &Etcd)]) -> Vec<Obstacle> {
     let mut found = Vec::new();
-    let controllers: Vec<(&String, &Facts, String)> = facts
-        .iter()
-        .filter_map(|(node, facts)| Some((node, facts, desired_founders(desired, node)?)))
-        .collect();
     let alone = controllers.len() == 1;
-    for (node, ..) in
-        controllers.iter().filter(|(_, facts, _)| was_member(facts) && !has_data(facts))
-    {
+    for (node, _) in controllers.iter().filter(|(_, etcd)| etcd.member && !etcd.data) {
         let help = if alone {
             format!(
                 "restore the data from a backup; or, if it is no longer needed, remove \
-                {MEMBER} there and \
-                 run `up` again for an empty cluster"
+                {MEMBER} there and run `up` again for an empty cluster"
             )
         } else {
             format!(
@@ -126,29 +118,26 @@ fn etcd(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Vec<Obstacl
             )
         };
         let what = format!("it was a member of this lab's etcd, and its data in {DATA} is gone");
-        found.push(Obstacle { node: (*node).clone(), what, help });
+        found.push(Obstacle { node: (*node).to_owned(), what, help });
     }
     // No member was ever healthy, and those that have started wait for other members than those in
     // the inventory.
-    let begun = controllers.iter().find_map(|(_, facts, wanted)| {
-        let list = founders(facts.texts.get(FOUNDERS).filter(|_| has_data(facts))?)?;
-        (list != *wanted).then_some(list)
+    let begun = controllers.iter().find_map(|(_, etcd)| {
+        let list = etcd.founders.as_deref().filter(|_| etcd.data)?;
+        (list != wanted).then_some(list)
     });
-    if let Some(begun) =
-        begun.filter(|_| !controllers.iter().any(|(_, facts, _)| was_member(facts)))
-    {
-        let with_data = controllers.iter().filter(|(_, facts, _)| has_data(facts)).count();
+    if let Some(begun) = begun.filter(|_| !controllers.iter().any(|(_, etcd)| etcd.member)) {
+        let with_data = controllers.iter().filter(|(_, etcd)| etcd.data).count();
         let waiting = with_data * 2 <= begun.split(',').count();
-        for (node, _, wanted) in controllers.iter().filter(|_| waiting) {
+        for (node, _) in controllers.iter().filter(|_| waiting) {
             found.push(Obstacle {
-                node: (*node).clone(),
+                node: (*node).to_owned(),
                 what: format!(
                     "this lab's etcd is being founded by {begun}, and the inventory \
                     wants {wanted}"
                 ),
                 help: "put the controllers back as they were, run `up`, and change them then; or \
-                    take the lab down and \
-                       up again"
+                    take the lab down and up again"
                     .to_owned(),
             });
         }
@@ -156,80 +145,9 @@ fn etcd(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Vec<Obstacl
     found
 }
 
-/// Decides for every controller, over the facts of all, whether it may found etcd. The plan wants
-/// the founding file on all of them, and it stays
-///
-/// - as it is where a member has its data: it was decided when that member first started;
-/// - wanted where every controller was reached and none has been a member: they found together, and
-///   those that had begun before go on;
-/// - without a list of members everywhere else: such a controller can only join an etcd that is
-///   there.
-///
-/// `controllers` are all of the lab's, including those that this run leaves out.
-pub fn settle_founding(
-    controllers: &[&str],
-    desired: &mut [DesiredPlay],
-    facts: &BTreeMap<String, Facts>,
-) {
-    let founding = controllers.iter().all(|node| {
-        let wanted = desired_founders(desired, node);
-        facts.get(*node).is_some_and(|facts| {
-            let list = || facts.texts.get(FOUNDERS).and_then(|text| founders(text));
-            !was_member(facts) && (!has_data(facts) || list() == wanted)
-        })
-    });
-    for on in desired.iter_mut().flat_map(|play| &mut play.nodes) {
-        let facts = facts.get(&on.node);
-        let decided =
-            facts.is_some_and(|facts| has_data(facts) && facts.texts.contains_key(FOUNDERS));
-        on.tasks.retain(|task| !(decided && is_founding(&task.desired)));
-        for task in on.tasks.iter_mut().filter(|_| !founding) {
-            if let Desired::File(file) = &mut task.desired
-                && file.path == FOUNDERS
-            {
-                file.content = Content::inline(JOINING.as_bytes());
-            }
-        }
-    }
-}
-
-fn is_founding(desired: &Desired) -> bool {
-    matches!(desired, Desired::File(file) if file.path == FOUNDERS)
-}
-
-fn was_member(facts: &Facts) -> bool {
-    facts.texts.contains_key(MEMBER)
-}
-
-fn has_data(facts: &Facts) -> bool {
-    facts.paths.contains_key(DATA)
-}
-
-/// Returns the initial members that the plan contains for a controller.
-fn desired_founders(desired: &[DesiredPlay], node: &str) -> Option<String> {
-    tasks_of(desired, node).find_map(|task| match &task.desired {
-        Desired::File(file) if file.path == FOUNDERS => match &file.content {
-            Content::Inline { bytes, .. } => founders(std::str::from_utf8(bytes).ok()?),
-            Content::Blob(_) => None,
-        },
-        _ => None,
-    })
-}
-
-/// Returns the initial members in a file, if it bootstraps a cluster.
-fn founders(text: &str) -> Option<String> {
-    let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-    value("ETCD_INITIAL_CLUSTER")
-        .filter(|_| value("ETCD_INITIAL_CLUSTER_STATE") == Some("new"))
-        .map(str::to_owned)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::module::file::File;
-    use crate::plan::{DesiredNode, DesiredTask};
-    use crate::playbook::Strategy;
 
     fn clocks_at(offsets: &[f64]) -> BTreeMap<String, Facts> {
         let facts = |offset: &f64| Facts { clock_offset: Some(*offset), ..Facts::default() };
@@ -242,126 +160,60 @@ mod tests {
 
     #[test]
     fn clocks_may_differ_a_little_but_not_more() {
-        assert_eq!(said(obstacles(&[], &clocks_at(&[-14.0, 0.0, 15.0]))), [""; 0]);
+        assert_eq!(said(clocks(&clocks_at(&[-14.0, 0.0, 15.0]))), [""; 0]);
         assert_eq!(
-            said(obstacles(&[], &clocks_at(&[-25.0, 26.0]))),
+            said(clocks(&clocks_at(&[-25.0, 26.0]))),
             ["n1: its clock is 51 s ahead of that of n0; 30 s is the limit"]
         );
         assert_eq!(
-            said(obstacles(&[], &clocks_at(&[0.0, 1.0, -40.0]))),
+            said(clocks(&clocks_at(&[0.0, 1.0, -40.0]))),
             ["n2: its clock is 41 s behind that of n1; 30 s is the limit"]
         );
     }
 
     #[test]
     fn nodes_that_agree_may_be_a_little_off_the_workstation() {
-        assert_eq!(said(obstacles(&[], &clocks_at(&[100.0, 101.0]))), [""; 0]);
-        let far = said(obstacles(&[], &clocks_at(&[-300.0])));
+        assert_eq!(said(clocks(&clocks_at(&[100.0, 101.0]))), [""; 0]);
+        let far = said(clocks(&clocks_at(&[-300.0])));
         assert_eq!(far, ["n0: its clock is 300 s behind the workstation's; 240 s is the limit"]);
     }
 
-    fn founding_file(founders: &str) -> String {
-        format!("ETCD_INITIAL_CLUSTER={founders}\nETCD_INITIAL_CLUSTER_STATE=new\n")
+    fn of_etcd(wanted: &str, controllers: &[(&str, Etcd)]) -> Vec<String> {
+        let controllers: Vec<(&str, &Etcd)> =
+            controllers.iter().map(|(node, etcd)| (*node, etcd)).collect();
+        said(etcd(wanted, &controllers))
     }
 
-    /// Controllers that the plan wants to found etcd as `wanted`.
-    fn founding(wanted: &str, nodes: &[&str]) -> Vec<DesiredPlay> {
-        let file = File {
-            path: FOUNDERS.to_owned(),
-            mode: "644".to_owned(),
-            owner: "root:root".to_owned(),
-            content: Content::inline(founding_file(wanted).into_bytes()),
-            sensitive: false,
-            origin: String::new(),
-        };
-        let task = DesiredTask { title: String::new(), why: None, desired: Desired::File(file) };
-        let on = |node: &&str| DesiredNode { node: (*node).to_owned(), tasks: vec![task.clone()] };
-        let nodes = nodes.iter().map(on).collect();
-        let (name, why) = ("etcd".to_owned(), String::new());
-        vec![DesiredPlay { name, why, after: Vec::new(), strategy: Strategy::Rolling, nodes }]
+    fn begun(founders: &str) -> Etcd {
+        let text = format!("ETCD_INITIAL_CLUSTER={founders}\nETCD_INITIAL_CLUSTER_STATE=new\n");
+        Etcd::of(Some(&text), false, true)
     }
 
-    fn member(founded_by: &str, data: bool) -> Facts {
-        let mut facts = Facts::default();
-        facts.texts.insert(FOUNDERS.to_owned(), founding_file(founded_by));
-        facts.texts.insert(MEMBER.to_owned(), "ETCD_INITIAL_CLUSTER_STATE=existing\n".to_owned());
-        if data {
-            facts.paths.insert(DATA.to_owned(), crate::module::probe::PathFact::default());
+    #[test]
+    fn etcd_may_begin_go_on_and_be_joined() {
+        let member = |founders| Etcd { member: true, ..begun(founders) };
+        for (wanted, controllers) in [
+            ("c0,c1", vec![("c0", Etcd::default()), ("c1", Etcd::default())]),
+            ("c0,c1", vec![("c0", begun("c0,c1")), ("c1", Etcd::default())]),
+            ("c0,c1,c2", vec![("c0", member("c0")), ("c1", Etcd::default())]),
+            // Alone it needed nobody: an etcd, though nobody noted that it was healthy.
+            ("c0,c1", vec![("c0", begun("c0")), ("c1", Etcd::default())]),
+        ] {
+            assert_eq!(of_etcd(wanted, &controllers), [""; 0], "{controllers:?}");
         }
-        facts
-    }
-
-    /// What is left to put into the founding file of each node: the founders, `joins`, or `-` for
-    /// "left alone".
-    fn settled(wanted: &str, names: &[&str], facts: &[(&str, Facts)]) -> Vec<String> {
-        let facts: BTreeMap<String, Facts> =
-            facts.iter().map(|(node, facts)| ((*node).to_owned(), facts.clone())).collect();
-        let mut desired = founding(wanted, names);
-        assert_eq!(said(obstacles(&desired, &facts)), [""; 0]);
-        settle_founding(names, &mut desired, &facts);
-        let text = |node: &&str| match tasks_of(&desired, node).next() {
-            None => "-".to_owned(),
-            Some(_) => desired_founders(&desired, node).unwrap_or_else(|| "joins".to_owned()),
-        };
-        names.iter().map(text).collect()
-    }
-
-    fn begun(founders: &str, data: bool) -> Facts {
-        let mut facts = member(founders, data);
-        facts.texts.remove(MEMBER);
-        facts
-    }
-
-    #[test]
-    fn controllers_without_data_bootstrap_etcd_together() {
-        let bare = Facts::default;
-        assert_eq!(
-            settled("c0,c1", &["c0", "c1"], &[("c0", bare()), ("c1", bare())]),
-            ["c0,c1", "c0,c1"]
-        );
-        // One that cannot be seen, because of --limit or a dead machine, may have an etcd.
-        assert_eq!(settled("c0,c1", &["c0", "c1"], &[("c1", bare())]), ["joins", "joins"]);
-    }
-
-    #[test]
-    fn a_controller_joins_an_existing_etcd_and_members_are_left_alone() {
-        let facts =
-            [("c0", member("c0", true)), ("c1", Facts::default()), ("c2", Facts::default())];
-        assert_eq!(settled("c0,c1,c2", &["c0", "c1", "c2"], &facts), ["-", "joins", "joins"]);
-        // The founding file of an earlier time allows nothing any more.
-        let facts = [("c0", member("c0", true)), ("c1", begun("c0,c1", false))];
-        assert_eq!(settled("c0,c1", &["c0", "c1"], &facts), ["-", "joins"]);
-        // A member whose file is gone cannot start, and cannot found either.
-        let mut lost = member("c0", true);
-        lost.texts.remove(FOUNDERS);
-        assert_eq!(settled("c0", &["c0"], &[("c0", lost)]), ["joins"]);
-    }
-
-    #[test]
-    fn an_interrupted_first_run_resumes_the_bootstrap() {
-        let facts = [("c0", begun("c0,c1", true)), ("c1", Facts::default())];
-        assert_eq!(settled("c0,c1", &["c0", "c1"], &facts), ["-", "c0,c1"]);
-        // Alone it needs nobody, so what was begun is an etcd, also when nobody came to note that
-        // it was healthy.
-        let facts = [("c0", begun("c0", true)), ("c1", Facts::default())];
-        assert_eq!(settled("c0,c1", &["c0", "c1"], &facts), ["-", "joins"]);
     }
 
     #[test]
     fn an_interrupted_bootstrap_that_was_changed_is_refused() {
-        let facts = BTreeMap::from([
-            ("c0".to_owned(), begun("c0,c1", true)),
-            ("c2".to_owned(), Facts::default()),
-        ]);
         let why = "this lab's etcd is being founded by c0,c1, and the inventory wants c0,c2";
-        let refused = said(obstacles(&founding("c0,c2", &["c0", "c2"]), &facts));
+        let refused = of_etcd("c0,c2", &[("c0", begun("c0,c1")), ("c2", Etcd::default())]);
         assert_eq!(refused, [format!("c0: {why}"), format!("c2: {why}")]);
     }
 
     #[test]
     fn a_member_that_lost_its_data_does_not_start_empty() {
-        let facts = BTreeMap::from([("c0".to_owned(), member("c0=x", false))]);
-        let refused = said(obstacles(&founding("c0=x", &["c0"]), &facts));
+        let lost = Etcd { member: true, data: false, ..begun("c0=x") };
+        let refused = of_etcd("c0=x", &[("c0", lost)]);
         assert_eq!(
             refused,
             ["c0: it was a member of this lab's etcd, and its data in /var/lib/etcd/member is \

@@ -9,6 +9,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::cluster::{Cluster, Node, Role};
+use crate::machine::Family;
 use crate::secret::Secret;
 
 /// The variables of every template with their descriptions, in the order in which they are printed.
@@ -20,7 +21,9 @@ pub const VARIABLES: &[(&str, &str)] = &[
         true or false",
     ),
     ("minor", "the Kubernetes minor release as a number: 34 for 1.34.2"),
-    ("node", "the node that the file is for: name, address, roles, labels, pod_cidr"),
+    ("node", "the node that the file is for: name, address, roles, labels, pod_cidr, facts"),
+    ("os", "what differs between families of systems: os.nginx_user, os.nginx_modules"),
+    ("etcd", "how etcd begins: etcd.founds, whether the controllers found it, and etcd.members"),
     ("peer", "the other node, in a task that is repeated with `each:`"),
     ("nodes", "every node of the lab"),
     ("controllers", "the nodes with the role controller"),
@@ -121,6 +124,7 @@ impl Context {
     pub fn on(&self, node: &Node, peer: Option<&Node>) -> Self {
         let mut variables = self.variables.clone();
         variables.insert("node", node);
+        variables.insert("os", &Family::named(&node.facts.family).os);
         // Absent, not null: a template that uses `peer` outside `each:` must fail.
         match peer {
             Some(peer) => variables.insert("peer", peer),
@@ -153,6 +157,7 @@ impl Context {
         let names: Vec<&str> =
             cluster.nodes.iter().filter(in_limit).map(|node| node.name.as_str()).collect();
         variables.insert("limit", &names);
+        variables.insert("etcd", &cluster.founding());
         // Absent when no node leaves, like `peer`.
         if let Some(leaving) = &artefacts.leaving {
             variables.insert("leaving", leaving);

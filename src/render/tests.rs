@@ -181,6 +181,7 @@ fn node() -> Node {
         labels: BTreeMap::new(),
         pod_cidr: Some("10.200.0.0/24".parse().expect("a network")),
         ssh: Ssh::to(address.to_string()),
+        facts: crate::machine::Machine::default(),
     }
 }
 

@@ -27,6 +27,7 @@ fn node(name: &str, host: u8, role: Role) -> Node {
         roles: vec![role],
         labels: BTreeMap::new(),
         pod_cidr: None,
+        facts: labctl::machine::Machine::default(),
         ssh,
     }
 }

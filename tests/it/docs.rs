@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use clap::{Command, CommandFactory as _};
 use labctl::cli::Cli;
 use labctl::playbook::{load, standard};
+use labctl::machine::FACTS;
 use labctl::render::context::VARIABLES;
 
 use text::{
@@ -78,6 +79,10 @@ fn generated(name: &str) -> String {
         "variables" => table(
             ["variable", "what"],
             VARIABLES.iter().map(|(name, what)| [code(name), (*what).to_owned()]),
+        ),
+        "facts" => table(
+            ["`node.facts.`", "what"],
+            FACTS.iter().map(|(name, what)| [code(name), (*what).to_owned()]),
         ),
         "modules" => table(
             ["module", "desired state"],

@@ -130,6 +130,7 @@ fn node(name: &str, last: u8, roles: &[Role]) -> Node {
         roles: roles.to_vec(),
         labels: BTreeMap::new(),
         pod_cidr: None,
+        facts: labctl::machine::Machine::default(),
         ssh,
     }
 }

@@ -10,6 +10,7 @@ use super::networks::Networks;
 use crate::cluster::network::{self, Wanted};
 use crate::cluster::{Node, Role, Ssh, names};
 use crate::inventory::{Located, NodeEntry, Position, did_you_mean};
+use crate::machine::Machine;
 
 const ROLES: [Role; 4] = [Role::Controller, Role::Worker, Role::Loadbalancer, Role::Client];
 
@@ -54,6 +55,7 @@ impl Draft<'_> {
             labels: self.labels,
             pod_cidr,
             ssh,
+            facts: Machine::default(),
         })
     }
 }

@@ -17,6 +17,12 @@ pub const ROOMS: &[Room] = &[
     ),
     room("secret", &[], "it is bytes that are never shown; whose they are, it does not know"),
     room(
+        "machine",
+        &[],
+        "what is known of a node's machine is the same for whoever asks: the model, the modules and \
+        the templates",
+    ),
+    room(
         "event",
         &[],
         "it is the contract between a run and its report, and neither may be seen from it",
@@ -36,8 +42,9 @@ pub const ROOMS: &[Room] = &[
     ),
     room(
         "cluster",
-        &["inventory", "lab"],
-        "everything is worked out from the inventory, once, and from nothing else",
+        &["inventory", "lab", "machine"],
+        "everything is worked out from the inventory, once, and from nothing else; what is known of \
+        the machines it only keeps",
     ),
     room(
         "pki",
@@ -59,7 +66,7 @@ pub const ROOMS: &[Room] = &[
     ),
     room(
         "render",
-        &["cluster", "secret"],
+        &["cluster", "machine", "secret"],
         "a file is made of a template and the cluster, so that a render is the same anywhere",
     ),
     room(
@@ -69,7 +76,7 @@ pub const ROOMS: &[Room] = &[
     ),
     room(
         "plan",
-        &["bundle", "cluster", "event", "module", "pki", "playbook", "render", "secret"],
+        &["bundle", "cluster", "event", "machine", "module", "pki", "playbook", "render", "secret"],
         "it is pure: whatever it needs of a node is a fact that somebody else has found",
     ),
     room(
@@ -113,6 +120,7 @@ pub const ROOMS: &[Room] = &[
             "inventory",
             "lab",
             "local",
+            "machine",
             "module",
             "pki",
             "plan",
@@ -169,6 +177,7 @@ pub const MAY_TOUCH: &[&str] = &[
 /// The pure middle: functions of what they are given.
 pub const PURE: &[&str] = &[
     "cluster/",
+    "machine/",
     "module/",
     "node/",
     "plan/",
