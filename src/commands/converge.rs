@@ -1,28 +1,31 @@
 //! From what is desired to nodes that are so: connect, probe, plan, apply.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::exit::Stop;
 use super::inputs::Prepared;
+use super::machines;
 use super::options::Options;
 use super::ownership::{preflight_failure, refuse_strangers};
+use super::runbook::Runbook;
 use super::session::{Outcome, lab_of, limited};
-use crate::cluster::{Cluster, Node, Role};
+use crate::cluster::{Cluster, Node};
 use crate::engine::{Connections, Run, apply::apply, connect::connect, probe::probe, script::Belonging};
 use crate::event::Event;
 use crate::lab::LabDirectory;
-use crate::module::Facts;
+use crate::machine::{Machine, Machines};
+use crate::module::{Facts, Question};
 use crate::pki::{identity::Holding, store};
 use crate::plan::{self, DesiredPlay, Plan, preflight};
 
 /// Connects, probes, plans and applies.
 pub async fn converge(
     cluster: &Cluster,
-    desired: Vec<DesiredPlay>,
+    runbook: Runbook<'_>,
     options: &Options,
     run: &Run,
 ) -> Result<Outcome, Stop> {
-    converge_on(cluster, &limited(cluster, &options.limit)?, desired, run, None, |_, held| Ok(held))
+    converge_on(cluster, &limited(cluster, &options.limit)?, runbook, run, None, |_, held| Ok(held))
         .await
 }
 
@@ -31,17 +34,17 @@ pub async fn converge(
 pub async fn converge_saving(
     cluster: &Cluster,
     nodes: &[&Node],
-    desired: Prepared,
+    desired: Prepared<'_>,
     run: &Run,
     begin: impl FnOnce(&[&Node]) -> Result<(), Stop>,
 ) -> Result<Outcome, Stop> {
-    let Prepared { plays, unsaved } = desired;
+    let Prepared { runbook, unsaved } = desired;
     let save = |reached: &[&Node], holding| {
         let holding = unsaved.save(cluster, nodes, reached, holding, &run.events)?;
         begin(reached)?;
         Ok(holding)
     };
-    converge_on(cluster, nodes, plays, run, None, save).await
+    converge_on(cluster, nodes, runbook, run, None, save).await
 }
 
 /// As [`converge`], on `nodes`. They must belong to the lab whose keys `whose` knows, or the lab
@@ -50,14 +53,13 @@ pub async fn converge_saving(
 pub async fn converge_on(
     cluster: &Cluster,
     nodes: &[&Node],
-    desired: Vec<DesiredPlay>,
+    runbook: Runbook<'_>,
     run: &Run,
     whose: Option<Holding>,
     begin: impl FnOnce(&[&Node], Holding) -> Result<Holding, Stop>,
 ) -> Result<Outcome, Stop> {
-    let desired = select(desired, nodes);
-    let Planned { plan, connections, strangers, holding } =
-        make_plan(cluster, nodes, desired, run, whose).await?;
+    let Planned { plan, connections, strangers, holding, found } =
+        make_plan(cluster, (nodes, nodes), runbook, run, whose).await?;
     let reached = connections.len();
     let mut outcome = Outcome { ok: reached == nodes.len(), connections, ..Outcome::default() };
     if !strangers.is_empty() {
@@ -74,6 +76,7 @@ pub async fn converge_on(
     let at_hand: Vec<&Node> =
         nodes.iter().copied().filter(|node| outcome.connections.contains_key(&node.name)).collect();
     let holding = begin(&at_hand, holding)?;
+    machines::remember(cluster, &found)?;
     for on in plan.plays.iter().flat_map(|play| &play.nodes) {
         *outcome.unchanged.entry(on.node.clone()).or_default() += on.unchanged;
     }
@@ -88,7 +91,7 @@ pub async fn converge_on(
 }
 
 /// Keeps only what concerns `nodes`.
-pub fn select(mut plays: Vec<DesiredPlay>, nodes: &[&Node]) -> Vec<DesiredPlay> {
+fn select(mut plays: Vec<DesiredPlay>, nodes: &[&Node]) -> Vec<DesiredPlay> {
     for play in &mut plays {
         play.nodes.retain(|on| nodes.iter().any(|node| node.name == on.node));
     }
@@ -112,52 +115,88 @@ pub struct Planned {
     pub strangers: Vec<String>,
     /// The keys that the nodes were compared with.
     pub holding: Holding,
+    /// The machines as they were found.
+    pub found: Machines,
 }
 
-/// Connects, probes and plans.
+/// Connects, probes and plans for `nodes`, of which those in `reachable` can be asked.
 pub async fn make_plan(
     cluster: &Cluster,
-    nodes: &[&Node],
-    mut desired: Vec<DesiredPlay>,
+    (nodes, reachable): (&[&Node], &[&Node]),
+    mut runbook: Runbook<'_>,
     run: &Run,
     whose: Option<Holding>,
 ) -> Result<Planned, Stop> {
-    let mut connections = connect(cluster, nodes, run).await;
-    let facts = probe(&connections, |node| plan::questions(&desired, node), run).await;
+    let mut connections = connect(cluster, reachable, run).await;
+    let mut facts = probe(&connections, |node| plan::questions(runbook.plays(), node), run).await;
     let kept = || store::holding(cluster, &lab_of(cluster)).map_err(Stop::failed);
     let holding = whose.map_or_else(kept, Ok)?;
     let strangers = refuse_strangers(&holding, &facts, run);
     if !strangers.is_empty() {
-        let (plan, connections) = (Plan::default(), Connections::new());
-        return Ok(Planned { plan, connections, strangers, holding });
+        let (plan, connections, found) = Default::default();
+        return Ok(Planned { plan, connections, strangers, holding, found });
     }
-    refuse_obstacles(&desired, &facts, &mut connections, run);
+    let mut found = plan::machines::found(&facts);
+    // Local nodes that are still to be made are bare.
+    for node in nodes.iter().filter(|node| !reachable.iter().any(|it| it.name == node.name)) {
+        found.insert(node.name.clone(), Machine::default());
+    }
+    if let Some(earlier) = runbook.learn(&found)? {
+        ask_the_rest(&earlier, runbook.plays(), &connections, &mut facts, run).await;
+    }
+    let desired = select(runbook.plays().to_vec(), nodes);
+    refuse_obstacles(runbook.known(), &desired, &facts, &mut connections, run);
     connections.retain(|node, _| facts.contains_key(node));
-    let controllers: Vec<&str> =
-        cluster.with_role(Role::Controller).map(|node| node.name.as_str()).collect();
-    preflight::settle_founding(&controllers, &mut desired, &facts);
     let plan = plan::diff::plan(&desired, &facts);
     // What a node that could not be reached needs, nobody knows; one that does not exist yet needs
     // everything.
-    let names = nodes.iter().map(|node| node.name.clone());
+    let names = reachable.iter().map(|node| node.name.clone());
     let left_out: Vec<String> = names.filter(|name| !connections.contains_key(name)).collect();
     let mut changes = if run.new_texts { plan.changes_with_new_texts() } else { plan.changes() };
     changes.retain(|change| !left_out.contains(&change.node));
-    if nodes.is_empty() || !connections.is_empty() {
+    if reachable.is_empty() || !connections.is_empty() {
         let (unchanged, judged_again) = (plan.unchanged(), plan.judged_again());
         run.events.emit(Event::Planned { changes, unchanged, judged_again, left_out });
     }
-    Ok(Planned { plan, connections, strangers, holding })
+    found.retain(|node, _| connections.contains_key(node));
+    Ok(Planned { plan, connections, strangers, holding, found })
+}
+
+/// Asks what the plays need to know now and did not when nodes were asked: nothing, where machines
+/// are as they were known.
+async fn ask_the_rest(
+    earlier: &[DesiredPlay],
+    plays: &[DesiredPlay],
+    connections: &Connections,
+    facts: &mut BTreeMap<String, Facts>,
+    run: &Run,
+) {
+    let rest = |node: &str| &plan::questions(plays, node) - &plan::questions(earlier, node);
+    let open: BTreeMap<String, BTreeSet<Question>> = facts
+        .keys()
+        .map(|node| (node.clone(), rest(node)))
+        .filter(|(_, it)| !it.is_empty())
+        .collect();
+    let asked = connections.iter().filter(|(node, _)| open.contains_key(*node));
+    let asked: Connections = asked.map(|(node, it)| (node.clone(), it.clone())).collect();
+    let mut later = probe(&asked, |node| open.get(node).cloned().unwrap_or_default(), run).await;
+    for node in open.keys() {
+        // One that does not answer any more is not planned for.
+        if let (Some(before), Some(after)) = (facts.remove(node), later.remove(node)) {
+            facts.insert(node.clone(), before.with(after));
+        }
+    }
 }
 
 /// Tells of what stands in the way on a node, and leaves that node alone.
 fn refuse_obstacles(
+    cluster: &Cluster,
     desired: &[DesiredPlay],
     facts: &BTreeMap<String, Facts>,
     connections: &mut Connections,
     run: &Run,
 ) {
-    for obstacle in preflight::obstacles(desired, facts) {
+    for obstacle in preflight::obstacles(cluster, desired, facts) {
         connections.remove(&obstacle.node);
         run.events.emit(Event::TaskFailed(preflight_failure(obstacle)));
     }

@@ -66,7 +66,7 @@ fn question(cluster: &Cluster, nodes: &[&Node], remove_nodes: bool) -> String {
 /// Takes the lab off nodes that stay.
 async fn empty(cluster: &Cluster, options: &Options, run: &Run) -> Result<Outcome, Stop> {
     let playbook = options.playbook("down")?;
-    let desired = Inputs::new(cluster, options)?.expand(&playbook)?;
+    let desired = Inputs::new(cluster, options)?.runbook(&playbook)?;
     let outcome = converge(cluster, desired, options, run).await?;
     let emptied = |node: &String| !outcome.applied.failed.contains_key(node);
     let empty: Vec<&String> = outcome.connections.keys().filter(|node| emptied(node)).collect();

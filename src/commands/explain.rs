@@ -2,6 +2,7 @@
 
 use super::exit::{Exit, Stop};
 use super::inputs::{Inputs, outlook};
+use super::machines;
 use super::options::Options;
 use super::session::{known, lab_of, limited, open, print};
 use crate::plan::explain::explain as explained;
@@ -26,7 +27,7 @@ pub fn explain(plays: &[String], options: &Options, reporter: &Reporter) -> Resu
     let inputs = Inputs::new(&cluster, options)?
         .with_certificates_of(&lab_of(&cluster), outlook(&cluster, reporter)?)?;
     let wanted = |name: &String| plays.is_empty() || plays.contains(name);
-    let expanded = inputs.expand(&playbook)?;
+    let expanded = inputs.expand_for(&playbook, &machines::known_bare(&cluster))?;
     print(reporter, &explained(&expanded, &nodes, |play| wanted(&play.name)))
 }
 

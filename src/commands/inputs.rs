@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::exit::Stop;
 use super::options::Options;
+use super::runbook::Runbook;
 use super::session::lab_of;
 use crate::bundle::Bundle;
 use crate::cluster::{Cluster, Node, Role};
@@ -22,6 +23,7 @@ use crate::report::Reporter;
 use crate::secret::Secret;
 
 /// What plans are made from, owned.
+#[derive(Clone)]
 pub struct Inputs<'a> {
     cluster: &'a Cluster,
     pki: store::Pki,
@@ -89,8 +91,8 @@ impl<'a> Inputs<'a> {
         self.expand_for(playbook, self.cluster)
     }
 
-    /// The same for the cluster with its nodes in another order: what is asked of one node only is
-    /// asked of the first.
+    /// The same for the cluster with its nodes in another order, because what is asked of one node
+    /// only is asked of the first, or with more known of its machines.
     pub fn expand_for(
         &self,
         playbook: &Playbook,
@@ -110,6 +112,12 @@ impl<'a> Inputs<'a> {
             handed: &self.handed,
         };
         expand(playbook, &materials).map_err(Stop::bad)
+    }
+
+    /// What the playbook desires of the lab in a run, which finds out what its machines are like.
+    pub fn runbook(self, playbook: &Playbook) -> Result<Runbook<'a>, Stop> {
+        let cluster = self.cluster;
+        Runbook::new(self, playbook, cluster)
     }
 
     /// A template rendered for one node.
@@ -139,9 +147,9 @@ pub fn report_issued(issued: &[store::Issued], events: &Events) {
 }
 
 /// What a playbook desires, with the certificates that it needs.
-pub struct Prepared {
-    /// The plays, worked out for every node.
-    pub plays: Vec<DesiredPlay>,
+pub struct Prepared<'a> {
+    /// The plays.
+    pub runbook: Runbook<'a>,
     /// The certificates.
     pub unsaved: Unsaved,
 }
@@ -158,18 +166,18 @@ pub struct Unsaved {
 ///
 /// # Errors
 /// When certificates cannot be used or issued, or the playbook cannot be worked out.
-pub fn desired(
+pub fn desired<'a>(
     issued: Option<store::Ensured>,
-    cluster: &Cluster,
+    cluster: &'a Cluster,
     playbook: &Playbook,
     bundle: Bundle,
     options: &Options,
-) -> Result<Prepared, Stop> {
+) -> Result<Prepared<'a>, Stop> {
     let ensured = issued.map_or_else(|| ensured(cluster, &lab_of(cluster)), Ok)?;
     let inputs = Inputs::new(cluster, options)?.with(ensured.pki.clone(), bundle)?;
-    let plays = inputs.expand(playbook)?;
     let admin_conf = inputs.admin_conf().cloned();
-    Ok(Prepared { plays, unsaved: Unsaved { ensured, admin_conf } })
+    let runbook = inputs.runbook(playbook)?;
+    Ok(Prepared { runbook, unsaved: Unsaved { ensured, admin_conf } })
 }
 
 impl Unsaved {

@@ -1,6 +1,6 @@
 //! `plan`: shows what `up` would do, and writes nothing, neither on a node nor on the workstation.
 
-use super::converge::{Planned, make_plan, select};
+use super::converge::{Planned, make_plan};
 use super::exit::{Exit, Stop};
 use super::inputs::{Inputs, bundle_planned, ensured, report_issued};
 use super::options::Options;
@@ -60,12 +60,12 @@ async fn look(
     let bundle = bundle_planned(cluster, events).await?;
     let ensured = ensured(cluster, &lab_of(cluster))?;
     let inputs = Inputs::new(cluster, options)?.with(ensured.pki, bundle)?;
-    let desired = select(inputs.expand(playbook)?, nodes);
+    let runbook = inputs.runbook(playbook)?;
     let stopped = stopped_local_nodes(cluster);
     // On a node that is still to be made, everything is to be done.
     let runs = |node: &Node| stopped.iter().all(|(name, _)| *name != node.name);
     let reachable: Vec<&Node> = nodes.iter().copied().filter(|node| runs(node)).collect();
-    let planned = make_plan(cluster, &reachable, desired, run, None).await?;
+    let planned = make_plan(cluster, (nodes, &reachable), runbook, run, None).await?;
     // What a refused plan would have issued is of no interest, and the wrong idea.
     if planned.strangers.is_empty() {
         report_issued(&ensured.issued, events);

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::exit::{Exit, Stop};
 use super::inputs::{Inputs, outlook};
+use super::machines;
 use super::options::Options;
 use super::session::{lab_of, limited, open, print};
 use crate::plan::files::{PlacedFile, files_of};
@@ -23,7 +24,7 @@ pub fn render(
     let nodes = limited(&cluster, &options.limit)?;
     let inputs = Inputs::new(&cluster, options)?
         .with_certificates_of(&lab_of(&cluster), outlook(&cluster, reporter)?)?;
-    let plays = inputs.expand(&playbook)?;
+    let plays = inputs.expand_for(&playbook, &machines::known_bare(&cluster))?;
     let wanted = |placed: &PlacedFile| file.is_none_or(|name| placed.is_called(name));
     let (mut text, mut secret) = (String::new(), 0);
     for node in nodes {

@@ -153,7 +153,8 @@ mod tests {
     #[test]
     fn the_list_has_every_fact() {
         let value = serde_json::to_value(Machine::default()).expect("JSON");
-        let mut fields: Vec<&str> = value.as_object().expect("fields").keys().map(String::as_str).collect();
+        let mut fields: Vec<&str> =
+            value.as_object().expect("fields").keys().map(String::as_str).collect();
         let mut listed: Vec<&str> = FACTS.iter().map(|(name, _)| *name).collect();
         fields.sort_unstable();
         listed.sort_unstable();

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::cluster::{Cluster, Node};
 use crate::machine::etcd::{BOOTSTRAP, DATA, MEMBER};
 use crate::machine::{Etcd, Machine, Machines};
 use crate::module::{Facts, Question};
@@ -28,8 +29,12 @@ fn machine(facts: &Facts) -> Machine {
     Machine { etcd: Etcd::of(bootstrap, member, data), ..Machine::read(&facts.machine) }
 }
 
-/// What is known of machines that a run cannot ask: as it was, but their etcd may have come to
-/// anything meanwhile.
-pub fn unseen(machine: &Machine) -> Machine {
-    Machine { etcd: Etcd::unseen(), ..machine.clone() }
+/// The lab with this knowledge of its machines. Those that were not asked are as they were, but
+/// their etcd may have come to anything meanwhile.
+pub fn learn(cluster: &Cluster, found: &Machines) -> Cluster {
+    let learned = |node: &Node| match found.get(&node.name) {
+        Some(machine) => machine.clone(),
+        None => Machine { etcd: Etcd::unseen(), ..node.facts.clone() },
+    };
+    cluster.knowing(&cluster.nodes.iter().map(|node| (node.name.clone(), learned(node))).collect())
 }

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Command, CommandFactory as _};
 use labctl::cli::Cli;
-use labctl::playbook::{load, standard};
 use labctl::machine::FACTS;
+use labctl::playbook::{load, standard};
 use labctl::render::context::VARIABLES;
 
 use text::{

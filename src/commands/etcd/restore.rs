@@ -171,9 +171,9 @@ impl Restoration<'_> {
         let inputs =
             Inputs::new(cluster, options)?.with_certificates_of(&staged.certificates, bundle)?;
         inputs.expand(&self.playbooks.up)?;
-        let restored = inputs.expand(&self.playbooks.restored)?;
+        let restored = inputs.clone().runbook(&self.playbooks.restored)?;
         let (restore, snapshot) = self.snapshot(&staged);
-        let restoring = inputs.handing(restore, snapshot).expand(&self.playbooks.restore)?;
+        let restoring = inputs.handing(restore, snapshot).runbook(&self.playbooks.restore)?;
 
         start_local_nodes(cluster, &events).await?;
         let Some(options) = self.reachable(options, &working).await? else {

@@ -5,6 +5,7 @@ use crate::cluster::roster::{Roster, must_stay};
 use crate::cluster::{self, Cluster, Node, Role};
 use crate::commands::bring_up::{bring_up, fit_for_local_nodes, start_local_nodes};
 use crate::commands::converge::converge_on;
+use crate::commands::runbook::Runbook;
 use crate::commands::exit::{Exit, Stop};
 use crate::commands::inputs::Inputs;
 use crate::commands::options::{Options, WHOLE_LAB};
@@ -246,9 +247,9 @@ impl Removal<'_> {
             // What is asked of one controller only is asked of the first.
             let mut cluster = self.before.clone();
             cluster.nodes.sort_by_key(|node| node.name != helper.name);
-            let desired = inputs.expand_for(playbook, &cluster)?;
+            let runbook = Runbook::new(inputs.clone(), playbook, &cluster)?;
             let tried =
-                converge_on(&cluster, &[helper], desired, &working.run, None, |_, held| Ok(held))
+                converge_on(&cluster, &[helper], runbook, &working.run, None, |_, held| Ok(held))
                     .await?;
             if tried.connections.contains_key(&helper.name) {
                 outcome.and(tried);
@@ -273,7 +274,7 @@ impl Removal<'_> {
         working: &Working,
         outcome: &mut Outcome,
     ) -> Result<(), Stop> {
-        let desired = Inputs::new(self.before, self.options)?.expand(down)?;
+        let desired = Inputs::new(self.before, self.options)?.runbook(down)?;
         let emptied = converge_on(
             self.before,
             &[&self.leaving.node],

@@ -133,6 +133,7 @@ fn about(question: Question) -> String {
         | Question::Unit(it)
         | Question::Check(it) => it,
         Question::File { path, .. } => path,
+        Question::Machine => "machine".to_owned(),
         Question::Routes => "routes".to_owned(),
         Question::Images => "images".to_owned(),
     }
