@@ -139,6 +139,7 @@ fn with_leaving(mut cluster: Cluster, roster: &Roster, name: &str) -> Result<Clu
             .filter(|node| node.address == member.address)
             .map_or(&member.ssh, |it| &it.ssh)
             .clone(),
+        facts: cluster.node(name).map(|node| node.facts.clone()).unwrap_or_default(),
     };
     match cluster.nodes.iter_mut().find(|known| known.name == name) {
         Some(known) => *known = node,
