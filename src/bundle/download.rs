@@ -18,7 +18,7 @@ use super::verify::sha256_of;
 
 /// A file to download into the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct RemoteFile {
     /// Its URL.
     pub url: String,
     /// Its SHA-256, lower-case hex.
@@ -37,8 +37,8 @@ pub struct Downloads {
 }
 
 /// One file that is being downloaded.
-struct Transfer<'a> {
-    wanted: &'a Wanted,
+struct Download<'a> {
+    wanted: &'a RemoteFile,
     part: PathBuf,
     progress: &'a Progress,
     /// Bytes that were already reported as progress.
@@ -75,7 +75,7 @@ impl Downloads {
     /// does not match its checksum.
     pub async fn fetch(
         &self,
-        wanted: &Wanted,
+        wanted: &RemoteFile,
         progress: &Progress,
     ) -> Result<PathBuf, BundleError> {
         let path = self.path_of(&wanted.sha256);
@@ -83,7 +83,7 @@ impl Downloads {
             return Ok(path);
         }
         let part = self.folder.join(format!("{}.part", wanted.sha256));
-        let mut transfer = Transfer { wanted, part, progress, counted: 0 };
+        let mut transfer = Download { wanted, part, progress, counted: 0 };
         let (mut failed, mut farthest) = (0, transfer.length().await);
         loop {
             let from_start = transfer.length().await == 0;
@@ -122,7 +122,7 @@ impl Downloads {
 
     /// Whether the cache has the file. A cached file is hashed before it is used, and a damaged one
     /// is deleted.
-    async fn is_good(&self, path: &Path, wanted: &Wanted) -> Result<bool, BundleError> {
+    async fn is_good(&self, path: &Path, wanted: &RemoteFile) -> Result<bool, BundleError> {
         if !fs::try_exists(path).await.unwrap_or(false) {
             return Ok(false);
         }
@@ -136,7 +136,7 @@ impl Downloads {
     }
 }
 
-impl Transfer<'_> {
+impl Download<'_> {
     /// Returns the number of bytes that are already there.
     async fn length(&self) -> u64 {
         fs::metadata(&self.part).await.map_or(0, |found| found.len())

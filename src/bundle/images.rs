@@ -16,7 +16,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::BundleError;
-use super::download::Wanted;
+use super::download::RemoteFile;
 use super::http::{Http, Small};
 use super::lock::is_sha256;
 use super::releases::{ImageRelease, Sources};
@@ -28,7 +28,7 @@ const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+j
 
 /// An image for one platform with everything except its blobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
+pub struct RegistryImage {
     /// The reference that it is imported as.
     pub reference: String,
     /// The URL of its manifest.
@@ -37,20 +37,20 @@ pub struct Image {
     media_type: String,
     manifest: Vec<u8>,
     /// Config and layers, each once.
-    blobs: Vec<Blob>,
+    blobs: Vec<ImageBlob>,
     /// The URL below which the registry keeps blobs.
     blob_base: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Blob {
+struct ImageBlob {
     sha256: String,
     size: u64,
 }
 
 /// An index or a manifest, depending on its fields.
 #[derive(Deserialize)]
-struct Document {
+struct ImageDocument {
     #[serde(rename = "mediaType")]
     media_type: Option<String>,
     manifests: Option<Vec<Descriptor>>,
@@ -82,7 +82,7 @@ pub async fn resolve(
     sources: &Sources,
     release: &ImageRelease,
     architecture: &str,
-) -> Result<Image, BundleError> {
+) -> Result<RegistryImage, BundleError> {
     let reference = release.reference();
     let wrong = |why: String| BundleError::Image { reference: reference.clone(), why };
     let base = format!("{}/v2/{}", sources.registry, release.repository);
@@ -118,12 +118,12 @@ pub async fn resolve(
         let sha256 = descriptor.sha256().map_err(wrong)?.to_owned();
         // Images often contain the same empty layer many times.
         if seen.insert(sha256.clone()) {
-            blobs.push(Blob { sha256, size: descriptor.size });
+            blobs.push(ImageBlob { sha256, size: descriptor.size });
         }
     }
     let media_type =
         document.media_type.or(answer.media_type).unwrap_or_else(|| OCI_MANIFEST.into());
-    Ok(Image {
+    Ok(RegistryImage {
         url,
         architecture: architecture.into(),
         media_type,
@@ -134,10 +134,10 @@ pub async fn resolve(
     })
 }
 
-impl Image {
+impl RegistryImage {
     /// Returns its config and layers as files to download.
-    pub fn wanted(&self) -> Vec<Wanted> {
-        let wanted = self.blobs.iter().map(|blob| Wanted {
+    pub fn wanted(&self) -> Vec<RemoteFile> {
+        let wanted = self.blobs.iter().map(|blob| RemoteFile {
             url: format!("{}/sha256:{}", self.blob_base, blob.sha256),
             sha256: blob.sha256.clone(),
             size: Some(blob.size),
@@ -205,7 +205,7 @@ impl Descriptor {
     }
 }
 
-fn read(answer: &Small) -> Result<Document, String> {
+fn read(answer: &Small) -> Result<ImageDocument, String> {
     serde_json::from_slice(&answer.bytes)
         .map_err(|error| format!("the registry's manifest cannot be parsed: {error}"))
 }

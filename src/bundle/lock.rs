@@ -48,16 +48,16 @@ pub struct LockedFile {
 /// The lock as YAML.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Document {
+struct LockDocument {
     kubernetes: String,
     architecture: String,
-    files: Vec<Entry>,
+    files: Vec<LockEntry>,
 }
 
 /// One line of the lock as YAML.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
+struct LockEntry {
     name: String,
     version: String,
     path: String,
@@ -91,7 +91,8 @@ pub fn read(folder: &Path) -> Result<Option<Lock>, BundleError> {
 /// Returns everything that is wrong with it.
 pub fn parse(text: &str) -> Result<Lock, Vec<String>> {
     // serde's messages end with "at line L column C".
-    let document: Document = serde_yaml::from_str(text).map_err(|error| vec![error.to_string()])?;
+    let document: LockDocument =
+        serde_yaml::from_str(text).map_err(|error| vec![error.to_string()])?;
     let mut problems = Vec::new();
     let kubernetes = document
         .kubernetes
@@ -113,7 +114,7 @@ pub fn parse(text: &str) -> Result<Lock, Vec<String>> {
                 entry.name, entry.path
             ));
         }
-        let Entry { name, version, path, image, size, sha256 } = entry;
+        let LockEntry { name, version, path, image, size, sha256 } = entry;
         if files.insert(name.clone(), LockedFile { version, path, size, sha256, image }).is_some() {
             problems.push(format!("file `{name}` is listed twice"));
         }
@@ -180,7 +181,7 @@ impl Lock {
     }
 }
 
-impl Entry {
+impl LockEntry {
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         let plain = |text: &str| {

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::BundleError;
 use super::lock::{FILE_NAME, Lock, LockedFile};
-use super::releases::{Artefact, Content, ImageRelease, Member, Target};
+use super::releases::{ArchiveMember, Artefact, ArtefactContent, BundledFile, ImageRelease};
 
 /// Mode of programs: executable by everyone.
 const PROGRAM: u32 = 0o755;
@@ -30,7 +30,7 @@ pub struct Placer {
 
 /// A file that is being written under a temporary name. Deleted on drop.
 #[derive(Debug)]
-pub struct Draft {
+pub struct PartialFile {
     draft: PathBuf,
     path: PathBuf,
     file: File,
@@ -71,8 +71,8 @@ impl Placer {
             BundleError::io(format!("open the download {}", cached.display()), &error)
         })?;
         match &artefact.content {
-            Content::Program(target) => Ok(vec![self.program(target, source, origin)?]),
-            Content::Archive(members) => self.archive(members, source, origin),
+            ArtefactContent::Program(target) => Ok(vec![self.program(target, source, origin)?]),
+            ArtefactContent::Archive(members) => self.archive(members, source, origin),
         }
     }
 
@@ -84,7 +84,7 @@ impl Placer {
         &self,
         release: &ImageRelease,
         url: &str,
-        write: impl FnOnce(&mut Draft) -> io::Result<()>,
+        write: impl FnOnce(&mut PartialFile) -> io::Result<()>,
     ) -> Result<(String, LockedFile), BundleError> {
         let mut draft = self.draft(&release.target, DATA)?;
         write(&mut draft).map_err(|error| draft.wrong(&error))?;
@@ -95,7 +95,7 @@ impl Placer {
 
     fn program(
         &self,
-        target: &Target,
+        target: &BundledFile,
         mut source: impl io::Read,
         origin: Origin<'_>,
     ) -> Result<(String, LockedFile), BundleError> {
@@ -116,12 +116,12 @@ impl Placer {
 
     fn archive(
         &self,
-        members: &[Member],
+        members: &[ArchiveMember],
         source: File,
         origin: Origin<'_>,
     ) -> Result<Vec<(String, LockedFile)>, BundleError> {
         let mut archive = tar::Archive::new(GzDecoder::new(io::BufReader::new(source)));
-        let mut missing: Vec<&Member> = members.iter().collect();
+        let mut missing: Vec<&ArchiveMember> = members.iter().collect();
         let mut placed = Vec::new();
         for entry in archive.entries().map_err(|error| broken(origin.url, &error))? {
             let entry = entry.map_err(|error| broken(origin.url, &error))?;
@@ -150,7 +150,7 @@ impl Placer {
         Err(BundleError::Archive { origin: origin.url.into(), why })
     }
 
-    fn draft(&self, target: &Target, mode: u32) -> Result<Draft, BundleError> {
+    fn draft(&self, target: &BundledFile, mode: u32) -> Result<PartialFile, BundleError> {
         let path = self.folder.join(&target.path);
         let (folder, name) = target.path.rsplit_once('/').unwrap_or(("", &target.path));
         let folder = self.folder.join(folder);
@@ -171,13 +171,13 @@ impl Placer {
         };
         let file = open()
             .map_err(|error| BundleError::io(format!("write {}", draft.display()), &error))?;
-        Ok(Draft { draft, path, file, hash: Sha256::new(), size: 0, kept: false })
+        Ok(PartialFile { draft, path, file, hash: Sha256::new(), size: 0, kept: false })
     }
 
     fn keep(
         &self,
-        mut draft: Draft,
-        target: &Target,
+        mut draft: PartialFile,
+        target: &BundledFile,
         origin: Origin<'_>,
     ) -> Result<(String, LockedFile), BundleError> {
         let sha256 = hex::encode(std::mem::take(&mut draft.hash).finalize());
@@ -207,13 +207,13 @@ impl Placer {
     }
 }
 
-impl Draft {
+impl PartialFile {
     fn wrong(&self, error: &io::Error) -> BundleError {
         BundleError::io(format!("write {}", self.path.display()), error)
     }
 }
 
-impl Write for Draft {
+impl Write for PartialFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let length = self.file.write(bytes)?;
         self.hash.update(&bytes[..length]);
@@ -226,7 +226,7 @@ impl Write for Draft {
     }
 }
 
-impl Drop for Draft {
+impl Drop for PartialFile {
     fn drop(&mut self) {
         if !self.kept {
             // Ignore errors on drop; the next pull overwrites the file.

@@ -13,11 +13,11 @@ const INTERVAL: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Progress {
     events: Events,
-    state: Mutex<State>,
+    state: Mutex<Counters>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Counters {
     done: u64,
     total: u64,
     told: Option<Instant>,
@@ -63,7 +63,7 @@ impl Progress {
         });
     }
 
-    fn change(&self, detail: Option<&str>, change: impl FnOnce(&mut State)) {
+    fn change(&self, detail: Option<&str>, change: impl FnOnce(&mut Counters)) {
         let due = {
             let mut state = self.lock();
             change(&mut state);
@@ -74,7 +74,7 @@ impl Progress {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Counters> {
         // Counters are never half updated, so a poisoned lock still has valid ones.
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }

@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::download::{Downloads, Wanted};
+use super::download::{Downloads, RemoteFile};
 use super::http::Http;
-use super::images::{self, Image};
+use super::images::{self, RegistryImage};
 use super::lock::{self, Lock, LockedFile};
 use super::place::Placer;
 use super::progress::Progress;
@@ -33,7 +33,7 @@ const TURN: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone)]
 struct Checked {
     artefact: Artefact,
-    wanted: Wanted,
+    wanted: RemoteFile,
 }
 
 /// What one pull works with; its tasks share it.
@@ -175,7 +175,7 @@ impl Pull {
         let (artefacts, images) =
             tokio::try_join!(in_parallel(limit, look_ups), in_parallel(limit, resolutions))?;
 
-        let mut wanted: Vec<Wanted> =
+        let mut wanted: Vec<RemoteFile> =
             artefacts.iter().map(|checked| checked.wanted.clone()).collect();
         wanted.extend(images.iter().flat_map(|(_, image)| image.wanted()));
         // Images share layers; two tasks writing the same `.part` would corrupt it.
@@ -209,20 +209,23 @@ impl Pull {
         let cached = self.downloads.path_of(&sha256).exists();
         let size = if cached { None } else { http.size_of(&artefact.url).await };
         let label = artefact.file_name().to_owned();
-        Ok(Checked { wanted: Wanted { url: artefact.url.clone(), sha256, size, label }, artefact })
+        Ok(Checked {
+            wanted: RemoteFile { url: artefact.url.clone(), sha256, size, label },
+            artefact,
+        })
     }
 
     async fn resolve(
         self: Arc<Self>,
         release: ImageRelease,
-    ) -> Result<(ImageRelease, Image), BundleError> {
+    ) -> Result<(ImageRelease, RegistryImage), BundleError> {
         let image =
             images::resolve(self.downloads.http(), &self.sources, &release, &self.architecture)
                 .await?;
         Ok((release, image))
     }
 
-    async fn fetch(self: Arc<Self>, wanted: Wanted) -> Result<(), BundleError> {
+    async fn fetch(self: Arc<Self>, wanted: RemoteFile) -> Result<(), BundleError> {
         self.downloads.fetch(&wanted, &self.progress).await.map(|_| ())
     }
 
@@ -240,7 +243,7 @@ impl Pull {
     async fn place_image(
         self: Arc<Self>,
         release: ImageRelease,
-        image: Image,
+        image: RegistryImage,
     ) -> Result<(String, LockedFile), BundleError> {
         blocking("write an image archive", move || {
             let cached = |sha256: &str| self.downloads.path_of(sha256);

@@ -43,7 +43,7 @@ pub struct Artefact {
     /// The component's version, without a `v`.
     pub version: String,
     /// The files that a bundle takes from it.
-    pub content: Content,
+    pub content: ArtefactContent,
 }
 
 /// The format of a published checksum.
@@ -57,25 +57,25 @@ pub enum ChecksumFormat {
 
 /// What a bundle takes from an artefact.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content {
+pub enum ArtefactContent {
     /// The artefact is a program.
-    Program(Target),
+    Program(BundledFile),
     /// The artefact is a tar.gz that contains programs.
-    Archive(Vec<Member>),
+    Archive(Vec<ArchiveMember>),
 }
 
 /// A program in an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
+pub struct ArchiveMember {
     /// Its path in the archive, without a leading `./`.
     pub path: String,
     /// The bundle's file for it.
-    pub target: Target,
+    pub target: BundledFile,
 }
 
 /// A file of the bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
+pub struct BundledFile {
     /// Its name in the bundle.
     pub name: String,
     /// Its path in the bundle's directory.
@@ -86,7 +86,7 @@ pub struct Target {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageRelease {
     /// The bundle's file for it.
-    pub target: Target,
+    pub target: BundledFile,
     /// The repository in the registry: `coredns/coredns`.
     pub repository: String,
     /// The tag, as published: `v1.12.1`.
@@ -198,7 +198,10 @@ impl ImageRow {
     fn release(&self, version: &str) -> ImageRelease {
         let name = self.name;
         ImageRelease {
-            target: Target { name: format!("image/{name}"), path: format!("images/{name}.tar") },
+            target: BundledFile {
+                name: format!("image/{name}"),
+                path: format!("images/{name}.tar"),
+            },
             repository: self.repository.into(),
             tag: format!("{}{version}", self.prefix),
             version: version.into(),
@@ -258,7 +261,7 @@ pub fn releases(
 
 impl Releases {
     /// Returns every file of the bundle that comes from these releases.
-    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+    pub fn targets(&self) -> impl Iterator<Item = &BundledFile> {
         let images = self.images.iter().map(|image| &image.target);
         self.artefacts.iter().flat_map(Artefact::targets).chain(images)
     }
@@ -266,10 +269,12 @@ impl Releases {
 
 impl Artefact {
     /// Returns the files that come from this artefact.
-    pub fn targets(&self) -> Vec<&Target> {
+    pub fn targets(&self) -> Vec<&BundledFile> {
         match &self.content {
-            Content::Program(target) => vec![target],
-            Content::Archive(members) => members.iter().map(|member| &member.target).collect(),
+            ArtefactContent::Program(target) => vec![target],
+            ArtefactContent::Archive(members) => {
+                members.iter().map(|member| &member.target).collect()
+            }
         }
     }
 
@@ -303,8 +308,8 @@ impl ImageRelease {
     }
 }
 
-fn program(name: &str) -> Target {
-    Target { name: name.into(), path: format!("bin/{name}") }
+fn program(name: &str) -> BundledFile {
+    BundledFile { name: name.into(), path: format!("bin/{name}") }
 }
 
 fn kubernetes_program(
@@ -318,7 +323,7 @@ fn kubernetes_program(
         checksum_url: format!("{url}.sha256"),
         checksum_format: ChecksumFormat::Bare,
         version: version.to_string(),
-        content: Content::Program(program(name)),
+        content: ArtefactContent::Program(program(name)),
         url,
     }
 }
@@ -327,13 +332,13 @@ fn etcd(version: &str, architecture: &str, sources: &Sources) -> Artefact {
     let release = format!("{}/etcd-io/etcd/releases/download/v{version}", sources.github);
     let folder = format!("etcd-v{version}-linux-{architecture}");
     let members = ETCD_PROGRAMS
-        .map(|name| Member { path: format!("{folder}/{name}"), target: program(name) });
+        .map(|name| ArchiveMember { path: format!("{folder}/{name}"), target: program(name) });
     Artefact {
         url: format!("{release}/{folder}.tar.gz"),
         checksum_url: format!("{release}/SHA256SUMS"),
         checksum_format: ChecksumFormat::Listed,
         version: version.into(),
-        content: Content::Archive(members.into()),
+        content: ArtefactContent::Archive(members.into()),
     }
 }
 
@@ -341,12 +346,12 @@ fn containerd(version: &str, architecture: &str, sources: &Sources) -> Artefact 
     let release = format!("{}/containerd/containerd/releases/download/v{version}", sources.github);
     let url = format!("{release}/containerd-{version}-linux-{architecture}.tar.gz");
     let members = CONTAINERD_PROGRAMS
-        .map(|name| Member { path: format!("bin/{name}"), target: program(name) });
+        .map(|name| ArchiveMember { path: format!("bin/{name}"), target: program(name) });
     Artefact {
         checksum_url: format!("{url}.sha256sum"),
         checksum_format: ChecksumFormat::Listed,
         version: version.into(),
-        content: Content::Archive(members.into()),
+        content: ArtefactContent::Archive(members.into()),
         url,
     }
 }
@@ -358,7 +363,7 @@ fn runc(version: &str, architecture: &str, sources: &Sources) -> Artefact {
         checksum_url: format!("{release}/runc.sha256sum"),
         checksum_format: ChecksumFormat::Listed,
         version: version.into(),
-        content: Content::Program(program("runc")),
+        content: ArtefactContent::Program(program("runc")),
     }
 }
 
@@ -367,14 +372,14 @@ fn cni(version: &str, architecture: &str, sources: &Sources) -> Artefact {
         format!("{}/containernetworking/plugins/releases/download/v{version}", sources.github);
     let url = format!("{release}/cni-plugins-linux-{architecture}-v{version}.tgz");
     let members = CNI_PLUGINS.map(|name| {
-        let target = Target { name: format!("cni/{name}"), path: format!("cni/{name}") };
-        Member { path: name.into(), target }
+        let target = BundledFile { name: format!("cni/{name}"), path: format!("cni/{name}") };
+        ArchiveMember { path: name.into(), target }
     });
     Artefact {
         checksum_url: format!("{url}.sha256"),
         checksum_format: ChecksumFormat::Listed,
         version: version.into(),
-        content: Content::Archive(members.into()),
+        content: ArtefactContent::Archive(members.into()),
         url,
     }
 }

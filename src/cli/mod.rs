@@ -24,7 +24,7 @@ use self::lab::{
 };
 use self::node::NodeVerb;
 use self::timeline::TimelineArgs;
-use crate::report::Output;
+use crate::report::OutputFormat;
 
 pub use self::run::run;
 
@@ -90,7 +90,7 @@ pub struct GlobalArgs {
         env = "LABCTL_OUTPUT",
         hide_env_values = true
     )]
-    pub output: Output,
+    pub output: OutputFormat,
 
     /// Work on these nodes only
     #[arg(long, global = true, value_name = "NODE,..", value_delimiter = ',')]
@@ -329,7 +329,7 @@ mod tests {
                 (vec!["a".into(), "b".into()], 4, true)
             );
         }
-        assert_eq!(parse("labctl plan --output json").global.output, Output::Json);
+        assert_eq!(parse("labctl plan --output json").global.output, OutputFormat::Json);
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub fn part(pods: Ipv4Net, prefix: u8, index: u64) -> Option<Ipv4Net> {
 
 /// A worker that needs a part of the pod network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wanted<'a> {
+pub struct CidrRequest<'a> {
     /// The worker's name.
     pub name: &'a str,
     /// The part that the inventory assigns to it, if any.
@@ -94,7 +94,7 @@ pub struct Wanted<'a> {
 ///
 /// `None` for workers that no part is left for, or whose given part is outside `pods` or overlaps
 /// an earlier one.
-pub fn assign(pods: Ipv4Net, prefix: u8, workers: &[Wanted<'_>]) -> Vec<Option<Ipv4Net>> {
+pub fn assign(pods: Ipv4Net, prefix: u8, workers: &[CidrRequest<'_>]) -> Vec<Option<Ipv4Net>> {
     let mut parts = Parts { taken: Vec::new() };
     let mut assigned: Vec<Option<Ipv4Net>> = vec![None; workers.len()];
     for (worker, assigned) in workers.iter().zip(&mut assigned) {
@@ -149,8 +149,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn names<'a>(names: &[&'a str]) -> Vec<Wanted<'a>> {
-        names.iter().map(|name| Wanted { name, given: None }).collect()
+    fn names<'a>(names: &[&'a str]) -> Vec<CidrRequest<'a>> {
+        names.iter().map(|name| CidrRequest { name, given: None }).collect()
     }
 
     fn shown(parts: Vec<Option<Ipv4Net>>) -> Vec<String> {
@@ -202,9 +202,9 @@ mod tests {
 
     #[test]
     fn given_parts_take_precedence_and_must_not_overlap() {
-        let given = |name, part| Wanted { name, given: Some(net(part)) };
+        let given = |name, part| CidrRequest { name, given: Some(net(part)) };
         let workers = [
-            Wanted { name: "worker-1", given: None },
+            CidrRequest { name: "worker-1", given: None },
             given("a", "10.0.1.0/25"),
             given("b", "10.0.1.0/24"),
             given("c", "10.9.0.0/24"),
@@ -244,8 +244,8 @@ mod tests {
             pods in any_net(4..=28), more in 0u8..=16, names in any_names(), given in prop::collection::vec(any_net(8..=28), 0..4)
         ) {
             let prefix = (pods.prefix_len() + more).min(28);
-            let mut workers: Vec<Wanted<'_>> = names.iter().map(|name| Wanted { name, given: None }).collect();
-            workers.extend(given.iter().map(|given| Wanted { name: "given", given: Some(*given) }));
+            let mut workers: Vec<CidrRequest<'_>> = names.iter().map(|name| CidrRequest { name, given: None }).collect();
+            workers.extend(given.iter().map(|given| CidrRequest { name: "given", given: Some(*given) }));
             let assigned = assign(pods, prefix, &workers);
             prop_assert_eq!(assigned.len(), workers.len());
             let parts: Vec<Ipv4Net> = assigned.iter().flatten().copied().collect();
@@ -260,7 +260,7 @@ mod tests {
         #[test]
         fn everyone_is_served_while_there_is_room(pods in any_net(4..=28), more in 0u8..=16, names in any_names()) {
             let prefix = (pods.prefix_len() + more).min(28);
-            let workers: Vec<Wanted<'_>> = names.iter().map(|name| Wanted { name, given: None }).collect();
+            let workers: Vec<CidrRequest<'_>> = names.iter().map(|name| CidrRequest { name, given: None }).collect();
             let served = assign(pods, prefix, &workers).iter().flatten().count() as u64;
             prop_assert_eq!(served, part_count(pods, prefix).min(workers.len() as u64));
         }

@@ -3,8 +3,9 @@
 
 use super::converge::converge_saving;
 use super::exit::Stop;
-use super::inputs::{bundle, desired};
+use super::inputs::bundle;
 use super::options::Options;
+use super::prepared::desired;
 use super::roster;
 use super::session::{Outcome, Working, lab_of, limited};
 use crate::cluster::{Cluster, Node};

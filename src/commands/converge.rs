@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::exit::Stop;
-use super::inputs::Prepared;
 use super::machines;
 use super::options::Options;
 use super::ownership::{preflight_failure, refuse_strangers};
+use super::prepared::Prepared;
 use super::runbook::Runbook;
 use super::session::{Outcome, lab_of, limited};
 use crate::cluster::{Cluster, Node};
-use crate::engine::{Connections, Run, apply::apply, connect::connect, probe::probe, script::Belonging};
+use crate::engine::{
+    Connections, Run, apply::apply, connect::connect, probe::probe, script::Belonging,
+};
 use crate::event::Event;
 use crate::lab::LabDirectory;
 use crate::machine::{Machine, Machines};

@@ -4,6 +4,7 @@ use super::converge::converge;
 use super::exit::{Exit, Stop};
 use super::inputs::Inputs;
 use super::options::Options;
+use super::runbook::Runbook;
 use super::session::{
     Outcome, confirm, exit_of, lab_of, limited, open, refuse_lost_nodes, under_lock,
 };
@@ -66,8 +67,8 @@ fn question(cluster: &Cluster, nodes: &[&Node], remove_nodes: bool) -> String {
 /// Takes the lab off nodes that stay.
 async fn empty(cluster: &Cluster, options: &Options, run: &Run) -> Result<Outcome, Stop> {
     let playbook = options.playbook("down")?;
-    let desired = Inputs::new(cluster, options)?.runbook(&playbook)?;
-    let outcome = converge(cluster, desired, options, run).await?;
+    let runbook = Runbook::new(Inputs::new(cluster, options)?, &playbook, cluster)?;
+    let outcome = converge(cluster, runbook, options, run).await?;
     let emptied = |node: &String| !outcome.applied.failed.contains_key(node);
     let empty: Vec<&String> = outcome.connections.keys().filter(|node| emptied(node)).collect();
     if !run.is_cancelled() {

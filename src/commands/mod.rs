@@ -1,6 +1,6 @@
 //! The operations, one file per verb: what labctl does once it is known what was typed. They take
 //! types of their own, so that they can be called from anywhere, and wire the rooms together; what
-//! several of them need is in `session`, `inputs`, `converge` and `bring_up`.
+//! several of them need is in `session`, `inputs`, `prepared`, `converge` and `bring_up`.
 
 mod ask;
 mod bring_up;
@@ -21,6 +21,7 @@ mod ownership;
 pub mod plan;
 pub mod play;
 pub mod playbook;
+mod prepared;
 pub mod recover;
 pub mod render;
 mod roster;

@@ -4,6 +4,7 @@ use super::converge::{Planned, make_plan};
 use super::exit::{Exit, Stop};
 use super::inputs::{Inputs, bundle_planned, ensured, report_issued};
 use super::options::Options;
+use super::runbook::Runbook;
 use super::session::{lab_of, limited, open, refuse_lost_nodes};
 use super::{ask, next, roster};
 use crate::cluster::{Cluster, Node};
@@ -60,7 +61,7 @@ async fn look(
     let bundle = bundle_planned(cluster, events).await?;
     let ensured = ensured(cluster, &lab_of(cluster))?;
     let inputs = Inputs::new(cluster, options)?.with(ensured.pki, bundle)?;
-    let runbook = inputs.runbook(playbook)?;
+    let runbook = Runbook::new(inputs, playbook, cluster)?;
     let stopped = stopped_local_nodes(cluster);
     // On a node that is still to be made, everything is to be done.
     let runs = |node: &Node| stopped.iter().all(|(name, _)| *name != node.name);

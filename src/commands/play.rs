@@ -2,8 +2,9 @@
 
 use super::converge::converge_saving;
 use super::exit::{Exit, Stop};
-use super::inputs::{bundle, desired};
+use super::inputs::bundle;
 use super::options::Options;
+use super::prepared::desired;
 use super::session::{exit_of, limited, open, under_lock};
 use crate::playbook::standard;
 use crate::report::Reporter;

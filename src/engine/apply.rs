@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::inbox::Pushed;
 use super::run::failure;
 use super::script::{Line, command, patience, stream};
-use super::spread::{Wanted, deliver};
+use super::spread::{Demand, deliver};
 use super::{Connections, Run, cause};
 use crate::event::{Awaited, Event, Failure, PlayOutcome};
 use crate::plan::{Change, Plan, PlannedNode, PlannedPlay};
@@ -42,13 +42,13 @@ pub struct Applied {
 
 /// The progress of a play over all of its nodes.
 #[derive(Debug, Clone, Copy)]
-struct Progress {
+struct PlayProgress {
     remaining: usize,
     failed: bool,
 }
 
 /// A play that others come after: its name and progress.
-type Earlier = (String, watch::Receiver<Progress>);
+type Earlier = (String, watch::Receiver<PlayProgress>);
 
 /// One play on one node.
 struct Cell {
@@ -134,9 +134,9 @@ fn start_play(
     failed_nodes: &BTreeMap<String, Arc<AtomicBool>>,
     run: &Run,
     cells: &mut JoinSet<(String, Ended)>,
-) -> watch::Receiver<Progress> {
+) -> watch::Receiver<PlayProgress> {
     let (progress, watched) =
-        watch::channel(Progress { remaining: play.nodes.len(), failed: false });
+        watch::channel(PlayProgress { remaining: play.nodes.len(), failed: false });
     let progress = Arc::new(progress);
     if play.nodes.is_empty() {
         // A play without nodes must still forward the failure or progress of the plays that it
@@ -145,7 +145,7 @@ fn start_play(
         progress.send_modify(|state| state.remaining = 1);
         cells.spawn(async move {
             let well = ended_well(after, &mut Awaited::Plan).await;
-            progress.send_modify(|state| *state = Progress { remaining: 0, failed: !well });
+            progress.send_modify(|state| *state = PlayProgress { remaining: 0, failed: !well });
             (String::new(), Ended { outcome: PlayOutcome::Done, changed: 0, failed: None })
         });
         return watched;
@@ -210,8 +210,8 @@ async fn ended_well(plays: Vec<Earlier>, awaited: &mut Awaited) -> bool {
 
 /// Returns what each node needs, in the order in which plays need it, and which nodes may already
 /// have it.
-fn wanted(plan: &Plan, connections: &Connections) -> Wanted {
-    let mut wanted = Wanted::default();
+fn wanted(plan: &Plan, connections: &Connections) -> Demand {
+    let mut wanted = Demand::default();
     for play in &plan.plays {
         let mut shared = false;
         for on in play.nodes.iter().filter(|on| connections.contains_key(&on.node)) {

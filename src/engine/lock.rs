@@ -13,7 +13,7 @@ use crate::lab::LabDirectory;
 
 /// Holds the lock until it is dropped.
 #[derive(Debug)]
-pub struct Lock(#[allow(dead_code, reason = "the open file is the lock")] File);
+pub struct RunLock(#[allow(dead_code, reason = "the open file is the lock")] File);
 
 /// Why a lock could not be taken.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +49,7 @@ impl LockError {
 ///
 /// # Errors
 /// If another run holds it, or the lab directory cannot be written.
-pub fn take(lab: &LabDirectory, doing: &str) -> Result<Lock, LockError> {
+pub fn take(lab: &LabDirectory, doing: &str) -> Result<RunLock, LockError> {
     let path = lab.lock();
     let io = |why| LockError::Io { path: path.clone(), why };
     lab.create().map_err(io)?;
@@ -73,7 +73,7 @@ pub fn take(lab: &LabDirectory, doing: &str) -> Result<Lock, LockError> {
     file.set_len(0).map_err(io)?;
     file.rewind().map_err(io)?;
     writeln!(file, "labctl {doing}, process {}", std::process::id()).map_err(io)?;
-    Ok(Lock(file))
+    Ok(RunLock(file))
 }
 
 #[cfg(test)]

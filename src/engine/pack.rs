@@ -27,10 +27,10 @@ pub(super) struct Packed {
 
 /// Compresses blobs, each once, one after the other with all processors.
 #[derive(Debug, Clone)]
-pub(super) struct Packer(Arc<Inner>);
+pub(super) struct Packer(Arc<PackerInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct PackerInner {
     /// Where compressed copies are kept; `None` to compress nothing.
     folder: Option<PathBuf>,
     cells: Mutex<BTreeMap<String, Arc<OnceCell<Option<Packed>>>>>,
@@ -40,7 +40,7 @@ struct Inner {
 impl Packer {
     /// Returns a packer that keeps its copies in `folder`, or compresses nothing.
     pub fn new(folder: Option<PathBuf>) -> Self {
-        Self(Arc::new(Inner { folder, cells: Mutex::default(), turn: Semaphore::new(1) }))
+        Self(Arc::new(PackerInner { folder, cells: Mutex::default(), turn: Semaphore::new(1) }))
     }
 
     /// Whether anything is compressed.

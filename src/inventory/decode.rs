@@ -7,6 +7,7 @@
 
 use std::path::Path as FilePath;
 
+use super::keys::{API, INVENTORY, JUMP, LOCAL, NETWORK, NODE, NODE_SSH, PKI, REQUIRED, SSH};
 use super::positions::{Path, Position, Positions};
 use super::problem::{Problems, did_you_mean};
 use super::tree::Tree;
@@ -14,52 +15,6 @@ use super::{
     ApiSection, Inventory, JumpEntry, LocalSection, Located, NetworkSection, NodeEntry, PkiSection,
     SshSection,
 };
-
-const INVENTORY: &[&str] = &[
-    "name",
-    "kubernetes",
-    "domain",
-    "bundle",
-    "local",
-    "ssh",
-    "network",
-    "api",
-    "pki",
-    "addons",
-    "nodes",
-];
-const LOCAL: &[&str] = &["subnet"];
-const SSH: &[&str] = &[
-    "user",
-    "port",
-    "identity",
-    "jump",
-    "connect_timeout",
-    "host_keys",
-    "become",
-    "become_password_file",
-    "become_password_command",
-];
-const NODE_SSH: &[&str] = &[
-    "host",
-    "user",
-    "port",
-    "identity",
-    "jump",
-    "connect_timeout",
-    "host_keys",
-    "become",
-    "become_password_file",
-    "become_password_command",
-];
-const JUMP: &[&str] = &["host", "user", "port", "identity"];
-const NETWORK: &[&str] = &["pods", "services", "node_prefix", "mode", "proxy"];
-const API: &[&str] = &["endpoint", "port", "names"];
-const PKI: &[&str] = &["algorithm", "ca_days", "leaf_days"];
-const NODE: &[&str] = &["name", "address", "roles", "labels", "pod_cidr", "ssh"];
-
-/// Keys that are required where they are allowed.
-const REQUIRED: &[&str] = &["name", "kubernetes", "nodes", "address", "roles", "subnet"];
 
 /// Returns the inventory in `tree` with all errors in its structure.
 pub(super) fn decode(file: &FilePath, tree: &Tree, positions: &Positions) -> Inventory {

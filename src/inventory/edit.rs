@@ -31,8 +31,8 @@ pub fn add(text: &str, node: &NewNode) -> Result<String, EditError> {
     let file = Text::read(text)?;
     let after = file.neighbour(node);
     let edited = match file.layout(after)? {
-        Layout::Lines => file.add_lines(after, node),
-        Layout::Brackets => file.add_piece(after, node),
+        ListStyle::Lines => file.add_lines(after, node),
+        ListStyle::Brackets => file.add_piece(after, node),
     };
     file.checked(edited, &node.name, |nodes| nodes.insert(after + 1, tree_of(node)))
 }
@@ -47,8 +47,8 @@ pub fn remove(text: &str, name: &str) -> Result<String, EditError> {
     let is_it = |node: &NodeEntry| node.name.as_ref().is_some_and(|it| it.value == name);
     let Some(index) = file.nodes.iter().position(is_it) else { return Ok(text.to_owned()) };
     let edited = match file.layout(index)? {
-        Layout::Lines => file.remove_lines(index),
-        Layout::Brackets => file.remove_piece(index),
+        ListStyle::Lines => file.remove_lines(index),
+        ListStyle::Brackets => file.remove_piece(index),
     };
     file.checked(edited, name, |nodes| {
         nodes.remove(index);
@@ -57,7 +57,7 @@ pub fn remove(text: &str, name: &str) -> Result<String, EditError> {
 
 /// The style of the list of nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Layout {
+enum ListStyle {
     /// `- ` before each, on separate lines.
     Lines,
     /// `[a, b]`.
@@ -150,13 +150,13 @@ impl<'t> Text<'t> {
         dash_in(text).filter(|_| before.trim().is_empty()).map(|indentation| (above, indentation))
     }
 
-    fn layout(&self, index: usize) -> Result<Layout, EditError> {
+    fn layout(&self, index: usize) -> Result<ListStyle, EditError> {
         if self.dash(index).is_some() {
-            return Ok(Layout::Lines);
+            return Ok(ListStyle::Lines);
         }
         let (line, byte) = self.start(index);
         match self.lines[line][byte..].starts_with('{') {
-            true => Ok(Layout::Brackets),
+            true => Ok(ListStyle::Brackets),
             false => Err(by_hand("its nodes are not written as a list of `- ` entries")),
         }
     }

@@ -10,6 +10,7 @@
 mod decode;
 pub mod edit;
 mod entry;
+pub mod keys;
 pub mod load;
 pub mod positions;
 mod problem;

@@ -30,7 +30,7 @@ enum PathStep {
 
 /// The positions of a value and of its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
+struct ValuePosition {
     key: Option<Position>,
     value: Position,
     plain: Option<String>,
@@ -50,7 +50,7 @@ pub struct Duplicate {
 /// The positions of everything in a YAML text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Positions {
-    places: HashMap<Path, Place>,
+    places: HashMap<Path, ValuePosition>,
     duplicates: Vec<Duplicate>,
     documents: Vec<Position>,
 }
@@ -155,7 +155,7 @@ impl Positions {
         &self.documents
     }
 
-    fn find(&self, path: &Path) -> Option<&Place> {
+    fn find(&self, path: &Path) -> Option<&ValuePosition> {
         self.places.get(path)
     }
 
@@ -263,7 +263,11 @@ impl Walk {
         };
         // A missing value has the position of its key.
         let value = if plain.as_deref() == Some("") { key_at.unwrap_or(at) } else { at };
-        self.found.places.entry(path.clone()).or_insert(Place { key: key_at, value, plain });
+        self.found.places.entry(path.clone()).or_insert(ValuePosition {
+            key: key_at,
+            value,
+            plain,
+        });
         (path, false)
     }
 }

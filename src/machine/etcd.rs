@@ -31,7 +31,7 @@ pub struct Etcd {
     pub founders: Option<String>,
 }
 
-/// What every controller is told of etcd's beginning.
+/// How etcd starts for the first time: the same for every controller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Founding {
     /// The members that found etcd together, `NAME=URL,NAME=URL`: all controllers.

@@ -23,9 +23,9 @@ impl Arguments for PackageArgs {
             let text = site.text(text)?;
             Ok(match text.split_once('=') {
                 Some((name, proof)) => {
-                    Wanted { name: name.to_owned(), proof: Some(proof.to_owned()) }
+                    WantedPackage { name: name.to_owned(), proof: Some(proof.to_owned()) }
                 }
-                None => Wanted { name: text, proof: None },
+                None => WantedPackage { name: text, proof: None },
             })
         };
         let names = self.names.iter().map(wanted).collect::<Result<_, String>>()?;
@@ -37,19 +37,19 @@ impl Arguments for PackageArgs {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Package {
     /// The packages.
-    pub names: Vec<Wanted>,
+    pub names: Vec<WantedPackage>,
 }
 
 /// One package.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct WantedPackage {
     /// Its name in the distribution.
     pub name: String,
     /// A file that proves that it is there, however it came; `None` asks the package manager.
     pub proof: Option<String>,
 }
 
-impl Wanted {
+impl WantedPackage {
     fn check(&self) -> String {
         match &self.proof {
             Some(path) => format!("[ -e {} ]", quote(path)),

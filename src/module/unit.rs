@@ -264,7 +264,7 @@ impl State for Unit {
             script.push_str(&format!("leaves {}\n", leaves.join(" ")));
         }
         if self.enabled {
-            script.push_str(&format!("enable {name}\n"));
+            script.push_str(&format!("enable_unit {name}\n"));
         } else {
             script.push_str(&format!("disable {name}\n"));
         }

@@ -111,7 +111,8 @@ apply_objects() { # sha256 of the manifest among the payloads, where it is kept,
 }
 # A kernel setting, now and after a reboot.
 set_sysctl() { # key, value, its file in /proc/sys, the line and the file that say it again at boot
-  made_sysctl "$1" "$(cat "$3")" "$2"
+  was=$(cat "$3")
+  made_sysctl "$1" "$was" "$2"
   note "$4" "$5"
   printf '%s\n' "$2" > "$3"
 }
@@ -148,7 +149,7 @@ reread() { # unit, after `see`
 }
 # What is started at boot is nothing that systemd must know at once, but it must know it some time: `finish` tells it,
 # because it then reads every unit of the machine again. (From version 255 on it asks for that at the next unit.)
-enable() { # unit, after `see`
+enable_unit() { # unit, after `see`
   case $enabled in
     enabled | static | generated | alias | indirect) return 0 ;;
   esac

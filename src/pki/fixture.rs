@@ -57,7 +57,7 @@ pub(crate) fn node(name: &str, host: u8, role: Role) -> Node {
         labels: BTreeMap::new(),
         pod_cidr: None,
         ssh: Ssh::to(address.to_string()),
-        facts: crate::machine::Machine::default(),
+        facts: Default::default(),
     }
 }
 

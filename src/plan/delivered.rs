@@ -9,15 +9,15 @@ use crate::module::{Desired, Module};
 use crate::playbook::Task;
 
 /// A node and a component.
-type Place<'a> = (&'a str, &'a str);
+type NodeComponent<'a> = (&'a str, &'a str);
 
 /// Filled as tasks are worked out, in whichever play they are.
 #[derive(Debug, Default)]
 pub(super) struct Delivered<'a> {
     /// The paths of the component's files on the node, and of the certificates that it reads.
-    paths: BTreeMap<Place<'a>, BTreeSet<String>>,
+    paths: BTreeMap<NodeComponent<'a>, BTreeSet<String>>,
     /// The units of the component that use all of these.
-    units: BTreeSet<(Place<'a>, String)>,
+    units: BTreeSet<(NodeComponent<'a>, String)>,
 }
 
 impl<'a> Delivered<'a> {

@@ -69,7 +69,7 @@ fn explain_play(play: &DesiredPlay, plays: &[DesiredPlay], nodes: &[&str]) -> St
 }
 
 /// A task with the nodes on which it is identical.
-struct Told<'a> {
+struct SharedTask<'a> {
     task: &'a DesiredTask,
     nodes: Vec<&'a str>,
 }
@@ -77,7 +77,7 @@ struct Told<'a> {
 /// Tasks with the same title but different content, in the order in which they were found.
 struct Alike<'a> {
     title: &'a str,
-    told: Vec<Told<'a>>,
+    told: Vec<SharedTask<'a>>,
     places: HashMap<(Option<&'a str>, String), usize>,
 }
 
@@ -87,13 +87,13 @@ impl<'a> Alike<'a> {
         let place = *self.places.entry(key).or_insert(self.told.len());
         match self.told.get_mut(place) {
             Some(told) => told.nodes.push(node),
-            None => self.told.push(Told { task, nodes: vec![node] }),
+            None => self.told.push(SharedTask { task, nodes: vec![node] }),
         }
     }
 }
 
 /// Merges the tasks of all nodes into one list that preserves the order on each node.
-fn merged<'a>(play: &'a DesiredPlay, hosts: &HashSet<&str>) -> Vec<Told<'a>> {
+fn merged<'a>(play: &'a DesiredPlay, hosts: &HashSet<&str>) -> Vec<SharedTask<'a>> {
     let mut all: Vec<Alike<'a>> = Vec::new();
     for on in play.nodes.iter().filter(|on| hosts.contains(on.node.as_str())) {
         let mut place = 0;

@@ -11,49 +11,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{Delivers, On, Play, Strategy, Task};
+use super::{Component, Delivers, On, Play, Strategy, Task};
 use crate::module::Module;
-
-/// The file of one component.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Component {
-    /// Why it exists, for a learner.
-    pub why: String,
-    /// What it needs on the machine: packages, kernel modules, settings.
-    pub prepare: Vec<Task>,
-    /// The certificates and kubeconfigs that it reads: `ca.crt`, `sa.key`, `kubelet.conf`;
-    /// `apiserver` for the certificate and its key.
-    pub certificates: Vec<String>,
-    /// Tasks that install its programs.
-    pub binaries: Vec<Task>,
-    /// Tasks that import the container images it needs, on every worker.
-    pub images: Vec<Task>,
-    /// All other tasks, in order.
-    pub tasks: Vec<Task>,
-    /// Its name, which is also the name of its play.
-    #[serde(skip)]
-    pub name: String,
-}
-
-impl Component {
-    /// Returns the paths on a node of the certificates and kubeconfigs that the component reads.
-    pub fn certificate_paths(&self) -> impl Iterator<Item = String> + '_ {
-        self.certificates.iter().flat_map(|name| match name.rsplit_once('.') {
-            Some((_, "conf")) => vec![format!("/etc/kubernetes/{name}")],
-            Some(_) => vec![format!("/etc/kubernetes/pki/{name}")],
-            None => ["crt", "key"].map(|end| format!("/etc/kubernetes/pki/{name}.{end}")).to_vec(),
-        })
-    }
-
-    fn section(&self, section: Section) -> &[Task] {
-        match section {
-            Section::Prepare => &self.prepare,
-            Section::Binaries => &self.binaries,
-            Section::Images => &self.images,
-        }
-    }
-}
 
 /// The sections of components that a play can gather.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -73,12 +32,21 @@ impl Section {
         (Section::Binaries, "binaries"),
         (Section::Images, "images"),
     ];
+
+    /// Its tasks in a component.
+    fn of(self, component: &Component) -> &[Task] {
+        match self {
+            Section::Prepare => &component.prepare,
+            Section::Binaries => &component.binaries,
+            Section::Images => &component.images,
+        }
+    }
 }
 
 /// A play as written in the playbook's file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Entry {
+pub(super) struct PlayEntry {
     pub name: String,
     #[serde(alias = "hosts")]
     on: On,
@@ -96,7 +64,7 @@ pub(super) struct Entry {
     pub tasks: Option<Vec<Task>>,
 }
 
-impl Entry {
+impl PlayEntry {
     /// Whether the play has no tasks of its own, so that it needs a component file.
     pub fn lacks_tasks(&self) -> bool {
         self.tasks.is_none() && self.gathers.is_none() && self.delivers.is_none()
@@ -114,8 +82,10 @@ impl Entry {
 /// # Errors
 /// If a section is gathered by no play or by more than one, or contains a task that cannot be
 /// gathered.
-pub(super) fn put_together(entries: Vec<(Entry, Option<Component>)>) -> Result<Vec<Play>, String> {
-    let mut parts: Vec<(Entry, Option<Arc<Component>>)> = Vec::with_capacity(entries.len());
+pub(super) fn put_together(
+    entries: Vec<(PlayEntry, Option<Component>)>,
+) -> Result<Vec<Play>, String> {
+    let mut parts: Vec<(PlayEntry, Option<Arc<Component>>)> = Vec::with_capacity(entries.len());
     for (entry, component) in entries {
         let named = component
             .map(|component| Arc::new(Component { name: entry.name.clone(), ..component }));
@@ -125,10 +95,10 @@ pub(super) fn put_together(entries: Vec<(Entry, Option<Component>)>) -> Result<V
     for (entry, component) in &parts {
         let Some(component) = component else { continue };
         for (section, name) in Section::ALL {
-            if component.section(section).is_empty() {
+            if section.of(component).is_empty() {
                 continue;
             }
-            let gathers = |(other, _): &(Entry, _)| {
+            let gathers = |(other, _): &(PlayEntry, _)| {
                 other.gathers == Some(section)
                     && (section == Section::Images || entry.on.is_within(&other.on))
             };
@@ -142,7 +112,7 @@ pub(super) fn put_together(entries: Vec<(Entry, Option<Component>)>) -> Result<V
                     entry.name, entry.on
                 ));
             };
-            for task in component.section(section) {
+            for task in section.of(component) {
                 gathered[play].push(part_of(component, entry, section, task)?);
             }
         }
@@ -154,7 +124,7 @@ pub(super) fn put_together(entries: Vec<(Entry, Option<Component>)>) -> Result<V
 /// Converts a task of a component's section for a play that also runs on other nodes.
 fn part_of(
     component: &Arc<Component>,
-    entry: &Entry,
+    entry: &PlayEntry,
     section: Section,
     task: &Task,
 ) -> Result<Task, String> {
@@ -183,7 +153,7 @@ fn both(one: Option<String>, other: Option<String>) -> Option<String> {
     }
 }
 
-fn play(entry: Entry, component: Option<Arc<Component>>, gathered: Vec<Task>) -> Play {
+fn play(entry: PlayEntry, component: Option<Arc<Component>>, gathered: Vec<Task>) -> Play {
     let when = entry.condition();
     let own = match (&entry.tasks, &component) {
         (Some(tasks), _) => tasks.clone(),
@@ -200,6 +170,6 @@ fn play(entry: Entry, component: Option<Arc<Component>>, gathered: Vec<Task>) ->
         entry.why
     };
     let tasks = own.into_iter().chain(gathered).collect();
-    let Entry { name, on, after, strategy, addon, delivers, .. } = entry;
+    let PlayEntry { name, on, after, strategy, addon, delivers, .. } = entry;
     Play { name, on, after, strategy, when, addon, why, delivers, tasks }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::component::{Entry, put_together};
+use super::component::{PlayEntry, put_together};
 use super::{Component, Playbook};
 
 /// A playbook that cannot be used.
@@ -24,7 +24,7 @@ pub struct PlaybookError {
 
 /// A file with its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct File {
+pub struct PlaybookFile {
     /// Its name in errors.
     pub name: String,
     /// Its content.
@@ -32,7 +32,7 @@ pub struct File {
 }
 
 /// Finds the file of the component of this name, if there is one.
-pub type FindComponent<'a> = &'a dyn Fn(&str) -> Result<Option<File>, PlaybookError>;
+pub type FindComponent<'a> = &'a dyn Fn(&str) -> Result<Option<PlaybookFile>, PlaybookError>;
 
 /// A playbook as written in its own file.
 #[derive(Deserialize)]
@@ -41,7 +41,7 @@ struct Order {
     name: String,
     #[serde(default)]
     why: String,
-    plays: Vec<Entry>,
+    plays: Vec<PlayEntry>,
 }
 
 /// Parses a playbook that needs no component files; `file` is its name in errors.
@@ -49,7 +49,7 @@ struct Order {
 /// # Errors
 /// Same as [`assemble`].
 pub fn parse(file: &str, text: &str) -> Result<Playbook, PlaybookError> {
-    assemble(&File { name: file.to_owned(), text: text.to_owned() }, &|_| Ok(None))
+    assemble(&PlaybookFile { name: file.to_owned(), text: text.to_owned() }, &|_| Ok(None))
 }
 
 /// Parses a playbook and the components that it uses.
@@ -57,7 +57,10 @@ pub fn parse(file: &str, text: &str) -> Result<Playbook, PlaybookError> {
 /// # Errors
 /// If one of the files is not valid YAML or has another structure, if the plays are out of order,
 /// or if a play has no tasks.
-pub fn assemble(file: &File, component: FindComponent<'_>) -> Result<Playbook, PlaybookError> {
+pub fn assemble(
+    file: &PlaybookFile,
+    component: FindComponent<'_>,
+) -> Result<Playbook, PlaybookError> {
     let wrong = |what| PlaybookError { file: file.name.clone(), what };
     let Order { name, why, plays } = from_yaml(file)?;
     let mut entries = Vec::with_capacity(plays.len());
@@ -77,7 +80,7 @@ pub fn assemble(file: &File, component: FindComponent<'_>) -> Result<Playbook, P
     Ok(playbook)
 }
 
-fn from_yaml<T: DeserializeOwned>(file: &File) -> Result<T, PlaybookError> {
+fn from_yaml<T: DeserializeOwned>(file: &PlaybookFile) -> Result<T, PlaybookError> {
     serde_yaml::from_str(&file.text).map_err(|error| not_a_playbook(&file.name, &error))
 }
 
@@ -97,7 +100,7 @@ fn not_a_playbook(file: &str, error: &serde_yaml::Error) -> PlaybookError {
 ///
 /// # Errors
 /// If it cannot be read.
-pub fn read(path: &Path) -> Result<File, PlaybookError> {
+pub fn read(path: &Path) -> Result<PlaybookFile, PlaybookError> {
     let name = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| {
         let what = match error.kind() {
@@ -110,7 +113,7 @@ pub fn read(path: &Path) -> Result<File, PlaybookError> {
         };
         PlaybookError { file: name.clone(), what }
     })?;
-    Ok(File { name, text })
+    Ok(PlaybookFile { name, text })
 }
 
 /// Checks the order. Plays must be listed in an order in which they could run one after the other:

@@ -14,9 +14,11 @@ mod task;
 use serde::Deserialize;
 
 use crate::module::Arguments as _;
-pub use component::Component;
 pub use on::On;
-pub use task::Task;
+pub use task::{Component, Task};
+
+/// The playbook that brings a lab up.
+pub const UP: &str = "up";
 
 /// An ordered set of plays.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,7 +42,7 @@ impl Playbook {
     pub fn unknown_addon(&self, wanted: &[String]) -> Option<String> {
         let addons = self.plays.iter().filter(|play| play.addon).map(|play| play.name.as_str());
         let known: Vec<&str> = addons.collect();
-        if known.is_empty() && self.name != standard::UP {
+        if known.is_empty() && self.name != UP {
             return None;
         }
         let unknown = wanted.iter().find(|addon| !known.contains(&addon.as_str()))?;

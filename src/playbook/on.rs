@@ -48,13 +48,13 @@ impl fmt::Display for On {
 
 impl<'de> Deserialize<'de> for On {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        d.deserialize_any(Names)
+        d.deserialize_any(OnVisitor)
     }
 }
 
-struct Names;
+struct OnVisitor;
 
-impl<'de> Visitor<'de> for Names {
+impl<'de> Visitor<'de> for OnVisitor {
     type Value = On;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

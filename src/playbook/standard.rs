@@ -7,13 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Playbook;
-use super::load::{File, PlaybookError, assemble, read};
+use super::load::{PlaybookError, PlaybookFile, assemble, read};
 
 /// Name and text of every file in `playbooks/`, sorted; a component of `up` is `up/etcd`.
 pub const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/playbooks.rs"));
-
-/// The playbook that brings a lab up.
-pub const UP: &str = "up";
 
 /// Returns the names of the standard playbooks, sorted.
 pub fn names() -> impl Iterator<Item = &'static str> {
@@ -45,7 +42,9 @@ pub fn find(name: &str, directory: Option<&Path>) -> Result<Playbook, PlaybookEr
     }
     let file = match changed {
         Some(path) => read(&path)?,
-        None => File { name: format!("playbooks/{name}.yaml"), text: text(name)?.to_owned() },
+        None => {
+            PlaybookFile { name: format!("playbooks/{name}.yaml"), text: text(name)?.to_owned() }
+        }
     };
     let used = RefCell::new(BTreeSet::new());
     let playbook = assemble(&file, &|component| {
@@ -100,15 +99,17 @@ fn of_component(
     playbook: &str,
     component: &str,
     directory: Option<&Path>,
-) -> Result<Option<File>, PlaybookError> {
+) -> Result<Option<PlaybookFile>, PlaybookError> {
     let name = format!("{playbook}/{component}");
     match directory
         .map(|directory| directory.join(format!("{name}.yaml")))
         .filter(|path| path.exists())
     {
         Some(path) => read(&path).map(Some),
-        None => Ok(standard(&name)
-            .map(|text| File { name: format!("playbooks/{name}.yaml"), text: text.to_owned() })),
+        None => Ok(standard(&name).map(|text| PlaybookFile {
+            name: format!("playbooks/{name}.yaml"),
+            text: text.to_owned(),
+        })),
     }
 }
 
@@ -147,6 +148,7 @@ pub fn named(name: &str, directory: Option<&Path>) -> Result<Playbook, PlaybookE
 
 #[cfg(test)]
 mod tests {
+    use super::super::UP;
     use super::*;
 
     #[test]

@@ -1,10 +1,11 @@
-//! Tasks: the keys that all of them have, and one module each.
+//! Tasks: the keys that all of them have, and one module each; and the components that they belong
+//! to.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
 
-use super::{Component, On};
+use super::On;
 use crate::module::{self, Each, Module};
 
 /// One task: the common keys and exactly one module.
@@ -26,6 +27,39 @@ pub struct Task {
     pub module: Module,
     /// The component that it belongs to, if any.
     pub component: Option<Arc<Component>>,
+}
+
+/// The file of one component.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Component {
+    /// Why it exists, for a learner.
+    pub why: String,
+    /// What it needs on the machine: packages, kernel modules, settings.
+    pub prepare: Vec<Task>,
+    /// The certificates and kubeconfigs that it reads: `ca.crt`, `sa.key`, `kubelet.conf`;
+    /// `apiserver` for the certificate and its key.
+    pub certificates: Vec<String>,
+    /// Tasks that install its programs.
+    pub binaries: Vec<Task>,
+    /// Tasks that import the container images it needs, on every worker.
+    pub images: Vec<Task>,
+    /// All other tasks, in order.
+    pub tasks: Vec<Task>,
+    /// Its name, which is also the name of its play.
+    #[serde(skip)]
+    pub name: String,
+}
+
+impl Component {
+    /// Returns the paths on a node of the certificates and kubeconfigs that the component reads.
+    pub fn certificate_paths(&self) -> impl Iterator<Item = String> + '_ {
+        self.certificates.iter().flat_map(|name| match name.rsplit_once('.') {
+            Some((_, "conf")) => vec![format!("/etc/kubernetes/{name}")],
+            Some(_) => vec![format!("/etc/kubernetes/pki/{name}")],
+            None => ["crt", "key"].map(|end| format!("/etc/kubernetes/pki/{name}.{end}")).to_vec(),
+        })
+    }
 }
 
 /// A task as the YAML has it: every module is a key, and exactly one of them must be there. (An

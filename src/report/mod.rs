@@ -56,7 +56,7 @@ const TICK: Duration = Duration::from_millis(80);
 
 /// The reader of stdout.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Output {
+pub enum OutputFormat {
     /// A person.
     #[default]
     Text,
@@ -78,7 +78,7 @@ pub enum Answer {
 /// Prints events and results in a form that suits the reader.
 #[derive(Debug, Clone)]
 pub struct Reporter {
-    output: Output,
+    output: OutputFormat,
     verbose: bool,
     diff: bool,
     out: Stream,
@@ -88,13 +88,13 @@ pub struct Reporter {
 impl Reporter {
     /// Returns a reporter for this process's standard streams. `verbose` also reports unchanged
     /// tasks, `diff` the lines that change.
-    pub fn new(output: Output, verbose: bool, diff: bool) -> Self {
+    pub fn new(output: OutputFormat, verbose: bool, diff: bool) -> Self {
         Self { output, verbose, diff, out: Stream::stdout(), err: Stream::stderr() }
     }
 
     /// Whether the output is for a program.
     pub fn is_json(&self) -> bool {
-        self.output == Output::Json
+        self.output == OutputFormat::Json
     }
 
     /// Spawns [`Reporter::run`] as a task. Await it after the last [`crate::event::Events`] is
@@ -111,11 +111,13 @@ impl Reporter {
     /// Reports every event until all senders are dropped, and returns the result of the run.
     pub async fn run(&self, events: UnboundedReceiver<Stamped>, log: Option<RunLog>) -> RunReport {
         let mut sinks = vec![match self.output {
-            Output::Json => Sink::Json(Json::new(self.out.clone())),
-            Output::Text if self.err.terminal => {
+            OutputFormat::Json => Sink::Json(Json::new(self.out.clone())),
+            OutputFormat::Text if self.err.terminal => {
                 Sink::Terminal(Box::new(Terminal::stderr(self.err.paint, self.verbose, self.diff)))
             }
-            Output::Text => Sink::Plain(Plain::new(self.err.clone(), self.verbose, self.diff)),
+            OutputFormat::Text => {
+                Sink::Plain(Plain::new(self.err.clone(), self.verbose, self.diff))
+            }
         }];
         let path = log.as_ref().map(|log| log.path().to_path_buf());
         sinks.extend(log.map(Sink::Log));
@@ -126,7 +128,7 @@ impl Reporter {
 
     /// Prints the closing part of a run. `next` are commands that make sense afterwards.
     pub fn close(&self, report: &RunReport, next: &[String]) {
-        if self.output == Output::Json {
+        if self.output == OutputFormat::Json {
             return;
         }
         let (out, err) = (self.out.paint, self.err.paint);
@@ -156,7 +158,7 @@ impl Reporter {
 
     /// Prints the plan in full; `labctl plan` prints it instead of a closing part.
     pub fn plan(&self, report: &RunReport, next: &[String]) {
-        if self.output == Output::Json {
+        if self.output == OutputFormat::Json {
             return;
         }
         let paint = self.out.paint;
@@ -196,7 +198,7 @@ impl Reporter {
 
     /// Renders a run's timeline.
     pub fn timeline(&self, timeline: &Timeline) -> String {
-        if self.output == Output::Json {
+        if self.output == OutputFormat::Json {
             return json::whole(timeline);
         }
         lines(&gantt::chart(timeline, self.out.width(), self.verbose, self.out.paint))
@@ -209,7 +211,7 @@ impl Reporter {
 
     /// Renders a table of a lab's runs, by name.
     pub fn runs(&self, runs: &[(String, Timeline)]) -> String {
-        if self.output == Output::Json {
+        if self.output == OutputFormat::Json {
             return runs.iter().map(|(name, run)| json::run(name, run)).collect();
         }
         lines(&gantt::list(runs, self.out.paint))
@@ -224,7 +226,7 @@ impl Reporter {
         report: &RunReport,
         next: &[String],
     ) {
-        if self.output == Output::Json {
+        if self.output == OutputFormat::Json {
             let line =
                 |one| serde_json::json!({ "event": "certificate", "certificate": one }).to_string();
             say(&self.out, &all.iter().map(line).collect::<Vec<_>>());

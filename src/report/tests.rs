@@ -10,7 +10,7 @@ use indicatif::{InMemoryTerm, ProgressDrawTarget};
 use super::stories::{self, Story, start};
 use super::stream::{Paint, Stream};
 use super::terminal::Terminal;
-use super::{Output, Reporter, RunLog, RunReport};
+use super::{OutputFormat, Reporter, RunLog, RunReport};
 use crate::event::{Awaited, Event, Events, Stamped};
 
 /// Captures the output of both streams, as on a terminal that shows both.
@@ -36,7 +36,7 @@ impl Screen {
         Stream::to(Box::new(self.clone()), false, Paint::new(false))
     }
 
-    fn reporter(&self, output: Output, verbose: bool) -> Reporter {
+    fn reporter(&self, output: OutputFormat, verbose: bool) -> Reporter {
         Reporter { output, verbose, diff: false, out: self.stream(), err: self.stream() }
     }
 }
@@ -52,7 +52,7 @@ async fn tell(reporter: &Reporter, story: Story, log: Option<RunLog>) -> RunRepo
 
 async fn plain(story: Story, verbose: bool, next: &[String]) -> String {
     let screen = Screen::default();
-    let reporter = screen.reporter(Output::Text, verbose);
+    let reporter = screen.reporter(OutputFormat::Text, verbose);
     let report = tell(&reporter, story, None).await;
     reporter.close(&report, next);
     screen.text()
@@ -79,7 +79,7 @@ async fn plain_runs_match_their_snapshots() {
 #[tokio::test]
 async fn a_plan_is_grouped_by_node_and_play() {
     let screen = Screen::default();
-    let reporter = screen.reporter(Output::Text, false);
+    let reporter = screen.reporter(OutputFormat::Text, false);
     let report = tell(&reporter, stories::halfway(), None).await;
     screen.0.lock().expect("screen").clear();
     reporter.plan(&report, &["labctl up".into()]);
@@ -111,7 +111,7 @@ async fn a_run_that_stops_early_has_a_verdict() {
 #[tokio::test]
 async fn json_is_one_event_per_line() {
     let screen = Screen::default();
-    let reporter = screen.reporter(Output::Json, false);
+    let reporter = screen.reporter(OutputFormat::Json, false);
     let report = tell(&reporter, stories::failed(), None).await;
     reporter.close(&report, &next());
     let text = screen.text();
@@ -139,7 +139,8 @@ async fn the_run_log_is_complete_and_readable_only_by_its_owner() {
     assert!(path.ends_with("lab/runs/2026-01-02T03-04-05Z.jsonl"), "{}", path.display());
 
     let report =
-        tell(&Screen::default().reporter(Output::Text, false), stories::clean(), Some(log)).await;
+        tell(&Screen::default().reporter(OutputFormat::Text, false), stories::clean(), Some(log))
+            .await;
     assert_eq!(report.log.as_deref(), Some(path.as_path()));
     let mode = |path: &std::path::Path| {
         std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777
@@ -152,7 +153,7 @@ async fn the_run_log_is_complete_and_readable_only_by_its_owner() {
 
 #[tokio::test]
 async fn the_report_has_the_result_of_the_run() {
-    let reporter = Screen::default().reporter(Output::Text, false);
+    let reporter = Screen::default().reporter(OutputFormat::Text, false);
     let clean = tell(&reporter, stories::clean(), None).await;
     assert!(clean.ok() && !clean.cancelled());
     assert_eq!((clean.changed(), clean.planned.len(), clean.unchanged), (7, 7, 40));
@@ -172,7 +173,7 @@ async fn the_report_has_the_result_of_the_run() {
 #[test]
 fn problems_and_errors_say_what_to_do() {
     let screen = Screen::default();
-    let reporter = screen.reporter(Output::Text, false);
+    let reporter = screen.reporter(OutputFormat::Text, false);
     reporter.problems(
         "inventory.yaml",
         &[

@@ -24,8 +24,8 @@ pub(super) struct View {
     stopping: bool,
     planned: bool,
     steps: Vec<Step>,
-    nodes: Vec<Node>,
-    plays: Vec<Play>,
+    nodes: Vec<NodeView>,
+    plays: Vec<PlayView>,
 }
 
 #[derive(Debug)]
@@ -37,11 +37,11 @@ struct Step {
 }
 
 #[derive(Debug)]
-struct Node {
+struct NodeView {
     name: String,
     contact: Contact,
     since: SystemTime,
-    running: Vec<Running>,
+    running: Vec<RunningTask>,
     push: Option<Push>,
     failed: Option<String>,
     /// Whether a play ran here, to tell "done" from "nothing to do".
@@ -59,14 +59,14 @@ enum Contact {
 }
 
 #[derive(Debug)]
-struct Running {
+struct RunningTask {
     play: String,
     task: Option<String>,
     since: SystemTime,
 }
 
 #[derive(Debug)]
-struct Play {
+struct PlayView {
     name: String,
     /// The nodes on which it has not finished yet.
     open: BTreeSet<String>,
@@ -115,7 +115,7 @@ impl View {
             Event::RunStarted { verb, lab, nodes } => {
                 self.title = format!("{verb} {lab}");
                 self.started = Some(time);
-                self.nodes = nodes.iter().map(|name| Node::new(name, time)).collect();
+                self.nodes = nodes.iter().map(|name| NodeView::new(name, time)).collect();
             }
             Event::StepStarted { step } => {
                 self.steps.push(Step {
@@ -158,7 +158,7 @@ impl View {
                 self.play(play).open.insert(node.clone());
                 let node = self.node(node, time);
                 node.worked = true;
-                node.running.push(Running { play: play.clone(), task: None, since: time });
+                node.running.push(RunningTask { play: play.clone(), task: None, since: time });
             }
             Event::TaskStarted { play, node, task } => self.task_started(play, node, task, time),
             Event::TaskFailed(failure) => self.failed(failure, time),
@@ -186,7 +186,7 @@ impl View {
     }
 
     fn task_started(&mut self, play: &str, node: &str, task: &str, time: SystemTime) {
-        let running = Running { play: play.into(), task: Some(clean(task)), since: time };
+        let running = RunningTask { play: play.into(), task: Some(clean(task)), since: time };
         let node = self.node(node, time);
         // Show the play with the latest event: move it to the end.
         node.running.retain(|other| other.play != play);
@@ -201,11 +201,11 @@ impl View {
     }
 
     /// Returns a node by name. A node that the run did not announce gets a line too.
-    fn node(&mut self, name: &str, time: SystemTime) -> &mut Node {
+    fn node(&mut self, name: &str, time: SystemTime) -> &mut NodeView {
         let index = match self.nodes.iter().position(|node| node.name == name) {
             Some(index) => index,
             None => {
-                self.nodes.push(Node::new(name, time));
+                self.nodes.push(NodeView::new(name, time));
                 self.nodes.len() - 1
             }
         };
@@ -214,11 +214,15 @@ impl View {
         node
     }
 
-    fn play(&mut self, name: &str) -> &mut Play {
+    fn play(&mut self, name: &str) -> &mut PlayView {
         let index = match self.plays.iter().position(|play| play.name == name) {
             Some(index) => index,
             None => {
-                self.plays.push(Play { name: name.into(), open: BTreeSet::new(), skipped: false });
+                self.plays.push(PlayView {
+                    name: name.into(),
+                    open: BTreeSet::new(),
+                    skipped: false,
+                });
                 self.plays.len() - 1
             }
         };
@@ -228,7 +232,7 @@ impl View {
     /// Returns the lines to draw at `now` on a terminal of `width` columns and `height` rows; none
     /// is wider.
     pub fn frame(&self, now: SystemTime, width: usize, height: usize, paint: Paint) -> Vec<String> {
-        let shown: Vec<&Node> =
+        let shown: Vec<&NodeView> =
             self.nodes.iter().filter(|node| node.contact > Contact::None).collect();
         // Leave space for the blank line, the steps, the line for the whole run and the cursor's
         // line.
@@ -256,19 +260,19 @@ impl View {
     /// the rest.
     fn crowd(
         &self,
-        shown: &[&Node],
+        shown: &[&NodeView],
         room: usize,
         now: SystemTime,
         column: usize,
         paint: Paint,
     ) -> Vec<String> {
-        let rank = |node: &Node| match self.state(node) {
-            State::Failed(_) => 0,
-            State::Running(_) => 1,
-            State::Pushing(_) => 2,
-            State::Contact(_) => 3,
-            State::Waiting => 4,
-            State::Stopped | State::Done | State::Unchanged => 5,
+        let rank = |node: &NodeView| match self.state(node) {
+            NodeState::Failed(_) => 0,
+            NodeState::Running(_) => 1,
+            NodeState::Pushing(_) => 2,
+            NodeState::Contact(_) => 3,
+            NodeState::Waiting => 4,
+            NodeState::Stopped | NodeState::Done | NodeState::Unchanged => 5,
         };
         let mut order: Vec<usize> = (0..shown.len()).collect();
         order.sort_by_key(|index| rank(shown[*index]));
@@ -317,11 +321,11 @@ impl View {
         format!("{line}  {}", paint.faint(&elapsed(run)))
     }
 
-    fn node_line(&self, node: &Node, now: SystemTime, column: usize, paint: Paint) -> String {
+    fn node_line(&self, node: &NodeView, now: SystemTime, column: usize, paint: Paint) -> String {
         let state = self.state(node);
         let (mark, text, since) = match &state {
-            State::Contact(word) => (paint.active("○"), (*word).to_string(), Some(node.since)),
-            State::Running(running) => {
+            NodeState::Contact(word) => (paint.active("○"), (*word).to_string(), Some(node.since)),
+            NodeState::Running(running) => {
                 let mut text = match &running.task {
                     Some(task) => format!("{} {} {task}", running.play, paint.faint("›")),
                     None => running.play.clone(),
@@ -334,12 +338,12 @@ impl View {
                 }
                 (paint.active("●"), text, Some(running.since))
             }
-            State::Pushing(push) => (paint.active("↑"), push.line(), None),
-            State::Waiting => (paint.faint("·"), paint.faint("waiting"), None),
-            State::Stopped => (paint.faint("·"), paint.faint("stopped"), None),
-            State::Done => (paint.good("✓"), paint.faint("done"), None),
-            State::Unchanged => (paint.good("✓"), paint.faint("nothing to do"), None),
-            State::Failed(task) => {
+            NodeState::Pushing(push) => (paint.active("↑"), push.line(), None),
+            NodeState::Waiting => (paint.faint("·"), paint.faint("waiting"), None),
+            NodeState::Stopped => (paint.faint("·"), paint.faint("stopped"), None),
+            NodeState::Done => (paint.good("✓"), paint.faint("done"), None),
+            NodeState::Unchanged => (paint.good("✓"), paint.faint("nothing to do"), None),
+            NodeState::Failed(task) => {
                 (paint.bad("✗"), format!("{}  {}", paint.bad("failed"), task), None)
             }
         };
@@ -349,37 +353,37 @@ impl View {
         format!("  {mark} {}  {text}{age}", pad(&fit(&node.name, column), column))
     }
 
-    fn state<'a>(&'a self, node: &'a Node) -> State<'a> {
+    fn state<'a>(&'a self, node: &'a NodeView) -> NodeState<'a> {
         if let Some(task) = &node.failed {
-            return State::Failed(task);
+            return NodeState::Failed(task);
         }
         if let Some(running) = node.running.last() {
-            return State::Running(running);
+            return NodeState::Running(running);
         }
         if let Some(push) = &node.push {
-            return State::Pushing(push);
+            return NodeState::Pushing(push);
         }
         if node.contact < Contact::Probed {
-            return State::Contact(if node.contact == Contact::Probing {
+            return NodeState::Contact(if node.contact == Contact::Probing {
                 "probing"
             } else {
                 "connecting"
             });
         }
         if !self.planned {
-            return State::Contact("probed");
+            return NodeState::Contact("probed");
         }
         if self.plays.iter().any(|play| play.open.contains(&node.name)) {
-            return if self.stopping { State::Stopped } else { State::Waiting };
+            return if self.stopping { NodeState::Stopped } else { NodeState::Waiting };
         }
-        if node.worked { State::Done } else { State::Unchanged }
+        if node.worked { NodeState::Done } else { NodeState::Unchanged }
     }
 }
 
 /// What a node's line shows, in order of urgency.
-enum State<'a> {
+enum NodeState<'a> {
     Contact(&'static str),
-    Running(&'a Running),
+    Running(&'a RunningTask),
     Pushing(&'a Push),
     Waiting,
     Stopped,
@@ -388,7 +392,7 @@ enum State<'a> {
     Failed(&'a str),
 }
 
-impl Node {
+impl NodeView {
     fn new(name: &str, time: SystemTime) -> Self {
         Self {
             name: name.into(),

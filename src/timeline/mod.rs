@@ -50,7 +50,7 @@ pub struct Bar {
     /// Whether it failed.
     pub failed: bool,
     /// The tasks of a play, in order.
-    pub tasks: Vec<Task>,
+    pub tasks: Vec<TimedTask>,
 }
 
 /// What took time.
@@ -73,7 +73,7 @@ pub enum What {
 
 /// A task of a play.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Task {
+pub struct TimedTask {
     /// Its title.
     pub title: String,
     /// Duration in milliseconds.

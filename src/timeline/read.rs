@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Bar, Task, Timeline, What, critical, is_failure};
+use super::{Bar, TimedTask, Timeline, What, critical, is_failure};
 use crate::event::{Awaited, PlayOutcome};
 
 /// Why a file is not a run log.
@@ -27,16 +27,16 @@ pub enum LogError {
 }
 
 #[derive(Deserialize)]
-struct Line {
+struct LogLine {
     time_ms: u64,
     #[serde(flatten)]
-    event: Told,
+    event: LoggedEvent,
 }
 
 /// The events that a timeline needs.
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-enum Told {
+enum LoggedEvent {
     RunStarted {
         verb: String,
         lab: String,
@@ -92,7 +92,7 @@ enum Told {
 struct Begun {
     start: u64,
     awaited: Awaited,
-    tasks: Vec<Task>,
+    tasks: Vec<TimedTask>,
 }
 
 /// The state while reading.
@@ -114,7 +114,7 @@ pub fn read(text: &str) -> Result<Timeline, LogError> {
     let mut reader = Reader::default();
     let lines: Vec<&str> = text.lines().collect();
     for (index, line) in lines.iter().enumerate() {
-        let parsed = match serde_json::from_str::<Line>(line) {
+        let parsed = match serde_json::from_str::<LogLine>(line) {
             Ok(parsed) => parsed,
             Err(_) if index == 0 => return Err(LogError::NoStart),
             // The run was killed while writing.
@@ -122,7 +122,7 @@ pub fn read(text: &str) -> Result<Timeline, LogError> {
             Err(error) => return Err(LogError::Line { line: index + 1, why: error.to_string() }),
         };
         match (index, parsed.event) {
-            (0, Told::RunStarted { verb, lab, nodes }) => {
+            (0, LoggedEvent::RunStarted { verb, lab, nodes }) => {
                 reader.timeline =
                     Timeline { verb, lab, nodes, began_ms: parsed.time_ms, ..Timeline::default() };
             }
@@ -134,15 +134,15 @@ pub fn read(text: &str) -> Result<Timeline, LogError> {
 }
 
 impl Reader {
-    fn note(&mut self, time: u64, event: Told) {
+    fn note(&mut self, time: u64, event: LoggedEvent) {
         // A clock that was set back during a run must not cause bars of negative length.
         self.now = time.saturating_sub(self.timeline.began_ms).max(self.now);
         let now = self.now;
         match event {
-            Told::StepEnded { step, ms } => self.ended(None, What::Step(step), ms),
-            Told::NodeConnected { node, ms } => self.ended(Some(node), What::Connect, ms),
-            Told::NodeProbed { node, ms } => self.ended(Some(node), What::Probe, ms),
-            Told::Check { name, failure, ms } => {
+            LoggedEvent::StepEnded { step, ms } => self.ended(None, What::Step(step), ms),
+            LoggedEvent::NodeConnected { node, ms } => self.ended(Some(node), What::Connect, ms),
+            LoggedEvent::NodeProbed { node, ms } => self.ended(Some(node), What::Probe, ms),
+            LoggedEvent::Check { name, failure, ms } => {
                 self.ended(None, What::Check(name), ms);
                 self.timeline
                     .bars
@@ -150,27 +150,27 @@ impl Reader {
                     .into_iter()
                     .for_each(|bar| bar.failed = failure.is_some());
             }
-            Told::Pushing { node, sent, total } => {
+            LoggedEvent::Pushing { node, sent, total } => {
                 let start = *self.pushes.entry(node.clone()).or_insert(now);
                 if sent >= total {
                     self.pushes.remove(&node);
                     self.bar(Some(node), What::Push(total), start, None);
                 }
             }
-            Told::PlayStarted { play, node, awaited } => {
+            LoggedEvent::PlayStarted { play, node, awaited } => {
                 let awaited = awaited.unwrap_or(Awaited::Plan);
                 self.plays.insert((play, node), Begun { start: now, awaited, tasks: Vec::new() });
             }
-            Told::TaskEnded { play, node, task, changed, ms } => {
+            LoggedEvent::TaskEnded { play, node, task, changed, ms } => {
                 if let Some(begun) = self.plays.get_mut(&(play, node)) {
-                    begun.tasks.push(Task { title: task, took: ms, changed });
+                    begun.tasks.push(TimedTask { title: task, took: ms, changed });
                 }
             }
-            Told::PlayEnded { play, node, outcome } => {
+            LoggedEvent::PlayEnded { play, node, outcome } => {
                 self.play_ended(play, node, is_failure(outcome))
             }
-            Told::RunEnded { ok } => self.timeline.ok = Some(ok),
-            Told::RunStarted { .. } | Told::Other => {}
+            LoggedEvent::RunEnded { ok } => self.timeline.ok = Some(ok),
+            LoggedEvent::RunStarted { .. } | LoggedEvent::Other => {}
         }
     }
 

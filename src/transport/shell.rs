@@ -24,11 +24,11 @@ const CHUNK: usize = 64 * 1024;
 /// Runs commands with `sh -c` on this machine, as the user that labctl runs as.
 #[derive(Debug, Clone, Default)]
 pub struct Shell {
-    inner: Arc<Inner>,
+    inner: Arc<ShellInner>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct ShellInner {
     prefix: Vec<String>,
     traffic: Traffic,
 }
@@ -42,7 +42,7 @@ impl Shell {
     /// `sh -c` behind a command of its own, such as `unshare --mount` or `env PATH=...`: its words
     /// come first.
     pub fn with_prefix(prefix: Vec<String>) -> Self {
-        Self { inner: Arc::new(Inner { prefix, traffic: Traffic::default() }) }
+        Self { inner: Arc::new(ShellInner { prefix, traffic: Traffic::default() }) }
     }
 
     /// Runs a command to its end.

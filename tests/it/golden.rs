@@ -117,6 +117,7 @@ fn templates_follow_the_kubernetes_version() {
     let file = |minor, name: &str, path: &str| {
         let mut cluster = labs::sandbox();
         cluster.kubernetes.minor = minor;
+        cluster.nodes.iter_mut().for_each(|node| node.facts.cgroup = 1);
         let node = cluster.node(name).expect("a node");
         rendered(&cluster, node).remove(path).unwrap_or_else(|| panic!("{name} has no {path}"))
     };

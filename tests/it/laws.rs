@@ -56,7 +56,7 @@ fn desired() -> impl Strategy<Value = Desired> {
         vec(path(), 0..2),
     );
     let wanted = ("[ab]", proptest::option::of(path()))
-        .prop_map(|(name, proof)| package::Wanted { name, proof });
+        .prop_map(|(name, proof)| package::WantedPackage { name, proof });
     let address = any::<u32>().prop_map(std::net::Ipv4Addr::from);
     prop_oneof![
         attributes.clone().prop_map(|(path, mode, owner)| Desired::Directory(

@@ -15,7 +15,7 @@ use labctl::module::directory::Directory;
 use labctl::module::file::{Blob, Content, File};
 use labctl::module::hosts::{Hosts, Name};
 use labctl::module::kernel_module::KernelModule;
-use labctl::module::package::{Package, Wanted};
+use labctl::module::package::{Package, WantedPackage};
 use labctl::module::routes::{Route, Routes};
 use labctl::module::set::Set;
 use labctl::module::sysctl::Sysctl;
@@ -525,7 +525,7 @@ async fn what_explain_says_to_type_leaves_nothing_for_labctl_to_do() {
             provides: "/provided".into(),
         }),
         Desired::Package(Package {
-            names: vec![Wanted {
+            names: vec![WantedPackage {
                 name: "some-tool".into(),
                 proof: Some("/usr/sbin/some-tool".into()),
             }],

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use labctl::module::Desired;
 use labctl::module::file::{Content, File};
-use labctl::module::package::{Package, Wanted};
+use labctl::module::package::{Package, WantedPackage};
 use sha2::{Digest, Sha256};
 
 use crate::support::machine::Machine;
@@ -148,7 +148,7 @@ async fn lists_of_packages_that_are_old_are_brought_up_to_date_once() {
          esac",
     );
     let proof = Some("/usr/sbin/some-tool".into());
-    let names = vec![Wanted { name: "some-tool".into(), proof }];
+    let names = vec![WantedPackage { name: "some-tool".into(), proof }];
     machine.settles(&[Desired::Package(Package { names })]).await;
     assert_eq!(machine.sh("grep -c update /asked"), "1");
     assert_eq!(machine.record(), ["package some-tool"]);

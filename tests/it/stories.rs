@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use clap::CommandFactory;
+use labctl::inventory::keys;
 
 /// What no story runs with success and looks at, each with the reason. This list may only become
 /// shorter.
@@ -34,30 +35,24 @@ fn surface() -> BTreeSet<String> {
     found
 }
 
-/// Every key of an inventory, with its section.
+/// Every key of an inventory, with its section; not those that are a section themselves.
 fn keys() -> BTreeSet<String> {
-    let decode = include_str!("../../src/inventory/decode.rs");
     let sections = [
-        ("INVENTORY", ""),
-        ("LOCAL", "local."),
-        ("SSH", "ssh."),
-        ("NODE_SSH", "nodes.ssh."),
-        ("NETWORK", "network."),
-        ("API", "api."),
-        ("PKI", "pki."),
-        ("NODE", "nodes."),
+        (keys::INVENTORY, ""),
+        (keys::LOCAL, "local."),
+        (keys::SSH, "ssh."),
+        (keys::NODE_SSH, "nodes.ssh."),
+        (keys::NETWORK, "network."),
+        (keys::API, "api."),
+        (keys::PKI, "pki."),
+        (keys::NODE, "nodes."),
     ];
-    let of = |(name, section): (&str, &str)| -> Vec<String> {
-        let declared = format!("\nconst {name}: &[&str] =");
-        let after = decode.split_once(&declared).unwrap_or_else(|| panic!("no {name}")).1;
-        let list = after.split(';').next().expect("a list").split('"').skip(1).step_by(2);
-        list.map(|key| format!("inventory {section}{key}")).collect()
+    let is_section = |key: &str| sections.iter().any(|(_, it)| it.strip_suffix('.') == Some(key));
+    let named = |(keys, section): (&[&str], &str)| -> Vec<String> {
+        keys.iter().map(|key| format!("{section}{key}")).collect()
     };
-    // A section is told by its keys.
-    let is_section = |key: &String| {
-        sections.iter().any(|(_, it)| *key == format!("inventory {}", it.trim_end_matches('.')))
-    };
-    sections.into_iter().flat_map(of).filter(|key| !is_section(key)).collect()
+    let keys = sections.into_iter().flat_map(named).filter(|key| !is_section(key));
+    keys.map(|key| format!("inventory {key}")).collect()
 }
 
 #[test]

@@ -15,7 +15,7 @@ const SERVER_PORT: u16 = 6443;
 const SHARED_PORT: u16 = 8443;
 
 /// What is behind the endpoint.
-enum Target<'d, 'i> {
+enum Backend<'d, 'i> {
     /// One of the lab's load balancers.
     Loadbalancer(&'d Draft<'i>),
     /// One of the lab's controllers, without a load balancer.
@@ -32,11 +32,11 @@ impl Resolver<'_, '_> {
         };
         let port = self.port(&target, drafts)?;
         let (host, loadbalancer) = match target {
-            Target::Loadbalancer(draft) => {
+            Backend::Loadbalancer(draft) => {
                 (draft.address?.to_string(), draft.name.map(str::to_owned))
             }
-            Target::Controller(draft) => (draft.address?.to_string(), None),
-            Target::Own(host) => (host, None),
+            Backend::Controller(draft) => (draft.address?.to_string(), None),
+            Backend::Own(host) => (host, None),
         };
         let names = self.api_names();
         Some(Api { host, port, loadbalancer, server_port: SERVER_PORT, names })
@@ -72,9 +72,9 @@ impl Resolver<'_, '_> {
     }
 
     /// Returns the first load balancer, else the first controller.
-    fn default_target<'d, 'i>(&mut self, drafts: &'d [Draft<'i>]) -> Option<Target<'d, 'i>> {
+    fn default_target<'d, 'i>(&mut self, drafts: &'d [Draft<'i>]) -> Option<Backend<'d, 'i>> {
         if let Some(loadbalancer) = drafts.iter().find(|draft| draft.has(Role::Loadbalancer)) {
-            return Some(Target::Loadbalancer(loadbalancer));
+            return Some(Backend::Loadbalancer(loadbalancer));
         }
         let mut controllers = drafts.iter().filter(|draft| draft.has(Role::Controller));
         let first = controllers.next()?;
@@ -89,7 +89,7 @@ impl Resolver<'_, '_> {
                 of your own";
             self.problems.warning(at, what, help);
         }
-        Some(Target::Controller(first))
+        Some(Backend::Controller(first))
     }
 
     /// Returns what `endpoint` names.
@@ -98,7 +98,7 @@ impl Resolver<'_, '_> {
         endpoint: &Located<String>,
         drafts: &'d [Draft<'i>],
         networks: &Networks,
-    ) -> Option<Target<'d, 'i>> {
+    ) -> Option<Backend<'d, 'i>> {
         let text = endpoint.value.as_str();
         let address = text.parse::<Ipv4Addr>().ok();
         let is_it = |draft: &&Draft<'_>| {
@@ -108,10 +108,10 @@ impl Resolver<'_, '_> {
             // Problems with its roles were reported already.
             draft.roles.as_ref()?;
             if draft.has(Role::Loadbalancer) {
-                return Some(Target::Loadbalancer(draft));
+                return Some(Backend::Loadbalancer(draft));
             }
             if draft.has(Role::Controller) {
-                return Some(Target::Controller(draft));
+                return Some(Backend::Controller(draft));
             }
             let what = format!(
                 "`api.endpoint` is the node `{}`, which is not a load balancer",
@@ -132,20 +132,20 @@ impl Resolver<'_, '_> {
             return None;
         }
         let (what, help) = match wrong(text, address, drafts, networks) {
-            None => return Some(Target::Own(text.to_owned())),
+            None => return Some(Backend::Own(text.to_owned())),
             Some(wrong) => wrong,
         };
         self.problems.error(endpoint.at, what, help);
         None
     }
 
-    fn port(&mut self, target: &Target<'_, '_>, drafts: &[Draft<'_>]) -> Option<u16> {
+    fn port(&mut self, target: &Backend<'_, '_>, drafts: &[Draft<'_>]) -> Option<u16> {
         let shared = drafts
             .iter()
             .find(|draft| draft.has(Role::Loadbalancer) && draft.has(Role::Controller));
         let shared_name = shared.map(|draft| draft.name.unwrap_or("the load balancer"));
         let given = self.inventory.api.port;
-        if let Target::Controller(draft) = target {
+        if let Backend::Controller(draft) = target {
             let name = draft.name.unwrap_or("the controller");
             if let Some(given) = given.filter(|given| given.value != SERVER_PORT) {
                 let what = format!(

@@ -13,7 +13,7 @@ use crate::lab::LabDirectory;
 const SSH_PORT: u16 = 22;
 
 /// One parsed section. An inner `None` was present but wrong.
-struct Login {
+struct SshLogin {
     identity: Option<Option<PathBuf>>,
     jump: Option<Option<Vec<Jump>>>,
     accept_new: Option<bool>,
@@ -71,13 +71,13 @@ impl Resolver<'_, '_> {
             .collect()
     }
 
-    fn login(&mut self, section: &SshSection) -> Login {
+    fn login(&mut self, section: &SshSection) -> SshLogin {
         if self.inventory.local.is_some() {
             self.check_local(section);
         }
         self.check_user(section);
         self.check_host(section);
-        Login {
+        SshLogin {
             identity: section.identity.as_ref().map(|identity| self.path(identity, "identity")),
             jump: section.jump.as_ref().map(|jump| self.jumps(jump)),
             accept_new: self.host_keys(section),

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 
 use super::Resolver;
 use super::networks::Networks;
-use crate::cluster::network::{self, Wanted};
+use crate::cluster::network::{self, CidrRequest};
 use crate::cluster::{Node, Role, Ssh, names};
 use crate::inventory::{Located, NodeEntry, Position, did_you_mean};
 use crate::machine::Machine;
@@ -283,7 +283,7 @@ impl<'i> Resolver<'i, '_> {
                 .as_ref()
                 .and_then(|text| self.given_part(text, draft, networks, &mut given));
             if draft.has(Role::Worker) {
-                wanted.push(Wanted { name: draft.name.unwrap_or_default(), given: part });
+                wanted.push(CidrRequest { name: draft.name.unwrap_or_default(), given: part });
             }
         }
         let (Some(pods), Some(prefix)) = (networks.pods, networks.node_prefix) else {

@@ -10,10 +10,11 @@ use crate::cluster::{Cluster, Node};
 use crate::commands::bring_up::{bring_up, fit_for_local_nodes};
 use crate::commands::converge::converge_saving;
 use crate::commands::exit::{Exit, Stop};
-use crate::commands::inputs::{bundle, desired};
+use crate::commands::inputs::bundle;
 use crate::commands::next;
 use crate::commands::options::Options;
 use crate::commands::ownership::must_be_ours;
+use crate::commands::prepared::desired;
 use crate::commands::session::{
     Outcome, Working, exit_of, lab_of, must_have_a_ca, open, under_lock,
 };

@@ -22,6 +22,7 @@ use crate::commands::exit::{Exit, Stop};
 use crate::commands::inputs::{Inputs, bundle};
 use crate::commands::next;
 use crate::commands::options::Options;
+use crate::commands::runbook::Runbook;
 use crate::commands::session::{
     Outcome, Working, confirm, exit_of, lab_of, limited, open, under_lock,
 };
@@ -171,9 +172,10 @@ impl Restoration<'_> {
         let inputs =
             Inputs::new(cluster, options)?.with_certificates_of(&staged.certificates, bundle)?;
         inputs.expand(&self.playbooks.up)?;
-        let restored = inputs.clone().runbook(&self.playbooks.restored)?;
+        let restored = Runbook::new(inputs.clone(), &self.playbooks.restored, cluster)?;
         let (restore, snapshot) = self.snapshot(&staged);
-        let restoring = inputs.handing(restore, snapshot).runbook(&self.playbooks.restore)?;
+        let inputs = inputs.handing(restore, snapshot);
+        let restoring = Runbook::new(inputs, &self.playbooks.restore, cluster)?;
 
         start_local_nodes(cluster, &events).await?;
         let Some(options) = self.reachable(options, &working).await? else {

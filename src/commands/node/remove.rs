@@ -5,10 +5,10 @@ use crate::cluster::roster::{Roster, must_stay};
 use crate::cluster::{self, Cluster, Node, Role};
 use crate::commands::bring_up::{bring_up, fit_for_local_nodes, start_local_nodes};
 use crate::commands::converge::converge_on;
-use crate::commands::runbook::Runbook;
 use crate::commands::exit::{Exit, Stop};
 use crate::commands::inputs::Inputs;
 use crate::commands::options::{Options, WHOLE_LAB};
+use crate::commands::runbook::Runbook;
 use crate::commands::session::{
     Outcome, Working, confirm, exit_of, known, lab_of, node, open, under_lock,
 };
@@ -275,11 +275,12 @@ impl Removal<'_> {
         working: &Working,
         outcome: &mut Outcome,
     ) -> Result<(), Stop> {
-        let desired = Inputs::new(self.before, self.options)?.runbook(down)?;
+        let inputs = Inputs::new(self.before, self.options)?;
+        let runbook = Runbook::new(inputs, down, self.before)?;
         let emptied = converge_on(
             self.before,
             &[&self.leaving.node],
-            desired,
+            runbook,
             &working.run,
             None,
             |_, held| Ok(held),

@@ -42,7 +42,7 @@ pub(super) struct Gate {
 }
 
 /// What every gate of a run has in common.
-pub(super) struct Keys {
+pub(super) struct GateKeys {
     /// The run's own key.
     pub key: TemporaryKey,
     /// A line a node: under its name, the host key that it showed to this machine.
@@ -55,7 +55,7 @@ pub(super) struct Keys {
 
 impl Gate {
     /// Opens the gate of a node; `None` when that does not work there, for whatever reason.
-    pub async fn open(transport: &Transport, peer: &Peer, keys: &Keys) -> Option<Self> {
+    pub async fn open(transport: &Transport, peer: &Peer, keys: &GateKeys) -> Option<Self> {
         let minutes = keys.lifetime.as_secs().div_ceil(60);
         let (user, public) = (quote(&peer.user), quote(&keys.key.public));
         let command = format!(

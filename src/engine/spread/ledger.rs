@@ -44,7 +44,7 @@ pub struct Transfer {
 
 /// One node in the ledger.
 #[derive(Debug, Clone, Default)]
-pub struct Member {
+pub struct LedgerNode {
     /// What it lacks, in the order in which it needs it.
     pub needs: Vec<usize>,
     /// What it has, if others need it.
@@ -56,8 +56,8 @@ pub struct Member {
 }
 
 #[derive(Debug)]
-struct State {
-    member: Member,
+struct LedgerEntry {
+    member: LedgerNode,
     getting: Option<Transfer>,
     giving: usize,
     /// Nodes from which a fetch has failed.
@@ -70,13 +70,13 @@ struct State {
 #[derive(Debug)]
 pub struct Ledger {
     sizes: Vec<u64>,
-    nodes: Vec<State>,
+    nodes: Vec<LedgerEntry>,
 }
 
 impl Ledger {
     /// Returns a ledger for blobs of these sizes.
-    pub fn new(sizes: Vec<u64>, members: Vec<Member>) -> Self {
-        let state = |member| State {
+    pub fn new(sizes: Vec<u64>, members: Vec<LedgerNode>) -> Self {
+        let state = |member| LedgerEntry {
             member,
             getting: None,
             giving: 0,
@@ -248,8 +248,8 @@ mod tests {
 
     const MEGABYTE: u64 = 1 << 20;
 
-    fn member(needs: &[usize]) -> Member {
-        Member { needs: needs.to_vec(), has: BTreeSet::new(), gives: true, takes: true }
+    fn member(needs: &[usize]) -> LedgerNode {
+        LedgerNode { needs: needs.to_vec(), has: BTreeSet::new(), gives: true, takes: true }
     }
 
     /// Runs a ledger to its end. `fails` selects the transfers between nodes that break, by number;
@@ -317,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_new_node_gets_all_from_the_old_ones() {
-        let old = Member { has: [0, 1].into(), ..member(&[]) };
+        let old = LedgerNode { has: [0, 1].into(), ..member(&[]) };
         let mut ledger =
             Ledger::new(vec![90 * MEGABYTE; 2], vec![old.clone(), member(&[0, 1]), old]);
         assert_eq!(sent_from_here(&play(&mut ledger, &|_| false, &[0])), [0; 0]);
@@ -347,7 +347,7 @@ mod tests {
 
     #[test]
     fn an_isolated_node_gets_everything_in_one_stream() {
-        let alone = Member { gives: false, takes: false, ..member(&[0, 1, 2]) };
+        let alone = LedgerNode { gives: false, takes: false, ..member(&[0, 1, 2]) };
         let mut ledger = Ledger::new(vec![90 * MEGABYTE; 3], vec![alone]);
         assert_eq!(
             ledger.next(),
@@ -357,7 +357,7 @@ mod tests {
 
     #[test]
     fn a_node_is_asked_when_it_has_all_that_it_can_give() {
-        let half = Member { has: [0].into(), ..member(&[1]) };
+        let half = LedgerNode { has: [0].into(), ..member(&[1]) };
         let mut ledger = Ledger::new(vec![90 * MEGABYTE; 2], vec![half, member(&[0, 1])]);
         let from_here = |to, blob| Transfer { to, from: From::Workstation, blobs: vec![blob] };
         let among_nodes =
@@ -382,7 +382,7 @@ mod tests {
             picks in prop::collection::vec(0_usize..16, 1..20),
         ) {
             let count = sizes.len();
-            let members: Vec<Member> = wants.iter().map(|(needs, has, kind)| Member {
+            let members: Vec<LedgerNode> = wants.iter().map(|(needs, has, kind)| LedgerNode {
                 needs: (0..count).filter(|blob| needs >> blob & 1 == 1).collect(),
                 has: (0..count).filter(|blob| needs >> blob & 1 == 0 && has >> blob & 1 == 1).collect(),
                 gives: *kind != 1,
@@ -397,8 +397,8 @@ mod tests {
             }
             // If nothing breaks and all nodes share, a blob that a node already has never leaves
             // the workstation, and any other leaves it once.
-            let willing: Vec<Member> =
-                members.into_iter().map(|member| Member { gives: true, takes: true, ..member }).collect();
+            let willing: Vec<LedgerNode> =
+                members.into_iter().map(|member| LedgerNode { gives: true, takes: true, ..member }).collect();
             let somewhere: BTreeSet<usize> = willing.iter().flat_map(|member| member.has.clone()).collect();
             let wanted: BTreeSet<usize> = willing.iter().flat_map(|member| member.needs.clone()).collect();
             let mut ledger = Ledger::new(sizes, willing);

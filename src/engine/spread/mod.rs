@@ -15,8 +15,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use self::gate::{Gate, Keys, fetch, known_host};
-use self::ledger::{From, Ledger, Member, Transfer};
+use self::gate::{Gate, GateKeys, fetch, known_host};
+use self::ledger::{From, Ledger, LedgerNode, Transfer};
 pub use super::delivery::{Peer, Spread};
 use super::inbox::{Inbox, Pushed};
 use super::pack::Packer;
@@ -38,7 +38,7 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Which nodes need what.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Wanted {
+pub(super) struct Demand {
     /// What each node lacks, in the order in which plays need it.
     pub lacking: BTreeMap<String, Vec<Blob>>,
     /// Nodes that have what others lack, as far as the plan shows.
@@ -49,7 +49,7 @@ pub(super) struct Wanted {
 ///
 /// Pure: decides by sizes and numbers of nodes. `reachable` are nodes whose address others may use.
 fn party(
-    wanted: &Wanted,
+    wanted: &Demand,
     reachable: &BTreeSet<String>,
     spread: Spread,
     near: bool,
@@ -76,7 +76,7 @@ fn party(
 /// Delivers to every node what it lacks, and updates `stores` as blobs arrive. Ends when everything
 /// has arrived or is lost, or soon after the user asks to stop.
 pub(super) async fn deliver(
-    wanted: Wanted,
+    wanted: Demand,
     connections: Connections,
     mut stores: BTreeMap<String, watch::Sender<Pushed>>,
     run: Run,
@@ -199,7 +199,7 @@ impl Swarm {
         packer.begin(&blobs);
         let key = TemporaryKey::new().ok()?;
         let lifetime = patience(&blobs) * u32::try_from(party.len()).unwrap_or(u32::MAX);
-        let keys = Arc::new(Keys {
+        let keys = Arc::new(GateKeys {
             key,
             known_hosts: party
                 .iter()
@@ -233,7 +233,7 @@ impl Swarm {
             let needs: Vec<usize> = wants.filter_map(|blob| number(&blob.sha256)).collect();
             let has =
                 node.gate.iter().flat_map(|gate| &gate.has).filter_map(|sha256| number(sha256));
-            Member {
+            LedgerNode {
                 // A blob that it has but lacks is damaged.
                 has: has.filter(|blob| !needs.contains(blob)).collect(),
                 needs,
@@ -355,16 +355,16 @@ mod tests {
         }
     }
 
-    fn lacking(nodes: &[(&str, &[Blob])], having: &[&str]) -> Wanted {
+    fn lacking(nodes: &[(&str, &[Blob])], having: &[&str]) -> Demand {
         let lacking =
             nodes.iter().map(|(node, blobs)| ((*node).to_owned(), blobs.to_vec())).collect();
-        Wanted { lacking, having: names(having) }
+        Demand { lacking, having: names(having) }
     }
 
     #[test]
     fn nodes_exchange_files_if_that_saves_enough_upload() {
         let all = names(&["a", "b", "c", "d"]);
-        let auto = |wanted: &Wanted| party(wanted, &all, Spread::Auto, false);
+        let auto = |wanted: &Demand| party(wanted, &all, Spread::Auto, false);
         let (large, small, other) = ([blob("1", 100)], [blob("2", 10)], [blob("3", 100)]);
         assert_eq!(auto(&lacking(&[("a", &large), ("b", &large)], &[])), names(&["a", "b"]));
         assert_eq!(

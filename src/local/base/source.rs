@@ -95,7 +95,7 @@ fn usable(uri: &str, read: &dyn Fn(&Path) -> String) -> Option<String> {
 }
 
 #[derive(Debug, Default)]
-struct Entry {
+struct SourceEntry {
     uris: Vec<String>,
     suites: Vec<String>,
     components: Vec<String>,
@@ -103,7 +103,7 @@ struct Entry {
 }
 
 /// Parses apt's one-line format: `deb [signed-by=KEYS] URI SUITE COMPONENT...`.
-fn lines(text: &str) -> Vec<Entry> {
+fn lines(text: &str) -> Vec<SourceEntry> {
     text.lines()
         .filter_map(|line| {
             let line = line.split('#').next().unwrap_or_default().trim();
@@ -113,7 +113,7 @@ fn lines(text: &str) -> Vec<Entry> {
                 None => ("", rest),
             };
             let mut words = rest.split_whitespace().map(str::to_owned);
-            Some(Entry {
+            Some(SourceEntry {
                 uris: vec![words.next()?],
                 suites: vec![words.next()?],
                 components: words.collect(),
@@ -126,7 +126,7 @@ fn lines(text: &str) -> Vec<Entry> {
 }
 
 /// Parses apt's deb822 format, with one paragraph per entry.
-fn stanzas(text: &str) -> Vec<Entry> {
+fn stanzas(text: &str) -> Vec<SourceEntry> {
     text.split("\n\n")
         .filter_map(|stanza| {
             let field = |name: &str| -> Vec<String> {
@@ -148,7 +148,7 @@ fn stanzas(text: &str) -> Vec<Entry> {
             };
             let off =
                 field("Enabled").first().is_some_and(|value| value.eq_ignore_ascii_case("no"));
-            (!off && field("Types").iter().any(|kind| kind == "deb")).then(|| Entry {
+            (!off && field("Types").iter().any(|kind| kind == "deb")).then(|| SourceEntry {
                 uris: field("URIs"),
                 suites: field("Suites"),
                 components: field("Components"),

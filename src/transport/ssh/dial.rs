@@ -16,7 +16,7 @@ use super::super::TransportError;
 use super::config::OpenSsh;
 use super::hop::{Connected, Hop};
 use super::keyring::Keyring;
-use super::route::{Machine, Route, route};
+use super::route::{LoginRoute, RouteHost, route};
 use super::session::Session;
 use super::target::Target;
 
@@ -31,19 +31,19 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// A connection to a jump host, or why there is none; made once, however many nodes are behind it.
-type Shared = Arc<OnceCell<Result<Arc<Connected>, TransportError>>>;
+type SharedConnection = Arc<OnceCell<Result<Arc<Connected>, TransportError>>>;
 
 /// Makes connections, and knows of all that it makes.
 #[derive(Default)]
 pub struct Dialler {
     keyring: Arc<Keyring>,
     doors: Mutex<BTreeMap<String, Arc<Semaphore>>>,
-    jumps: Mutex<BTreeMap<String, Shared>>,
+    jumps: Mutex<BTreeMap<String, SharedConnection>>,
     configs: Mutex<BTreeMap<Vec<PathBuf>, Option<Arc<OpenSsh>>>>,
 }
 
 /// How a machine is reached.
-enum Way<'a> {
+enum Leg<'a> {
     /// Over TCP.
     Direct,
     /// Over a command.
@@ -72,7 +72,7 @@ impl Dialler {
     ///
     /// # Errors
     /// When the configuration cannot be read, or names a way that is not supported.
-    pub async fn route(&self, target: &Target) -> Result<Route, TransportError> {
+    pub async fn route(&self, target: &Target) -> Result<LoginRoute, TransportError> {
         let openssh = {
             let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
             match configs.get(&target.config) {
@@ -95,8 +95,8 @@ impl Dialler {
     pub async fn connect(&self, target: &Target) -> Result<Session, TransportError> {
         let route = self.route(target).await?;
         let mut way = match &route.command {
-            Some(command) => Way::Command(command),
-            None => Way::Direct,
+            Some(command) => Leg::Command(command),
+            None => Leg::Direct,
         };
         let mut through = String::new();
         for (index, machine) in route.machines.iter().enumerate() {
@@ -117,7 +117,7 @@ impl Dialler {
             let known = format!("{:?} {:?}", route.command, &route.machines[..=index]);
             let jump = self.jump(known, &hop, &way).await?;
             through = format!(" through {}", hop.place);
-            way = Way::Through(jump, hop.place);
+            way = Leg::Through(jump, hop.place);
         }
         Err(TransportError {
             what: format!("connect to {}", target.node),
@@ -131,7 +131,7 @@ impl Dialler {
         &self,
         known: String,
         hop: &Hop<'_>,
-        way: &Way<'_>,
+        way: &Leg<'_>,
     ) -> Result<Arc<Connected>, TransportError> {
         let shared = Arc::clone(
             self.jumps.lock().unwrap_or_else(PoisonError::into_inner).entry(known).or_default(),
@@ -142,7 +142,7 @@ impl Dialler {
 
     /// Connects to one machine, when it is its turn; comes again when it is turned away, or when a
     /// key was unlocked for it.
-    async fn reach(&self, hop: &Hop<'_>, way: &Way<'_>) -> Result<Connected, TransportError> {
+    async fn reach(&self, hop: &Hop<'_>, way: &Leg<'_>) -> Result<Connected, TransportError> {
         let door = self.door(hop.machine);
         let mut until = None;
         let mut pause = FIRST_PAUSE;
@@ -152,9 +152,9 @@ impl Dialler {
             let until = *until
                 .get_or_insert_with(|| Instant::now() + hop.machine.connect_timeout * PATIENCE);
             let attempt = match way {
-                Way::Direct => hop.direct().await,
-                Way::Command(command) => hop.over(command).await,
-                Way::Through(jump, place) => hop.through(jump, place).await,
+                Leg::Direct => hop.direct().await,
+                Leg::Command(command) => hop.over(command).await,
+                Leg::Through(jump, place) => hop.through(jump, place).await,
             };
             drop(turn);
             match attempt {
@@ -172,7 +172,7 @@ impl Dialler {
         }
     }
 
-    fn door(&self, machine: &Machine) -> Arc<Semaphore> {
+    fn door(&self, machine: &RouteHost) -> Arc<Semaphore> {
         let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
         let door = doors.entry(machine.address());
         Arc::clone(door.or_insert_with(|| Arc::new(Semaphore::new(LOGINS))))

@@ -14,7 +14,7 @@ use super::client::describe;
 use super::line::line;
 use super::privilege::Way;
 use super::refusal::not_begun;
-use super::run::{Abandon, BEGINNING, Run, Start};
+use super::run::{Abandon, BEGINNING, CommandStart, RunningCommand};
 use super::session::Session;
 
 /// How long the server may refuse the only session, because it still clears up after the one
@@ -44,7 +44,7 @@ impl Session {
         let inner = &*self.inner;
         let what = format!("run `{}` on {}", shown(&command), inner.node);
         let marker = format!("labctl-{:032x}", rand::random::<u128>());
-        let mut run = Run::new(Collector::new(lines, sink, most).after(&marker), stdin);
+        let mut run = RunningCommand::new(Collector::new(lines, sink, most).after(&marker), stdin);
         let mut way = inner.privilege.way().await.map_err(|(why, help)| TransportError {
             what: what.clone(),
             why,
@@ -89,16 +89,16 @@ impl Session {
         line: String,
         limit: Duration,
         way: &Way,
-        run: &mut Run,
+        run: &mut RunningCommand,
     ) -> Result<(), TransportError> {
         let opened = match self.open(limit).await {
             Ok(opened) => opened,
             Err(not_opened) => return Err(self.not_opened(what, limit, not_opened).await),
         };
-        let Opened { channel, deadline, place: _place } = opened;
+        let OpenedChannel { channel, deadline, place: _place } = opened;
         let (reader, writer) = channel.split();
         let mut abandon = Abandon(Some(writer));
-        let start = Start { line, careful: way.is_careful(), password: way.password() };
+        let start = CommandStart { line, careful: way.is_careful(), password: way.password() };
         let driven = match &abandon.0 {
             Some(writer) => {
                 timeout_at(deadline, run.drive(reader, writer, start, &self.inner.traffic)).await
@@ -159,7 +159,7 @@ impl Session {
     /// Opens a channel for a command that may take `limit`, when there is a place for it. Where the
     /// server allows fewer sessions than there are places, this finds out, and waits for one of the
     /// others to end.
-    async fn open(&self, limit: Duration) -> Result<Opened<'_>, NotOpened> {
+    async fn open(&self, limit: Duration) -> Result<OpenedChannel<'_>, NotOpened> {
         let inner = &*self.inner;
         let mut alone = None;
         loop {
@@ -168,7 +168,7 @@ impl Session {
             let deadline = Instant::now() + limit;
             match timeout_at(deadline, inner.connected.handle.channel_open_session()).await {
                 Err(_) => return Err(NotOpened::InTime),
-                Ok(Ok(channel)) => return Ok(Opened { channel, deadline, place }),
+                Ok(Ok(channel)) => return Ok(OpenedChannel { channel, deadline, place }),
                 Ok(Err(russh::Error::ChannelOpenFailure(_))) => {}
                 Ok(Err(error)) => return Err(NotOpened::Lost(error)),
             }
@@ -220,7 +220,7 @@ fn lost(what: &str, why: String) -> TransportError {
 
 /// A channel for a command, its place among those of the connection, and when the command must be
 /// done.
-struct Opened<'a> {
+struct OpenedChannel<'a> {
     channel: russh::Channel<Msg>,
     deadline: Instant,
     place: Option<SemaphorePermit<'a>>,

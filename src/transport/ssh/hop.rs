@@ -23,7 +23,7 @@ use super::client::{Client, Fault, config, describe, hung_up, lowered};
 use super::keyring::Keyring;
 use super::known_hosts::Recorded;
 use super::login::{Login, Refused};
-use super::route::Machine;
+use super::route::RouteHost;
 use super::tunnel;
 
 /// The window of every channel, in bytes: what may be under way before it is acknowledged.
@@ -55,7 +55,7 @@ pub(super) struct Connected {
     /// The connection that it runs over, when there is a jump host.
     pub(super) below: Option<Arc<Connected>>,
     /// The command that it runs over, when there is one.
-    _command: Option<Running>,
+    _command: Option<RunningProxy>,
 }
 
 impl Connected {
@@ -87,12 +87,12 @@ impl From<TransportError> for Failed {
 }
 
 /// A `ProxyCommand` that runs; it is ended when this is dropped.
-struct Running {
+struct RunningProxy {
     _child: Child,
     group: Option<rustix::process::Pid>,
 }
 
-impl Drop for Running {
+impl Drop for RunningProxy {
     fn drop(&mut self) {
         if let Some(leader) = self.group {
             // It may have ended on its own in the meantime.
@@ -103,7 +103,7 @@ impl Drop for Running {
 
 /// One machine on the way to a node, the jump host or the node itself.
 pub(super) struct Hop<'a> {
-    pub(super) machine: &'a Machine,
+    pub(super) machine: &'a RouteHost,
     /// How messages name it.
     pub(super) place: String,
     pub(super) keyring: &'a Keyring,
@@ -320,7 +320,7 @@ impl Hop<'_> {
 }
 
 /// What a command reads and writes, and the end of what it says on standard error.
-type Piped = (Running, Join<ChildStdout, ChildStdin>, JoinHandle<Vec<u8>>);
+type Piped = (RunningProxy, Join<ChildStdout, ChildStdin>, JoinHandle<Vec<u8>>);
 
 /// Starts a `ProxyCommand`, in a process group of its own: Ctrl-C is for labctl.
 fn run(command: &str) -> io::Result<Piped> {
@@ -341,7 +341,7 @@ fn run(command: &str) -> io::Result<Piped> {
         return Err(io::Error::other("its pipes are missing"));
     };
     let listener = tokio::spawn(listen(errors));
-    Ok((Running { _child: child, group }, tokio::io::join(output, input), listener))
+    Ok((RunningProxy { _child: child, group }, tokio::io::join(output, input), listener))
 }
 
 /// The end of what comes, once nothing comes any more.

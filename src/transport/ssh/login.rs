@@ -20,7 +20,7 @@ use super::answers::Wants;
 use super::client::{Client, describe};
 use super::keyring::Keyring;
 use super::keys::{Opened, certificate, open};
-use super::route::Machine;
+use super::route::RouteHost;
 
 /// How many keys are shown before giving up: one less than sshd's default `MaxAuthTries`.
 const TRIES: usize = 5;
@@ -29,7 +29,7 @@ const TRIES: usize = 5;
 pub(super) struct Login<'a> {
     /// The machine, as messages name it.
     pub(super) place: &'a str,
-    pub(super) machine: &'a Machine,
+    pub(super) machine: &'a RouteHost,
     pub(super) keyring: &'a Keyring,
 }
 
@@ -58,7 +58,7 @@ struct Attempts<'a> {
 }
 
 /// Why no further key needs to be tried.
-enum Stop {
+enum LoginEnd {
     /// Logged in.
     Accepted,
     /// The server will not take any key.
@@ -84,8 +84,8 @@ impl Login<'_> {
             wants: None,
         };
         let why = match attempts.all().await {
-            Ok(Some(Stop::Accepted)) => return Ok(()),
-            Ok(Some(Stop::Because(why))) => why,
+            Ok(Some(LoginEnd::Accepted)) => return Ok(()),
+            Ok(Some(LoginEnd::Because(why))) => why,
             Ok(None) => "no key was accepted".to_owned(),
             Err(error) => {
                 let locked = attempts.locked.filter(|_| self.keyring.can_ask());
@@ -128,7 +128,7 @@ impl Login<'_> {
 
 impl Attempts<'_> {
     /// Tries what there is, in its order.
-    async fn all(&mut self) -> Result<Option<Stop>, TransportError> {
+    async fn all(&mut self) -> Result<Option<LoginEnd>, TransportError> {
         let keys = &self.login.machine.keys;
         for file in &keys.named {
             let stop = match self.file(file).await {
@@ -175,7 +175,7 @@ impl Attempts<'_> {
     }
 
     /// Tries the key of one file, or the agent's for it. An error says why it cannot be used.
-    async fn file(&mut self, file: &Path) -> Result<Option<Stop>, TransportError> {
+    async fn file(&mut self, file: &Path) -> Result<Option<LoginEnd>, TransportError> {
         let name = file.display();
         if self.shown == TRIES {
             self.told.push(format!("{name}: not tried, {TRIES} keys were refused before it"));
@@ -237,7 +237,7 @@ impl Attempts<'_> {
     }
 
     /// Shows the key of a file, and its certificate before it.
-    async fn show_file(&mut self, file: &Path, key: Arc<PrivateKey>) -> Option<Stop> {
+    async fn show_file(&mut self, file: &Path, key: Arc<PrivateKey>) -> Option<LoginEnd> {
         if self.seen.contains(key.public_key().key_data()) {
             return None;
         }
@@ -262,7 +262,7 @@ impl Attempts<'_> {
     }
 
     /// Shows the agent's key for a file, and the certificate of the file before it.
-    async fn show_named(&mut self, file: &Path, identity: AgentIdentity) -> Option<Stop> {
+    async fn show_named(&mut self, file: &Path, identity: AgentIdentity) -> Option<LoginEnd> {
         let others = &self.login.machine.keys.certificates;
         let public = PublicKey::new(identity.public_key().key_data().clone(), "");
         if let Some(certificate) = certificate(file, others, &public) {
@@ -277,7 +277,7 @@ impl Attempts<'_> {
     }
 
     /// Shows a key of the agent.
-    async fn show_held(&mut self, identity: AgentIdentity) -> Option<Stop> {
+    async fn show_held(&mut self, identity: AgentIdentity) -> Option<LoginEnd> {
         let print = identity.public_key().fingerprint(HashAlg::Sha256);
         let hash =
             if identity.public_key().algorithm().is_rsa() { self.rsa_hash().await } else { None };
@@ -313,12 +313,12 @@ impl Attempts<'_> {
     }
 
     /// Notes what became of the key called `name`; says whether to go on with the next one.
-    fn judge(&mut self, name: &str, answer: Result<AuthResult, String>) -> Option<Stop> {
+    fn judge(&mut self, name: &str, answer: Result<AuthResult, String>) -> Option<LoginEnd> {
         let listed = |methods: &russh::MethodSet| {
             methods.iter().map(String::from).collect::<Vec<_>>().join(", ")
         };
         match answer {
-            Ok(AuthResult::Success) => Some(Stop::Accepted),
+            Ok(AuthResult::Success) => Some(LoginEnd::Accepted),
             Ok(AuthResult::Failure { partial_success: true, remaining_methods }) => {
                 self.told.push(format!("{name}: accepted"));
                 self.wants = Wants::among(&remaining_methods);
@@ -327,23 +327,23 @@ impl Attempts<'_> {
                     return None;
                 }
                 let wanted = listed(&remaining_methods);
-                Some(Stop::Because(format!("the server wants more than a key ({wanted})")))
+                Some(LoginEnd::Because(format!("the server wants more than a key ({wanted})")))
             }
             Ok(AuthResult::Failure { remaining_methods, .. }) => {
                 self.told.push(format!("{name}: refused"));
                 if remaining_methods.is_empty() {
-                    return Some(Stop::Because("the server hung up".to_owned()));
+                    return Some(LoginEnd::Because("the server hung up".to_owned()));
                 }
                 if remaining_methods.contains(&MethodKind::PublicKey) {
                     return None;
                 }
                 self.wants = Wants::among(&remaining_methods);
                 let offered = listed(&remaining_methods);
-                Some(Stop::Because(format!("the server takes no keys, only {offered}")))
+                Some(LoginEnd::Because(format!("the server takes no keys, only {offered}")))
             }
             Err(error) => {
                 self.told.push(format!("{name}: {error}"));
-                self.handle.is_closed().then(|| Stop::Because("the server hung up".to_owned()))
+                self.handle.is_closed().then(|| LoginEnd::Because("the server hung up".to_owned()))
             }
         }
     }

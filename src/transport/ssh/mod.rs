@@ -31,6 +31,6 @@ mod words;
 pub use dial::Dialler;
 pub use keyring::{Ask, Keyring};
 pub use keys::TemporaryKey;
-pub use route::{Keys, Machine, Route};
+pub use route::{Keys, LoginRoute, RouteHost};
 pub use session::Session;
 pub use target::Target;

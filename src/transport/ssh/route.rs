@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::TransportError;
-use super::config::{Agent, Answer, OpenSsh, Question, Tokens, Way, local_user};
+use super::config::{AgentChoice, HostConfig, HostQuery, HostWay, OpenSsh, Tokens, local_user};
 use super::known_hosts::SSH_PORT;
 use super::target::Target;
 use crate::cluster::Jump;
@@ -22,16 +22,16 @@ const KEEPALIVE: (Duration, usize) = (Duration::from_secs(15), 3);
 
 /// The way to a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
+pub struct LoginRoute {
     /// The command that the first machine is reached over (`ProxyCommand`); none for TCP.
     pub command: Option<String>,
     /// The machines in order; the last is the node. There is at least one.
-    pub machines: Vec<Machine>,
+    pub machines: Vec<RouteHost>,
 }
 
 /// One machine on the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Machine {
+pub struct RouteHost {
     /// The host name or address to connect to.
     pub host: String,
     /// The TCP port.
@@ -70,7 +70,7 @@ pub struct Keys {
 }
 
 /// A machine as somebody asks for it, before the configuration is read.
-struct Wanted<'a> {
+struct WantedHost<'a> {
     host: &'a str,
     port: Option<u16>,
     user: Option<&'a str>,
@@ -81,7 +81,7 @@ struct Wanted<'a> {
     last: bool,
 }
 
-impl Machine {
+impl RouteHost {
     /// `host:port`, with brackets around an IPv6 address.
     pub(super) fn address(&self) -> String {
         address(&self.host, self.port)
@@ -108,9 +108,9 @@ pub(super) fn address(host: &str, port: u16) -> String {
 pub(super) async fn route(
     target: &Target,
     openssh: Option<&OpenSsh>,
-) -> Result<Route, TransportError> {
+) -> Result<LoginRoute, TransportError> {
     let ssh = &target.ssh;
-    let wanted = Wanted {
+    let wanted = WantedHost {
         host: &ssh.host,
         port: ssh.port,
         user: ssh.user.as_deref(),
@@ -121,18 +121,18 @@ pub(super) async fn route(
     let (node, way) = machine(target, openssh, &wanted).await?;
     let mut jumps = match (&ssh.jump, way) {
         (Some(jumps), _) => jumps.clone(),
-        (None, Way::Jumps(list)) => listed(&list).map_err(|why| refused(target, why))?,
-        (None, Way::Direct) => Vec::new(),
-        (None, Way::Command(command)) => {
-            return Ok(Route { command: Some(command), machines: vec![node] });
+        (None, HostWay::Jumps(list)) => listed(&list).map_err(|why| refused(target, why))?,
+        (None, HostWay::Direct) => Vec::new(),
+        (None, HostWay::Command(command)) => {
+            return Ok(LoginRoute { command: Some(command), machines: vec![node] });
         }
-        (None, Way::Unsupported(name)) => return Err(unsupported(target, name)),
+        (None, HostWay::Unsupported(name)) => return Err(unsupported(target, name)),
     };
     let otherwise = match &ssh.jump {
         Some(_) => node.user.clone(),
         None => local_user(),
     };
-    let mut route = Route { command: None, machines: vec![node] };
+    let mut route = LoginRoute { command: None, machines: vec![node] };
     // From the node backwards: the first of the machines may have a way of its own.
     while let Some(jump) = jumps.pop() {
         if route.machines.len() >= LONGEST {
@@ -140,7 +140,7 @@ pub(super) async fn route(
                 format!("more than {LONGEST} machines are on the way: does it go in circles?");
             return Err(refused(target, why));
         }
-        let wanted = Wanted {
+        let wanted = WantedHost {
             host: &jump.host,
             port: jump.port,
             user: jump.user.as_deref(),
@@ -152,10 +152,10 @@ pub(super) async fn route(
         route.machines.insert(0, machine);
         match way {
             _ if !jumps.is_empty() => {}
-            Way::Direct => {}
-            Way::Jumps(list) => jumps = listed(&list).map_err(|why| refused(target, why))?,
-            Way::Command(command) => route.command = Some(command),
-            Way::Unsupported(name) => return Err(unsupported(target, name)),
+            HostWay::Direct => {}
+            HostWay::Jumps(list) => jumps = listed(&list).map_err(|why| refused(target, why))?,
+            HostWay::Command(command) => route.command = Some(command),
+            HostWay::Unsupported(name) => return Err(unsupported(target, name)),
         }
     }
     Ok(route)
@@ -165,12 +165,12 @@ pub(super) async fn route(
 async fn machine(
     target: &Target,
     openssh: Option<&OpenSsh>,
-    wanted: &Wanted<'_>,
-) -> Result<(Machine, Way), TransportError> {
-    let question = Question { host: wanted.host, user: wanted.user, port: wanted.port };
+    wanted: &WantedHost<'_>,
+) -> Result<(RouteHost, HostWay), TransportError> {
+    let question = HostQuery { host: wanted.host, user: wanted.user, port: wanted.port };
     let answer = match openssh {
         Some(openssh) => openssh.ask(question).await?,
-        None => Answer::none(wanted.host),
+        None => HostConfig::none(wanted.host),
     };
     let user = wanted.user.map(str::to_owned).or(answer.user.clone());
     let user = user.unwrap_or_else(|| wanted.otherwise.to_owned());
@@ -189,11 +189,11 @@ async fn machine(
         known_hosts.extend(answer.known_hosts.iter().map(|path| tokens.path(path)));
     }
     let way = match &answer.way {
-        Way::Command(command) => Way::Command(tokens.expand(command)),
+        HostWay::Command(command) => HostWay::Command(tokens.expand(command)),
         way => way.clone(),
     };
     let said = target.ssh.connect_timeout.map(|seconds| Duration::from_secs(seconds.into()));
-    let machine = Machine {
+    let machine = RouteHost {
         port,
         keys,
         known_hosts,
@@ -208,14 +208,21 @@ async fn machine(
 }
 
 /// The keys for a machine. A jump host without a key of its own may take the node's.
-fn keys(target: &Target, wanted: &Wanted<'_>, answer: &Answer, tokens: &Tokens<'_>) -> Keys {
+fn keys(
+    target: &Target,
+    wanted: &WantedHost<'_>,
+    answer: &HostConfig,
+    tokens: &Tokens<'_>,
+) -> Keys {
     let agent = match &answer.agent {
-        Agent::Usual => target.agent.clone(),
-        Agent::None => None,
-        Agent::At(place) => match place.strip_prefix('$').filter(|name| !name.starts_with('{')) {
-            Some(name) => std::env::var_os(name).map(PathBuf::from),
-            None => Some(tokens.path(place)),
-        },
+        AgentChoice::Usual => target.agent.clone(),
+        AgentChoice::None => None,
+        AgentChoice::At(place) => {
+            match place.strip_prefix('$').filter(|name| !name.starts_with('{')) {
+                Some(name) => std::env::var_os(name).map(PathBuf::from),
+                None => Some(tokens.path(place)),
+            }
+        }
     };
     let certificates = answer.certificates.iter().map(|path| tokens.path(path)).collect();
     if let Some(identity) = wanted.identity {

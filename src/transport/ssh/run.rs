@@ -28,7 +28,7 @@ pub(super) const BEGINNING: Duration = Duration::from_secs(60);
 const STDERR: u32 = 1;
 
 /// A command, as its channel gets it.
-pub(super) struct Start<'a> {
+pub(super) struct CommandStart<'a> {
     /// The line for the login shell.
     pub(super) line: String,
     /// Whether what the command reads is sent only once it has begun, since it may have to be begun
@@ -40,14 +40,14 @@ pub(super) struct Start<'a> {
 
 /// How far a command has come.
 #[derive(Debug, Clone, Copy, Default)]
-struct Progress {
+struct CommandProgress {
     begun: bool,
     /// How often a password was asked for.
     asked: usize,
 }
 
 /// One command as it runs.
-pub(super) struct Run {
+pub(super) struct RunningCommand {
     /// What it has printed.
     pub(super) collector: Collector,
     /// What it reads, until that is sent.
@@ -63,7 +63,7 @@ pub(super) struct Run {
     pub(super) wrong: bool,
 }
 
-impl Run {
+impl RunningCommand {
     /// A command that has not begun.
     pub(super) fn new(collector: Collector, stdin: Stdin) -> Self {
         Self {
@@ -89,11 +89,11 @@ impl Run {
         &mut self,
         mut reader: ChannelReadHalf,
         writer: &ChannelWriteHalf<Msg>,
-        start: Start<'_>,
+        start: CommandStart<'_>,
         traffic: &Traffic,
     ) -> io::Result<()> {
         let prompt = start.password.map(|(prompt, _)| prompt);
-        let (tell, heard) = watch::channel(Progress::default());
+        let (tell, heard) = watch::channel(CommandProgress::default());
         let send = send(writer, start, &mut self.stdin, heard, traffic);
         tokio::pin!(send);
         let begins = tokio::time::sleep(BEGINNING);
@@ -102,7 +102,7 @@ impl Run {
         loop {
             let asked = prompt.map_or(0, |prompt| self.collector.asked(prompt));
             self.wrong = asked > 1;
-            tell.send_replace(Progress { begun: self.collector.has_begun(), asked });
+            tell.send_replace(CommandProgress { begun: self.collector.has_begun(), asked });
             tokio::select! {
                 sent = &mut send, if sending => {
                     sending = false;
@@ -141,9 +141,9 @@ impl Run {
 /// Starts a command and sends it what it reads, with a password before that if one is asked for.
 async fn send(
     writer: &ChannelWriteHalf<Msg>,
-    start: Start<'_>,
+    start: CommandStart<'_>,
     stdin: &mut Option<Stdin>,
-    mut heard: watch::Receiver<Progress>,
+    mut heard: watch::Receiver<CommandProgress>,
     traffic: &Traffic,
 ) -> io::Result<()> {
     // Errors mean that the session has ended, which the reading side finds out and reports.
@@ -160,11 +160,11 @@ async fn send(
 async fn begins(
     writer: &ChannelWriteHalf<Msg>,
     password: Option<(&str, &Secret)>,
-    heard: &mut watch::Receiver<Progress>,
+    heard: &mut watch::Receiver<CommandProgress>,
 ) -> bool {
     let mut given = false;
     loop {
-        let Progress { begun, asked } = *heard.borrow_and_update();
+        let CommandProgress { begun, asked } = *heard.borrow_and_update();
         if begun {
             return true;
         }

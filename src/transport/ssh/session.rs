@@ -10,7 +10,7 @@ use super::super::Traffic;
 use super::hop::{Connected, PLACES};
 use super::keyring::Keyring;
 use super::privilege::Privilege;
-use super::route::Machine;
+use super::route::RouteHost;
 use super::target::Target;
 
 /// A kept connection to one node. A clone is the same connection; it ends when the last clone is
@@ -46,7 +46,7 @@ impl Session {
     /// Over a connection to `machine` that is logged in.
     pub(super) fn over(
         target: &Target,
-        machine: &Machine,
+        machine: &RouteHost,
         connected: Connected,
         keyring: Arc<Keyring>,
     ) -> Self {

@@ -5,9 +5,9 @@
 
 use std::path::Path;
 
-use super::route::{Machine, Route};
+use super::route::{LoginRoute, RouteHost};
 
-impl Route {
+impl LoginRoute {
     /// The words after `ssh` that log in by this way.
     pub fn words(&self) -> Vec<String> {
         // Its tokens were read already.
@@ -30,7 +30,7 @@ impl Route {
 }
 
 /// The options for one machine, which is reached over `command` if there is one.
-fn options(machine: &Machine, command: Option<&str>) -> Vec<String> {
+fn options(machine: &RouteHost, command: Option<&str>) -> Vec<String> {
     let keys = &machine.keys;
     let mut words = Vec::new();
     let mut set = |name: &str, value: &str| {

@@ -6,7 +6,7 @@ use super::UNSAID;
 
 /// How a host is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) enum Way {
+pub(in super::super) enum HostWay {
     /// Over TCP.
     Direct,
     /// Through these machines, as `ProxyJump` lists them.
@@ -19,7 +19,7 @@ pub(in super::super) enum Way {
 
 /// Which agent is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) enum Agent {
+pub(in super::super) enum AgentChoice {
     /// The one of `SSH_AUTH_SOCK`.
     Usual,
     /// None.
@@ -30,7 +30,7 @@ pub(in super::super) enum Agent {
 
 /// What the files say of a host. Paths are as written, with `~` and tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) struct Answer {
+pub(in super::super) struct HostConfig {
     /// What was asked for.
     asked: String,
     pub(in super::super) host: String,
@@ -41,8 +41,8 @@ pub(in super::super) struct Answer {
     pub(in super::super) identities: Vec<String>,
     pub(in super::super) identities_only: bool,
     pub(in super::super) certificates: Vec<String>,
-    pub(in super::super) agent: Agent,
-    pub(in super::super) way: Way,
+    pub(in super::super) agent: AgentChoice,
+    pub(in super::super) way: HostWay,
     /// Files with host keys; empty when nobody was asked.
     pub(in super::super) known_hosts: Vec<String>,
     pub(in super::super) alias: Option<String>,
@@ -53,7 +53,7 @@ pub(in super::super) struct Answer {
     canonical: bool,
 }
 
-impl Answer {
+impl HostConfig {
     /// What is so when nothing is said.
     pub(in super::super) fn none(host: &str) -> Self {
         Self {
@@ -64,8 +64,8 @@ impl Answer {
             identities: Vec::new(),
             identities_only: false,
             certificates: Vec::new(),
-            agent: Agent::Usual,
-            way: Way::Direct,
+            agent: AgentChoice::Usual,
+            way: HostWay::Direct,
             known_hosts: Vec::new(),
             alias: None,
             connect_timeout: None,
@@ -89,9 +89,11 @@ impl Answer {
                 "identityfile" if value != UNSAID => answer.identities.push(value.to_owned()),
                 "identitiesonly" => answer.identities_only = value == "yes",
                 "certificatefile" if value != "none" => answer.certificates.push(value.to_owned()),
-                "identityagent" => answer.agent = Agent::read(value),
-                "proxyjump" if value != "none" => answer.way = Way::Jumps(value.to_owned()),
-                "proxycommand" if value != "none" => answer.way = Way::Command(value.to_owned()),
+                "identityagent" => answer.agent = AgentChoice::read(value),
+                "proxyjump" if value != "none" => answer.way = HostWay::Jumps(value.to_owned()),
+                "proxycommand" if value != "none" => {
+                    answer.way = HostWay::Command(value.to_owned())
+                }
                 "userknownhostsfile" | "globalknownhostsfile" => {
                     answer.known_hosts.extend(paths(value));
                 }
@@ -106,9 +108,10 @@ impl Answer {
                 _ => {}
             }
         }
-        if matches!(answer.way, Way::Command(_)) && text.lines().any(|l| l == "proxyusefdpass yes")
+        if matches!(answer.way, HostWay::Command(_))
+            && text.lines().any(|l| l == "proxyusefdpass yes")
         {
-            answer.way = Way::Unsupported("ProxyUseFdpass");
+            answer.way = HostWay::Unsupported("ProxyUseFdpass");
         }
         if interval > 0 {
             answer.keepalive = Some((Duration::from_secs(interval), count));
@@ -127,7 +130,7 @@ impl Answer {
     }
 }
 
-impl Agent {
+impl AgentChoice {
     fn read(value: &str) -> Self {
         match value {
             "SSH_AUTH_SOCK" => Self::Usual,
@@ -171,25 +174,25 @@ mod tests {
         let text = "user labctl.unsaid\nhostname b\nport 22\nidentityfile labctl.unsaid\n\
             identityagent $SOCK\nproxycommand nc %h %p\nproxyusefdpass no\nconnecttimeout none\n\
             hostkeyalias name\ncertificatefile ~/c.pub\nnonsense\n";
-        let answer = Answer::read(text, "b");
-        assert_eq!(answer.agent, Agent::At("$SOCK".into()));
-        assert_eq!(answer.way, Way::Command("nc %h %p".into()));
+        let answer = HostConfig::read(text, "b");
+        assert_eq!(answer.agent, AgentChoice::At("$SOCK".into()));
+        assert_eq!(answer.way, HostWay::Command("nc %h %p".into()));
         assert_eq!((answer.user.as_deref(), answer.connect_timeout), (None, None));
         assert_eq!(answer.alias.as_deref(), Some("name"));
         assert_eq!(answer.certificates, ["~/c.pub"]);
         assert!(answer.identities.is_empty());
         let passing = text.replace("fdpass no", "fdpass yes");
-        assert_eq!(Answer::read(&passing, "b").way, Way::Unsupported("ProxyUseFdpass"));
+        assert_eq!(HostConfig::read(&passing, "b").way, HostWay::Unsupported("ProxyUseFdpass"));
     }
 
     #[test]
     fn an_answer_is_shared_only_when_no_name_is_in_it() {
-        let plain = Answer::read("hostname 10.0.0.1\n", "10.0.0.1");
+        let plain = HostConfig::read("hostname 10.0.0.1\n", "10.0.0.1");
         assert_eq!(
             plain.of_another("10.0.0.2").map(|answer| answer.host).as_deref(),
             Some("10.0.0.2")
         );
-        let named = Answer::read("hostname 10.0.0.1.example.org\n", "10.0.0.1");
+        let named = HostConfig::read("hostname 10.0.0.1.example.org\n", "10.0.0.1");
         assert!(named.of_another("10.0.0.2").is_none());
         assert!(named.of_another("10.0.0.1").is_some());
     }

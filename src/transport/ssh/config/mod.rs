@@ -21,7 +21,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::timeout;
 
 use super::super::TransportError;
-pub(super) use answer::{Agent, Answer, Way};
+pub(super) use answer::{AgentChoice, HostConfig, HostWay};
 use survey::{Class, Survey};
 pub(super) use tokens::{Tokens, local_user};
 
@@ -37,7 +37,7 @@ const UNSAID: &str = "labctl.unsaid";
 
 /// What is asked: a host, and what the inventory says already, which `Match` may depend on.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Question<'a> {
+pub(super) struct HostQuery<'a> {
     pub(super) host: &'a str,
     pub(super) user: Option<&'a str>,
     pub(super) port: Option<u16>,
@@ -47,14 +47,14 @@ pub(super) struct Question<'a> {
 type Key = (Result<Class, String>, Option<String>, Option<u16>);
 
 /// An answer that is asked for once.
-type Shared = Arc<OnceCell<Result<Answer, TransportError>>>;
+type SharedAnswer = Arc<OnceCell<Result<HostConfig, TransportError>>>;
 
 /// The configuration of OpenSSH in some files, the user's own first.
 pub(super) struct OpenSsh {
     survey: Survey,
     /// Includes the files, and marks what they do not say.
     file: NamedTempFile,
-    answers: Mutex<BTreeMap<Key, Shared>>,
+    answers: Mutex<BTreeMap<Key, SharedAnswer>>,
     turns: Semaphore,
 }
 
@@ -89,7 +89,7 @@ impl OpenSsh {
     ///
     /// # Errors
     /// When OpenSSH refuses its files, or does not answer in time.
-    pub(super) async fn ask(&self, question: Question<'_>) -> Result<Answer, TransportError> {
+    pub(super) async fn ask(&self, question: HostQuery<'_>) -> Result<HostConfig, TransportError> {
         let host = question.host;
         if let Some(class) = self.survey.class(host) {
             let answer = self.shared(Ok(class), question).await?;
@@ -104,8 +104,8 @@ impl OpenSsh {
     async fn shared(
         &self,
         name: Result<Class, String>,
-        question: Question<'_>,
-    ) -> Result<Answer, TransportError> {
+        question: HostQuery<'_>,
+    ) -> Result<HostConfig, TransportError> {
         let key = (name, question.user.map(str::to_owned), question.port);
         let cell = Arc::clone(
             self.answers.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default(),
@@ -114,7 +114,7 @@ impl OpenSsh {
     }
 
     /// Asks OpenSSH.
-    async fn run(&self, question: Question<'_>) -> Result<Answer, TransportError> {
+    async fn run(&self, question: HostQuery<'_>) -> Result<HostConfig, TransportError> {
         let failed = |why: String, help: &str| TransportError {
             what: format!("read the SSH configuration for {}", question.host),
             why,
@@ -134,7 +134,7 @@ impl OpenSsh {
         let output = match timeout(PATIENCE, ssh.output()).await {
             Ok(Ok(output)) => output,
             Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Answer::none(question.host));
+                return Ok(HostConfig::none(question.host));
             }
             Ok(Err(error)) => return Err(failed(format!("cannot start ssh: {error}"), "try it")),
             Err(_) => {
@@ -150,7 +150,7 @@ impl OpenSsh {
             let help = format!("mend the file; `ssh -G {}` reads it, too", question.host);
             return Err(failed(format!("OpenSSH refuses it: {said}"), &help));
         }
-        Ok(Answer::read(&String::from_utf8_lossy(&output.stdout), question.host))
+        Ok(HostConfig::read(&String::from_utf8_lossy(&output.stdout), question.host))
     }
 }
 
@@ -158,8 +158,8 @@ impl OpenSsh {
 mod tests {
     use super::*;
 
-    fn question(host: &str) -> Question<'_> {
-        Question { host, user: None, port: None }
+    fn question(host: &str) -> HostQuery<'_> {
+        HostQuery { host, user: None, port: None }
     }
 
     async fn openssh(text: &str) -> (tempfile::TempDir, OpenSsh) {
@@ -182,31 +182,31 @@ mod tests {
         assert_eq!(bastion.user.as_deref(), Some("jumper"));
         assert_eq!(bastion.identities, ["~/jump.pem"]);
         assert!(bastion.identities_only);
-        assert_eq!(bastion.way, Way::Direct);
+        assert_eq!(bastion.way, HostWay::Direct);
         assert_eq!(bastion.connect_timeout, Some(Duration::from_secs(3)));
         assert_eq!(bastion.keepalive, Some((Duration::from_secs(7), 3)));
 
         for address in ["10.0.0.1", "10.0.0.2"] {
             let node = openssh.ask(question(address)).await.expect("an answer");
             assert_eq!((node.host.as_str(), node.port), (address, 22));
-            assert_eq!(node.way, Way::Jumps("bastion,deep@inner:23".into()));
+            assert_eq!(node.way, HostWay::Jumps("bastion,deep@inner:23".into()));
             assert!(node.identities.is_empty(), "the usual ones are not said: {node:?}");
         }
         let asked = openssh.answers.lock().expect("a lock").len();
         assert_eq!(asked, 2, "addresses that are told apart by nothing share an answer");
 
         let other = openssh.ask(question("elsewhere")).await.expect("an answer");
-        assert_eq!((other.user, other.way), (None, Way::Direct));
+        assert_eq!((other.user, other.way), (None, HostWay::Direct));
     }
 
     #[tokio::test]
     async fn what_the_inventory_says_wins_and_matches() {
         let text = "Match user ops\n  Port 2200\nHost *\n  User jane\n  Port 2300\n";
         let (_folder, openssh) = openssh(text).await;
-        let said = Question { host: "node", user: Some("ops"), port: None };
+        let said = HostQuery { host: "node", user: Some("ops"), port: None };
         let answer = openssh.ask(said).await.expect("an answer");
         assert_eq!((answer.user.as_deref(), answer.port), (Some("ops"), 2200));
-        let said = Question { host: "node", user: None, port: Some(24) };
+        let said = HostQuery { host: "node", user: None, port: Some(24) };
         let answer = openssh.ask(said).await.expect("an answer");
         assert_eq!((answer.user.as_deref(), answer.port), (Some("jane"), 24));
     }
