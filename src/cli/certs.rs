@@ -1,4 +1,4 @@
-//! `certs` and `kubeconfig`: the arguments of both.
+//! Arguments of `certs` and `kubeconfig`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -123,7 +123,7 @@ pub struct KubeconfigArgs {
     pub into: Option<PathBuf>,
 }
 
-/// A duration: `30d`, `12h`, `45m`, `90s`.
+/// Parses a duration: `30d`, `12h`, `45m`, `90s`.
 fn span(text: &str) -> Result<Duration, String> {
     let wrong = || "expected a number and a unit: 30d, 12h, 45m or 90s".to_owned();
     let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
@@ -141,7 +141,7 @@ fn span(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(seconds * u64::from(number)))
 }
 
-/// A name that can be the common name of a certificate.
+/// Parses a name that can be the common name of a certificate.
 fn subject(text: &str) -> Result<String, String> {
     let fits = (1..=64).contains(&text.chars().count())
         && text.trim() == text

@@ -1,4 +1,4 @@
-//! `etcd backup`, `etcd restore` and `recover`.
+//! Arguments of `etcd backup`, `etcd restore` and `recover`.
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Subcommand};
@@ -35,8 +35,7 @@ It checks everything before it stops anything: the file, whether it fits the lab
             every controller. \
 Then the control plane stops, every controller gets the same data, and `up` starts it again. What \
             was written since \
-the backup is lost. It works when the data of all controllers is gone, and on machines that have \
-            nothing yet. It can be \
+the backup is lost. It also works if the data of all controllers is lost, and on empty machines. It can be \
 interrupted at any time and run again.",
         after_help = "\
 Examples:

@@ -104,10 +104,10 @@ pub struct GraphArgs {
     pub format: GraphFormat,
 }
 
-/// A language that graphs are written in.
+/// A graph language.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum GraphFormat {
-    /// Mermaid, which code hosts draw in Markdown.
+    /// Mermaid, which code hosts render in Markdown.
     #[default]
     Mermaid,
     /// Graphviz.

@@ -139,7 +139,7 @@ pub struct GlobalArgs {
 /// When nodes pass large files on to each other.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum SpreadWhen {
-    /// When it pays.
+    /// When it saves time.
     #[default]
     Auto,
     /// Whenever two nodes lack the same file.
@@ -148,7 +148,7 @@ pub enum SpreadWhen {
     Never,
 }
 
-/// clap's own message for a zero is about types.
+/// Parses a positive number; clap's own message for a zero mentions types.
 fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
     text.parse().map_err(|_| "expected a whole number, at least 1".to_owned())
 }
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn global_options_stand_anywhere() {
+    fn global_options_may_be_anywhere() {
         for line in ["labctl --limit a,b --forks 4 -v up", "labctl up --limit a,b --forks 4 -v"] {
             let global = parse(line).global;
             assert_eq!(
@@ -359,8 +359,8 @@ mod tests {
         let command = Cli::command();
         for option in command.get_arguments().filter(|option| option.is_global_set()) {
             if option.get_id() == "take_over" {
-                // Whoever takes over a node says so each time: a shell's environment lasts too
-                // long.
+                // Taking over a node must be an explicit decision each time; an environment
+                // variable would last too long.
                 assert_eq!(option.get_env(), None);
                 continue;
             }

@@ -1,4 +1,4 @@
-//! `node add` and `node remove`.
+//! Arguments of `node add` and `node remove`.
 
 use std::net::Ipv4Addr;
 

@@ -25,7 +25,7 @@ use crate::report::Reporter;
 
 /// Runs what was typed.
 pub fn run(cli: &Cli) -> ExitCode {
-    // A plan is its own result, and shows its differences there.
+    // A plan is its own result and includes the differences.
     let diff = cli.global.diff && !matches!(cli.verb, Verb::Plan(_));
     let reporter = Reporter::new(cli.global.output, cli.global.verbose, diff);
     commands::run(&reporter, dispatch(&cli.verb, &cli.global, &reporter))

@@ -1,4 +1,4 @@
-//! `timeline`: where the time of a run went.
+//! Arguments of `timeline`.
 
 use std::path::PathBuf;
 

@@ -24,7 +24,7 @@ pub async fn bring_up(
     bring_up_with(None, cluster, playbook, options, working).await
 }
 
-/// As [`bring_up`], with certificates that were issued for it where there are any.
+/// Like [`bring_up`], with certificates that were issued for this run, if any.
 pub async fn bring_up_with(
     issued: Option<Ensured>,
     cluster: &Cluster,
@@ -32,14 +32,14 @@ pub async fn bring_up_with(
     options: &Options,
     working: Working,
 ) -> Result<Outcome, Stop> {
-    // A node that is on its way out is nobody's to bring up again.
+    // Do not bring up a node that is being removed.
     let cluster = &roster::read(&lab_of(cluster)).staying(cluster);
     let bundle = bundle(cluster, &working.events).await?;
     let desired = desired(issued, cluster, playbook, bundle, options)?;
     start_local_nodes(cluster, &working.events).await?;
     let nodes = limited(cluster, &options.limit)?;
     let known = roster::read(&lab_of(cluster));
-    // From the moment at which work on it begins, a node is a part of the lab.
+    // A node belongs to the lab from the moment when work on it starts.
     let begin = |reached: &[&Node]| roster::remember(cluster, reached);
     let mut outcome = converge_saving(cluster, &nodes, desired, &working.run, begin).await?;
     if !known.nodes.is_empty() {
@@ -49,8 +49,8 @@ pub async fn bring_up_with(
     Ok(outcome)
 }
 
-/// Whether this machine can hold local nodes, where the inventory asks for them: said before
-/// anything is written.
+/// Checks whether this machine can run local nodes, if the inventory has any, before anything is
+/// written.
 pub fn fit_for_local_nodes(cluster: &Cluster) -> Result<(), Stop> {
     if cluster.local.is_some() {
         crate::local::check_machine().map_err(Stop::failed)
@@ -59,7 +59,7 @@ pub fn fit_for_local_nodes(cluster: &Cluster) -> Result<(), Stop> {
     }
 }
 
-/// Makes local nodes where the inventory asks for them.
+/// Creates and starts local nodes, if the inventory has any.
 pub async fn start_local_nodes(cluster: &Cluster, events: &Events) -> Result<(), Stop> {
     if cluster.local.is_some() {
         crate::local::up(cluster, &lab_of(cluster), &cache_directory(), events)

@@ -100,20 +100,20 @@ fn select(mut plays: Vec<DesiredPlay>, nodes: &[&Node]) -> Vec<DesiredPlay> {
     plays
 }
 
-/// What nodes are told of the lab, once its keys are in the lab directory.
+/// Returns the mark that is written to nodes, once the lab's keys are in the lab directory.
 fn mark(holding: &Holding, lab: &LabDirectory) -> Result<Belonging, Stop> {
     store::remember(holding, lab).map_err(Stop::failed)?;
     let text = (!holding.is_empty()).then(|| holding.mark().text().trim_end().to_owned());
     Ok(Belonging { text, related: holding.related().map(str::to_owned).collect() })
 }
 
-/// A plan, and who can be worked on.
+/// A plan, with the nodes that can be worked on.
 pub struct Planned {
     /// The plan.
     pub plan: Plan,
-    /// Connections to the nodes that can be worked on; none where anything must not be touched.
+    /// Connections to the nodes that can be worked on; empty if nothing may be touched.
     pub connections: Connections,
-    /// Nodes that belong to somebody else.
+    /// Nodes that belong to another lab or cluster.
     pub strangers: Vec<String>,
     /// The keys that the nodes were compared with.
     pub holding: Holding,
@@ -150,7 +150,7 @@ pub async fn make_plan(
     refuse_obstacles(runbook.known(), &desired, &facts, &mut connections, run);
     connections.retain(|node, _| facts.contains_key(node));
     let plan = plan::diff::plan(&desired, &facts);
-    // What a node that could not be reached needs, nobody knows; one that does not exist yet needs
+    // Nothing is known about a node that cannot be reached; a node that does not exist yet needs
     // everything.
     let names = reachable.iter().map(|node| node.name.clone());
     let left_out: Vec<String> = names.filter(|name| !connections.contains_key(name)).collect();
@@ -190,7 +190,7 @@ async fn ask_the_rest(
     }
 }
 
-/// Tells of what stands in the way on a node, and leaves that node alone.
+/// Reports obstacles on nodes and skips those nodes.
 fn refuse_obstacles(
     cluster: &Cluster,
     desired: &[DesiredPlay],

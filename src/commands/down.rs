@@ -1,4 +1,4 @@
-//! `down`: takes the lab off its nodes; local nodes go with it.
+//! `down`: removes the lab from its nodes, and removes local nodes.
 
 use super::converge::converge;
 use super::exit::{Exit, Stop};
@@ -20,7 +20,7 @@ pub async fn down(keep_nodes: bool, options: &Options, reporter: &Reporter) -> R
     let remove_nodes = cluster.local.is_some() && !keep_nodes;
     if remove_nodes && !options.limit.is_empty() {
         return Err(Stop::bad(
-            "local nodes are removed together, so --limit does not go with `down`",
+            "local nodes are removed together, so `down` cannot be combined with --limit",
         )
         .help("leave out --limit, or add --keep-nodes to empty some nodes and keep them"));
     }
@@ -47,24 +47,25 @@ pub async fn down(keep_nodes: bool, options: &Options, reporter: &Reporter) -> R
     Ok(exit_of(&report))
 }
 
-/// What is asked before anything is destroyed: what goes, where, and what stays.
+/// Returns the question to ask before anything is removed: what is removed, from where, and what
+/// stays.
 fn question(cluster: &Cluster, nodes: &[&Node], remove_nodes: bool) -> String {
     let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
     let (lab, names) = (&cluster.name, names.join(", "));
     if remove_nodes {
         format!(
-            "Remove the lab {lab}, its local nodes ({names}) with all that is on them, and its \
+            "Remove the lab {lab}, its local nodes ({names}) with everything on them, and its \
             certificates?"
         )
     } else {
         format!(
-            "Take the lab {lab} off {names}? All that runs in it and all its data there is lost; \
-            the nodes stay."
+            "Remove the lab {lab} from {names}? Everything that runs in it and all its data \
+            is lost; the nodes stay."
         )
     }
 }
 
-/// Takes the lab off nodes that stay.
+/// Removes the lab from nodes that stay.
 async fn empty(cluster: &Cluster, options: &Options, run: &Run) -> Result<Outcome, Stop> {
     let playbook = options.playbook("down")?;
     let runbook = Runbook::new(Inputs::new(cluster, options)?, &playbook, cluster)?;
@@ -79,7 +80,7 @@ async fn empty(cluster: &Cluster, options: &Options, run: &Run) -> Result<Outcom
     Ok(outcome)
 }
 
-/// Local nodes are gone for good, and so are their keys and certificates.
+/// The local nodes are gone, so their keys and certificates are useless.
 fn remove_lab_directory(cluster: &Cluster) -> Result<(), Stop> {
     let root = &cluster.lab_directory;
     lab_of(cluster)

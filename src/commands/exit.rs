@@ -5,7 +5,7 @@ use std::process::ExitCode;
 /// How an operation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// All that was asked for is done.
+    /// Everything was done.
     Done,
     /// Something failed; it was reported.
     Failed,
@@ -47,7 +47,7 @@ impl Stop {
         Self { error: None, help: None, exit }
     }
 
-    /// The user asked for something that cannot be.
+    /// An error in the usage, the inventory or a playbook.
     pub(super) fn bad(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { error: Some(error.into()), help: None, exit: Exit::Bad }
     }

@@ -1,4 +1,4 @@
-//! `explain` and `graph`: the runbook for a reader: what is done, why, and the same by hand.
+//! `explain` and `graph`: print the runbook: what is done, why, and the commands to do it by hand.
 
 use super::exit::{Exit, Stop};
 use super::inputs::{Inputs, outlook};
@@ -40,7 +40,7 @@ pub enum GraphLanguage {
     Dot,
 }
 
-/// Draws which play comes after which.
+/// Draws the order of the plays.
 pub fn graph(
     language: GraphLanguage,
     options: &Options,

@@ -19,7 +19,7 @@ use crate::render::context::{Artefacts, Leaving, Restore};
 use crate::report::Reporter;
 use crate::secret::Secret;
 
-/// What plans are made from, owned.
+/// The inputs of plans, owned.
 #[derive(Clone)]
 pub struct Inputs<'a> {
     cluster: &'a Cluster,
@@ -76,14 +76,14 @@ impl<'a> Inputs<'a> {
         self
     }
 
-    /// The same with a snapshot of etcd to give back to the nodes.
+    /// The same, with a snapshot of etcd to restore.
     pub fn handing(mut self, restore: Restore, snapshot: Blob) -> Self {
         self.artefacts.restore = Some(restore);
         self.handed.insert(snapshot.name.clone(), snapshot);
         self
     }
 
-    /// What the playbook desires, worked out for every node.
+    /// Expands the playbook for every node.
     pub fn expand(&self, playbook: &Playbook) -> Result<Vec<DesiredPlay>, Stop> {
         self.expand_for(playbook, self.cluster)
     }
@@ -111,7 +111,7 @@ impl<'a> Inputs<'a> {
         expand(playbook, &materials).map_err(Stop::bad)
     }
 
-    /// A template rendered for one node.
+    /// Renders a template for one node.
     pub fn render(&self, template: &str, node: &Node) -> Result<String, Stop> {
         let context = crate::render::Context::new(self.cluster, node, None, &self.artefacts);
         self.renderer.render(template, &context).map_err(Stop::bad)
@@ -128,7 +128,7 @@ pub fn ensured(cluster: &Cluster, lab: &LabDirectory) -> Result<store::Ensured, 
     store::ensure(cluster, lab, time::OffsetDateTime::now_utc()).map_err(Stop::failed)
 }
 
-/// Reports every certificate that is issued, and why.
+/// Reports every issued certificate with the reason.
 pub fn report_issued(issued: &[store::Issued], events: &Events) {
     for store::Issued { name, why } in issued {
         let replaced = !matches!(why, Why::New | Why::CertificateMissing | Why::KeyMissing);
@@ -137,15 +137,15 @@ pub fn report_issued(issued: &[store::Issued], events: &Events) {
     }
 }
 
-/// The bundle, opened; downloaded first when the inventory names none.
+/// Opens the bundle; downloads it first if the inventory has no bundle directory.
 pub async fn bundle(cluster: &Cluster, events: &Events) -> Result<Bundle, Stop> {
     crate::bundle::pull::for_cluster(cluster, &cache_directory(), events)
         .await
         .map_err(Stop::failed)
 }
 
-/// The bundle for a plan: a folder that the inventory names must be whole, as for a run; what a run
-/// would fetch into the cache is told, and not fetched.
+/// Opens the bundle for a plan: a directory in the inventory must be complete, as for a run; a
+/// download into the cache is only reported.
 pub async fn bundle_planned(cluster: &Cluster, events: &Events) -> Result<Bundle, Stop> {
     if cluster.bundle.is_some() {
         return bundle(cluster, events).await;
@@ -159,7 +159,7 @@ pub async fn bundle_planned(cluster: &Cluster, events: &Events) -> Result<Bundle
     Ok(bundle)
 }
 
-/// The bundle for a reader of the runbook: what would be fetched, where it is not there yet.
+/// Returns the bundle for reading the runbook; if it does not exist yet, what would be downloaded.
 pub fn outlook(cluster: &Cluster, reporter: &Reporter) -> Result<Bundle, Stop> {
     let (bundle, there) =
         crate::bundle::outlook(cluster, &cache_directory()).map_err(Stop::failed)?;

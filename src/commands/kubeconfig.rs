@@ -1,5 +1,5 @@
-//! `kubeconfig`: prints the administrator's kubeconfig or a new user's, or merges it into
-//! somebody's own.
+//! `kubeconfig`: prints the administrator's or a new user's kubeconfig, or merges it into the
+//! user's own.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -85,7 +85,7 @@ pub fn kubeconfig(
     }
 }
 
-/// Merges `entries` into the kubeconfig that the user has; what was there before is kept beside it.
+/// Merges `entries` into the user's kubeconfig and keeps a copy of the original beside it.
 fn merge_into(
     cluster: &Cluster,
     into: Option<&Path>,
@@ -93,17 +93,17 @@ fn merge_into(
     reporter: &Reporter,
 ) -> Result<Exit, Stop> {
     let named = target(into)?;
-    // A link stays a link; what it leads to is written.
+    // Keep a symbolic link and write its target.
     let file = named
         .canonicalize()
         .or_else(|_| std::path::absolute(&named))
         .unwrap_or_else(|_| named.clone());
-    let elsewhere = "`labctl kubeconfig` prints the lab's own, for a file that KUBECONFIG names";
+    let elsewhere = "`labctl kubeconfig` prints one; save it to a file and add that to KUBECONFIG";
     let refused = |why: &dyn std::fmt::Display| {
-        Stop::failed(format!("{} {why}; it is as it was", named.display())).help(elsewhere)
+        Stop::failed(format!("{} {why}; it was not changed", named.display())).help(elsewhere)
     };
     let before = match std::fs::read(&file) {
-        Ok(bytes) => Some(String::from_utf8(bytes).map_err(|_| refused(&"is no text"))?),
+        Ok(bytes) => Some(String::from_utf8(bytes).map_err(|_| refused(&"is not UTF-8 text"))?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => {
             return Err(Stop::failed(format!("cannot read {}: {error}", named.display())));
@@ -127,15 +127,13 @@ fn merge_into(
     }
     if let Some(before) = &before {
         let backup = PathBuf::from(format!("{}.before-labctl", file.display()));
-        // Only the first one is an original: what is there now may be the work of an earlier merge.
+        // Keep only the first original: the current file may be the result of an earlier merge.
         if std::fs::symlink_metadata(&backup).is_ok() {
-            reporter.note(&format!(
-                "what was there before the first merge is still in {}",
-                backup.display()
-            ));
+            reporter
+                .note(&format!("the file before the first merge is still in {}", backup.display()));
         } else {
             write(&backup, before)?;
-            reporter.note(&format!("what was there before is kept in {}", backup.display()));
+            reporter.note(&format!("the previous file is kept in {}", backup.display()));
         }
     }
     write(&file, &merged)?;
@@ -143,7 +141,7 @@ fn merge_into(
     Ok(Exit::Done)
 }
 
-/// The kubeconfig to merge into: `--into`, the one that `KUBECONFIG` names, or `~/.kube/config`.
+/// Returns the kubeconfig to merge into: `--into`, the one in `KUBECONFIG`, or `~/.kube/config`.
 fn target(into: Option<&Path>) -> Result<PathBuf, Stop> {
     if let Some(into) = into {
         return Ok(into.to_owned());
@@ -154,12 +152,11 @@ fn target(into: Option<&Path>) -> Result<PathBuf, Stop> {
         return match (files.next(), files.next()) {
             (Some(one), None) => Ok(one),
             _ => {
-                Err(Stop::bad("KUBECONFIG names several files")
-                    .help("say which one with --into FILE"))
+                Err(Stop::bad("KUBECONFIG names several files").help("choose one with --into FILE"))
             }
         };
     }
     let home = set("HOME")
-        .ok_or_else(|| Stop::bad("there is no HOME").help("say which file with --into FILE"))?;
+        .ok_or_else(|| Stop::bad("HOME is not set").help("choose a file with --into FILE"))?;
     Ok(PathBuf::from(home).join(".kube/config"))
 }

@@ -9,16 +9,17 @@ use crate::engine::Spread;
 use crate::playbook::{Playbook, standard};
 
 /// Why `node` takes no `--limit`.
-pub(super) const WHOLE_LAB: &str = "`node` concerns the whole lab, so --limit does not go with it";
+pub(super) const WHOLE_LAB: &str =
+    "`node` concerns the whole lab, so it cannot be combined with --limit";
 
 /// A lab, and how to work on it.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The inventory.
     pub inventory: PathBuf,
-    /// The directory of playbooks that take the place of standard ones.
+    /// The directory of playbooks that replace standard ones.
     pub playbooks: Option<PathBuf>,
-    /// The directory of templates that take the place of standard ones.
+    /// The directory of templates that replace standard ones.
     pub templates: Option<PathBuf>,
     /// The nodes to work on, by name; none for all of them.
     pub limit: Vec<String>,

@@ -12,9 +12,9 @@ use crate::pki::{identity::Holding, store};
 use crate::plan::ownership;
 use crate::plan::preflight::Obstacle;
 
-/// Asks `nodes` whose they are, before a verb changes anything on the workstation. Reports those
-/// that are not this lab's; a node that cannot be reached is reported when it is needed. Notes down
-/// the keys that the lab has now, before any of them changes.
+/// Checks that `nodes` belong to this lab before a verb changes anything on the workstation, and
+/// reports those that do not. A node that cannot be reached is reported when it is needed. Records
+/// the lab's current keys before any of them changes.
 ///
 /// # Errors
 /// When there are any, or the lab directory cannot be read.
@@ -24,7 +24,7 @@ pub async fn must_be_ours(cluster: &Cluster, nodes: &[&Node], run: &Run) -> Resu
     connected_must_be_ours(cluster, &connections, run).await
 }
 
-/// As [`must_be_ours`], over connections that are there already.
+/// Like [`must_be_ours`], over existing connections.
 ///
 /// # Errors
 /// When there are any, or the lab directory cannot be read.
@@ -40,11 +40,11 @@ pub async fn connected_must_be_ours(
     if refuse_strangers(&holding, &facts, run).is_empty() {
         return store::remember(&holding, &lab).map_err(Stop::failed);
     }
-    Err(Stop::failed("nodes belong to somebody else, so nothing was changed")
-        .help("each of them is named above, with what can be done"))
+    Err(Stop::failed("some nodes do not belong to this lab, so nothing was changed")
+        .help("see the messages above for each of them and what to do"))
 }
 
-/// Reports nodes that belong to somebody else, by name.
+/// Reports nodes that belong to another lab or cluster, and returns their names.
 pub fn refuse_strangers(
     holding: &Holding,
     facts: &BTreeMap<String, Facts>,

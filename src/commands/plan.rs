@@ -63,11 +63,11 @@ async fn look(
     let inputs = Inputs::new(cluster, options)?.with(ensured.pki, bundle)?;
     let runbook = Runbook::new(inputs, playbook, cluster)?;
     let stopped = stopped_local_nodes(cluster);
-    // On a node that is still to be made, everything is to be done.
+    // On a node that does not exist yet, everything has to be done.
     let runs = |node: &Node| stopped.iter().all(|(name, _)| *name != node.name);
     let reachable: Vec<&Node> = nodes.iter().copied().filter(|node| runs(node)).collect();
     let planned = make_plan(cluster, (nodes, &reachable), runbook, run, None).await?;
-    // What a refused plan would have issued is of no interest, and the wrong idea.
+    // If the plan is refused, the certificates that it would issue are misleading.
     if planned.strangers.is_empty() {
         report_issued(&ensured.issued, events);
     }
@@ -86,8 +86,8 @@ fn conclude(
 ) -> Exit {
     let reached = looked.planned.connections.len();
     if reached < looked.reachable {
-        // A plan without the nodes that did not answer is still a plan; one without any node is
-        // none.
+        // A plan without the nodes that did not answer is still useful; one without any node is
+        // not.
         if reached > 0 {
             reporter.plan(report, &[])
         } else {
@@ -104,7 +104,8 @@ fn conclude(
     Exit::Pending
 }
 
-/// The local nodes that `up` would start, each with whether it would have to be made first.
+/// Returns the local nodes that `up` would start, each with whether it would have to be created
+/// first.
 fn stopped_local_nodes(cluster: &Cluster) -> Vec<(String, bool)> {
     if cluster.local.is_none() {
         return Vec::new();

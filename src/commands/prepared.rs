@@ -35,7 +35,7 @@ pub struct Unsaved {
 /// directory has them. A playbook or template with a mistake is refused before anything is saved.
 ///
 /// # Errors
-/// When certificates cannot be used or issued, or the playbook cannot be worked out.
+/// If certificates cannot be used or issued, or the playbook cannot be expanded.
 pub fn desired<'a>(
     issued: Option<store::Ensured>,
     cluster: &'a Cluster,
@@ -56,8 +56,8 @@ impl Unsaved {
     /// until now. Returns what it holds from now on.
     ///
     /// # Errors
-    /// When the lab directory cannot be written; and when the lab's keys would be made although a
-    /// controller that may have them cannot be asked.
+    /// If the lab directory cannot be written, or if new keys would be created although a
+    /// controller that may have the lab's keys cannot be reached.
     pub fn save(
         self,
         cluster: &Cluster,
@@ -73,7 +73,7 @@ impl Unsaved {
             let silent = nodes.iter().filter(|node| node.has(Role::Controller)).find(unseen);
             if let Some(node) = silent {
                 let what = format!(
-                    "the lab directory has no keys yet, and {} cannot be asked whether the lab has",
+                    "the lab directory has no keys yet, but {} may have them and cannot be reached",
                     node.name
                 );
                 return Err(Stop::failed(what).help(

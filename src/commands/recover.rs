@@ -1,4 +1,4 @@
-//! `recover`: rebuilds a lost lab directory from what lies on the nodes.
+//! `recover`: rebuilds a lost lab directory from the nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -27,7 +27,7 @@ use crate::pki::{kubeconfig, kubeconfigs, store};
 use crate::plan::ownership;
 use crate::report::Reporter;
 
-/// The most files that a message names.
+/// Maximum number of files that a message lists.
 const NAMED: usize = 5;
 
 /// Where the lab directory is rebuilt from.
@@ -53,9 +53,9 @@ pub async fn recover(
     let lab = lab_of(&cluster);
     refuse_lost_nodes(&cluster)?;
     if cluster.local.is_some() && crate::local::nodes(&lab).is_empty() {
-        // Before the lock makes the folder anew.
+        // Before the lock creates the directory again.
         let what = format!(
-            "there are no local nodes in {}: they lay in the lab directory, and were lost with it",
+            "there are no local nodes in {}: they were in the lab directory and are lost with it",
             lab.root().display()
         );
         return Err(
@@ -111,11 +111,11 @@ impl Rebuilding<'_> {
         };
         let mut recovered = shared(&found.texts).map_err(|lacking| {
             Stop::failed(format!(
-                "{} does not have what a lab cannot do without: {}",
+                "{} lacks what a lab cannot do without: {}",
                 source.name,
                 lacking.join("; ")
             ))
-            .help("nothing was written; name another controller: --from CONTROLLER")
+            .help("nothing was written; choose another controller with --from CONTROLLER")
         })?;
         self.add_own(&mut recovered, &nodes, &facts);
         self.write(&recovered, source)?;
@@ -154,20 +154,21 @@ impl Rebuilding<'_> {
                 Some(facts) => recovered.add_own(node, &facts.texts),
                 None => self.warn(
                     Some(&node.name),
-                    "could not be asked, so certificates of its own are issued again",
+                    "could not be reached, so its own certificates are issued again",
                 ),
             }
         }
         for left_out in &recovered.left_out {
-            self.warn(None, &format!("left out, and issued again: {left_out}"));
+            self.warn(None, &format!("skipped, and issued again: {left_out}"));
         }
     }
 
-    /// Connects to all nodes, and says whose host keys are new here.
+    /// Connects to all nodes and reports host keys that are new to this workstation.
     async fn connect(&self, nodes: &[&Node]) -> Result<Connections, Stop> {
         let Working { run, events } = &self.working;
         if self.cluster.local.is_some() {
-            // Their host keys lie beside them, so the list of known hosts is made anew by this.
+            // The host keys of local nodes are in their directories, so rebuild the known hosts
+            // from there.
             let there: BTreeSet<String> =
                 crate::local::nodes(self.lab).into_iter().map(|node| node.name).collect();
             let wanted = |node: &Node| there.contains(&node.name);
@@ -191,7 +192,7 @@ impl Rebuilding<'_> {
         Ok(connections)
     }
 
-    /// Refuses nodes of a lab with another name: their keys would make this lab that one.
+    /// Refuses nodes of a lab with another name, because this lab would get that lab's keys.
     fn refuse_other_lab(&self, facts: &BTreeMap<String, Facts>) -> Result<(), Stop> {
         for (node, facts) in
             facts.iter().filter(|(node, _)| !self.working.run.taken_over.contains(*node))
@@ -212,7 +213,7 @@ impl Rebuilding<'_> {
         Ok(())
     }
 
-    /// Writes what was found, unless something else is there.
+    /// Writes what was found, unless it would overwrite something different.
     fn write(&self, recovered: &Recovered, source: &Node) -> Result<(), Stop> {
         let folder = self.lab.pki();
         let there = read_pki(&folder).map_err(failed)?;
@@ -225,7 +226,7 @@ impl Rebuilding<'_> {
                 named.push_str(&format!(" and {} more", differing.len() - NAMED));
             }
             return Err(Stop::failed(format!(
-                "{} is there and differs from what {} has: {named}",
+                "{} exists and differs from what {} has: {named}",
                 folder.display(),
                 source.name
             ))
@@ -242,8 +243,8 @@ impl Rebuilding<'_> {
         Ok(())
     }
 
-    /// Issues what can be issued again and was not found, and writes the administrator's
-    /// kubeconfig. How many were issued.
+    /// Issues what was not found but can be issued again, and writes the administrator's
+    /// kubeconfig. Returns how many certificates were issued.
     fn complete(&self) -> Result<usize, Stop> {
         let ensured = store::ensure(self.cluster, self.lab, OffsetDateTime::now_utc())
             .map_err(Stop::failed)?;
@@ -268,7 +269,7 @@ fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
-/// A line of known_hosts as people compare keys: `10.0.0.1: ssh-ed25519 SHA256:...`.
+/// Formats a line of known_hosts for comparing keys: `10.0.0.1: ssh-ed25519 SHA256:...`.
 fn fingerprint(line: &str) -> Option<String> {
     use base64::Engine as _;
     use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -283,8 +284,8 @@ mod tests {
     use super::fingerprint;
 
     #[test]
-    fn fingerprints_are_those_that_ssh_keygen_prints() {
-        let folder = tempfile::tempdir().expect("a folder");
+    fn fingerprints_match_those_of_ssh_keygen() {
+        let folder = tempfile::tempdir().expect("a directory");
         let key = folder.path().join("key");
         let run = |arguments: &[&str]| {
             let output = std::process::Command::new("ssh-keygen")

@@ -1,4 +1,4 @@
-//! `render`: the files that would be put on the nodes, without touching any.
+//! `render`: prints the files that would be put on the nodes, without connecting to any.
 
 use std::fs;
 use std::path::Path;
@@ -51,22 +51,22 @@ pub fn render(
     match (file, text.is_empty(), secret) {
         (Some(name), true, 0) => Err(Stop::bad(format!("no file of these nodes is called {name}"))
             .help(
-                "name it by its path on the node, its file name or its template; `labctl \
+                "use its path on the node, its file name or its template; `labctl \
                 render` prints them all",
             )),
         (Some(name), true, _) => {
-            Err(Stop::bad(format!("{name} holds a secret and is never shown"))
-                .help("look at it on a node: `labctl ssh`"))
+            Err(Stop::bad(format!("{name} contains a secret and is never shown"))
+                .help("read it on a node with `labctl ssh`"))
         }
         (_, _, 0) => print(reporter, &text),
         _ => {
-            reporter.note(&format!("left out, because they hold keys: {secret} files"));
+            reporter.note(&format!("left out, because they contain keys: {secret} files"));
             print(reporter, &text)
         }
     }
 }
 
-/// Writes one file as it lies on the node; gives the line to say.
+/// Writes one file to its path on the node below `folder`; returns the line to print.
 fn write(folder: &Path, path: &str, bytes: &[u8]) -> Result<String, Stop> {
     let path = folder.join(path.trim_start_matches('/'));
     let error = |e: std::io::Error| {

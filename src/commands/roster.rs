@@ -1,4 +1,4 @@
-//! The roster in the lab directory: read before a run, kept as soon as work on nodes begins.
+//! The roster in the lab directory: read before a run, written as soon as work on nodes starts.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::event::{Event, Events};
 use crate::lab::LabDirectory;
 use crate::report::Reporter;
 
-/// The lab's roster; an empty one where there is none that can be read.
+/// Returns the lab's roster; an empty one if there is none that can be read.
 pub fn read(lab: &LabDirectory) -> Roster {
     std::fs::read(lab.roster()).ok().and_then(|bytes| Roster::read(&bytes)).unwrap_or_default()
 }
@@ -28,18 +28,18 @@ pub fn change(lab: &LabDirectory, change: impl FnOnce(&mut Roster)) -> Result<()
     lab.write_private(&path, roster.text().as_bytes()).map_err(error)
 }
 
-/// Notes nodes that are worked on from now on.
+/// Records nodes that are being worked on.
 pub fn remember(cluster: &Cluster, nodes: &[&Node]) -> Result<(), Stop> {
     change(&lab_of(cluster), |roster| nodes.iter().for_each(|node| roster.remember(node)))
 }
 
-/// Refuses an inventory that says of a node what no run can make of it.
+/// Refuses an inventory with a change that no run can follow.
 pub fn refuse_drift(cluster: &Cluster, inventory: &Path, reporter: &Reporter) -> Result<(), Stop> {
     let file = inventory.display().to_string();
     refuse(&read(&lab_of(cluster)).drift(cluster, &file), &file, reporter)
 }
 
-/// Refuses, when there is anything in `drifts`.
+/// Refuses if there is any drift.
 pub fn refuse(drifts: &[Drift], subject: &str, reporter: &Reporter) -> Result<(), Stop> {
     if drifts.is_empty() {
         return Ok(());
@@ -50,7 +50,7 @@ pub fn refuse(drifts: &[Drift], subject: &str, reporter: &Reporter) -> Result<()
     Err(Stop::silent(Exit::Bad))
 }
 
-/// Says which removals were begun and have not ended, and who finishes them.
+/// Reports unfinished removals and how to finish them.
 pub fn report_removals(cluster: &Cluster, finishes: bool, events: &Events) {
     for member in read(&lab_of(cluster)).leaving() {
         let how = if finishes {
@@ -58,7 +58,7 @@ pub fn report_removals(cluster: &Cluster, finishes: bool, events: &Events) {
         } else {
             "`labctl up` without --limit finishes it"
         };
-        let message = format!("the removal of {} was begun and has not ended; {how}", member.name);
+        let message = format!("the removal of {} is unfinished; {how}", member.name);
         events.emit(Event::Warning { node: None, message });
     }
 }

@@ -23,7 +23,7 @@ pub fn run(reporter: &Reporter, operation: impl Future<Output = Result<Exit, Sto
         }
         stop.exit
     });
-    // Transfers that were cut off must not keep the process.
+    // Interrupted transfers must not keep the process running.
     runtime.shutdown_background();
     exit.into()
 }

@@ -23,7 +23,7 @@ use crate::lab::{LabDirectory, cache_directory};
 use crate::local::LocalError;
 use crate::report::{self, Answer, Reporter, RunLog, RunReport};
 
-/// Reads and resolves the inventory; says all that is wrong with it.
+/// Reads and resolves the inventory; reports everything that is wrong with it.
 pub fn open(path: &Path, reporter: &Reporter) -> Result<Cluster, Stop> {
     let subject = path.display().to_string();
     match cluster::open(path) {
@@ -41,20 +41,19 @@ pub fn open(path: &Path, reporter: &Reporter) -> Result<Cluster, Stop> {
     }
 }
 
-/// Tells of what works and deserves a look, with its place in the inventory and what would be
-/// better.
+/// Prints the inventory's warnings, each with its position and what would be better.
 fn warn(reporter: &Reporter, warnings: &[Problem]) {
     for warning in warnings {
         reporter.warning(&format!("{warning:#}"));
     }
 }
 
-/// The lab directory of a cluster.
+/// Returns the lab directory of a cluster.
 pub fn lab_of(cluster: &Cluster) -> LabDirectory {
     LabDirectory::new(&cluster.lab_directory)
 }
 
-/// Refuses a lab that was never brought up: to renew is to have something already.
+/// Refuses a lab that was never brought up, because it has no certificates to renew.
 pub fn must_have_a_ca(cluster: &Cluster, options: &Options) -> Result<(), Stop> {
     if lab_of(cluster).pki().join("ca.crt").exists() {
         return Ok(());
@@ -66,7 +65,7 @@ pub fn must_have_a_ca(cluster: &Cluster, options: &Options) -> Result<(), Stop> 
     )))
 }
 
-/// The nodes that `--limit` leaves, in the inventory's order.
+/// Returns the nodes that `--limit` selects, in inventory order.
 pub fn limited<'a>(cluster: &'a Cluster, limit: &[String]) -> Result<Vec<&'a Node>, Stop> {
     for name in limit {
         node(cluster, name)?;
@@ -74,7 +73,7 @@ pub fn limited<'a>(cluster: &'a Cluster, limit: &[String]) -> Result<Vec<&'a Nod
     Ok(cluster.nodes.iter().filter(|node| limit.is_empty() || limit.contains(&node.name)).collect())
 }
 
-/// The node called `name`.
+/// Returns the node called `name`.
 pub fn node<'a>(cluster: &'a Cluster, name: &str) -> Result<&'a Node, Stop> {
     known(name, "node", "in this lab", cluster.nodes.iter().map(|node| node.name.as_str()))?;
     cluster.node(name).ok_or_else(|| Stop::silent(Exit::Bad))
@@ -121,38 +120,38 @@ pub fn confirm(
     }
 }
 
-/// Prints to the standard output. A reader that went away has seen what it wanted.
+/// Prints to stdout. A closed pipe is not an error.
 pub fn print(reporter: &Reporter, text: &str) -> Result<Exit, Stop> {
     reporter.print(text).map_err(Stop::failed)?;
     Ok(Exit::Done)
 }
 
-/// What a verb's own work is given.
+/// What a verb's work needs.
 #[derive(Clone)]
 pub struct Working {
-    /// The run: events, forks, and whether to stop.
+    /// The run: events, forks and cancellation.
     pub run: Run,
     /// The run's events.
     pub events: Events,
 }
 
-/// What a verb's own work came to, for the closing table.
+/// The outcome of a verb's work, for the closing table.
 #[derive(Default)]
 pub struct Outcome {
-    /// Whether all went well.
+    /// Whether everything succeeded.
     pub ok: bool,
-    /// What was applied, by node.
+    /// What was applied, per node.
     pub applied: Applied,
-    /// Tasks that were as desired, by node.
+    /// Number of unchanged tasks, per node.
     pub unchanged: BTreeMap<String, usize>,
-    /// The connections, for their traffic.
+    /// The connections, for the traffic figures.
     pub connections: Connections,
-    /// Nodes that came into the lab or left it.
+    /// Nodes that joined or left the lab.
     pub turnover: Vec<String>,
 }
 
 impl Outcome {
-    /// Adds what came after.
+    /// Adds the outcome of later work.
     pub fn and(&mut self, later: Self) {
         self.ok &= later.ok;
         for (node, changed) in later.applied.changed {
@@ -168,11 +167,12 @@ impl Outcome {
     }
 }
 
-/// Runs `work` under the lab's lock, with a run log and a report; the first Ctrl-C asks it to stop,
-/// the second stops.
+/// Runs `work` under the lab's lock, with a run log and a report. The first Ctrl-C asks it to stop,
+/// the second stops at once.
 ///
 /// # Errors
-/// When the lock is held or the work gives up. A run that ended, well or not, is a [`RunReport`].
+/// If the lock is held or the work returns an error. A run that ended, successfully or not, is a
+/// [`RunReport`].
 pub async fn under_lock<F, W>(
     verb: &str,
     cluster: &Cluster,
@@ -246,7 +246,7 @@ fn turn(verb: &str, lab: &str, log: &Path) -> Turn {
     }
 }
 
-/// Refuses a lab whose local nodes run while their folders are somewhere else or nowhere.
+/// Refuses a lab whose local nodes are running although their directories were moved or deleted.
 pub fn refuse_lost_nodes(cluster: &Cluster) -> Result<(), Stop> {
     if cluster.local.is_none() {
         return Ok(());
@@ -259,15 +259,15 @@ pub fn refuse_lost_nodes(cluster: &Cluster) -> Result<(), Stop> {
                 moved.display(),
                 lab.root().display()
             ),
-            _ => "`labctl down` removes them; a lab without its directory cannot be logged in to"
+            _ => "`labctl down` removes them; without the lab directory nobody can log in to them"
                 .to_owned(),
         };
         Stop::failed(error).help(help)
     })
 }
 
-/// Ctrl-C, and what ends a run from outside in the same way: `kill`, `timeout`, a CI system, a
-/// terminal that is closed. From here on they do not end the process by themselves.
+/// Returns the signals that stop a run: Ctrl-C, and what `kill`, `timeout`, a CI system or a
+/// closing terminal send. From here on they do not end the process on their own.
 fn stop_signals() -> Vec<tokio::signal::unix::Signal> {
     use tokio::signal::unix::{SignalKind, signal};
     let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
@@ -290,7 +290,8 @@ async fn listen_for_stop(
     cancel.send_replace(true);
     events.emit(Event::Cancelling);
     next().await;
-    // What nodes were doing goes on or is cut off; running the same command again finishes it.
+    // Commands on nodes continue or are interrupted; running the same command again finishes the
+    // work.
     report::end_at_once();
     std::process::exit(130);
 }
@@ -329,7 +330,7 @@ fn summary(
     }
 }
 
-/// How a run that ended ended.
+/// Returns the exit for a finished run.
 pub fn exit_of(report: &RunReport) -> Exit {
     match (report.cancelled(), report.ok()) {
         (true, _) => Exit::Cancelled,
@@ -345,7 +346,7 @@ mod tests {
     use super::*;
 
     fn cluster() -> (tempfile::TempDir, Cluster) {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let path = folder.path().join("inventory.yaml");
         let node = |name: &str, last: u8, role: &str| {
             format!("  - {{ name: {name}, address: 192.0.2.{last}, roles: [{role}] }}\n")
@@ -377,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_to_no_node_is_refused_with_the_nearest() {
+    fn a_limit_to_an_unknown_node_is_refused_with_a_suggestion() {
         let (_folder, cluster) = cluster();
         let stop =
             limit(&cluster, &["worker-0", "controler-0"]).expect_err("there is no such node");
@@ -388,7 +389,7 @@ mod tests {
         );
         let help = "did you mean controller-0? the nodes are worker-1, controller-0, worker-0";
         assert_eq!(stop.help.as_deref(), Some(help));
-        // `--limit ""` and a comma too many are no way to say "all".
+        // `--limit ""` and a superfluous comma do not mean "all".
         assert!(limit(&cluster, &[""]).is_err());
     }
 
@@ -407,12 +408,12 @@ mod tests {
     }
 
     #[test]
-    fn the_exit_says_how_a_run_ended() {
+    fn the_exit_matches_the_outcome_of_the_run() {
         assert_eq!(exit_of(&report(true, false)), Exit::Done);
         assert_eq!(exit_of(&report(false, false)), Exit::Failed);
         assert_eq!(exit_of(&report(true, true)), Exit::Cancelled);
         assert_eq!(exit_of(&report(false, true)), Exit::Cancelled);
-        // A run that never came to its end is no success.
+        // A run without an end is not a success.
         assert_eq!(exit_of(&RunReport::default()), Exit::Failed);
     }
 

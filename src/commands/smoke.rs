@@ -1,4 +1,4 @@
-//! `smoke`: tries what a person would try on a fresh cluster.
+//! `smoke`: runs the smoke test.
 
 use super::exit::{Exit, Stop};
 use super::inputs::{Inputs, bundle};

@@ -11,7 +11,7 @@ use super::session::{lab_of, node, open, refuse_lost_nodes};
 use crate::engine::connect::way_in;
 use crate::report::Reporter;
 
-/// Becomes `ssh`. Returns only when that could not be started.
+/// Replaces the process by `ssh`; returns only if that cannot be started.
 pub async fn ssh(
     name: &str,
     command: &[String],
@@ -23,7 +23,7 @@ pub async fn ssh(
     refuse_lost_nodes(&cluster)?;
     let runs = |local: &crate::local::LocalNode| local.name == node.name && local.pid.is_some();
     if cluster.local.is_some() && !crate::local::nodes(&lab_of(&cluster)).iter().any(runs) {
-        return Err(Stop::failed(format!("the local node {} does not run", node.name))
+        return Err(Stop::failed(format!("the local node {} is not running", node.name))
             .help(format!("`{}` starts it", next::command("up", options))));
     }
     let words = way_in(&cluster, node).await.map_err(|error| {

@@ -1,4 +1,4 @@
-//! `timeline`: draws where the time of a run went, from the run's log.
+//! `timeline`: draws the timeline of a run from its log.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ pub fn timeline(
     inventory: &Path,
     reporter: &Reporter,
 ) -> Result<Exit, Stop> {
-    // A log needs no lab beside it: it may have come from another machine.
+    // A log needs no lab; it may come from another machine.
     if let Some(path) = run.map(Path::new).filter(|path| path.is_file()) {
         return draw(shown, &load(path)?, reporter);
     }
@@ -68,7 +68,8 @@ fn load(path: &Path) -> Result<Timeline, Stop> {
     read(&text).map_err(|error| Stop::bad(format!("{}: {error}", path.display())))
 }
 
-/// The run logs in a folder. Their names are their moments, so they sort by themselves.
+/// Returns the run logs in a directory, newest first. Their names are times, so that they sort
+/// correctly.
 fn newest_first(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut logs: Vec<PathBuf> =

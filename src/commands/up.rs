@@ -14,7 +14,7 @@ use crate::pki::{rotate, rotation::Stage};
 use crate::playbook::Playbook;
 use crate::report::Reporter;
 
-/// Brings the lab to what the inventory says.
+/// Brings the lab to the state that the inventory declares.
 pub async fn up(options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
     let cluster = open(&options.inventory, reporter)?;
     let playbook = options.playbook("up")?;
@@ -38,8 +38,8 @@ pub async fn up(options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
     Ok(exit_of(&report))
 }
 
-/// As [`bring_up`], and then the end of removals that earlier runs began: last, because they need a
-/// lab that works.
+/// Like [`bring_up`], then finishes removals that earlier runs started. Those come last, because
+/// they need a working lab.
 async fn bring_up_and_finish(
     cluster: &Cluster,
     playbook: &Playbook,
@@ -56,8 +56,7 @@ async fn bring_up_and_finish(
     Ok(outcome)
 }
 
-/// Warns when a rotation of the CAs was begun and not ended: the nodes get what belongs to its
-/// stage, and no more.
+/// Warns if a CA rotation is unfinished: nodes get what belongs to its stage, and no more.
 fn tell_of_rotation(cluster: &Cluster, options: &Options, events: &Events) {
     let stage = match rotate::stage(&lab_of(cluster)) {
         Ok(Stage::Trust) => "the new ones are trusted, the old ones still sign",
@@ -65,7 +64,7 @@ fn tell_of_rotation(cluster: &Cluster, options: &Options, events: &Events) {
         Ok(Stage::Drop) => {
             "the old ones are gone from the lab directory, and perhaps not yet from every node"
         }
-        // What cannot be read is told of when the certificates are.
+        // An unreadable file is reported when the certificates are read.
         Ok(Stage::Settled) | Err(_) => return,
     };
     let message = format!(
@@ -75,7 +74,7 @@ fn tell_of_rotation(cluster: &Cluster, options: &Options, events: &Events) {
     events.emit(Event::Warning { node: None, message });
 }
 
-/// A path as it is shortest to type from here.
+/// Returns the shortest path to type from the current directory.
 fn relative(path: &Path) -> String {
     let here = std::env::current_dir().ok();
     here.as_deref()

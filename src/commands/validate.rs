@@ -9,7 +9,7 @@ use super::session::{open, print};
 use crate::cluster::Role;
 use crate::report::Reporter;
 
-/// Says all that is wrong with the inventory, or what lab it describes.
+/// Reports everything that is wrong with the inventory, or which lab it describes.
 pub fn validate(inventory: &Path, reporter: &Reporter) -> Result<Exit, Stop> {
     let cluster = open(inventory, reporter)?;
     let count = |number: usize, noun: &str| {

@@ -1,4 +1,4 @@
-//! Connects to all nodes at the same time, as far as `--forks` allows.
+//! Connects to all nodes in parallel, limited by `--forks`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,19 +13,19 @@ use crate::lab::LabDirectory;
 use crate::transport::ssh::{Dialler, Target};
 use crate::transport::{Transport, TransportError};
 
-/// Files that a run has open beside its connections: logs, locks, blobs on their way.
+/// Number of files that a run has open in addition to its connections: logs, locks, blobs.
 const OTHER_FILES: usize = 100;
 
-/// Lets this process open as many files as the system allows it to, because every connection is
+/// Raises the limit of open files of this process to the maximum, because every connection needs
 /// one.
 pub fn raise_open_files() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // Where it may not be raised it stays as it is, and a run that needs more says so.
+    // If it cannot be raised, a run that needs more reports it.
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-/// What to say when connections to `nodes` are more files than are `allowed`.
+/// Returns a warning if connections to `nodes` need more files than `allowed`.
 fn too_few_files(nodes: &[&Node], allowed: Option<u64>) -> Option<String> {
     let wanted = nodes.len() + OTHER_FILES;
     let allowed = usize::try_from(allowed?).ok().filter(|allowed| *allowed < wanted)?;
@@ -37,13 +37,12 @@ fn too_few_files(nodes: &[&Node], allowed: Option<u64>) -> Option<String> {
     ))
 }
 
-/// Connects to `nodes`. A node that cannot be reached is told of and is not in the result.
+/// Connects to `nodes`. A node that cannot be reached is reported and left out of the result.
 pub async fn connect(cluster: &Cluster, nodes: &[&Node], run: &Run) -> Connections {
     connect_trusting(cluster, nodes, false, run).await
 }
 
-/// The same; with `accept_new`, a host key is written into the lab's own list when nobody knows the
-/// host.
+/// The same; with `accept_new`, an unknown host key is added to the lab's known hosts.
 pub async fn connect_trusting(
     cluster: &Cluster,
     nodes: &[&Node],
@@ -84,13 +83,13 @@ pub async fn connect_trusting(
     connections
 }
 
-/// How to reach a node. The lab's own list of host keys comes first; local nodes are in no other.
+/// Returns how to reach a node. The lab's known hosts take precedence; local nodes are only there.
 pub fn target(cluster: &Cluster, node: &Node) -> Target {
     let lab = LabDirectory::new(&cluster.lab_directory);
     let mut target = Target::new(&node.name, node.ssh.clone(), lab.known_hosts());
     if cluster.local.is_some() {
-        // An address of a lab may have been another machine's once; only the keys that labctl made
-        // itself count.
+        // An address of a lab may have belonged to another machine once, so only keys that labctl
+        // created count.
         target.known_hosts.truncate(1);
         // And nothing that is written elsewhere is about a machine that labctl made.
         target.config.clear();

@@ -7,22 +7,22 @@ use std::path::{Path, PathBuf};
 use crate::cluster::Cluster;
 use crate::transport::Transport;
 
-/// How large files get to nodes. The default is the plain way: each node gets all that it lacks
-/// from this machine, as it is.
+/// How large files reach the nodes. By default, the workstation sends each node everything that it
+/// lacks, uncompressed.
 #[derive(Debug, Clone, Default)]
 pub struct Delivery {
-    /// When nodes give to each other.
+    /// When nodes pass files on to each other.
     pub spread: Spread,
     /// How nodes reach each other, by name.
     pub peers: BTreeMap<String, Peer>,
-    /// Whether the nodes are on this machine.
+    /// Whether the nodes are on the workstation.
     pub near: bool,
-    /// Where packed copies of large files are kept; without, they travel as they are.
+    /// Where compressed copies of large files are kept; `None` to send them uncompressed.
     pub packed: Option<PathBuf>,
 }
 
 impl Delivery {
-    /// The way that suits a cluster. `cache` is where labctl keeps what can be had again.
+    /// Returns the settings for a cluster. `cache` is labctl's cache directory.
     pub fn of(cluster: &Cluster, spread: Spread, cache: &Path) -> Self {
         let near = cluster.local.is_some();
         let peers = cluster.nodes.iter().map(|node| {
@@ -47,14 +47,14 @@ pub enum Spread {
     Never,
 }
 
-/// How a node is reached by other nodes.
+/// How other nodes reach a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
     /// Its address.
     pub address: Ipv4Addr,
     /// Its SSH port.
     pub port: u16,
-    /// Who logs in there.
+    /// The login user.
     pub user: String,
 }
 

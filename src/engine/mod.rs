@@ -1,12 +1,11 @@
-//! The engine: probes nodes, and carries out a plan on them.
+//! The engine: probes nodes and executes a plan on them.
 //!
-//! A run has two halves. [`probe`] asks every node, in one round trip each, about everything that
-//! all plays want to know; the plan is then complete before anything changes. [`apply`] goes
-//! through the plan: each play on each node is one stream and one script, plays that do not depend
-//! on each other run at the same time, and large files are on their way from the first moment,
-//! whenever their play's turn may come.
+//! A run has two halves. [`probe`] asks every node, in one round trip each, everything that all
+//! plays need to know; the plan is then complete before anything changes. [`apply`] executes the
+//! plan: each play on each node is one stream with one script, independent plays run in parallel,
+//! and large files are sent from the start, whenever their play is due.
 //!
-//! The engine decides nothing about what is desired and prints nothing: it takes a plan and emits
+//! The engine neither decides what is desired nor prints anything: it takes a plan and emits
 //! events.
 
 pub mod apply;

@@ -14,32 +14,31 @@ use crate::transport::{Transport, TransportError};
 /// What every part of a run shares.
 #[derive(Debug, Clone)]
 pub struct Run {
-    /// Where what happens is told.
+    /// The destination of events.
     pub events: Events,
-    /// How many nodes are worked on at the same time.
+    /// Limits the number of nodes that are worked on in parallel.
     pub forks: Arc<Semaphore>,
-    /// Turns true when the user asks to stop: what runs may end, nothing new begins.
+    /// Becomes true when the user asks to stop: running tasks may finish, nothing new starts.
     pub cancelled: watch::Receiver<bool>,
-    /// Whether a plan tells the whole text of files that are to be made. Most are told once, and
-    /// read never.
+    /// Whether the plan's events include the whole text of new files, which is rarely needed.
     pub new_texts: bool,
     /// How large files get to nodes.
     pub delivery: Arc<Delivery>,
-    /// Nodes that are meant to become the lab's, whoever they belong to.
+    /// Nodes that may change hands, whichever lab they belong to.
     pub taken_over: Arc<BTreeSet<String>>,
     /// Which run this is, among all that could be at a node.
     pub turn: Arc<Turn>,
-    /// What nodes are told of the lab that they belong to.
+    /// What is written to nodes about the lab that they belong to.
     pub mark: Arc<Belonging>,
     /// What people are asked for on the way to nodes, once in a run.
     pub keyring: Arc<Keyring>,
 }
 
-/// One kept connection a node.
+/// One open connection per node.
 pub type Connections = BTreeMap<String, Transport>;
 
 impl Run {
-    /// A run that works on at most `forks` nodes at a time.
+    /// Returns a run that works on at most `forks` nodes in parallel.
     pub fn new(events: Events, forks: usize, cancelled: watch::Receiver<bool>) -> Self {
         let forks = Arc::new(Semaphore::new(forks.max(1)));
         Self {
@@ -60,22 +59,22 @@ impl Run {
         Self { keyring, ..self }
     }
 
-    /// The same, with whether a plan tells the whole text of files that are to be made.
+    /// Sets whether the plan's events include the whole text of new files.
     pub fn telling_new_texts(self, new_texts: bool) -> Self {
         Self { new_texts, ..self }
     }
 
-    /// The same, with large files delivered in this way.
+    /// Sets how large files are delivered.
     pub fn delivering(self, delivery: Delivery) -> Self {
         Self { delivery: Arc::new(delivery), ..self }
     }
 
-    /// The same, with nodes that are meant to become the lab's, whoever they belong to.
+    /// Sets the nodes that may change hands.
     pub fn taking_over(self, nodes: impl IntoIterator<Item = String>) -> Self {
         Self { taken_over: Arc::new(nodes.into_iter().collect()), ..self }
     }
 
-    /// The same, with what nodes are told of the lab that they belong to.
+    /// Sets what is written to nodes about the lab.
     pub fn marking(self, mark: Belonging) -> Self {
         Self { mark: Arc::new(mark), ..self }
     }
@@ -90,20 +89,20 @@ impl Run {
         *self.cancelled.borrow()
     }
 
-    /// Waits until the user asks to stop; for ever, when nobody can any more.
+    /// Waits until the user asks to stop; forever if that is no longer possible.
     pub async fn stopping(&self) {
         if self.cancelled.clone().wait_for(|stop| *stop).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// Tells that a node failed outside of any task.
+    /// Reports that a node failed outside any task.
     pub fn node_failed(&self, node: &str, doing: &str, error: &TransportError) {
         self.events.emit(Event::TaskFailed(failure(node, "", doing, error)));
     }
 }
 
-/// A transport's error as a failed task.
+/// Converts a transport error to a failed task.
 pub(super) fn failure(node: &str, play: &str, task: &str, error: &TransportError) -> Failure {
     Failure {
         node: node.to_owned(),

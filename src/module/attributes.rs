@@ -21,14 +21,14 @@ pub(super) fn owner(asked: Option<&String>) -> Result<String, String> {
     }
 }
 
-/// Whether `text` is the name of a user or group. A number is not: a probe answers with names, and
-/// would never agree.
+/// Whether `text` is the name of a user or group. A number is not: the probe answers with names, so
+/// they would never match.
 fn is_name(text: &str) -> bool {
     let part = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && text.chars().all(part)
 }
 
-/// How mode or owner of something that exists differ from what is desired.
+/// Returns how mode or owner of something that exists differ from the desired ones.
 pub(super) fn attributes_differ(found: &PathFact, mode: &str, owner: &str) -> Option<Difference> {
     if found.mode != mode {
         return Some(Difference::alter(format!("mode {} should be {mode}", found.mode)));

@@ -1,4 +1,4 @@
-//! `command`: a command, with a check that says when it is not needed.
+//! `command`: a command, and a check that shows whether it is needed.
 
 use serde::Deserialize;
 
@@ -22,12 +22,12 @@ impl Arguments for CommandArgs {
     }
 }
 
-/// A shell command that is run unless its check passes.
+/// A shell command that runs unless its check passes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
-    /// What to run, for `sh`.
+    /// The command, for `sh`.
     pub run: String,
-    /// The check, for `sh`: exit code 0 says that there is nothing to do. It must change nothing.
+    /// The check, for `sh`: exit code 0 means that there is nothing to do. It must change nothing.
     pub unless: String,
 }
 
@@ -38,7 +38,7 @@ impl State for Command {
 
     fn diff(&self, facts: &Facts) -> Option<Difference> {
         (facts.checks.get(&self.unless) != Some(&true))
-            .then(|| Difference::run("its check does not pass"))
+            .then(|| Difference::run("needed: the `unless` check fails"))
     }
 
     fn actions(&self, _: &Facts) -> Actions {
@@ -50,12 +50,12 @@ impl State for Command {
     }
 
     fn shell(&self) -> String {
-        // Lines for the node record are labctl's own: whoever types by hand has no record.
+        // Lines for the node record are labctl's own; there is no record when working by hand.
         let recorded = |line: &&str| line.trim_start().starts_with("claim ");
         let run: Vec<&str> = self.run.trim().lines().filter(|line| !recorded(line)).collect();
         let run = run.join("\n");
         let (run, unless) = (run.trim(), self.unless.trim());
-        // `a || b && c` runs `c` in any case, and so does `a || b; c`.
+        // `a || b && c` always runs `c`, and so does `a || b; c`.
         let grouped =
             if unless.contains(';') { format!("{{ {unless}; }}") } else { unless.to_owned() };
         if run.contains('\n') {
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_typed_by_hand_has_no_words_of_the_record() {
+    fn commands_to_type_do_not_mention_the_record() {
         let (run, unless) = (
             "claim /root/.kube/config\nln -s /a /root/.kube/config\n",
             "test -e /root/.kube/config",

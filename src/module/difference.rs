@@ -1,29 +1,28 @@
-//! How a node differs from what is desired: the kind of change that it takes, and why, in a
-//! sentence.
+//! How a node differs from the desired state: the kind of change, and the reason in words.
 
 use crate::event::ChangeKind;
 
 /// A difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// What the change does to what is there.
+    /// The kind of change.
     pub kind: ChangeKind,
-    /// What differs, for a reader. No code reads it.
+    /// What differs, for the reader; no code parses it.
     pub why: String,
 }
 
 impl Difference {
-    /// A difference of this kind.
+    /// Returns a difference of this kind.
     pub fn new(kind: ChangeKind, why: impl Into<String>) -> Self {
         Self { kind, why: why.into() }
     }
 
-    /// Something is not there.
+    /// Something does not exist.
     pub fn missing() -> Self {
         Self::new(ChangeKind::Make, "missing")
     }
 
-    /// Something is there, and otherwise.
+    /// Something exists but is different.
     pub fn alter(why: impl Into<String>) -> Self {
         Self::new(ChangeKind::Alter, why)
     }

@@ -32,7 +32,7 @@ impl Arguments for DirectoryArgs {
     }
 }
 
-/// A folder.
+/// A directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directory {
     /// Absolute path.
@@ -44,8 +44,8 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// What the node is asked about: where the path leads, because a folder may lie on another disk
-    /// behind a link.
+    /// Returns the path with a trailing slash, to look at the target of a symbolic link: a
+    /// directory may be on another disk.
     fn inside(&self) -> String {
         format!("{}/.", self.path)
     }

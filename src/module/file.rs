@@ -1,8 +1,8 @@
 //! `file`, `template` and `binary`: a file with content, mode and owner.
 //!
-//! Small content travels inside the apply's own stream. Large content (binaries, image archives)
-//! goes ahead of it into the node's blob store, named by its SHA-256, and is linked into place: the
-//! same bytes are never sent twice.
+//! Small content is part of the apply's stream. Large content (binaries, image archives) is sent to
+//! the node's blob store beforehand, named by its SHA-256, and linked into place, so that the same
+//! bytes are never sent twice.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -142,15 +142,14 @@ pub struct File {
     pub content: Content,
     /// Whether the content must never be shown.
     pub sensitive: bool,
-    /// What the content is called in the playbook: `template etcd.service`, `pki/ca.crt`, `kubelet
-    /// 1.34.2`.
+    /// The content's name in the playbook: `template etcd.service`, `pki/ca.crt`, `kubelet 1.34.2`.
     pub origin: String,
 }
 
 /// The content of a file.
 #[derive(Clone, PartialEq)]
 pub enum Content {
-    /// Bytes that labctl holds in memory.
+    /// Bytes in memory.
     Inline {
         /// The bytes.
         bytes: Arc<[u8]>,
@@ -161,21 +160,21 @@ pub enum Content {
     Blob(Blob),
 }
 
-/// A large file that is kept on nodes under its checksum.
+/// A large file that nodes store under its checksum.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Blob {
     /// SHA-256, lower-case hex.
     pub sha256: String,
-    /// Length in bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Where it lies on the workstation.
+    /// Its path on the workstation.
     pub source: PathBuf,
     /// Its name in the bundle.
     pub name: String,
 }
 
 impl Content {
-    /// Content from memory; the hash is worked out here.
+    /// Returns content from memory and computes its hash.
     pub fn inline(bytes: impl Into<Arc<[u8]>>) -> Self {
         use sha2::Digest as _;
         let bytes = bytes.into();
@@ -183,7 +182,7 @@ impl Content {
         Content::Inline { bytes, sha256 }
     }
 
-    /// The SHA-256, lower-case hex.
+    /// Returns the SHA-256 in lower-case hex.
     pub fn sha256(&self) -> &str {
         match self {
             Content::Inline { sha256, .. } => sha256,
@@ -191,7 +190,7 @@ impl Content {
         }
     }
 
-    /// The content as text that a person can read; `None` for what is in a blob or no text.
+    /// Returns the content as text; `None` for a blob or binary data.
     pub fn text(&self) -> Option<&str> {
         let Content::Inline { bytes, .. } = self else { return None };
         std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))
@@ -199,7 +198,7 @@ impl Content {
 }
 
 impl fmt::Debug for Content {
-    // Content may be a private key: what is debug-printed may end in a log.
+    // Content may be a private key, and debug output may end up in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Content::Inline { bytes, sha256 } => {
@@ -211,17 +210,17 @@ impl fmt::Debug for Content {
 }
 
 impl Blob {
-    /// Where it lies on a node.
+    /// Returns its path on a node.
     pub fn path(&self) -> String {
         format!("{STATE_FOLDER}/blobs/{}", self.sha256)
     }
 
-    /// The question whether a node has it.
+    /// Returns the question whether a node has it.
     pub fn question(&self) -> Question {
         Question::File { path: self.path(), sha256: self.sha256.clone(), text: false }
     }
 
-    /// Whether the node has it, whole.
+    /// Whether the node has it completely.
     pub fn is_there(&self, facts: &Facts) -> bool {
         facts
             .paths
@@ -229,12 +228,13 @@ impl Blob {
             .is_some_and(|found| found.sha256.as_deref() == Some(&*self.sha256))
     }
 
-    /// The same as a list: what must be pushed before an action that uses this blob.
+    /// Returns it as a list if the node lacks it: what must be pushed before an action that uses
+    /// it.
     pub fn missing(&self, facts: &Facts) -> Vec<Blob> {
         if self.is_there(facts) { Vec::new() } else { vec![self.clone()] }
     }
 
-    /// Tells the facts that the node has it now.
+    /// Updates the facts as if the node had it.
     pub fn settle(&self, facts: &mut Facts) {
         let fact = PathFact {
             kind: "regular file".to_owned(),
@@ -249,7 +249,7 @@ impl Blob {
 
 impl State for File {
     fn probe(&self) -> Vec<Question> {
-        // Of what is secret the node sends nothing but its hash.
+        // The node sends only the hash of a secret file.
         let text = !self.sensitive && self.content.text().is_some();
         let sha256 = self.content.sha256().to_owned();
         let mut questions = vec![Question::File { path: self.path.clone(), sha256, text }];
@@ -265,7 +265,7 @@ impl State for File {
             return Some(Difference::alter(format!("is a {}, not a file", found.kind)));
         }
         if self.content.sha256().is_empty() {
-            return Some(Difference::alter("can only be compared once the bundle is here"));
+            return Some(Difference::alter("can only be compared once the bundle is downloaded"));
         }
         if found.sha256.as_deref() != Some(self.content.sha256()) {
             return Some(Difference::alter("content differs"));

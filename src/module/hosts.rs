@@ -1,8 +1,7 @@
-//! `hosts`: names in `/etc/hosts`, so that nodes find each other without any DNS.
+//! `hosts`: entries in `/etc/hosts`, so that nodes can resolve each other's names without DNS.
 //!
-//! A set's lines end with its mark. Everything else in the file belongs to others and is left as it
-//! is. A line with the mark that is not in the set names a node that has left, and is taken out by
-//! the same task.
+//! Each line of a set ends with the set's mark. All other lines are left alone. A line with the
+//! mark that is not in the set belongs to a node that has left and is removed by the same task.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -17,8 +16,8 @@ use crate::node::record::{self, Kind};
 
 const HOSTS: &str = "/etc/hosts";
 
-/// The marks that a set's lines can end with: `labctl`, or `labctl-` and more. Nobody else's
-/// comment looks like that.
+/// Whether a mark is valid: `labctl`, or a name that begins with `labctl-`, so that it cannot be
+/// someone else's comment.
 fn is_mark(mark: &str) -> bool {
     let rest = mark.strip_prefix("labctl").unwrap_or("?");
     rest.is_empty()
@@ -61,12 +60,12 @@ impl Arguments for HostsArgs {
     }
 }
 
-/// All names with one mark.
+/// All entries with one mark.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hosts {
-    /// What tells these lines from all others.
+    /// The comment that identifies these lines.
     pub mark: String,
-    /// The names.
+    /// The entries.
     pub names: Set<Name>,
 }
 
@@ -90,7 +89,7 @@ impl Hosts {
         format!(" # {}", self.mark)
     }
 
-    /// The lines of this set that a text of `/etc/hosts` has, without their mark.
+    /// Returns the lines of this set in the text of `/etc/hosts`, without their mark.
     fn found<'a>(&self, text: &'a str) -> Vec<&'a str> {
         let ending = self.ending();
         text.lines().filter_map(|line| line.strip_suffix(ending.as_str())).collect()
@@ -133,7 +132,7 @@ impl State for Hosts {
         }
     }
 
-    // The same on every node that has the same names, and made of the text that they share.
+    // The same text on every node, so that `explain` can show it once.
     fn shell(&self) -> String {
         let (mark, text) = (&self.mark, self.names.text());
         let own = match self.names.own() {

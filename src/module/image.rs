@@ -1,5 +1,5 @@
-//! `image`: a container image of the bundle, imported into containerd's `k8s.io` namespace, where
-//! the kubelet looks.
+//! `image`: a container image of the bundle, imported into containerd's `k8s.io` namespace for the
+//! kubelet.
 
 use serde::Deserialize;
 
@@ -23,7 +23,7 @@ impl Arguments for ImageArgs {
     fn expand(&self, site: &dyn Site) -> Result<Desired, String> {
         let (archive, reference) = site.blob(&site.text(&self.from)?)?;
         let reference =
-            reference.ok_or_else(|| format!("`{}` is no image in the bundle", archive.name))?;
+            reference.ok_or_else(|| format!("the bundle has no image `{}`", archive.name))?;
         Ok(Desired::Image(Image { reference, archive }))
     }
 }
@@ -31,15 +31,15 @@ impl Arguments for ImageArgs {
 /// A container image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// The reference that pods name.
+    /// The reference that pods use.
     pub reference: String,
-    /// The archive that holds it.
+    /// The archive that contains it.
     pub archive: Blob,
 }
 
 impl Image {
-    /// Where labctl notes which archive an image came from: the same reference may come from
-    /// another archive later.
+    /// Returns the file in which labctl records the archive that an image came from, because the
+    /// same reference may come from another archive later.
     fn record(&self) -> String {
         let name: String = self
             .reference

@@ -1,7 +1,7 @@
 //! `kernel_module`: a kernel module, now and after a reboot.
 //!
-//! What counts is what the module provides: a kernel may have it built in, and then there is
-//! nothing to load.
+//! Only what the module provides matters: it may be built into the kernel, so that there is nothing
+//! to load.
 
 use serde::Deserialize;
 
@@ -30,7 +30,7 @@ impl Arguments for KernelModuleArgs {
 pub struct KernelModule {
     /// Its name: `br_netfilter`.
     pub name: String,
-    /// A path that exists when the kernel can do what the module is for.
+    /// A path that exists if the kernel provides what the module is for.
     pub provides: String,
 }
 
@@ -39,12 +39,12 @@ impl KernelModule {
         format!("/etc/modules-load.d/labctl-{}.conf", self.name)
     }
 
-    /// Passes when the kernel has it: built in, or loaded now and at every boot.
+    /// Returns a check that passes if the module is built in, or loaded now and at every boot.
     fn check(&self) -> String {
         format!(
             "[ -e {} ] && {{ [ ! -e {} ] || [ -e {} ]; }}",
             quote(&self.provides),
-            // The kernel knows no dashes in its modules' names; modprobe takes either.
+            // The kernel uses underscores in module names; modprobe accepts dashes too.
             quote(&format!("/sys/module/{}/initstate", self.name.replace('-', "_"))),
             quote(&self.persistent())
         )

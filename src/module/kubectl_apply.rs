@@ -1,8 +1,8 @@
 //! `kubectl_apply`: objects in the cluster, applied with kubectl on a controller.
 //!
-//! kubectl on a node needs no way from the workstation to the API, and is what a person would type.
-//! What was applied stays on the controller, written after the apply has succeeded: a file with
-//! another hash means "apply again".
+//! kubectl on a node needs no connection from the workstation to the API, and is what a user would
+//! run. The applied manifest stays on the controller and is written after a successful apply, so a
+//! file with another hash means that it must be applied again.
 
 use std::sync::Arc;
 
@@ -40,29 +40,28 @@ impl Arguments for KubectlApplyArgs {
 /// Objects in the cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KubectlApply {
-    /// The manifest's name among the templates: `coredns/coredns.yaml`.
+    /// The manifest's template: `coredns/coredns.yaml`.
     pub name: String,
     /// The manifest.
     pub manifest: Content,
 }
 
-/// kubectl as labctl uses it on a controller: the node's own API server, not the way through the
-/// load balancer.
+/// kubectl on a controller, with the node's own API server instead of the load balancer.
 pub const KUBECTL: &str =
     "kubectl --kubeconfig=/etc/kubernetes/admin.conf --server=https://127.0.0.1:6443";
 
 impl KubectlApply {
-    /// Where the manifest is kept on the controller.
+    /// Returns where the manifest is kept on the controller.
     pub fn path(&self) -> String {
         format!("/etc/kubernetes/addons/{}", self.file())
     }
 
-    /// The manifest's file name: `coredns.yaml`.
+    /// Returns the manifest's file name: `coredns.yaml`.
     fn file(&self) -> &str {
         self.name.rsplit('/').next().unwrap_or(&self.name)
     }
 
-    /// Passes when every object of the applied manifest exists.
+    /// Returns a check that passes if every object of the applied manifest exists.
     fn check(&self) -> String {
         format!("{KUBECTL} get -f {} -o name", quote(&self.path()))
     }
@@ -112,8 +111,8 @@ impl State for KubectlApply {
         record::FILES
     }
 
-    // Manifests of two directories of templates can have one name, and each would take the other's
-    // place.
+    // Manifests in two directories of templates can have the same name and would overwrite each
+    // other.
     fn subject(&self) -> Option<(String, String)> {
         Some((self.path(), format!("manifest {}", self.manifest.sha256())))
     }

@@ -15,7 +15,7 @@ pub struct LinkArgs {
     pub path: String,
     /// Absolute path that it leads to; nothing has to be there.
     pub target: String,
-    /// Whether it takes the place of whatever else is at its path; yes unless given.
+    /// Whether it replaces whatever else is at its path; true by default.
     #[serde(default = "yes")]
     pub replace: bool,
 }
@@ -38,7 +38,7 @@ pub struct Link {
     pub path: String,
     /// Where it leads.
     pub target: String,
-    /// Whether it takes the place of whatever else is at its path.
+    /// Whether it replaces whatever else is at its path.
     pub replace: bool,
 }
 

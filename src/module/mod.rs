@@ -5,10 +5,10 @@
 //! [`Arguments`]; for one node it becomes a [`Desired`] state: all strings rendered, all content
 //! known. A module's file says both, and every desired state has these faces, all of them pure:
 //!
-//! - **probe**: the [`Question`]s whose answers tell whether the node is already as desired;
-//! - **diff**: the [`Difference`] between the answers (the [`Facts`]) and what is desired, if there
-//!   is one;
-//! - **actions**: the shell text that makes it so, with the files that it needs;
+//! - **probe**: the [`Question`]s whose answers show whether the node is as desired;
+//! - **diff**: the [`Difference`] between the answers (the [`Facts`]) and the desired state, if
+//!   there is one;
+//! - **actions**: the shell script that makes the change, with the files that it needs;
 //! - **shell**: what a person would have typed;
 //! - **undo**: the kinds of lines that the actions write into the node record, each of which
 //!   `undo.sh` undoes.
@@ -30,7 +30,7 @@ pub use difference::Difference;
 pub use probe::{Facts, Question};
 pub use site::{Each, Shared, Site};
 
-/// Where labctl keeps its own things on a node.
+/// The directory for labctl's own files on a node.
 pub const STATE_FOLDER: &str = "/var/lib/labctl";
 
 /// The list of modules, for a macro that makes something of it. A line is a file in this directory
@@ -86,7 +86,7 @@ macro_rules! declare {
             }
         }
 
-        /// One desired state on one node: a task with everything worked out.
+        /// One desired state on one node: a task with everything rendered.
         #[derive(Debug, Clone, PartialEq)]
         pub enum Desired {
             $(#[doc = concat!("Of the module `", stringify!($file), "`.")] $state($file::$state),)+
@@ -132,27 +132,27 @@ impl Arguments for Module {
     }
 }
 
-/// What an action needs beside its text.
+/// A script, and what it needs.
 #[derive(Clone, Default, PartialEq)]
 pub struct Actions {
-    /// Lines of POSIX shell, run under `set -e`; they may call the functions of the apply script's
-    /// prelude (`put`, `link`, `made`, ...) and name a payload as `"$payload/NAME"`.
+    /// POSIX shell, run with `set -e`. It may call the functions of the apply script's prelude
+    /// (`put`, `link`, `made`, ...) and use a payload as `"$payload/NAME"`.
     pub script: String,
-    /// Small files that travel in the apply's own stream, by name.
+    /// Small files in the apply's own stream, by name.
     pub payloads: Vec<(String, Arc<[u8]>)>,
-    /// Content-addressed files that must be in the node's blob store first, by SHA-256.
+    /// Files that must be in the node's blob store first, by SHA-256.
     pub blobs: Vec<file::Blob>,
     /// The unit whose journal explains a failure.
     pub unit: Option<String>,
-    /// Whether it is done only when the unit was seen to stay up, which its script leaves to the
-    /// prelude's `settle`.
+    /// Whether the task is done only when the unit has stayed up for a while, which its script
+    /// leaves to the prelude's `settle`.
     pub watched: bool,
-    /// How long the action may take, beyond the usual.
+    /// How long the action may take, in addition to the usual limit.
     pub patience: Duration,
 }
 
 impl fmt::Debug for Actions {
-    // A payload may be a private key: what is debug-printed may end in a log.
+    // A payload may be a private key, and debug output may end up in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let payloads: Vec<(&str, usize)> =
             self.payloads.iter().map(|(name, bytes)| (name.as_str(), bytes.len())).collect();
@@ -168,7 +168,7 @@ impl fmt::Debug for Actions {
 }
 
 impl Actions {
-    /// Only shell text.
+    /// Returns a script without files.
     pub fn script(script: impl Into<String>) -> Self {
         Self { script: script.into(), ..Self::default() }
     }
@@ -176,24 +176,24 @@ impl Actions {
 
 /// The faces of a desired state.
 pub trait State {
-    /// What to ask the node.
+    /// Returns what to ask the node.
     fn probe(&self) -> Vec<Question>;
 
-    /// Why the node is not as desired; `None` when it is. A question without an answer counts as
-    /// "not as desired".
+    /// Returns why the node is not as desired; `None` if it is. A question without an answer counts
+    /// as "not as desired".
     fn diff(&self, facts: &Facts) -> Option<Difference>;
 
-    /// What to do about it.
+    /// Returns what to do about the difference.
     fn actions(&self, facts: &Facts) -> Actions;
 
-    /// What a person would have typed; never a secret.
+    /// Returns what a user would have typed; never contains a secret.
     fn shell(&self) -> String;
 
-    /// A short title for reports: `/etc/hosts`, `unit etcd.service`.
+    /// Returns a short title for reports: `/etc/hosts`, `unit etcd.service`.
     fn title(&self) -> String;
 
-    /// A model of what the facts are once the actions have run, for tests of plans: a diff against
-    /// these facts finds nothing. `tests/it/modules.rs` runs the actions themselves.
+    /// Updates the facts as if the actions had run, for tests of plans: a diff against these facts
+    /// finds nothing. `tests/it/modules.rs` runs the actions themselves.
     fn settle(&self, facts: &mut Facts);
 
     /// What its actions write into the node record: each kind has its undoing there, and a law in
@@ -207,8 +207,8 @@ pub trait State {
         None
     }
 
-    /// Whether the answer that the probe found may be out of date once anything before this task
-    /// has changed, so that the task is judged again when its turn comes.
+    /// Whether the probe's answer may be out of date once any earlier task has changed something,
+    /// so that the task is checked again when it is reached.
     fn is_judged_at_run_time(&self) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! `package`: packages of the distribution, installed with apt where they are missing.
+//! `package`: packages of the distribution, installed with apt if they are missing.
 
 use std::time::Duration;
 
@@ -45,7 +45,8 @@ pub struct Package {
 pub struct WantedPackage {
     /// Its name in the distribution.
     pub name: String,
-    /// A file that proves that it is there, however it came; `None` asks the package manager.
+    /// A file that proves that it is installed, from whatever source; `None` to ask the package
+    /// manager.
     pub proof: Option<String>,
 }
 

@@ -1,19 +1,20 @@
-//! The probe: everything that a plan wants to know about a node, as one script, and its answers as
-//! facts.
+//! The probe: everything that a plan needs to know about a node, asked in one script, with the
+//! answers as facts.
 //!
-//! Questions of all tasks are gathered, made unique, and rendered as one POSIX shell script that
-//! writes nothing to the node. Its output is a line an answer, tab-separated, because a path or a
-//! unit can hold almost anything else.
+//! The questions of all tasks are deduplicated and rendered as one POSIX shell script that writes
+//! nothing to the node. Its output has one line per answer, separated by tabs, because a path or
+//! the name of a unit can contain almost any other character.
 //!
-//! Hashing hundreds of megabytes of binaries on every run would be slow, so a large file whose stat
-//! signature (inode, size, modification and change time) is the one that labctl noted when it wrote
-//! the file keeps the hash noted then, just as git's index does. Any write, rename or chmod changes
-//! the signature, and the file is hashed again. Small files have no notes: to hash all of them is
-//! faster than to start a program for each when it is written.
+//! Hashing hundreds of megabytes of binaries on every run would be slow. So when labctl writes a
+//! large file, it records the hash with the file's stat signature (inode, size, modification and
+//! change time), and the probe uses that hash as long as the signature matches, just like git's
+//! index. Any write, rename or chmod changes the signature, and the file is hashed again. Small
+//! files are not recorded: hashing all of them is faster than starting a program for each when it
+//! is written.
 //!
-//! A plan shows what a change does to a text, and the old text has to come with the same round
-//! trip. The node is told which hash is wanted, so a file that has it costs nothing more than its
-//! line, and only one that differs is sent.
+//! A plan shows what a change does to a text, so the old text must come in the same round trip. The
+//! script contains the desired hash; a file with that hash costs only one line, and only the text
+//! of a file that differs is sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -21,24 +22,24 @@ use std::fmt::Write as _;
 use super::{STATE_FOLDER, quote};
 use crate::node::{MACHINE, PROBE};
 
-/// Something to ask a node.
+/// A question to a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Question {
-    /// What is at a path: kind, mode, owner, and the hash of a regular file.
+    /// What is at a path: type, mode, owner, and the hash of a regular file.
     Path(String),
-    /// The same about a file that should have this content.
+    /// The same for a file that should have this content.
     File {
         /// Its path.
         path: String,
-        /// SHA-256 of the content that is wanted, lower-case hex.
+        /// SHA-256 of the desired content, lower-case hex.
         sha256: String,
-        /// Whether to answer with the text that is there, when it is another one. Text that not
-        /// everyone on the node may read is never sent, nor is what is too long to read.
+        /// Whether to answer with the current text if it differs. Text that not everyone on the
+        /// node may read is never sent, and neither is a long text.
         text: bool,
     },
     /// The whole text of a small file.
     Text(String),
-    /// The names in a directory, hidden ones too.
+    /// The names in a directory, including hidden ones.
     Names(String),
     /// The state of a systemd unit.
     Unit(String),
@@ -46,7 +47,7 @@ pub enum Question {
     Machine,
     /// All routes of the main table.
     Routes,
-    /// The images that containerd has in the `k8s.io` namespace.
+    /// The images in containerd's `k8s.io` namespace.
     Images,
     /// Whether a shell command exits with 0; it must change nothing.
     Check(String),
@@ -55,36 +56,36 @@ pub enum Question {
 /// What is at a path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PathFact {
-    /// In stat's words: `regular file`, `directory`, `symbolic link`, ...
+    /// The type in stat's terms: `regular file`, `directory`, `symbolic link`, ...
     pub kind: String,
     /// Octal permissions without leading zeros: `644`.
     pub mode: String,
     /// `user:group`.
     pub owner: String,
-    /// Length in bytes.
+    /// Size in bytes.
     pub size: u64,
     /// SHA-256 of a regular file, lower-case hex.
     pub sha256: Option<String>,
 }
 
-/// The state of a systemd unit, in systemd's words.
+/// The state of a systemd unit, in systemd's terms.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UnitFact {
     /// `active`, `inactive`, `failed`, `activating`, ...
     pub active: String,
-    /// `enabled`, `disabled`, `static`, or empty when there is no such unit.
+    /// `enabled`, `disabled`, `static`, or empty if there is no such unit.
     pub file: String,
-    /// Whether systemd's copy of the unit file is out of date.
+    /// Whether systemd has not loaded the current unit file.
     pub stale: bool,
-    /// The finer state: `running`, `exited`, `auto-restart`, ...
+    /// The substate: `running`, `exited`, `auto-restart`, ...
     pub sub: String,
-    /// How often systemd has started it again by itself since it was last started by somebody.
+    /// How often systemd has restarted it automatically since its last manual start.
     pub restarts: u32,
-    /// For how many seconds it has been active.
+    /// Number of seconds for which it has been active.
     pub lasted: Option<u64>,
 }
 
-/// What a probe found on one node. A question that has no answer here was not asked or found
+/// What a probe found on one node. A question without an answer here was not asked or found
 /// nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
@@ -92,24 +93,24 @@ pub struct Facts {
     pub paths: BTreeMap<String, PathFact>,
     /// The text of files that exist.
     pub texts: BTreeMap<String, String>,
-    /// The text of files that have another content than the one that is wanted, where it was asked
-    /// for and may be shown.
+    /// The text of files that differ from the desired content, where it was requested and may be
+    /// shown.
     pub other_texts: BTreeMap<String, String>,
-    /// The names in directories that exist.
+    /// The names in existing directories.
     pub names: BTreeMap<String, Vec<String>>,
     /// Units by name.
     pub units: BTreeMap<String, UnitFact>,
     /// Routes, as `ip -o route` prints them, by destination.
     pub routes: BTreeMap<String, String>,
-    /// References of the images that are there.
+    /// References of imported images.
     pub images: BTreeSet<String>,
-    /// Checks that were asked, and whether they passed.
+    /// Checks by whether they passed.
     pub checks: BTreeMap<String, bool>,
     /// What the machine has said of itself, by the keys of `src/node/machine.sh`.
     pub machine: BTreeMap<String, String>,
-    /// The node's clock less the workstation's, in seconds, when the probe could tell.
+    /// The node's clock minus the workstation's in seconds, if known.
     pub clock_offset: Option<f64>,
-    /// Programs that labctl needs on a node and that are not there.
+    /// Missing programs that labctl needs on a node.
     pub missing_tools: Vec<String>,
 }
 
@@ -129,19 +130,19 @@ impl Facts {
     }
 }
 
-/// Programs without which nothing can be done on a node.
+/// Programs that labctl needs on every node.
 const TOOLS: &[&str] = &["systemctl", "tar", "sha256sum", "stat", "mktemp", "timeout"];
 
-/// Where noted stat signatures and hashes are kept on a node.
+/// The file on a node with recorded stat signatures and hashes.
 pub const KNOWN_FILE: &str = "/var/lib/labctl/known";
 
-/// The longest text, in bytes, that a node sends to show how it differs.
+/// Maximum length in bytes of a text that a node sends to show how it differs.
 pub const LONGEST_TEXT: u64 = 65_536;
 
-/// How many names of a directory a node sends at most.
+/// Maximum number of names of a directory that a node sends.
 const MOST_NAMES: usize = 50;
 
-/// The stat format that is at once the answer about a path and its signature. The path comes last.
+/// The stat format that is both the answer about a path and its signature. The path comes last.
 pub const SIGNATURE: &str = "%F|%a|%U:%G|%s|%i|%.9Y|%.9Z|%n";
 
 /// The shell text that stands above scripts that look at files, or note how they look.
@@ -149,7 +150,7 @@ pub(crate) fn notes() -> String {
     format!("signature='{SIGNATURE}'\nnotes={KNOWN_FILE}\n")
 }
 
-/// Renders questions as the one script of a probe.
+/// Renders questions as the script of a probe.
 pub fn script(questions: &BTreeSet<Question>) -> String {
     let mut text = format!("{}longest={LONGEST_TEXT}\n{PROBE}{MACHINE}clock\n", notes());
     let _ = writeln!(text, "tools {}", TOOLS.join(" "));
@@ -207,15 +208,15 @@ fn wanted((text, sha256): &(bool, &str)) -> String {
     }
 }
 
-/// A probe's output that was cut short, or is not a probe's output at all.
+/// An incomplete or invalid output of a probe.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the probe's answer is not whole: {0}")]
+#[error("the probe's answer is incomplete: {0}")]
 pub struct ProbeError(String);
 
-/// Reads a probe's output back. `questions` must be the ones that the script was made from.
+/// Parses the output of a probe. `questions` must be those that the script was rendered from.
 ///
 /// # Errors
-/// When the output does not end as every whole answer does.
+/// If the output does not end like a complete answer.
 pub fn parse(questions: &BTreeSet<Question>, output: &str) -> Result<Facts, ProbeError> {
     let mut answers = Answers { checks: checks(questions), ..Answers::default() };
     for line in output.lines() {
@@ -261,7 +262,7 @@ impl<'a> Answers<'a> {
             }
             "other" => {
                 let (path, bytes) = content(rest)?;
-                // What is no text is not shown as if it were.
+                // Do not show binary data as text.
                 let text = String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
                 facts.other_texts.extend(text.map(|text| (path.to_owned(), text)));
             }
@@ -276,8 +277,8 @@ impl<'a> Answers<'a> {
             }
             "route" => {
                 let destination = rest.split(' ').next().unwrap_or_default().to_owned();
-                // Of several to one destination the first has the lowest metric, and is the one
-                // that counts.
+                // Of several routes to one destination, the first has the lowest metric and is the
+                // one in use.
                 facts.routes.entry(destination).or_insert_with(|| rest.trim().to_owned());
             }
             "image" => drop(facts.images.insert(rest.to_owned())),
@@ -341,7 +342,7 @@ impl<'a> Answers<'a> {
     }
 }
 
-/// A path and what is there, of a line that holds both.
+/// Parses a line with a path and its content.
 fn content(rest: &str) -> Result<(&str, Vec<u8>), ProbeError> {
     use base64::Engine as _;
     let (path, encoded) = rest.split_once('\t').unwrap_or((rest, ""));
@@ -349,7 +350,7 @@ fn content(rest: &str) -> Result<(&str, Vec<u8>), ProbeError> {
     Ok((path, bytes.map_err(|e| ProbeError(format!("the text of {path}: {e}")))?))
 }
 
-/// Where the fingerprint that a unit was last started with is kept on a node.
+/// Returns the file on a node with the fingerprint that a unit was last started with.
 pub fn unit_record(unit: &str) -> String {
     format!("{STATE_FOLDER}/units/{unit}")
 }

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-/// `text` as one shell word: as it is when that is safe, in single quotes otherwise.
+/// Returns `text` as one shell word: unchanged if that is safe, otherwise in single quotes.
 ///
-/// Inside single quotes a POSIX shell takes everything literally but the quote itself, which is
+/// In single quotes a POSIX shell takes everything literally except the quote itself, which is
 /// written `'\''`.
 pub fn quote(text: &str) -> Cow<'_, str> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+=:,@%^".contains(&b);
@@ -19,7 +19,7 @@ mod tests {
     use super::quote;
 
     #[test]
-    fn words_that_are_safe_stay_as_they_are() {
+    fn safe_words_are_unchanged() {
         assert_eq!(quote("/etc/kubernetes/pki/ca.crt"), "/etc/kubernetes/pki/ca.crt");
     }
 

@@ -1,9 +1,9 @@
-//! `routes`: the routes of a network in the main table, as long as the machine runs. (A unit sets
-//! them again after a reboot.)
+//! `routes`: the routes of a network in the main table, until the next reboot. (A unit sets them
+//! after a reboot.)
 //!
-//! Every route to a part of that network that a program has set by hand (`proto boot`) is ours: one
-//! that is not in the set leads to a node that has left, and is taken out by the same task. The
-//! kernel's own routes and those of routing daemons are not ours.
+//! Every manually configured route (`proto boot`) to a part of that network is ours: one that is
+//! not in the set leads to a node that has left and is removed by the same task. Routes of the
+//! kernel and of routing daemons are left alone.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -18,7 +18,8 @@ use super::{
 };
 use crate::node::record::{self, Kind};
 
-/// The widest network whose routes can be taken for ours: anything wider holds the Internet's.
+/// The widest network whose routes may be treated as ours; a wider one would include routes of the
+/// Internet.
 pub const WIDEST: u8 = 8;
 
 /// `routes`: the routes of a network in the main table.
@@ -76,7 +77,7 @@ pub struct Route {
 }
 
 impl Route {
-    /// The destination as `ip route` prints it: a host without its prefix length.
+    /// Returns the destination as `ip route` prints it: a host without its prefix length.
     fn destination(&self) -> String {
         destination(self.to)
     }
@@ -92,15 +93,15 @@ impl fmt::Display for Route {
     }
 }
 
-/// The words of a route that stand after `word`, the first of them.
+/// Returns the word of a route that follows `word`.
 fn after<'a>(route: &'a str, word: &str) -> Option<&'a str> {
     let mut words = route.split_whitespace();
     words.by_ref().find(|it| *it == word).and_then(|_| words.next())
 }
 
 impl Routes {
-    /// Whether a route that a node has is one of ours, wanted or not. `ip route` does not name the
-    /// protocol `boot`.
+    /// Whether a route on a node is one of ours, desired or not. `ip route` omits the protocol
+    /// `boot`.
     fn owns(&self, to: &str, route: &str) -> bool {
         let network = to.parse::<Ipv4Net>().ok();
         let network = network.or_else(|| to.parse::<Ipv4Addr>().ok().map(Ipv4Net::from));
@@ -145,7 +146,7 @@ impl State for Routes {
         }
     }
 
-    // The same on every node, so that a lab is explained once: a node has no way to itself.
+    // The same on every node, so that `explain` can show it once: a node needs no route to itself.
     fn shell(&self) -> String {
         let text = self.routes.text();
         format!(

@@ -1,8 +1,8 @@
-//! Sets: what a task wants of many nodes at once, worked out once and shared by all of them.
+//! Sets: what a task needs for many nodes at once, computed once and shared by all of them.
 //!
-//! A lab of a thousand nodes has a thousand names and routes on each of them. As a task per element
-//! that would be millions of tasks; as a set it is one list that every node's task points to, less
-//! the element that is the node's own.
+//! A lab of a thousand nodes has a thousand names and routes on each of them. With one task per
+//! element that would be millions of tasks; as a set it is one list that every node's task shares,
+//! minus the node's own element.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -13,11 +13,11 @@ use std::sync::Arc;
 use super::file::Content;
 use super::{Each, Site};
 
-/// Elements that nodes share, in order, each a line of text.
+/// Elements that nodes share, in order; each is a line of text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Set<T> {
     all: Arc<Lines<T>>,
-    /// The element that this node does without.
+    /// The element that this node omits.
     own: Option<usize>,
 }
 
@@ -28,7 +28,7 @@ struct Lines<T> {
 }
 
 impl<T: Display> Set<T> {
-    /// A set of these elements.
+    /// Returns a set of these elements.
     pub fn new(elements: Vec<T>) -> Self {
         let mut text = String::new();
         for element in &elements {
@@ -67,32 +67,31 @@ impl<T: Display> Set<T> {
         Ok(own_set)
     }
 
-    /// The same set without one of its elements.
+    /// Returns the same set without one of its elements.
     #[must_use]
     pub fn without(&self, own: Option<usize>) -> Self {
         Self { all: Arc::clone(&self.all), own }
     }
 
-    /// The elements.
+    /// Iterates over the elements.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         let own = self.own;
         let others = move |(index, element)| (Some(index) != own).then_some(element);
         self.all.elements.iter().enumerate().filter_map(others)
     }
 
-    /// All elements as lines, also the one that this node does without: the same bytes on every
-    /// node.
+    /// Returns all elements as lines, including the one that this node omits: the same bytes on
+    /// every node.
     pub fn text(&self) -> Arc<[u8]> {
         Arc::clone(&self.all.text)
     }
 
-    /// What tells it from other sets on the same node: two tasks must not want two of them in one
-    /// place.
+    /// Returns an id of this set: two tasks on a node must not have different sets in one place.
     pub fn id(&self) -> String {
         Content::inline(self.text()).sha256().to_owned() + &self.own()
     }
 
-    /// The line that this node does without; empty when it has all of them.
+    /// Returns the line that this node omits; empty if it omits none.
     pub fn own(&self) -> String {
         let own = self.own.and_then(|own| self.all.elements.get(own));
         own.map(ToString::to_string).unwrap_or_default()

@@ -11,8 +11,8 @@ use super::file::{Blob, Content};
 
 /// A text of a playbook that would show a secret: refused wherever it may end in a command line, a
 /// title or a log.
-pub const SHOWS_A_SECRET: &str = "this would show the lab's encryption key; only a file may hold \
-    it: use `template`, or `content`";
+pub const SHOWS_A_SECRET: &str = "this would reveal the lab's encryption key; only a file may \
+    contain it: use `template`, or `content`";
 
 /// The nodes for which a task is repeated; `peer` is each of them in turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -35,7 +35,7 @@ pub enum Each {
 pub struct Shared {
     /// A set, as [`Set`](super::set::Set) makes it.
     pub(super) set: OnceCell<Box<dyn Any>>,
-    /// A file that is the same on every node, and whether it is a secret.
+    /// Returns a file that is the same on every node, and whether it is a secret.
     pub file: OnceCell<(Content, bool)>,
 }
 
@@ -96,9 +96,9 @@ pub trait Site {
         if !path.starts_with('/') {
             return Err(format!("`{path}` is not an absolute path"));
         }
-        // The probe's answers are lines of fields: tabs and `|` stand between them.
+        // The probe's answers are lines of fields that are separated by tabs and `|`.
         if path.contains(|c: char| c.is_control() || c == '|') {
-            return Err(format!("path {path:?} holds a character that labctl cannot ask about"));
+            return Err(format!("path {path:?} contains a character that labctl does not support"));
         }
         Ok(path)
     }
@@ -110,7 +110,7 @@ pub trait Site {
     fn file_path(&self, text: &str) -> Result<String, String> {
         let path = self.path(text)?;
         if path.ends_with('/') {
-            return Err(format!("`{path}` is a folder, where a file is needed"));
+            return Err(format!("`{path}` is a directory; expected a file"));
         }
         Ok(path)
     }

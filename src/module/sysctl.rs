@@ -36,7 +36,7 @@ impl Sysctl {
         format!("/proc/sys/{}", self.key.replace('.', "/"))
     }
 
-    /// A file of its own for each key, so that taking one away never touches another.
+    /// One file per key, so that removing one never affects another.
     fn persistent(&self) -> String {
         format!("/etc/sysctl.d/90-labctl-{}.conf", self.key)
     }
@@ -55,7 +55,7 @@ impl State for Sysctl {
         let Some(live) = facts.texts.get(&self.live()) else {
             return Some(Difference::alter("not known to the kernel yet"));
         };
-        // The kernel puts tabs between the numbers of a range, people put spaces.
+        // The kernel separates the numbers of a range by tabs, users by spaces.
         if !live.split_whitespace().eq(self.value.split_whitespace()) {
             return Some(Difference::alter(format!(
                 "{} should be {}",

@@ -1,5 +1,4 @@
-//! `undo`: everything that the node record lists is undone, the newest first, and labctl's own
-//! things go.
+//! `undo`: undoes everything in the node record, newest first, and removes labctl's own files.
 
 use serde::Deserialize;
 
@@ -26,11 +25,11 @@ impl Arguments for UndoArgs {
 /// The end of a lab on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Undo {
-    /// Directories that programs of the lab call their own, whatever the record says of them.
+    /// Directories that belong to programs of the lab and are removed whatever the record contains.
     pub own: Vec<String>,
 }
 
-/// Passes when there is nothing to undo.
+/// Returns a check that passes if there is nothing to undo.
 fn check() -> String {
     format!("! test -e {STATE_FOLDER}")
 }

@@ -1,9 +1,9 @@
-//! `unit`: a systemd unit, enabled and started, that runs what its files say.
+//! `unit`: a systemd unit, enabled and started, that runs with its current files.
 //!
-//! A unit is restarted only when something that it uses changed. "Changed" must hold across
-//! interrupted runs: a file may have been written by a run that was killed before the restart. So
-//! each start notes, on the node, the hashes of everything the unit uses, and the diff compares
-//! that note with what is desired, not with what this run did.
+//! A unit restarts only if something that it uses has changed. "Changed" must work across
+//! interrupted runs: a run may have written a file and been killed before the restart. Therefore
+//! each start records the hashes of everything that the unit uses on the node, and the diff
+//! compares this record with the desired state, not with what this run did.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -57,7 +57,7 @@ pub enum UnitState {
 impl Arguments for UnitArgs {
     fn expand(&self, site: &dyn Site) -> Result<Desired, String> {
         let started = self.state == UnitState::Started;
-        // Paths only, for now; hashes come once every file of the node is known.
+        // Only paths for now; hashes are added once every file of the node is known.
         let used = |path| Used { path, sha256: String::new() };
         Ok(Desired::Unit(Unit {
             name: whole_name(site.text(&self.name)?)?,
@@ -74,13 +74,13 @@ impl Arguments for UnitArgs {
     }
 }
 
-/// systemd answers with whole names, and would never know a shortened one again.
+/// systemd answers with full names, so a shortened name would never match.
 fn whole_name(name: String) -> Result<String, String> {
     const KINDS: [&str; 6] = [".service", ".socket", ".timer", ".mount", ".path", ".target"];
     if KINDS.iter().any(|kind| name.len() > kind.len() && name.ends_with(kind)) {
         return Ok(name);
     }
-    Err(format!("unit `{name}` lacks its kind; write `{name}.service`"))
+    Err(format!("unit `{name}` has no suffix; write `{name}.service`"))
 }
 
 /// A systemd unit.
@@ -88,27 +88,27 @@ fn whole_name(name: String) -> Result<String, String> {
 pub struct Unit {
     /// With its suffix: `etcd.service`.
     pub name: String,
-    /// Whether it should run.
+    /// Whether it should be running.
     pub started: bool,
     /// Whether it should start at boot.
     pub enabled: bool,
-    /// What to do when something that it uses changed.
+    /// What to do when something that it uses has changed.
     pub on_change: OnChange,
     /// What it uses: files with their desired hashes, sorted by path.
     pub uses: Vec<Used>,
-    /// What its program makes or changes by itself: folders, links below `/sys/class/net`, kernel
-    /// settings below `/proc/sys`. Noted before it first starts, for the teardown.
+    /// What its program creates or changes: directories, links below `/sys/class/net`, kernel
+    /// settings below `/proc/sys`. Recorded before its first start, for the teardown.
     pub leaves: Vec<String>,
 }
 
-/// What to do with a running unit when something that it uses changed.
+/// What to do with a running unit when something that it uses has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnChange {
     /// Stop and start it.
     #[default]
     Restart,
-    /// Tell it to read its files again.
+    /// Reload its files.
     Reload,
 }
 
@@ -121,28 +121,27 @@ pub struct Used {
     pub sha256: String,
 }
 
-/// What the note on the node says of a unit that was started and did not stay up.
+/// The text that is recorded for a unit that was started and did not stay up.
 pub const DID_NOT_STAY: &str = "did not stay up";
-/// How long a program is watched after its start, in hundredths of a second: at least so long when
-/// it listens by then, at most so long when it does not. What is wrong with flags and files shows
-/// within a second or two.
+/// How long to watch a program after its start, in hundredths of a second: the minimum if it is
+/// listening by then, the maximum otherwise. Errors in flags and files show up within a second or
+/// two.
 const WATCHED: (u32, u32) = (100, 400);
-/// How long one is watched that was seen to end again and again: its next end must come within this
-/// time.
+/// How long to watch a unit that kept restarting: its next end must come within this time.
 const WATCHED_FLAPPING: (u32, u32) = (1200, 1200);
-/// A unit that systemd has started again this often, and that has lasted for less than so many
-/// seconds since, flaps. One restart is none: a program that loses a lease or a connection may end
-/// in order to be started again.
+/// A unit is flapping if systemd has restarted it at least this often and it has been active for
+/// less than this many seconds. A single restart is normal: a program that loses a lease or a
+/// connection may exit to be restarted.
 const FLAPS: (u32, u64) = (2, 10);
 
 impl Unit {
-    /// What the note on the node says once the unit runs as desired: `sha256sum`'s own format, so
-    /// that a person can check it with `sha256sum -c`.
+    /// Returns what is recorded once the unit runs as desired, in `sha256sum`'s format, so that
+    /// `sha256sum -c` can check it.
     fn fingerprint(&self) -> String {
         self.uses.iter().map(|used| format!("{}  {}\n", used.sha256, used.path)).collect()
     }
 
-    /// Why the running unit must take up something new, if it must.
+    /// Returns why the running unit must be restarted or reloaded, if it must.
     fn outdated(&self, facts: &Facts) -> Option<Difference> {
         let (kind, verb) = match self.on_change {
             OnChange::Restart => (ChangeKind::Restart, "restart"),
@@ -172,8 +171,8 @@ impl Unit {
         })
     }
 
-    /// Everything about the files it uses that the running unit has not taken up yet, a sentence
-    /// each. Nothing when it does not run, or nobody noted what it was started with.
+    /// Returns what the running unit has not loaded yet of the files that it uses, one sentence
+    /// each. Empty if it is not running, or nothing was recorded at its start.
     pub fn not_taken_up(&self, facts: &Facts) -> Vec<String> {
         let runs = facts.units.get(&self.name).is_some_and(|found| found.active == "active");
         let Some(noted) =
@@ -198,7 +197,7 @@ impl Unit {
     }
 }
 
-/// Whether a unit that runs now has ended again and again, and was started just now.
+/// Whether a unit keeps restarting and has only just been started.
 fn flaps(found: &UnitFact) -> bool {
     let (restarts, seconds) = FLAPS;
     found.active == "active"
@@ -224,7 +223,7 @@ impl State for Unit {
             (true, false) if found.active.is_empty() => return start("start".to_owned()),
             (true, false) if found.sub.starts_with("auto-restart") => {
                 let ends = times(found.restarts + 1);
-                return start(format!("start: it ends again and again, {ends} so far"));
+                return start(format!("start: it keeps exiting, {ends} so far"));
             }
             (true, false) => return start(format!("start: it is {}", found.active)),
             (false, true) => return Some(Difference::new(ChangeKind::Stop, "stop")),
@@ -241,20 +240,19 @@ impl State for Unit {
             return Some(Difference::alter(why));
         }
         match (self.enabled, found.file.as_str()) {
-            // What has no [Install] section is started by others, and cannot be enabled.
+            // A unit without an [Install] section is started by others and cannot be enabled.
             (true, "enabled" | "static" | "generated" | "alias" | "indirect") => {}
             (true, _) => return Some(Difference::alter("enable")),
             (false, "enabled") => return Some(Difference::alter("disable")),
             (false, _) => {}
         }
-        found.stale.then(|| Difference::alter("systemd has not read its unit file again"))
+        found.stale.then(|| Difference::alter("systemd has not reloaded its unit file"))
     }
 
     fn actions(&self, facts: &Facts) -> Actions {
         let name = quote(&self.name);
         let mut script = format!("see {name}\nreread {name}\n");
-        // systemctl would also turn old init scripts' links on and off, and nothing turns them back
-        // as they were.
+        // systemctl would also switch links of old init scripts, and nothing would restore them.
         script.push_str("export SYSTEMCTL_SKIP_SYSV=1\n");
         if self.enabled || self.started {
             script.push_str(&format!("made_unit {name}\n"));
@@ -282,7 +280,7 @@ impl State for Unit {
                 script.push_str(&format!("start {name} {verb}\n"));
             }
             if due || found.is_some_and(flaps) {
-                // What is noted once it was seen to stay up is what it runs with.
+                // Once it has stayed up, what is recorded is what it runs with.
                 let (least, most) = if due { WATCHED } else { WATCHED_FLAPPING };
                 let payload = format!("fingerprint-{}", self.name);
                 script.push_str(&format!(

@@ -1,4 +1,4 @@
-//! `wait`: a condition that comes true by itself, or does not within its time.
+//! `wait`: waits until a condition is true, with a time limit.
 
 use std::time::Duration;
 
@@ -57,13 +57,13 @@ fn duration<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
 /// A condition to wait for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wait {
-    /// What is waited for, as the end of "waiting for": `etcd to be healthy`.
+    /// The condition in words, to follow "waiting for": `etcd to be healthy`.
     pub what: String,
-    /// The check, for `sh`: exit code 0 says that it has come true. It must change nothing.
+    /// The check, for `sh`: exit code 0 means that the condition is true. It must change nothing.
     pub until: String,
-    /// How long it may take.
+    /// Time limit.
     pub timeout: Duration,
-    /// The unit whose journal explains why it does not come true.
+    /// The unit whose journal is quoted if the wait times out.
     pub unit: Option<String>,
 }
 
@@ -74,7 +74,7 @@ impl State for Wait {
 
     fn diff(&self, facts: &Facts) -> Option<Difference> {
         (facts.checks.get(&self.until) != Some(&true))
-            .then(|| Difference::new(ChangeKind::Wait, "not yet so"))
+            .then(|| Difference::new(ChangeKind::Wait, "condition not met yet"))
     }
 
     fn actions(&self, _: &Facts) -> Actions {

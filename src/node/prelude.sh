@@ -94,7 +94,7 @@ wait_until() { # seconds, condition
   until timeout 15 sh -c "$2" > "$payload/check" 2>&1; do
     if [ "$(date +%s)" -ge $end ]; then
       cat "$payload/check"
-      echo "not so within $1 s"
+      echo "timed out after $1 s"
       return 1
     fi
     sleep 0.2

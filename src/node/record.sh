@@ -116,7 +116,7 @@ claim_lines() { # a file of somebody's that lines of ours are added to
 # Installs packages, and notes first which ones come with them.
 install_packages() { # name...
   command -v apt-get >/dev/null || {
-    echo 'no apt-get here: install these packages by hand, then run again' >&2
+    echo 'there is no apt-get: install these packages by hand, then run again' >&2
     return 1
   }
   for again in no yes; do

@@ -1,4 +1,4 @@
-//! A small lab for the unit tests of this folder, built without an inventory.
+//! A small lab for the unit tests in this directory, built without an inventory.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -11,7 +11,7 @@ use crate::cluster::{
     Api, Cluster, KeyAlgorithm, Network, Node, PkiPolicy, PodNetwork, ProxyMode, Role, Ssh, Version,
 };
 
-/// A load balancer, a controller and a worker; P-256, ten years and one year.
+/// Returns a load balancer, a controller and a worker; P-256, ten years and one year.
 pub(crate) fn cluster() -> Cluster {
     let net = |text: &str| text.parse::<Ipv4Net>().expect("a CIDR");
     Cluster {
@@ -47,7 +47,7 @@ pub(crate) fn cluster() -> Cluster {
     }
 }
 
-/// A node at 10.240.0.`host` with one role.
+/// Returns a node at 10.240.0.`host` with one role.
 pub(crate) fn node(name: &str, host: u8, role: Role) -> Node {
     let address = Ipv4Addr::new(10, 240, 0, host);
     Node {
@@ -61,7 +61,7 @@ pub(crate) fn node(name: &str, host: u8, role: Role) -> Node {
     }
 }
 
-/// 1 June 2025, noon: the moment that unit tests live in.
+/// Returns 1 June 2025, noon: the current time of the unit tests.
 pub(crate) fn now() -> OffsetDateTime {
     time::macros::datetime!(2025-06-01 12:00 UTC)
 }

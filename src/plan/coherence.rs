@@ -1,5 +1,5 @@
-//! What the tasks of a node say together: they must not contradict each other, and a unit uses what
-//! all tasks that name it say.
+//! Checks across the tasks of a node: they must not contradict each other, and a unit uses what all
+//! tasks that mention it list.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use super::{DesiredNode, DesiredPlay, DesiredTask, ExpandError};
 use crate::module::unit::{Unit, Used};
 use crate::module::{Desired, State};
 
-/// The files desired on each node, by path, with their hashes.
+/// The desired files on each node, by path, with their hashes.
 type Files = BTreeMap<String, BTreeMap<String, String>>;
 
-/// Refuses two tasks that want the same thing of a node to be different: whichever ran last would
-/// win, every time.
+/// Refuses two tasks that want different states of the same thing: whichever runs last would win
+/// every time.
 pub(super) fn refuse_contradictions(plays: &[DesiredPlay]) -> Result<(), ExpandError> {
     let mut seen: BTreeMap<(&str, String), (&str, String)> = BTreeMap::new();
     for play in plays {
@@ -39,14 +39,14 @@ fn contradiction(other: &str, play: &str, thing: &str) -> String {
     let place =
         if other == play { "earlier in this play".to_owned() } else { format!("by play {other}") };
     format!(
-        "{thing} is wanted otherwise {place}; there can only be one: change or remove one of the \
+        "{thing} is defined differently {place}: change or remove one of the \
         two tasks"
     )
 }
 
-/// Replaces the paths in every unit's `uses` by the files that lie there, with their hashes. A unit
-/// that several tasks name uses what all of them say: otherwise each would restart it for the
-/// other's sake, for ever.
+/// Replaces the paths in every unit's `uses` by the files at those paths, with their hashes. A unit
+/// in several tasks uses what all of them list; otherwise each would restart it because of the
+/// other, forever.
 pub(super) fn tell_units_what_they_use(plays: &mut [DesiredPlay]) -> Result<(), ExpandError> {
     let mut files: Files = BTreeMap::new();
     for (on, task) in tasks(plays) {
@@ -92,7 +92,7 @@ fn tasks(plays: &[DesiredPlay]) -> impl Iterator<Item = (&DesiredNode, &DesiredT
         .flat_map(|on| on.tasks.iter().map(move |task| (on, task)))
 }
 
-/// The unit's own file with its drop-ins, and what its task names.
+/// Returns the unit's own file with its drop-ins, and the files that its task lists.
 fn used_by(unit: &Unit, files: &BTreeMap<String, String>) -> Result<Vec<Used>, String> {
     let used =
         |(path, sha256): (&String, &String)| Used { path: path.clone(), sha256: sha256.clone() };
@@ -113,7 +113,7 @@ fn used_by(unit: &Unit, files: &BTreeMap<String, String>) -> Result<Vec<Used>, S
         if all.len() == before {
             let (unit, path) = (&unit.name, &wanted.path);
             return Err(format!(
-                "{unit} uses {path}, which no task makes; add that task, or take it out of `uses`"
+                "{unit} uses {path}, but no task creates it; add one, or remove it from `uses`"
             ));
         }
     }

@@ -1,4 +1,4 @@
-//! What components put on nodes, and the units that use all of it because their tasks name nothing
+//! What components put on nodes, and the units that use all of it because their tasks list nothing
 //! else.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,7 @@ use crate::playbook::Task;
 /// A node and a component.
 type NodeComponent<'a> = (&'a str, &'a str);
 
-/// Filled as tasks are worked out, in whichever play they are.
+/// Collected while tasks are expanded, over all plays.
 #[derive(Debug, Default)]
 pub(super) struct Delivered<'a> {
     /// The paths of the component's files on the node, and of the certificates that it reads.
@@ -21,7 +21,7 @@ pub(super) struct Delivered<'a> {
 }
 
 impl<'a> Delivered<'a> {
-    /// Notes what `task` comes to on `node`.
+    /// Records the result of expanding `task` on `node`.
     pub fn note(&mut self, node: &'a str, task: &'a Task, desired: &Desired) {
         let Some(component) = &task.component else { return };
         let place = (node, component.name.as_str());
@@ -37,7 +37,7 @@ impl<'a> Delivered<'a> {
         }
     }
 
-    /// Gives each unit that names nothing what its component has on the node.
+    /// Sets `uses` of each unit without one to what its component has on the node.
     pub fn tell_units(self, plays: &mut [DesiredPlay]) {
         let mut uses: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
         for (place, unit) in &self.units {

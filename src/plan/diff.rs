@@ -1,4 +1,4 @@
-//! From what is desired and what was found to a plan.
+//! Compares what is desired with what was found, and makes the plan.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use super::{Change, DesiredPlay, DesiredTask, Plan, PlannedNode, PlannedPlay};
 use crate::event::Preview;
 use crate::module::{Desired, Difference, Facts, State};
 
-/// Holds what is desired against what was found. A node without facts is a node about which nothing
-/// is known, and everything on it differs.
+/// Compares desired states with facts. Nothing is known about a node without facts, so everything
+/// on it differs.
 pub fn plan(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Plan {
     let nothing = Facts::default();
     let mut texts = Texts::default();
@@ -44,8 +44,8 @@ pub fn plan(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Plan {
     Plan { plays }
 }
 
-/// Texts that many nodes have in common, once each: the names of a large lab are long, and the same
-/// everywhere.
+/// Deduplicates texts that many nodes have in common: the hosts of a large lab are long, and the
+/// same everywhere.
 #[derive(Default)]
 struct Texts(HashSet<Arc<str>>);
 
@@ -60,13 +60,13 @@ impl Texts {
     }
 }
 
-/// Whether a task is about a unit that runs now.
+/// Whether a task is about a unit that is running.
 fn runs(task: &DesiredTask, facts: &Facts) -> bool {
     let Desired::Unit(unit) = &task.desired else { return false };
     facts.units.get(&unit.name).is_some_and(|found| found.active == "active")
 }
 
-/// One node's part of one play. `stirred`: something that the play comes after changes.
+/// Plans one play on one node. `stirred` is true if something that the play comes after changes.
 fn node(
     name: &str,
     tasks: &[DesiredTask],
@@ -81,9 +81,10 @@ fn node(
         let again = || stirred || changes.iter().any(|change| change.found);
         let (difference, found) = match difference {
             Some(difference) => (difference, true),
-            // A check that passed before its surroundings changed proves nothing about afterwards.
+            // A check that passed before an earlier change proves nothing about the state
+            // afterwards.
             None if task.desired.is_judged_at_run_time() && again() => {
-                (Difference::run("judged again when its turn comes"), false)
+                (Difference::run("checked again when it is reached"), false)
             }
             None => {
                 unchanged += 1;

@@ -1,5 +1,5 @@
-//! From a playbook and a cluster to what is desired on each node: strings rendered, content looked
-//! up, loops unrolled, and every unit told the hashes of what it uses.
+//! Expands a playbook for a cluster into the desired state of each node: renders strings, looks up
+//! content, unrolls loops, and adds the hashes of what units use.
 
 mod place;
 
@@ -20,7 +20,7 @@ use crate::playbook::{Delivers, Play, Playbook, Task};
 use crate::render::{Context, Renderer, context::Artefacts};
 use crate::secret::Secret;
 
-/// What tasks can name: everything that is neither in the playbook nor in the inventory.
+/// Everything that tasks can refer to apart from the playbook and the inventory.
 pub struct Materials<'a> {
     /// The lab.
     pub cluster: &'a Cluster,
@@ -28,22 +28,22 @@ pub struct Materials<'a> {
     pub pki: &'a Pki,
     /// Its kubeconfigs by name.
     pub kubeconfigs: &'a BTreeMap<String, Secret>,
-    /// The files it is built from.
+    /// The bundle with its binaries and images.
     pub bundle: &'a Bundle,
     /// The templates.
     pub renderer: &'a Renderer,
-    /// What templates know of bundle and PKI.
+    /// Values of the bundle and the PKI for templates.
     pub artefacts: &'a Artefacts,
-    /// Large secret files that this run hands to the playbook, by the name that it calls them:
+    /// Large secret files that this run passes to the playbook, by their names there:
     /// `backup/snapshot.db`.
     pub handed: &'a BTreeMap<String, Blob>,
 }
 
-/// Works out every play for every node.
+/// Expands every play for every node.
 ///
 /// # Errors
-/// For the first task that names something that does not exist, renders to something that is no
-/// path, CIDR or address, or contradicts another task.
+/// Returns the first task that refers to something that does not exist, renders to an invalid path,
+/// CIDR or address, or contradicts another task.
 pub fn expand(
     playbook: &Playbook,
     materials: &Materials<'_>,
@@ -152,7 +152,7 @@ impl<'a> Expansion<'a, '_> {
         Ok(Some(DesiredTask { title, why: task.why.clone(), desired }))
     }
 
-    /// The certificates, keys and kubeconfigs of the node, and the directories that they are in.
+    /// Returns the certificates, keys and kubeconfigs of the node, and their directories.
     fn certificates(&self) -> Result<Vec<DesiredTask>, ExpandError> {
         let files = list::files_of(self.node);
         let owner = || "root:root".to_owned();

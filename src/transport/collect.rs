@@ -1,8 +1,9 @@
-//! Gathers what a command prints, line by line for those who watch and whole for those who wait.
+//! Collects the output of a command, line by line for listeners and as a whole for callers that
+//! wait.
 //!
-//! Every transport ends its commands the same way, so what they share is here: the collector, and
-//! the words for a command that took too long. A node may print anything, and without end; what is
-//! kept of it is bounded.
+//! All transports end their commands the same way, so what they share is here: the collector, and
+//! the errors for a command that took too long. A node may print anything, without end, so the
+//! collected output is limited.
 
 use std::borrow::Cow;
 use std::io;
@@ -12,41 +13,40 @@ use tokio::sync::mpsc;
 
 use super::{Output, TransportError};
 
-/// How much of a command a message shows, in characters.
+/// Maximum length of a command in a message, in characters.
 const SHOWN: usize = 80;
 
-/// How much of the end of the standard error is kept, in bytes.
+/// Length of the end of stderr that is kept, in bytes.
 const TAIL: usize = 64 * 1024;
 
-/// How much a login shell may print before the command begins, in bytes.
+/// Maximum output of a login shell before the command starts, in bytes.
 const NOISE: usize = 1024 * 1024;
 
-/// What a command has printed so far.
+/// The output of a command so far.
 pub(super) struct Collector {
     output: Output,
     lines: Option<mpsc::Sender<String>>,
     sink: Option<Box<dyn io::Write + Send>>,
-    /// How much the command may print, and has printed, on standard output.
+    /// Maximum output on stdout, and the output so far, in bytes.
     most: u64,
     printed: u64,
-    /// Where in standard output the first line begins that was not handed on yet.
+    /// Position in stdout of the first line that was not forwarded yet.
     begun: usize,
     before: Preamble,
     before_errors: Preamble,
 }
 
-/// What comes before a command's own output on one of its streams: greetings, title escapes,
-/// banners.
+/// What precedes a command's own output on one of its streams: greetings, terminal titles, banners.
 struct Preamble {
-    /// What stands right before the command's own output; none once it has come.
+    /// The marker right before the command's own output; `None` once it was found.
     marker: Option<Vec<u8>>,
     said: Vec<u8>,
     passed_over: usize,
 }
 
 impl Collector {
-    /// Nothing printed yet; complete lines of standard output will go to `lines`, or all of it to
-    /// `sink`. Standard output that is longer than `most` bytes ends the command.
+    /// Returns an empty collector that sends complete lines of stdout to `lines`, or all of it to
+    /// `sink`. More than `most` bytes on stdout end the command.
     pub(super) fn new(
         lines: Option<mpsc::Sender<String>>,
         sink: Option<Box<dyn io::Write + Send>>,
@@ -64,26 +64,25 @@ impl Collector {
         }
     }
 
-    /// The same for a command that prints the line `marker` on both streams before anything of its
-    /// own.
+    /// The same for a command that prints the line `marker` on both streams before its own output.
     pub(super) fn after(mut self, marker: &str) -> Self {
         self.before = Preamble::new(Some(marker));
         self.before_errors = Preamble::new(Some(marker));
         self
     }
 
-    /// The command printed `bytes` on standard output.
+    /// Adds `bytes` from stdout.
     ///
     /// # Errors
-    /// When they cannot be written where they should go, or are more than the command may print.
-    /// Until they are written, no more is taken from the command.
+    /// If they cannot be written to their destination, or exceed the limit. The command is blocked
+    /// until they are written.
     pub(super) async fn stdout(&mut self, bytes: &[u8]) -> io::Result<()> {
         let own = self.before.pass(bytes)?;
         self.printed += own.len() as u64;
         if self.printed > self.most {
             let most = size(self.most);
             return Err(io::Error::other(format!(
-                "it prints without end: more than {most} came, so it was ended"
+                "too much output: it printed more than {most}, so it was stopped"
             )));
         }
         if let Some(sink) = &mut self.sink {
@@ -103,10 +102,10 @@ impl Collector {
         Ok(())
     }
 
-    /// The command printed `bytes` on standard error. Only the end of it is kept.
+    /// Adds `bytes` from stderr. Only the end is kept.
     ///
     /// # Errors
-    /// When there is no end of what comes before the command.
+    /// If the output before the command exceeds the limit.
     pub(super) fn stderr(&mut self, bytes: &[u8]) -> io::Result<()> {
         let own = self.before_errors.pass(bytes)?;
         self.output.stderr.extend_from_slice(&own);
@@ -114,7 +113,7 @@ impl Collector {
         Ok(())
     }
 
-    /// Whether the command has begun: its marker came, or it has none.
+    /// Whether the command has started: its marker was found, or it has none.
     pub(super) fn has_begun(&self) -> bool {
         self.before.marker.is_none()
     }
@@ -134,13 +133,13 @@ impl Collector {
         self
     }
 
-    /// What was printed, on standard output and on standard error, before the command began.
+    /// Returns the output before the command, on stdout and on stderr.
     pub(super) fn noise(&self) -> (String, String) {
         let text = |before: &Preamble| String::from_utf8_lossy(&before.said).into_owned();
         (text(&self.before), text(&self.before_errors))
     }
 
-    /// The command ended with `code`; a last line without its newline is handed on too.
+    /// Finishes with exit code `code`; forwards a last line without a newline too.
     pub(super) async fn finish(mut self, code: i32) -> Output {
         if self.begun < self.output.stdout.len() {
             self.hand_on(self.output.stdout.len()).await;
@@ -152,7 +151,7 @@ impl Collector {
 
     async fn hand_on(&mut self, end: usize) {
         if let Some(lines) = &self.lines {
-            // Nobody may be listening any more; the command goes on all the same.
+            // The listener may be gone; the command continues anyway.
             let _ = lines
                 .send(String::from_utf8_lossy(&self.output.stdout[self.begun..end]).into_owned())
                 .await;
@@ -166,8 +165,8 @@ impl Preamble {
         Self { marker, said: Vec::new(), passed_over: 0 }
     }
 
-    /// The part of `bytes` that the command printed itself. The marker may stand at the end of a
-    /// line that has begun.
+    /// Returns the part of `bytes` that is the command's own output. The marker may be at the end
+    /// of a line.
     fn pass<'a>(&mut self, bytes: &'a [u8]) -> io::Result<Cow<'a, [u8]>> {
         let Some(marker) = &self.marker else { return Ok(Cow::Borrowed(bytes)) };
         let looked = self.said.len().saturating_sub(marker.len());
@@ -186,21 +185,21 @@ impl Preamble {
         if self.passed_over > NOISE {
             let most = size(NOISE as u64);
             return Err(io::Error::other(format!(
-                "the login shell prints without end: {most} before the command"
+                "too much output of the login shell: {most} before the command started"
             )));
         }
         Ok(Cow::Borrowed(&[]))
     }
 }
 
-/// Forgets the beginning of what is longer than `most`, and keeps the last 64 KiB.
+/// Drops the beginning of what is longer than `most`, and keeps the last 64 KiB.
 fn keep_end(bytes: &mut Vec<u8>, most: usize) {
     if bytes.len() > most {
         bytes.drain(..bytes.len() - TAIL);
     }
 }
 
-/// `bytes` as a message shows it.
+/// Formats a number of bytes for a message.
 fn size(bytes: u64) -> String {
     match bytes {
         0..0x10_0000 => format!("{} KiB", bytes >> 10),
@@ -209,14 +208,14 @@ fn size(bytes: u64) -> String {
     }
 }
 
-/// `command` as a message shows it: one line, cut after its first 80 characters.
+/// Formats `command` for a message: one line, truncated to 80 characters.
 pub(super) fn shown(command: &str) -> String {
     let flat: String =
         command.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if command.chars().nth(SHOWN).is_some() { format!("{flat}...") } else { flat }
 }
 
-/// A line as a message can show it; none for one without a word in it.
+/// Formats a line for a message; `None` if it has no word.
 pub(super) fn readable(line: &str) -> Option<String> {
     let text: String =
         line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
@@ -224,29 +223,22 @@ pub(super) fn readable(line: &str) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// The error for a command that was given up after `limit`. `exited`: it had ended, but its output
-/// stayed open.
+/// Returns the error for a command that exceeded `limit`. `exited`: it had exited, but its output
+/// was still open.
 pub(super) fn timed_out(what: String, limit: Duration, exited: bool) -> TransportError {
     let limit = seconds(limit);
     if exited {
         TransportError {
             what,
-            why: format!("the command ended, but its output was still open after {limit}"),
-            help: Some(
-                "something that it started in the background keeps it open: redirect its output"
-                    .into(),
-            ),
+            why: format!("the command exited, but its output was still open after {limit}"),
+            help: Some("a background process keeps it open: redirect its output".into()),
         }
     } else {
-        TransportError {
-            what,
-            why: format!("not done after {limit}, so it was given up"),
-            help: None,
-        }
+        TransportError { what, why: format!("timed out after {limit}"), help: None }
     }
 }
 
-/// `duration` as a message shows it: `10 s`, `0.5 s`.
+/// Formats `duration` for a message: `10 s`, `0.5 s`.
 pub(super) fn seconds(duration: Duration) -> String {
     format!("{} s", duration.as_millis() as f64 / 1000.0)
 }
@@ -258,7 +250,7 @@ mod tests {
     const MOST: u64 = 4 << 20;
 
     #[tokio::test]
-    async fn lines_come_whole_however_the_bytes_are_cut() {
+    async fn lines_are_complete_however_the_bytes_are_split() {
         let (sender, mut receiver) = mpsc::channel(10);
         let mut collector = Collector::new(Some(sender), None, MOST);
         for piece in ["one\nt", "w", "o\n\nlast"] {
@@ -276,7 +268,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_comes_before_the_marker_is_nobodys_output_however_it_is_cut() {
+    async fn output_before_the_marker_is_dropped_however_it_is_split() {
         for before in ["", "Welcome\n", "\x1b]0;root\x07", "mark\nmar"] {
             let text = format!("{before}marker\nown\nmarker\n");
             for cut in 0..text.len() {
@@ -304,11 +296,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_kept_is_bounded() {
+    async fn collected_output_is_limited() {
         let mut collector = Collector::new(None, None, 1000);
         collector.stdout(&[b'x'; 1000]).await.expect("just enough");
         let error = collector.stdout(b"x").await.expect_err("one too many");
-        assert!(error.to_string().contains("without end"), "{error}");
+        assert!(error.to_string().contains("too much output"), "{error}");
 
         let mut sunk = Collector::new(None, Some(Box::new(io::sink())), 1000);
         sunk.stdout(&[b'x'; 1001]).await.expect_err("a sink has a limit too");
@@ -328,12 +320,12 @@ mod tests {
                 break error;
             }
         };
-        assert!(error.to_string().contains("login shell prints without end"), "{error}");
+        assert!(error.to_string().contains("too much output of the login shell"), "{error}");
         assert!(loud.noise().0.len() <= 2 * TAIL);
     }
 
     #[test]
-    fn a_long_command_is_cut_and_kept_on_one_line() {
+    fn a_long_command_is_truncated_to_one_line() {
         assert_eq!(shown("echo one\necho two"), "echo one echo two");
         let long = shown(&"x".repeat(81));
         assert_eq!(long, format!("{}...", "x".repeat(80)));

@@ -1,7 +1,8 @@
-//! Carries commands and bytes to a node. The only module, with `local`, that touches a machine.
+//! Runs commands on nodes and sends bytes to them. With `local`, the only module that touches a
+//! machine.
 //!
-//! A [`Transport`] is one kept connection to one node. It knows nothing of tasks: it runs a command
-//! as root, feeds it a stream, and gives back what it printed and how it ended.
+//! A [`Transport`] is one open connection to one node. It knows nothing about tasks: it runs a
+//! command as root, sends it a stream, and returns its output and exit code.
 
 mod collect;
 pub mod shell;
@@ -14,62 +15,62 @@ use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
-/// How much a command may print on standard output, in bytes, unless it says otherwise.
+/// Default limit of a command's output on stdout, in bytes.
 const MOST: u64 = 4 * 1024 * 1024;
 
-/// How many lines of a command may wait to be heard. Until they are, no more is taken from it.
+/// Maximum number of a command's lines that wait for a listener. Beyond that, the command is
+/// blocked.
 const WAITING: usize = 256;
 
-/// A kept connection to one node.
+/// An open connection to one node.
 #[derive(Debug, Clone)]
 pub enum Transport {
-    /// Over SSH, the way to every node of a lab.
+    /// Over SSH, as to every node of a lab.
     Ssh(ssh::Session),
-    /// A shell on this machine: what tests run the very same scripts with.
+    /// A shell on the workstation: tests run the same scripts with it.
     Shell(shell::Shell),
 }
 
 /// A command to run on a node, as root.
 pub struct Exec {
-    /// Text for `sh -c`. It must hold no secret: it can be seen in the node's process list.
+    /// Text for `sh -c`. It must not contain a secret, because the node's process list shows it.
     pub command: String,
-    /// What the command reads.
+    /// The command's input.
     pub stdin: Stdin,
-    /// Gets each line of standard output as it comes.
+    /// Receives each line of stdout as it arrives.
     pub lines: Option<mpsc::Sender<String>>,
-    /// Gets the standard output as it comes, which is then neither kept nor split into lines: for
-    /// what may be large.
+    /// Receives stdout as it arrives, which is then neither kept nor split into lines: for large
+    /// output.
     pub sink: Option<Box<dyn std::io::Write + Send>>,
-    /// The most that it may print on standard output, in bytes; 4 MiB unless said otherwise. More
-    /// ends it with an error.
+    /// Maximum output on stdout in bytes, 4 MiB by default. More is an error.
     pub most: u64,
-    /// The command is given up after this.
+    /// Time limit of the command.
     pub timeout: Duration,
 }
 
-/// What a command reads.
+/// The input of a command.
 pub enum Stdin {
-    /// Nothing: end of file at once.
+    /// Empty.
     Empty,
     /// These bytes.
     Bytes(Vec<u8>),
-    /// A stream, with a counter that is raised as its bytes leave.
+    /// A stream, with a counter of the bytes that were sent.
     Stream(Box<dyn AsyncRead + Send + Unpin>, Arc<AtomicU64>),
 }
 
-/// How a command ended, and what it printed.
+/// The exit code and the output of a command.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Output {
-    /// The exit code; 128 + n when signal n ended it.
+    /// The exit code; 128 + n if signal n killed it.
     pub code: i32,
-    /// Standard output, whole; empty when it went into a sink.
+    /// The whole stdout; empty if it went to a sink.
     pub stdout: Vec<u8>,
-    /// Standard error; of a long one its last 64 KiB.
+    /// Stderr, limited to its last 64 KiB.
     pub stderr: Vec<u8>,
 }
 
-/// Why a node could not be reached or a command could not be run on it. A command that ran and
-/// failed is an [`Output`].
+/// Why a node could not be reached or a command not be run. A command that ran and failed is an
+/// [`Output`].
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{what}: {why}")]
 pub struct TransportError {
@@ -81,24 +82,24 @@ pub struct TransportError {
     pub help: Option<String>,
 }
 
-/// What a connection has cost so far.
+/// The traffic of a connection so far.
 #[derive(Debug, Default)]
 pub struct Traffic {
-    /// Commands run: one round trip each.
+    /// Number of commands, each one round trip.
     pub round_trips: AtomicU64,
-    /// Bytes written to commands' standard input.
+    /// Bytes written to commands' stdin.
     pub bytes_sent: AtomicU64,
-    /// Bytes that commands have printed.
+    /// Bytes of commands' output.
     pub bytes_received: AtomicU64,
 }
 
-/// A way for a command's lines, from where it runs to who listens.
+/// Returns a channel for a command's lines.
 pub fn lines() -> (mpsc::Sender<String>, mpsc::Receiver<String>) {
     mpsc::channel(WAITING)
 }
 
 impl Exec {
-    /// `command` with nothing to read, given up after `timeout`.
+    /// Returns `command` without input and with the time limit `timeout`.
     pub fn new(command: impl Into<String>, timeout: Duration) -> Self {
         Self {
             command: command.into(),
@@ -110,25 +111,25 @@ impl Exec {
         }
     }
 
-    /// The same with `stdin` to read.
+    /// Sets the input.
     pub fn stdin(mut self, stdin: Stdin) -> Self {
         self.stdin = stdin;
         self
     }
 
-    /// The same with each line of standard output sent to `lines` as it comes.
+    /// Sends each line of stdout to `lines` as it arrives.
     pub fn lines(mut self, lines: mpsc::Sender<String>) -> Self {
         self.lines = Some(lines);
         self
     }
 
-    /// The same with at most `bytes` of standard output.
+    /// Limits stdout to `bytes`.
     pub fn at_most(mut self, bytes: u64) -> Self {
         self.most = bytes;
         self
     }
 
-    /// The same with standard output written to `sink`. What cannot be written ends the command.
+    /// Writes stdout to `sink`. A write error stops the command.
     pub fn sink(mut self, sink: impl std::io::Write + Send + 'static) -> Self {
         self.sink = Some(Box::new(sink));
         self
@@ -136,11 +137,11 @@ impl Exec {
 }
 
 impl Transport {
-    /// Runs a command on the node as root, to its end.
+    /// Runs a command on the node as root and waits for it.
     ///
     /// # Errors
-    /// When the connection is lost, the command cannot be started, or the time is over. A command
-    /// that exits with another code than 0 is no error here.
+    /// If the connection is lost, the command cannot be started, or it times out. A non-zero exit
+    /// code is not an error here.
     pub async fn exec(&self, exec: Exec) -> Result<Output, TransportError> {
         self.traffic().round_trips.fetch_add(1, Ordering::Relaxed);
         let output = match self {
@@ -152,8 +153,8 @@ impl Transport {
         Ok(output)
     }
 
-    /// Whether another command can run beside those that run now: sshd may allow as few as one at a
-    /// time.
+    /// Whether another command can run in parallel with the running ones; sshd may allow only one
+    /// at a time.
     pub async fn has_room(&self) -> bool {
         match self {
             Transport::Ssh(session) => session.has_room().await,
@@ -161,8 +162,7 @@ impl Transport {
         }
     }
 
-    /// The host key that the node has proven to have, as known_hosts has it; none where there is no
-    /// SSH.
+    /// Returns the verified host key of the node in known_hosts format; `None` without SSH.
     pub fn host_key(&self) -> Option<String> {
         match self {
             Transport::Ssh(session) => Some(session.host_key().to_owned()),
@@ -178,7 +178,7 @@ impl Transport {
         }
     }
 
-    /// What this connection has cost so far.
+    /// Returns the traffic of this connection so far.
     pub fn traffic(&self) -> &Traffic {
         match self {
             Transport::Ssh(session) => session.traffic(),

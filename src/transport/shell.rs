@@ -1,9 +1,7 @@
-//! A shell on this machine, behind the same face as a node: what tests run the very same scripts
-//! with.
+//! A shell on the workstation with the interface of a node: tests run the same scripts with it.
 //!
-//! It behaves as an SSH session does in everything a caller can see: standard input is fed while
-//! output is drained, a command may end without reading its input, and what takes too long is
-//! killed with all that it started.
+//! For callers it behaves like an SSH session: stdin is written while output is read, a command may
+//! exit without reading its input, and a command that times out is killed with all its children.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -18,10 +16,10 @@ use tokio::time::timeout;
 use super::collect::{Collector, shown, timed_out};
 use super::{Exec, Output, Stdin, Traffic, TransportError};
 
-/// How much of a command's input or output is moved at once, in bytes.
+/// Size of a read or write, in bytes.
 const CHUNK: usize = 64 * 1024;
 
-/// Runs commands with `sh -c` on this machine, as the user that labctl runs as.
+/// Runs commands with `sh -c` on the workstation, as the current user.
 #[derive(Debug, Clone, Default)]
 pub struct Shell {
     inner: Arc<ShellInner>,
@@ -34,24 +32,23 @@ struct ShellInner {
 }
 
 impl Shell {
-    /// A plain `sh -c`.
+    /// Returns a plain `sh -c`.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// `sh -c` behind a command of its own, such as `unshare --mount` or `env PATH=...`: its words
-    /// come first.
+    /// Returns `sh -c` with a prefix, such as `unshare --mount` or `env PATH=...`.
     pub fn with_prefix(prefix: Vec<String>) -> Self {
         Self { inner: Arc::new(ShellInner { prefix, traffic: Traffic::default() }) }
     }
 
-    /// Runs a command to its end.
+    /// Runs a command and waits for it.
     ///
     /// # Errors
-    /// When the shell cannot be started, the stream to send cannot be read, or the time is over.
+    /// If the shell cannot be started, the input stream cannot be read, or the command times out.
     pub async fn exec(&self, exec: Exec) -> Result<Output, TransportError> {
         let Exec { command, stdin, lines, sink, most, timeout: limit } = exec;
-        let what = format!("run `{}` on this machine", shown(&command));
+        let what = format!("run `{}` on the workstation", shown(&command));
         let failed = |why: String| TransportError { what: what.clone(), why, help: None };
 
         let mut words = self.inner.prefix.iter().map(String::as_str).chain(["sh", "-c", &command]);
@@ -61,7 +58,8 @@ impl Shell {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // A group of its own, so that giving up reaches everything that the command started.
+            // A separate process group, so that a time-out kills everything that the command
+            // started.
             .process_group(0)
             .spawn()
             .map_err(|error| failed(format!("cannot start {program}: {error}")))?;
@@ -113,19 +111,19 @@ impl Shell {
         }
     }
 
-    /// What the commands have cost so far.
+    /// Returns the traffic of all commands so far.
     pub fn traffic(&self) -> &Traffic {
         &self.inner.traffic
     }
 }
 
-/// The process group of a running command, killed when the command is given up.
+/// The process group of a running command, killed when the command is dropped.
 struct Group(Option<rustix::process::Pid>);
 
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(leader) = self.0 {
-            // It may have ended on its own in the meantime.
+            // It may have exited in the meantime.
             let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
         }
     }
@@ -136,7 +134,7 @@ async fn read(from: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> io::
     from.read_buf(buffer).await
 }
 
-/// Writes all of `stdin`, then closes the pipe. A command that stops reading is no error.
+/// Writes all of `stdin`, then closes the pipe. A command that stops reading is not an error.
 async fn feed(mut input: ChildStdin, stdin: Stdin, traffic: &Traffic) -> io::Result<()> {
     let idle = Arc::new(AtomicU64::new(0));
     let (mut stream, counter): (Box<dyn AsyncRead + Send + Unpin>, _) = match stdin {
@@ -165,7 +163,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     #[tokio::test]
-    async fn it_behaves_as_a_session_does() {
+    async fn it_behaves_like_a_session() {
         let shell = Shell::new();
         let output =
             shell.exec(Exec::new("echo out; echo err >&2; exit 7", LONG)).await.expect("an end");
@@ -185,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn output_goes_into_a_sink_and_a_full_one_ends_the_command() {
+    async fn output_goes_to_a_sink_and_a_full_one_stops_the_command() {
         let mut file = tempfile::tempfile().expect("a file");
         let sink = file.try_clone().expect("the same file");
         let exec = Exec::new("head -c 3000000 /dev/zero; echo aside >&2", LONG).sink(sink);
@@ -215,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_takes_too_long_is_ended_with_all_that_it_started() {
+    async fn a_command_that_times_out_is_killed_with_its_children() {
         let shell = Shell::new();
         let limit = Duration::from_millis(300);
         let error = shell.exec(Exec::new("sleep 1000 | cat", limit)).await.expect_err("too long");

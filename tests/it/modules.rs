@@ -421,10 +421,10 @@ async fn a_wait_ends_when_its_condition_comes_true() {
 async fn a_wait_that_is_in_vain_says_what_its_check_said_last() {
     let (machine, began) = (Machine::new(), Instant::now());
     let converged = machine.converge(&[wait("echo 'etcd: no leader' >&2; false", 1)]).await;
-    assert_eq!(converged.failure().stderr, ["etcd: no leader", "not so within 1 s"]);
+    assert_eq!(converged.failure().stderr, ["etcd: no leader", "timed out after 1 s"]);
     assert_eq!(
         (converged.failure().reason.as_str(), converged.failure().code),
-        ("not yet so", Some(1))
+        ("condition not met yet", Some(1))
     );
     assert!(began.elapsed() < Duration::from_secs(30));
 }

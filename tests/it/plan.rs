@@ -147,14 +147,14 @@ fn what_cannot_be_worked_out_names_play_task_and_node() {
         ("{ directory: { path: '/{{ nothing }}' } }", "nothing"),
         ("{ directory: { path: '/{{ peer.name }}' } }", "peer"),
         ("{ directory: { path: relative } }", "`relative` is not an absolute path"),
-        ("{ directory: { path: \"/a\\tb\" } }", "\"/a\\tb\" holds a character"),
-        ("{ directory: { path: '/a|b' } }", "\"/a|b\" holds a character"),
+        ("{ directory: { path: \"/a\\tb\" } }", "\"/a\\tb\" contains a character"),
+        ("{ directory: { path: '/a|b' } }", "\"/a|b\" contains a character"),
         ("{ directory: { path: /a, mode: '0788' } }", "mode `0788` is not octal"),
         ("{ directory: { path: /a, mode: '00000' } }", "mode `00000` is not octal"),
         ("{ directory: { path: /a, owner: root } }", "owner `root` is not like \"root:root\""),
         ("{ directory: { path: /a, owner: '0:0' } }", "owner `0:0` is not like \"root:root\""),
         ("{ directory: { path: /a, owner: 'root:$(id)' } }", "is not like \"root:root\""),
-        ("{ file: { content: x, to: /a/ } }", "`/a/` is a folder, where a file is needed"),
+        ("{ file: { content: x, to: /a/ } }", "`/a/` is a directory; expected a file"),
         ("{ file: { to: /a } }", "either `from` or `content`"),
         ("{ file: { from: pki/ca.crt, content: x, to: /a } }", "either `from` or `content`"),
         ("{ file: { from: pki/nobody.crt, to: /a } }", "there is no `pki/nobody.crt` in this lab"),
@@ -165,7 +165,7 @@ fn what_cannot_be_worked_out_names_play_task_and_node() {
         ("{ file: { from: other/x, to: /a } }", "neither pki/NAME nor kubeconfig/NAME"),
         ("{ template: { from: etcd/etcd.servise, to: /a } }", "did you mean `etcd/etcd.service`?"),
         ("{ binary: { from: nothing, to: /a } }", "nothing"),
-        ("{ image: { from: etcd } }", "`etcd` is no image in the bundle"),
+        ("{ image: { from: etcd } }", "the bundle has no image `etcd`"),
         ("{ routes: { within: here, to: 10.0.0.0/8, via: 10.0.0.1 } }", "`here` is not a CIDR"),
         ("{ routes: { within: 10.0.0.0/8, to: here, via: 10.0.0.1 } }", "`here` is not a CIDR"),
         (
@@ -254,7 +254,8 @@ fn two_tasks_that_want_the_same_thing_otherwise_are_refused() {
     ] {
         let error = workshop.refused(&format!("{one}, {other}"));
         assert!(
-            error.contains(&format!("on lb-0: {thing} is wanted otherwise earlier in this play")),
+            error
+                .contains(&format!("on lb-0: {thing} is defined differently earlier in this play")),
             "{one} and {other}: {error}"
         );
         let twice = format!("- {{ name: p, hosts: loadbalancer, tasks: [{one}, {one}] }}");
@@ -295,7 +296,7 @@ fn a_unit_uses_its_files_drop_ins_and_folders_and_all_that_any_task_names() {
     assert_eq!(units, 2);
     let missing =
         workshop.refused("{ unit: { name: a.service, state: started, uses: [/etc/nothing] } }");
-    assert!(missing.contains("a.service uses /etc/nothing, which no task makes"), "{missing}");
+    assert!(missing.contains("a.service uses /etc/nothing, but no task creates it"), "{missing}");
 }
 
 #[test]

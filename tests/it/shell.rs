@@ -107,7 +107,8 @@ fn probes_smoke_checks_and_rendered_scripts_are_clean() {
         let text = String::from_utf8_lossy(file.bytes.unwrap_or_default());
         if text.starts_with("#!/bin/sh") {
             scripts += 1;
-            assert_eq!(against(&text, ""), "", "{}", file.path);
+            // Functions that are called by the name in a variable; what awk reads.
+            assert_eq!(against(&text, "SC2317,SC2016"), "", "{}", file.path);
         }
     }
     assert!(scripts > 0, "no template is a script");

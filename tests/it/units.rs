@@ -86,7 +86,7 @@ async fn a_unit_that_ends_after_its_start_is_a_failure_with_its_own_last_words_a
     let found = machine.differences(&desired).await;
     assert_eq!(
         found[0],
-        ("unit bad.service".into(), "start: it ends again and again, 4 times so far".into())
+        ("unit bad.service".into(), "start: it keeps exiting, 4 times so far".into())
     );
     put("bad.service", RUNS);
     let found = machine.differences(&desired).await;

@@ -143,7 +143,7 @@ pub fn a_lab_comes_back_from_its_backup_when_all_data_is_lost(lab: &Lab) {
     let other = lab.run(&["etcd", "restore", "other.yaml", "lab.backup", "--yes"]);
     assert_eq!(other.code, Some(2), "{}", other.story());
     assert!(
-        other.stderr.contains("this is a backup of the lab sandbox, and not of other"),
+        other.stderr.contains("this is a backup of the lab sandbox, not of other"),
         "{}",
         other.stderr
     );

@@ -153,11 +153,7 @@ fn a_run_is_done_when_what_it_started_stays_up() {
         == "task_started"));
     let plan = lab.run(&["plan"]);
     assert_eq!(plan.code, Some(3), "{}", plan.story());
-    assert!(
-        plan.story().contains("the removal of extra was begun and has not ended"),
-        "{}",
-        plan.story()
-    );
+    assert!(plan.story().contains("the removal of extra is unfinished"), "{}", plan.story());
     let limited = lab.must(&["up", "--limit", "node-0"]);
     assert!(
         limited.story().contains("`labctl up` without --limit finishes it"),

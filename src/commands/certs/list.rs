@@ -138,7 +138,7 @@ fn found(
         not_before: moment(certificate.not_before),
         not_after: moment(certificate.not_after),
         days_left: left.whole_days(),
-        // A part of a second over the end is over the end.
+        // Round down, so that a certificate that expired less than a second ago is expired.
         seconds_left: left.whole_seconds() - i64::from(left.is_negative()),
     }
 }

@@ -26,7 +26,7 @@ pub struct Renewal {
     pub life: Option<std::time::Duration>,
 }
 
-/// Issues new certificates and brings the lab up with them.
+/// Issues new certificates and brings up the lab with them.
 pub async fn renew(
     renewal: &Renewal,
     options: &Options,
@@ -35,7 +35,7 @@ pub async fn renew(
     let cluster = open(&options.inventory, reporter)?;
     options.refuse_limit(
         "--limit does not go with `certs renew`: what several nodes share has to reach them all",
-        "name the nodes whose own certificates to renew: `labctl certs renew worker-0`",
+        "to renew a node's own certificates, use `labctl certs renew worker-0`",
     )?;
     limited(&cluster, &renewal.nodes)?;
     let wanted = wanted(&cluster, &renewal.nodes, &renewal.only)?;
@@ -60,7 +60,7 @@ pub async fn renew(
         bring_up_with(Some(renewed), &cluster, &playbook, options, working).await
     })
     .await?;
-    // What was issued is in the lab directory, so the rest of the way is `up`'s.
+    // The new certificates are in the lab directory, so `up` can do the rest.
     let then = match report.ok() {
         true => next::command("certs list", options),
         false => next::command("up", options),
@@ -69,7 +69,7 @@ pub async fn renew(
     Ok(exit_of(&report))
 }
 
-/// The names of the certificates to renew.
+/// Returns the names of the certificates to renew.
 fn wanted(cluster: &Cluster, nodes: &[String], only: &[String]) -> Result<BTreeSet<String>, Stop> {
     let leaves: Vec<CertSpec> = specs(cluster).into_iter().filter(|spec| !spec.is_ca()).collect();
     let mut kinds: Vec<&str> = Vec::new();
@@ -80,10 +80,8 @@ fn wanted(cluster: &Cluster, nodes: &[String], only: &[String]) -> Result<BTreeS
     }
     for name in only {
         if specs(cluster).iter().any(|spec| spec.is_ca() && spec.name == *name) {
-            return Err(Stop::bad(format!(
-                "`{name}` is a CA, and a CA is not renewed but replaced"
-            ))
-            .help("`labctl certs rotate-ca` replaces all three of them"));
+            return Err(Stop::bad(format!("`{name}` is a CA; CAs are not renewed but replaced"))
+                .help("`labctl certs rotate-ca` replaces all three of them"));
         }
         known(name, "certificate", "in this lab", kinds.iter().copied())?;
     }
@@ -99,7 +97,7 @@ fn wanted(cluster: &Cluster, nodes: &[String], only: &[String]) -> Result<BTreeS
                 format!(" called {}", only.join(" or "))
             };
             return Err(Stop::bad(format!("{node} has no certificate of its own{what}"))
-                .help("what several nodes share is renewed for all of them: leave the nodes out"));
+                .help("shared certificates are renewed for all nodes: leave the nodes out"));
         }
     }
     Ok(leaves
@@ -109,15 +107,16 @@ fn wanted(cluster: &Cluster, nodes: &[String], only: &[String]) -> Result<BTreeS
         .collect())
 }
 
-/// A life that is shorter than the policy's: a longer one would be the policy's to say.
+/// Checks a validity that must be shorter than the policy's; a longer one needs a change of the
+/// policy.
 fn shorter(cluster: &Cluster, life: std::time::Duration) -> Result<Duration, Stop> {
     let life = Duration::try_from(life).map_err(Stop::bad)?;
     let most = cluster.pki.leaf_days;
     if life.is_zero() || life > Duration::days(most.into()) {
         return Err(Stop::bad(format!(
-            "--life must be more than nothing and no more than the policy's {most} days"
+            "--life must be more than zero and at most the policy's {most} days"
         ))
-        .help("for longer lives set `leaf_days` under `pki` in the inventory"));
+        .help("for a longer validity, set `leaf_days` under `pki` in the inventory"));
     }
     Ok(life)
 }

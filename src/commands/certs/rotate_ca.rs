@@ -1,6 +1,5 @@
-//! `certs rotate-ca`: replaces the CAs, stage by stage. What a stage is lies in the lab directory;
-//! here each is brought to the nodes by `up`, awaited by the playbook `rotate-ca`, and left for the
-//! next.
+//! `certs rotate-ca`: replaces the CAs, stage by stage. The lab directory defines the stage; `up`
+//! brings each stage to the nodes, and the playbook `rotate-ca` waits until it is complete.
 
 use std::time::Instant;
 
@@ -27,9 +26,9 @@ use crate::report::Reporter;
 /// The playbooks of a rotation.
 struct RotationPlaybooks {
     up: Playbook,
-    /// Stops what cannot hand over, because its CA has ended.
+    /// Stops everything that uses an expired CA, because there is no graceful way.
     stop: Playbook,
-    /// Waits until pods have a stage too.
+    /// Waits until pods have the new stage too.
     after: Playbook,
 }
 
@@ -37,7 +36,7 @@ struct RotationPlaybooks {
 pub async fn rotate_ca(options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
     let cluster = open(&options.inventory, reporter)?;
     options.refuse_limit(
-        "--limit does not go with `certs rotate-ca`: a CA is for all nodes or for none",
+        "`certs rotate-ca` cannot be combined with --limit: all nodes need the same CAs",
         "leave out --limit",
     )?;
     must_have_a_ca(&cluster, options)?;
@@ -58,9 +57,9 @@ pub async fn rotate_ca(options: &Options, reporter: &Reporter) -> Result<Exit, S
     reporter
         .close(&report, &[next::command("certs list", options), next::command("smoke", options)]);
     reporter.note(
-        "\nTrusted no more: kubeconfigs that were handed out before (issue them again with \
+        "\nNo longer trusted: kubeconfigs that were handed out before (issue them again with \
         `labctl kubeconfig`), and \
-         tokens in Secrets.\nPods of yours that use the API know the old CA only; restart them \
+         tokens in Secrets.\nYour own pods that use the API only know the old CA; restart them \
         when it suits.",
     );
     Ok(exit_of(&report))
@@ -79,13 +78,12 @@ async fn rotate(
     let nodes: Vec<&Node> = cluster.nodes.iter().collect();
     must_be_ours(cluster, &nodes, &working.run).await?;
     if matches!(stage()?, Stage::Settled | Stage::Trust) {
-        step(&working, "new CAs", "made, to be trusted beside the old ones", || {
+        step(&working, "new CAs", "created, to be trusted beside the old ones", || {
             rotate::begin(cluster, &lab, OffsetDateTime::now_utc()).map_err(Stop::failed)
         })?;
         if ended {
-            // Nobody accepts what the old CA has signed, so there is nothing to hand over
-            // gracefully.
-            step(&working, "new CAs", "put in the old ones' place: those have ended", || {
+            // An expired CA is not accepted any more, so a graceful rotation is impossible.
+            step(&working, "new CAs", "replace the old ones, which have expired", || {
                 rotate::advance(&lab).map_err(Stop::failed)
             })?;
         }
@@ -118,7 +116,7 @@ async fn rotate(
     }
 }
 
-/// One change of the lab directory, told as a step.
+/// Changes the lab directory and reports the change as a step.
 fn step(
     working: &Working,
     step: &str,
@@ -137,7 +135,7 @@ fn step(
     Ok(())
 }
 
-/// One of the playbooks beside `up`, on all nodes.
+/// Runs one of the other playbooks on all nodes.
 async fn play(
     cluster: &Cluster,
     playbook: &Playbook,
@@ -150,7 +148,7 @@ async fn play(
     converge_saving(cluster, &nodes, desired, &working.run, |_| Ok(())).await
 }
 
-/// Adds what one part of the rotation came to; whether it went well.
+/// Adds the outcome of a part of the rotation; returns whether it succeeded.
 fn add(sum: &mut Outcome, part: Outcome) -> bool {
     let ok = part.ok;
     // Every part looks at the same tasks again, over new connections.

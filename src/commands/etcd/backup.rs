@@ -1,4 +1,4 @@
-//! `etcd backup`: etcd's data, the certificates and keys, and the inventory, in one file.
+//! `etcd backup`: writes etcd's data, the certificates and keys, and the inventory to one file.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,7 +23,7 @@ use crate::event::{Event, Failure};
 use crate::report::Reporter;
 use crate::secret::Secret;
 
-/// Writes a backup to `file`; with `force`, in the place of a file that is there.
+/// Writes a backup to `file`; with `force`, it replaces an existing file.
 pub async fn backup(
     file: &Path,
     force: bool,
@@ -56,7 +56,7 @@ struct Snapshot<'a> {
     file: File,
 }
 
-/// Has the first healthy controller make a snapshot, and writes all into `file`.
+/// Takes a snapshot on the first healthy controller and writes everything to `file`.
 async fn take(
     cluster: &Cluster,
     inventory: Vec<u8>,
@@ -68,7 +68,7 @@ async fn take(
     let pki = archive::read_pki(&folder).map_err(failed)?;
     if let Some(name) = ESSENTIAL.into_iter().find(|name| !pki.contains_key(*name)) {
         let what = format!(
-            "{} is missing, and nobody could use a backup without it",
+            "{} is missing, and a backup is useless without it",
             folder.join(name).display()
         );
         return Err(Stop::failed(what).help("`labctl recover` reads it back from a controller"));
@@ -77,11 +77,11 @@ async fn take(
         limited(cluster, limit)?.into_iter().filter(|n| n.has(Role::Controller)).collect();
     if controllers.is_empty() {
         return Err(Stop::bad(
-            "a snapshot of etcd is taken on a controller, and --limit leaves none",
+            "a snapshot of etcd needs a controller, but --limit excludes all of them",
         ));
     }
     let mut outcome = Outcome::default();
-    // One after the other: one snapshot is enough, and the first controller that is well will do.
+    // One by one, because the snapshot of the first healthy controller is enough.
     for node in controllers {
         let taken = snapshot_on(node, cluster, file, &working, &mut outcome).await?;
         if working.run.is_cancelled() {
@@ -115,7 +115,7 @@ async fn snapshot_on<'a>(
         outcome.applied.failed.insert(node.name.clone(), "connect".to_owned());
         return Ok(None);
     };
-    // Data of one lab with the keys of another is a backup of neither.
+    // Data of one lab with the keys of another is not a usable backup of either.
     connected_must_be_ours(cluster, &connections, run).await?;
     events.emit(Event::StepStarted { step: step.clone() });
     let scratch = archive::scratch(file).map_err(failed)?;
@@ -204,7 +204,7 @@ fn write(
     Ok(format!("{}: {size}, with the certificates and the inventory", file.display()))
 }
 
-/// Whether the snapshot that is in `file` is the one that was sent.
+/// Whether the snapshot in `file` is identical to the one that was sent.
 fn arrived(facts: &snapshot::Taken, file: &std::fs::File) -> Result<(), String> {
     let mut file = file;
     let mut hasher = sha2::Sha256::new();
@@ -213,7 +213,7 @@ fn arrived(facts: &snapshot::Taken, file: &std::fs::File) -> Result<(), String> 
     if length == facts.size && hex::encode(hasher.finalize()) == facts.sha256 {
         return Ok(());
     }
-    Err(format!("{length} of {} bytes arrived, and not as they were sent", facts.size))
+    Err(format!("{length} of {} bytes arrived, or the checksum differs", facts.size))
 }
 
 struct HashWriter<'a>(&'a mut sha2::Sha256);
@@ -229,7 +229,7 @@ impl std::io::Write for HashWriter<'_> {
     }
 }
 
-/// A length as a person reads it.
+/// Formats a size.
 fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }

@@ -6,13 +6,13 @@ pub mod restore;
 use super::exit::Stop;
 use crate::backup::BackupError;
 
-/// A backup that cannot be used: nothing was done.
+/// Converts the error of an unusable backup; nothing was done.
 fn bad(error: BackupError) -> Stop {
     let help = error.help();
     Stop::bad(error).help(help)
 }
 
-/// A backup that could not be written or read while something was being done.
+/// Converts the error of a backup that could not be written or read.
 pub(super) fn failed(error: BackupError) -> Stop {
     let help = error.help();
     Stop::failed(error).help(help)

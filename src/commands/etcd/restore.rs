@@ -1,8 +1,7 @@
-//! `etcd restore`: gives all members of etcd the data of a backup.
+//! `etcd restore`: restores a backup on all members of etcd.
 //!
-//! The work is two playbooks with `up` between them. This file decides before the first of them
-//! whether they may be run at all: what can be known beforehand is known before anything is
-//! stopped.
+//! A restore is two playbooks with `up` between them. Before the first of them, this file checks
+//! everything that can be checked, because after that etcd is stopped.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -35,11 +34,11 @@ use crate::playbook::Playbook;
 use crate::render::context;
 use crate::report::Reporter;
 
-/// The snapshot, as the playbook calls it.
+/// The snapshot's name in the playbook.
 const SNAPSHOT: &str = "backup/snapshot.db";
 
-/// What to do about a lab that is older than the backup.
-const OLDER: &str = "name the backup's version, or a later one, in the inventory";
+/// Help for a lab that is older than the backup.
+const OLDER: &str = "set the backup's version, or a later one, in the inventory";
 
 /// Restores a backup.
 pub async fn restore(
@@ -58,20 +57,18 @@ pub async fn restore(
         .collect();
     if !left_out.is_empty() {
         return Err(Stop::bad(format!(
-            "--limit leaves out {}, and members of etcd are restored together",
+            "--limit leaves out {}, but all members of etcd are restored together",
             left_out.join(", ")
         ))
         .help(
-            "leave out other nodes than controllers, or take a controller that is gone out of \
+            "leave out only nodes that are not controllers, or remove a lost controller from \
             the inventory",
         ));
     }
     let backup = unpack::read(file, &mut io::sink()).map_err(bad)?;
     if backup.manifest.lab != cluster.name && !force {
-        let what = format!(
-            "this is a backup of the lab {}, and not of {}",
-            backup.manifest.lab, cluster.name
-        );
+        let what =
+            format!("this is a backup of the lab {}, not of {}", backup.manifest.lab, cluster.name);
         return Err(Stop::bad(what)
             .help("add --force to give this lab the data and the certificates of the other"));
     }
@@ -103,13 +100,13 @@ pub async fn restore(
     Ok(exit_of(&report))
 }
 
-/// What becomes of the lab directory's certificates and keys.
+/// What happens to the certificates and keys in the lab directory.
 enum Certificates {
-    /// They are those that the backup's data was written with.
+    /// They are the ones in the backup.
     Same,
-    /// There are none: the backup's are taken.
+    /// There are none; the backup's are used.
     None,
-    /// They are others: the backup's take their place, and they are kept under this name.
+    /// They differ from the backup's, which replace them; the old ones are kept under this name.
     Other(String),
 }
 
@@ -132,17 +129,17 @@ fn question(cluster: &Cluster, backup: &Archive, pki: &Certificates, differing: 
     let keys = match pki {
         Certificates::Same => String::new(),
         Certificates::None => {
-            "The lab directory has no certificates and keys, so the backup's are taken. ".to_owned()
+            "The lab directory has no certificates and keys, so the backup's are used. ".to_owned()
         }
         Certificates::Other(kept) => format!(
             "The backup's data can only be read with its own certificates and keys, and the lab's \
             are others ({}): the \
-             backup's take their place everywhere, and the lab's are kept in {kept}. ",
+             backup's replace them everywhere, and the lab's are kept in {kept}. ",
             differing.join(", ")
         ),
     };
     format!(
-        "{keys}Give etcd of the lab {} the data of {} (revision {}, {} keys)? All that was \
+        "{keys}Replace the data of etcd in the lab {} by {} (revision {}, {} keys)? Everything \
         written since is lost.",
         cluster.name, manifest.created, manifest.revision, manifest.keys
     )
@@ -167,8 +164,8 @@ impl Restoration<'_> {
             return Err(Stop::bad(why).help(OLDER));
         }
         let staged = Staged::new(&self)?;
-        // Whatever is wrong with templates, playbooks or certificates is found now, while
-        // everything still runs.
+        // Find errors in templates, playbooks or certificates now, while everything is still
+        // running.
         let inputs =
             Inputs::new(cluster, options)?.with_certificates_of(&staged.certificates, bundle)?;
         inputs.expand(&self.playbooks.up)?;
@@ -211,7 +208,8 @@ impl Restoration<'_> {
         Ok(outcome)
     }
 
-    /// Whose the nodes must be: the backup's where the lab directory has no keys, else the lab's.
+    /// Returns the keys that the nodes must have: the backup's if the lab directory has none, else
+    /// the lab's.
     fn whose(&self, staged: &Staged) -> Result<Option<Holding>, Stop> {
         match self.pki {
             Certificates::None => {
@@ -221,7 +219,7 @@ impl Restoration<'_> {
         }
     }
 
-    /// What the playbook is told of the snapshot, and the snapshot itself.
+    /// Returns the snapshot's metadata for the playbook, and the snapshot itself.
     fn snapshot(&self, staged: &Staged) -> (context::Restore, Blob) {
         let manifest = &self.backup.manifest;
         let sha256 = self.backup.snapshot_sha256.clone();
@@ -244,8 +242,8 @@ impl Restoration<'_> {
         )
     }
 
-    /// The same options, for the nodes that can be reached; `None` when a controller cannot, which
-    /// was told.
+    /// Returns the options limited to the nodes that can be reached; `None` if a controller cannot,
+    /// which is reported.
     async fn reachable(
         &self,
         options: &Options,
@@ -271,8 +269,8 @@ impl Restoration<'_> {
             return Ok(None);
         }
         for node in &gone {
-            let message = "left out, because it cannot be reached: run `labctl up` once it is back"
-                .to_owned();
+            let message =
+                "skipped, because it cannot be reached: run `labctl up` once it is back".to_owned();
             working.events.emit(Event::Warning { node: Some(node.name.clone()), message });
         }
         let limit: BTreeSet<&str> = there.iter().map(|node| node.name.as_str()).collect();
@@ -284,8 +282,8 @@ impl Restoration<'_> {
         Ok(Some(Options { limit, ..options.clone() }))
     }
 
-    /// Puts the backup's certificates and keys in the place of the lab's. Cut off in between, the
-    /// lab has none, and the next run takes the backup's.
+    /// Replaces the lab's certificates and keys by the backup's. After an interruption the lab has
+    /// none, and the next run uses the backup's.
     fn exchange_certificates(&self, staged: &Staged, events: &Events) -> Result<(), Stop> {
         let lab = lab_of(self.cluster);
         let pki = lab.pki();
@@ -301,7 +299,7 @@ impl Restoration<'_> {
             Certificates::Other(kept) => rename(pki.clone(), pki.with_file_name(kept))?,
         }
         if pki.exists() {
-            // An empty folder, which cannot be renamed over on every file system.
+            // Not every file system can rename over an empty directory.
             fs::remove_dir_all(&pki).map_err(|cause| {
                 failed(BackupError::Io { doing: "remove", path: pki.clone(), cause })
             })?;
@@ -309,11 +307,11 @@ impl Restoration<'_> {
         rename(staged.certificates.pki(), pki.clone())?;
         lab.sync_names([pki.as_path()])
             .map_err(|(path, cause)| failed(BackupError::Io { doing: "sync", path, cause }))?;
-        // The nodes' keys are older from here on, whichever were made first.
+        // From here on the nodes' keys are the older ones, whichever were created first.
         store::remember(&holding()?.renewed(), &lab).map_err(Stop::failed)?;
         if let Certificates::Other(kept) = &self.pki {
             let message = format!(
-                "the backup's certificates and keys have taken the place of the lab's, which are \
+                "the backup's certificates and keys have replaced the lab's, which are \
                 kept in {}",
                 pki.with_file_name(kept).display()
             );
@@ -323,11 +321,10 @@ impl Restoration<'_> {
     }
 }
 
-/// What is unpacked of the backup while it is restored, in a folder of the lab directory that goes
-/// with it.
+/// The unpacked backup, in a temporary directory inside the lab directory.
 struct Staged {
     folder: PathBuf,
-    /// Where the certificates are that the lab will have.
+    /// The certificates that the lab will have.
     certificates: LabDirectory,
 }
 
@@ -354,7 +351,7 @@ impl Staged {
         let again = unpack::read(work.file, &mut file).map_err(bad)?;
         if again != work.backup {
             return Err(Stop::bad(format!("{} has changed in the meantime", work.file.display()))
-                .help("look at what writes there, and run the same again"));
+                .help("find out what writes there, then run the same command again"));
         }
         if !matches!(work.pki, Certificates::Same) {
             for (name, file) in &work.backup.pki {
@@ -377,7 +374,7 @@ impl Drop for Staged {
     }
 }
 
-/// A moment, as part of a file's name.
+/// Formats a time for a file name.
 fn stamp(moment: OffsetDateTime) -> String {
     let (date, time) = (moment.date(), moment.time());
     format!(

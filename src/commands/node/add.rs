@@ -19,7 +19,7 @@ pub async fn add(new: &NewNode, options: &Options, reporter: &Reporter) -> Resul
     let (path, name) = (&options.inventory, &new.name);
     let before = open(path, reporter)?;
     let text = match before.node(name) {
-        // An earlier run was cut off after it had written the inventory.
+        // An earlier run was interrupted after it had written the inventory.
         Some(node) if is_as_wanted(node, new) => None,
         Some(node) => {
             let remove = next::command_with("node remove", options, &[name]);
@@ -42,13 +42,13 @@ pub async fn add(new: &NewNode, options: &Options, reporter: &Reporter) -> Resul
     let playbook = options.playbook("up")?;
     fit_for_local_nodes(&after)?;
     let report = under_lock("node add", &after, options, reporter, |working| async {
-        // A local node that is to be made is nobody's.
+        // A local node that does not exist yet belongs to nobody.
         let asked = |node: &&Node| node.has(Role::Controller) || node.name == *name;
         let made = |node: &&Node| node.name != *name || after.local.is_none();
         let nodes: Vec<&Node> = after.nodes.iter().filter(asked).filter(made).collect();
         must_be_ours(&after, &nodes, &working.run).await?;
         if text.is_some() {
-            // Once more: somebody may have worked on the file since.
+            // Read it again, because it may have been edited in the meantime.
             let text =
                 edit::add(&text_of(path)?, new).map_err(|error| add_by_hand(error, path, new))?;
             save(path, &text)?;
@@ -67,7 +67,7 @@ pub async fn add(new: &NewNode, options: &Options, reporter: &Reporter) -> Resul
     Ok(exit_of(&report))
 }
 
-/// Whether a node of the inventory is the very node that is to be added.
+/// Whether a node in the inventory is identical to the one to add.
 fn is_as_wanted(node: &Node, new: &NewNode) -> bool {
     let roles: Vec<String> = node.roles.iter().map(Role::to_string).collect();
     let labels: BTreeMap<String, String> = new.labels.iter().cloned().collect();

@@ -1,4 +1,4 @@
-//! `node add` and `node remove`: nodes that come and go, in the inventory and in the lab.
+//! `node add` and `node remove`: change the nodes of a lab, in the inventory and on the machines.
 
 pub mod add;
 pub mod remove;

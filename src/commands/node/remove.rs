@@ -26,7 +26,7 @@ pub struct Departure {
     pub node: String,
     /// Whether its machine is lost.
     pub gone: bool,
-    /// Whether it goes also when etcd or a pod stands in the way.
+    /// Whether to remove it even if etcd or a pod prevents that.
     pub force: bool,
 }
 
@@ -64,7 +64,7 @@ pub async fn remove(
         removal.carry_out(&playbooks, working)
     })
     .await?;
-    // Once the node is out there is nothing to remove any more: the rest of the way is `up`'s.
+    // Once the node is out of the cluster nothing is left to remove, and `up` can do the rest.
     let is_out = roster::read(&lab_of(&before)).member(name).is_none();
     let mut again = if is_out {
         next::command("up", options)
@@ -78,11 +78,10 @@ pub async fn remove(
     Ok(exit_of(&report))
 }
 
-/// Finishes removals that earlier runs began, at the end of an `up` that went well for the nodes
-/// that stay.
+/// Finishes removals that earlier runs started, after `up` has succeeded for the nodes that stay.
 ///
 /// # Errors
-/// As `node remove` has them; the lab without the node is as it should be all the same.
+/// Same as `node remove`; the lab without the node is as declared nevertheless.
 pub async fn finish_removals(
     cluster: &Cluster,
     options: &Options,
@@ -100,7 +99,7 @@ pub async fn finish_removals(
             .map_err(|error| remove_by_hand(error, path, name))?;
         let (after, _) = cluster::open_with(path, &text).map_err(|problems| {
             let said: Vec<String> = problems.iter().map(Problem::to_string).collect();
-            Stop::bad(format!("the inventory without {name} is no lab: {}", said.join("; ")))
+            Stop::bad(format!("the inventory without {name} is not valid: {}", said.join("; ")))
         })?;
         let removal = Removal { before: &before, after: &after, leaving: &leaving, options };
         let outcome = removal.carry_out(&removal.playbooks()?, working.clone()).await?;
@@ -112,8 +111,7 @@ pub async fn finish_removals(
     Ok(finished)
 }
 
-/// `cluster` with the node that is to leave as the lab has it, which is not always as the inventory
-/// says.
+/// Returns `cluster` with the leaving node as the lab has it, which may differ from the inventory.
 fn with_leaving(mut cluster: Cluster, roster: &Roster, name: &str) -> Result<Cluster, Stop> {
     let Some(member) = roster.member(name) else {
         let mut names: Vec<&str> = cluster.nodes.iter().map(|node| node.name.as_str()).collect();
@@ -161,13 +159,13 @@ fn question(cluster: &Cluster, leaving: &Leaving) -> String {
 struct Removal<'a> {
     /// The lab with the node.
     before: &'a Cluster,
-    /// The lab without it.
+    /// The lab without the node.
     after: &'a Cluster,
     leaving: &'a Leaving,
     options: &'a Options,
 }
 
-/// The playbooks of a removal, in the order in which they are used.
+/// The playbooks of a removal, in the order in which they run.
 struct RemovalPlaybooks {
     remove: Playbook,
     down: Playbook,
@@ -180,9 +178,9 @@ impl Removal<'_> {
         Ok(RemovalPlaybooks { remove: find("remove-node")?, down: find("down")?, up: find("up")? })
     }
 
-    /// Every step looks at what is there, so that a removal that was cut off goes on where it was.
-    /// The roster forgets the node when it is out; what the others need to know of that is then any
-    /// `up`'s to do, this one's first.
+    /// Removes the node. Every step checks what is already done, so that an interrupted removal can
+    /// be resumed. Once the node is out, it is removed from the roster; any later `up` can update
+    /// the other nodes, and this run's does it first.
     async fn carry_out(
         &self,
         playbooks: &RemovalPlaybooks,
@@ -191,20 +189,20 @@ impl Removal<'_> {
         let lab = lab_of(self.before);
         let name = &self.leaving.node.name;
         let known = roster::read(&lab);
-        // Nothing was ever done to a node that the roster of a lab does not have.
+        // A node that is not in the roster was never touched.
         let begun = known.nodes.is_empty() || known.member(name).is_some();
         let mut outcome = Outcome { ok: true, turnover: vec![name.clone()], ..Outcome::default() };
         if begun {
             let Leaving { node, gone, forced } = self.leaving;
             roster::change(&lab, |roster| roster.leaves(node, *gone, *forced))?;
-            // A local node that an earlier attempt has removed already must not be made again.
+            // Do not create a local node again that an earlier attempt has removed.
             let is_there = crate::local::nodes(&lab).iter().any(|local| local.name == *name);
             let needed = if is_there && !self.leaving.gone { self.before } else { self.after };
             start_local_nodes(needed, &working.events).await?;
             let left = self.leave_cluster(&playbooks.remove, &known, &working, &mut outcome).await;
             let untouched = outcome.applied.changed.values().all(|changed| *changed == 0);
-            // What was refused before anything was done has not begun, unless an earlier attempt
-            // has.
+            // A removal that was refused before anything was done has not started, unless an
+            // earlier attempt has.
             if (left.is_err() || !outcome.ok)
                 && untouched
                 && !known.member(name).is_some_and(|member| member.leaving)
@@ -233,7 +231,7 @@ impl Removal<'_> {
         Ok(outcome)
     }
 
-    /// Takes the node out of the cluster, by the first controller that can be reached.
+    /// Takes the node out of the cluster, through the first controller that can be reached.
     async fn leave_cluster(
         &self,
         playbook: &Playbook,
@@ -245,7 +243,7 @@ impl Removal<'_> {
         let has_begun =
             |node: &&Node| roster.nodes.is_empty() || roster.member(&node.name).is_some();
         for helper in self.after.with_role(Role::Controller).filter(has_begun) {
-            // What is asked of one controller only is asked of the first.
+            // Tasks with `once` run on the first controller.
             let mut cluster = self.before.clone();
             cluster.nodes.sort_by_key(|node| node.name != helper.name);
             let runbook = Runbook::new(inputs.clone(), playbook, &cluster)?;
@@ -259,16 +257,16 @@ impl Removal<'_> {
         }
         outcome.ok = false;
         Err(Stop::failed(
-            "no other controller can be reached, and one is needed to take the node \
+            "no other controller can be reached, but one is needed to take the node \
             out of the cluster",
         )
         .help(
-            "make sure that one of them runs and can be logged in to, and run the same \
-                command again",
+            "make sure that one of them is running and accepts a login, then run the same command \
+            again",
         ))
     }
 
-    /// Undoes on the machine what labctl made there.
+    /// Undoes on the machine what labctl did there.
     async fn empty_machine(
         &self,
         down: &Playbook,
@@ -291,7 +289,7 @@ impl Removal<'_> {
     }
 }
 
-/// Removes from the lab directory what belongs to a node that has left.
+/// Removes the files of a node that has left from the lab directory.
 fn forget_files(lab: &LabDirectory, node: &Node) -> Result<(), Stop> {
     let folder = lab.pki().join("nodes").join(&node.name);
     match std::fs::remove_dir_all(&folder) {
@@ -300,7 +298,7 @@ fn forget_files(lab: &LabDirectory, node: &Node) -> Result<(), Stop> {
         }
         _ => {}
     }
-    // Another machine may come to its address, with another key.
+    // Another machine with another host key may get its address.
     let path = lab.known_hosts();
     let Ok(hosts) = std::fs::read_to_string(&path) else { return Ok(()) };
     let host = &node.ssh.host;

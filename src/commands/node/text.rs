@@ -22,14 +22,15 @@ pub fn save(path: &Path, text: &str) -> Result<(), Stop> {
         .map_err(|error| Stop::failed(format!("cannot write {}: {error}", path.display())))
 }
 
-/// The lab that the inventory would describe with `text` in it; everything wrong with that is said.
+/// Returns the lab that the inventory would describe with `text` as its content; reports everything
+/// that is wrong with it.
 pub fn imagine(path: &Path, text: &str, how: &str, reporter: &Reporter) -> Result<Cluster, Stop> {
     let rename = |mut problem: Problem| {
         problem.file = format!("{} {how}", path.display()).into();
         problem
     };
     match cluster::open_with(path, text) {
-        // What it warns of is said by every run from now on.
+        // Its warnings are reported by every later run.
         Ok((cluster, _)) => Ok(cluster),
         Err(problems) => {
             let errors: Vec<Problem> =
@@ -46,13 +47,13 @@ pub fn add_by_hand(error: EditError, path: &Path, new: &NewNode) -> Stop {
     let entry = format!("{{ name: {name}, address: {address}, roles: [{}] }}", roles.join(", "));
     let path = path.display();
     Stop::bad(error)
-        .help(format!("add `{entry}` to the nodes of {path} yourself, and run `labctl up {path}`"))
+        .help(format!("add `{entry}` to the nodes in {path}, and run `labctl up {path}`"))
 }
 
 /// How to remove a node from an inventory that labctl cannot edit.
 pub fn remove_by_hand(error: EditError, path: &Path, name: &str) -> Stop {
     Stop::bad(error).help(format!(
-        "take the entry of `{name}` out of {} yourself, and run `labctl node remove` again: it \
+        "delete the entry of `{name}` from {}, and run `labctl node remove` again: it \
         does the rest",
         path.display()
     ))

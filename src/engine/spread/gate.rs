@@ -1,9 +1,9 @@
-//! Lets nodes read each other's blob stores while a run lasts: how that begins on a node, how a
-//! node gets blobs from another, and how it ends.
+//! Lets nodes read each other's blob stores during a run: opening a node to the others, fetching
+//! blobs, and closing it.
 //!
-//! It is plain SSH between sshd and ssh, as anybody would do it by hand, with a key that lives as
-//! long as the run. What a node lets in is tied to one command that the run keeps open there: when
-//! the run ends, however it ends, that command's input ends too, and it takes the key out again.
+//! It is plain SSH between ssh and sshd with a key that is only valid during the run. The key only
+//! allows one command, and the run keeps a session open on the node: when the run ends, however it
+//! ends, that session's input ends too, and it removes the key.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,13 +22,12 @@ use crate::node::{GATE, RUNS};
 use crate::transport::ssh::TemporaryKey;
 use crate::transport::{Exec, Stdin, Transport, TransportError, lines};
 
-/// How long a node may take to open its gate, and to close it.
+/// Time limit for opening a node's gate, and for closing it.
 const ANSWER: Duration = Duration::from_secs(15);
 
-/// A node of which others may get blobs, and that may get blobs of others, until the gate is
-/// closed.
+/// A node that exchanges blobs with others until its gate is closed.
 pub(super) struct Gate {
-    /// The run's folder on the node.
+    /// The run's directory on the node.
     pub folder: String,
     /// Whether others may read its store.
     pub gives: bool,
@@ -36,25 +35,25 @@ pub(super) struct Gate {
     pub takes: bool,
     /// Which of the wanted blobs it has, by SHA-256.
     pub has: BTreeSet<String>,
-    /// Held open for as long as the gate is to be.
+    /// Keeps the gate open.
     input: DuplexStream,
     work: JoinHandle<()>,
 }
 
-/// What every gate of a run has in common.
+/// What all gates of a run have in common.
 pub(super) struct GateKeys {
-    /// The run's own key.
+    /// The run's key.
     pub key: TemporaryKey,
-    /// A line a node: under its name, the host key that it showed to this machine.
+    /// One line per node: its name with the host key that the workstation has seen.
     pub known_hosts: String,
-    /// SHA-256 of all that anybody wants.
+    /// SHA-256 of all blobs that any node needs.
     pub wanted: String,
-    /// How long the run can take at most.
+    /// Maximum duration of the run.
     pub lifetime: Duration,
 }
 
 impl Gate {
-    /// Opens the gate of a node; `None` when that does not work there, for whatever reason.
+    /// Opens the gate of a node; `None` if that fails, for whatever reason.
     pub async fn open(transport: &Transport, peer: &Peer, keys: &GateKeys) -> Option<Self> {
         let minutes = keys.lifetime.as_secs().div_ceil(60);
         let (user, public) = (quote(&peer.user), quote(&keys.key.public));
@@ -68,8 +67,7 @@ impl Gate {
             .lines(lines);
         let connection = transport.clone();
         let work = tokio::spawn(async move {
-            // Whatever it says: a gate that does not open or does not stay open only means that
-            // nothing comes through.
+            // Ignore errors: without a gate, the node gets its files from the workstation.
             let _ = connection.exec(exec).await;
         });
         let told =
@@ -95,8 +93,8 @@ impl Gate {
         let opened = tokio::time::timeout(ANSWER, opening).await.ok().flatten();
         let (folder, gives, takes, has) = opened?;
         let gate = Self { folder, gives, takes, has, input, work };
-        // A gate keeps a session for as long as the run. Where sshd allows only one, the node's own
-        // work needs it.
+        // A gate occupies a session during the whole run. If sshd allows only one, the run itself
+        // needs it.
         if transport.has_room().await {
             return Some(gate);
         }
@@ -104,7 +102,7 @@ impl Gate {
         None
     }
 
-    /// Closes it, and waits for the node to have cleaned up.
+    /// Closes it and waits until the node has cleaned up.
     pub async fn close(self) {
         let Self { mut input, mut work, .. } = self;
         let _ = input.shutdown().await;
@@ -115,7 +113,7 @@ impl Gate {
     }
 }
 
-/// Whether this is what mktemp makes of a run's directory, and nothing else.
+/// Whether this is exactly what mktemp creates for a run.
 fn is_run_folder(folder: &str) -> bool {
     folder.strip_prefix(&format!("{STATE_FOLDER}/runs/")).is_some_and(|name| {
         !name.starts_with('.')
@@ -124,12 +122,13 @@ fn is_run_folder(folder: &str) -> bool {
     })
 }
 
-/// A line of known_hosts for a node under its own name.
+/// Returns a line of known_hosts for a node under its own name.
 pub(super) fn known_host(node: &str, host_key: &str) -> String {
     format!("{node} {host_key}\n")
 }
 
-/// The node's side of getting blobs from another; `keeps`: whether others will ask for them.
+/// Returns the node's side of fetching blobs from another; `keeps`: whether others will request
+/// them.
 fn fetching(
     folder: &str,
     keeps: bool,
@@ -140,8 +139,8 @@ fn fetching(
 ) -> String {
     let request =
         blobs.iter().fold(form.to_owned(), |request, blob| format!("{request} {}", blob.sha256));
-    // Silence is found out in ten seconds, because another node, or this machine, could send
-    // meanwhile. Most processors do AES in hardware, and then it is several times faster than
+    // Silence is detected within ten seconds, because another node or the workstation could send
+    // meanwhile. Most processors have AES in hardware, which makes it several times faster than
     // OpenSSH's first choice.
     format!(
         "{receive}here={folder}\ntimeout {limit} ssh -F none -T -n -i $here/key -o BatchMode=yes \
@@ -160,11 +159,11 @@ fn fetching(
     )
 }
 
-/// Has a node get blobs from another, and keep them as they came where `keeps` says so.
-/// `on_arrival` hears of each that has arrived.
+/// Makes a node fetch blobs from another, and keep the compressed copies if `keeps`. Calls
+/// `on_arrival` for each that has arrived.
 ///
 /// # Errors
-/// When not all of them arrive.
+/// If not all of them arrive.
 pub(super) async fn fetch(
     inbox: &Inbox,
     gate: &str,
@@ -190,8 +189,7 @@ pub(super) async fn fetch(
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let why = said.lines().map(str::trim).rfind(|line| !line.is_empty());
-    let why =
-        why.map_or_else(|| format!("{} blobs did not arrive whole", missing.len()), str::to_owned);
+    let why = why.map_or_else(|| format!("{} blobs are incomplete", missing.len()), str::to_owned);
     Err(TransportError { what: format!("get binaries from {giver}"), why, help: None })
 }
 
@@ -202,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_asks_for_checksums_of_a_host_that_was_seen_and_with_no_key_but_the_runs() {
+    fn a_node_requests_checksums_from_a_known_host_with_only_the_runs_key() {
         let peer = Peer { address: Ipv4Addr::new(192, 0, 2, 7), port: 2222, user: "ops".into() };
         let blob = Blob { sha256: "ab".repeat(32), size: 1, source: "/b".into(), name: "b".into() };
         let text = fetching(
@@ -222,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nodes_word_for_its_run_directory_is_checked() {
+    fn a_nodes_run_directory_is_validated() {
         assert!(is_run_folder("/var/lib/labctl/runs/4711.aB3xYz12"));
         for lie in [
             "",

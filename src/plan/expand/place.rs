@@ -53,8 +53,8 @@ impl<'a> Lab<'a> {
         self.materials.cluster.nodes.iter().filter(wanted)
     }
 
-    /// The content that `pki/NAME`, `kubeconfig/NAME` or `backup/NAME` stands for, and whether it
-    /// holds a private key.
+    /// Returns the content of `pki/NAME`, `kubeconfig/NAME` or `backup/NAME`, and whether it
+    /// contains a private key.
     pub fn artefact(&self, name: &str) -> Result<(Content, bool), String> {
         let missing = || format!("there is no `{name}` in this lab");
         match name.split_once('/') {
@@ -71,7 +71,7 @@ impl<'a> Lab<'a> {
             }
             Some(("backup", _)) => {
                 let blob = self.materials.handed.get(name).ok_or_else(|| {
-                    format!("there is no `{name}` in this run; `labctl etcd restore` brings it")
+                    format!("there is no `{name}` in this run; only `labctl etcd restore` has it")
                 })?;
                 Ok((Content::Blob(blob.clone()), true))
             }
@@ -79,8 +79,7 @@ impl<'a> Lab<'a> {
         }
     }
 
-    /// Whether a text gives a secret of the lab away, whoever wrote the playbook and whatever it
-    /// says about it.
+    /// Whether a text contains a secret of the lab, whoever wrote the playbook.
     fn is_secret(&self, text: &str) -> bool {
         let key = self.materials.artefacts.encryption_key.expose_text().unwrap_or_default();
         text.contains("PRIVATE KEY-----") || (!key.is_empty() && text.contains(key))

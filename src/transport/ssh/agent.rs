@@ -38,7 +38,7 @@ impl Agent {
         };
         match asked.await {
             Ok((client, held)) => {
-                let silence = held.is_empty().then(|| "the agent holds no key".to_owned());
+                let silence = held.is_empty().then(|| "the agent has no keys".to_owned());
                 Self { asked: true, client: Some(client), held, silence }
             }
             Err(error) => {

@@ -39,7 +39,7 @@ impl Wants {
 }
 
 impl Login<'_> {
-    /// Goes on with what a person answers; `refused` is what is said when nobody does.
+    /// Continues with a person's answers; without any, fails with `refused`.
     ///
     /// # Errors
     /// When nobody answers, or the answers are wrong.
@@ -97,7 +97,7 @@ impl Login<'_> {
         Ok(matches!(answer, AuthResult::Success))
     }
 
-    /// Asks a person what the server wants to know.
+    /// Asks a person the server's questions.
     async fn ask(&self, words: &str, hidden: bool) -> Result<String, TransportError> {
         let words = readable(words).unwrap_or_default();
         let question = format!("{}@{}: {words}", self.machine.user, self.place);

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::super::TransportError;
 use super::known_hosts::{Recorded, bare};
 
-/// The largest packet to receive, in bytes: the most that russh can take.
+/// Maximum size in bytes of a packet to receive, which is russh's maximum.
 const PACKET: u32 = 65535;
 
 /// How keys are agreed on: russh's own list, and after it the curves that some hardened servers
@@ -35,7 +35,7 @@ const KEX: &[kex::Name] = &[
     kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT,
 ];
 
-/// What russh calls back.
+/// Implements russh's callbacks.
 pub(super) struct Client {
     pub(super) place: String,
     pub(super) recorded: Recorded,
@@ -44,7 +44,7 @@ pub(super) struct Client {
     pub(super) ended: watch::Sender<Option<String>>,
 }
 
-/// Why a connection ended before it was one.
+/// Why a connection ended early.
 #[derive(Debug)]
 pub(super) enum Fault {
     Ssh(russh::Error),
@@ -99,8 +99,8 @@ pub(super) fn config(
     client::Config {
         window_size: window,
         maximum_packet_size: PACKET,
-        // Silence is no fault: a command may take its time. A server that is gone is found out by
-        // asking it.
+        // Silence is not an error, because a command may take long. Keepalive requests detect a
+        // lost server.
         inactivity_timeout: None,
         keepalive_interval: Some(keepalive.0),
         keepalive_max: keepalive.1,
@@ -108,7 +108,7 @@ pub(super) fn config(
             kex: Cow::Borrowed(KEX),
             key: Cow::Owned(recorded.algorithms()),
             host_key_certificates: Cow::Owned(recorded.certificates()),
-            // AES-GCM first: every processor that runs Kubernetes has instructions for it.
+            // AES-GCM first, because every processor that runs Kubernetes has instructions for it.
             cipher: Cow::Borrowed(&[
                 cipher::AES_256_GCM,
                 cipher::AES_128_GCM,
@@ -126,7 +126,7 @@ pub(super) fn config(
     }
 }
 
-/// Whether the other side has ended the connection, as sshd does when too many come at once.
+/// Whether the server has ended the connection, as sshd does if too many come at once.
 pub(super) fn hung_up(error: &russh::Error) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     match error {
@@ -141,7 +141,7 @@ pub(super) fn hung_up(error: &russh::Error) -> bool {
     }
 }
 
-/// What a russh error means to someone who has never heard of russh.
+/// Describes a russh error for users.
 pub(super) fn describe(error: &russh::Error) -> String {
     match error {
         russh::Error::Disconnect

@@ -1,8 +1,9 @@
-//! Many connections at once, without a crowd at any door.
+//! Opens many connections without overloading any machine.
 //!
-//! sshd turns away who comes when ten others have not logged in yet (`MaxStartups 10:30:100`). So
-//! only a few log in to one machine at a time, all nodes behind a jump host share one connection to
-//! it, and who is turned away before the login began comes again.
+//! By default, sshd refuses connections while ten others have not logged in yet (`MaxStartups
+//! 10:30:100`). So only a few connections log in to one machine at the same time, all nodes behind
+//! a jump host share one connection to it, and a connection that is refused before the login is
+//! retried.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,20 +21,20 @@ use super::route::{LoginRoute, RouteHost, route};
 use super::session::Session;
 use super::target::Target;
 
-/// Logins to one machine at the same time.
+/// Maximum number of parallel logins to one machine.
 const LOGINS: usize = 8;
 
-/// For how many times the limit of one attempt it is tried again.
+/// How long to retry, as a multiple of the time limit of one attempt.
 const PATIENCE: u32 = 4;
 
-/// How long to wait before the second attempt, and before a later one at most.
+/// Pause before the second attempt, and the maximum pause before a later one.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
-/// A connection to a jump host, or why there is none; made once, however many nodes are behind it.
+/// A connection to a jump host, or why there is none; created once for all nodes behind it.
 type SharedConnection = Arc<OnceCell<Result<Arc<Connected>, TransportError>>>;
 
-/// Makes connections, and knows of all that it makes.
+/// Opens connections, and coordinates them.
 #[derive(Default)]
 pub struct Dialler {
     keyring: Arc<Keyring>,
@@ -42,21 +43,21 @@ pub struct Dialler {
     configs: Mutex<BTreeMap<Vec<PathBuf>, Option<Arc<OpenSsh>>>>,
 }
 
-/// How a machine is reached.
+/// How to reach a machine.
 enum Leg<'a> {
     /// Over TCP.
     Direct,
     /// Over a command.
     Command(&'a str),
-    /// Over a connection to a jump host, by its name.
+    /// Over a connection to a jump host, with its name.
     Through(Arc<Connected>, String),
 }
 
 impl Session {
-    /// Connects to one node and logs in. Who connects to several uses one [`Dialler`] for all.
+    /// Connects to one node and logs in. For several nodes, use one [`Dialler`].
     ///
     /// # Errors
-    /// As [`Dialler::connect`].
+    /// Same as [`Dialler::connect`].
     pub async fn connect(target: &Target) -> Result<Self, TransportError> {
         Dialler::default().connect(target).await
     }
@@ -126,7 +127,7 @@ impl Dialler {
         })
     }
 
-    /// The one connection to a jump host.
+    /// Returns the shared connection to a jump host.
     async fn jump(
         &self,
         known: String,
@@ -147,7 +148,7 @@ impl Dialler {
         let mut until = None;
         let mut pause = FIRST_PAUSE;
         loop {
-            // The semaphore is never closed, so there is nothing to handle.
+            // The semaphore is never closed, so there is no error to handle.
             let turn = door.acquire().await.ok();
             let until = *until
                 .get_or_insert_with(|| Instant::now() + hop.machine.connect_timeout * PATIENCE);
@@ -160,7 +161,7 @@ impl Dialler {
             match attempt {
                 Ok(connected) => return Ok(connected),
                 Err(failed) if failed.turned_away && Instant::now() + pause < until => {
-                    // Those who were turned away together do not come back together.
+                    // Connections that were refused together must not retry together.
                     sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }

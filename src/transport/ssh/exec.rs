@@ -17,28 +17,26 @@ use super::refusal::not_begun;
 use super::run::{Abandon, BEGINNING, CommandStart, RunningCommand};
 use super::session::Session;
 
-/// How long the server may refuse the only session, because it still clears up after the one
-/// before.
+/// How long the server may refuse the only session because it is still closing the previous one.
 const CLEARING: Duration = Duration::from_secs(10);
 
-/// How long it may take to find out whether there is room for another session.
+/// Time limit for finding out whether another session is possible.
 const ROOM: Duration = Duration::from_secs(5);
 
-/// The longest command line that is sent, in bytes. Linux gives one argument of a process 128 KiB
+/// Maximum length of a command line in bytes. Linux limits one argument of a process to 128 KiB
 /// (`MAX_ARG_STRLEN`), and the login shell gets the whole line as one.
 const LONGEST: usize = 120 * 1024;
 
 impl Session {
-    /// Runs a command as root, to its end. Any number may run at the same time; each has a channel
-    /// of its own, and as many as sshd allows are open at once.
+    /// Runs a command as root and waits for it. Any number may run in parallel; each has its own
+    /// channel, and as many as sshd allows are open at once.
     ///
-    /// The login shell of the user may be any, and may print what it likes before the command
-    /// begins.
+    /// The user may have any login shell, and it may print anything before the command starts.
     ///
     /// # Errors
-    /// When the connection is lost, the command does not begin (a forced command, sudo), the stream
-    /// to send cannot be read, what it prints cannot be written or is too much, or the time is
-    /// over; the time counts from when a channel is free.
+    /// If the connection is lost, the command does not start (a forced command, sudo), the input
+    /// stream cannot be read, the output cannot be written or exceeds its limit, or the command
+    /// times out. Time counts from when a channel is open.
     pub async fn exec(&self, exec: Exec) -> Result<Output, TransportError> {
         let Exec { command, stdin, lines, sink, most, timeout: limit } = exec;
         let inner = &*self.inner;
@@ -55,7 +53,7 @@ impl Session {
             if line.len() > LONGEST {
                 let bytes = line.len();
                 let why = format!("the command has {bytes} bytes, more than one argument can have");
-                let help = Some("send what is long as standard input".into());
+                let help = Some("send long data on stdin".into());
                 return Err(TransportError { what, why, help });
             }
             self.attempt(&what, line, limit, &way, &mut run).await?;
@@ -63,7 +61,7 @@ impl Session {
                 inner.privilege.proven(way);
                 return match run.code {
                     Some(code) => Ok(run.collector.finish(code).await),
-                    None => Err(lost(&what, "the command ended without an exit status".into())),
+                    None => Err(lost(&what, "the command exited without an exit status".into())),
                 };
             }
             let tool = inner.privilege.tool();
@@ -82,7 +80,7 @@ impl Session {
         }
     }
 
-    /// Runs a command in one way, until its channel ends or it cannot go on.
+    /// Runs a command in one way, until its channel ends or it cannot continue.
     async fn attempt(
         &self,
         what: &str,
@@ -148,7 +146,7 @@ impl Session {
                     default is 10";
                 TransportError {
                     what: what.to_owned(),
-                    why: "the server refuses to open a session, even one alone".into(),
+                    why: "the server refuses to open even one session".into(),
                     help: Some(help.into()),
                 }
             }
@@ -156,9 +154,8 @@ impl Session {
         }
     }
 
-    /// Opens a channel for a command that may take `limit`, when there is a place for it. Where the
-    /// server allows fewer sessions than there are places, this finds out, and waits for one of the
-    /// others to end.
+    /// Opens a channel for a command with the time limit `limit`, when there is a free place. If
+    /// the server allows fewer sessions than there are places, waits for another one to end.
     async fn open(&self, limit: Duration) -> Result<OpenedChannel<'_>, NotOpened> {
         let inner = &*self.inner;
         let mut alone = None;
@@ -180,15 +177,15 @@ impl Session {
             } else if alone.get_or_insert_with(Instant::now).elapsed() > CLEARING {
                 return Err(NotOpened::Refused);
             } else {
-                // The last place, so nothing of ours is open: the server has not cleared up yet
-                // after the one before.
+                // This is the last place, so no other channel is open: the server is still closing
+                // the previous one.
                 drop(place);
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
     }
 
-    /// Whether another command can run beside those that run now.
+    /// Whether another command can run in parallel with the running ones.
     pub async fn has_room(&self) -> bool {
         let Ok(Ok(opened)) = timeout(ROOM, self.open(ROOM)).await else { return false };
         // Its place is free only when the server has closed it too.
@@ -201,10 +198,10 @@ impl Session {
         true
     }
 
-    /// Why the connection ended, or `otherwise` when that never came to light.
+    /// Returns why the connection ended, or `otherwise` if that is unknown.
     async fn ending(&self, otherwise: &str) -> String {
         let mut ended = self.inner.connected.ended.clone();
-        // The session says so as it ends, which is before its channels are seen to end.
+        // The session reports this as it ends, which is before its channels end.
         match timeout(Duration::from_secs(1), ended.wait_for(Option::is_some)).await {
             Ok(Ok(reason)) => reason.clone().unwrap_or_else(|| otherwise.to_owned()),
             _ => otherwise.to_owned(),
@@ -214,12 +211,11 @@ impl Session {
 
 /// The error for a command whose connection went away.
 fn lost(what: &str, why: String) -> TransportError {
-    let help = "look at the machine and the network, then run the same again";
+    let help = "check the machine and the network, then run the same command again";
     TransportError { what: what.to_owned(), why, help: Some(help.into()) }
 }
 
-/// A channel for a command, its place among those of the connection, and when the command must be
-/// done.
+/// A channel for a command, its place among those of the connection, and its deadline.
 struct OpenedChannel<'a> {
     channel: russh::Channel<Msg>,
     deadline: Instant,

@@ -26,25 +26,25 @@ use super::login::{Login, Refused};
 use super::route::RouteHost;
 use super::tunnel;
 
-/// The window of every channel, in bytes: what may be under way before it is acknowledged.
+/// The window of every channel in bytes: how much may be sent before it is acknowledged.
 const WINDOW: u32 = 16 * 1024 * 1024;
 
-/// The same behind a jump host, as large as OpenSSH's own: what is under way waits in a queue of
-/// ours there, and this bounds it.
+/// The same behind a jump host, as large as OpenSSH's own: data waits in a queue there, and this
+/// limits it.
 const WINDOW_BEHIND: u32 = 2 * 1024 * 1024;
 
-/// Commands at once on one connection. sshd allows 10 (`MaxSessions`), and may still be clearing up
-/// after one that has ended. Where it allows fewer, that is found out.
+/// Maximum number of parallel commands on one connection. sshd allows 10 (`MaxSessions`), and may
+/// still be closing a previous one. A lower limit is detected.
 pub(super) const PLACES: usize = 8;
 
-/// The most that waits in the queue of a node behind a jump host, in bytes: all of its channels'
-/// windows, and as much as one of them for all that is no channel's data.
+/// Maximum size in bytes of the queue of a node behind a jump host: the windows of all of its
+/// channels, and one more for everything else.
 const QUEUE: usize = (PLACES + 1) * WINDOW_BEHIND as usize;
 
 /// How much is kept of what a `ProxyCommand` says on standard error, in bytes.
 const ASIDE: usize = 4096;
 
-/// How long a farewell may take.
+/// Time limit of a disconnect.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// A connection that is logged in.
@@ -62,7 +62,7 @@ impl Connected {
     /// Says goodbye and waits, for two seconds at most, until the connection has ended.
     pub(super) async fn disconnect(&self) {
         let mut ended = self.ended.clone();
-        // Whether the other side hears it makes no difference any more.
+        // Whether the server receives it does not matter any more.
         let _ = timeout(FAREWELL, async {
             let _ = self.handle.disconnect(russh::Disconnect::ByApplication, "done", "en").await;
             let _ = ended.wait_for(Option::is_some).await;
@@ -74,7 +74,8 @@ impl Connected {
 /// Why an attempt to connect failed.
 pub(super) struct Failed {
     pub(super) error: TransportError,
-    /// The connection ended before the login began, so nothing is wrong with the login.
+    /// Whether the connection ended before the login started, so that the login itself is not at
+    /// fault.
     pub(super) turned_away: bool,
     /// A key file that the login may succeed with once it is unlocked.
     pub(super) locked: Option<PathBuf>,
@@ -101,10 +102,10 @@ impl Drop for RunningProxy {
     }
 }
 
-/// One machine on the way to a node, the jump host or the node itself.
+/// One machine on the way to a node: the jump host or the node itself.
 pub(super) struct Hop<'a> {
     pub(super) machine: &'a RouteHost,
-    /// How messages name it.
+    /// Its name in messages.
     pub(super) place: String,
     pub(super) keyring: &'a Keyring,
 }
@@ -123,7 +124,7 @@ impl Hop<'_> {
             Ok(Err(error)) => return Err(self.unreachable(&error).into()),
             Err(_) => {
                 let help =
-                    "is the machine up, is the address right, does a firewall drop the port?";
+                    "is the machine up, is the address right, does a firewall block the port?";
                 return Err(self.failed(format!("no answer within {}", self.limit()), help).into());
             }
         };
@@ -185,7 +186,7 @@ impl Hop<'_> {
                     right, and is sshd running?";
                 self.failed(format!("{place} cannot reach it"), help)
             }
-            error => self.failed(describe(error), "is the jump host all right?"),
+            error => self.failed(describe(error), "is the jump host working?"),
         }
     }
 
@@ -214,7 +215,8 @@ impl Hop<'_> {
         }
     }
 
-    /// Shakes hands over `stream`, checks the host key and logs in, all before `deadline`.
+    /// Performs the handshake over `stream`, verifies the host key and logs in, all before
+    /// `deadline`.
     async fn establish<S>(
         &self,
         stream: S,
@@ -245,7 +247,7 @@ impl Hop<'_> {
             Err(_) => {
                 let help = "does a key of the agent wait for a touch or a confirmation? a slow \
                     machine gets more time with ssh.connect_timeout";
-                let why = format!("the login was not done within {}", self.limit());
+                let why = format!("the login timed out after {}", self.limit());
                 return Err(self.failed(why, help).into());
             }
         }
@@ -285,7 +287,7 @@ impl Hop<'_> {
             Err(_) => {
                 let help = "something listens there but does not answer as an SSH server in time: \
                     is the machine overloaded? ssh.connect_timeout gives it more time";
-                let why = format!("the SSH handshake was not done within {}", self.limit());
+                let why = format!("the SSH handshake timed out after {}", self.limit());
                 Err(self.failed(why, help).into())
             }
         }
@@ -311,7 +313,7 @@ impl Hop<'_> {
             ),
             std::io::ErrorKind::HostUnreachable | std::io::ErrorKind::NetworkUnreachable => (
                 lowered(&error.to_string()),
-                "is the machine up, and is there a route to it from here?",
+                "is the machine up, and is there a route to it from the workstation?",
             ),
             _ => (lowered(&error.to_string()), "is the address right?"),
         };

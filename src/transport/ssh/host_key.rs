@@ -10,7 +10,7 @@ use russh::keys::{Algorithm, Certificate, EcdsaCurve, HashAlg, PublicKey};
 use super::super::TransportError;
 use super::known_hosts::{Entry, Recorded, SSH_PORT, glob};
 
-/// What a presented key is, measured by what is recorded.
+/// How a presented key compares with the recorded ones.
 #[derive(Debug)]
 enum Verdict<'a> {
     Known,
@@ -20,8 +20,8 @@ enum Verdict<'a> {
 }
 
 impl Recorded {
-    /// The host key algorithms to ask for, the recorded ones first: a server with several keys then
-    /// shows the one that can be checked. SHA-1 signatures are never asked for.
+    /// Returns the host key algorithms to request, the recorded ones first, so that a server with
+    /// several keys presents one that can be verified. SHA-1 signatures are never requested.
     pub(super) fn algorithms(&self) -> Vec<Algorithm> {
         let is_recorded = |algorithm: &Algorithm| {
             self.keys
@@ -75,7 +75,7 @@ impl Recorded {
         if self.keys.iter().chain(&self.portless).any(|entry| same(&entry)) {
             return Verdict::Known;
         }
-        // The line to name is the one of the same type, when there is one.
+        // Report the line with a key of the same type, if there is one.
         let changed = self
             .keys
             .iter()
@@ -91,7 +91,7 @@ impl Recorded {
     /// changed or revoked key never is.
     ///
     /// # Errors
-    /// When the key is unknown, another than recorded, or revoked, or cannot be written down.
+    /// If the key is unknown, differs from the recorded one, is revoked, or cannot be recorded.
     pub(super) fn check(
         &self,
         place: &str,
@@ -104,7 +104,7 @@ impl Recorded {
         let (why, help) = match (self.judge(presented), &certified) {
             (Verdict::Revoked(entry), _) => (
                 format!("the host key is revoked by {}: {}", self::place(entry), print(presented)),
-                "someone may hold a copy of this key: give the machine a new one".to_owned(),
+                "someone may have a copy of this key: generate a new one on the machine".to_owned(),
             ),
             (Verdict::Known, _) | (_, Some(Ok(()))) => return Ok(()),
             (Verdict::Unknown, _) if accept_new => {
@@ -146,7 +146,7 @@ impl Recorded {
             print(presented)
         );
         let help = format!(
-            "if the machine was made anew, compare its key on its console, then forget the old \
+            "if the machine was reinstalled, compare its key on its console, then forget the old \
             one: ssh-keygen -R '{}' -f '{}'",
             self.name(),
             entry.file.display()
@@ -187,7 +187,7 @@ fn place(entry: &Entry) -> String {
     format!("{} line {}", entry.file.display(), entry.line)
 }
 
-/// A key as messages show it: type and fingerprint, as `ssh-keygen -l` prints them.
+/// Formats a key for messages: type and fingerprint, like `ssh-keygen -l`.
 fn print(key: &PublicKey) -> String {
     format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256))
 }
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn hashed_names() {
-        // Made by `ssh-keygen -H`.
+        // Generated with `ssh-keygen -H`.
         let line =
             format!("|1|O33ESRMWPVkMYIwJ1Uw+n877jTo=|nuuC5vEqXlEZ/8BXQR7m619W6Ak= {ED25519}");
         assert_eq!(verdict(&line, "example.com", 22), "known");
@@ -272,16 +272,16 @@ mod tests {
     }
 
     #[test]
-    fn the_recorded_type_is_asked_for_first() {
+    fn the_recorded_type_is_requested_first() {
         let recorded = recorded(&format!("node-0 {ECDSA}"), "node-0", 22).expect("a readable file");
         let algorithms = recorded.algorithms();
         assert_eq!(algorithms[0], Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 });
         assert_eq!(algorithms.len(), all_algorithms().len());
-        assert!(!algorithms.contains(&Algorithm::Rsa { hash: None }), "SHA-1 is never asked for");
+        assert!(!algorithms.contains(&Algorithm::Rsa { hash: None }), "SHA-1 is never requested");
     }
 
     #[test]
-    fn a_line_about_the_host_that_makes_no_sense_is_an_error() {
+    fn an_invalid_line_about_the_host_is_an_error() {
         for line in ["node-0", "node-0 ssh-ed25519 %%%", "@new node-0 ssh-ed25519 AAAA"] {
             let error = recorded(line, "node-0", 22).expect_err(line);
             assert!(error.why.contains("line 1"), "{error}");
@@ -292,13 +292,13 @@ mod tests {
     fn a_file_that_cannot_be_read_is_an_error_and_a_missing_one_is_empty() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let error = Recorded::read(&[folder.path().to_owned()], "node-0", 22)
-            .expect_err("a folder is no file");
+            .expect_err("a directory is not a file");
         assert!(error.why.starts_with("cannot read"), "{error}");
         assert!(Recorded::read(&[folder.path().join("none")], "node-0", 22).is_ok());
     }
 
     #[test]
-    fn a_new_key_is_recorded_once_and_known_from_then_on() {
+    fn a_new_key_is_recorded_once_and_then_known() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let files = [folder.path().join("lab/known_hosts")];
         let key = PublicKey::from_openssh(ED25519).expect("a key");

@@ -12,11 +12,11 @@ use super::super::TransportError;
 use super::known_hosts::bare;
 use crate::secret::Secret;
 
-/// A key pair that lives as long as one run.
+/// A key pair for the duration of one run.
 pub struct TemporaryKey {
     /// The private half, in OpenSSH's format.
     pub private: String,
-    /// The public half, as authorized_keys has it, without a comment.
+    /// The public half in authorized_keys format, without a comment.
     pub public: String,
 }
 
@@ -24,7 +24,7 @@ impl TemporaryKey {
     /// A new one.
     ///
     /// # Errors
-    /// When it cannot be written in OpenSSH's format.
+    /// If it cannot be written in OpenSSH's format.
     pub fn new() -> Result<Self, TransportError> {
         let failed = |error: russh::keys::ssh_key::Error| TransportError {
             what: "make a key for this run".to_owned(),
@@ -43,7 +43,7 @@ pub(super) enum Opened {
     /// Locked with a passphrase; the public half can be read in OpenSSH's own format, or lies
     /// beside it.
     Locked(Option<PublicKey>),
-    /// The public half only: it picks one of the agent's keys.
+    /// Only the public half: it selects one of the agent's keys.
     Public(Box<PublicKey>),
 }
 

@@ -17,21 +17,21 @@ use sha1::Sha1;
 
 use super::super::TransportError;
 
-/// SSH's own port, the one that known_hosts leaves out.
+/// SSH's default port, which known_hosts omits.
 pub(super) const SSH_PORT: u16 = 22;
 
-/// The key types that are asked for, as known_hosts spells them.
+/// The requested key types in known_hosts format.
 const KINDS: [&str; 5] =
     ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"];
 
-/// All that known_hosts files say of one host.
+/// Everything that known_hosts files contain about one host.
 #[derive(Debug, Clone)]
 pub(super) struct Recorded {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) files: Vec<PathBuf>,
     pub(super) keys: Vec<Entry>,
-    /// Keys recorded for the host without its port: good enough to accept, as in OpenSSH, but no
+    /// Keys recorded for the host without its port: sufficient to accept, as in OpenSSH, but no
     /// reason to refuse.
     pub(super) portless: Vec<Entry>,
     pub(super) revoked: Vec<Entry>,
@@ -39,7 +39,7 @@ pub(super) struct Recorded {
     pub(super) authorities: Vec<Entry>,
 }
 
-/// One key, and where it is recorded.
+/// A key and where it is recorded.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) file: PathBuf,
@@ -48,10 +48,10 @@ pub(super) struct Entry {
 }
 
 impl Recorded {
-    /// What `files` say of `host` at `port`. A file that does not exist says nothing.
+    /// Returns what `files` contain about `host` at `port`. A file that does not exist is empty.
     ///
     /// # Errors
-    /// When a file cannot be read, or a line that is about this host makes no sense.
+    /// If a file cannot be read, or a line about this host is invalid.
     pub(super) fn read(files: &[PathBuf], host: &str, port: u16) -> Result<Self, TransportError> {
         let mut recorded = Self {
             host: host.to_lowercase(),
@@ -67,7 +67,7 @@ impl Recorded {
                 what: format!("look up the host key of {host}"),
                 why,
                 help: Some(
-                    "host keys are checked against this file: make it readable, or mend the line"
+                    "host keys are checked against this file: make it readable, or fix the line"
                         .into(),
                 ),
             };
@@ -103,12 +103,11 @@ impl Recorded {
         };
         match marker {
             None | Some("@revoked" | "@cert-authority") => {}
-            // A marker that later versions of OpenSSH may bring says something that is not
-            // understood here.
+            // The meaning of a marker from a later version of OpenSSH is unknown.
             Some(other) => return Err(format!("unknown marker {other}")),
         }
         if !KINDS.contains(&kind) {
-            // DSA, hardware-backed keys and whatever comes later are never asked for.
+            // DSA, hardware-backed keys and later types are never requested.
             return Ok(());
         }
         let key =
@@ -139,10 +138,10 @@ impl Recorded {
         if let Some(folder) = file.parent() {
             fs::create_dir_all(folder)?;
         }
-        // One write in append mode: nodes that are met at the same time do not mix their lines.
+        // One write in append mode, so that concurrent connections do not mix their lines.
         let mut file =
             fs::OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(file)?;
-        // A file that was written by hand may end in the middle of a line.
+        // A manually edited file may end without a newline.
         let mut last = [b'\n'];
         if file.seek(SeekFrom::End(-1)).is_ok() {
             file.read_exact(&mut last)?;
@@ -152,18 +151,18 @@ impl Recorded {
     }
 }
 
-/// A key as known_hosts has it: its type and the key itself.
+/// Formats a key for known_hosts: its type and the key itself.
 pub(super) fn bare(key: &PublicKey) -> String {
     PublicKey::new(key.key_data().clone(), "").to_openssh().unwrap_or_default()
 }
 
-/// The name of a host in known_hosts: `host`, or `[host]:port` when the port is not 22.
+/// Returns the name of a host in known_hosts: `host`, or `[host]:port` if the port is not 22.
 fn known_hosts_name(host: &str, port: u16) -> String {
     if port == SSH_PORT { host.to_owned() } else { format!("[{host}]:{port}") }
 }
 
 /// Whether a known_hosts line with these comma-separated patterns is about `name`: one matches, and
-/// no `!` one does.
+/// no negated (`!`) one does.
 fn is_about(patterns: &str, name: &str) -> bool {
     let mut found = false;
     for pattern in patterns.split(',') {
@@ -180,7 +179,7 @@ fn is_about(patterns: &str, name: &str) -> bool {
     found
 }
 
-/// Whether `salt|hash`, both in base64, is `name`: HMAC-SHA1 of the name under the salt.
+/// Whether `salt|hash`, both in base64, is the HMAC-SHA1 of `name` with the salt.
 fn hash_matches(hashed: &str, name: &str) -> bool {
     let Some((salt, hash)) = hashed.split_once('|') else { return false };
     let (Ok(salt), Ok(hash)) = (STANDARD.decode(salt), STANDARD.decode(hash)) else { return false };
@@ -188,10 +187,11 @@ fn hash_matches(hashed: &str, name: &str) -> bool {
         .is_ok_and(|mac| mac.chain_update(name).verify_slice(&hash).is_ok())
 }
 
-/// Whether `text` matches `pattern`, where `*` is any run of characters and `?` any one.
+/// Whether `text` matches `pattern`, in which `*` is any number of characters and `?` is one.
 pub(super) fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut at, mut from) = (0, 0);
-    // Where to go on when a match fails: after the last star, with one more character given to it.
+    // Where to resume when a match fails: after the last star, which then matches one more
+    // character.
     let mut retry = None;
     while from < text.len() {
         match pattern.get(at) {

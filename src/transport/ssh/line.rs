@@ -3,17 +3,17 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// The text that every command is begun with. It is one line without anything that login shells
-/// read differently, be they sh, csh or fish. It says where the command's own output begins, and
-/// then runs the command, which comes in base64.
+/// The beginning of every command: one line without anything that login shells interpret
+/// differently, be it sh, csh or fish. It marks where the command's own output begins, and then
+/// runs the command, which is encoded in base64.
 const BEGIN: &str = r#"echo "$1"; echo "$1" >&2; shift; script=$(printf %s "$@" | base64 -d) || exit; set --; eval "$script""#;
 
-/// What a command is called in the node's process list. A teardown looks for it before it ends what
-/// is left of a run.
+/// The name of commands in the node's process list. A teardown looks for it before it kills what is
+/// left of a run.
 const NAME: &str = "labctl/runs";
 
-/// How long the words are that a command is cut into: some C shells take no longer ones. It is a
-/// multiple of four, so that none begins with `=`, which zsh would look up.
+/// Length of the words that a command is split into, because some C shells do not accept longer
+/// ones. It is a multiple of four, so that no word begins with `=`, which zsh would expand.
 const WORD: usize = 800;
 
 /// The line that the login shell gets, so that `command` runs in `sh` after `marker` on both of its
@@ -33,7 +33,7 @@ pub(super) fn line(before: &str, marker: &str, command: &str) -> String {
 mod tests {
     use super::*;
 
-    /// What `shell` makes of the line for `command`, after what it prints by itself.
+    /// Runs the line for `command` in `shell`.
     fn through(shell: &str, command: &str) -> std::process::Output {
         let text = line("", "labctl-marker", command);
         std::process::Command::new(shell).args(["-c", &text]).output().expect("the shell starts")
@@ -67,12 +67,12 @@ mod tests {
     }
 
     #[test]
-    fn the_line_has_nothing_that_shells_read_differently() {
+    fn the_line_has_nothing_that_shells_interpret_differently() {
         let text = line("", "labctl-marker", &"x=1\n".repeat(3000));
         let (text, words) =
             text.strip_prefix("sh -c '").expect("sh").split_once('\'').expect("one quoted word");
-        // In single quotes: sh ends them at the next one, csh expands `!` and ends at a newline,
-        // fish reads `\\`.
+        // In single quotes: sh ends them at the next quote, csh expands `!` and ends at a newline,
+        // fish interprets `\\`.
         assert!(!text.contains(['\'', '!', '\n', '\\']), "{text}");
         for word in words.split_ascii_whitespace() {
             assert!(word.len() <= WORD && !word.starts_with(['=', '~', '-']), "{word}");

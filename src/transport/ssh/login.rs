@@ -1,8 +1,9 @@
 //! Logs in: with the keys that are named, the agent's, and the usual files; and where that is not
 //! enough, with the answers of a person.
 //!
-//! A server counts every key that it is shown and hangs up after a few (`MaxAuthTries`, 6 by
-//! default), so only a few are shown, and what became of each is told when none is accepted.
+//! A server counts every key that it is offered and disconnects after a few (`MaxAuthTries`, 6 by
+//! default). So only a few are offered, and if none is accepted, the error lists each with its
+//! result.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,12 +23,12 @@ use super::keyring::Keyring;
 use super::keys::{Opened, certificate, open};
 use super::route::RouteHost;
 
-/// How many keys are shown before giving up: one less than sshd's default `MaxAuthTries`.
+/// Maximum number of keys to offer: one less than sshd's default `MaxAuthTries`.
 const TRIES: usize = 5;
 
 /// A login to one machine.
 pub(super) struct Login<'a> {
-    /// The machine, as messages name it.
+    /// The machine's name in messages.
     pub(super) place: &'a str,
     pub(super) machine: &'a RouteHost,
     pub(super) keyring: &'a Keyring,
@@ -42,7 +43,7 @@ pub(super) struct Refused {
     pub(super) wants: Option<Wants>,
 }
 
-/// What is tried, and what became of it.
+/// The keys that were tried, with their results.
 struct Attempts<'a> {
     login: &'a Login<'a>,
     handle: &'a mut Handle<Client>,
@@ -61,7 +62,7 @@ struct Attempts<'a> {
 enum LoginEnd {
     /// Logged in.
     Accepted,
-    /// The server will not take any key.
+    /// The server does not accept any key.
     Because(String),
 }
 
@@ -94,8 +95,7 @@ impl Login<'_> {
         };
         let (told, wants) = (attempts.told, attempts.wants);
         let locked = attempts.locked.filter(|_| self.keyring.can_ask());
-        let told =
-            if told.is_empty() { "there was no key to try".to_owned() } else { told.join("; ") };
+        let told = if told.is_empty() { "found no key to try".to_owned() } else { told.join("; ") };
         let error = self.failed(format!("{why}: {told}"), self.help(wants.as_ref()));
         Err(Refused { error, locked, wants })
     }
@@ -202,7 +202,7 @@ impl Attempts<'_> {
                 Some(identity) => Ok(self.show_named(file, identity).await),
                 None => Err(self.login.failed(
                     format!(
-                        "the identity {name} is a public key, and the agent does not hold its \
+                        "the identity {name} is a public key, but the agent does not have its \
                         other half{}",
                         self.silence()
                     ),
@@ -221,8 +221,8 @@ impl Attempts<'_> {
                 self.locked.get_or_insert_with(|| file.to_owned());
                 Err(self.login.failed(
                     format!(
-                        "the identity {name} is locked with a passphrase, and the agent does not \
-                        hold it{}",
+                        "the identity {name} is encrypted with a passphrase, and the agent does not \
+            have it{}",
                         self.silence()
                     ),
                     format!("unlock it once for the agent: ssh-add {name}"),
@@ -298,8 +298,9 @@ impl Attempts<'_> {
         self.judge(&name, answer.map_err(|error| format!("the agent did not sign: {error}")))
     }
 
-    /// The best hash that the server takes for RSA signatures. Without a word from it, SHA-512:
-    /// every server since OpenSSH 7.2 knows it, and SHA-1 is refused since 8.8.
+    /// Returns the best hash that the server accepts for RSA signatures. If the server does not
+    /// announce any, SHA-512: every server since OpenSSH 7.2 supports it, and SHA-1 is refused
+    /// since 8.8.
     async fn rsa_hash(&mut self) -> Option<HashAlg> {
         if let Some(hash) = self.rsa_hash {
             return hash;
@@ -312,7 +313,7 @@ impl Attempts<'_> {
         hash
     }
 
-    /// Notes what became of the key called `name`; says whether to go on with the next one.
+    /// Records the result for the key called `name`; returns whether to stop.
     fn judge(&mut self, name: &str, answer: Result<AuthResult, String>) -> Option<LoginEnd> {
         let listed = |methods: &russh::MethodSet| {
             methods.iter().map(String::from).collect::<Vec<_>>().join(", ")

@@ -1,4 +1,4 @@
-//! A kept SSH connection to one node: how it is made, and what it refuses.
+//! An SSH connection to one node: how it is opened, and what it refuses.
 //!
 //! The only code that names russh. First the way to the node is worked out ([`route`](Route)), from
 //! what the inventory says and what OpenSSH's configuration says (`config`). Each step of it

@@ -36,8 +36,11 @@ pub(super) fn not_begun(
     let said: Vec<String> =
         [out, err].into_iter().flat_map(|text| text.lines()).filter_map(readable).collect();
     let said = said[said.len().saturating_sub(5)..].join(" / ");
-    let said =
-        if said.is_empty() { "it said nothing".to_owned() } else { format!("it said: {said}") };
+    let said = if said.is_empty() {
+        "it printed nothing".to_owned()
+    } else {
+        format!("it printed: {said}")
+    };
     let (why, help) = match code {
         Some(code) => {
             let other =
@@ -61,7 +64,7 @@ pub(super) fn not_begun(
             );
             (
                 format!(
-                    "the login shell of {user} did not begin it within {}; {said}",
+                    "the login shell of {user} did not start it within {}; {said}",
                     seconds(within)
                 ),
                 help,
@@ -71,7 +74,7 @@ pub(super) fn not_begun(
     Refusal { why, help, password: false }
 }
 
-/// When it was sudo that ended a command before it began: why, and what to do.
+/// Returns why sudo refused a command and what to do, if it did.
 fn by_sudo(user: &str, code: i32, stderr: &str) -> Option<Refusal> {
     let said = stderr.lines().map(str::trim).rfind(|line| !line.is_empty())?;
     let refusal = |why: String, help: String| Some(Refusal { why, help, password: false });
@@ -93,7 +96,7 @@ fn by_sudo(user: &str, code: i32, stderr: &str) -> Option<Refusal> {
             "let it run without one: add `Defaults:{user} !requiretty` to /etc/sudoers.d/labctl \
             there"
         );
-        return refusal("sudo wants a terminal (requiretty)".into(), help);
+        return refusal("sudo requires a terminal (requiretty)".into(), help);
     }
     if stderr.contains("is not in the sudoers file")
         || (stderr.contains("is not allowed to") && said.contains(user))
@@ -108,7 +111,7 @@ fn by_sudo(user: &str, code: i32, stderr: &str) -> Option<Refusal> {
         let why = format!("sudo asks {user} for a password");
         return Some(Refusal { why, help, password: true });
     }
-    // sudo speaks the machine's language; its name before the colon stays.
+    // sudo prints messages in the machine's language; its name before the colon stays.
     said.starts_with("sudo: ").then(|| Refusal { why: said.to_owned(), help, password: true })
 }
 
@@ -142,7 +145,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn sudo_is_told_from_the_command() {
+    fn errors_of_sudo_differ_from_those_of_the_command() {
         let refused = [
             (1, "sudo: a password is required\n", "asks ops for a password"),
             (127, "sh: 1: sudo: not found\n", "no sudo"),
@@ -157,7 +160,7 @@ mod tests {
             (1, "sudo: se requiere una contrase\u{f1}a\n", "se requiere"),
         ];
         for (code, stderr, expected) in refused {
-            // A greeting on standard output changes nothing.
+            // A greeting on stdout changes nothing.
             let noise = ("Welcome\n".into(), stderr.into());
             let refusal = not_begun("ops", Some(Tool::Sudo), Some(code), MINUTE, &noise);
             assert!(refusal.why.contains(expected), "{refusal:?}");
@@ -170,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_forced_command_says_is_shown_and_followed() {
+    fn the_output_of_a_forced_command_is_shown_with_help() {
         let said = "Please login as the user \"ubuntu\" rather than the user \"root\".\n\n";
         let Refusal { why, help, .. } =
             not_begun("root", None, Some(142), MINUTE, &(said.into(), String::new()));
@@ -188,7 +191,7 @@ mod tests {
         let Refusal { why, help, .. } =
             not_begun("root", None, None, MINUTE, &("\x1b[1mChoose: ".into(), String::new()));
         assert!(
-            why.contains("within 60 s; it said: [1mChoose:") && help.contains(".bashrc"),
+            why.contains("within 60 s; it printed: [1mChoose:") && help.contains(".bashrc"),
             "{why} {help}"
         );
     }

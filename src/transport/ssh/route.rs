@@ -36,7 +36,7 @@ pub struct RouteHost {
     pub host: String,
     /// The TCP port.
     pub port: u16,
-    /// The name to log in with.
+    /// The login name.
     pub user: String,
     /// The name that its host key is recorded under, when it is another than the host's.
     pub alias: Option<String>,

@@ -1,8 +1,8 @@
 //! One command as it runs in its channel: started, fed and drained, until it ends.
 //!
-//! A channel is drained to its end whatever happens, since a full one stalls every other on the
-//! connection; and the exit status may come before the last of the output (RFC 4254, 6.10 sets no
-//! order), so it ends nothing.
+//! A channel is always read to its end, because a full one blocks all others on the connection. The
+//! exit status may arrive before the last output (RFC 4254, 6.10 defines no order), so it does not
+//! end the reading.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,13 +18,13 @@ use super::super::collect::Collector;
 use super::super::{Stdin, Traffic};
 use crate::secret::Secret;
 
-/// How much is read from a stream and counted at once, in bytes.
+/// Number of bytes of a stream that are read and counted at once.
 const CHUNK: usize = 256 * 1024;
 
-/// How long a login shell may take until it has begun the command.
+/// Time limit for a login shell to start the command.
 pub(super) const BEGINNING: Duration = Duration::from_secs(60);
 
-/// Standard error in extended data (RFC 4254, 5.2).
+/// Stderr in extended data (RFC 4254, 5.2).
 const STDERR: u32 = 1;
 
 /// A command, as its channel gets it.
@@ -46,7 +46,7 @@ struct CommandProgress {
     asked: usize,
 }
 
-/// One command as it runs.
+/// A running command.
 pub(super) struct RunningCommand {
     /// What it has printed.
     pub(super) collector: Collector,
@@ -55,9 +55,9 @@ pub(super) struct RunningCommand {
     pub(super) code: Option<i32>,
     /// The server refuses to run commands.
     pub(super) refused: bool,
-    /// The server closed the channel; else the connection went away under it.
+    /// Whether the server closed the channel; otherwise the connection was lost.
     pub(super) closed: bool,
-    /// The command did not begin in time.
+    /// Whether the command did not start in time.
     pub(super) stuck: bool,
     /// The password was asked for again, after it was given.
     pub(super) wrong: bool,
@@ -119,7 +119,7 @@ impl RunningCommand {
                         self.code = Some(i32::try_from(exit_status).unwrap_or(i32::MAX));
                     }
                     Some(ChannelMsg::ExitSignal { signal_name, .. }) => self.code = Some(128 + number(&signal_name)),
-                    // No command runs, so none will close the channel: that is left to this side.
+                    // No command is running, so nothing else would close the channel.
                     Some(ChannelMsg::Failure) => {
                         self.refused = true;
                         self.closed = true;
@@ -146,7 +146,7 @@ async fn send(
     mut heard: watch::Receiver<CommandProgress>,
     traffic: &Traffic,
 ) -> io::Result<()> {
-    // Errors mean that the session has ended, which the reading side finds out and reports.
+    // An error means that the session has ended, which the reading side detects and reports.
     if writer.exec(true, start.line).await.is_err() {
         return Ok(());
     }
@@ -185,9 +185,8 @@ async fn begins(
     }
 }
 
-/// The sending side of a command that may be given up. When it is, by time-out or because the
-/// caller went away, the command is asked to end and its channel is closed, as far as the server
-/// still listens.
+/// The sending side of a command that may be cancelled. On a time-out, or if the caller is dropped,
+/// the command gets a signal and its channel is closed, as far as the server still responds.
 pub(super) struct Abandon(pub(super) Option<ChannelWriteHalf<Msg>>);
 
 impl Drop for Abandon {
@@ -197,15 +196,15 @@ impl Drop for Abandon {
             return;
         };
         runtime.spawn(async move {
-            // sshd passes signals on since OpenSSH 7.9, but not in sessions of root; a command that
-            // goes on there ends when it next prints something.
+            // sshd has forwarded signals since OpenSSH 7.9, but not in root's sessions; such a
+            // command exits when it next prints something.
             let _ = writer.signal(Sig::TERM).await;
             let _ = writer.close().await;
         });
     }
 }
 
-/// Sends all of `stdin` and then end of file. Only what cannot be read is an error here.
+/// Sends all of `stdin`, then end of file. Only a read error is returned.
 async fn feed(writer: &ChannelWriteHalf<Msg>, stdin: Stdin, traffic: &Traffic) -> io::Result<()> {
     let send = async |bytes: Bytes, counter: Option<&AtomicU64>| {
         let count = bytes.len() as u64;
@@ -239,7 +238,7 @@ fn unreadable(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot read what to send: {error}"))
 }
 
-/// The number of a signal on Linux (signal(7)).
+/// Returns the number of a signal on Linux (signal(7)).
 fn number(signal: &Sig) -> i32 {
     match signal {
         Sig::HUP => 1,
@@ -261,7 +260,7 @@ fn number(signal: &Sig) -> i32 {
             "XCPU" => 24,
             "XFSZ" => 25,
             "SYS" => 31,
-            // A code that no signal has: 255.
+            // An exit code of 255, which no signal has.
             _ => 127,
         },
     }

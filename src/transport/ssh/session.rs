@@ -13,8 +13,8 @@ use super::privilege::Privilege;
 use super::route::RouteHost;
 use super::target::Target;
 
-/// A kept connection to one node. A clone is the same connection; it ends when the last clone is
-/// dropped.
+/// An open connection to one node. A clone is the same connection, which ends when the last clone
+/// is dropped.
 #[derive(Clone)]
 pub struct Session {
     pub(super) inner: Arc<Inner>,
@@ -26,7 +26,7 @@ pub(super) struct Inner {
     pub(super) user: String,
     port: u16,
     pub(super) connected: Connected,
-    /// Who may open a channel, and how many they are in all.
+    /// Limits the number of open channels.
     pub(super) places: Semaphore,
     pub(super) allowed: AtomicUsize,
     pub(super) privilege: Privilege,
@@ -65,8 +65,8 @@ impl Session {
         }
     }
 
-    /// The host key that the node has shown, and that was found in order: type and key, as
-    /// known_hosts has them.
+    /// Returns the verified host key that the node has presented: type and key, in known_hosts
+    /// format.
     pub fn host_key(&self) -> &str {
         &self.inner.connected.host_key
     }
@@ -81,16 +81,16 @@ impl Session {
         self.inner.port
     }
 
-    /// What this connection has cost so far.
+    /// Returns the traffic of this connection so far.
     pub fn traffic(&self) -> &Traffic {
         &self.inner.traffic
     }
 
-    /// Says goodbye and waits, for two seconds at most, until the connection has ended. Commands
-    /// that still run on it fail.
+    /// Disconnects and waits at most two seconds until the connection has ended. Commands that are
+    /// still running fail.
     pub async fn close(&self) {
         self.inner.connected.disconnect().await;
-        // Other nodes may still be connected through the same one; the last of them ends it.
+        // Other nodes may still use the same jump host; the last of them ends the connection.
         let mut below = self.inner.connected.below.as_ref();
         while let Some(jump) = below.filter(|jump| Arc::strong_count(jump) == 1) {
             jump.disconnect().await;

@@ -9,7 +9,7 @@ use crate::cluster;
 /// How long reaching a machine and logging in may take, unless somebody says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where to connect to, and what to trust and log in with on the way.
+/// Where to connect to, and what to trust and log in with.
 ///
 /// What the inventory says (`ssh`) wins. What it leaves out is as OpenSSH's `config` has it, and
 /// else as the other fields have it.
@@ -20,12 +20,12 @@ pub struct Target {
     /// Address, user, key and jump hosts.
     pub ssh: cluster::Ssh,
     /// Files with host keys, in OpenSSH's format; all of them count, and one that does not exist is
-    /// empty. Those that `config` names take the place of all but the first.
+    /// empty. Those that `config` names replace all but the first.
     pub known_hosts: Vec<PathBuf>,
-    /// Whether the key of a host that no file knows is accepted and written to the first of
-    /// `known_hosts`. A key that differs from the recorded one is refused all the same.
+    /// Whether the key of an unknown host is accepted and recorded in the first of `known_hosts`. A
+    /// key that differs from a recorded one is always refused.
     pub accept_new: bool,
-    /// The agent's socket; asked when `ssh.identity` is not given, or is locked with a passphrase.
+    /// The agent's socket; used if `ssh.identity` is not set or is encrypted with a passphrase.
     pub agent: Option<PathBuf>,
     /// Private keys to try after the agent's, when none is named. Missing files are passed over.
     pub identities: Vec<PathBuf>,

@@ -1,12 +1,12 @@
 //! The byte stream to a node behind a jump host: a `direct-tcpip` channel of the jump host's
 //! session (RFC 4254, 7.2).
 //!
-//! russh can make a stream of a channel itself, but two sessions on top of each other can then
-//! stall: the inner one does not read while it waits to write, so the outer one fills the channel's
-//! queue, stops, and never sees the window that the inner one waits for. Here what arrives goes
-//! into a queue that stalls nobody. An honest far side sends no more than the windows that the
-//! inner session's channels have given it; a jump host that sends more is not waited for, but ends
-//! the stream with an error.
+//! russh can convert a channel to a stream itself, but then two sessions on top of each other can
+//! deadlock: the inner one does not read while it waits to write, so the outer one fills the
+//! channel's queue, stops, and never receives the window that the inner one waits for. Here,
+//! received data goes into a queue that never blocks. A correct server sends no more than the
+//! windows of the inner session's channels allow; if a jump host sends more, the stream ends with
+//! an error.
 
 use std::io;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::bytes::{Bytes, BytesMut};
 use tokio_util::io::StreamReader;
 
-/// How much may wait to be sent, in bytes.
+/// Maximum number of bytes that may wait to be sent.
 const QUEUE: usize = 256 * 1024;
 
-/// A stream over `channel`, in which `most` bytes may wait to be read. It ends, for reading and for
-/// writing, when the channel does, or when it is `given_up`.
+/// Returns a stream over `channel`, in which at most `most` bytes may wait to be read. It ends, for
+/// reading and writing, when the channel ends or `given_up` is triggered.
 pub(super) fn stream(
     channel: russh::Channel<Msg>,
     most: usize,
@@ -66,7 +66,7 @@ pub(super) fn stream(
     tokio::io::join(StreamReader::new(arrivals), writing(near))
 }
 
-/// Where what arrives goes in.
+/// The receiving end of the queue.
 struct Arrived {
     queue: mpsc::UnboundedSender<io::Result<Bytes>>,
     waiting: Arc<AtomicUsize>,
@@ -74,20 +74,20 @@ struct Arrived {
 }
 
 impl Arrived {
-    /// Whether there is room for it, and somebody who reads. Who reads is told of the first that
-    /// there is no room for.
+    /// Adds data; returns whether there was space and a reader. If there is no space, the reader
+    /// gets an error.
     fn push(&self, data: Bytes) -> bool {
         let waiting = self.waiting.fetch_add(data.len(), Ordering::Relaxed) + data.len();
         if waiting <= self.most {
             return self.queue.send(Ok(data)).is_ok();
         }
         let _ =
-            self.queue.send(Err(io::Error::other("the jump host sends more than was asked for")));
+            self.queue.send(Err(io::Error::other("the jump host sends more data than allowed")));
         false
     }
 }
 
-/// A queue for `most` bytes, with what arrives as a stream of buffers.
+/// Returns a queue for `most` bytes, with the received data as a stream of buffers.
 fn queue(most: usize) -> (Arrived, impl Stream<Item = io::Result<Bytes>> + Unpin + Send) {
     let (queue, mut arrivals) = mpsc::unbounded_channel::<io::Result<Bytes>>();
     let waiting = Arc::new(AtomicUsize::new(0));
@@ -102,7 +102,7 @@ fn queue(most: usize) -> (Arrived, impl Stream<Item = io::Result<Bytes>> + Unpin
     (Arrived { queue, waiting, most }, arriving)
 }
 
-/// The end that is written to. Nothing is ever read from it.
+/// Returns the writing half. Nothing is ever read from it.
 fn writing(near: DuplexStream) -> impl AsyncWrite + Unpin + Send {
     near
 }
@@ -116,7 +116,7 @@ mod tests {
         let (arrived, arrivals) = queue(1000);
         let mut reader = StreamReader::new(arrivals);
         let mut all = vec![0; 400];
-        // Read in time, any amount goes through.
+        // With a reader, any amount passes through.
         for _ in 0..100 {
             assert!(
                 arrived.push(Bytes::from(vec![7; 400])) && arrived.push(Bytes::from(vec![7; 400]))
@@ -131,7 +131,7 @@ mod tests {
         let error = reader.read_to_end(&mut rest).await.expect_err("it ends with an error");
         assert_eq!(
             (rest.len(), error.to_string().as_str()),
-            (1000, "the jump host sends more than was asked for")
+            (1000, "the jump host sends more data than allowed")
         );
     }
 }

@@ -59,7 +59,7 @@ async fn a_server_that_allows_few_sessions_gets_few_at_a_time() {
     })
     .await;
     let error = run(&session, "true").await.expect_err("none at all");
-    assert!(error.why.contains("even one alone"), "{error}");
+    assert!(error.why.contains("even one session"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

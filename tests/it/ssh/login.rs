@@ -171,7 +171,7 @@ async fn keys_of_a_real_agent_log_in() {
     target.ssh.identity = Some(public);
     let error = refused(&target).await;
     assert!(
-        error.why.contains("is a public key") && error.why.contains("does not hold"),
+        error.why.contains("is a public key") && error.why.contains("does not have"),
         "{error}"
     );
 }

@@ -168,7 +168,7 @@ async fn a_refused_port_and_a_server_that_never_answers() {
     let port = listener.local_addr().expect("an address").port();
     let target = Target { connect_timeout: Duration::from_millis(300), ..workstation.target(port) };
     let error = refused(&target).await;
-    assert!(error.why.contains("handshake was not done within 0.3 s"), "{error}");
+    assert!(error.why.contains("handshake timed out after 0.3 s"), "{error}");
     // A port that is held but not listened on: one that was let go of may be somebody else's a
     // moment later.
     let held = tokio::net::TcpSocket::new_v4().expect("a socket");

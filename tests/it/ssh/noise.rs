@@ -108,11 +108,11 @@ async fn a_node_that_prints_without_end_is_ended_and_takes_no_memory() {
         Answer::Endless { first: first.into(), piece, errors }
     };
     for (answer, why) in [
-        (endless("MARKER\n", "y\n", false), "it prints without end: more than 4 MiB"),
-        (endless("MARKER\n", "\n", false), "it prints without end: more than 4 MiB"),
-        (endless("MARKER\n", "x", false), "it prints without end: more than 4 MiB"),
-        (endless("", "y\n", false), "the login shell prints without end"),
-        (endless("", "y\n", true), "the login shell prints without end"),
+        (endless("MARKER\n", "y\n", false), "too much output: it printed more than 4 MiB"),
+        (endless("MARKER\n", "\n", false), "too much output: it printed more than 4 MiB"),
+        (endless("MARKER\n", "x", false), "too much output: it printed more than 4 MiB"),
+        (endless("", "y\n", false), "too much output of the login shell"),
+        (endless("", "y\n", true), "too much output of the login shell"),
     ] {
         let (_workstation, _server, session) = lab(|options| {
             options.answering(move |command| command.contains("babble").then(|| answer.clone()))

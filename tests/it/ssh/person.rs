@@ -75,7 +75,7 @@ async fn a_locked_key_is_unlocked_once_for_all_nodes() {
     target.ssh.identity = Some(file);
     let person = Person::with(&["no", "nor", "that"]);
     let error = person.dialler().connect(&target).await.expect_err("nobody knows it");
-    assert!(error.why.contains("locked with a passphrase"), "{error}");
+    assert!(error.why.contains("encrypted with a passphrase"), "{error}");
     assert_eq!(person.asked().len(), 3);
 }
 

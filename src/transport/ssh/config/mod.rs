@@ -163,7 +163,7 @@ mod tests {
     }
 
     async fn openssh(text: &str) -> (tempfile::TempDir, OpenSsh) {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let file = folder.path().join("config");
         std::fs::write(&file, text).expect("a file");
         let openssh = OpenSsh::of(&[file, folder.path().join("none")]).expect("room");
@@ -193,7 +193,7 @@ mod tests {
             assert!(node.identities.is_empty(), "the usual ones are not said: {node:?}");
         }
         let asked = openssh.answers.lock().expect("a lock").len();
-        assert_eq!(asked, 2, "addresses that are told apart by nothing share an answer");
+        assert_eq!(asked, 2, "addresses that no file distinguishes share an answer");
 
         let other = openssh.ask(question("elsewhere")).await.expect("an answer");
         assert_eq!((other.user, other.way), (None, HostWay::Direct));
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn files_that_say_nothing_of_interest_are_not_asked() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let file = folder.path().join("config");
         let files = [file];
         assert!(OpenSsh::of(&files).expect("room").is_none(), "there is no file");

@@ -1,7 +1,7 @@
 //! Which hosts the files of OpenSSH can tell apart, without knowing what they mean: two hosts that
 //! match the same `Host` lines get the same values. OpenSSH is then asked for one of a thousand.
 //!
-//! This never decides what a file says. Where it cannot be sure (`Match`, a folder with a pattern
+//! This never decides what a file says. Where it cannot be sure (`Match`, a directory with a pattern
 //! in an `Include`), each host is asked for by itself.
 
 use std::fs;
@@ -161,10 +161,10 @@ mod tests {
     use super::*;
 
     fn survey(text: &str) -> (tempfile::TempDir, Survey) {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let file = folder.path().join("config");
         fs::write(&file, text).expect("a file");
-        fs::create_dir(folder.path().join("more")).expect("a folder");
+        fs::create_dir(folder.path().join("more")).expect("a directory");
         fs::write(folder.path().join("more/a.conf"), "Host inner\n  Port 7\n").expect("a file");
         fs::write(folder.path().join("more/b.txt"), "Match all\n").expect("a file");
         let survey = Survey::of(&[file]);
