@@ -284,6 +284,21 @@ fn what_works_but_surprises_is_a_warning() {
 }
 
 #[test]
+fn a_chosen_part_of_the_pod_network_is_idle_where_the_controller_manager_chooses() {
+    let warnings = |mode: &str| {
+        let text = format!(
+            "{HEAD}network: {{ mode: {mode}, pods: 10.8.0.0/20 }}\nnodes: [{{ name: a, address: \
+             192.0.2.1, roles: [controller, worker], pod_cidr: 10.8.3.0/24 }}]\n"
+        );
+        let (_, warnings) = worked_out(&text).expect("a lab");
+        warnings.into_iter().map(|warning| warning.what).collect::<Vec<String>>()
+    };
+    assert_eq!(warnings("routes"), [""; 0]);
+    let [warning] = &warnings("none")[..] else { panic!("one warning") };
+    assert!(warning.starts_with("`pod_cidr` has no effect with `mode: none`"), "{warning}");
+}
+
+#[test]
 fn the_endpoint_may_be_the_users_own() {
     let nodes = "nodes: [{ name: a, address: 192.0.2.1, roles: [controller, worker] }]";
     let cluster = lab(&format!("api: {{ endpoint: api.example.org, port: 443 }}\n{nodes}"));
