@@ -255,9 +255,13 @@ fn every_choice_of_an_inventory_for_machines_of_ones_own_is_heeded() {
         busybox()
     );
     kubectl(&lab, &asks);
-    kubectl(&lab, "wait pod/asks --for=jsonpath={.status.phase}=Succeeded --timeout=60s");
+    let ended = lab.within_two_minutes(|| {
+        let phase = kubectl(&lab, "get pod asks -o jsonpath={.status.phase}");
+        ["Succeeded", "Failed"].contains(&phase.as_str())
+    });
+    assert!(ended, "{}", kubectl(&lab, "describe pod asks"));
     let answer = kubectl(&lab, "logs asks");
-    assert!(answer.contains("10.65.0.1"), "{answer}");
+    assert!(answer.contains("10.65.0.1"), "{answer}\n{}", kubectl(&lab, "get pods -A -o wide"));
     let address = kubectl(&lab, "get pod asks -o jsonpath={.status.podIP}");
     assert!(address.starts_with("10.64.3.") || address.starts_with("10.64.0."), "{address}");
     let smoke = lab.must(&["smoke", "own.yaml"]);
