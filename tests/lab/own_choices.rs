@@ -107,6 +107,8 @@ fn machines(lab: &Lab) {
                  ip route add {others} via {via}"
             ),
         );
+        // What the API server answers to pods goes back to where they are.
+        lab.on("controller-0", &format!("ip route add {others} via {via}"));
     }
 }
 
