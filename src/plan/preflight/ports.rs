@@ -6,7 +6,7 @@ use crate::cluster::Role;
 
 /// The ports of each unit, beside those that the inventory may set.
 const PORTS: &[(&str, &[u16])] = &[
-    ("etcd.service", &[2379, 2380]),
+    ("etcd.service", &[2379, 2380, 2381]),
     ("kube-apiserver.service", &[]),
     ("kube-controller-manager.service", &[10257]),
     ("kube-scheduler.service", &[10259]),
