@@ -18,6 +18,15 @@ pub const QUESTIONS: &[(&str, &str)] = &[
     ("room", "free disk space"),
     ("kernel", "the kernel's modules"),
     ("ipv6", "whether it has IPv6"),
+    ("memory", "its memory"),
+    ("mtu", "the MTU of its devices"),
+    ("firewalls", "firewalls"),
+    ("forward", "the rules for forwarded packets"),
+    ("swap", "swap after a reboot"),
+    ("sysctls", "kernel settings after a reboot"),
+    ("proxies", "proxies"),
+    ("cloudhosts", "who writes /etc/hosts"),
+    ("keepsroutes", "whether routes stay"),
 ];
 
 /// What a machine has answered: the lines of each answer, by question.
@@ -64,6 +73,17 @@ pub struct Room {
     pub mount: String,
     /// Free space in bytes.
     pub free: u64,
+}
+
+/// A kernel setting in a file of somebody else's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingThere<'a> {
+    /// The file.
+    pub file: &'a str,
+    /// The setting, with dots.
+    pub key: String,
+    /// Its value.
+    pub value: &'a str,
 }
 
 impl<'a> Surroundings<'a> {
@@ -133,6 +153,61 @@ impl<'a> Surroundings<'a> {
     /// Whether the kernel has IPv6.
     pub fn ipv6(self) -> Option<bool> {
         Some(self.first("ipv6")? == "yes")
+    }
+}
+
+impl<'a> Surroundings<'a> {
+    /// Its memory in MB.
+    pub fn memory(self) -> Option<u64> {
+        Some(self.first("memory")?.parse::<u64>().ok()? / 1000)
+    }
+
+    /// The MTU of a device.
+    pub fn mtu(self, device: &str) -> Option<u32> {
+        let of = |line: &str| line.strip_prefix(device)?.strip_prefix(' ')?.parse().ok();
+        self.lines("mtu")?.find_map(of)
+    }
+
+    /// What is on that filters packets or accesses.
+    pub fn firewalls(self) -> Option<Vec<&'a str>> {
+        Some(self.lines("firewalls")?.collect())
+    }
+
+    /// The rules of the chain FORWARD, as `iptables -S` prints them.
+    pub fn forward_rules(self) -> Option<Vec<&'a str>> {
+        Some(self.lines("forward")?.collect())
+    }
+
+    /// The files that turn swap on at the next boot.
+    pub fn swap_makers(self) -> Option<Vec<&'a str>> {
+        let masked = self.0.contains_key("swapless");
+        Some(self.lines("swap")?.filter(|_| !masked).collect())
+    }
+
+    /// Kernel settings in files of others.
+    pub fn sysctls(self) -> Option<Vec<SettingThere<'a>>> {
+        let setting = |line: &'a str| {
+            let mut parts = line.splitn(3, '=');
+            let (file, key, value) = (parts.next()?, parts.next()?, parts.next()?);
+            let key = key.trim().trim_start_matches('-').replace('/', ".");
+            Some(SettingThere { file, key, value: value.trim() })
+        };
+        Some(self.lines("sysctls")?.filter_map(setting).collect())
+    }
+
+    /// The names of variables that set a proxy for every login.
+    pub fn proxies(self) -> Option<Vec<&'a str>> {
+        Some(self.lines("proxies")?.collect())
+    }
+
+    /// The file that has cloud-init write `/etc/hosts` at every boot.
+    pub fn cloud_writes_hosts(self) -> Option<&'a str> {
+        self.first("cloudhosts")
+    }
+
+    /// Whether the configuration of systemd-networkd has it leave the routes of others alone.
+    pub fn keeps_routes(self) -> Option<bool> {
+        Some(self.lines("keepsroutes")?.next().is_some())
     }
 }
 

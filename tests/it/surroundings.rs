@@ -154,3 +154,35 @@ async fn an_answer_is_no_longer_than_is_needed() {
     assert_eq!(facts.surroundings["routes"].len(), 300);
     assert_eq!(facts.surroundings["listeners"].len(), 300);
 }
+
+#[tokio::test]
+async fn what_the_next_boot_would_change_is_named() {
+    let machine = machine_at("10.240.0.20/24");
+    machine.sh("mkdir -p /etc/systemd/system/swap.target.wants /etc/cloud
+        printf '[Swap]\nWhat=/swap.unit\n' > /etc/systemd/system/swap.unit.swap
+        ln -s ../swap.unit.swap /etc/systemd/system/swap.target.wants/swap.unit.swap
+        echo 'net.ipv4.ip_forward=0' > /etc/sysctl.d/99-hardening.conf
+        echo 'vm.panic_on_oom=1' > /usr/lib/sysctl.d/99-masked.conf
+        ln -s /dev/null /etc/sysctl.d/99-masked.conf
+        echo 'export https_proxy=http://user:secret@192.0.2.250:3128' >> /etc/environment
+        echo 'manage_etc_hosts: true' > /etc/cloud/cloud.cfg
+        mkdir -p /etc/ufw && echo 'ENABLED=yes' > /etc/ufw/ufw.conf
+        iptables -A FORWARD -j REJECT");
+    let (_, warned) = judged(&machine, "worker-0").await;
+    for what in [
+        "the next boot turns swap on: /etc/systemd/system/swap.target.wants/swap.unit.swap",
+        "the next boot sets net.ipv4.ip_forward to 0, not 1",
+        "every login gets a proxy from /etc/environment: https_proxy",
+        "cloud-init writes /etc/hosts at every boot, without the lab's nodes",
+        "a firewall is active: ufw",
+        "packets between pods of different nodes are refused: `iptables -A FORWARD -j REJECT",
+    ] {
+        assert!(warned.iter().any(|it| it.starts_with(what)), "{what}: {warned:#?}");
+    }
+    assert!(!warned.iter().any(|it| it.contains("panic_on_oom")), "it is masked: {warned:#?}");
+    let answers = format!("{:?}", ask(&machine).await.surroundings);
+    assert!(!answers.contains("secret"), "a proxy's password stays on the machine");
+    machine.sh("ln -s /dev/null /etc/systemd/system/swap.target");
+    let (_, warned) = judged(&machine, "worker-0").await;
+    assert!(!warned.iter().any(|it| it.contains("swap")), "{warned:#?}");
+}

@@ -6,10 +6,12 @@
 //! not judged.
 
 mod addresses;
+mod boot;
 mod clocks;
 mod cni;
 mod etcd;
 pub mod finding;
+mod firewall;
 mod judged;
 mod kernel;
 mod networks;
@@ -33,12 +35,19 @@ const JUDGES: &[fn(&Judged<'_>, &mut Findings)] = &[
     cni::judge,
     networks::judge,
     room::judge,
+    firewall::judge,
+    boot::judge,
     unanswered,
 ];
 
 /// Returns what to ask of every node.
-pub fn questions() -> [Question; 2] {
-    [Question::Surroundings, Question::Names(cni::DIRECTORY.to_owned())]
+pub fn questions() -> [Question; 4] {
+    [
+        Question::Surroundings,
+        Question::Names(cni::DIRECTORY.to_owned()),
+        Question::Unit(firewall::FIREWALLD.to_owned()),
+        Question::Unit(boot::NETWORKD.to_owned()),
+    ]
 }
 
 /// Returns everything that was found, on all nodes at once. `architecture` is the one of the

@@ -1,6 +1,8 @@
 //! What a look at the machines comes to before anything is done to them: for each answer that a
 //! machine may give, whether a run is refused, warned of, or fine.
 
+mod boot;
+mod firewall;
 mod machine;
 mod networks;
 
@@ -8,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use labctl::cluster::Cluster;
-use labctl::module::probe::PathFact;
+use labctl::module::probe::{PathFact, UnitFact};
 use labctl::module::{Desired, Facts, State};
 use labctl::plan::preflight::{Findings, Obstacle, findings};
 use labctl::plan::{DesiredPlay, tasks_of};
@@ -64,6 +66,12 @@ impl Stage {
     /// A node says what its machine is like.
     fn machine(&mut self, node: &str, key: &str, value: &str) {
         self.on(node).machine.insert(key.to_owned(), value.to_owned());
+    }
+
+    /// A unit of somebody else's runs on a node.
+    fn runs(&mut self, node: &str, unit: &str) {
+        let fact = UnitFact { active: "active".to_owned(), ..UnitFact::default() };
+        self.on(node).units.insert(unit.to_owned(), fact);
     }
 
     /// labctl has changed something on a node before.
