@@ -180,8 +180,7 @@ impl<'a> Surroundings<'a> {
 
     /// The files that turn swap on at the next boot.
     pub fn swap_makers(self) -> Option<Vec<&'a str>> {
-        let masked = self.0.contains_key("swapless");
-        Some(self.lines("swap")?.filter(|_| !masked).collect())
+        Some(self.lines("swap")?.collect())
     }
 
     /// Kernel settings in files of others.

@@ -151,8 +151,8 @@ async fn an_answer_is_no_longer_than_is_needed() {
     );
     machine.shim("ss", "yes 'LISTEN 0 1 *:1 *:* users:((\"a\",pid=1,fd=3))' | head -n 100000");
     let facts = ask(&machine).await;
-    assert_eq!(facts.surroundings["routes"].len(), 300);
-    assert_eq!(facts.surroundings["listeners"].len(), 300);
+    assert_eq!(facts.surroundings["routes"].len(), 500);
+    assert_eq!(facts.surroundings["listeners"].len(), 500);
 }
 
 #[tokio::test]
