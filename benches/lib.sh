@@ -1,8 +1,10 @@
-# What all rows of the benchmark share: a work folder that is gone afterwards, timing, and nodes to work on.
+# What all rows of the benchmark share: a work folder that is gone afterwards, timing, and nodes to
+# work on.
 #
-# A row is a script that begins with `. benches/lib.sh`, brings up what it needs, and calls `measure` for one tool after
-# the other in every round. It writes its figures to $figures, a line each: `title`, `goal`, `time`, `note`, `limit`,
-# tab-separated; benches/report makes the table and the plot of them.
+# A row is a script that begins with `. benches/lib.sh`, brings up what it needs, and calls
+# `measure` for one tool after the other in every round. It writes its figures to $figures, a line
+# each: `title`, `goal`, `time`, `note`, `limit`, tab-separated; benches/report makes the table and
+# the plot of them.
 # shellcheck shell=sh disable=SC2034 # what is set here is for the rows
 set -eu
 benches=$(cd "$(dirname "$0")/.." && pwd)
@@ -21,13 +23,15 @@ fail() {
   exit 1
 }
 
-# ---------------------------------------------------------------------------------------- what must not be left behind
+# ---------------------------------------------------------------------------------------- what must
+# not be left behind
 
 # Not below the target folder: that may be too far down for the names of sockets.
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/labctl-bench.XXXXXX")
 endings=$work/endings
 : > "$endings"
-# Has a command run when the row ends, however it ends; the last one first. Paths in it have no spaces.
+# Has a command run when the row ends, however it ends; the last one first. Paths in it have no
+# spaces.
 at_exit() { grep -qxF -- "$*" "$endings" || printf '%s\n' "$*" >> "$endings"; }
 descendants() { # process id
   for child in $(ps -o pid= --ppid "$1"); do
@@ -51,13 +55,15 @@ end() {
 trap end EXIT
 trap 'exit 130' INT TERM HUP
 
-# Tools find a home of their own: no configuration, no agent and no known hosts of whoever runs this, and none left.
+# Tools find a home of their own: no configuration, no agent and no known hosts of whoever runs
+# this, and none left.
 export HOME="$work/home"
 mkdir -m 700 "$HOME" "$HOME/.ssh"
 # Ansible's connections outlive its runs, and end here.
 at_exit "for socket in $HOME/.ansible/cp/*; do ssh -o ControlPath=\$socket -O exit any; done"
 
-# ------------------------------------------------------------------------------------------------------------- figures
+# -------------------------------------------------------------------------------------------------------------
+# figures
 
 # Begins a table row: its name in file names, its title.
 begin_figures() {
@@ -98,7 +104,8 @@ must_equal_first() { # tool, state
   fi
 }
 
-# --------------------------------------------------------------------------------------------------------------- nodes
+# ---------------------------------------------------------------------------------------------------------------
+# nodes
 
 # A shipped inventory with other networks, so that a lab from `make demo` may run beside.
 shipped() { # name
@@ -129,9 +136,10 @@ END
   ssh="ssh -F $HOME/.ssh/config"
 }
 
-# Machines that are no more than an sshd in namespaces of its own: network, mounts, processes, name. Their root lies over
-# the base image of the local nodes and is kept in memory, so that tools are measured and not this machine's disk.
-# Their addresses are $network.10 and so on; their names m-0 and so on.
+# Machines that are no more than an sshd in namespaces of its own: network, mounts, processes, name.
+# Their root lies over the base image of the local nodes and is kept in memory, so that tools are
+# measured and not this machine's disk. Their addresses are $network.10 and so on; their names m-0
+# and so on.
 machines() { # how many
   network=10.251.0
   bridge=lbench0
@@ -218,7 +226,8 @@ machine() { # name, address, number
   ' machine "$1" "$folder" "$peers/image:$(cat "$peers/image.of")" > "$folder/log" 2>&1 < /dev/null &
 }
 
-# A bundle with one file of so many million bytes, of the real bundle's programs: they compress as programs do.
+# A bundle with one file of so many million bytes, of the real bundle's programs: they compress as
+# programs do.
 payload() { # million bytes
   bundle=$work/bundle-$1
   mkdir "$bundle"

@@ -1,5 +1,5 @@
-# labctl: carries out a play on this node: the input is a tar stream that holds the script and the small files that it
-# puts in place. Everyone here can see this text, so it holds no secret.
+# labctl: carries out a play on this node: the input is a tar stream that holds the script and the
+# small files that it puts in place. Everyone here can see this text, so it holds no secret.
 # shellcheck disable=SC2154 # state stands above this text
 umask 077
 mkdir -p "$state/runs"

@@ -1,4 +1,5 @@
-# labctl: lets other nodes of a run read this node's blob store, for as long as the run holds this script's input open.
+# labctl: lets other nodes of a run read this node's blob store, for as long as the run holds this
+# script's input open.
 # shellcheck disable=SC2154 # state, user, public and minutes stand above this text
 LC_ALL=C
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -17,8 +18,8 @@ keys=$(readlink -f -- "$home/.ssh/authorized_keys" 2>/dev/null)
 : "${keys:=$home/.ssh/authorized_keys}"
 printf '%s\n' "$keys" > "$here/keys" || exit 1
 
-# How our line is taken out. It is a file of its own, so that whoever finds the directory of a run that was killed, by a
-# power failure for instance, can do it as well.
+# How our line is taken out. It is a file of its own, so that whoever finds the directory of a run
+# that was killed, by a power failure for instance, can do it as well.
 cat > "$here/undo" << 'EOF' || exit 1
 mark=' labctl-spread'
 keys=$(cat "${here:=${0%/*}}/keys") && [ -n "$keys" ] || exit 1
@@ -27,8 +28,8 @@ others() {
   grep -v "$mark" "$keys"
   [ $? -le 1 ]
 }
-# Takes out what a run put in, this one or one that was killed, and leaves the file byte for byte as it was. When there
-# is no room to write it, it stays as it is.
+# Takes out what a run put in, this one or one that was killed, and leaves the file byte for byte as
+# it was. When there is no room to write it, it stays as it is.
 take_out() {
   rm -f -- "${keys%/*}"/.authorized_keys.labctl-*
   [ -f "$keys" ] && grep -q "$mark" "$keys" || return 0
@@ -93,7 +94,8 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 1' INT TERM
 
-# What the key's holder may run: it gives blobs by their SHA-256, packed as they came when they are asked for so.
+# What the key's holder may run: it gives blobs by their SHA-256, packed as they came when they are
+# asked for so.
 cat > "$here/give" << 'EOF' || exit 1
 set -f
 here=${0%/*}
@@ -112,7 +114,8 @@ for sha in ${1#* }; do
 done
 EOF
 
-# The key that this node itself asks others with, and the host keys that the workstation has seen of them.
+# The key that this node itself asks others with, and the host keys that the workstation has seen of
+# them.
 until_dot() {
   while IFS= read -r line && [ "$line" != . ]; do printf '%s\n' "$line"; done
 }

@@ -2,23 +2,26 @@
 #
 #     launch.sh enter|run FOLDER LAYOUT COMMAND...
 #
-# FOLDER/cgroups lists the node's cgroup in every hierarchy, one a line. LAYOUT is `legacy`, `unified`, or `scope`
-# (unified, and systemd has put this shell into a scope of its own). COMMAND is systemd-nspawn with its arguments.
-# FOLDER/pid always holds the process id of systemd-nspawn itself: ending that is a power failure.
+# FOLDER/cgroups lists the node's cgroup in every hierarchy, one a line. LAYOUT is `legacy`,
+# `unified`, or `scope` (unified, and systemd has put this shell into a scope of its own). COMMAND
+# is systemd-nspawn with its arguments. FOLDER/pid always holds the process id of systemd-nspawn
+# itself: ending that is a power failure.
 set -u
 phase=$1
 folder=$2
 layout=$3
 shift 3
 
-# First the node's cgroups are entered, then labctl is let go: from that moment on, whoever ends the node's cgroups ends
-# everything of the node. The second half is a session of its own, which outlives labctl and its terminal.
+# First the node's cgroups are entered, then labctl is let go: from that moment on, whoever ends the
+# node's cgroups ends everything of the node. The second half is a session of its own, which
+# outlives labctl and its terminal.
 if [ "$phase" = enter ]; then
     if [ "$layout" = scope ]; then
         sed -n 's,^0::,/sys/fs/cgroup,p' /proc/self/cgroup >"$folder/cgroups"
     fi
     while read -r cgroup; do
-        # A version 2 cgroup that hands controllers on may hold no process itself: each half gets one below.
+        # A version 2 cgroup that hands controllers on may hold no process itself: each half gets
+        # one below.
         if [ "$layout" != legacy ]; then
             cgroup=$cgroup/launcher
             mkdir -p "$cgroup" || exit 1
@@ -57,7 +60,8 @@ while :; do
     while read -r cgroup; do
         find "$cgroup" -mindepth 1 -depth -type d -exec rmdir {} + 2>/dev/null
     done <"$folder/cgroups"
-    # systemd-nspawn that was told to keep to its cgroup leaves a reboot to whoever started it, and says so with 133.
+    # systemd-nspawn that was told to keep to its cgroup leaves a reboot to whoever started it, and
+    # says so with 133.
     [ "$status" -eq 133 ] || break
 done
 echo "$status" >"$folder/ended"

@@ -1,4 +1,5 @@
-# labctl: what this machine is like, as `machine`, a key and a value: what src/machine/mod.rs reads. Part of a probe.
+# labctl: what this machine is like, as `machine`, a key and a value: what src/machine/mod.rs reads.
+# Part of a probe.
 machine() {
   (
     # shellcheck disable=SC1091 # it is the node's

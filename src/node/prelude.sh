@@ -25,8 +25,9 @@ folder() { # mode, owner, path
   # With fewer digits chmod would leave a folder's set-group-ID bit as it is.
   chmod "00$1" "$3"
 }
-# Files appear whole or not at all: a temporary name in the same folder, checked, then renamed. The name ends in
-# something that no program looks for: CNI reads every *.conflist of its folder, also the hidden ones.
+# Files appear whole or not at all: a temporary name in the same folder, checked, then renamed. The
+# name ends in something that no program looks for: CNI reads every *.conflist of its folder, also
+# the hidden ones.
 begin() { # path; sets $temporary
   if [ -d "$1" ] && [ ! -L "$1" ]; then
     echo "$1 is a folder, and a file is wanted there"
@@ -36,8 +37,8 @@ begin() { # path; sets $temporary
   claim "$1"
   keep_key "$1"
   temporary=${1%/*}/.${1##*/}.labctl-
-  # What a killed run left. Another play of this run may be at the same file. A process that has ended but was not
-  # waited for yet still takes signals, but has no program any more.
+  # What a killed run left. Another play of this run may be at the same file. A process that has
+  # ended but was not waited for yet still takes signals, but has no program any more.
   for old in "$temporary"*; do
     [ -e "/proc/${old##*-}/exe" ] || rm -f -- "$old"
   done
@@ -56,12 +57,14 @@ torn() { # a copy that is not whole
   rm -f -- "$temporary"
   return 1
 }
-# A blob of the store, in its place: a hard link costs nothing; another file system gets a copy. Its hash is noted with
-# the stat signature of both names, so that the next probe need not read them again.
+# A blob of the store, in its place: a hard link costs nothing; another file system gets a copy. Its
+# hash is noted with the stat signature of both names, so that the next probe need not read them
+# again.
 link() { # mode, owner, sha256, path
   begin "$4"
   blob=$state/blobs/$3
-  # All names of a file share its mode and owner, so where others have it otherwise this one has to be a copy.
+  # All names of a file share its mode and owner, so where others have it otherwise this one has to
+  # be a copy.
   case $(stat -c '%h %a %U:%G' -- "$blob") in
     "1 "* | *" $1 $2") ln -- "$blob" "$temporary" 2>/dev/null || cp -- "$blob" "$temporary" || torn ;;
     *) cp -- "$blob" "$temporary" || torn ;;
@@ -85,8 +88,8 @@ note() { # text, path
 }
 # Said by a task that found nothing to change.
 same() { : > "$here/same"; }
-# Waits for something that comes true by itself. It changes nothing, so the task is reported as unchanged however long it
-# took. The last failed check's output is what explains a time-out.
+# Waits for something that comes true by itself. It changes nothing, so the task is reported as
+# unchanged however long it took. The last failed check's output is what explains a time-out.
 wait_until() { # seconds, condition
   same
   finish
@@ -117,8 +120,9 @@ set_sysctl() { # key, value, its file in /proc/sys, the line and the file that s
   printf '%s\n' "$2" > "$3"
 }
 
-# How systemd sees a unit: sets $active, $sub, $enabled (empty when there is no such unit), $stale, and of a service
-# $type, $main (its process), $code and $status (how the last one ended), $restarts and $invocation.
+# How systemd sees a unit: sets $active, $sub, $enabled (empty when there is no such unit), $stale,
+# and of a service $type, $main (its process), $code and $status (how the last one ended), $restarts
+# and $invocation.
 see() { # unit
   active='' sub='' enabled='' stale='' type='' main=0 code=0 status=0 restarts=0 invocation=''
   while IFS='=' read -r key value; do
@@ -147,8 +151,9 @@ reread() { # unit, after `see`
   rm -f "$here/enabled"
   see "$1"
 }
-# What is started at boot is nothing that systemd must know at once, but it must know it some time: `finish` tells it,
-# because it then reads every unit of the machine again. (From version 255 on it asks for that at the next unit.)
+# What is started at boot is nothing that systemd must know at once, but it must know it some time:
+# `finish` tells it, because it then reads every unit of the machine again. (From version 255 on it
+# asks for that at the next unit.)
 enable_unit() { # unit, after `see`
   case $enabled in
     enabled | static | generated | alias | indirect) return 0 ;;
@@ -179,9 +184,10 @@ stays() { # unit, at least and at most so long (hundredths of a second), what to
   see "$1"
   printf '%s\n' "$1 $now $restarts $2 $3 $4 $5" > "$here/watched"
 }
-# Whether a unit stays up. One that says itself when it is ready was waited for by systemctl. Of any other nobody knows
-# more than that its program was started: it is watched until it listens and goes on for a moment, or for long enough.
-# Of one that does not, sets $ended: the run of it (its invocation) that ended last.
+# Whether a unit stays up. One that says itself when it is ready was waited for by systemctl. Of any
+# other nobody knows more than that its program was started: it is watched until it listens and goes
+# on for a moment, or for long enough. Of one that does not, sets $ended: the run of it (its
+# invocation) that ended last.
 watch() { # unit, since when, restarts then, at least and at most so long
   heard='' flaps='' ended=''
   while see "$1"; do
@@ -255,7 +261,8 @@ finish() {
   systemctl daemon-reload
 }
 
-# Runs one task and says how it went, in lines that only this function writes: a task's own output goes to a file.
+# Runs one task and says how it went, in lines that only this function writes: a task's own output
+# goes to a file.
 run() { # number, unit whose journal explains a failure
   printf '@start %s\n' "$1"
   [ ! -e "$here/same" ] || rm -f "$here/same"

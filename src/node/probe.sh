@@ -1,5 +1,6 @@
-# labctl: the probe. It writes nothing here, and answers in lines of fields with tabs between them, because a path or a
-# unit can hold almost anything else. A call of one of these functions, with what is asked, is a question.
+# labctl: the probe. It writes nothing here, and answers in lines of fields with tabs between them,
+# because a path or a unit can hold almost anything else. A call of one of these functions, with
+# what is asked, is a question.
 LC_ALL=C
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 export LC_ALL PATH
@@ -36,8 +37,8 @@ units() { # names
   asked=Id,ActiveState,SubState,UnitFileState,NeedDaemonReload,NRestarts,ActiveEnterTimestampMonotonic
   systemctl show -p $asked -- "$@" 2>/dev/null | sed 's/^/unit\t/'
 }
-# Checks may take a moment each (a kubectl, an etcdctl), so they run at the same time as all the rest: the number of one
-# is its place among them.
+# Checks may take a moment each (a kubectl, an etcdctl), so they run at the same time as all the
+# rest: the number of one is its place among them.
 checks=''
 check() { # command
   timeout 10 sh -c "$1" >/dev/null 2>&1 </dev/null &
@@ -52,8 +53,9 @@ verdicts() {
   done
 }
 
-# What is at paths. Of each, what is wanted is said in the same order, which stat keeps; it passes over what is missing.
-# A file whose noted hash is the wanted one costs one look into the notes; those without a note are hashed by one program.
+# What is at paths. Of each, what is wanted is said in the same order, which stat keeps; it passes
+# over what is missing. A file whose noted hash is the wanted one costs one look into the notes;
+# those without a note are hashed by one program.
 end='
 '
 show() { # path

@@ -1,8 +1,9 @@
-# labctl: reads blobs from stdin into the node's store, each after its header, `SHA256 FORM SIZE`. If `keep` is a
-# directory, compressed blobs are also kept there for other nodes.
+# labctl: reads blobs from stdin into the node's store, each after its header, `SHA256 FORM SIZE`.
+# If `keep` is a directory, compressed blobs are also kept there for other nodes.
 #
-# The sender is not trusted, because it may be another node and this runs as root: only an expected checksum becomes part
-# of a path, each is accepted once, and none may use more space than the blob's size.
+# The sender is not trusted, because it may be another node and this runs as root: only an expected
+# checksum becomes part of a path, each is accepted once, and none may use more space than the
+# blob's size.
 # shellcheck disable=SC2154 # store, keep, expected, header_length, signature and notes stand above this text
 umask 077
 mkdir -p "$store" || exit 1
@@ -10,7 +11,8 @@ for old in "$store"/.incoming-*; do
   pid=${old##*/.incoming-}
   [ -e "/proc/${pid%%-*}/exe" ] || rm -f "$old"
 done
-# OpenSSL uses what the processor has for it, and is several times as fast; where it is not there, sha256sum judges.
+# OpenSSL uses what the processor has for it, and is several times as fast; where it is not there,
+# sha256sum judges.
 is_whole() { # sha256, file
   case $(openssl dgst -sha256 -r < "$2" 2>/dev/null) in "$1 "*) return 0 ;; esac
   [ "$(sha256sum < "$2")" = "$1  -" ]

@@ -1,11 +1,12 @@
-# The node record: one line for each thing that labctl makes or changes here, written before it is made, so that a
-# teardown knows of it even when the run was cut off in between.
+# The node record: one line for each thing that labctl makes or changes here, written before it is
+# made, so that a teardown knows of it even when the run was cut off in between.
 record=$state/record
 newline='
 '
-# As it was when this script began. What is in here needs no look; what is not may have been added since, by another play.
-# A line that was cut off (the disk was full, the power went) must not run into the next one, nor be taken for a whole
-# one: it may name something else by then. What it was about was not made yet.
+# As it was when this script began. What is in here needs no look; what is not may have been added
+# since, by another play. A line that was cut off (the disk was full, the power went) must not run
+# into the next one, nor be taken for a whole one: it may name something else by then. What it was
+# about was not made yet.
 begun=$newline$(cat "$record" 2>/dev/null; echo .)
 case $begun in
   *"$newline.") begun=${begun%.} ;;
@@ -24,7 +25,8 @@ recorded() { # lines; whether one of them is in the record
 made() {
   recorded "$*" || printf '%s\n' "$*" >> "$record"
 }
-# The same for a line that holds what was found: only the first finding counts, later ones are our own work.
+# The same for a line that holds what was found: only the first finding counts, later ones are our
+# own work.
 found() { # kind and subject, what was found
   has_finding "$1" || printf '%s %s\n' "$1" "$2" >> "$record"
 }
@@ -42,7 +44,8 @@ made_unit() { # its name, after `see`; with how it was before, because it may ha
   survey
   found "unit $1" "${enabled:-none} ${active:-inactive}"
 }
-# What there is before the first unit of ours starts: the rules that other programs have, and what our units pull in.
+# What there is before the first unit of ours starts: the rules that other programs have, and what
+# our units pull in.
 survey() {
   recorded surveyed && return 0
   if command -v nft >/dev/null; then
@@ -129,7 +132,8 @@ apt() {
   DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends -o DPkg::Lock::Timeout=120 "$@"
 }
 note_packages() {
-  # A line for a package that is there in another version has that version in brackets: it stays afterwards.
+  # A line for a package that is there in another version has that version in brackets: it stays
+  # afterwards.
   for package in $(printf '%s\n' "$planned" | sed -n 's/^Inst \([^ ]*\) (.*/\1/p'); do made "package $package"; done
 }
 # Says on the node which lab it belongs to, before anything else changes there.

@@ -15,7 +15,8 @@ set_hosts() { # mark, this node's own line that it does without, file of lines
 }
 
 # Gives a file of somebody's a new text: all of it or nothing of it, whatever happens in between. A
-# file that is a mount of its own (as in containers) cannot be renamed over, and is written in place.
+# file that is a mount of its own (as in containers) cannot be renamed over, and is written in
+# place.
 replace() { # new text, path
   beside=${2%/*}/.${2##*/}.labctl-$$
   if ! copy_as "$1" "$2" "$beside"; then
@@ -33,7 +34,8 @@ replace() { # new text, path
 copy_as() { # text, file whose mode and owner the copy has, copy
   cp -a -- "$2" "$3" && cat -- "$1" > "$3" && cmp -s -- "$1" "$3" && sync -- "$3"
 }
-# The room is made first: with empty lines behind the old text, which are taken back where there is none.
+# The room is made first: with empty lines behind the old text, which are taken back where there is
+# none.
 in_place() { # new text, path
   cp -- "$2" "$here/before"
   new=$(wc -c < "$1") old=$(wc -c < "$2")

@@ -1,5 +1,5 @@
-# labctl: the smoke test, on the first controller unless a function says otherwise. Each check is a function; that it ends
-# well says that what it is called holds.
+# labctl: the smoke test, on the first controller unless a function says otherwise. Each check is a
+# function; that it ends well says that what it is called holds.
 # shellcheck disable=SC2154 # ns, and what a function's first line names, stand above this text
 set -eu
 export KUBECONFIG=/etc/kubernetes/admin.conf
@@ -13,8 +13,8 @@ fail() {
 fetch() { # pod, URL
   k exec "$1" -- wget -q -T 5 -O - "$2" </dev/null
 }
-# A Service's rules follow its creation after a moment, and a first packet that came too early is not sent elsewhere
-# later: so new connections are tried until one is answered.
+# A Service's rules follow its creation after a moment, and a first packet that came too early is
+# not sent elsewhere later: so new connections are tried until one is answered.
 answers() { # pod, URL
   for _ in 1 2 3 4 5 6; do
     k exec "$1" -- wget -q -T 2 -O - "$2" >/dev/null 2>&1 </dev/null && return
@@ -27,8 +27,8 @@ answers() { # pod, URL
 set_up() {
   kubectl apply -f - >/dev/null
 }
-# Begins to remove it; nobody waits for it yet. The cluster takes five seconds before it looks into a namespace that is
-# deleted. Its pods may end meanwhile.
+# Begins to remove it; nobody waits for it yet. The cluster takes five seconds before it looks into
+# a namespace that is deleted. Its pods may end meanwhile.
 begin_clean_up() {
   k delete deployment --all --wait=false >/dev/null 2>&1 || :
   kubectl delete namespace "$ns" --ignore-not-found --wait=false >/dev/null
@@ -38,9 +38,9 @@ clean_up() {
   kubectl delete namespace "$ns" --ignore-not-found --wait=true --timeout=90s >/dev/null
 }
 
-# Puts the Deployment's pods into `$list`, a line each: name, address, node. A check that finds fewer than all of them
-# fails, so that no loop over them passes because it has nothing to do. The loops read `$list` from a here-document and
-# not from a pipe: a failure in them ends the check.
+# Puts the Deployment's pods into `$list`, a line each: name, address, node. A check that finds
+# fewer than all of them fails, so that no loop over them passes because it has nothing to do. The
+# loops read `$list` from a here-document and not from a pipe: a failure in them ends the check.
 list_pods() { # how many there are
   list=$(k get pods -l app=web -o "jsonpath={range .items[*]}{.metadata.name} {.status.podIP} {.spec.nodeName}{'\n'}{end}")
   found=$(printf '%s\n' "$list" | grep -c '^[^ ][^ ]* [^ ][^ ]* [^ ][^ ]*$' || :)
@@ -160,8 +160,8 @@ top_nodes() { # $workers: names
   done
 }
 
-# The API stays up through the load balancer when a controller stops. On that controller: stop, and start again until it
-# is well.
+# The API stays up through the load balancer when a controller stops. On that controller: stop, and
+# start again until it is well.
 stop_control_plane() { # units
   systemctl stop "$@"
 }

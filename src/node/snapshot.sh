@@ -1,6 +1,7 @@
-# labctl: has etcd make a snapshot, which is the standard output. What is known of it comes before it on the standard
-# error, in lines that begin with `@`. Nothing of it stays here: the copy is in a directory that only root can read and
-# that is removed with the command, however it ends; the next run removes what a power failure leaves.
+# labctl: has etcd make a snapshot, which is the standard output. What is known of it comes before
+# it on the standard error, in lines that begin with `@`. Nothing of it stays here: the copy is in a
+# directory that only root can read and that is removed with the command, however it ends; the next
+# run removes what a power failure leaves.
 set -eu
 umask 077
 LC_ALL=C
@@ -13,7 +14,8 @@ etcd() {
     --cert /etc/kubernetes/pki/etcd/healthcheck-client.crt --key /etc/kubernetes/pki/etcd/healthcheck-client.key "$@"
 }
 command -v etcdctl >/dev/null || fail 'there is no etcdctl here'
-# A healthy member has answered a read that most members agreed on, so it has all that was written before.
+# A healthy member has answered a read that most members agreed on, so it has all that was written
+# before.
 said=$(etcd endpoint health 2>&1) || fail "its etcd is not healthy: $said"
 mkdir -p "$state"
 for old in "$state"/snapshot.*; do

@@ -1,6 +1,9 @@
-# labctl: what else is on this machine, as `around`, a question, and a line of its answer. An answer begins with its
-# question alone: without that line the question could not be asked, and nothing follows from it. Every answer has a
-# bound. Programs are few, because every run starts them: one awk reads them all, and the files. Part of a probe.
+# labctl: what else is on this machine, as `around`, a question, and a line of its answer. Part of a
+# probe.
+#
+# An answer begins with its question alone: without that line the question could not be asked, and
+# nothing follows from it. Every answer has a bound. Programs are few, because every run starts
+# them: one awk reads what they say, and the files.
 surroundings() {
   read -r release < /proc/sys/kernel/osrelease
   if [ -d "/lib/modules/$release" ]; then there=yes; else there=no; fi
@@ -10,7 +13,8 @@ surroundings() {
   swap_makers
   settings=
   seen=/
-  for file in /etc/sysctl.d/*.conf /run/sysctl.d/*.conf /usr/local/lib/sysctl.d/*.conf /usr/lib/sysctl.d/*.conf; do
+  for file in /etc/sysctl.d/*.conf /run/sysctl.d/*.conf /usr/local/lib/sysctl.d/*.conf \
+    /usr/lib/sysctl.d/*.conf; do
     # The first file of a name hides the others.
     case $seen in *"/${file##*/}/"*) continue ;; esac
     seen=$seen${file##*/}/
@@ -18,10 +22,12 @@ surroundings() {
   done
   set -- /etc/cloud/cloud.cfg /etc/cloud/cloud.cfg.d/*.cfg /var/lib/cloud/instance/cloud-config.txt
   clouds=$*
-  set -- /etc/systemd/networkd.conf.d/*.conf /run/systemd/networkd.conf.d/*.conf /usr/lib/systemd/networkd.conf.d/*.conf
+  set -- /etc/systemd/networkd.conf.d/*.conf /run/systemd/networkd.conf.d/*.conf \
+    /usr/lib/systemd/networkd.conf.d/*.conf
   networks="/etc/systemd/networkd.conf $*"
   places='/var/lib/labctl /var/lib/containerd /usr/local/bin /opt/cni/bin'
-  programs | awk -v settings="$settings" -v clouds="$clouds" -v networks="$networks" -v places="$places" "$reading"
+  programs | awk -v settings="$settings" -v clouds="$clouds" -v networks="$networks" \
+    -v places="$places" "$reading"
 }
 # What programs say. Only the answer of one that succeeds has its question's name below it.
 programs() {
@@ -35,7 +41,8 @@ programs() {
   done
   answer room timeout 5 df -P -k -- "$@"
   # To ask for rules must not load the modules that hold them: without those, there are no rules.
-  if [ ! -e /proc/modules ] || [ -e /sys/module/nf_tables ] || [ -e /sys/module/iptable_filter ]; then
+  if [ ! -e /proc/modules ] || [ -e /sys/module/nf_tables ] ||
+    [ -e /sys/module/iptable_filter ]; then
     answer forward iptables -S FORWARD
   else
     answer forward true
@@ -50,18 +57,24 @@ answer() { # question, command...
 # What turns swap on at the next boot, if it is not masked.
 swap_makers() {
   printf 'around\tswap\n'
-  if [ -L /etc/systemd/system/swap.target ] && [ ! -s /etc/systemd/system/swap.target ]; then return; fi
+  if is_masked swap.target; then return; fi
   for maker in /etc/systemd/system/*.wants/*.swap /run/systemd/generator.late/*.swap \
     /etc/systemd/zram-generator.conf /usr/lib/systemd/zram-generator.conf \
-    /etc/systemd/system/*.wants/zramswap.service /etc/systemd/system/*.wants/dphys-swapfile.service; do
+    /etc/systemd/system/*.wants/zramswap.service \
+    /etc/systemd/system/*.wants/dphys-swapfile.service; do
     [ -s "$maker" ] || continue
-    [ ! -L "/etc/systemd/system/${maker##*/}" ] || [ -s "/etc/systemd/system/${maker##*/}" ] || continue
+    ! is_masked "${maker##*/}" || continue
     printf 'around\tswap\t%.200s\n' "$maker"
   done
 }
+is_masked() { # unit
+  [ -L "/etc/systemd/system/$1" ] && [ ! -s "/etc/systemd/system/$1" ]
+}
 # shellcheck disable=SC2016 # it is awk's
 reading='
-function say(question, line) { if (said[question]++ < 500) print "around\t" question "\t" substr(line, 1, 200) }
+function say(question, line) {
+  if (said[question]++ < 500) print "around\t" question "\t" substr(line, 1, 200)
+}
 /^@./ {
   question = substr($0, 2)
   print "around\t" question
@@ -92,7 +105,8 @@ function unit(pid,   text, part, at, found) {
   if (pid in units) return units[pid]
   found = "-"
   while (found == "-" && (getline text < ("/proc/" pid "/cgroup")) > 0)
-    for (at = split(text, part, "/"); at > 0 && found == "-"; at--) if (part[at] ~ /\.(service|scope)$/) found = part[at]
+    for (at = split(text, part, "/"); at > 0 && found == "-"; at--)
+      if (part[at] ~ /\.(service|scope)$/) found = part[at]
   close("/proc/" pid "/cgroup")
   return units[pid] = found
 }
@@ -107,8 +121,10 @@ function matching(question, files, pattern,   file, count, at, text) {
 END {
   print "around\tresolvers"
   while ((getline < "/etc/resolv.conf") > 0) if ($1 == "nameserver") say("resolvers", $2)
-  while ((getline < "/run/systemd/resolve/resolv.conf") > 0) if ($1 == "nameserver") say("resolvers", $2)
-  while ((getline < "/proc/meminfo") > 0) if ($1 == "MemTotal:") { print "around\tmemory"; say("memory", $2) }
+  stub = "/run/systemd/resolve/resolv.conf"
+  while ((getline < stub) > 0) if ($1 == "nameserver") say("resolvers", $2)
+  while ((getline < "/proc/meminfo") > 0)
+    if ($1 == "MemTotal:") { print "around\tmemory"; say("memory", $2) }
   print "around\tmtu"
   while ((getline < "/proc/net/dev") > 0) {
     if (!sub(/:.*/, "")) continue
@@ -130,7 +146,8 @@ END {
     sub(/^[ \t]*(export[ \t]+)?/, "")
     if (tolower($0) ~ /^(http|https|all)_proxy=./) { sub(/=.*/, ""); say("proxies", $0) }
   }
-  matching("cloudhosts", clouds, "^[ \t]*manage_etc_hosts:[ \t]*[\"\047]?([Tt]rue|localhost|template)")
+  hosts = "^[ \t]*manage_etc_hosts:[ \t]*[\"\047]?([Tt]rue|localhost|template)"
+  matching("cloudhosts", clouds, hosts)
   matching("keepsroutes", networks, "^[ \t]*ManageForeignRoutes[ \t]*=[ \t]*(no|false|off|0)")
 }
 '

@@ -1,5 +1,6 @@
-# Undoes what the record lists, the newest first: one function per kind of line, as `src/node/record.rs`
-# lists them. Whatever fails, the rest is done; what would not go is named, and stays in the record.
+# Undoes what the record lists, the newest first: one function per kind of line, as
+# `src/node/record.rs` lists them. Whatever fails, the rest is done; what would not go is named, and
+# stays in the record.
 SYSTEMCTL_SKIP_SYSV=1
 export SYSTEMCTL_SKIP_SYSV
 
@@ -46,8 +47,8 @@ undo() { # directories that programs of the lab call their own, whatever the rec
   done
 }
 
-# The power went while a line was written, or somebody has edited it: nothing is done that it may not
-# have meant.
+# The power went while a line was written, or somebody has edited it: nothing is done that it may
+# not have meant.
 refuse() { remark "left alone: the line \`$kind $rest\` of the record, which is torn or names nothing of a lab's"; }
 # Nor must it become `rm -rf /etc/`.
 one() { # kind of a line about a path, how many parts such a path has at least
@@ -99,8 +100,9 @@ restart_units() {
   done
 }
 
-# Rules in the chains of kube-proxy, the kubelet, the pods and the pod network, whichever was cut off
-# before it could remove them. Only those chains and the jumps into them are touched, in one step.
+# Rules in the chains of kube-proxy, the kubelet, the pods and the pod network, whichever was cut
+# off before it could remove them. Only those chains and the jumps into them are touched, in one
+# step.
 undo_rules() {
   grep -qx surveyed "$record" || return 0
   ours=
@@ -133,7 +135,8 @@ undo_chains() { # family, names of our chains as a pattern
   ' > "$here/rules"
   [ ! -s "$here/rules" ] || "$1-restore" --noflush -w 10 < "$here/rules" || remains "rules of $1"
 }
-# Tables and chains that iptables or kube-proxy made on the way; empty, they are as good as not there.
+# Tables and chains that iptables or kube-proxy made on the way; empty, they are as good as not
+# there.
 undo_tables() {
   for table in 'ip kube-proxy' 'ip6 kube-proxy'; do
     # shellcheck disable=SC2086 # a family and a name
@@ -203,7 +206,8 @@ clear() { # directory, more of find's words
   fi
   find "$@" -exec rm -rf --one-file-system -- {} + || remains "$1"
 }
-# What labctl and the lab's programs put there is gone by now, by name. What is left is somebody else's.
+# What labctl and the lab's programs put there is gone by now, by name. What is left is somebody
+# else's.
 undo_directory() { # path
   case $own in *" $1 "*) undo_tree "$1"; return ;; esac
   if [ ! -d "$1" ] || rmdir -- "$1" 2>/dev/null; then return; fi

@@ -95,7 +95,7 @@ fn the_sandbox_is_worked_out() {
     let (cluster, warnings) = shipped("sandbox");
     assert_eq!(
         said(&warnings),
-        "inventories/sandbox.yaml:36:56: warning: two controllers mean two etcd members, which \
+        "inventories/sandbox.yaml:40:56: warning: two controllers mean two etcd members, which \
         tolerate no loss: the API \
          stops when either is lost\n  help: fine for a lab, but no safer than one controller; \
         three tolerate the loss of one\n"
@@ -281,6 +281,21 @@ fn what_works_but_surprises_is_a_warning() {
             alone",
         ]
     );
+}
+
+#[test]
+fn a_chosen_part_of_the_pod_network_is_idle_where_the_controller_manager_chooses() {
+    let warnings = |mode: &str| {
+        let text = format!(
+            "{HEAD}network: {{ mode: {mode}, pods: 10.8.0.0/20 }}\nnodes: [{{ name: a, address: \
+             192.0.2.1, roles: [controller, worker], pod_cidr: 10.8.3.0/24 }}]\n"
+        );
+        let (_, warnings) = worked_out(&text).expect("a lab");
+        warnings.into_iter().map(|warning| warning.what).collect::<Vec<String>>()
+    };
+    assert_eq!(warnings("routes"), [""; 0]);
+    let [warning] = &warnings("none")[..] else { panic!("one warning") };
+    assert!(warning.starts_with("`pod_cidr` has no effect with `mode: none`"), "{warning}");
 }
 
 #[test]

@@ -145,10 +145,9 @@ async fn programs_that_fail_or_are_missing_leave_a_question_open() {
 #[tokio::test]
 async fn an_answer_is_no_longer_than_is_needed() {
     let machine = machine_at("10.240.0.20/24");
-    machine.sh(
-        "i=0; while [ $i -lt 2000 ]; do echo \"route add 10.$((i / 250)).$((i % 250)).0/24 dev eth0\"; \
-        i=$((i + 1)); done | ip -batch -",
-    );
+    machine.sh("i=0; while [ $i -lt 2000 ]; do
+        echo \"route add 10.$((i / 250)).$((i % 250)).0/24 dev eth0\"; \
+        i=$((i + 1)); done | ip -batch -");
     machine.shim("ss", "yes 'LISTEN 0 1 *:1 *:* users:((\"a\",pid=1,fd=3))' | head -n 100000");
     let facts = ask(&machine).await;
     assert_eq!(facts.surroundings["routes"].len(), 500);

@@ -115,6 +115,7 @@ fn a_lab_can_be_built_with_the_other_choices() {
         "sandbox",
         &[
             ("mode: routes ", "proxy: nftables\n  mode: vxlan "),
+            ("labels: { disk: ssd } }", "pod_cidr: 10.200.7.0/24 }"),
             ("network:\n", "pki: { algorithm: rsa-2048 }\naddons: [metrics-server]\n\nnetwork:\n"),
             ("  - { name: controller-1,", "  # - { name: controller-1,"),
         ],
@@ -140,6 +141,16 @@ fn a_lab_can_be_built_with_the_other_choices() {
     assert!(
         lab.on("worker-0", "ip -d link show type vxlan").contains("vxlan id"),
         "there is a VXLAN device"
+    );
+    // The part of the pod network that was chosen, at home and from elsewhere.
+    assert!(
+        lab.on("worker-0", "cat /etc/cni/net.d/*.conflist").contains("10.200.7.0/24"),
+        "pods of worker-0 are where the inventory says"
+    );
+    assert!(
+        lab.on("worker-1", "ip route show dev labctl-vxlan")
+            .contains("10.200.7.0/24 via 198.18.0.20"),
+        "and worker-1 knows the way"
     );
     passes_smoke(&lab, 13);
     is_settled(&lab);

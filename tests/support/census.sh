@@ -1,5 +1,5 @@
-# Everything about a node that a teardown could have missed: one line a thing, KIND, a tab, and what it is.
-# It reads only. Two of these, taken before and after, are compared line by line.
+# Everything about a node that a teardown could have missed: one line a thing, KIND, a tab, and what
+# it is. It reads only. Two of these, taken before and after, are compared line by line.
 export LC_ALL=C
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 

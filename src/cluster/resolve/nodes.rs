@@ -336,6 +336,11 @@ impl<'i> Resolver<'i, '_> {
             )
         } else {
             given.push((part, draft.name.unwrap_or("another node")));
+            if networks.network.as_ref().is_some_and(|it| it.capabilities().allocates_node_cidrs) {
+                let what = "`pod_cidr` has no effect with `mode: none`, where \
+                    kube-controller-manager assigns each Node its part";
+                self.problems.warning(text.at, what, "remove it, or let labctl route pods");
+            }
             return Some(part);
         };
         self.problems.error(text.at, format!("`pod_cidr` {part} {what}"), help);

@@ -25,7 +25,8 @@ pub(super) fn judge(on: &Judged<'_>, found: &mut Findings) {
             format!("allow what the lab needs: {}", needs.join(", ")),
         );
     }
-    if on.is_for_cluster() && on.around().firewalls().unwrap_or_default().contains(&"selinux") {
+    let own_kernel = on.is_for_cluster() && on.cluster.local.is_none();
+    if own_kernel && on.around().firewalls().unwrap_or_default().contains(&"selinux") {
         let what = "SELinux enforces its policy, and labctl sets no labels".to_owned();
         on.warn(found, what, "`setenforce 0` if a program may not start".to_owned());
     }

@@ -49,7 +49,7 @@ fn judge_route(
         let what = format!("its route to {} {way} is in the lab's {key}, {range}", route.to);
         on.refuse_new(found, what, help);
     } else {
-        // More is reached this way than the lab takes; whether anybody needs just that is not known.
+        // More is reached this way than the lab takes; whether anybody needs that is not known.
         let what =
             format!("the lab's {key}, {range}, hide a part of {}, its route {way}", route.to);
         on.warn(found, what, format!("{help} if those addresses are in use"));

@@ -23,10 +23,11 @@ join() {
     echo "Say \`labctl node remove $name --gone\`, and then \`labctl node add\` it again."
     exit 1
   fi
-  # An entry that has never run is ours: from a run that was cut off, or from when the cluster was founded.
+  # An entry that has never run is ours: from a run that was cut off, or from when the cluster was
+  # founded.
   if [ -z "$(among '$4 == peer')" ]; then
-    # A learner has no vote, so that adding it cannot cost the others their majority. etcd has one at a time: the second
-    # to come asks until the first has been promoted.
+    # A learner has no vote, so that adding it cannot cost the others their majority. etcd has one
+    # at a time: the second to come asks until the first has been promoted.
     said=$(etcdctl member add "$name" --learner --peer-urls "$peer" 2>&1) || return 1
     members=$(etcdctl member list 2>&1) || { said=$members; return 1; }
   fi
