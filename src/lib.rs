@@ -94,10 +94,10 @@
 //!    contacted.
 //! 7. [`engine::connect`] connects to all nodes, and [`engine::probe`] asks each of them, in one
 //!    round trip, everything that the plays need to know.
-//! 8. [`plan::preflight`] refuses nodes that cannot work (a wrong clock, a missing program), and
-//!    decides from the facts of all controllers which may found etcd and which can only join it;
-//!    [`plan::diff`] makes the plan. It is complete before anything changes; `labctl plan` ends
-//!    here.
+//! 8. [`plan::preflight`] refuses nodes that cannot work (a wrong clock, a port in use, another pod
+//!    network), warns of what may get in the way, and decides from the facts of all controllers
+//!    which may found etcd and which can only join it; [`plan::diff`] makes the plan. It is complete
+//!    before anything changes; `labctl plan` ends here.
 //! 9. [`engine::apply`] carries it out. Large files are pushed into the nodes' blob stores from the
 //!    start. Each play on each node is one stream with its small files and one script; it starts
 //!    when the plays that it comes after have ended and its large files have arrived. Tasks that

@@ -147,7 +147,8 @@ pub async fn make_plan(
         ask_the_rest(&earlier, runbook.plays(), &connections, &mut facts, run).await;
     }
     let desired = select(runbook.plays().to_vec(), nodes);
-    refuse_obstacles(runbook.known(), &desired, &facts, &mut connections, run);
+    let lab = (runbook.known(), runbook.architecture());
+    refuse_obstacles(lab, &desired, &facts, &mut connections, run);
     connections.retain(|node, _| facts.contains_key(node));
     let plan = plan::diff::plan(&desired, &facts);
     // Nothing is known about a node that cannot be reached; a node that does not exist yet needs
@@ -190,16 +191,25 @@ async fn ask_the_rest(
     }
 }
 
-/// Reports obstacles on nodes and skips those nodes.
+/// Reports obstacles on nodes and skips those nodes; and what a person should know.
 fn refuse_obstacles(
-    cluster: &Cluster,
+    (cluster, architecture): (&Cluster, Option<&str>),
     desired: &[DesiredPlay],
     facts: &BTreeMap<String, Facts>,
     connections: &mut Connections,
     run: &Run,
 ) {
-    for obstacle in preflight::obstacles(cluster, desired, facts) {
+    let found = preflight::findings(cluster, architecture, desired, facts);
+    for obstacle in found.obstacles {
         connections.remove(&obstacle.node);
         run.events.emit(Event::TaskFailed(preflight_failure(obstacle)));
+    }
+    for (nodes, message) in preflight::told(&found.warnings) {
+        run.events.emit(match &nodes[..] {
+            [node] => Event::Warning { node: Some((*node).to_owned()), message },
+            many => {
+                Event::Warning { node: None, message: format!("{}: {message}", many.join(", ")) }
+            }
+        });
     }
 }

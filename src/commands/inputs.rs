@@ -70,6 +70,11 @@ impl<'a> Inputs<'a> {
         self.with(ensured.pki, bundle)
     }
 
+    /// The bundle's architecture, if there is a bundle.
+    pub fn architecture(&self) -> Option<&str> {
+        Some(self.bundle.architecture.as_str()).filter(|it| !it.is_empty())
+    }
+
     /// The same for the playbook that takes a node out of the lab.
     pub fn leaving(mut self, leaving: Leaving) -> Self {
         self.artefacts.leaving = Some(leaving);

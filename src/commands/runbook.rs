@@ -39,6 +39,11 @@ impl<'a> Runbook<'a> {
         &self.known
     }
 
+    /// The architecture of the files that it installs, if it installs any.
+    pub fn architecture(&self) -> Option<&str> {
+        self.inputs.architecture()
+    }
+
     /// Learns what was found. Where that is not what the plays were expanded for, they are expanded
     /// again, and the earlier ones are returned.
     ///

@@ -11,6 +11,7 @@
 
 pub mod etcd;
 pub mod family;
+pub mod surroundings;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use etcd::Etcd;
 pub use family::Family;
+pub use surroundings::Surroundings;
 
 /// What is known of one machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

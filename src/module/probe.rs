@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::{STATE_FOLDER, quote};
-use crate::node::{MACHINE, PROBE};
+use crate::node::{MACHINE, PROBE, SURROUNDINGS};
 
 /// A question to a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +45,8 @@ pub enum Question {
     Unit(String),
     /// What the machine is like.
     Machine,
+    /// What else is on the machine.
+    Surroundings,
     /// All routes of the main table.
     Routes,
     /// The images in containerd's `k8s.io` namespace.
@@ -108,6 +110,9 @@ pub struct Facts {
     pub checks: BTreeMap<String, bool>,
     /// What the machine has said of itself, by the keys of `src/node/machine.sh`.
     pub machine: BTreeMap<String, String>,
+    /// What else is on the machine: the lines of each answer, by the questions of
+    /// `src/node/surroundings.sh`.
+    pub surroundings: BTreeMap<String, Vec<String>>,
     /// The node's clock minus the workstation's in seconds, if known.
     pub clock_offset: Option<f64>,
     /// Missing programs that labctl needs on a node.
@@ -126,6 +131,7 @@ impl Facts {
         self.images.extend(later.images);
         self.checks.extend(later.checks);
         self.machine.extend(later.machine);
+        self.surroundings.extend(later.surroundings);
         self
     }
 }
@@ -152,7 +158,8 @@ pub(crate) fn notes() -> String {
 
 /// Renders questions as the script of a probe.
 pub fn script(questions: &BTreeSet<Question>) -> String {
-    let mut text = format!("{}longest={LONGEST_TEXT}\n{PROBE}{MACHINE}clock\n", notes());
+    let mut text =
+        format!("{}longest={LONGEST_TEXT}\n{PROBE}{MACHINE}{SURROUNDINGS}clock\n", notes());
     let _ = writeln!(text, "tools {}", TOOLS.join(" "));
     for check in checks(questions) {
         let _ = writeln!(text, "check {}", quote(check));
@@ -173,6 +180,7 @@ pub fn script(questions: &BTreeSet<Question>) -> String {
             Question::Text(path) => writeln!(text, "text {}", quote(path)),
             Question::Names(path) => writeln!(text, "names {} {MOST_NAMES}", quote(path)),
             Question::Machine => writeln!(text, "machine"),
+            Question::Surroundings => writeln!(text, "surroundings"),
             Question::Routes => writeln!(text, "routes"),
             Question::Images => writeln!(text, "images"),
             Question::Check(_) => Ok(()),
@@ -274,6 +282,11 @@ impl<'a> Answers<'a> {
             "machine" => {
                 let (key, value) = rest.split_once('\t').unwrap_or((rest, ""));
                 facts.machine.insert(key.to_owned(), value.to_owned());
+            }
+            "around" => {
+                let (question, line) = rest.split_once('\t').unzip();
+                let answer = facts.surroundings.entry(question.unwrap_or(rest).to_owned());
+                answer.or_default().extend(line.map(str::to_owned));
             }
             "route" => {
                 let destination = rest.split(' ').next().unwrap_or_default().to_owned();

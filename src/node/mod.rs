@@ -6,6 +6,9 @@ pub mod record;
 /// Says what a machine is like; part of a probe.
 pub const MACHINE: &str = include_str!("machine.sh");
 
+/// Says what else is on a machine; part of a probe.
+pub const SURROUNDINGS: &str = include_str!("surroundings.sh");
+
 /// The beginning of every script that changes a node: functions for files, directories and units,
 /// and for running tasks.
 pub const PRELUDE: &str = include_str!("prelude.sh");

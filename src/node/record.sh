@@ -123,13 +123,30 @@ install_packages() { # name...
     return 1
   }
   for again in no yes; do
-    planned=$(apt -s install "$@") && note_packages && apt install "$@" && return
+    planned=$(apt -s install "$@") && note_packages && unstarted apt install "$@" && return
     [ $again = yes ] || apt-get -q -o Acquire::Retries=2 update
   done
   return 1
 }
 apt() {
   DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends -o DPkg::Lock::Timeout=120 "$@"
+}
+# Without IPv6 Debian's own site of nginx, which listens at [::]:80, keeps nginx from starting and
+# with it from being installed. So packages start nothing there: plays do, with their own files.
+unstarted() { # command...
+  policy=/usr/sbin/policy-rc.d
+  if [ -e /proc/net/if_inet6 ] || [ -L "$policy" ] ||
+    { [ -e "$policy" ] && ! grep -q '^# labctl' "$policy"; }; then
+    "$@"
+    return
+  fi
+  # It forbids nothing any more once this run is over, however it ended.
+  printf '#!/bin/sh\n# labctl: while it installs packages\n[ ! -e %s ] || exit 101\n' \
+    "$here" > "$policy"
+  chmod 755 "$policy"
+  "$@" && code=0 || code=$?
+  rm -f "$policy"
+  return "$code"
 }
 note_packages() {
   # A line for a package that is there in another version has that version in brackets: it stays

@@ -186,6 +186,7 @@ pub fn questions(plays: &[DesiredPlay], node: &str) -> BTreeSet<Question> {
         .flat_map(|task| task.desired.probe())
         .chain(machines::questions())
         .chain(ownership::questions())
+        .chain(preflight::questions())
         .collect()
 }
 

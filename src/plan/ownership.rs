@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::preflight::Obstacle;
+use super::preflight::finding::Obstacle;
 use crate::module::{Facts, Question, STATE_FOLDER};
 use crate::pki::identity::{Holding, Mark, OnNode, Stranger};
 
@@ -40,7 +40,8 @@ pub fn mark_file() -> String {
     format!("{STATE_FOLDER}/lab")
 }
 
-fn record_file() -> String {
+/// Returns the file with the node record.
+pub(super) fn record_file() -> String {
     format!("{STATE_FOLDER}/record")
 }
 

@@ -30,6 +30,7 @@ mod smoke;
 mod spread;
 mod ssh;
 mod stories;
+mod surroundings;
 mod teardown;
 mod timeline;
 mod turns;

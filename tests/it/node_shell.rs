@@ -153,3 +153,35 @@ async fn lists_of_packages_that_are_old_are_brought_up_to_date_once() {
     assert_eq!(machine.sh("grep -c update /asked"), "1");
     assert_eq!(machine.record(), ["package some-tool"]);
 }
+
+/// Debian's nginx would not be installed where it cannot start.
+#[tokio::test]
+async fn packages_start_nothing_on_a_machine_without_ipv6() {
+    let package = || {
+        let names = vec![WantedPackage { name: "nginx".into(), proof: Some("/installed".into()) }];
+        Desired::Package(Package { names })
+    };
+    let machine = Machine::new();
+    // The machine that the tests run on may have one.
+    machine.sh("rm -f /usr/sbin/policy-rc.d");
+    machine.shim(
+        "apt-get",
+        "case \" $* \" in *' -s '*) ;; *' install '*)
+           [ ! -e /usr/sbin/policy-rc.d ] || /usr/sbin/policy-rc.d nginx start
+           echo $? > /installed ;; esac",
+    );
+    machine.settles(&[package()]).await;
+    assert_eq!(machine.sh("cat /installed; rm /installed"), "0", "there is IPv6 here");
+    // Nothing else about the machine is otherwise.
+    machine.sh("mkdir /quiet && cp -r /proc/uptime /proc/sys/kernel/osrelease /quiet");
+    machine.sh("mkdir -p /quiet/self /quiet/net && mount --bind /quiet /proc");
+    machine.settles(&[package()]).await;
+    assert_eq!(machine.sh("cat /installed; rm /installed"), "101", "an action is forbidden");
+    machine.sh("! [ -e /usr/sbin/policy-rc.d ]");
+    // Somebody's own policy stays.
+    machine.sh(
+        "printf '#!/bin/sh\nexit 104\n' > /usr/sbin/policy-rc.d; chmod 755 /usr/sbin/policy-rc.d",
+    );
+    machine.settles(&[package()]).await;
+    assert_eq!(machine.sh("cat /installed; tail -n 1 /usr/sbin/policy-rc.d"), "104\nexit 104");
+}

@@ -1,6 +1,7 @@
 //! From playbooks to what is desired on each node, with every way in which a playbook can be wrong.
 
 mod known;
+mod preflight;
 
 use crate::support::labs;
 use std::collections::{BTreeMap, BTreeSet};

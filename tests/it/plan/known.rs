@@ -134,6 +134,7 @@ fn about(question: Question) -> String {
         | Question::Check(it) => it,
         Question::File { path, .. } => path,
         Question::Machine => "machine".to_owned(),
+        Question::Surroundings => "surroundings".to_owned(),
         Question::Routes => "routes".to_owned(),
         Question::Images => "images".to_owned(),
     }

@@ -1,0 +1,81 @@
+//! What filters packets: said with what the lab needs, because labctl opens nothing.
+
+use super::finding::Findings;
+use super::judged::Judged;
+use crate::cluster::{PodNetwork, Role};
+
+/// The unit of firewalld.
+pub(super) const FIREWALLD: &str = "firewalld.service";
+/// The chain in which the lab's own rules for forwarded packets are.
+const OURS: &str = "-A FORWARD -j LABCTL-FORWARD";
+
+pub(super) fn judge(on: &Judged<'_>, found: &mut Findings) {
+    let firewalld = on.facts.units.get(FIREWALLD).is_some_and(|unit| unit.active == "active");
+    let others = on.around().firewalls().unwrap_or_default();
+    let on_duty: Vec<&str> = others
+        .into_iter()
+        .filter(|it| *it != "selinux")
+        .chain(firewalld.then_some("firewalld"))
+        .collect();
+    let needs = needs(on);
+    if !on_duty.is_empty() && !needs.is_empty() {
+        on.warn(
+            found,
+            format!("a firewall is active: {}", on_duty.join(", ")),
+            format!("allow what the lab needs: {}", needs.join(", ")),
+        );
+    }
+    let own_kernel = on.is_for_cluster() && on.cluster.local.is_none();
+    if own_kernel && on.around().firewalls().unwrap_or_default().contains(&"selinux") {
+        let what = "SELinux enforces its policy, and labctl sets no labels".to_owned();
+        on.warn(found, what, "`setenforce 0` if a program may not start".to_owned());
+    }
+    forward(on, found);
+}
+
+/// What the other nodes and its pods must reach on a node.
+fn needs(on: &Judged<'_>) -> Vec<String> {
+    let (api, network) = (&on.cluster.api, &on.cluster.network);
+    let mut needs = Vec::new();
+    if on.starts("nginx.service") && on.node.has(Role::Loadbalancer) {
+        needs.push(format!("TCP port {} from all nodes", api.port));
+    }
+    if on.starts("kube-apiserver.service") {
+        needs.push(format!("TCP ports 2379, 2380, {} and 10250 from all nodes", api.server_port));
+    } else if on.starts("kubelet.service") {
+        needs.push("TCP port 10250 from the controllers".to_owned());
+    }
+    if on.starts("kubelet.service") {
+        needs.push(format!("everything from and to pods, {}", network.pods));
+    }
+    if network.mode == PodNetwork::Vxlan && on.is_for_cluster() {
+        needs.push("UDP port 4789 from all nodes".to_owned());
+    }
+    needs
+}
+
+/// A rule that refuses everything ends the chain for what comes after it.
+fn forward(on: &Judged<'_>, found: &mut Findings) {
+    let Some(rules) = on.around().forward_rules() else { return };
+    if !on.starts("kubelet.service") || !on.cluster.network.capabilities().bridge {
+        return;
+    }
+    let refuses = |rule: &&&str| {
+        ["-A FORWARD -j REJECT", "-A FORWARD -j DROP"].iter().any(|it| rule.starts_with(it))
+    };
+    let before = rules.iter().take_while(|rule| **rule != OURS);
+    if let Some(rule) = before.into_iter().find(refuses) {
+        on.warn(
+            found,
+            format!(
+                "packets between pods of different nodes are refused: `iptables {rule}` comes \
+                first"
+            ),
+            format!(
+                "`iptables -I FORWARD -s {pods} -j ACCEPT` and the same with -d, here and where \
+                the rules are kept",
+                pods = on.cluster.network.pods
+            ),
+        );
+    }
+}

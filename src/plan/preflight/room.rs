@@ -1,0 +1,64 @@
+//! Disk space: what is pushed must fit, in each file system that it goes to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::finding::Findings;
+use super::judged::Judged;
+use crate::machine::surroundings::Room;
+use crate::module::file::Content;
+use crate::module::{Desired, STATE_FOLDER, State};
+
+/// Where containerd unpacks images.
+const IMAGES: &str = "/var/lib/containerd";
+
+pub(super) fn judge(on: &Judged<'_>, found: &mut Findings) {
+    let Some(rooms) = on.around().room() else { return };
+    let of = |path: &str| {
+        let within = |room: &&Room| {
+            path.strip_prefix(&room.place)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        rooms.iter().find(within)
+    };
+    let Some(store) = of(STATE_FOLDER) else { return };
+    // What each file system needs, by where it is mounted.
+    let mut needs: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut pushed = BTreeSet::new();
+    for desired in on.desired.iter().filter(|it| it.diff(on.facts).is_some()) {
+        for blob in desired.actions(on.facts).blobs {
+            if pushed.insert(blob.sha256.clone()) {
+                *needs.entry(&store.mount).or_default() += blob.size;
+            }
+        }
+        let (place, size) = match desired {
+            // A hard link into the store, where one can be made.
+            Desired::File(file) => match &file.content {
+                Content::Blob(blob) => {
+                    (of(&file.path).filter(|it| it.mount != store.mount), blob.size)
+                }
+                Content::Inline { .. } => continue,
+            },
+            Desired::Image(image) => (of(IMAGES), image.archive.size),
+            _ => continue,
+        };
+        if let Some(room) = place {
+            *needs.entry(&room.mount).or_default() += size;
+        }
+    }
+    let free: BTreeMap<&str, u64> = rooms.iter().map(|it| (it.mount.as_str(), it.free)).collect();
+    for (mount, need) in needs {
+        let free = free.get(mount).copied().unwrap_or(u64::MAX);
+        if need > free {
+            on.refuse(
+                found,
+                format!("{mount} has {} free, and {} will be written there", mb(free), mb(need)),
+                format!("free at least {} there, or use a larger disk", mb(need - free)),
+            );
+        }
+    }
+}
+
+/// Bytes in the unit that people think of disks in.
+fn mb(bytes: u64) -> String {
+    format!("{} MB", bytes.div_ceil(1_000_000))
+}

@@ -1,0 +1,56 @@
+//! Firewalls: warned of with what the lab needs.
+
+use super::Stage;
+
+#[test]
+fn a_firewall_is_a_warning_with_what_each_role_needs() {
+    let stage = Stage::own_machines();
+    for (node, needs) in [
+        ("lb-0", "allow what the lab needs: TCP port 6443 from all nodes"),
+        (
+            "controller-0",
+            "allow what the lab needs: TCP ports 2379, 2380, 6443 and 10250 from all nodes",
+        ),
+        (
+            "worker-0",
+            "allow what the lab needs: TCP port 10250 from the controllers, everything from and \
+            to pods, 10.200.0.0/16",
+        ),
+    ] {
+        let found = stage.said(node, "firewalls", &["ufw"]);
+        let warning = found.warnings.iter().find(|it| it.what.contains("firewall"));
+        let warning = warning.expect("a warning");
+        assert_eq!(
+            (warning.what.as_str(), warning.help.as_str()),
+            ("a firewall is active: ufw", needs)
+        );
+    }
+    assert_eq!(stage.warned("client-0", "firewalls", &["ufw"]), [""; 0]);
+    let mut firewalld = stage.clone();
+    firewalld.runs("worker-0", "firewalld.service");
+    assert_eq!(
+        firewalld.warned("worker-0", "firewalls", &[]),
+        ["worker-0: a firewall is active: firewalld"]
+    );
+    assert_eq!(
+        stage.warned("worker-0", "firewalls", &["selinux"]),
+        ["worker-0: SELinux enforces its policy, and labctl sets no labels"]
+    );
+}
+
+#[test]
+fn a_chain_that_refuses_before_the_lab_s_rules_is_a_warning() {
+    let warned = |rules: &[&str]| Stage::own_machines().warned("worker-0", "forward", rules);
+    let reject = "-A FORWARD -j REJECT --reject-with icmp-host-prohibited";
+    let what = format!(
+        "worker-0: packets between pods of different nodes are refused: `iptables {reject}` comes \
+        first"
+    );
+    let ours = "-A FORWARD -j LABCTL-FORWARD";
+    assert_eq!(warned(&["-P FORWARD ACCEPT", reject]), [what.clone()]);
+    assert_eq!(warned(&["-P FORWARD ACCEPT", reject, ours]), [what]);
+    assert_eq!(warned(&["-P FORWARD ACCEPT", ours, reject]), [""; 0]);
+    // A policy holds for what no rule has taken.
+    assert_eq!(warned(&["-P FORWARD DROP"]), [""; 0]);
+    assert_eq!(warned(&["-P FORWARD ACCEPT", "-A FORWARD -i eth1 -j DROP"]), [""; 0]);
+}
