@@ -1,5 +1,6 @@
 #!/bin/sh
-# How controller-1 becomes a member of the etcd that the other controllers run, and how it leaves them for a moment.
+# How controller-1 becomes a member of the etcd that the other controllers run, and how it leaves
+# them for a moment.
 #
 #   member.sh join ADDRESS..      add this node as a learner, and note how it starts in /etc/etcd/bootstrap.env
 #   member.sh promote ADDRESS..   give it its vote, once it has caught up
@@ -46,8 +47,9 @@ promote() {
   said=$(etcdctl member promote "$(among '$4 == peer { print $1 }')" 2>&1)
 }
 
-# Members that miss their leader wait for a second or two before they elect another one, and nobody can read or write
-# meanwhile. A leader that hands over is followed within milliseconds, by a member that has answered just before.
+# Members that miss their leader wait for a second or two before they elect another one, and nobody
+# can read or write meanwhile. A leader that hands over is followed within milliseconds, by a member
+# that has answered just before.
 hand_over() {
   export ETCDCTL_ENDPOINTS=https://127.0.0.1:2379
   etcdctl endpoint status -w fields | awk '
