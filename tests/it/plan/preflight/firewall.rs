@@ -47,7 +47,7 @@ fn a_chain_that_refuses_before_the_lab_s_rules_is_a_warning() {
         first"
     );
     let ours = "-A FORWARD -j LABCTL-FORWARD";
-    assert_eq!(warned(&["-P FORWARD ACCEPT", reject]), [what.clone()]);
+    assert_eq!(warned(&["-P FORWARD ACCEPT", reject]), std::slice::from_ref(&what));
     assert_eq!(warned(&["-P FORWARD ACCEPT", reject, ours]), [what]);
     assert_eq!(warned(&["-P FORWARD ACCEPT", ours, reject]), [""; 0]);
     // A policy holds for what no rule has taken.
