@@ -1,5 +1,5 @@
-//! How a controller joins the etcd that is there, and how one leaves: the shell that nodes run,
-//! with an etcdctl that answers what a test wants.
+//! How a controller joins the etcd that is there, how one leaves, and how what leads hands over: the
+//! shell that nodes run, with an etcdctl and a kubectl that answer what a test wants.
 
 use crate::support::labs;
 use std::fs;
@@ -84,10 +84,15 @@ fn run_led(script: &str, arguments: &[&str], members: &str, leader: &str) -> Ran
 }
 
 fn member_script() -> String {
+    of_controller_1("etcd/member.sh")
+}
+
+/// A script that is a template, as controller-1 has it.
+fn of_controller_1(template: &str) -> String {
     let lab = labs::ha();
     let context =
         Context::new(&lab, lab.node("controller-1").expect("a node"), None, &labs::artefacts());
-    Renderer::new(None).expect("templates").render("etcd/member.sh", &context).expect("renders")
+    Renderer::new(None).expect("templates").render(template, &context).expect("renders")
 }
 
 const TWO: &str = "\
@@ -187,6 +192,48 @@ fn a_leader_that_stops_hands_over_to_a_voter_that_answers_and_nobody_else_does()
     let alone = members.lines().last().expect("a member");
     let alone = run_led(&member_script(), &["hand-over"], alone, own);
     assert!(alone.well && alone.wishes.is_empty(), "{} {}", alone.said, alone.wishes);
+}
+
+/// Has the lease in the file `lease`, and takes what it is to become.
+const KUBECTL: &str = r#"#!/bin/sh
+here=$(dirname "$0")
+case "$*" in
+  *'get --raw '*/leases/kube-controller-manager) cat "$here/lease" ;;
+  *'replace --raw '*'/leases/kube-controller-manager -f -') cat > "$here/replaced" ;;
+  *) exit 99 ;;
+esac
+"#;
+
+/// The lease of kube-controller-manager, held by this one for so many seconds.
+fn lease(holder: &str, seconds: u32) -> String {
+    format!(
+        r#"{{"kind":"Lease","metadata":{{"resourceVersion":"7","managedFields":[{{"f:holderIdentity":{{}}}}]}},"#
+    ) + &format!(r#""spec":{{"holderIdentity":"{holder}","leaseDurationSeconds":{seconds}}}}}"#)
+}
+
+#[test]
+fn a_controller_manager_that_ends_gives_up_its_own_lead_and_no_other() {
+    let script = of_controller_1("kube-controller-manager/hand-over.sh");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("kubectl"), KUBECTL).expect("kubectl");
+    fs::set_permissions(path("kubectl"), fs::Permissions::from_mode(0o755)).expect("a mode");
+    let ended = |lease: Option<&str>| {
+        let _ = fs::remove_file(path("replaced"));
+        let _ = fs::remove_file(path("lease"));
+        lease.inspect(|lease| fs::write(path("lease"), lease).expect("a lease"));
+        let search =
+            format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap_or_default());
+        let output = Command::new("sh").args(["-c", &script]).env("PATH", search).output();
+        assert!(output.expect("sh starts").status.success());
+        fs::read_to_string(path("replaced")).ok().map(|text| text.trim_end().to_owned())
+    };
+    let machine = Command::new("uname").arg("-n").output().expect("a name").stdout;
+    let machine = String::from_utf8_lossy(&machine).trim_end().to_owned();
+    assert_eq!(ended(Some(&lease(&format!("{machine}_4f1c"), 15))), Some(lease("", 1)));
+    assert_eq!(ended(Some(&lease(&format!("{machine}0_4f1c"), 15))), None, "another machine's");
+    assert_eq!(ended(Some(&lease("", 1))), None, "nobody's");
+    assert_eq!(ended(None), None, "the API does not answer");
 }
 
 /// The removal of a node, as it is desired.
