@@ -54,10 +54,11 @@ fn needs(on: &Judged<'_>) -> Vec<String> {
     needs
 }
 
-/// A rule that refuses everything ends the chain for what comes after it.
+/// A rule that refuses everything ends the chain for what comes after it. The lab's own rule is put
+/// first, and somebody may have put others before it since then.
 fn forward(on: &Judged<'_>, found: &mut Findings) {
     let Some(rules) = on.around().forward_rules() else { return };
-    if !on.starts("kubelet.service") || !on.cluster.network.capabilities().bridge {
+    if !on.starts("kubelet.service") || !rules.contains(&OURS) {
         return;
     }
     let refuses = |rule: &&&str| {
@@ -71,11 +72,7 @@ fn forward(on: &Judged<'_>, found: &mut Findings) {
                 "packets between pods of different nodes are refused: `iptables {rule}` comes \
                 first"
             ),
-            format!(
-                "`iptables -I FORWARD -s {pods} -j ACCEPT` and the same with -d, here and where \
-                the rules are kept",
-                pods = on.cluster.network.pods
-            ),
+            "`systemctl restart labctl-pod-network` puts the lab's rule first again".to_owned(),
         );
     }
 }
