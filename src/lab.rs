@@ -94,6 +94,11 @@ impl LabDirectory {
         self.root.join("nodes")
     }
 
+    /// Returns the directory of a local node into which binaries are put for it.
+    pub fn beside(&self, node: &str) -> PathBuf {
+        self.local_nodes().join(node).join("beside")
+    }
+
     /// Returns the directory of run logs, one JSON-lines file per run.
     pub fn runs(&self) -> PathBuf {
         self.root.join("runs")

@@ -201,7 +201,8 @@ where
     let (events, receiver) = Events::channel();
     let telling = reporter.spawn(receiver, Some(log));
     let (cancel, cancelled) = watch::channel(false);
-    let delivery = Delivery::of(cluster, options.spread, &cache_directory());
+    let delivery =
+        Delivery::of(cluster, options.spread, &cache_directory(), |node| lab.beside(node));
     let run = Run::new(events.clone(), options.forks.get(), cancelled)
         .asking(ask::keyring())
         .telling_new_texts(options.diff)

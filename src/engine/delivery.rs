@@ -17,21 +17,33 @@ pub struct Delivery {
     pub peers: BTreeMap<String, Peer>,
     /// Whether the nodes are on the workstation.
     pub near: bool,
+    /// The directory of each local node into which files are put for it, by name; none for nodes
+    /// that are sent everything.
+    pub beside: BTreeMap<String, PathBuf>,
     /// Where compressed copies of large files are kept; `None` to send them uncompressed.
     pub packed: Option<PathBuf>,
 }
 
 impl Delivery {
-    /// Returns the settings for a cluster. `cache` is labctl's cache directory.
-    pub fn of(cluster: &Cluster, spread: Spread, cache: &Path) -> Self {
+    /// Returns the settings for a cluster. `cache` is labctl's cache directory; `beside` returns the
+    /// directory of a local node into which files are put for it.
+    pub fn of(
+        cluster: &Cluster,
+        spread: Spread,
+        cache: &Path,
+        beside: impl Fn(&str) -> PathBuf,
+    ) -> Self {
         let near = cluster.local.is_some();
+        // Who asks nodes to pass files on wants them to be sent.
+        let put = cluster.nodes.iter().filter(|_| near && spread != Spread::Always);
+        let beside = put.map(|node| (node.name.clone(), beside(&node.name))).collect();
         let peers = cluster.nodes.iter().map(|node| {
             let user = node.ssh.user.clone().unwrap_or_else(|| "root".to_owned());
             let port = node.ssh.port.unwrap_or(22);
             (node.name.clone(), Peer { address: node.address, port, user })
         });
         let packed = packs(spread, near).then(|| cache.join("packed"));
-        Self { spread, peers: peers.collect(), near, packed }
+        Self { spread, peers: peers.collect(), near, beside, packed }
     }
 }
 

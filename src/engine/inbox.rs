@@ -1,6 +1,8 @@
 //! A node that receives large files, and its progress.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::watch;
@@ -35,6 +37,16 @@ pub(super) struct Inbox {
     run: Run,
 }
 
+/// A file that was put beside a local node. It is gone when this is dropped.
+pub(super) struct Beside(PathBuf);
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        // It is only a second name; the next push would replace it.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 impl Inbox {
     /// Returns an inbox for `blobs` that reports arrivals through `pushed`.
     pub fn new(
@@ -59,6 +71,21 @@ impl Inbox {
             told,
             run: run.clone(),
         }
+    }
+
+    /// Puts a blob beside the node, as a second name of the file that the workstation has. `None` if
+    /// that is impossible, as between two file systems, or if not everybody may read the file: then
+    /// the blob has to be sent.
+    pub fn put_beside(&self, blob: &Blob) -> Option<Beside> {
+        let folder = self.run.delivery.beside.get(&self.node)?;
+        let about = std::fs::metadata(&blob.source).ok()?;
+        if about.mode() & 0o004 == 0 || about.len() != blob.size {
+            return None;
+        }
+        let beside = Beside(folder.join(&blob.sha256));
+        let _ = std::fs::remove_file(&beside.0);
+        std::fs::hard_link(&blob.source, &beside.0).ok()?;
+        Some(beside)
     }
 
     /// Returns the total number of bytes to receive.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 
-use super::inbox::Inbox;
+use super::inbox::{Beside, Inbox};
 use super::pack::Packer;
 use super::receive::{header, receiver};
 use crate::module::STATE_FOLDER;
@@ -81,13 +81,14 @@ async fn attempt(
         // A node that exits before it is ready reports the reason itself. How long it takes to
         // start is not limited here, because it may have to wait for its turn.
         let _ = has_begun.await;
-        let Ok(unpacks) = tokio::time::timeout(READY, is_ready).await else {
+        let Ok(takes) = tokio::time::timeout(READY, is_ready).await else {
             let _ = give_up.send(());
-            return Ok(Vec::new());
+            return Ok(Fed::default());
         };
-        let packer = packer.filter(|packer| unpacks.unwrap_or(false) && packer.packs());
+        let takes: Takes = takes.unwrap_or_default();
+        let packer = packer.filter(|packer| takes.packed && packer.packs());
         packer.inspect(|packer| packer.begin(blobs));
-        feed(inbox, writer, blobs, packer).await
+        feed(inbox, writer, blobs, packer, takes.beside).await
     };
     let running = async {
         tokio::select! {
@@ -100,8 +101,8 @@ async fn attempt(
         tokio::join!(running, listen(inbox, blobs, None, heard, beginning, on_arrival), feed);
     inbox.under_way.store(0, Ordering::Relaxed);
     let packed = match (&output, &fed) {
-        (Ok(_), Ok(packed)) => {
-            packed.iter().filter(|blob| missing.contains(blob)).cloned().collect()
+        (Ok(_), Ok(fed)) => {
+            fed.packed.iter().filter(|blob| missing.contains(blob)).cloned().collect()
         }
         _ => Vec::new(),
     };
@@ -136,11 +137,20 @@ fn refused(inbox: &Inbox, output: &Output, missing: usize) -> TransportError {
     }
 }
 
-/// Waits for a node to start, and to be ready, which tells whether it can decompress.
+/// What a node can take in.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Takes {
+    /// Compressed blobs.
+    packed: bool,
+    /// Blobs that are put beside it.
+    beside: bool,
+}
+
+/// Waits for a node to start, and to be ready, which tells what it can take in.
 #[derive(Default)]
 pub(super) struct Beginning {
     begun: Option<oneshot::Sender<()>>,
-    ready: Option<oneshot::Sender<bool>>,
+    ready: Option<oneshot::Sender<Takes>>,
 }
 
 /// Processes a node's output while it receives `blobs` from the node `from`, or from the
@@ -154,6 +164,7 @@ pub(super) async fn listen(
     on_arrival: &(dyn Fn(&Blob) + Sync),
 ) -> Vec<Blob> {
     let mut missing = blobs.to_vec();
+    let mut takes = Takes::default();
     while let Some(line) = heard.recv().await {
         if let Some(sha) = line.strip_prefix("@blob ") {
             if let Some(index) = missing.iter().position(|blob| blob.sha256 == sha) {
@@ -165,7 +176,10 @@ pub(super) async fn listen(
                 on_arrival(&blob);
             }
         } else if let Some(form) = line.strip_prefix("@ready ") {
-            let _ = beginning.ready.take().map(|ready| ready.send(form == "zst"));
+            takes.packed = form == "zst";
+            let _ = beginning.ready.take().map(|ready| ready.send(takes));
+        } else if line == "@beside" {
+            takes.beside = true;
         } else if line == "@begun" {
             let _ = beginning.begun.take().map(|begun| begun.send(()));
         }
@@ -181,15 +195,33 @@ fn lost(why: String) -> TransportError {
     }
 }
 
-/// Writes every blob after its header; returns which of them it wrote compressed.
+/// What was written to a node.
+#[derive(Default)]
+struct Fed {
+    /// The blobs that were sent compressed.
+    packed: Vec<Blob>,
+    /// The files that it copies, which must stay until it has.
+    _beside: Vec<Beside>,
+}
+
+/// Writes every blob after its header, but those that `beside` allows to be put beside the node.
 async fn feed(
     inbox: &Inbox,
     mut writer: impl AsyncWrite + Unpin,
     blobs: &[Blob],
     packer: Option<&Packer>,
-) -> Result<Vec<Blob>, TransportError> {
-    let mut sent_packed = Vec::new();
+    beside: bool,
+) -> Result<Fed, TransportError> {
+    let mut fed = Fed::default();
     for blob in blobs {
+        if let Some(file) = beside.then(|| inbox.put_beside(blob)).flatten() {
+            fed._beside.push(file);
+            let line = header(&blob.sha256, "box", blob.size);
+            if writer.write_all(line.as_bytes()).await.is_err() {
+                return Ok(fed);
+            }
+            continue;
+        }
         let packed = match packer {
             Some(packer) => packer.packed(blob).await,
             None => None,
@@ -209,7 +241,7 @@ async fn feed(
             )));
         }
         if packed.is_some() {
-            sent_packed.push(blob.clone());
+            fed.packed.push(blob.clone());
         }
         let line = header(&blob.sha256, form, size);
         // A receiver that has exited reports the reason itself; a failed write here is only a
@@ -217,11 +249,11 @@ async fn feed(
         if writer.write_all(line.as_bytes()).await.is_err()
             || copy(inbox, file, &mut writer, blob, size).await.is_err()
         {
-            return Ok(sent_packed);
+            return Ok(fed);
         }
     }
     let _ = writer.shutdown().await;
-    Ok(sent_packed)
+    Ok(fed)
 }
 
 /// Copies the `size` bytes of `file`, which represent `blob`, and counts them in proportion to the

@@ -3,7 +3,7 @@
 use crate::module::STATE_FOLDER;
 use crate::module::file::Blob;
 use crate::module::probe::notes;
-use crate::node::RECEIVE;
+use crate::node::{BESIDE, RECEIVE};
 
 /// Returns the header of a blob. It has a fixed length, so that the receiver knows where it ends.
 /// `give` in gate.sh writes the same.
@@ -20,7 +20,7 @@ pub(super) fn receiver(keep: Option<&str>, blobs: &[Blob]) -> String {
     let expected: String =
         blobs.iter().map(|blob| format!(" {}:{}", blob.sha256, blob.size)).collect();
     format!(
-        "{}store={STATE_FOLDER}/blobs\nkeep={}\nexpected='{expected} '\n\
+        "{}store={STATE_FOLDER}/blobs\nbeside={BESIDE}\nkeep={}\nexpected='{expected} '\n\
          header_length={HEADER}\n{RECEIVE}",
         notes(),
         keep.unwrap_or_default()
@@ -41,7 +41,10 @@ mod tests {
         let keep = node.join("run").display().to_string();
         std::fs::create_dir_all(&keep).expect("a directory");
         let state = node.join("state").display().to_string();
-        let text = receiver(Some(&*keep).filter(|_| keeps), blobs).replace(STATE_FOLDER, &state);
+        let beside = node.join("beside").display().to_string();
+        let text = receiver(Some(&*keep).filter(|_| keeps), blobs)
+            .replace(STATE_FOLDER, &state)
+            .replace(BESIDE, &beside);
         let mut shell = Command::new("sh")
             .args(["-c", &format!("{text}receive\n")])
             .stdin(Stdio::piped())
@@ -103,6 +106,28 @@ mod tests {
         let kept = std::fs::read(node.path().join("run").join(format!("{}.zst", blobs[1].sha256)))
             .expect("kept");
         assert!(kept == packed);
+    }
+
+    #[test]
+    fn what_is_beside_a_node_is_copied_and_checked() {
+        let node = tempfile::tempdir().expect("a directory");
+        let (one, two) = (b"one ".repeat(50_000), b"two ".repeat(50_000));
+        let blobs = [blob(&one), blob(&two)];
+        let beside = node.path().join("beside");
+        std::fs::create_dir(&beside).expect("a directory");
+        std::fs::write(beside.join(&blobs[0].sha256), &one).expect("a file");
+        std::fs::write(beside.join(&blobs[1].sha256), &one).expect("another file");
+        let put = |blob: &Blob| message("box", &blob.sha256, blob.size, b"");
+        let output = received(node.path(), false, &blobs, &blobs.each_ref().map(put).concat());
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(said, format!("@blob {}\n", blobs[0].sha256), "what it says, it has checked");
+        let store = files(&node.path().join("state/blobs"));
+        assert_eq!(store, [(blobs[0].sha256.clone(), blobs[0].size)]);
+        // One that is not there ends the push, and nothing of it stays.
+        std::fs::remove_file(beside.join(&blobs[1].sha256)).expect("it was there");
+        let output = received(node.path(), false, &blobs[1..], &put(&blobs[1]));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("could not be written"));
+        assert_eq!(files(&node.path().join("state/blobs")).len(), 1);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::error::{LocalError, tail};
 use super::names::Names;
 use super::{keys, mounts, network, program};
 use crate::cluster::{LocalNodes, Node};
-use crate::node::LAUNCH;
+use crate::node::{BESIDE, LAUNCH};
 
 /// How long to wait for a killed node to exit.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -161,6 +161,7 @@ impl NodeFolder {
             ("root", 0o755),
             ("containerd", 0o711),
             ("kubelet", 0o750),
+            ("beside", 0o700),
         ] {
             let folder = self.path.join(folder);
             if !folder.is_dir() {
@@ -332,6 +333,8 @@ impl NodeFolder {
             // Image layers are overlays, and overlays cannot be stacked on an overlay.
             bind("containerd", "/var/lib/containerd"),
             bind("kubelet", "/var/lib/kubelet"),
+            // Binaries that need not be sent to a node that is on this machine.
+            bind("beside", BESIDE).replacen("--bind=", "--bind-ro=", 1),
         ]);
         // kubelet needs the kernel log, and other programs need the modules' directory. Not every
         // host has them.
@@ -465,6 +468,10 @@ mod tests {
         assert_eq!((program, plain[1].as_str(), plain[3].as_str()), ("sh", "enter", "legacy"));
         assert!(
             plain.contains(&"--bind=/labs/a\\:b/nodes/a/containerd:/var/lib/containerd".to_owned())
+        );
+        assert!(
+            plain.contains(&format!("--bind-ro=/labs/a\\:b/nodes/a/beside:{BESIDE}")),
+            "what a node copies from it cannot change"
         );
         let (program, scoped) = node.launch_command(Layout::Unified, true);
         assert_eq!(program, "systemd-run");

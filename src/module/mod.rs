@@ -14,6 +14,7 @@
 //!   `undo.sh` undoes.
 
 mod attributes;
+pub mod content;
 mod difference;
 pub mod probe;
 mod quote;

@@ -7,7 +7,7 @@ use std::cell::OnceCell;
 
 use serde::Deserialize;
 
-use super::file::{Blob, Content};
+use super::content::{Blob, Content};
 
 /// A text of a playbook that would show a secret: refused wherever it may end in a command line, a
 /// title or a log.

@@ -34,6 +34,10 @@ pub const RUNS: &str = include_str!("runs.sh");
 /// Unpacks a play's stream and runs its script; needs [`RUNS`] before it.
 pub const APPLY: &str = include_str!("apply.sh");
 
+/// Where a local node sees its directory of the workstation into which blobs are put for it, only to
+/// be read.
+pub const BESIDE: &str = "/run/labctl-beside";
+
 /// Receives blobs into the store.
 pub const RECEIVE: &str = include_str!("receive.sh");
 

@@ -4,7 +4,7 @@
 # The sender is not trusted, because it may be another node and this runs as root: only an expected
 # checksum becomes part of a path, each is accepted once, and none may use more space than the
 # blob's size.
-# shellcheck disable=SC2154 # store, keep, expected, header_length, signature and notes stand above this text
+# shellcheck disable=SC2154 # store, beside, keep, expected, header_length, signature and notes stand above this text
 umask 077
 mkdir -p "$store" || exit 1
 for old in "$store"/.incoming-*; do
@@ -28,6 +28,7 @@ refuse() { # why
 }
 # Says what it can take in.
 say_ready() {
+  [ ! -d "$beside" ] || echo '@beside'
   if command -v zstd > /dev/null; then echo '@ready zst'; else echo '@ready raw'; fi
 }
 receive() {
@@ -60,6 +61,9 @@ announced() { # header; sets $sha, $form, $size and $whole
 write_blob() {
   case $form${keep:+ kept} in
     raw*) take "$size" > "$incoming" ;;
+    # Nothing follows: the workstation has put it beside this node, whose machine is the
+    # workstation.
+    box*) cp -- "$beside/$sha" "$incoming" ;;
     zst) take "$size" | zstd -dcq | take $((whole + 1)) > "$incoming" ;;
     'zst kept') take "$size" | tee "$keep/.$sha" | zstd -dcq | take $((whole + 1)) > "$incoming" ;;
     *) false ;;

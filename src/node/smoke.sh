@@ -10,17 +10,33 @@ fail() {
   echo "$*" >&2
   exit 1
 }
-fetch() { # pod, URL
-  k exec "$1" -- wget -q -T 5 -O - "$2" </dev/null
+# Asks URLs from inside of a pod, in one call: most of the time of a call is kubectl's own. A line
+# for each: the URL, and the answer if there was one. wget by its path: the shell of Debian's
+# busybox calls it otherwise, and there it crashes.
+fetch() { # pod, URLs
+  pod=$1
+  shift
+  # shellcheck disable=SC2016 # the pod's shell fills it in
+  k exec "$pod" -- sh -c 'wget=$(which wget)
+    for url; do echo "$url $("$wget" -q -T 5 -O - "$url")"; done' sh "$@" </dev/null
 }
 # A Service's rules follow its creation after a moment, and a first packet that came too early is
-# not sent elsewhere later: so new connections are tried until one is answered.
-answers() { # pod, URL
-  for _ in 1 2 3 4 5 6; do
-    k exec "$1" -- wget -q -T 2 -O - "$2" >/dev/null 2>&1 </dev/null && return
-    sleep 0.5
+# not sent elsewhere later: so new connections are tried until one is answered. From then on all
+# are.
+answers() { # pod, how many of them, URLs
+  pod=$1
+  shift
+  # shellcheck disable=SC2016
+  said=$(k exec "$pod" -- sh -c 'times=$1 wget=$(which wget); shift
+    for url; do
+      for _ in 1 2 3 4 5 6; do "$wget" -q -T 2 -O - "$url" > /dev/null 2>&1 && break; sleep 0.5; done
+      for _ in $(seq "$times"); do "$wget" -q -T 5 -O - "$url" > /dev/null || exit 0; done
+      echo "$url"
+    done' sh "$@" </dev/null) || fail "cannot run a command in $pod"
+  shift
+  for url; do
+    printf '%s\n' "$said" | grep -qxF "$url" || fail "no answer from $url to $pod"
   done
-  fetch "$1" "$2" >/dev/null || fail "no answer from $2 to $1"
 }
 
 # Creates what the checks look at; the manifest is the input.
@@ -78,10 +94,15 @@ spread() { # how many workers there are
 }
 
 all_pods() {
-  while read -r from _; do while read -r to address node; do
-    answer=$(fetch "$from" "http://$address:8080/") || fail "$from cannot reach $to ($address on $node)"
-    [ "$answer" = "$to" ] || fail "$from sent a request to $to and $answer answered"
-  done <<TO
+  # shellcheck disable=SC2046 # a word for each
+  set -- $(printf '%s\n' "$list" | sed 's|^[^ ]* \([^ ]*\) .*|http://\1:8080/|')
+  while read -r from _; do
+    said=$(fetch "$from" "$@") || fail "cannot run a command in $from"
+    while read -r to address node; do
+      answer=$(printf '%s\n' "$said" | sed -n "s|^http://$address:8080/ ||p")
+      [ -n "$answer" ] || fail "$from cannot reach $to ($address on $node)"
+      [ "$answer" = "$to" ] || fail "$from sent a request to $to and $answer answered"
+    done <<TO
 $list
 TO
   done <<FROM
@@ -92,11 +113,8 @@ FROM
 cluster_ip() {
   address=$(k get service web -o 'jsonpath={.spec.clusterIP}')
   [ -n "$address" ] || fail "the Service web has no ClusterIP"
-  while read -r pod _; do
-    answers "$pod" "http://$address/"
-    # Once its rules are there, every connection is answered, whichever pod it is sent to.
-    for _ in 1 2 3 4; do fetch "$pod" "http://$address/" >/dev/null || fail "no answer from $address to $pod"; done
-  done <<PODS
+  # Once its rules are there, every connection is answered, whichever pod it is sent to.
+  while read -r pod _; do answers "$pod" 4 "http://$address/"; done <<PODS
 $list
 PODS
 }
@@ -104,9 +122,9 @@ PODS
 node_port() { # $nodes: addresses of the workers
   port=$(k get service web-nodeport -o 'jsonpath={.spec.ports[0].nodePort}')
   [ -n "$port" ] || fail "the Service web-nodeport has no port"
-  while read -r pod _; do
-    for node in $nodes; do answers "$pod" "http://$node:$port/"; done
-  done <<PODS
+  # shellcheck disable=SC2046,SC2086 # a word for each
+  set -- $(printf "http://%s:$port/\n" $nodes)
+  while read -r pod _; do answers "$pod" 1 "$@"; done <<PODS
 $list
 PODS
 }

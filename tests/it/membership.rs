@@ -28,6 +28,9 @@ case "$*" in
   'member add '*)
     if grep -q 'true$' "$here/members"; then echo 'too many learner members in cluster'; exit 1; fi
     echo "9f, unstarted, , $6, , true" >> "$here/members" ;;
+  *'endpoint status -w fields')
+    printf '"ClusterID" : 17\n"MemberID" : 10376293541461622799\n"Leader" : %s\n' "$(cat "$here/leader")" ;;
+  *'endpoint status') ;;
   *'endpoint health') case $ETCDCTL_ENDPOINTS in *10.240.0.12*) exit 1 ;; esac ;;
   *) echo "$ETCDCTL_ENDPOINTS $*" >> "$here/wishes" ;;
 esac
@@ -44,11 +47,17 @@ struct Ran {
 
 /// Runs `script` where etcd has these members.
 fn run(script: &str, arguments: &[&str], members: &str) -> Ran {
+    run_led(script, arguments, members, "26")
+}
+
+/// Runs `script` where etcd has these members, and one of them leads.
+fn run_led(script: &str, arguments: &[&str], members: &str, leader: &str) -> Ran {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name);
     fs::write(path("etcdctl"), ETCDCTL).expect("etcdctl");
     fs::set_permissions(path("etcdctl"), fs::Permissions::from_mode(0o755)).expect("a mode");
     fs::write(path("members"), members).expect("members");
+    fs::write(path("leader"), leader).expect("a leader");
     // No test waits for what does not come.
     let script = script
         .replace("/etc/etcd/bootstrap.env", &path("bootstrap.env").display().to_string())
@@ -157,6 +166,27 @@ fn a_learner_is_promoted_by_its_entry() {
     let promoted = run(&member_script(), &["promote", "10.240.0.10", "10.240.0.12"], &members);
     assert!(promoted.well, "{}", promoted.said);
     assert_eq!(promoted.wishes, "https://10.240.0.12:2379 member promote 9f\n");
+}
+
+#[test]
+fn a_leader_that_stops_hands_over_to_a_voter_that_answers_and_nobody_else_does() {
+    let members = format!(
+        "7e, started, controller-9, https://10.240.0.19:2380, https://10.240.0.19:2379, true\n\
+        {TWO}90, started, controller-1, https://10.240.0.11:2380, https://10.240.0.11:2379, false\n"
+    );
+    let own = "10376293541461622799";
+    let leads = run_led(&member_script(), &["hand-over"], &members, own);
+    assert!(leads.well, "{}", leads.said);
+    assert_eq!(
+        leads.wishes, "https://127.0.0.1:2379 move-leader 2b\n",
+        "neither to a learner nor to a dead member, and asked of the leader"
+    );
+    let follows = run(&member_script(), &["hand-over"], &members);
+    assert!(follows.well && follows.wishes.is_empty(), "{} {}", follows.said, follows.wishes);
+    // Alone there is nobody to hand over to, and the stop goes on.
+    let alone = members.lines().last().expect("a member");
+    let alone = run_led(&member_script(), &["hand-over"], alone, own);
+    assert!(alone.well && alone.wishes.is_empty(), "{} {}", alone.said, alone.wishes);
 }
 
 /// The removal of a node, as it is desired.

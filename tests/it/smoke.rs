@@ -44,19 +44,7 @@ case "$*" in
     elif ! broken 'a pod is missing'; then echo 'web-d 10.200.1.3 worker-1'; fi ;;
   'get service web '*) broken 'no ClusterIP' || printf 10.32.0.77 ;;
   'get service web-nodeport '*) broken 'no NodePort' || printf 31234 ;;
-  'exec '*' -- wget '*'http://10.200.'*:8080/)
-    to=${*##*http://}; to=${to%:8080/}
-    if broken 'a pod cannot be reached from one' && [ "$2 $to" = 'web-d 10.200.0.2' ]; then exit 1; fi
-    if broken 'another pod answers' && [ "$2 $to" = 'web-b 10.200.1.2' ]; then echo web-d; exit; fi
-    case $to in 10.200.0.2) echo web-a ;; 10.200.0.3) echo web-b ;; 10.200.1.2) echo web-c ;; 10.200.1.3) echo web-d ;; esac ;;
-  'exec '*' -- wget '*' http://10.32.0.77/')
-    if broken 'a ClusterIP is dead from one pod' && [ "$2" = web-d ]; then exit 1; fi
-    # Every third call meets the pod that does not answer.
-    if broken 'a ClusterIP leads to a dead pod'; then echo >> "$CALLS"; [ $(($(wc -l < "$CALLS") % 3)) != 0 ] || exit 1; fi
-    echo web-a ;;
-  'exec '*' -- wget '*':31234/')
-    if broken 'a NodePort is dead on one worker'; then case "$*" in *10.240.0.21:*) exit 1 ;; esac; fi
-    echo web-a ;;
+  'exec '*' -- sh -c '*) export POD="$2"; shift 3; exec "$@" ;;
   'exec '*' -- nslookup '*)
     case "$*" in *' kubernetes.default.svc.cluster.local') ;; *) exit 1 ;; esac
     if broken 'DNS is dead from one pod' && [ "$2" = web-d ]; then echo 'connection timed out'; exit 1; fi
@@ -75,6 +63,27 @@ case "$*" in
 esac
 "#;
 
+/// What a pod is answered, whose name is `$POD`.
+const WGET: &str = r#"#!/bin/sh
+broken() { [ "$BROKEN" = "$1" ]; }
+case "$*" in
+  *' http://10.200.'*:8080/)
+    to=${*##*http://}; to=${to%:8080/}
+    if broken 'a pod cannot be reached from one' && [ "$POD $to" = 'web-d 10.200.0.2' ]; then exit 1; fi
+    if broken 'another pod answers' && [ "$POD $to" = 'web-b 10.200.1.2' ]; then echo web-d; exit; fi
+    case $to in 10.200.0.2) echo web-a ;; 10.200.0.3) echo web-b ;; 10.200.1.2) echo web-c ;; 10.200.1.3) echo web-d ;; esac ;;
+  *' http://10.32.0.77/')
+    if broken 'a ClusterIP is dead from one pod' && [ "$POD" = web-d ]; then exit 1; fi
+    # Every third call meets the pod that does not answer.
+    if broken 'a ClusterIP leads to a dead pod'; then echo >> "$CALLS"; [ $(($(wc -l < "$CALLS") % 3)) != 0 ] || exit 1; fi
+    echo web-a ;;
+  *':31234/')
+    if broken 'a NodePort is dead on one worker'; then case "$*" in *10.240.0.21:*) exit 1 ;; esac; fi
+    echo web-a ;;
+  *) echo "an unexpected call: wget $*" >&2; exit 99 ;;
+esac
+"#;
+
 /// What etcd has, as it has it.
 const ETCDCTL: &str = r#"#!/bin/sh
 [ "$BROKEN" != 'no etcd' ] || exit 1
@@ -82,11 +91,11 @@ if [ "$BROKEN" = 'Secrets are not encrypted' ]; then printf 'k8s\0\n\014v1 Secre
 else printf 'k8s:enc:aescbc:v1:key1:\001\002\003'; fi
 "#;
 
-/// The two programs, written before any test starts a process: one that inherited a file open for
+/// The programs, written before any test starts a process: one that inherited a file open for
 /// writing would keep the kernel from running it.
 static PROGRAMS: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a directory");
-    for (name, text) in [("kubectl", KUBECTL), ("etcdctl", ETCDCTL)] {
+    for (name, text) in [("kubectl", KUBECTL), ("etcdctl", ETCDCTL), ("wget", WGET)] {
         let path = folder.path().join(name);
         fs::write(&path, text).expect("a program");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
@@ -208,7 +217,11 @@ fn what_is_wrong_is_named_by_one_check() {
             "a ClusterIP answers",
             "no answer from http://10.32.0.77/ to web-d",
         ),
-        ("a ClusterIP leads to a dead pod", "a ClusterIP answers", "no answer from 10.32.0.77"),
+        (
+            "a ClusterIP leads to a dead pod",
+            "a ClusterIP answers",
+            "no answer from http://10.32.0.77/",
+        ),
         ("no NodePort", "a NodePort answers on every worker", "has no port"),
         (
             "a NodePort is dead on one worker",

@@ -67,7 +67,7 @@ fn plan(blobs: &[Blob], lacking: &[&str], having: &[&str]) -> Plan {
 
 fn delivery(all: &Neighbours) -> Delivery {
     let packed = Some(all.folder().join("packed"));
-    Delivery { spread: Spread::Always, peers: all.peers(), near: false, packed }
+    Delivery { spread: Spread::Always, peers: all.peers(), packed, ..Delivery::default() }
 }
 
 /// Applies `plan`; `on_event` may stop the run.

@@ -66,7 +66,7 @@ pub(super) fn judge_architecture(
         Desired::Image(_) => true,
         _ => false,
     };
-    let Some(bundled) = architecture.filter(|_| on.desired.iter().any(|it| installs(&it))) else {
+    let Some(bundled) = architecture.filter(|_| on.desired.iter().any(installs)) else {
         return;
     };
     let own = Machine::read(&on.facts.machine).architecture;

@@ -2,41 +2,18 @@
 //! password (RFC 4256, and RFC 4252 in 8).
 
 use russh::client::{AuthResult, Handle, KeyboardInteractiveAuthResponse as Reply};
-use russh::{MethodKind, MethodSet};
 use tokio::time::timeout;
 
 use super::super::TransportError;
 use super::super::collect::readable;
 use super::client::{Client, describe};
-use super::login::Login;
+use super::login::{Login, Wants};
 
 /// How often it may go wrong.
 const ATTEMPTS: usize = 3;
 
 /// How many rounds of questions a server may ask in one attempt.
 const ROUNDS: usize = 10;
-
-/// What a server wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wants {
-    /// Answers to questions of its own (`keyboard-interactive`).
-    Answers,
-    /// A password.
-    Password,
-}
-
-impl Wants {
-    /// What can be done about `methods`.
-    pub(super) fn among(methods: &MethodSet) -> Option<Self> {
-        if methods.contains(&MethodKind::KeyboardInteractive) {
-            Some(Self::Answers)
-        } else if methods.contains(&MethodKind::Password) {
-            Some(Self::Password)
-        } else {
-            None
-        }
-    }
-}
 
 impl Login<'_> {
     /// Continues with a person's answers; without any, fails with `refused`.

@@ -9,15 +9,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use russh::MethodKind;
 use russh::client::{AuthResult, Handle};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
+use russh::{MethodKind, MethodSet};
 
 use super::super::TransportError;
 use super::agent::Agent;
-use super::answers::Wants;
 use super::client::{Client, describe};
 use super::keyring::Keyring;
 use super::keys::{Opened, certificate, open};
@@ -56,6 +55,28 @@ struct Attempts<'a> {
     told: Vec<String>,
     locked: Option<PathBuf>,
     wants: Option<Wants>,
+}
+
+/// What a server wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wants {
+    /// Answers to questions of its own (`keyboard-interactive`).
+    Answers,
+    /// A password.
+    Password,
+}
+
+impl Wants {
+    /// What can be done about `methods`.
+    pub(super) fn among(methods: &MethodSet) -> Option<Self> {
+        if methods.contains(&MethodKind::KeyboardInteractive) {
+            Some(Self::Answers)
+        } else if methods.contains(&MethodKind::Password) {
+            Some(Self::Password)
+        } else {
+            None
+        }
+    }
 }
 
 /// Why no further key needs to be tried.

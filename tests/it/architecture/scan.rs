@@ -186,6 +186,12 @@ pub fn named(code: &str, modules: &[String]) -> Vec<Named> {
             "mod" if word(at + 2) == "{" => inline.push(depth + 1),
             ";" => reexport = false,
             "use" => reexport = is_public(&tokens, at),
+            // `pub(in super::super)` says who may name it, and names nothing itself.
+            "in" if at > 0 && word(at - 1) == "(" => {
+                while !matches!(word(at), ")" | "") {
+                    at += 1;
+                }
+            }
             first if begins_path(&tokens, at) => {
                 let line = tokens[at].0;
                 let (base, bare, end) = match first {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::UNSAID;
+/// What stands for a value that the files do not say: OpenSSH's own defaults cannot be told from a
+/// value that was written.
+pub(super) const UNSAID: &str = "labctl.unsaid";
 
 /// How a host is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]

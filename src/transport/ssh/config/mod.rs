@@ -21,6 +21,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::timeout;
 
 use super::super::TransportError;
+use answer::UNSAID;
 pub(super) use answer::{AgentChoice, HostConfig, HostWay};
 use survey::{Class, Survey};
 pub(super) use tokens::{Tokens, local_user};
@@ -30,10 +31,6 @@ const AT_ONCE: usize = 8;
 
 /// How long one of them may take. `Match exec` may ask a network.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// What stands for a value that the files do not say: OpenSSH's own defaults cannot be told from a
-/// value that was written.
-const UNSAID: &str = "labctl.unsaid";
 
 /// What is asked: a host, and what the inventory says already, which `Match` may depend on.
 #[derive(Debug, Clone, Copy)]

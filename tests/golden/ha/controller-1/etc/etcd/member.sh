@@ -1,8 +1,10 @@
 #!/bin/sh
-# How controller-1 becomes a member of the etcd that the other controllers run.
+# How controller-1 becomes a member of the etcd that the other controllers run, and how it leaves
+# them for a moment.
 #
 #   member.sh join ADDRESS..      add this node as a learner, and note how it starts in /etc/etcd/bootstrap.env
 #   member.sh promote ADDRESS..   give it its vote, once it has caught up
+#   member.sh hand-over           if it leads, let another member lead: before it stops
 #
 # The addresses are those of the other controllers: all of them are asked, until one can do it.
 # https://etcd.io/docs/latest/op-guide/runtime-configuration/
@@ -45,8 +47,28 @@ promote() {
   said=$(etcdctl member promote "$(among '$4 == peer { print $1 }')" 2>&1)
 }
 
+# Members that miss their leader wait for a second or two before they elect another one, and nobody
+# can read or write meanwhile. A leader that hands over is followed within milliseconds, by a member
+# that has answered just before.
+hand_over() {
+  export ETCDCTL_ENDPOINTS=https://127.0.0.1:2379
+  etcdctl endpoint status -w fields | awk '
+    $1 == "\"MemberID\"" { own = $3 }
+    $1 == "\"Leader\"" { leader = $3 }
+    END { exit own == "" || own != leader }' || return 0
+  members=$(etcdctl member list)
+  among '$2 == "started" && $4 != peer && $6 == "false" { print $1, $5 }' | while read -r id address; do
+    # Not a flag: etcdctl refuses one beside the variable.
+    if ETCDCTL_ENDPOINTS=$address etcdctl endpoint status > /dev/null 2>&1; then etcdctl move-leader "$id" && break; fi
+  done
+}
+
 what=$1
 shift
+if [ "$what" = hand-over ]; then
+  hand_over
+  exit
+fi
 said='There is no other controller in the inventory.'
 end=$(($(date +%s) + 90))
 while :; do
