@@ -178,6 +178,11 @@ impl<'a> Surroundings<'a> {
         Some(self.lines("forward")?.collect())
     }
 
+    /// The rules of the chain INPUT; asked only before labctl has worked on the machine.
+    pub fn input_rules(self) -> Vec<&'a str> {
+        self.lines("input").into_iter().flatten().collect()
+    }
+
     /// The files that turn swap on at the next boot.
     pub fn swap_makers(self) -> Option<Vec<&'a str>> {
         Some(self.lines("swap")?.collect())

@@ -44,6 +44,8 @@ programs() {
   if [ ! -e /proc/modules ] || [ -e /sys/module/nf_tables ] ||
     [ -e /sys/module/iptable_filter ]; then
     answer forward iptables -S FORWARD
+    # Before the first run only: that saves every other run a program.
+    [ -e /var/lib/labctl/record ] || answer input iptables -S INPUT
   else
     answer forward true
   fi

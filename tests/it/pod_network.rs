@@ -56,3 +56,26 @@ fn a_vxlan_knows_every_other_node_and_no_way_to_itself() {
     machine.sh("ip route del 198.18.0.11 && ip neighbour del 198.18.0.11 dev labctl-vxlan");
     assert_eq!(run("ExecReload"), [routes, neighbours, hardware]);
 }
+
+#[test]
+fn pods_are_forwarded_before_a_rule_of_somebody_s_refuses_everything() {
+    let workshop = Workshop::new(labs::sandbox());
+    let plays = workshop.expand(&standard::find("up", None).expect("a playbook")).expect("a plan");
+    let files = files::files_of(&plays, "worker-0");
+    let unit = files.iter().find(|file| file.is_called("labctl-pod-network.service"));
+    let unit =
+        String::from_utf8_lossy(unit.expect("a unit").bytes.expect("no secret")).into_owned();
+    let machine = Machine::new();
+    machine.sh("iptables -A FORWARD -j REJECT");
+    for _ in 0..2 {
+        for command in unit.lines().filter_map(|line| line.strip_prefix("ExecStart=")) {
+            match command.strip_prefix('-') {
+                Some(may_fail) => drop(machine.attempt(may_fail)),
+                None if command.starts_with("iptables") => drop(machine.sh(command)),
+                None => {}
+            }
+        }
+        let rules = machine.sh("iptables -S FORWARD | grep -e -A | cut -d ' ' -f 2-4");
+        assert_eq!(rules, "FORWARD -j LABCTL-FORWARD\nFORWARD -j REJECT");
+    }
+}

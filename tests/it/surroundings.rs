@@ -129,6 +129,18 @@ async fn an_address_that_is_not_the_machine_s_own_is_named() {
 }
 
 #[tokio::test]
+async fn an_input_chain_that_refuses_is_named_once() {
+    let machine = machine_at("10.240.0.20/24");
+    machine.sh("iptables -A INPUT -i lo -j ACCEPT && iptables -A INPUT -j REJECT");
+    let what = "a firewall is active: the chain INPUT refuses what no rule accepts";
+    let (_, warned) = judged(&machine, "worker-0").await;
+    assert!(warned.iter().any(|it| it == what), "{warned:?}");
+    machine.sh("mkdir -p /var/lib/labctl && echo 'file /etc/x' > /var/lib/labctl/record");
+    let (_, warned) = judged(&machine, "worker-0").await;
+    assert!(!warned.iter().any(|it| it == what), "{warned:?}");
+}
+
+#[tokio::test]
 async fn programs_that_fail_or_are_missing_leave_a_question_open() {
     let machine = machine_at("10.240.0.20/24");
     for program in ["ss", "df", "ip"] {
@@ -166,7 +178,8 @@ async fn what_the_next_boot_would_change_is_named() {
         echo 'export https_proxy=http://user:secret@192.0.2.250:3128' >> /etc/environment
         echo 'manage_etc_hosts: true' > /etc/cloud/cloud.cfg
         mkdir -p /etc/ufw && echo 'ENABLED=yes' > /etc/ufw/ufw.conf
-        iptables -A FORWARD -j REJECT");
+        iptables -N LABCTL-FORWARD && iptables -A FORWARD -j REJECT
+        iptables -A FORWARD -j LABCTL-FORWARD");
     let (_, warned) = judged(&machine, "worker-0").await;
     for what in [
         "the next boot turns swap on: /etc/systemd/system/swap.target.wants/swap.unit.swap",

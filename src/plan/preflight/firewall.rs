@@ -12,11 +12,15 @@ const OURS: &str = "-A FORWARD -j LABCTL-FORWARD";
 pub(super) fn judge(on: &Judged<'_>, found: &mut Findings) {
     let firewalld = on.facts.units.get(FIREWALLD).is_some_and(|unit| unit.active == "active");
     let others = on.around().firewalls().unwrap_or_default();
-    let on_duty: Vec<&str> = others
+    let mut on_duty: Vec<&str> = others
         .into_iter()
         .filter(|it| *it != "selinux")
         .chain(firewalld.then_some("firewalld"))
         .collect();
+    if on_duty.is_empty() && on.around().input_rules().iter().any(|rule| refuses_all("INPUT", rule))
+    {
+        on_duty.push("the chain INPUT refuses what no rule accepts");
+    }
     let needs = needs(on);
     if !on_duty.is_empty() && !needs.is_empty() {
         on.warn(
@@ -54,28 +58,30 @@ fn needs(on: &Judged<'_>) -> Vec<String> {
     needs
 }
 
-/// A rule that refuses everything ends the chain for what comes after it.
+/// A rule that refuses everything ends the chain for what comes after it. The lab's own rule is put
+/// first, and somebody may have put others before it since then.
 fn forward(on: &Judged<'_>, found: &mut Findings) {
     let Some(rules) = on.around().forward_rules() else { return };
-    if !on.starts("kubelet.service") || !on.cluster.network.capabilities().bridge {
+    if !on.starts("kubelet.service") || !rules.contains(&OURS) {
         return;
     }
-    let refuses = |rule: &&&str| {
-        ["-A FORWARD -j REJECT", "-A FORWARD -j DROP"].iter().any(|it| rule.starts_with(it))
-    };
-    let before = rules.iter().take_while(|rule| **rule != OURS);
-    if let Some(rule) = before.into_iter().find(refuses) {
+    let mut before = rules.iter().take_while(|rule| **rule != OURS);
+    // A policy holds for what no rule has taken, and the lab's rule does.
+    if let Some(rule) = before.find(|it| it.starts_with("-A") && refuses_all("FORWARD", it)) {
         on.warn(
             found,
             format!(
                 "packets between pods of different nodes are refused: `iptables {rule}` comes \
                 first"
             ),
-            format!(
-                "`iptables -I FORWARD -s {pods} -j ACCEPT` and the same with -d, here and where \
-                the rules are kept",
-                pods = on.cluster.network.pods
-            ),
+            "`systemctl restart labctl-pod-network` puts the lab's rule first again".to_owned(),
         );
     }
+}
+
+/// Whether a rule, as `iptables -S` prints it, refuses every packet that comes to it.
+fn refuses_all(chain: &str, rule: &str) -> bool {
+    let rest = |option: &str| rule.strip_prefix(option)?.strip_prefix(chain);
+    rest("-A ").is_some_and(|it| it.starts_with(" -j REJECT") || it.starts_with(" -j DROP"))
+        || rest("-P ") == Some(" DROP")
 }

@@ -55,10 +55,10 @@ impl<'a> Judged<'a> {
         found.warnings.push(Obstacle { node: self.node.name.clone(), what, help });
     }
 
-    /// Notes a reason not to start; where labctl has worked already it cannot be one, because
-    /// the lab may have come to live with it.
+    /// Notes a reason not to start on a machine that labctl has not touched. Elsewhere it is a
+    /// warning: the lab runs with it, or is in a network of the workstation's own.
     pub fn refuse_new(&self, found: &mut Findings, what: String, help: String) {
-        if self.worked_on() {
+        if self.worked_on() || self.cluster.local.is_some() {
             self.warn(found, what, help);
         } else {
             self.refuse(found, what, help);

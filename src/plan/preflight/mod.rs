@@ -15,6 +15,7 @@ mod firewall;
 mod judged;
 mod kernel;
 mod networks;
+mod packages;
 mod ports;
 mod room;
 
@@ -35,6 +36,7 @@ const JUDGES: &[fn(&Judged<'_>, &mut Findings)] = &[
     cni::judge,
     networks::judge,
     room::judge,
+    packages::judge,
     firewall::judge,
     boot::judge,
     unanswered,

@@ -47,10 +47,27 @@ fn a_chain_that_refuses_before_the_lab_s_rules_is_a_warning() {
         first"
     );
     let ours = "-A FORWARD -j LABCTL-FORWARD";
-    assert_eq!(warned(&["-P FORWARD ACCEPT", reject]), std::slice::from_ref(&what));
+    // The lab's own rule is put first.
+    assert_eq!(warned(&["-P FORWARD ACCEPT", reject]), [""; 0]);
     assert_eq!(warned(&["-P FORWARD ACCEPT", reject, ours]), [what]);
     assert_eq!(warned(&["-P FORWARD ACCEPT", ours, reject]), [""; 0]);
     // A policy holds for what no rule has taken.
     assert_eq!(warned(&["-P FORWARD DROP"]), [""; 0]);
     assert_eq!(warned(&["-P FORWARD ACCEPT", "-A FORWARD -i eth1 -j DROP"]), [""; 0]);
+}
+
+#[test]
+fn an_input_chain_that_refuses_is_a_firewall() {
+    let warned = |rules: &[&str]| Stage::own_machines().warned("controller-0", "input", rules);
+    let what = "controller-0: a firewall is active: the chain INPUT refuses what no rule accepts";
+    let reject = "-A INPUT -j REJECT --reject-with icmp-host-prohibited";
+    for rules in [&["-P INPUT ACCEPT", "-A INPUT -i lo -j ACCEPT", reject][..], &["-P INPUT DROP"]]
+    {
+        assert_eq!(warned(rules), [what]);
+    }
+    assert_eq!(warned(&["-P INPUT ACCEPT", "-A INPUT -i eth1 -j DROP"]), [""; 0]);
+    let mut ufw = Stage::own_machines();
+    ufw.answer("controller-0", "input", &["-P INPUT DROP"]);
+    let said = ufw.warned("controller-0", "firewalls", &["ufw"]);
+    assert_eq!(said, ["controller-0: a firewall is active: ufw"]);
 }

@@ -193,3 +193,20 @@ impl Stage {
         self.refused("worker-0", "room", &room)
     }
 }
+
+#[test]
+fn packages_that_cannot_be_installed_are_a_warning() {
+    let warned = |system: &str, is_missing: bool| {
+        let mut stage = Stage::own_machines();
+        stage.machine("lb-0", "system", system);
+        if is_missing {
+            stage.unsettle("lb-0", |desired| matches!(desired, Desired::Package(_)));
+        }
+        told(&stage.findings().warnings)
+    };
+    let what = "lb-0: labctl has not been tried on its distribution, fedora, and installs packages \
+                with apt only; missing: nginx, libnginx-mod-stream";
+    assert_eq!(warned("fedora", true), [what]);
+    assert_eq!(warned("fedora", false), [""; 0]);
+    assert_eq!(warned("debian", true), [""; 0]);
+}

@@ -122,4 +122,7 @@ fn a_resolver_in_the_lab_s_ranges_is_refused() {
         ["worker-0: its resolver 10.32.0.2 is in the range of the lab's services, 10.32.0.0/24"]
     );
     assert_eq!(stage.refused("worker-0", "resolvers", &["192.0.2.53", "fd00::1"]), [""; 0]);
+    let local = Stage::local();
+    assert_eq!(local.refused("worker-0", "resolvers", &["10.32.0.2"]), [""; 0]);
+    assert_eq!(local.warned("worker-0", "resolvers", &["10.32.0.2"]).len(), 1);
 }

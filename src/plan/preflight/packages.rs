@@ -1,0 +1,31 @@
+//! Packages: labctl installs those of the families of systems that it has.
+
+use super::finding::Findings;
+use super::judged::Judged;
+use crate::machine::Machine;
+use crate::module::{Desired, State};
+
+pub(super) fn judge(on: &Judged<'_>, found: &mut Findings) {
+    let machine = Machine::read(&on.facts.machine);
+    if !machine.family.is_empty() {
+        return;
+    }
+    let missing: Vec<String> = on
+        .desired
+        .iter()
+        .filter(|desired| matches!(desired, Desired::Package(_)))
+        .filter_map(|desired| Some(desired.diff(on.facts)?.why))
+        .collect();
+    if !missing.is_empty() {
+        on.warn(
+            found,
+            format!(
+                "labctl has not been tried on its distribution, {}, and installs packages with apt \
+                only; {}",
+                machine.system,
+                missing.join("; ")
+            ),
+            "install them by hand, if it has no apt".to_owned(),
+        );
+    }
+}
