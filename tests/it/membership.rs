@@ -206,9 +206,9 @@ esac
 
 /// The lease of kube-controller-manager, held by this one for so many seconds.
 fn lease(holder: &str, seconds: u32) -> String {
-    format!(
-        r#"{{"kind":"Lease","metadata":{{"resourceVersion":"7","managedFields":[{{"f:holderIdentity":{{}}}}]}},"#
-    ) + &format!(r#""spec":{{"holderIdentity":"{holder}","leaseDurationSeconds":{seconds}}}}}"#)
+    let metadata = r#"{"resourceVersion":"7","managedFields":[{"f:holderIdentity":{}}]}"#;
+    let spec = format!(r#"{{"holderIdentity":"{holder}","leaseDurationSeconds":{seconds}}}"#);
+    format!(r#"{{"kind":"Lease","metadata":{metadata},"spec":{spec}}}"#)
 }
 
 #[test]
