@@ -1,8 +1,9 @@
 #!/bin/sh
-# Gives up the lead, if kube-controller-manager on controller-0 had it when it ended. kube-scheduler does that by itself;
-# this program does not, and whoever leads next, on this node too, would wait for 15 s until the lease has run out.
-# What it writes is what release() in client-go's tools/leaderelection does. The object's version goes with it: a lead that
-# somebody else has taken since is left alone.
+# Gives up the lead, if kube-controller-manager on controller-0 had it when it ended.
+# kube-scheduler does that by itself; this program does not, and whoever leads next, on this node
+# too, would wait for 15 s until the lease has run out. What it writes is what release() in
+# client-go's tools/leaderelection does. The object's version goes with it: a lead that somebody
+# else has taken since is left alone.
 
 export KUBECONFIG=/etc/kubernetes/controller-manager.conf
 lease=/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/kube-controller-manager
