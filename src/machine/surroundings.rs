@@ -29,6 +29,9 @@ pub const QUESTIONS: &[(&str, &str)] = &[
     ("keepsroutes", "whether routes stay"),
 ];
 
+/// How many words of an answer are shown to a person: what a node says may be long.
+const SHOWN: usize = 8;
+
 /// What a machine has answered: the lines of each answer, by question.
 #[derive(Debug, Clone, Copy)]
 pub struct Surroundings<'a>(pub &'a BTreeMap<String, Vec<String>>);
@@ -170,7 +173,7 @@ impl<'a> Surroundings<'a> {
 
     /// What is on that filters packets or accesses.
     pub fn firewalls(self) -> Option<Vec<&'a str>> {
-        Some(self.lines("firewalls")?.collect())
+        Some(self.lines("firewalls")?.take(SHOWN).collect())
     }
 
     /// The rules of the chain FORWARD, as `iptables -S` prints them.
@@ -185,7 +188,7 @@ impl<'a> Surroundings<'a> {
 
     /// The files that turn swap on at the next boot.
     pub fn swap_makers(self) -> Option<Vec<&'a str>> {
-        Some(self.lines("swap")?.collect())
+        Some(self.lines("swap")?.take(SHOWN).collect())
     }
 
     /// Kernel settings in files of others.
@@ -201,7 +204,7 @@ impl<'a> Surroundings<'a> {
 
     /// The names of variables that set a proxy for every login.
     pub fn proxies(self) -> Option<Vec<&'a str>> {
-        Some(self.lines("proxies")?.collect())
+        Some(self.lines("proxies")?.take(SHOWN).collect())
     }
 
     /// The file that has cloud-init write `/etc/hosts` at every boot.
