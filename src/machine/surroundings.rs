@@ -17,7 +17,6 @@ pub const QUESTIONS: &[(&str, &str)] = &[
     ("resolvers", "its resolvers"),
     ("room", "free disk space"),
     ("kernel", "the kernel's modules"),
-    ("ipv6", "whether it has IPv6"),
     ("memory", "its memory"),
     ("mtu", "the MTU of its devices"),
     ("firewalls", "firewalls"),
@@ -151,11 +150,6 @@ impl<'a> Surroundings<'a> {
     /// The running kernel's release, if the directory of its modules is missing.
     pub fn kernel_without_modules(self) -> Option<&'a str> {
         self.first("kernel")?.strip_prefix("no ")
-    }
-
-    /// Whether the kernel has IPv6.
-    pub fn ipv6(self) -> Option<bool> {
-        Some(self.first("ipv6")? == "yes")
     }
 }
 
