@@ -17,7 +17,6 @@ pub const QUESTIONS: &[(&str, &str)] = &[
     ("resolvers", "its resolvers"),
     ("room", "free disk space"),
     ("kernel", "the kernel's modules"),
-    ("ipv6", "whether it has IPv6"),
     ("memory", "its memory"),
     ("mtu", "the MTU of its devices"),
     ("firewalls", "firewalls"),
@@ -28,6 +27,9 @@ pub const QUESTIONS: &[(&str, &str)] = &[
     ("cloudhosts", "who writes /etc/hosts"),
     ("keepsroutes", "whether routes stay"),
 ];
+
+/// How many words of an answer are shown to a person: what a node says may be long.
+const SHOWN: usize = 8;
 
 /// What a machine has answered: the lines of each answer, by question.
 #[derive(Debug, Clone, Copy)]
@@ -149,11 +151,6 @@ impl<'a> Surroundings<'a> {
     pub fn kernel_without_modules(self) -> Option<&'a str> {
         self.first("kernel")?.strip_prefix("no ")
     }
-
-    /// Whether the kernel has IPv6.
-    pub fn ipv6(self) -> Option<bool> {
-        Some(self.first("ipv6")? == "yes")
-    }
 }
 
 impl<'a> Surroundings<'a> {
@@ -170,7 +167,7 @@ impl<'a> Surroundings<'a> {
 
     /// What is on that filters packets or accesses.
     pub fn firewalls(self) -> Option<Vec<&'a str>> {
-        Some(self.lines("firewalls")?.collect())
+        Some(self.lines("firewalls")?.take(SHOWN).collect())
     }
 
     /// The rules of the chain FORWARD, as `iptables -S` prints them.
@@ -185,7 +182,7 @@ impl<'a> Surroundings<'a> {
 
     /// The files that turn swap on at the next boot.
     pub fn swap_makers(self) -> Option<Vec<&'a str>> {
-        Some(self.lines("swap")?.collect())
+        Some(self.lines("swap")?.take(SHOWN).collect())
     }
 
     /// Kernel settings in files of others.
@@ -201,7 +198,7 @@ impl<'a> Surroundings<'a> {
 
     /// The names of variables that set a proxy for every login.
     pub fn proxies(self) -> Option<Vec<&'a str>> {
-        Some(self.lines("proxies")?.collect())
+        Some(self.lines("proxies")?.take(SHOWN).collect())
     }
 
     /// The file that has cloud-init write `/etc/hosts` at every boot.

@@ -8,8 +8,6 @@ surroundings() {
   read -r release < /proc/sys/kernel/osrelease
   if [ -d "/lib/modules/$release" ]; then there=yes; else there=no; fi
   printf 'around\tkernel\naround\tkernel\t%s %s\n' "$there" "$release"
-  if [ -e /proc/net/if_inet6 ]; then there=yes; else there=no; fi
-  printf 'around\tipv6\naround\tipv6\t%s\n' "$there"
   swap_makers
   settings=
   seen=/

@@ -17,6 +17,7 @@ mod nodes;
 mod own_choices;
 mod ownership;
 mod plan;
+mod preflight;
 mod smoke;
 mod teardown;
 

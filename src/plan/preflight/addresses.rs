@@ -9,6 +9,9 @@ use crate::cluster::Role;
 use crate::machine::surroundings::OwnAddress;
 use crate::module::Desired;
 
+/// How many of its own addresses are shown.
+const SHOWN: usize = 8;
+
 /// How devices begin that other people's networks for containers have.
 const CONTAINERS: [&str; 9] =
     ["cni", "docker", "br-", "veth", "flannel", "cali", "labctl-vxlan", "virbr", "podman"];
@@ -23,7 +26,7 @@ pub(super) fn judge(on: &Judged<'_>, found: &mut Findings) {
         neighbours(on, found);
         return;
     }
-    let others: Vec<String> = candidates(&own).map(|it| it.to_string()).collect();
+    let others: Vec<String> = candidates(&own).take(SHOWN).map(|it| it.to_string()).collect();
     let what = if others.is_empty() {
         format!("its address {address} is on none of its interfaces")
     } else {

@@ -4,6 +4,7 @@
 use super::finding::Findings;
 use super::judged::Judged;
 use crate::cluster::PodNetwork;
+use crate::machine::surroundings::SettingThere;
 use crate::module::Desired;
 
 /// The unit of systemd-networkd.
@@ -77,12 +78,7 @@ fn settings(on: &Judged<'_>, found: &mut Findings) {
     for desired in &on.desired {
         let Desired::Sysctl(ours) = desired else { continue };
         let file = format!("90-labctl-{}.conf", ours.key);
-        let later = |it: &&_| {
-            let it: &crate::machine::surroundings::SettingThere<'_> = it;
-            let name = it.file.rsplit('/').next().unwrap_or_default();
-            it.key == ours.key && name > file.as_str()
-        };
-        let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        let later = |it: &&SettingThere<'_>| it.key == ours.key && name(it.file) > file.as_str();
         let last = there.iter().filter(later).max_by_key(|it| name(it.file));
         let same = |value: &str| value.split_whitespace().eq(ours.value.split_whitespace());
         if let Some(last) = last.filter(|it| !same(it.value)) {
@@ -93,6 +89,10 @@ fn settings(on: &Judged<'_>, found: &mut Findings) {
             );
         }
     }
+}
+
+fn name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
 }
 
 /// systemd-networkd removes routes that it has not set, when it is started again.
