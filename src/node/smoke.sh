@@ -166,7 +166,10 @@ port_forward() {
   trap 'kill $forward 2>/dev/null; rm -f "$log"' EXIT
   until grep -q '^Forwarding' "$log"; do kill -0 $forward 2>/dev/null || fail "$(cat "$log")"; sleep 0.1; done
   port=$(sed -n 's/^Forwarding from 127.0.0.1:\([0-9]*\) .*/\1/p' "$log" | head -n 1)
-  answer=$(bash -c 'exec 3<>/dev/tcp/127.0.0.1/'"$port"'; printf "GET / HTTP/1.0\r\n\r\n" >&3; cat <&3' | tail -n 1)
+  # The line after the empty one. Not up to the end: that comes a second after the answer.
+  answer=$(bash -c 'exec 3<>/dev/tcp/127.0.0.1/'"$port"'; printf "GET / HTTP/1.0\r\n\r\n" >&3
+    while read -r line && [ ${#line} -gt 1 ]; do :; done <&3
+    read -r line <&3; echo "$line"')
   [ "$answer" = "$pod" ] || fail "asked $pod and got: $answer"
 }
 
