@@ -27,7 +27,7 @@ use lab::{Lab, contents};
 
 /// What a node may be sent and may answer when nothing differs: questions and facts, and no byte of
 /// any binary, the smallest of which has more than a million.
-const A_PROBE: u64 = 40_000;
+const A_PROBE: u64 = 60_000;
 
 /// A second `up` on a lab that is as desired: nothing changes, nothing restarts, nothing is pushed,
 /// one round trip a node.
