@@ -99,6 +99,12 @@ impl LabDirectory {
         self.local_nodes().join(node).join("beside")
     }
 
+    /// Removes what a killed run has left in that directory. What stays is replaced by the next push.
+    pub fn clear_beside(&self, node: &str) {
+        let files = fs::read_dir(self.beside(node)).into_iter().flatten().flatten();
+        files.for_each(|file| drop(fs::remove_file(file.path())));
+    }
+
     /// Returns the directory of run logs, one JSON-lines file per run.
     pub fn runs(&self) -> PathBuf {
         self.root.join("runs")
@@ -258,6 +264,17 @@ mod tests {
         let folder = tempfile::tempdir().expect("a directory");
         let lab = LabDirectory::new(folder.path().join("lab"));
         (folder, lab)
+    }
+
+    #[test]
+    fn what_a_killed_run_left_beside_a_node_is_removed() {
+        let (_directory, lab) = lab();
+        let beside = lab.beside("worker-0");
+        lab.clear_beside("worker-0");
+        fs::create_dir_all(&beside).expect("a directory");
+        fs::write(beside.join("kubelet"), "a program").expect("a file");
+        lab.clear_beside("worker-0");
+        assert_eq!(fs::read_dir(&beside).expect("it stays").count(), 0);
     }
 
     #[test]

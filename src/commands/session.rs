@@ -201,6 +201,7 @@ where
     let (events, receiver) = Events::channel();
     let telling = reporter.spawn(receiver, Some(log));
     let (cancel, cancelled) = watch::channel(false);
+    cluster.nodes.iter().for_each(|node| lab.clear_beside(&node.name));
     let delivery =
         Delivery::of(cluster, options.spread, &cache_directory(), |node| lab.beside(node));
     let run = Run::new(events.clone(), options.forks.get(), cancelled)
