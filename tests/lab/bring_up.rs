@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::lab::{Lab, Moment, said};
-use crate::teardown::{bare_nodes, censuses, is_as_before};
+use crate::teardown::{bare_nodes, censuses, is_as_before_but};
 use crate::{backup, kubeconfigs, nodes};
 use crate::{goes_without_a_trace, is_settled, no_run_has_told_a_secret, passes_smoke};
 
@@ -193,10 +193,17 @@ fn a_lab_can_be_built_with_the_other_choices() {
     );
     passes_smoke(&lab, 13);
 
-    // A VXLAN and the rules of nftables leave nothing behind either.
+    // A VXLAN and the rules of nftables leave nothing behind either. But one kernel serves all nodes
+    // here, so what worker-1 gave back when it left in between was the others', too: its settings
+    // are not compared. `nodes_that_stay_are_as_they_were` does, where nobody leaves in between.
+    const SHARED: &[&str] = &[
+        "sysctl\tkernel/panic\t",
+        "sysctl\tkernel/panic_on_oops\t",
+        "sysctl\tvm/overcommit_memory\t",
+    ];
     lab.must(&["down", "--yes", "--keep-nodes"]);
     for node in ["controller-0", "worker-0"] {
-        is_as_before(&lab, node, &before, "after a lab with a VXLAN and nftables");
+        is_as_before_but(SHARED, &lab, node, &before, "after a lab with a VXLAN and nftables");
     }
     goes_without_a_trace(&lab);
 }

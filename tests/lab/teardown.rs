@@ -86,7 +86,20 @@ pub fn censuses(lab: &Lab) -> BTreeMap<String, Census> {
 
 /// Nothing came and nothing went.
 pub fn is_as_before(lab: &Lab, node: &str, before: &BTreeMap<String, Census>, when: &str) {
-    let (before, after) = (&before[node], census(lab, node));
+    is_as_before_but(&[], lab, node, before, when);
+}
+
+/// The same, but for lines that begin like this.
+pub fn is_as_before_but(
+    but: &[&str],
+    lab: &Lab,
+    node: &str,
+    before: &BTreeMap<String, Census>,
+    when: &str,
+) {
+    let counts = |line: &&String| !but.iter().any(|start| line.starts_with(start));
+    let only = |all: &Census| -> Census { all.iter().filter(counts).cloned().collect() };
+    let (before, after) = (&only(&before[node]), only(&census(lab, node)));
     let gone = before.difference(&after).map(|line| format!("- {line}"));
     let differs: Vec<String> =
         gone.chain(after.difference(before).map(|line| format!("+ {line}"))).collect();
