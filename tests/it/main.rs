@@ -24,6 +24,7 @@ mod node_shell;
 mod options;
 mod plan;
 mod pod_network;
+mod resolvers;
 mod shell;
 mod size;
 mod smoke;
