@@ -99,10 +99,13 @@ impl LabDirectory {
         self.local_nodes().join(node).join("beside")
     }
 
-    /// Removes what a killed run has left in that directory. What stays is replaced by the next push.
-    pub fn clear_beside(&self, node: &str) {
-        let files = fs::read_dir(self.beside(node)).into_iter().flatten().flatten();
+    /// Returns that directory without what a killed run has left in it. What cannot be removed is
+    /// replaced by the next push.
+    pub fn cleared_beside(&self, node: &str) -> PathBuf {
+        let beside = self.beside(node);
+        let files = fs::read_dir(&beside).into_iter().flatten().flatten();
         files.for_each(|file| drop(fs::remove_file(file.path())));
+        beside
     }
 
     /// Returns the directory of run logs, one JSON-lines file per run.
@@ -270,10 +273,10 @@ mod tests {
     fn what_a_killed_run_left_beside_a_node_is_removed() {
         let (_directory, lab) = lab();
         let beside = lab.beside("worker-0");
-        lab.clear_beside("worker-0");
+        lab.cleared_beside("worker-0");
         fs::create_dir_all(&beside).expect("a directory");
         fs::write(beside.join("kubelet"), "a program").expect("a file");
-        lab.clear_beside("worker-0");
+        assert_eq!(lab.cleared_beside("worker-0"), beside);
         assert_eq!(fs::read_dir(&beside).expect("it stays").count(), 0);
     }
 

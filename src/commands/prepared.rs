@@ -77,8 +77,8 @@ impl Unsaved {
                     node.name
                 );
                 return Err(Stop::failed(what).help(
-                    "nothing was changed; bring the controller back, or leave it out with --limit \
-                    or from the inventory",
+                    "nothing was changed; mend what is said of it above, or take it out of the \
+                    inventory",
                 ));
             }
         }

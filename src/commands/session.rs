@@ -201,9 +201,8 @@ where
     let (events, receiver) = Events::channel();
     let telling = reporter.spawn(receiver, Some(log));
     let (cancel, cancelled) = watch::channel(false);
-    cluster.nodes.iter().for_each(|node| lab.clear_beside(&node.name));
     let delivery =
-        Delivery::of(cluster, options.spread, &cache_directory(), |node| lab.beside(node));
+        Delivery::of(cluster, options.spread, &cache_directory(), |node| lab.cleared_beside(node));
     let run = Run::new(events.clone(), options.forks.get(), cancelled)
         .asking(ask::keyring())
         .telling_new_texts(options.diff)
@@ -243,9 +242,19 @@ fn turn(verb: &str, lab: &str, log: &Path) -> Turn {
     let at = user.map_or_else(|| host.clone(), |user| format!("{user}@{host}"));
     let process = std::process::id();
     Turn {
-        run: format!("{host} {process} {began}"),
+        run: format!("{} {process} {began}", workplace(&host, log)),
         who: format!("labctl {verb} of lab {lab}, by {at}, process {process}, since {began}"),
     }
+}
+
+/// Returns a word for the lab directory of a run's log: on this workstation, and on no other.
+fn workplace(host: &str, log: &Path) -> String {
+    use sha2::Digest as _;
+    let machine = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    let place = std::path::absolute(log).unwrap_or_else(|_| log.to_path_buf());
+    let place = place.parent().unwrap_or(&place).display().to_string();
+    let digest = sha2::Sha256::digest(format!("{machine}\n{host}\n{place}"));
+    hex::encode(&digest[..8])
 }
 
 /// Refuses a lab whose local nodes are running although their directories were moved or deleted.

@@ -84,7 +84,8 @@ impl Inbox {
         }
         let beside = Beside(folder.join(&blob.sha256));
         let _ = std::fs::remove_file(&beside.0);
-        std::fs::hard_link(&blob.source, &beside.0).ok()?;
+        // A link to a link would lead nowhere inside of the node.
+        std::fs::hard_link(std::fs::canonicalize(&blob.source).ok()?, &beside.0).ok()?;
         Some(beside)
     }
 

@@ -33,7 +33,8 @@ pub struct Belonging {
 /// run's connection ends.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Turn {
-    /// What no other run has.
+    /// What no other run has. Its first word stands for the lab directory, whose lock lets one run
+    /// at a time work.
     pub run: String,
     /// Who it is, for the person whose run is refused: `labctl up of lab demo, ann@desk, ...`.
     pub who: String,

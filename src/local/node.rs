@@ -471,7 +471,7 @@ mod tests {
         );
         assert!(
             plain.contains(&format!("--bind-ro=/labs/a\\:b/nodes/a/beside:{BESIDE}")),
-            "what a node copies from it cannot change"
+            "a node only reads it"
         );
         let (program, scoped) = node.launch_command(Layout::Unified, true);
         assert_eq!(program, "systemd-run");

@@ -30,26 +30,33 @@ take_turn() { # run, who it is; fails, and says by whom, when another run has th
 }
 taken() { # run; fails, and says by whom, when another run has the node
   { read -r run && read -r process since && read -r who; } < "$state/run" || return 0
-  [ "$run" != "$1" ] && [ "$(began "$process")" = "$since" ] || return 0
+  # The first word is a lab directory, which has a lock: its earlier run has ended, though nobody may
+  # have told this end of its connection.
+  [ "${run%% *}" != "${1%% *}" ] && [ "$(began "$process")" = "$since" ] || return 0
   echo "another run is changing this node: $who"
   echo "nothing was changed here; run this again once the other run has ended"
+  echo "if it has ended, and only its connection hangs: kill $process on this node"
   return 1
 }
 # The process that serves this connection, and when it began: sshd has one for each, and it ends
-# with the connection. Without one it is the first process below the machine's first.
+# with the connection. Where nothing is called so, it is this script: a server that serves all
+# connections with one process would have the node for ever.
 connection() {
   process=$$
-  while :; do
+  while [ "$process" -gt 1 ]; do
     about=$(cat "/proc/$process/stat")
     name=${about#*\(}
     about=${about##*) }
     about=${about#? }
-    parent=${about%% *}
-    case $name in sshd* | dropbear*) break ;; esac
-    [ "$parent" -gt 1 ] || break
-    process=$parent
+    case $name in
+      sshd* | dropbear*)
+        echo "$process $(began "$process")"
+        return
+        ;;
+    esac
+    process=${about%% *}
   done
-  echo "$process $(began "$process")"
+  echo "$$ $(began "$$")"
 }
 # When a process began, in clock ticks since the machine did, and which start of the machine that
 # was: no later process has both. Nothing when there is no such process.

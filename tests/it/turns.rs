@@ -31,7 +31,7 @@ impl Node {
     fn turn(&self, run: &str) -> String {
         let at = self.path().display();
         format!(
-            "patience=0 state={at} here={at} sh -c '. {at}/turn.sh; turn \"$@\" && echo mine' turn {run} \
+            "patience=0 state={at} here={at} sh -c '. {at}/turn.sh; turn \"$@\" && echo mine' turn '{run}' \
             'labctl up by {run}'\n"
         )
     }
@@ -104,6 +104,35 @@ fn a_run_waits_for_the_connection_of_one_that_was_killed() {
     hang_up(first);
     let Output { stdout, .. } = waiting.wait_with_output().expect("it ends");
     assert_eq!(String::from_utf8_lossy(&stdout), "mine\n", "in {at}");
+}
+
+#[test]
+fn a_connection_that_hangs_does_not_keep_the_next_run_of_the_same_lab_directory_out() {
+    let node = Node::new();
+    let first = node.connected("desk 100 monday");
+    let second = node.connected("desk 200 tuesday");
+    let refused = node.asked("laptop 300 tuesday");
+    assert!(refused.contains("labctl up by desk 200 tuesday"), "{refused}");
+    let process = first.id();
+    hang_up(first);
+    hang_up(second);
+    let stale = fs::read_to_string(node.path().join("run")).expect("who it is");
+    assert!(!stale.contains(&format!("\n{process} ")), "the second run has its own connection");
+}
+
+#[test]
+fn a_server_that_is_called_otherwise_does_not_hold_a_node() {
+    let node = Node::new();
+    fs::rename(node.path().join("sshd"), node.path().join("tinysshd")).expect("another name");
+    let at = node.path().display();
+    let both = [node.turn("first one"), node.turn("second one")].concat();
+    let served = Command::new("sh")
+        .arg("-c")
+        .arg(format!("printf '%s' \"$1\" | {at}/tinysshd"))
+        .args(["sh", &both])
+        .output()
+        .expect("a server");
+    assert_eq!(String::from_utf8_lossy(&served.stdout), "mine\nmine\n");
 }
 
 #[test]

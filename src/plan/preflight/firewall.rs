@@ -74,7 +74,7 @@ fn forward(on: &Judged<'_>, found: &mut Findings) {
                 "packets between pods of different nodes are refused: `iptables {rule}` comes \
                 first"
             ),
-            "`systemctl restart labctl-pod-network` puts the lab's rule first again".to_owned(),
+            "`systemctl restart labctl-pod-network` puts the lab's rule before it again".to_owned(),
         );
     }
 }

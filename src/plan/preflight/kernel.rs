@@ -9,6 +9,8 @@ use crate::module::{Desired, State};
 /// The first minor version of Kubernetes whose kubelet refuses control groups of version 1.
 const CGROUP_V2_FROM: u16 = 35;
 
+const KUBELET_CONFIG: &str = "/var/lib/kubelet/config.yaml";
+
 pub(super) fn judge(on: &Judged<'_>, found: &mut Findings) {
     // A local node has the workstation's kernel, and the kubelet there is configured for it.
     if on.cluster.local.is_some() {
@@ -16,7 +18,8 @@ pub(super) fn judge(on: &Judged<'_>, found: &mut Findings) {
     }
     let machine = Machine::read(&on.facts.machine);
     let kubernetes = on.cluster.kubernetes;
-    if on.starts("kubelet.service") && machine.cgroup == 1 && kubernetes.minor >= CGROUP_V2_FROM {
+    let refuses = kubernetes.minor >= CGROUP_V2_FROM && !accepts_v1(on);
+    if on.starts("kubelet.service") && machine.cgroup == 1 && refuses {
         on.refuse(
             found,
             format!("it has control groups of version 1, which Kubernetes {kubernetes} refuses"),
@@ -26,6 +29,18 @@ pub(super) fn judge(on: &Judged<'_>, found: &mut Findings) {
         );
     }
     modules(on, found);
+}
+
+/// Whether the owner's own configuration of the kubelet takes them all the same.
+fn accepts_v1(on: &Judged<'_>) -> bool {
+    let text = |desired: &&Desired| match desired {
+        Desired::File(file) if file.path == KUBELET_CONFIG => {
+            file.content.text().map(str::to_owned)
+        }
+        _ => None,
+    };
+    let config = on.desired.iter().find_map(text).unwrap_or_default();
+    config.lines().any(|line| line.trim_end() == "failCgroupV1: false")
 }
 
 /// A kernel that was upgraded and not booted yet has no modules any more.

@@ -41,7 +41,7 @@ pub(super) fn judge(on: &Judged<'_>, found: &mut Findings) {
                 _ => (other.name.clone(), format!("stop {}", other.name)),
             };
             let program = unit.trim_end_matches(".service");
-            on.refuse(
+            on.refuse_new(
                 found,
                 format!("port {port}, which {program} needs, is in use by {who}"),
                 format!("{stop}, or move it to another port or machine"),

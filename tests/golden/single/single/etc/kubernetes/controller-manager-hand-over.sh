@@ -5,6 +5,8 @@
 # client-go's tools/leaderelection does. The object's version goes with it: a lead that somebody
 # else has taken since is left alone.
 
+# The lead is recognised by the host name, so that must be this node's alone.
+[ "$(uname -n)" = "single" ] || exit 0
 export KUBECONFIG=/etc/kubernetes/controller-manager.conf
 lease=/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/kube-controller-manager
 
