@@ -216,8 +216,12 @@ fn a_controller_manager_that_ends_gives_up_its_own_lead_and_no_other() {
     let script = of_controller_1("kube-controller-manager/hand-over.sh");
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name);
-    fs::write(path("kubectl"), KUBECTL).expect("kubectl");
-    fs::set_permissions(path("kubectl"), fs::Permissions::from_mode(0o755)).expect("a mode");
+    let program = |name: &str, text: &str| {
+        fs::write(path(name), text).expect("a program");
+        fs::set_permissions(path(name), fs::Permissions::from_mode(0o755)).expect("a mode");
+    };
+    program("kubectl", KUBECTL);
+    program("uname", "#!/bin/sh\necho controller-1\n");
     let ended = |lease: Option<&str>| {
         let _ = fs::remove_file(path("replaced"));
         let _ = fs::remove_file(path("lease"));
@@ -228,12 +232,12 @@ fn a_controller_manager_that_ends_gives_up_its_own_lead_and_no_other() {
         assert!(output.expect("sh starts").status.success());
         fs::read_to_string(path("replaced")).ok().map(|text| text.trim_end().to_owned())
     };
-    let machine = Command::new("uname").arg("-n").output().expect("a name").stdout;
-    let machine = String::from_utf8_lossy(&machine).trim_end().to_owned();
-    assert_eq!(ended(Some(&lease(&format!("{machine}_4f1c"), 15))), Some(lease("", 1)));
-    assert_eq!(ended(Some(&lease(&format!("{machine}0_4f1c"), 15))), None, "another machine's");
+    assert_eq!(ended(Some(&lease("controller-1_4f1c", 15))), Some(lease("", 1)));
+    assert_eq!(ended(Some(&lease("controller-10_4f1c", 15))), None, "another machine's");
     assert_eq!(ended(Some(&lease("", 1))), None, "nobody's");
     assert_eq!(ended(None), None, "the API does not answer");
+    program("uname", "#!/bin/sh\necho debian\n");
+    assert_eq!(ended(Some(&lease("debian_4f1c", 15))), None, "a host name that others may have");
 }
 
 /// The removal of a node, as it is desired.
