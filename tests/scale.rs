@@ -215,7 +215,7 @@ async fn a_thousand_nodes_cost_ten_times_what_a_hundred_do_and_a_dead_one_costs_
         |event| matches!(event, Event::TaskFailed(failure) if is_dead(&failure.node)),
     );
     let Event::TaskFailed(failure) = &went.events[failed] else { unreachable!() };
-    assert!(failure.reason.contains("not done within 10 s"), "{failure:?}");
+    assert!(failure.reason.contains("the SSH handshake timed out after 10 s"), "{failure:?}");
     let failures = went.events.iter().filter(|event| matches!(event, Event::TaskFailed(_))).count();
     assert_eq!(failures, 1);
     let passed = went.events[dialled..failed]
