@@ -20,20 +20,20 @@ fetch() { # pod, URLs
   k exec "$pod" -- sh -c 'wget=$(which wget)
     for url; do echo "$url $("$wget" -q -T 5 -O - "$url")"; done' sh "$@" </dev/null
 }
-# A Service's rules follow its creation after a moment, and a first packet that came too early is
-# not sent elsewhere later: so new connections are tried until one is answered. From then on all
-# are.
-answers() { # pod, how many of them, URLs
-  pod=$1
-  shift
+# A Service's rules follow its creation after a moment, which is up to half a minute where the
+# controllers have just lost their API server: client-go looks again after 30 s at most. A first
+# packet that came too early is not sent elsewhere later: so new connections are tried until one is
+# answered. From then on all are.
+answers() { # pod, how many of them, URLs; $patience is how often a first one is tried
+  pod=$1 times=$2
+  shift 2
   # shellcheck disable=SC2016
-  said=$(k exec "$pod" -- sh -c 'times=$1 wget=$(which wget); shift
+  said=$(k exec "$pod" -- sh -c 'times=$1 tries=$2 wget=$(which wget); shift 2
     for url; do
-      for _ in 1 2 3 4 5 6; do "$wget" -q -T 2 -O - "$url" > /dev/null 2>&1 && break; sleep 0.5; done
+      for _ in $(seq "$tries"); do "$wget" -q -T 2 -O - "$url" > /dev/null 2>&1 && break; sleep 0.5; done
       for _ in $(seq "$times"); do "$wget" -q -T 5 -O - "$url" > /dev/null || exit 0; done
       echo "$url"
-    done' sh "$@" </dev/null) || fail "cannot run a command in $pod"
-  shift
+    done' sh "$times" "${patience:-80}" "$@" </dev/null) || fail "cannot run a command in $pod"
   for url; do
     printf '%s\n' "$said" | grep -qxF "$url" || fail "no answer from $url to $pod"
   done

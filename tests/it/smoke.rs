@@ -121,6 +121,7 @@ fn run(check: &Check, broken: &str, forwarded: &str) -> Output {
     Command::new("sh")
         .args(["-c", &check.script.replace(programs, &here)])
         .env("BROKEN", broken)
+        .env("patience", "6")
         .env("PORT", port.to_string())
         .env("CALLS", folder.path().join("calls"))
         .output()

@@ -41,11 +41,14 @@ pub(super) fn judge(on: &Judged<'_>, found: &mut Findings) {
                 _ => (other.name.clone(), format!("stop {}", other.name)),
             };
             let program = unit.trim_end_matches(".service");
-            on.refuse_new(
-                found,
-                format!("port {port}, which {program} needs, is in use by {who}"),
-                format!("{stop}, or move it to another port or machine"),
-            );
+            let what = format!("port {port}, which {program} needs, is in use by {who}");
+            let help = format!("{stop}, or move it to another port or machine");
+            // A lab that runs has come to live with it: it may be at another address.
+            if on.worked_on() {
+                on.warn(found, what, help);
+            } else {
+                on.refuse(found, what, help);
+            }
         }
     }
 }
