@@ -18,8 +18,12 @@ fn main() -> io::Result<()> {
         find(&root.join(directory), "", suffix, &mut files)?;
         files.sort();
         let mut list = String::from("&[\n");
-        for (name, path) in files {
-            let _ = writeln!(list, "    ({name:?}, include_str!({path:?})),");
+        // Below the crate that is compiled, which need not be the one that this ran for: checkouts
+        // can share what cargo has built.
+        for name in files {
+            let path = format!("/{directory}/{name}{suffix}");
+            let file = format!("concat!(env!(\"CARGO_MANIFEST_DIR\"), {path:?})");
+            let _ = writeln!(list, "    ({name:?}, include_str!({file})),");
         }
         list.push_str("]\n");
         fs::write(out.join(format!("{directory}.rs")), list)?;
@@ -27,21 +31,15 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Adds the name, without `suffix`, and the path of every file below `directory` that ends in
-/// `suffix`.
-fn find(
-    directory: &Path,
-    prefix: &str,
-    suffix: &str,
-    files: &mut Vec<(String, PathBuf)>,
-) -> io::Result<()> {
+/// Adds the name, without `suffix`, of every file below `directory` that ends in `suffix`.
+fn find(directory: &Path, prefix: &str, suffix: &str, files: &mut Vec<String>) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
         if path.is_dir() {
             find(&path, &format!("{prefix}{name}/"), suffix, files)?;
         } else if let Some(name) = name.strip_suffix(suffix).filter(|name| !name.starts_with('.')) {
-            files.push((format!("{prefix}{name}"), path));
+            files.push(format!("{prefix}{name}"));
         }
     }
     Ok(())
