@@ -1,7 +1,7 @@
 //! Families of Linux distributions: what differs between them, one small file each.
 //!
-//! Another one is its file beside `debian.rs`, its shell functions beside `src/node/debian.sh`, and
-//! a word in [`FAMILIES`].
+//! Another one is its file beside `debian.rs` and a word in [`FAMILIES`]. What installs and removes
+//! packages on nodes, `src/node/record.sh` and `src/node/undo.sh`, knows apt alone so far.
 
 mod debian;
 
