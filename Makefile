@@ -40,8 +40,7 @@ check: ## Formatting and lints
 	rustfmt --check --edition 2024 src/module/*.rs
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --quiet
-	cat src/node/prelude.sh src/node/record.sh src/node/turn.sh src/node/sets.sh src/node/undo.sh | shellcheck -s sh -
-	shellcheck -s sh -e SC2154 src/node/*.sh
+	shellcheck -s sh -e SC2154 src/node/*.sh src/node/family/*.sh
 	shellcheck -s sh tests/support/census.sh tests/prerequisites tests/get-bundle .ci/run .ci/matrix
 	shellcheck -s sh -x -e SC2016 benches/lib.sh benches/run benches/peers benches/report benches/*/row benches/*/*/issue benches/cold-up/by-hand
 	shellcheck tests/bundle/build

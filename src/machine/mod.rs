@@ -67,7 +67,7 @@ impl Default for Machine {
     /// What is assumed of a machine that nobody has asked yet.
     fn default() -> Self {
         Self {
-            family: family::DEBIAN.name.to_owned(),
+            family: family::FAMILIES[0].name.to_owned(),
             system: "debian".to_owned(),
             release: "12".to_owned(),
             architecture: "amd64".to_owned(),

@@ -1,4 +1,4 @@
-//! `package`: packages of the distribution, installed with apt if they are missing.
+//! `package`: packages of the distribution, installed if they are missing.
 
 use std::time::Duration;
 
@@ -7,29 +7,29 @@ use serde::Deserialize;
 use crate::event::ChangeKind;
 
 use super::{Actions, Arguments, Desired, Difference, Facts, Question, Site, State, quote};
+use crate::machine::Family;
 use crate::node::record::{self, Kind};
 
 /// `package`: packages of the distribution.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PackageArgs {
-    /// Each is `name`, or `name=/a/file/that/proves/it`.
+    /// Each is `name`, or `name=/a/file/that/proves/it`, as in Debian.
     pub names: Vec<String>,
 }
 
 impl Arguments for PackageArgs {
     fn expand(&self, site: &dyn Site) -> Result<Desired, String> {
+        let family = site.family();
         let wanted = |text: &String| {
             let text = site.text(text)?;
-            Ok(match text.split_once('=') {
-                Some((name, proof)) => {
-                    WantedPackage { name: name.to_owned(), proof: Some(proof.to_owned()) }
-                }
-                None => WantedPackage { name: text, proof: None },
-            })
+            let (name, proof) =
+                text.split_once('=').map_or((&text[..], None), |(n, p)| (n, Some(p)));
+            let (name, proof) = family.package(name, proof);
+            Ok(WantedPackage { name: name.to_owned(), proof: proof.map(str::to_owned) })
         };
         let names = self.names.iter().map(wanted).collect::<Result<_, String>>()?;
-        Ok(Desired::Package(Package { names }))
+        Ok(Desired::Package(Package { names, family }))
     }
 }
 
@@ -38,6 +38,8 @@ impl Arguments for PackageArgs {
 pub struct Package {
     /// The packages.
     pub names: Vec<WantedPackage>,
+    /// The family of the node's system.
+    pub family: &'static Family,
 }
 
 /// One package.
@@ -51,13 +53,10 @@ pub struct WantedPackage {
 }
 
 impl WantedPackage {
-    fn check(&self) -> String {
+    fn check(&self, family: &Family) -> String {
         match &self.proof {
             Some(path) => format!("[ -e {} ]", quote(path)),
-            None => format!(
-                "dpkg-query -W -f='${{Status}}' {} | grep -q 'ok installed'",
-                quote(&self.name)
-            ),
+            None => family.installed.replace("{}", &quote(&self.name)),
         }
     }
 }
@@ -66,14 +65,14 @@ impl Package {
     fn missing<'a>(&'a self, facts: &'a Facts) -> impl Iterator<Item = &'a str> {
         self.names
             .iter()
-            .filter(|w| facts.checks.get(&w.check()) != Some(&true))
+            .filter(|w| facts.checks.get(&w.check(self.family)) != Some(&true))
             .map(|w| w.name.as_str())
     }
 }
 
 impl State for Package {
     fn probe(&self) -> Vec<Question> {
-        self.names.iter().map(|wanted| Question::Check(wanted.check())).collect()
+        self.names.iter().map(|wanted| Question::Check(wanted.check(self.family))).collect()
     }
 
     fn diff(&self, facts: &Facts) -> Option<Difference> {
@@ -84,14 +83,14 @@ impl State for Package {
 
     fn actions(&self, facts: &Facts) -> Actions {
         let names: Vec<String> = self.missing(facts).map(|name| quote(name).into_owned()).collect();
-        let script = format!("install_packages {}\n", names.join(" "));
+        let script = format!("{}install_packages {}\n", self.family.shell(), names.join(" "));
         Actions { script, patience: Duration::from_secs(600), ..Actions::default() }
     }
 
     fn shell(&self) -> String {
         let names: Vec<String> =
             self.names.iter().map(|wanted| quote(&wanted.name).into_owned()).collect();
-        format!("apt-get install -y --no-install-recommends {}", names.join(" "))
+        format!("{} {}", self.family.install, names.join(" "))
     }
 
     fn title(&self) -> String {
@@ -105,7 +104,7 @@ impl State for Package {
 
     fn settle(&self, facts: &mut Facts) {
         for wanted in &self.names {
-            facts.checks.insert(wanted.check(), true);
+            facts.checks.insert(wanted.check(self.family), true);
         }
     }
 }

@@ -8,6 +8,7 @@ use std::cell::OnceCell;
 use serde::Deserialize;
 
 use super::content::{Blob, Content};
+use crate::machine::Family;
 
 /// A text of a playbook that would show a secret: refused wherever it may end in a command line, a
 /// title or a log.
@@ -73,6 +74,9 @@ pub trait Site {
     /// # Errors
     /// When the bundle has no such file.
     fn blob(&self, name: &str) -> Result<(Blob, Option<String>), String>;
+
+    /// The family of the node's system.
+    fn family(&self) -> &'static Family;
 
     /// What the nodes share of this task.
     fn shared(&self) -> &Shared;

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::{
     Actions, Arguments, Desired, Difference, Facts, Question, STATE_FOLDER, Site, State, quote,
 };
+use crate::machine::Family;
 use crate::node::{self, record::Kind};
 
 /// `undo`: undoes everything in the node record.
@@ -18,7 +19,7 @@ pub struct UndoArgs {
 
 impl Arguments for UndoArgs {
     fn expand(&self, site: &dyn Site) -> Result<Desired, String> {
-        Ok(Desired::Undo(Undo { own: site.paths(&self.own)? }))
+        Ok(Desired::Undo(Undo { own: site.paths(&self.own)?, family: site.family() }))
     }
 }
 
@@ -27,6 +28,8 @@ impl Arguments for UndoArgs {
 pub struct Undo {
     /// Directories that belong to programs of the lab and are removed whatever the record contains.
     pub own: Vec<String>,
+    /// The family of the node's system, whose packages may be among what is undone.
+    pub family: &'static Family,
 }
 
 /// Returns a check that passes if there is nothing to undo.
@@ -46,7 +49,7 @@ impl State for Undo {
 
     fn actions(&self, _: &Facts) -> Actions {
         let own: Vec<_> = self.own.iter().map(|path| quote(path)).collect();
-        Actions::script(format!("{}undo {}\n", node::UNDO, own.join(" ")))
+        Actions::script(format!("{}{}undo {}\n", self.family.shell(), node::UNDO, own.join(" ")))
     }
 
     fn shell(&self) -> String {

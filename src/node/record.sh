@@ -116,42 +116,22 @@ claim_lines() { # a file of somebody's that lines of ours are added to
     found "unended $1" "$(tail -n 1 -- "$1")"
   fi
 }
-# Installs packages, and notes first which ones come with them.
+# Installs packages, and notes first which ones come with them. How that is done is in
+# `src/node/family/`, in front of the task.
 install_packages() { # name...
-  command -v apt-get >/dev/null || {
-    echo 'there is no apt-get: install these packages by hand, then run again' >&2
+  # shellcheck disable=SC2154 # `manager` stands there
+  command -v "$manager" >/dev/null || {
+    echo "there is no $manager: install these packages by hand, then run again" >&2
     return 1
   }
   for again in no yes; do
-    planned=$(apt -s install "$@") && note_packages && unstarted apt install "$@" && return
-    [ $again = yes ] || apt-get -q -o Acquire::Retries=2 update
+    come=$(packages_to_come "$@") && note_packages && add_packages "$@" && return
+    [ $again = yes ] || refresh_packages
   done
   return 1
 }
-apt() {
-  DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends -o DPkg::Lock::Timeout=120 "$@"
-}
-# Without IPv6 Debian's own site of nginx, which listens at [::]:80, keeps nginx from starting and
-# with it from being installed. So packages start nothing there: plays do, with their own files.
-unstarted() { # command...
-  policy=/usr/sbin/policy-rc.d
-  if [ -e /proc/net/if_inet6 ] || [ -L "$policy" ] ||
-    { [ -e "$policy" ] && ! grep -q '^# labctl' "$policy"; }; then
-    "$@"
-    return
-  fi
-  # It forbids nothing any more once this run is over, however it ended.
-  printf '#!/bin/sh\n# labctl: while it installs packages\n[ ! -e %s ] || exit 101\n' \
-    "$here" > "$policy"
-  chmod 755 "$policy"
-  "$@" && code=0 || code=$?
-  rm -f "$policy"
-  return "$code"
-}
 note_packages() {
-  # A line for a package that is there in another version has that version in brackets: it stays
-  # afterwards.
-  for package in $(printf '%s\n' "$planned" | sed -n 's/^Inst \([^ ]*\) (.*/\1/p'); do made "package $package"; done
+  for package in $come; do made "package $package"; done
 }
 # Says on the node which lab it belongs to, before anything else changes there.
 mark() { # text

@@ -295,19 +295,16 @@ undo_fstab() {
 # What labctl installed, unless somebody installed something since that needs it.
 undo_packages() {
   packages=$(listed package | while read -r name; do
-    if dpkg-query -W "$name" 2>/dev/null | grep -q .; then echo "$name"; fi
+    if package_is_there "$name"; then echo "$name"; fi
   done)
   [ -n "$packages" ] || return 0
-  dpkg --configure -a
   # shellcheck disable=SC2086 # one word per package
-  others=$(apt-get -s purge $packages | sed -n 's/^\(Purg\|Remv\) \([^ ]*\) .*/\2/p' |
-    grep -vxF "$packages")
+  others=$(packages_to_go $packages | grep -vxF "$packages")
   if [ -n "$others" ]; then
     # shellcheck disable=SC2086 # one word per package
     remains packages $packages because these need them: $others
     return
   fi
   # shellcheck disable=SC2086 # one word per package
-  DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=120 purge $packages ||
-    remains packages $packages
+  drop_packages $packages || remains packages $packages
 }

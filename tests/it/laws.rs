@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use labctl::machine::family::FAMILIES;
 use labctl::module::file::{Blob, Content, File};
 use labctl::module::probe::{PathFact, UnitFact, parse, unit_record};
 use labctl::module::unit::{OnChange, Unit, Used};
@@ -84,7 +85,8 @@ fn desired() -> impl Strategy<Value = Desired> {
         ("[ab-]{2}", path()).prop_map(|(name, provides)| Desired::KernelModule(
             kernel_module::KernelModule { name, provides }
         )),
-        vec(wanted, 1..3).prop_map(|names| Desired::Package(package::Package { names })),
+        vec(wanted, 1..3)
+            .prop_map(|names| Desired::Package(package::Package { names, family: &FAMILIES[0] })),
         (btree_map(8..=32_u8, address.clone(), 1..4), proptest::option::of(0..2_usize)).prop_map(
             |(routes, own)| {
                 let within = "10.0.0.0/8".parse().expect("a network");
@@ -109,7 +111,7 @@ fn desired() -> impl Strategy<Value = Desired> {
                 manifest: Content::inline(manifest),
             })
         }),
-        vec(path(), 0..2).prop_map(|own| Desired::Undo(undo::Undo { own })),
+        vec(path(), 0..2).prop_map(|own| Desired::Undo(undo::Undo { own, family: &FAMILIES[0] })),
         (path(), path(), any::<bool>()).prop_map(|(path, target, replace)| Desired::Link(
             link::Link { path, target, replace }
         )),

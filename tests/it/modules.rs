@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::machine::Machine;
 use labctl::event::Event;
+use labctl::machine::family::FAMILIES;
 use labctl::module::Desired;
 use labctl::module::command::Command;
 use labctl::module::directory::Directory;
@@ -282,6 +283,7 @@ async fn what_explain_says_to_type_leaves_nothing_for_labctl_to_do() {
                 name: "some-tool".into(),
                 proof: Some("/usr/sbin/some-tool".into()),
             }],
+            family: &FAMILIES[0],
         }),
     ];
     let prepared = || {

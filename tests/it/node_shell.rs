@@ -4,6 +4,7 @@
 use std::fs;
 use std::process::Command;
 
+use labctl::machine::family::FAMILIES;
 use labctl::module::Desired;
 use labctl::module::file::{Content, File};
 use labctl::module::package::{Package, WantedPackage};
@@ -149,7 +150,7 @@ async fn lists_of_packages_that_are_old_are_brought_up_to_date_once() {
     );
     let proof = Some("/usr/sbin/some-tool".into());
     let names = vec![WantedPackage { name: "some-tool".into(), proof }];
-    machine.settles(&[Desired::Package(Package { names })]).await;
+    machine.settles(&[Desired::Package(Package { names, family: &FAMILIES[0] })]).await;
     assert_eq!(machine.sh("grep -c update /asked"), "1");
     assert_eq!(machine.record(), ["package some-tool"]);
 }
@@ -159,7 +160,7 @@ async fn lists_of_packages_that_are_old_are_brought_up_to_date_once() {
 async fn packages_start_nothing_on_a_machine_without_ipv6() {
     let package = || {
         let names = vec![WantedPackage { name: "nginx".into(), proof: Some("/installed".into()) }];
-        Desired::Package(Package { names })
+        Desired::Package(Package { names, family: &FAMILIES[0] })
     };
     let machine = Machine::new();
     // The machine that the tests run on may have one.

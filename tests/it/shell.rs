@@ -49,7 +49,8 @@ fn nodes() -> Vec<String> {
 fn the_scripts_of_the_nodes_are_clean() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/node");
     let mut scripts = 0;
-    for entry in std::fs::read_dir(folder).expect("a directory").flatten() {
+    let entries = |folder| std::fs::read_dir(folder).expect("a directory").flatten();
+    for entry in entries(folder.clone()).chain(entries(folder.join("family"))) {
         if entry.path().extension().is_some_and(|it| it == "sh") {
             scripts += 1;
             let text = std::fs::read_to_string(entry.path()).expect("a script");

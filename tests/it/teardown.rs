@@ -3,6 +3,7 @@
 
 use crate::support::machine::{Converged, Machine};
 use labctl::event::Event;
+use labctl::machine::family::FAMILIES;
 use labctl::module::command::Command;
 use labctl::module::undo::Undo;
 use labctl::module::{Desired, Module};
@@ -14,7 +15,7 @@ pub fn down() -> Vec<Desired> {
     let tasks = playbook.plays.into_iter().flat_map(|play| play.tasks);
     let command = |module: Module| match module {
         Module::Command(args) => Desired::Command(Command { run: args.run, unless: args.unless }),
-        Module::Undo(args) => Desired::Undo(Undo { own: args.own }),
+        Module::Undo(args) => Desired::Undo(Undo { own: args.own, family: &FAMILIES[0] }),
         other => panic!("a teardown is made of commands and `undo`, not of {}", other.kind()),
     };
     tasks.map(|task| command(task.module)).collect()

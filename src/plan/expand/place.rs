@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use super::Materials;
 use crate::cluster::{Node, Role};
+use crate::machine::Family;
 use crate::module::file::{Blob, Content};
 use crate::module::site::SHOWS_A_SECRET;
 use crate::module::{Each, Shared, Site};
@@ -149,6 +150,10 @@ impl Site for Place<'_> {
             name: name.to_owned(),
         };
         Ok((blob, file.image.clone()))
+    }
+
+    fn family(&self) -> &'static Family {
+        Family::named(&self.node.facts.family)
     }
 
     fn shared(&self) -> &Shared {

@@ -2,7 +2,7 @@
 
 use super::finding::Findings;
 use super::judged::Judged;
-use crate::machine::Machine;
+use crate::machine::{Family, Machine};
 use crate::module::{Desired, State};
 
 pub(super) fn judge(on: &Judged<'_>, found: &mut Findings) {
@@ -17,15 +17,17 @@ pub(super) fn judge(on: &Judged<'_>, found: &mut Findings) {
         .filter_map(|desired| Some(desired.diff(on.facts)?.why))
         .collect();
     if !missing.is_empty() {
+        let manager = Family::named(&machine.family).manager;
         on.warn(
             found,
             format!(
-                "labctl has not been tried on its distribution, {}, and installs packages with apt \
+                "labctl has not been tried on its distribution, {}, and installs packages with {} \
                 only; {}",
                 machine.system,
+                manager,
                 missing.join("; ")
             ),
-            "install them by hand, if it has no apt".to_owned(),
+            format!("install them by hand, if it has no {manager}"),
         );
     }
 }

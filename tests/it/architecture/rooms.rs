@@ -35,10 +35,10 @@ pub const ROOMS: &[Room] = &[
     ),
     room(
         "module",
-        &["event", "node"],
+        &["event", "machine", "node"],
         "it is the vocabulary of desired states, which knows neither labs nor playbooks; what \
-        kind of change it takes is \
-         a word of the events",
+        kind of change it takes is a word of the events, how packages are installed one of the \
+        machine's family",
     ),
     room(
         "cluster",

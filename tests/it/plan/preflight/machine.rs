@@ -204,9 +204,9 @@ fn packages_that_cannot_be_installed_are_a_warning() {
         }
         told(&stage.findings().warnings)
     };
-    let what = "lb-0: labctl has not been tried on its distribution, fedora, and installs packages \
-                with apt only; missing: nginx, libnginx-mod-stream";
-    assert_eq!(warned("fedora", true), [what]);
-    assert_eq!(warned("fedora", false), [""; 0]);
+    let what = "lb-0: labctl has not been tried on its distribution, plan9, and installs packages \
+                with apt-get only; missing: nginx, libnginx-mod-stream";
+    assert_eq!(warned("plan9", true), [what]);
+    assert_eq!(warned("plan9", false), [""; 0]);
     assert_eq!(warned("debian", true), [""; 0]);
 }
