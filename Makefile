@@ -9,14 +9,16 @@ LABCTL_RELEASE = $(TARGET)/release/labctl
 # Which part of all mutants `make mutants` tries.
 SHARD         ?= 0/8
 # Stories of real labs that only `make lab-matrix` tells, because each takes many minutes.
-MATRIX         = with_the_other_choices for_machines_of_ones_own killed_in_each_of_its_stages smoke_names_what_is_broken
+MATRIX         = with_the_other_choices for_machines_of_ones_own killed_in_each_of_its_stages \
+                 smoke_names_what_is_broken
 
 # Whoever runs the tests may have set what labctl reads, or what has expected outputs rewritten.
 unexport $(filter-out LABCTL_CACHE,$(filter LABCTL_%,$(.VARIABLES))) TRYCMD INSTA_UPDATE
 
 # Each step needs the one before it, and a lab needs the machine for itself.
 .NOTPARALLEL:
-.PHONY: help demo down test test-all check unit lab lab-matrix prerequisites bundle bench mutants deny golden clean
+.PHONY: help demo down test test-all check unit lab lab-matrix prerequisites bundle bench mutants \
+	deny golden clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,11 +44,13 @@ check: ## Formatting and lints
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --quiet
 	shellcheck -s sh -e SC2154 src/node/*.sh src/node/family/*.sh
 	shellcheck -s sh tests/support/census.sh tests/prerequisites tests/get-bundle .ci/run .ci/matrix
-	shellcheck -s sh -x -e SC2016 benches/lib.sh benches/run benches/peers benches/report benches/*/row benches/*/*/issue benches/cold-up/by-hand
+	shellcheck -s sh -x -e SC2016 benches/lib.sh benches/run benches/peers benches/report \
+		benches/*/row benches/*/*/issue benches/cold-up/by-hand
 	shellcheck tests/bundle/build
 
 unit: ## All tests but the real labs
-	$(CARGO) test --locked --lib --bins $$(ls tests/*.rs tests/*/main.rs | sed -E 's,^tests/([^/]*)(/main)?\.rs$$,\1,; /^lab$$/d; s,^,--test ,')
+	$(CARGO) test --locked --lib --bins $$(ls tests/*.rs tests/*/main.rs | \
+		sed -E 's,^tests/([^/]*)(/main)?\.rs$$,\1,; /^lab$$/d; s,^,--test ,')
 
 lab: bundle ## Real labs: systemd nodes, etcd, Kubernetes
 	$(CARGO) test --locked --test lab -- --nocapture $(MATRIX:%=--skip %)
@@ -61,7 +65,7 @@ bundle: ## A bundle in ./bundle: the one that is there, else pulled, else built 
 	LABCTL="$(LABCTL)" tests/get-bundle
 
 bench: prerequisites bundle ## labctl side by side with Ansible, pyinfra, fabric, scp, openssl: writes benches/results.md
-	$(CARGO) build --release --locked --bins --example issue
+	$(CARGO) build --release --locked --bins --examples
 	benches/run
 
 mutants: ## Mutants of what decides what a node gets: every eighth, or SHARD=k/n; hours, and not in CI

@@ -3,8 +3,8 @@
 #
 # A row is a script that begins with `. benches/lib.sh`, brings up what it needs, and calls
 # `measure` for one tool after the other in every round. It writes its figures to $figures, a line
-# each: `title`, `goal`, `time`, `note`, `limit`, tab-separated; benches/report makes the table and
-# the plot of them.
+# each: `title`, `goal`, `time`, `memory`, `note`, `limit`, tab-separated; benches/report makes the
+# table and the plot of them.
 # shellcheck shell=sh disable=SC2034 # what is set here is for the rows
 set -eu
 benches=$(cd "$(dirname "$0")/.." && pwd)
@@ -23,8 +23,7 @@ fail() {
   exit 1
 }
 
-# ---------------------------------------------------------------------------------------- what must
-# not be left behind
+# ------------------------------------------------------------------- what must not be left behind
 
 # Not below the target folder: that may be too far down for the names of sockets.
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/labctl-bench.XXXXXX")
@@ -62,8 +61,7 @@ mkdir -m 700 "$HOME" "$HOME/.ssh"
 # Ansible's connections outlive its runs, and end here.
 at_exit "for socket in $HOME/.ansible/cp/*; do ssh -o ControlPath=\$socket -O exit any; done"
 
-# -------------------------------------------------------------------------------------------------------------
-# figures
+# --------------------------------------------------------------------------------------- figures
 
 # Begins a table row: its name in file names, its title.
 begin_figures() {
@@ -98,18 +96,19 @@ measure() { # tool, command...
 # Holds what a tool has brought about against what the first one did.
 must_equal_first() { # tool, state
   if [ -e "$work/state" ]; then
-    printf '%s\n' "$2" | diff "$work/state" - >&2 || fail "$1 left another state on the nodes than the first tool did"
+    printf '%s\n' "$2" | diff "$work/state" - >&2 ||
+      fail "$1 left another state on the nodes than the first tool did"
   else
     printf '%s\n' "$2" > "$work/state"
   fi
 }
 
-# ---------------------------------------------------------------------------------------------------------------
-# nodes
+# ----------------------------------------------------------------------------------------- nodes
 
 # A shipped inventory with other networks, so that a lab from `make demo` may run beside.
 shipped() { # name
-  sed -e "s|bundle: ../bundle|bundle: $sources/bundle|" -e 's/10\.24/10.22/' "$sources/inventories/$1.yaml"
+  sed -e "s|bundle: ../bundle|bundle: $sources/bundle|" -e 's/10\.24/10.22/' \
+    "$sources/inventories/$1.yaml"
 }
 # Local nodes of an inventory, started and left as bare as labctl makes them.
 bare_nodes() { # inventory
@@ -164,7 +163,8 @@ machines() { # how many
   for name in $names; do
     number=${name#m-}
     tries=0
-    until printf '' | timeout 1 ssh-keyscan -t ed25519 "$network.$((number + 10))" 2> /dev/null | grep -q .; do
+    until printf '' | timeout 1 ssh-keyscan -t ed25519 "$network.$((number + 10))" 2> /dev/null |
+      grep -q .; do
       tries=$((tries + 1))
       [ "$tries" -lt 100 ] || fail "no sshd answers on $name"
     done
@@ -178,7 +178,7 @@ on_machines() { # command
     $ssh "$(address_of "$name")" "$1" > "$work/said.$name" 2>&1 < /dev/null &
     pids="${pids:-} $!"
   done
-  # shellcheck disable=SC2086 # a list of words; the machines themselves are background processes too
+  # shellcheck disable=SC2086 # a list of words; the machines are background processes too
   wait $pids
   pids=
   for name in $names; do sed "s/^/$name /" "$work/said.$name"; done
@@ -215,7 +215,8 @@ machine() { # name, address, number
   ip -n "lbench-$3" address add "$2/24" dev eth0
   ip -n "lbench-$3" link set eth0 up
   # Ending the first process of a process namespace ends all of them, and with them go the mounts.
-  nsenter --net="/run/netns/lbench-$3" unshare --mount --uts --pid --fork --kill-child --propagation private sh -ec '
+  nsenter --net="/run/netns/lbench-$3" \
+    unshare --mount --uts --pid --fork --kill-child --propagation private sh -ec '
     hostname "$1"
     mount -t overlay -o "lowerdir=$3,upperdir=$2/upper,workdir=$2/work" overlay "$2/root"
     mount -t proc proc "$2/root/proc"
@@ -223,7 +224,8 @@ machine() { # name, address, number
     mount -t tmpfs -o mode=755 tmpfs "$2/root/run"
     mkdir "$2/root/run/sshd"
     exec chroot "$2/root" /usr/sbin/sshd -D
-  ' machine "$1" "$folder" "$peers/image:$(cat "$peers/image.of")" > "$folder/log" 2>&1 < /dev/null &
+  ' machine "$1" "$folder" "$peers/image:$(cat "$peers/image.of")" \
+    > "$folder/log" 2>&1 < /dev/null &
 }
 
 # A bundle with one file of so many million bytes, of the real bundle's programs: they compress as
@@ -231,8 +233,10 @@ machine() { # name, address, number
 payload() { # million bytes
   bundle=$work/bundle-$1
   mkdir "$bundle"
-  (cd "$sources/bundle/bin" && cat kube-apiserver kube-controller-manager kubelet kube-scheduler kubectl) |
-    head -c "${1}000000" > "$bundle/payload"
+  (
+    cd "$sources/bundle/bin"
+    cat kube-apiserver kube-controller-manager kubelet kube-scheduler kubectl
+  ) | head -c "${1}000000" > "$bundle/payload"
   size=$(stat -c %s "$bundle/payload")
   [ "$size" = "${1}000000" ] || fail "the bundle's programs are less than $1 MB"
   sum=$(sha256sum "$bundle/payload" | cut -d ' ' -f 1)

@@ -29,6 +29,8 @@ $1 == "title" { title[rows] = $2 }
 $1 == "goal" { goals[rows]++; against[rows, goals[rows]] = $3; kind[rows, goals[rows]] = $4; wanted[rows, goals[rows]] = $5 }
 $1 == "limit" { limit[rows] = $2 }
 $1 == "note" { note[rows] = $2 }
+# The most that any round took, in kilobytes.
+$1 == "memory" && $3 > memory[rows] { memory[rows] = $3 }
 $1 == "time" {
   if (!((rows, $2) in measured)) tools[rows, ++count[rows]] = $2
   measured[rows, $2] = measured[rows, $2] " " $3
@@ -41,7 +43,7 @@ END {
   write_plot()
 }
 
-function write_table(   row, i, other, ratio, goal, verdict, ours) {
+function write_table(   row, i, other, ratio, goal, verdict, cell, ours) {
   print "# labctl side by side with what people use instead\n" > table
   print "Made by `make bench` on " date ": " machine "; all nodes are on that machine." > table
   print "Medians of " fewest (fewest == 1 ? " round" : " rounds") ", the tools of a row one after the other in each. The files that drive" > table
@@ -55,6 +57,7 @@ function write_table(   row, i, other, ratio, goal, verdict, ours) {
     for (i = 1; i <= goals[row]; i++) {
       other = against[row, i]
       verdict = "reached"
+      cell = i == 1 ? seconds(ours) : ""
       if (kind[row, i] == "at-least") {
         ratio = median[row, other] / ours
         goal = wanted[row, i] "x as fast"
@@ -70,13 +73,19 @@ function write_table(   row, i, other, ratio, goal, verdict, ours) {
         ratio = ""
         goal = "under " wanted[row, i] " s"
         if (ours > wanted[row, i] * 1000000) verdict = sprintf("**missed by %s**", seconds(ours - wanted[row, i] * 1000000))
+      } else if (kind[row, i] == "under-mb") {
+        ratio = ""
+        goal = "at most " wanted[row, i] " MB"
+        cell = sprintf("%.0f MB", memory[row] / 1024)
+        if (memory[row] > wanted[row, i] * 1024)
+          verdict = sprintf("**missed by %.0f MB**", memory[row] / 1024 - wanted[row, i])
       } else {
         ratio = times(ours / median[row, other]) " its time"
         goal = ""
         verdict = ""
       }
       if (verdict ~ /missed/) missed[row] = 1
-      printf "| %s | %s | %s | %s | %s | %s | %s |\n", i == 1 ? title[row] : "", i == 1 ? seconds(ours) : "", other, \
+      printf "| %s | %s | %s | %s | %s | %s | %s |\n", i == 1 ? title[row] : "", cell, other, \
         other == "" ? "" : seconds(median[row, other]), ratio, goal, verdict > table
     }
   }
