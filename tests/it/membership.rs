@@ -1,10 +1,11 @@
-//! How a controller joins the etcd that is there, how one leaves, and how what leads hands over: the
-//! shell that nodes run, with an etcdctl and a kubectl that answer what a test wants.
+//! How a controller joins the etcd that is there, how one leaves, and how what leads hands over:
+//! the shell that nodes run, with an etcdctl and a kubectl that answer what a test wants.
 
 use crate::support::labs;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::path::PathBuf;
+use std::process::{Command, Output};
 
 use labctl::bundle::Bundle;
 use labctl::cluster::Cluster;
@@ -21,20 +22,60 @@ use labctl::render::{Artefacts, Context, Renderer};
 const ETCDCTL: &str = r#"#!/bin/sh
 here=$(dirname "$0")
 # As the real one, which takes no flag beside its variable.
-case "$ETCDCTL_ENDPOINTS $*" in https*--endpoints*) echo 'conflicting environment variable' >&2; exit 1 ;; esac
-case "$ETCDCTL_ENDPOINTS $*" in *10.240.0.10:2379*) echo 'context deadline exceeded' >&2; exit 1 ;; esac
+case "$ETCDCTL_ENDPOINTS $*" in
+  https*--endpoints*) echo 'conflicting environment variable' >&2; exit 1 ;;
+  *10.240.0.10:2379*) echo 'context deadline exceeded' >&2; exit 1 ;;
+esac
 case "$*" in
   *'member list') cat "$here/members" ;;
   'member add '*)
     if grep -q 'true$' "$here/members"; then echo 'too many learner members in cluster'; exit 1; fi
     echo "9f, unstarted, , $6, , true" >> "$here/members" ;;
   *'endpoint status -w fields')
-    printf '"ClusterID" : 17\n"MemberID" : 10376293541461622799\n"Leader" : %s\n' "$(cat "$here/leader")" ;;
+    printf '"ClusterID" : 17\n"MemberID" : 10376293541461622799\n'
+    printf '"Leader" : %s\n' "$(cat "$here/leader")" ;;
   *'endpoint status') ;;
   *'endpoint health') case $ETCDCTL_ENDPOINTS in *10.240.0.12*) exit 1 ;; esac ;;
   *) echo "$ETCDCTL_ENDPOINTS $*" >> "$here/wishes" ;;
 esac
 "#;
+
+/// A directory of programs that a script finds before the machine's own, with the files that these
+/// read and write.
+struct Programs(tempfile::TempDir);
+
+impl Programs {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a directory"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn add(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("a program");
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).expect("a mode");
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("a file");
+    }
+
+    /// A file's text; `None` when nothing has written it.
+    fn read(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.path(name)).ok()
+    }
+
+    /// Runs a script with these arguments.
+    fn run(&self, script: &str, arguments: &[&str]) -> Output {
+        let own = std::env::var("PATH").unwrap_or_default();
+        let path = format!("{}:{own}", self.0.path().display());
+        let words = ["-c", script, "script"];
+        let output = Command::new("sh").args(words).args(arguments).env("PATH", path).output();
+        output.expect("sh starts")
+    }
+}
 
 /// What came of a script on controller-1: whether it ended well, what it said, and what it left.
 struct Ran {
@@ -52,28 +93,18 @@ fn run(script: &str, arguments: &[&str], members: &str) -> Ran {
 
 /// Runs `script` where etcd has these members, and one of them leads.
 fn run_led(script: &str, arguments: &[&str], members: &str, leader: &str) -> Ran {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = |name: &str| folder.path().join(name);
-    fs::write(path("etcdctl"), ETCDCTL).expect("etcdctl");
-    fs::set_permissions(path("etcdctl"), fs::Permissions::from_mode(0o755)).expect("a mode");
-    fs::write(path("members"), members).expect("members");
-    fs::write(path("leader"), leader).expect("a leader");
+    let programs = Programs::new();
+    programs.add("etcdctl", ETCDCTL);
+    programs.write("members", members);
+    programs.write("leader", leader);
     // No test waits for what does not come.
     let script = script
-        .replace("/etc/etcd/bootstrap.env", &path("bootstrap.env").display().to_string())
+        .replace("/etc/etcd/bootstrap.env", &programs.path("bootstrap.env").display().to_string())
         .replace("+ 90", "+ 1")
         .replace("+ 30", "+ 1");
-    fs::write(path("script"), script).expect("a script");
-    let search =
-        format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap_or_default());
-    let output = Command::new("sh")
-        .arg(path("script"))
-        .args(arguments)
-        .env("PATH", search)
-        .output()
-        .expect("sh starts");
+    let output = programs.run(&script, arguments);
     let said = [output.stdout, output.stderr].concat();
-    let left = |name: &str| fs::read_to_string(path(name)).unwrap_or_default();
+    let left = |name: &str| programs.read(name).unwrap_or_default();
     Ran {
         well: output.status.success(),
         said: String::from_utf8_lossy(&said).into_owned(),
@@ -110,8 +141,8 @@ fn a_controller_is_added_as_a_learner_by_whoever_answers() {
         joined.members
     );
     let wanted = "ETCD_INITIAL_CLUSTER_STATE=existing\n\
-                  ETCD_INITIAL_CLUSTER=controller-0=https://10.240.0.10:2380,controller-2=https://10.240.0.12:2380,\
-                  controller-1=https://10.240.0.11:2380\n";
+                  ETCD_INITIAL_CLUSTER=controller-0=https://10.240.0.10:2380,\
+                  controller-2=https://10.240.0.12:2380,controller-1=https://10.240.0.11:2380\n";
     assert!(joined.bootstrap.ends_with(wanted), "{}", joined.bootstrap);
 }
 
@@ -214,29 +245,21 @@ fn lease(holder: &str, seconds: u32) -> String {
 #[test]
 fn a_controller_manager_that_ends_gives_up_its_own_lead_and_no_other() {
     let script = of_controller_1("kube-controller-manager/hand-over.sh");
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = |name: &str| folder.path().join(name);
-    let program = |name: &str, text: &str| {
-        fs::write(path(name), text).expect("a program");
-        fs::set_permissions(path(name), fs::Permissions::from_mode(0o755)).expect("a mode");
-    };
-    program("kubectl", KUBECTL);
-    program("uname", "#!/bin/sh\necho controller-1\n");
+    let programs = Programs::new();
+    programs.add("kubectl", KUBECTL);
+    programs.add("uname", "#!/bin/sh\necho controller-1\n");
     let ended = |lease: Option<&str>| {
-        let _ = fs::remove_file(path("replaced"));
-        let _ = fs::remove_file(path("lease"));
-        lease.inspect(|lease| fs::write(path("lease"), lease).expect("a lease"));
-        let search =
-            format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap_or_default());
-        let output = Command::new("sh").args(["-c", &script]).env("PATH", search).output();
-        assert!(output.expect("sh starts").status.success());
-        fs::read_to_string(path("replaced")).ok().map(|text| text.trim_end().to_owned())
+        let _ = fs::remove_file(programs.path("replaced"));
+        let _ = fs::remove_file(programs.path("lease"));
+        lease.inspect(|lease| programs.write("lease", lease));
+        assert!(programs.run(&script, &[]).status.success());
+        programs.read("replaced").map(|text| text.trim_end().to_owned())
     };
     assert_eq!(ended(Some(&lease("controller-1_4f1c", 15))), Some(lease("", 1)));
     assert_eq!(ended(Some(&lease("controller-10_4f1c", 15))), None, "another machine's");
     assert_eq!(ended(Some(&lease("", 1))), None, "nobody's");
     assert_eq!(ended(None), None, "the API does not answer");
-    program("uname", "#!/bin/sh\necho debian\n");
+    programs.add("uname", "#!/bin/sh\necho debian\n");
     assert_eq!(ended(Some(&lease("debian_4f1c", 15))), None, "a host name that others may have");
 }
 
@@ -278,8 +301,9 @@ fn a_removal_asks_what_the_roles_and_the_machine_need() {
         scripts(&removal(&lab, name, gone, forced)).into_iter().map(|(title, ..)| title).collect()
     };
     let (cordon, drain) = ("no new pods on worker-1", "pods of worker-1 go elsewhere");
-    assert_eq!(titles("worker-1", false, false), [cordon, drain, "no Node object of worker-1"]);
-    assert_eq!(titles("worker-1", true, false), [cordon, "no Node object of worker-1"]);
+    let (object, pods) = ("no Node object of worker-1", "no pods of worker-1");
+    assert_eq!(titles("worker-1", false, false), [cordon, drain, object, pods]);
+    assert_eq!(titles("worker-1", true, false), [cordon, object, pods]);
     let healthy = "wait for etcd to be healthy without controller-1";
     assert_eq!(titles("controller-1", false, false), [healthy, "controller-1 leaves etcd"]);
     assert_eq!(titles("controller-1", true, true), ["controller-1 leaves etcd"]);
