@@ -28,8 +28,8 @@
 //! ```
 //!
 //! Data moves from left to right, and a layer knows only the layers before it. Nothing is passed
-//! back: what the right side has to report, it emits as an event. `tests/it/architecture.rs` enforces
-//! every arrow, with a reason for each layer.
+//! back: what the right side has to report, it emits as an event. `tests/it/architecture.rs`
+//! enforces every arrow, with a reason for each layer.
 //!
 //! # The layers
 //!
@@ -131,9 +131,9 @@
 //! | `/var/lib/labctl` | labctl's own: the node record, copies of files that it replaced, the blob store |
 //!
 //! On the workstation, the lab directory `.labctl/<name>/` beside the inventory
-//! ([`lab::LabDirectory`]): `pki/`, `admin.conf`, `known_hosts`, `roster.json`, `facts.json`, `lock`, `runs/`,
-//! and for local nodes `ssh/` and `nodes/`. What can be downloaded or built again (releases, the
-//! local nodes' base image) is in the cache ([`lab::cache_directory`]).
+//! ([`lab::LabDirectory`]): `pki/`, `admin.conf`, `known_hosts`, `roster.json`, `facts.json`,
+//! `lock`, `runs/`, and for local nodes `ssh/` and `nodes/`. What can be downloaded or built again
+//! (releases, the local nodes' base image) is in the cache ([`lab::cache_directory`]).
 
 pub mod backup;
 pub mod bundle;

@@ -58,7 +58,8 @@ pub enum BundleError {
     #[error(
         "verify bundle {}: {} a checksum that differs from bundle.lock:\n  {}\ndelete them and run \
         `labctl bundle pull`",
-        folder.display(), if files.len() == 1 { "1 file has".to_owned() } else { format!("{} files have", files.len()) },
+        folder.display(),
+        match files.len() { 1 => "1 file has".to_owned(), many => format!("{many} files have") },
         files.join("\n  ")
     )]
     Mismatch {

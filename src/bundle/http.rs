@@ -388,7 +388,8 @@ mod tests {
     #[test]
     fn challenges_are_read_with_commas_in_their_values() {
         let read = parse_challenge(
-            r#"Bearer realm="https://auth.example/token", service=registry.example,scope="repository:pause:pull,push""#,
+            "Bearer realm=\"https://auth.example/token\", service=registry.example,\
+            scope=\"repository:pause:pull,push\"",
         );
         let expected = Challenge {
             realm: "https://auth.example/token".into(),

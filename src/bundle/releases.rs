@@ -449,10 +449,9 @@ mod tests {
         let mut names: Vec<_> = releases.targets().map(|target| target.name.as_str()).collect();
         names.sort_unstable();
         let needed = "cni/bridge cni/host-local cni/loopback cni/portmap containerd \
-            containerd-shim-runc-v2 ctr etcd \
-                      etcdctl etcdutl image/busybox image/coredns image/metrics-server image/pause kube-apiserver \
-            kube-controller-manager \
-                      kube-proxy kube-scheduler kubectl kubelet runc";
+                      containerd-shim-runc-v2 ctr etcd etcdctl etcdutl image/busybox \
+                      image/coredns image/metrics-server image/pause kube-apiserver \
+                      kube-controller-manager kube-proxy kube-scheduler kubectl kubelet runc";
         assert_eq!(names, needed.split_whitespace().collect::<Vec<_>>());
         assert!(
             releases

@@ -32,11 +32,9 @@ Examples:
 Give all members of etcd the data of a backup.
 
 It checks everything before it stops anything: the file, whether it fits the lab, the snapshot on \
-            every controller. \
-Then the control plane stops, every controller gets the same data, and `up` starts it again. What \
-            was written since \
-the backup is lost. It also works if the data of all controllers is lost, and on empty machines. It can be \
-interrupted at any time and run again.",
+every controller. Then the control plane stops, every controller gets the same data, and `up` \
+starts it again. What was written since the backup is lost. It also works if the data of all \
+controllers is lost, and on empty machines. It can be interrupted at any time and run again.",
         after_help = "\
 Examples:
   labctl etcd restore sandbox.backup

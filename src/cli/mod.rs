@@ -64,7 +64,8 @@ Global options but --take-over can also be set in the environment: LABCTL_OUTPUT
 
 /// Everything that can be typed after `labctl`.
 #[derive(Debug, Parser)]
-#[command(name = "labctl", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER_HELP)]
+#[command(name = "labctl", version, about = ABOUT, long_about = LONG_ABOUT)]
+#[command(after_help = AFTER_HELP)]
 #[command(subcommand_required = true, arg_required_else_help = true, max_term_width = 100)]
 pub struct Cli {
     /// Options that every verb has.
@@ -121,17 +122,20 @@ pub struct GlobalArgs {
     pub spread: SpreadWhen,
 
     /// Answer yes to every question
-    #[arg(long, short, global = true, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
+    #[arg(long, short, global = true)]
+    #[arg(value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
     #[arg(env = "LABCTL_YES", hide_env_values = true)]
     pub yes: bool,
 
     /// Show how each text file differs before changing it, and new ones in full
-    #[arg(long, global = true, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
+    #[arg(long, global = true)]
+    #[arg(value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
     #[arg(env = "LABCTL_DIFF", hide_env_values = true)]
     pub diff: bool,
 
     /// Also report unchanged tasks and every single change
-    #[arg(long, short, global = true, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
+    #[arg(long, short, global = true)]
+    #[arg(value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
     #[arg(env = "LABCTL_VERBOSE", hide_env_values = true)]
     pub verbose: bool,
 }

@@ -236,16 +236,24 @@ mod tests {
         prop::collection::vec("[ab]-?[0-9]{0,3}", 0..40)
     }
 
+    fn unserved(names: &[String]) -> Vec<CidrRequest<'_>> {
+        names.iter().map(|name| CidrRequest { name, given: None }).collect()
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4000))]
 
         #[test]
         fn assigned_parts_are_apart_and_inside(
-            pods in any_net(4..=28), more in 0u8..=16, names in any_names(), given in prop::collection::vec(any_net(8..=28), 0..4)
+            pods in any_net(4..=28),
+            more in 0u8..=16,
+            names in any_names(),
+            given in prop::collection::vec(any_net(8..=28), 0..4),
         ) {
             let prefix = (pods.prefix_len() + more).min(28);
-            let mut workers: Vec<CidrRequest<'_>> = names.iter().map(|name| CidrRequest { name, given: None }).collect();
-            workers.extend(given.iter().map(|given| CidrRequest { name: "given", given: Some(*given) }));
+            let mut workers = unserved(&names);
+            let given = given.iter().map(|given| Some(*given));
+            workers.extend(given.map(|given| CidrRequest { name: "given", given }));
             let assigned = assign(pods, prefix, &workers);
             prop_assert_eq!(assigned.len(), workers.len());
             let parts: Vec<Ipv4Net> = assigned.iter().flatten().copied().collect();
@@ -258,9 +266,13 @@ mod tests {
         }
 
         #[test]
-        fn everyone_is_served_while_there_is_room(pods in any_net(4..=28), more in 0u8..=16, names in any_names()) {
+        fn everyone_is_served_while_there_is_room(
+            pods in any_net(4..=28),
+            more in 0u8..=16,
+            names in any_names(),
+        ) {
             let prefix = (pods.prefix_len() + more).min(28);
-            let workers: Vec<CidrRequest<'_>> = names.iter().map(|name| CidrRequest { name, given: None }).collect();
+            let workers = unserved(&names);
             let served = assign(pods, prefix, &workers).iter().flatten().count() as u64;
             prop_assert_eq!(served, part_count(pods, prefix).min(workers.len() as u64));
         }
@@ -269,8 +281,9 @@ mod tests {
         fn numbered_workers_keep_their_parts_whoever_goes(
             pods in any_net(8..=16), keep in prop::collection::vec(any::<bool>(), 1..30)
         ) {
-            let all: Vec<String> = (0..keep.len()).map(|number| format!("worker-{number}")).collect();
-            let before = assign(pods, 24, &names(&all.iter().map(String::as_str).collect::<Vec<_>>()));
+            let numbers = 0..keep.len();
+            let all: Vec<String> = numbers.map(|number| format!("worker-{number}")).collect();
+            let before = assign(pods, 24, &unserved(&all));
             let kept: Vec<usize> = (0..keep.len()).filter(|number| keep[*number]).collect();
             let left: Vec<&str> = kept.iter().map(|number| all[*number].as_str()).collect();
             let after = assign(pods, 24, &names(&left));
@@ -283,7 +296,8 @@ mod tests {
         fn parts_tile_the_network(pods in any_net(0..=28), more in 0u8..=10) {
             let prefix = (pods.prefix_len() + more).min(32);
             let count = part_count(pods, prefix);
-            let parts: Vec<Ipv4Net> = (0..count).map_while(|index| part(pods, prefix, index)).collect();
+            let parts = (0..count).map_while(|index| part(pods, prefix, index));
+            let parts: Vec<Ipv4Net> = parts.collect();
             prop_assert_eq!(parts.len() as u64, count);
             prop_assert_eq!(parts[0].network(), pods.network());
             prop_assert_eq!(parts[parts.len() - 1].broadcast(), pods.broadcast());
@@ -295,7 +309,8 @@ mod tests {
 
         #[test]
         fn overlap_means_a_common_address(one in any_net(0..=32), other in any_net(0..=32)) {
-            let common = one.network().max(other.network()) <= one.broadcast().min(other.broadcast());
+            let (first, last) = (one.network().max(other.network()), one.broadcast());
+            let common = first <= last.min(other.broadcast());
             prop_assert_eq!(overlap(one, other), common);
             prop_assert_eq!(overlap(other, one), common);
         }

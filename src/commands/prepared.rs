@@ -1,5 +1,5 @@
-//! What a playbook desires of a lab, with the certificates that it needs: issued in memory, and saved
-//! once the nodes have been asked whose they are.
+//! What a playbook desires of a lab, with the certificates that it needs: issued in memory, and
+//! saved once the nodes have been asked whose they are.
 
 use std::time::Instant;
 

@@ -25,8 +25,8 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Returns the settings for a cluster. `cache` is labctl's cache directory; `beside` returns the
-    /// directory of a local node into which files are put for it.
+    /// Returns the settings for a cluster. `cache` is labctl's cache directory; `beside` returns
+    /// the directory of a local node into which files are put for it.
     pub fn of(
         cluster: &Cluster,
         spread: Spread,

@@ -73,9 +73,9 @@ impl Inbox {
         }
     }
 
-    /// Puts a blob beside the node, as a second name of the file that the workstation has. `None` if
-    /// that is impossible, as between two file systems, or if not everybody may read the file: then
-    /// the blob has to be sent.
+    /// Puts a blob beside the node, as a second name of the file that the workstation has. `None`
+    /// if that is impossible, as between two file systems, or if not everybody may read the file:
+    /// then the blob has to be sent.
     pub fn put_beside(&self, blob: &Blob) -> Option<Beside> {
         let folder = self.run.delivery.beside.get(&self.node)?;
         let about = std::fs::metadata(&blob.source).ok()?;

@@ -44,7 +44,8 @@ pub struct Turn {
 /// of them, the node is this run's, and is marked as the lab's.
 pub fn script(changes: &[Change], turn: &Turn, mark: &Belonging) -> String {
     let mut text = format!(
-        "signature='{SIGNATURE}'\ndid_not_stay='{DID_NOT_STAY}'\nrelated={}\n{PRELUDE}{RECORD}{TURN}{SETS}",
+        "signature='{SIGNATURE}'\ndid_not_stay='{DID_NOT_STAY}'\nrelated={}\n\
+        {PRELUDE}{RECORD}{TURN}{SETS}",
         quote(&mark.related.join(" "))
     );
     let mut watching = false;

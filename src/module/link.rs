@@ -80,7 +80,8 @@ impl State for Link {
             format!("if {}; then same; return; fi\n", self.taken())
         };
         Actions::script(format!(
-            "{first}begin {path}\nln -s -- {target} \"$temporary\"\nmv -fT -- \"$temporary\" {path}\n"
+            "{first}begin {path}\nln -s -- {target} \"$temporary\"\n\
+            mv -fT -- \"$temporary\" {path}\n"
         ))
     }
 

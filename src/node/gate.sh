@@ -37,7 +37,9 @@ take_out() {
   made=${made##*"$mark"}
   if cp -a -- "$keys" "$new" && others > "$new" && others | cmp -s -- - "$new"; then
     # The line before ours may have had no end of its own.
-    case $made in *line*) case $(tail -n 1 "$keys") in *"$mark"*) truncate -s -1 "$new" || return 1 ;; esac ;; esac
+    case $made in *line*)
+      case $(tail -n 1 "$keys") in *"$mark"*) truncate -s -1 "$new" || return 1 ;; esac ;;
+    esac
     case $made in *file*) if [ ! -s "$new" ]; then
       rm -f -- "$new" "$keys"
       case $made in *folder*) rmdir -- "${keys%/*}" 2>/dev/null ;; esac
@@ -81,8 +83,9 @@ add_line() {
   [ "$user" = root ] || sudo='sudo -n '
   until=$(date -d "+$minutes minutes" +%Y%m%d%H%M) || return 1
   # shellcheck disable=SC2016 # sshd's shell fills it in
-  line=$(printf 'restrict,expiry-time="%s",command="%ssh %s/give \\"$SSH_ORIGINAL_COMMAND\\"" %s%s%s' \
-    "$until" "$sudo" "$here" "$public" "$mark" "$made")
+  give='give \"$SSH_ORIGINAL_COMMAND\"'
+  line=$(printf 'restrict,expiry-time="%s",command="%ssh %s/%s" %s%s%s' \
+    "$until" "$sudo" "$here" "$give" "$public" "$mark" "$made")
   printf '%s\n' "$line" >> "$new" && [ "$(tail -n 1 "$new")" = "$line" ] || return 1
   sync -- "$new" && mv -fT -- "$new" "$keys"
 }

@@ -34,8 +34,8 @@ pub const RUNS: &str = include_str!("runs.sh");
 /// Unpacks a play's stream and runs its script; needs [`RUNS`] before it.
 pub const APPLY: &str = include_str!("apply.sh");
 
-/// Where a local node sees its directory of the workstation into which blobs are put for it, only to
-/// be read.
+/// Where a local node sees its directory of the workstation into which blobs are put for it, only
+/// to be read.
 pub const BESIDE: &str = "/run/labctl-beside";
 
 /// Receives blobs into the store.

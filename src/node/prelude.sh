@@ -66,7 +66,9 @@ link() { # mode, owner, sha256, path
   # All names of a file share its mode and owner, so where others have it otherwise this one has to
   # be a copy.
   case $(stat -c '%h %a %U:%G' -- "$blob") in
-    "1 "* | *" $1 $2") ln -- "$blob" "$temporary" 2>/dev/null || cp -- "$blob" "$temporary" || torn ;;
+    "1 "* | *" $1 $2")
+      ln -- "$blob" "$temporary" 2>/dev/null || cp -- "$blob" "$temporary" || torn
+      ;;
     *) cp -- "$blob" "$temporary" || torn ;;
   esac
   chown "$2" "$temporary"
@@ -104,7 +106,7 @@ wait_until() { # seconds, condition
   done
 }
 # Applies a manifest, and keeps it once that has succeeded.
-apply_objects() { # sha256 of the manifest among the payloads, where it is kept, kubectl with its options
+apply_objects() { # sha256 of the manifest among the payloads, where it is kept, kubectl...
   sha=$1 kept=$2
   shift 2
   "$@" apply -f "$payload/$sha" > "$payload/applied"
@@ -207,7 +209,9 @@ watch() { # unit, since when, restarts then, at least and at most so long
       case $type in simple | exec | idle) ;; *) return 0 ;; esac
       if [ -z "$heard" ] && ss -Hltnp 2>/dev/null | grep -q "pid=$main,"; then heard=$now; fi
       if [ $((now - $2)) -ge "$5" ]; then return 0; fi
-      if [ -n "$heard" ] && [ $((now - $2)) -ge "$4" ] && [ $((now - heard)) -ge 50 ]; then return 0; fi
+      if [ -n "$heard" ] && [ $((now - $2)) -ge "$4" ] && [ $((now - heard)) -ge 50 ]; then
+        return 0
+      fi
     fi
     sleep 0.1
   done
@@ -238,7 +242,7 @@ settle() {
   done < "$here/settling"
   [ -z "$fails" ] || { finish; exit 0; }
 }
-failed() { # number, unit whose journal explains it, exit code, which run of the unit if not the last
+failed() { # number, unit whose journal explains it, exit code, which run of it if not the last
   tail -n 20 "$here/output" | sed 's/^/@output /'
   [ -z "$2" ] || journal "$2" "$4" | cut -c 1-1000 | sed 's/^/@journal /'
   printf '@fail %s %s\n' "$1" "$3"
@@ -248,7 +252,8 @@ journal() { # unit, which run of it if not the last
   if [ -n "$2" ]; then invocation=$2; else see "$1" || :; fi
   timeout 5 journalctl --sync > /dev/null 2>&1 || :
   last=''
-  [ -z "$invocation" ] || last=$(entries "_SYSTEMD_INVOCATION_ID=$invocation" + "INVOCATION_ID=$invocation")
+  [ -z "$invocation" ] ||
+    last=$(entries "_SYSTEMD_INVOCATION_ID=$invocation" + "INVOCATION_ID=$invocation")
   if [ -n "$last" ]; then printf '%s\n' "$last"; else entries -u "$1"; fi
 }
 entries() { # which

@@ -29,12 +29,14 @@ routes() {
   ip -o -4 route show 2>/dev/null | sed 's/^/route\t/'
 }
 images() {
-  command -v ctr >/dev/null && timeout 10 ctr -n k8s.io images ls -q 2>/dev/null | sed 's/^/image\t/'
+  command -v ctr >/dev/null &&
+    timeout 10 ctr -n k8s.io images ls -q 2>/dev/null | sed 's/^/image\t/'
 }
 units() { # names
   read -r up _ < /proc/uptime
   printf 'uptime\t%s\n' "${up%.*}"
-  asked=Id,ActiveState,SubState,UnitFileState,NeedDaemonReload,NRestarts,ActiveEnterTimestampMonotonic
+  asked=Id,ActiveState,SubState,UnitFileState,NeedDaemonReload,NRestarts
+  asked=$asked,ActiveEnterTimestampMonotonic
   systemctl show -p $asked -- "$@" 2>/dev/null | sed 's/^/unit\t/'
 }
 # Checks may take a moment each (a kubectl, an etcdctl), so they run at the same time as all the

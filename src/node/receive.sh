@@ -4,7 +4,8 @@
 # The sender is not trusted, because it may be another node and this runs as root: only an expected
 # checksum becomes part of a path, each is accepted once, and none may use more space than the
 # blob's size.
-# shellcheck disable=SC2154 # store, beside, keep, expected, header_length, signature and notes stand above this text
+# The variables store, beside, keep, expected, header_length, signature and notes stand above this.
+# shellcheck disable=SC2154
 umask 077
 mkdir -p "$store" || exit 1
 for old in "$store"/.incoming-*; do
@@ -50,9 +51,15 @@ announced() { # header; sets $sha, $form, $size and $whole
   # shellcheck disable=SC2086 # three words
   set -- $1
   sha=$1 form=$2 size=$3
-  case ${#header}/$# in $((header_length - 1))/3) ;; *) refuse 'what the sender announces is not a blob' ;; esac
+  case ${#header}/$# in
+    $((header_length - 1))/3) ;;
+    *) refuse 'what the sender announces is not a blob' ;;
+  esac
   case $size in *[!0-9]*) refuse 'the sender announces a blob without a size' ;; esac
-  case $expected in *" $sha:"*) ;; *) refuse 'the sender announces a blob that nobody asked for' ;; esac
+  case $expected in
+    *" $sha:"*) ;;
+    *) refuse 'the sender announces a blob that nobody asked for' ;;
+  esac
   rest=${expected#*" $sha:"} whole=${rest%%" "*}
   expected="${expected%%" $sha:"*} ${rest#*" "}"
   # What is packed is smaller, or it would not be packed.
@@ -72,7 +79,9 @@ write_blob() {
 place_blob() {
   if is_whole "$sha" "$incoming" && mv -f "$incoming" "$store/$sha"; then
     printf '%s\t%s\n' "$sha" "$(LC_ALL=C stat -c "$signature" "$store/$sha")" >> "$notes"
-    [ -z "$keep" ] || [ "$(stat -c %s "$keep/.$sha" 2>/dev/null)" != "$size" ] || mv -f "$keep/.$sha" "$keep/$sha.zst"
+    if [ -n "$keep" ] && [ "$(stat -c %s "$keep/.$sha" 2>/dev/null)" = "$size" ]; then
+      mv -f "$keep/.$sha" "$keep/$sha.zst"
+    fi
     echo "@blob $sha"
   else
     rm -f "$incoming"

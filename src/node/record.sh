@@ -32,10 +32,12 @@ found() { # kind and subject, what was found
 }
 has_finding() { # kind and subject; whether a line in the record begins with them
   case $begun in *"$newline$1 "*) return 0 ;; esac
-  begins=$1 awk 'index($0, ENVIRON["begins"] " ") == 1 {it = 1; exit} END {exit !it}' "$record" 2>/dev/null
+  begins=$1 awk 'index($0, ENVIRON["begins"] " ") == 1 {it = 1; exit} END {exit !it}' \
+    "$record" 2>/dev/null
 }
 made_sysctl() { # key, value found, value wanted; what was so already is nobody's to put back
-  [ "$(printf %s "$2" | tr -s '\t ' ' ')" = "$(printf %s "$3" | tr -s '\t ' ' ')" ] || found "sysctl $1" "$2"
+  [ "$(printf %s "$2" | tr -s '\t ' ' ')" = "$(printf %s "$3" | tr -s '\t ' ' ')" ] ||
+    found "sysctl $1" "$2"
 }
 made_module() { # name
   [ -e "/sys/module/$(printf %s "$1" | tr - _)" ] || made "module $1"
@@ -49,10 +51,13 @@ made_unit() { # its name, after `see`; with how it was before, because it may ha
 survey() {
   recorded surveyed && return 0
   if command -v nft >/dev/null; then
-    { nft list tables; nft list chains; } | awk '/^table/ {table = $2 " " $3; print "rules", table} /chain/ {print "rules", table, $2}' >> "$record"
+    nft list tables | awk '/^table/ {print "rules", $2, $3}' >> "$record"
+    nft list chains | awk '/^table/ {of = $2 " " $3} /chain/ {print "rules", of, $2}' >> "$record"
   fi
   for chains in KUBE- CNI- LABCTL-; do
-    if { iptables-save; ip6tables-save; } 2>/dev/null | grep -q "^:$chains"; then made "chains $chains"; fi
+    if { iptables-save; ip6tables-save; } 2>/dev/null | grep -q "^:$chains"; then
+      made "chains $chains"
+    fi
   done
   found 'unit network-online.target' "static $(systemctl is-active network-online.target || :)"
   made surveyed
@@ -101,7 +106,8 @@ claim() { # a file that is about to be written: ours, or somebody's whose copy i
     made "replaced $1"
   fi
 }
-keep() { # a file of somebody's that we change a part of: a copy of how it was, once, for whatever may happen to it
+# A copy of how it was, once, for whatever may happen to it.
+keep() { # a file of somebody's that we change a part of
   if recorded "kept $1" "lines $1"; then return; fi
   mkdir -p "$state/originals${1%/*}"
   cp -a -- "$1" "$state/originals$1"
@@ -152,8 +158,8 @@ mark() { # text
 keep_key() { # path of a file that is about to be written
   [ -f "$1" ] || return 0
   case $1 in
-    /etc/kubernetes/pki/ca.key | /etc/kubernetes/pki/etcd/ca.key | /etc/kubernetes/pki/front-proxy-ca.key | \
-      /etc/kubernetes/pki/sa.key)
+    /etc/kubernetes/pki/ca.key | /etc/kubernetes/pki/etcd/ca.key | \
+      /etc/kubernetes/pki/front-proxy-ca.key | /etc/kubernetes/pki/sa.key)
       print=$(sha256sum < "$1")
       print=${print%% *}
       ;;

@@ -54,7 +54,7 @@ overwrite() { # text, path, length of the text
 
 # Sets all routes of a network at once. Routes in it that were set by hand and are not in the file
 # lead to nodes that have left.
-set_routes() { # network, this node's own route that it does without, file of `DESTINATION via GATEWAY`
+set_routes() { # network, the node's own route that it does without, file of `TO via GATEWAY`
   ip -o -4 route show root "$1" > "$here/routes"
   ip -o -4 route show root "$1" proto boot > "$here/routes.ours"
   awk -v own="$2" -v record="$here/routes.record" '

@@ -30,7 +30,10 @@ answers() { # pod, how many of them, URLs; $patience is how often a first one is
   # shellcheck disable=SC2016
   said=$(k exec "$pod" -- sh -c 'times=$1 tries=$2 wget=$(which wget); shift 2
     for url; do
-      for _ in $(seq "$tries"); do "$wget" -q -T 2 -O - "$url" > /dev/null 2>&1 && break; sleep 0.5; done
+      for _ in $(seq "$tries"); do
+        "$wget" -q -T 2 -O - "$url" > /dev/null 2>&1 && break
+        sleep 0.5
+      done
       for _ in $(seq "$times"); do "$wget" -q -T 5 -O - "$url" > /dev/null || exit 0; done
       echo "$url"
     done' sh "$times" "${patience:-80}" "$@" </dev/null) || fail "cannot run a command in $pod"
@@ -58,22 +61,26 @@ clean_up() {
 # fewer than all of them fails, so that no loop over them passes because it has nothing to do. The
 # loops read `$list` from a here-document and not from a pipe: a failure in them ends the check.
 list_pods() { # how many there are
-  list=$(k get pods -l app=web -o "jsonpath={range .items[*]}{.metadata.name} {.status.podIP} {.spec.nodeName}{'\n'}{end}")
+  fields='{.metadata.name} {.status.podIP} {.spec.nodeName}'
+  list=$(k get pods -l app=web -o "jsonpath={range .items[*]}$fields{'\n'}{end}")
   found=$(printf '%s\n' "$list" | grep -c '^[^ ][^ ]* [^ ][^ ]* [^ ][^ ]*$' || :)
   [ "$found" = "$1" ] || fail "only $found of $1 pods have an address and a node: $list"
 }
 
 # By name: a node that is Ready and not the lab's does not stand in for one that is not.
 ready() { # $workers: names
-  found=$(kubectl get nodes -o "jsonpath={range .items[*]}{.metadata.name} {.status.conditions[?(@.type=='Ready')].status}{'\n'}{end}")
+  fields="{.metadata.name} {.status.conditions[?(@.type=='Ready')].status}"
+  found=$(kubectl get nodes -o "jsonpath={range .items[*]}$fields{'\n'}{end}")
   for worker in $workers; do
-    printf '%s\n' "$found" | grep -qxF "$worker True" || fail "$worker is not Ready: $(kubectl get nodes --no-headers)"
+    printf '%s\n' "$found" | grep -qxF "$worker True" ||
+      fail "$worker is not Ready: $(kubectl get nodes --no-headers)"
   done
 }
 
 secret_encrypted() {
   raw=$(etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/kubernetes/pki/etcd/ca.crt \
-    --cert=/etc/kubernetes/pki/etcd/healthcheck-client.crt --key=/etc/kubernetes/pki/etcd/healthcheck-client.key \
+    --cert=/etc/kubernetes/pki/etcd/healthcheck-client.crt \
+    --key=/etc/kubernetes/pki/etcd/healthcheck-client.key \
     get "/registry/secrets/$ns/smoke" --print-value-only | tr -d '\0' | head -c 40)
   case $raw in k8s:enc:*) ;; *) fail "the raw value in etcd does not begin with k8s:enc:" ;; esac
   value=$(k get secret smoke -o 'jsonpath={.data.word}' | base64 -d)
@@ -164,7 +171,10 @@ port_forward() {
   kubectl -n "$ns" port-forward --address 127.0.0.1 "pod/$pod" :8080 > "$log" 2>&1 &
   forward=$!
   trap 'kill $forward 2>/dev/null; rm -f "$log"' EXIT
-  until grep -q '^Forwarding' "$log"; do kill -0 $forward 2>/dev/null || fail "$(cat "$log")"; sleep 0.1; done
+  until grep -q '^Forwarding' "$log"; do
+    kill -0 $forward 2>/dev/null || fail "$(cat "$log")"
+    sleep 0.1
+  done
   port=$(sed -n 's/^Forwarding from 127.0.0.1:\([0-9]*\) .*/\1/p' "$log" | head -n 1)
   # The line after the empty one. Not up to the end: that comes a second after the answer.
   answer=$(bash -c 'exec 3<>/dev/tcp/127.0.0.1/'"$port"'; printf "GET / HTTP/1.0\r\n\r\n" >&3
@@ -177,7 +187,8 @@ port_forward() {
 top_nodes() { # $workers: names
   found=$(kubectl top nodes --no-headers)
   for worker in $workers; do
-    printf '%s\n' "$found" | grep -q "^$worker  *[0-9]" || fail "there are no figures of $worker: $found"
+    printf '%s\n' "$found" | grep -q "^$worker  *[0-9]" ||
+      fail "there are no figures of $worker: $found"
   done
 }
 
@@ -194,5 +205,6 @@ watch_api() {
 start_control_plane() { # units
   systemctl start "$@"
   # shellcheck disable=SC2016 # the inner shell fills it in
-  timeout 100 sh -c 'until kubectl --server=https://127.0.0.1:6443 get --raw=/readyz >/dev/null 2>&1; do sleep 0.2; done'
+  timeout 100 sh -c 'until kubectl --server=https://127.0.0.1:6443 get --raw=/readyz
+    do sleep 0.2; done' >/dev/null 2>&1
 }

@@ -11,7 +11,8 @@ state=/var/lib/labctl
 fail() { echo "$*" >&2; exit 1; }
 etcd() {
   etcdctl --endpoints https://127.0.0.1:2379 --cacert /etc/kubernetes/pki/etcd/ca.crt \
-    --cert /etc/kubernetes/pki/etcd/healthcheck-client.crt --key /etc/kubernetes/pki/etcd/healthcheck-client.key "$@"
+    --cert /etc/kubernetes/pki/etcd/healthcheck-client.crt \
+    --key /etc/kubernetes/pki/etcd/healthcheck-client.key "$@"
 }
 command -v etcdctl >/dev/null || fail 'there is no etcdctl here'
 # A healthy member has answered a read that most members agreed on, so it has all that was written
@@ -28,11 +29,13 @@ trap 'exit 1' HUP INT TERM PIPE
 status=$(etcd endpoint status -w json)
 size=$(printf %s "$status" | sed -n 's/.*"dbSize":\([0-9]*\).*/\1/p')
 free=$(df -P -B1 "$here" | awk 'NR == 2 {print $4}')
-[ "$free" -gt $((${size:-0} + 33554432)) ] || fail "a snapshot takes $size bytes, but $state has only $free bytes left"
+[ "$free" -gt $((${size:-0} + 33554432)) ] ||
+  fail "a snapshot takes $size bytes, but $state has only $free bytes left"
 said=$(etcd snapshot save "$here/snapshot.db" 2>&1) || fail "$said"
 # etcd 3.4 has no etcdutl; its etcdctl knows the same words.
 tool=$(command -v etcdutl || command -v etcdctl)
-facts=$("$tool" snapshot status "$here/snapshot.db" -w json 2>"$here/said") || fail "the snapshot is damaged: $(cat "$here/said")"
+facts=$("$tool" snapshot status "$here/snapshot.db" -w json 2>"$here/said") ||
+  fail "the snapshot is damaged: $(cat "$here/said")"
 sum=$(sha256sum < "$here/snapshot.db")
 {
   printf '@endpoint %s\n' "$status"

@@ -30,8 +30,8 @@ take_turn() { # run, who it is; fails, and says by whom, when another run has th
 }
 taken() { # run; fails, and says by whom, when another run has the node
   { read -r run && read -r process since && read -r who; } < "$state/run" || return 0
-  # The first word is a lab directory, which has a lock: its earlier run has ended, though nobody may
-  # have told this end of its connection.
+  # The first word is a lab directory, which has a lock: its earlier run has ended, though nobody
+  # may have told this end of its connection.
   [ "${run%% *}" != "${1%% *}" ] && [ "$(began "$process")" = "$since" ] || return 0
   echo "another run is changing this node: $who"
   echo "nothing was changed here; run this again once the other run has ended"

@@ -49,7 +49,10 @@ undo() { # directories that programs of the lab call their own, whatever the rec
 
 # The power went while a line was written, or somebody has edited it: nothing is done that it may
 # not have meant.
-refuse() { remark "left alone: the line \`$kind $rest\` of the record, which is torn or names nothing of a lab's"; }
+refuse() {
+  remark "left alone: the line \`$kind $rest\` of the record," \
+    "which is torn or names nothing of a lab's"
+}
 # Nor must it become `rm -rf /etc/`.
 one() { # kind of a line about a path, how many parts such a path has at least
   path=$rest
@@ -185,7 +188,8 @@ undo_replaced() { # path
 # Only for what may have happened to it on the way: the lines of ours are gone by now.
 undo_kept() { # path
   if [ -s "$1" ] || [ ! -s "$state/originals$1" ]; then return; fi
-  cp -a -- "$state/originals$1" "$1" || remains "$1: what was there before lies in $state/originals$1"
+  cp -a -- "$state/originals$1" "$1" ||
+    remains "$1: what was there before lies in $state/originals$1"
 }
 undo_lines() { # path
   [ -s "$1" ] || rm -f -- "$1" || remains "$1"
@@ -242,7 +246,8 @@ undo_attributes() { # path, mode, owner
 without() { # ending
   hosts=$(readlink -f /etc/hosts)
   [ -e "$hosts" ] || return 0
-  awk -v end="$1" 'substr($0, length($0) - length(end) + 1) != end' "$hosts" > "$here/hosts" || return 1
+  awk -v end="$1" 'substr($0, length($0) - length(end) + 1) != end' "$hosts" \
+    > "$here/hosts" || return 1
   cmp -s "$here/hosts" "$hosts" || replace "$here/hosts" "$hosts"
 }
 undo_hosts() { without " # $1" || remains "names marked $1 in /etc/hosts"; } # mark

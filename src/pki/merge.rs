@@ -457,7 +457,8 @@ users:
     #[test]
     fn lists_are_found_however_they_are_written() {
         for text in [
-            r#"{"kind": "Config", "clusters": [{"name": "a, ]", "cluster": {"server": "x"}}], "users": [], "contexts": null}"#,
+            "{\"kind\": \"Config\", \"clusters\": [{\"name\": \"a, ]\", \"cluster\": {\"server\": \
+            \"x\"}}], \"users\": [], \"contexts\": null}",
             "{}",
             "clusters: [ { name: a, cluster: { server: 'it''s ]' } } ] # one\nusers:\ncontexts: ~ \
             # none\n",

@@ -42,7 +42,8 @@ pub(super) fn whole(timeline: &Timeline) -> String {
 /// Formats one run in a list of runs as a line of JSON.
 pub(super) fn run(name: &str, run: &Timeline) -> String {
     let line = serde_json::json!({
-        "run": name, "verb": run.verb, "lab": run.lab, "began_ms": run.began_ms, "ms": run.took, "ok": run.ok,
+        "run": name, "verb": run.verb, "lab": run.lab,
+        "began_ms": run.began_ms, "ms": run.took, "ok": run.ok,
     });
     format!("{line}\n")
 }

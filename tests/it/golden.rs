@@ -2,8 +2,8 @@
 //! `tests/golden/`.
 //!
 //! A changed template shows in review as the changed files. `LABCTL_UPDATE_GOLDEN=1 cargo test
-//! --test it golden` writes them again. Which template goes where is read from `playbooks/up.yaml` and
-//! its components, so no second table has to be kept.
+//! --test it golden` writes them again. Which template goes where is read from `playbooks/up.yaml`
+//! and its components, so no second table has to be kept.
 
 use crate::support::labs;
 use std::collections::{BTreeMap, BTreeSet};

@@ -199,7 +199,8 @@ nodes:
   - name: b
     address: 192.0.2.2
     roles: [worker]
-    ssh: { host: b.example.org, port: 2222, user: root, identity: ../keys/b, jump: me@192.0.2.9:2200 }
+    ssh: { host: b.example.org, port: 2222, user: root, identity: ../keys/b,
+           jump: me@192.0.2.9:2200 }
   - { name: c, address: 192.0.2.3, roles: [worker], ssh: { jump: none } }
 ");
     let [a, b, c] = &cluster.nodes[..] else { panic!("three nodes") };
@@ -402,7 +403,12 @@ proptest! {
     #[test]
     fn no_inventory_makes_labctl_panic(
         lines in prop::collection::vec(
-            (0usize..4, any::<bool>(), prop::sample::select(KEYS), prop::option::of(prop::sample::select(WORDS))),
+            (
+                0usize..4,
+                any::<bool>(),
+                prop::sample::select(KEYS),
+                prop::option::of(prop::sample::select(WORDS)),
+            ),
             0..30,
         )
     ) {
@@ -420,8 +426,10 @@ proptest! {
     fn any_values_in_the_right_places_end_in_a_lab_or_in_problems_with_places(
         words in prop::collection::vec(prop::sample::select(WORDS), 20)
     ) {
-        let [name, kubernetes, subnet, user, jump, pods, services, prefix, endpoint, port, a, b, c, d, e, f, g, h, i, j] = words[..]
+        let [name, kubernetes, subnet, user, jump, pods, services, prefix, endpoint, port, ..] =
+            words[..]
         else { unreachable!("twenty words") };
+        let [a, b, c, d, e, f, g, h, i, j] = words[10..] else { unreachable!("ten more") };
         let text = format!(
             "name: {name}\nkubernetes: {kubernetes}\nlocal: {{ subnet: {subnet} }}\nssh: {{ user: \
             {user}, jump: {jump} }}\n\
@@ -432,7 +440,8 @@ proptest! {
             {j} }} }}\n"
         );
         let inventory = parse(Path::new("lab.yaml"), text.as_bytes());
-        let problems = match inventory.map_err(|problem| vec![problem]).and_then(|inventory| resolve(&inventory)) {
+        let inventory = inventory.map_err(|problem| vec![problem]);
+        let problems = match inventory.and_then(|inventory| resolve(&inventory)) {
             Ok((_, warnings)) => warnings,
             Err(problems) => problems,
         };

@@ -193,7 +193,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
     #[test]
-    fn a_diff_finds_nothing_in_the_facts_that_a_task_settles_to(desired in desired(), mut facts in facts()) {
+    fn a_diff_finds_nothing_in_the_facts_that_a_task_settles_to(
+        desired in desired(),
+        mut facts in facts(),
+    ) {
         desired.settle(&mut facts);
         prop_assert_eq!(desired.diff(&facts), None);
         let once = facts.clone();
@@ -202,15 +205,20 @@ proptest! {
     }
 
     #[test]
-    fn a_plan_holds_exactly_the_tasks_that_differ_and_none_after_their_facts_are_settled(desired in vec(desired(), 0..5), mut facts in facts()) {
-        let tasks = desired.iter().map(|it| DesiredTask { title: it.title(), why: None, desired: it.clone() }).collect();
+    fn a_plan_holds_exactly_the_tasks_that_differ_and_none_after_their_facts_are_settled(
+        desired in vec(desired(), 0..5),
+        mut facts in facts(),
+    ) {
+        let task = |it: &Desired| DesiredTask { title: it.title(), why: None, desired: it.clone() };
+        let tasks = desired.iter().map(task).collect();
         let nodes = vec![DesiredNode { node: "n".into(), tasks }];
-        let (name, why, after, strategy) = ("p".into(), String::new(), vec![], PlayStrategy::Parallel);
-        let plays = [DesiredPlay { name, why, after, strategy, nodes }];
+        let (name, why, strategy) = ("p".into(), String::new(), PlayStrategy::Parallel);
+        let plays = [DesiredPlay { name, why, after: vec![], strategy, nodes }];
         let first = plan(&plays, &BTreeMap::from([("n".into(), facts.clone())]));
         let differing = desired.iter().filter(|it| it.diff(&facts).is_some()).count();
         prop_assert_eq!(first.changes().len(), differing);
-        let changes: Vec<&Desired> = desired.iter().filter(|it| it.diff(&facts).is_some()).collect();
+        let differs = |it: &&Desired| it.diff(&facts).is_some();
+        let changes: Vec<&Desired> = desired.iter().filter(differs).collect();
         for it in changes {
             it.settle(&mut facts);
         }
@@ -228,12 +236,18 @@ proptest! {
     }
 
     #[test]
-    fn a_probe_reads_anything_without_panic(output in "(clock|missing|path|hash|known|text|route|image|unit|check|end|\\PC){0,3}[\t\n |=\\PC]{0,40}") {
+    fn a_probe_reads_anything_without_panic(
+        output in "(clock|missing|path|hash|known|text|route|image|unit|check|end|\\PC){0,3}\
+                   [\t\n |=\\PC]{0,40}",
+    ) {
         let _ = parse(&questions(), &output);
     }
 
     #[test]
-    fn what_ends_before_its_end_is_refused(lines in vec("(clock\t1|path\t/a|route\tx|unit\tId=a|check\t0\t0|unit\t)", 0..6), cut in 0..4_usize) {
+    fn what_ends_before_its_end_is_refused(
+        lines in vec("(clock\t1|path\t/a|route\tx|unit\tId=a|check\t0\t0|unit\t)", 0..6),
+        cut in 0..4_usize,
+    ) {
         let mut whole = lines.join("\n") + "\nend\n";
         prop_assert!(parse(&questions(), &whole).is_ok());
         whole.truncate(whole.len() - 2 - cut.min(whole.len() - 2));
@@ -249,7 +263,8 @@ proptest! {
     fn quoted_words_reach_a_real_shell_unchanged(words in vec("[^\\x00]{0,12}", 100)) {
         let quoted: Vec<_> = words.iter().map(|word| quote(word)).collect();
         let script = format!("for word in {}; do printf '%s\\0' \"$word\"; done", quoted.join(" "));
-        let output = std::process::Command::new("sh").arg("-c").arg(&script).output().expect("sh runs");
+        let mut sh = std::process::Command::new("sh");
+        let output = sh.arg("-c").arg(&script).output().expect("sh runs");
         let expected: String = words.iter().map(|word| format!("{word}\0")).collect();
         prop_assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
     }

@@ -119,8 +119,9 @@ fn playbooks_and_templates_of_ones_own_take_the_standard_ones_place() {
         assert!(text.contains(old), "{text}");
         fs::write(mine.join(file), text.replacen(old, new, 1)).expect("a file");
     };
-    let play = "plays:\n  - name: motd\n    hosts: all\n    why: Greetings to whoever logs in.\n    \
-                tasks:\n      - template: { from: motd, to: /etc/motd }\n";
+    let play = "plays:\n  - name: motd\n    hosts: all\n\
+                \x20   why: Greetings to whoever logs in.\n\
+                \x20   tasks:\n      - template: { from: motd, to: /etc/motd }\n";
     change("playbooks/up.yaml", "plays:\n", play);
     change("templates/kubelet/kubelet.service.tera", "[Unit]\n", "[Unit]\n# mine\n");
     fs::write(mine.join("templates/motd.tera"), "this is {{ node.name }}").expect("a template");

@@ -19,7 +19,6 @@ const KUBECTL: &str = r#"#!/bin/sh
 [ "$BROKEN" != 'no API' ] || { echo 'The connection to the server was refused' >&2; exit 1; }
 [ "$BROKEN" != 'no answers' ] || exit 0
 broken() { [ "$BROKEN" = "$1" ]; }
-pod() { case $1 in web-a) address=10.200.0.2 ;; web-b) address=10.200.0.3 ;; web-c) address=10.200.1.2 ;; web-d) address=10.200.1.3 ;; esac; }
 [ "$1" != -n ] || shift 2
 case "$*" in
   'get nodes -o '*)
@@ -30,15 +29,22 @@ case "$*" in
   'top nodes --no-headers')
     ! broken 'no metrics' || { echo 'error: Metrics API not available' >&2; exit 1; }
     echo 'worker-0   120m   3%    800Mi   10%'
-    if broken 'a worker has no metrics'; then echo 'worker-1   <unknown>   <unknown>   <unknown>   <unknown>'
+    if broken 'a worker has no metrics'; then
+      echo 'worker-1   <unknown>   <unknown>   <unknown>   <unknown>'
     else echo 'worker-1   95m   2%    700Mi   9%'; fi ;;
-  'get secret '*) if broken 'the API gives back another Secret'; then printf b3RoZXI=; else printf aW4tdGhlLWNsZWFy; fi ;;
+  'get secret '*)
+    if broken 'the API gives back another Secret'; then printf b3RoZXI=
+    else printf aW4tdGhlLWNsZWFy; fi ;;
   'rollout status '*) ! broken 'pods do not start' ;;
   'get pods -l app=web '*)
-    if broken 'no list of pods'; then echo 'Error from server: etcdserver: request timed out' >&2; exit 1; fi
+    if broken 'no list of pods'; then
+      echo 'Error from server: etcdserver: request timed out' >&2
+      exit 1
+    fi
     echo 'web-a 10.200.0.2 worker-0'
     echo 'web-b 10.200.0.3 worker-0'
-    if broken 'all pods on one worker'; then echo 'web-c 10.200.1.2 worker-0'; else echo 'web-c 10.200.1.2 worker-1'; fi
+    if broken 'all pods on one worker'; then echo 'web-c 10.200.1.2 worker-0'
+    else echo 'web-c 10.200.1.2 worker-1'; fi
     if broken 'all pods on one worker'; then echo 'web-d 10.200.1.3 worker-0'
     elif broken 'a pod has no address'; then echo 'web-d  worker-1'
     elif ! broken 'a pod is missing'; then echo 'web-d 10.200.1.3 worker-1'; fi ;;
@@ -47,10 +53,15 @@ case "$*" in
   'exec '*' -- sh -c '*) export POD="$2"; shift 3; exec "$@" ;;
   'exec '*' -- nslookup '*)
     case "$*" in *' kubernetes.default.svc.cluster.local') ;; *) exit 1 ;; esac
-    if broken 'DNS is dead from one pod' && [ "$2" = web-d ]; then echo 'connection timed out'; exit 1; fi
-    if broken 'DNS says something else' && [ "$2" = web-d ]; then echo 'Address: 192.0.2.1'; exit; fi
+    if [ "$2" = web-d ]; then
+      if broken 'DNS is dead from one pod'; then echo 'connection timed out'; exit 1; fi
+      if broken 'DNS says something else'; then echo 'Address: 192.0.2.1'; exit; fi
+    fi
     echo 'Address: 10.32.0.1' ;;
-  'logs '*) if broken 'a log is empty' && [ "$2" = web-d ]; then exit; fi; if broken 'logs are refused'; then exit 1; fi; echo "serving as $2" ;;
+  'logs '*)
+    if broken 'a log is empty' && [ "$2" = web-d ]; then exit; fi
+    if broken 'logs are refused'; then exit 1; fi
+    echo "serving as $2" ;;
   'exec '*' -- hostname')
     ! broken 'exec is refused' || { echo 'Error from server (Forbidden)' >&2; exit 1; }
     if broken 'exec ends up elsewhere' && [ "$2" = web-d ]; then echo web-a; else echo "$2"; fi ;;
@@ -69,16 +80,28 @@ broken() { [ "$BROKEN" = "$1" ]; }
 case "$*" in
   *' http://10.200.'*:8080/)
     to=${*##*http://}; to=${to%:8080/}
-    if broken 'a pod cannot be reached from one' && [ "$POD $to" = 'web-d 10.200.0.2' ]; then exit 1; fi
-    if broken 'another pod answers' && [ "$POD $to" = 'web-b 10.200.1.2' ]; then echo web-d; exit; fi
-    case $to in 10.200.0.2) echo web-a ;; 10.200.0.3) echo web-b ;; 10.200.1.2) echo web-c ;; 10.200.1.3) echo web-d ;; esac ;;
+    case $POD:$to in
+      web-d:10.200.0.2) if broken 'a pod cannot be reached from one'; then exit 1; fi ;;
+      web-b:10.200.1.2) if broken 'another pod answers'; then echo web-d; exit; fi ;;
+    esac
+    case $to in
+      10.200.0.2) echo web-a ;;
+      10.200.0.3) echo web-b ;;
+      10.200.1.2) echo web-c ;;
+      10.200.1.3) echo web-d ;;
+    esac ;;
   *' http://10.32.0.77/')
     if broken 'a ClusterIP is dead from one pod' && [ "$POD" = web-d ]; then exit 1; fi
     # Every third call meets the pod that does not answer.
-    if broken 'a ClusterIP leads to a dead pod'; then echo >> "$CALLS"; [ $(($(wc -l < "$CALLS") % 3)) != 0 ] || exit 1; fi
+    if broken 'a ClusterIP leads to a dead pod'; then
+      echo >> "$CALLS"
+      [ $(($(wc -l < "$CALLS") % 3)) != 0 ] || exit 1
+    fi
     echo web-a ;;
   *':31234/')
-    if broken 'a NodePort is dead on one worker'; then case "$*" in *10.240.0.21:*) exit 1 ;; esac; fi
+    if broken 'a NodePort is dead on one worker'; then
+      case "$*" in *10.240.0.21:*) exit 1 ;; esac
+    fi
     echo web-a ;;
   *) echo "an unexpected call: wget $*" >&2; exit 99 ;;
 esac

@@ -31,8 +31,8 @@ impl Node {
     fn turn(&self, run: &str) -> String {
         let at = self.path().display();
         format!(
-            "patience=0 state={at} here={at} sh -c '. {at}/turn.sh; turn \"$@\" && echo mine' turn '{run}' \
-            'labctl up by {run}'\n"
+            "patience=0 state={at} here={at} sh -c '. {at}/turn.sh; turn \"$@\" && echo mine' \
+            turn '{run}' 'labctl up by {run}'\n"
         )
     }
 

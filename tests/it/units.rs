@@ -42,13 +42,14 @@ esac"#,
 }
 
 pub const DOWN: &str = "ActiveState=inactive\nSubState=dead\nUnitFileState=enabled\nType=simple\n";
-pub const RUNS: &str = "ActiveState=active\nSubState=running\nUnitFileState=enabled\nType=simple\nMainPID=0\nNRestarts=0\n";
-const FLAPS: &str = "ActiveState=activating\nSubState=auto-restart\nUnitFileState=enabled\nType=simple\n\
-                     ExecMainCode=1\nExecMainStatus=1\nNRestarts=3\nInvocationID=crashed\n";
+pub const RUNS: &str = "ActiveState=active\nSubState=running\nUnitFileState=enabled\n\
+                        Type=simple\nMainPID=0\nNRestarts=0\n";
+const FLAPS: &str = "ActiveState=activating\nSubState=auto-restart\nUnitFileState=enabled\n\
+                     Type=simple\nExecMainCode=1\nExecMainStatus=1\nNRestarts=3\n\
+                     InvocationID=crashed\n";
 
 #[tokio::test]
-async fn a_unit_that_ends_after_its_start_is_a_failure_with_its_own_last_words_and_is_not_as_desired()
- {
+async fn a_unit_that_ends_after_its_start_is_a_failure_with_its_own_last_words() {
     let machine = Machine::new();
     with_systemd(&machine);
     let put = |name: &str, text: &str| machine.sh(&format!("printf '%s' '{text}' > /units/{name}"));

@@ -193,9 +193,10 @@ fn a_lab_can_be_built_with_the_other_choices() {
     );
     passes_smoke(&lab, 13);
 
-    // A VXLAN and the rules of nftables leave nothing behind either. But one kernel serves all nodes
-    // here, so what worker-1 gave back when it left in between was the others', too: its settings
-    // are not compared. `nodes_that_stay_are_as_they_were` does, where nobody leaves in between.
+    // A VXLAN and the rules of nftables leave nothing behind either. But one kernel serves all
+    // nodes here, so what worker-1 gave back when it left in between was the others', too: its
+    // settings are not compared. `nodes_that_stay_are_as_they_were` does, where nobody leaves in
+    // between.
     const SHARED: &[&str] = &[
         "sysctl\tkernel/panic\t",
         "sysctl\tkernel/panic_on_oops\t",

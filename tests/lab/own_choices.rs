@@ -96,14 +96,16 @@ fn machines(lab: &Lab) {
         ("worker-1", "10.64.0.64/26", "10.64.3.0/26", "10.230.0.20"),
     ] {
         let network = format!(
-            r#"{{"cniVersion":"0.4.0","name":"theirs","plugins":[{{"type":"bridge","bridge":"br-theirs",
+            r#"{{"cniVersion":"0.4.0","name":"theirs","plugins":[{{
+            "type":"bridge","bridge":"br-theirs",
             "isGateway":true,"hairpinMode":true,"ipam":{{"type":"host-local",
             "ranges":[[{{"subnet":"{own}"}}]],"routes":[{{"dst":"0.0.0.0/0"}}]}}}}]}}"#
         );
         lab.on(
             node,
             &format!(
-                "mkdir -p /etc/cni/net.d && echo '{network}' > /etc/cni/net.d/10-theirs.conflist && \
+                "mkdir -p /etc/cni/net.d && \
+                 echo '{network}' > /etc/cni/net.d/10-theirs.conflist && \
                  ip route add {others} via {via}"
             ),
         );
@@ -238,8 +240,9 @@ fn every_choice_of_an_inventory_for_machines_of_ones_own_is_heeded() {
         assert!(!ends_within(days - 1) && ends_within(days + 1), "{name}: {days} days");
     }
 
-    // `nodes`: labels, with and without a value. What the owner's network does with the parts of the
-    // pod network is the owner's business, so the controller manager gives them out, in any order.
+    // `nodes`: labels, with and without a value. What the owner's network does with the parts of
+    // the pod network is the owner's business, so the controller manager gives them out, in any
+    // order.
     assert_eq!(kubectl(&lab, "get nodes -l disk=ssd,example.org/tier= -o name"), "node/worker-0");
     let parts = "get nodes -o jsonpath={range.items[*]}{.metadata.name}={.spec.podCIDR};{end}";
     let parts = kubectl(&lab, parts);

@@ -129,7 +129,9 @@ spec:
           imagePullPolicy: Never
           command: [sh, -c, "trap '' TERM; sleep 100000 & exec httpd -f -p 8080 -h /word"]
           volumeMounts: [{ name: word, mountPath: /word }, { name: scratch, mountPath: /scratch }]
-      volumes: [{ name: word, secret: { secretName: word } }, { name: scratch, emptyDir: { medium: Memory } }]
+      volumes:
+        - { name: word, secret: { secretName: word } }
+        - { name: scratch, emptyDir: { medium: Memory } }
 ---
 apiVersion: v1
 kind: Pod
@@ -272,15 +274,18 @@ fn offer_packages(lab: &Lab) -> String {
     std::fs::create_dir(&offered).expect("a folder");
     let script = r#"
         [ -n "$(apt-cache depends ipset 2>/dev/null)" ] || apt-get -q update >&2
-        lib=$(apt-cache depends ipset | sed -n 's/^  Depends: \(libipset[0-9a-z]*\)$/\1/p' | head -n 1)
+        lib=$(apt-cache depends ipset | sed -n 's/^  Depends: \(libipset[0-9a-z]*\)$/\1/p')
+        lib=$(echo "$lib" | head -n 1)
         apt-get -q download ipset "$lib" >&2
         mkdir -p theirs/DEBIAN
-        printf 'Package: theirs\nVersion: 1\nArchitecture: all\nMaintainer: a\nDepends: ipset\nDescription: a\n' > theirs/DEBIAN/control
+        printf '%s\n' 'Package: theirs' 'Version: 1' 'Architecture: all' 'Maintainer: a' \
+          'Depends: ipset' 'Description: a' > theirs/DEBIAN/control
         dpkg-deb --build theirs >&2
         rm -r theirs
         for deb in *.deb; do
           dpkg-deb --field "$deb"
-          printf 'Filename: ./%s\nSize: %s\nSHA256: %s\n\n' "$deb" "$(stat -c %s "$deb")" "$(sha256sum < "$deb" | cut -d' ' -f1)"
+          sum=$(sha256sum < "$deb" | cut -d' ' -f1)
+          printf 'Filename: ./%s\nSize: %s\nSHA256: %s\n\n' "$deb" "$(stat -c %s "$deb")" "$sum"
         done > Packages
         tar -c .
     "#;

@@ -31,7 +31,8 @@ const OPS: &str = "ops";
 /// the test's own.
 const SUDO: &str = r#"useradd -m -s /bin/sh ops && sed -i 's/^ops:[^:]*:/ops:*:/' /etc/shadow
     cp /usr/bin/setpriv /usr/local/bin/become && chmod 4755 /usr/local/bin/become
-    printf '#!/bin/sh\n[ "$1" = -n ] && shift\nexec become --reuid 0 --regid 0 --clear-groups "$@"\n' > /usr/local/bin/sudo
+    printf '%s\n' '#!/bin/sh' '[ "$1" = -n ] && shift' \
+      'exec become --reuid 0 --regid 0 --clear-groups "$@"' > /usr/local/bin/sudo
     chmod 755 /usr/local/bin/sudo"#;
 
 static BRIDGES: AtomicU8 = AtomicU8::new(0);

@@ -120,8 +120,10 @@ pub fn serve_image(server: &Server, repository: &str, tag: &str, token: Option<&
     .into_bytes();
     let index = format!(
         r#"{{"schemaVersion":2,"manifests":[
-            {{"mediaType":"{MANIFEST}","digest":"sha256:{}","size":9,"platform":{{"architecture":"arm64","os":"linux"}}}},
-            {{"mediaType":"{MANIFEST}","digest":"sha256:{}","size":{},"platform":{{"architecture":"amd64","os":"linux"}}}}
+            {{"mediaType":"{MANIFEST}","digest":"sha256:{}","size":9,
+              "platform":{{"architecture":"arm64","os":"linux"}}}},
+            {{"mediaType":"{MANIFEST}","digest":"sha256:{}","size":{},
+              "platform":{{"architecture":"amd64","os":"linux"}}}}
         ]}}"#,
         sha256(b"other"),
         sha256(&manifest),

@@ -480,8 +480,13 @@ async fn run(channel: Channel<Msg>, line: &str, path: Option<String>, handle: &H
             group.0 = None;
             match status.signal() {
                 Some(signal) => {
-                    let name = match signal { 9 => Sig::KILL, 15 => Sig::TERM, other => Sig::Custom(other.to_string()) };
-                    let _ = handle.exit_signal_request(id, name, false, String::new(), String::new()).await;
+                    let name = match signal {
+                        9 => Sig::KILL,
+                        15 => Sig::TERM,
+                        other => Sig::Custom(other.to_string()),
+                    };
+                    let (message, language) = (String::new(), String::new());
+                    let _ = handle.exit_signal_request(id, name, false, message, language).await;
                 }
                 None => {
                     let code = u32::try_from(status.code().unwrap_or(255)).unwrap_or(255);

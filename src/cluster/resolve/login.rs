@@ -158,8 +158,8 @@ impl Resolver<'_, '_> {
         }
     }
 
-    /// The bastions of `jump`, none for `none`: that is for a node that needs none though the others
-    /// do.
+    /// The bastions of `jump`, none for `none`: that is for a node that needs none though the
+    /// others do.
     fn jumps(&mut self, jump: &Located<Vec<JumpEntry>>) -> Option<Vec<Jump>> {
         let mut jumps = Vec::new();
         let mut fine = true;

@@ -144,13 +144,13 @@ fn fetching(
     // OpenSSH's first choice.
     format!(
         "{receive}here={folder}\ntimeout {limit} ssh -F none -T -n -i $here/key -o BatchMode=yes \
-        -o IdentitiesOnly=yes -o IdentityAgent=none \
-         -o PreferredAuthentications=publickey -o StrictHostKeyChecking=yes -o \
-        UserKnownHostsFile=$here/known_hosts \
-         -o GlobalKnownHostsFile=/dev/null -o HostKeyAlias={giver} -o ConnectTimeout=5 -o \
-        ServerAliveInterval=3 \
-         -o ServerAliveCountMax=3 -o Compression=no -o LogLevel=ERROR \
-         -c aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes128-ctr -p {port} -l {user} {address} '{request}' | receive\n",
+         -o IdentitiesOnly=yes -o IdentityAgent=none -o PreferredAuthentications=publickey \
+         -o StrictHostKeyChecking=yes -o UserKnownHostsFile=$here/known_hosts \
+         -o GlobalKnownHostsFile=/dev/null -o HostKeyAlias={giver} -o ConnectTimeout=5 \
+         -o ServerAliveInterval=3 -o ServerAliveCountMax=3 -o Compression=no -o LogLevel=ERROR \
+         -c aes128-gcm@openssh.com,aes256-gcm@openssh.com,\
+         chacha20-poly1305@openssh.com,aes128-ctr \
+         -p {port} -l {user} {address} '{request}' | receive\n",
         receive = receiver(Some(folder).filter(|_| keeps), blobs),
         limit = patience(blobs).as_secs(),
         port = peer.port,

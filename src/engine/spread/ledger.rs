@@ -384,7 +384,7 @@ mod tests {
             let count = sizes.len();
             let members: Vec<LedgerNode> = wants.iter().map(|(needs, has, kind)| LedgerNode {
                 needs: (0..count).filter(|blob| needs >> blob & 1 == 1).collect(),
-                has: (0..count).filter(|blob| needs >> blob & 1 == 0 && has >> blob & 1 == 1).collect(),
+                has: (0..count).filter(|blob| (!needs & has) >> blob & 1 == 1).collect(),
                 gives: *kind != 1,
                 takes: *kind != 2,
             }).collect();
@@ -397,10 +397,13 @@ mod tests {
             }
             // If nothing breaks and all nodes share, a blob that a node already has never leaves
             // the workstation, and any other leaves it once.
-            let willing: Vec<LedgerNode> =
-                members.into_iter().map(|member| LedgerNode { gives: true, takes: true, ..member }).collect();
-            let somewhere: BTreeSet<usize> = willing.iter().flat_map(|member| member.has.clone()).collect();
-            let wanted: BTreeSet<usize> = willing.iter().flat_map(|member| member.needs.clone()).collect();
+            let members = members.into_iter();
+            let willing: Vec<LedgerNode> = members
+                .map(|member| LedgerNode { gives: true, takes: true, ..member })
+                .collect();
+            let all = willing.iter();
+            let somewhere: BTreeSet<usize> = all.clone().flat_map(|it| it.has.clone()).collect();
+            let wanted: BTreeSet<usize> = all.flat_map(|it| it.needs.clone()).collect();
             let mut ledger = Ledger::new(sizes, willing);
             let sent = sent_from_here(&play(&mut ledger, &|_| false, &picks));
             let expected: Vec<usize> = wanted.difference(&somewhere).copied().collect();

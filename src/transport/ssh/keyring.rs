@@ -28,8 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A person at a terminal.
 pub trait Ask: Send + Sync {
-    /// Asks `question`, and shows what is typed unless it is `hidden`. `None`: there is no terminal, or
-    /// they will not say. It may block for as long as a person thinks.
+    /// Asks `question`, and shows what is typed unless it is `hidden`. `None`: there is no
+    /// terminal, or they will not say. It may block for as long as a person thinks.
     fn ask(&self, question: &str, hidden: bool) -> Option<Secret>;
 }
 

@@ -6,7 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 /// The beginning of every command: one line without anything that login shells interpret
 /// differently, be it sh, csh or fish. It marks where the command's own output begins, and then
 /// runs the command, which is encoded in base64.
-const BEGIN: &str = r#"echo "$1"; echo "$1" >&2; shift; script=$(printf %s "$@" | base64 -d) || exit; set --; eval "$script""#;
+const BEGIN: &str = "echo \"$1\"; echo \"$1\" >&2; shift; \
+    script=$(printf %s \"$@\" | base64 -d) || exit; set --; eval \"$script\"";
 
 /// The name of commands in the node's process list. A teardown looks for it before it kills what is
 /// left of a run.

@@ -242,8 +242,8 @@ impl Attempts<'_> {
                 self.locked.get_or_insert_with(|| file.to_owned());
                 Err(self.login.failed(
                     format!(
-                        "the identity {name} is encrypted with a passphrase, and the agent does not \
-            have it{}",
+                        "the identity {name} is encrypted with a passphrase, and the agent does \
+                        not have it{}",
                         self.silence()
                     ),
                     format!("unlock it once for the agent: ssh-add {name}"),

@@ -1,7 +1,7 @@
 //! An SSH connection to one node: how it is opened, and what it refuses.
 //!
-//! The only code that names russh. First the way to the node is worked out ([`route`](LoginRoute)), from
-//! what the inventory says and what OpenSSH's configuration says (`config`). Each step of it
+//! The only code that names russh. First the way to the node is worked out ([`route`](LoginRoute)),
+//! from what the inventory says and what OpenSSH's configuration says (`config`). Each step of it
 //! (`hop`) is made in three parts, each with its own errors: reach the machine, check its host key
 //! (`host_key`), log in (`login`). After that a [`Session`] runs commands, each in a channel of its
 //! own (`exec`), as root (`privilege`).

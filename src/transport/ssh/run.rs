@@ -83,8 +83,8 @@ impl RunningCommand {
         Self::new(self.collector.again(), stdin)
     }
 
-    /// Starts a command, feeds it and drains it until the channel ends. An error is one of this side's
-    /// own files.
+    /// Starts a command, feeds it and drains it until the channel ends. An error is one of this
+    /// side's own files.
     pub(super) async fn drive(
         &mut self,
         mut reader: ChannelReadHalf,
@@ -114,11 +114,15 @@ impl RunningCommand {
                 }
                 message = reader.wait() => match message {
                     Some(ChannelMsg::Data { data }) => self.collector.stdout(&data).await?,
-                    Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => self.collector.stderr(&data)?,
+                    Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => {
+                        self.collector.stderr(&data)?;
+                    }
                     Some(ChannelMsg::ExitStatus { exit_status }) => {
                         self.code = Some(i32::try_from(exit_status).unwrap_or(i32::MAX));
                     }
-                    Some(ChannelMsg::ExitSignal { signal_name, .. }) => self.code = Some(128 + number(&signal_name)),
+                    Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
+                        self.code = Some(128 + number(&signal_name));
+                    }
                     // No command is running, so nothing else would close the channel.
                     Some(ChannelMsg::Failure) => {
                         self.refused = true;

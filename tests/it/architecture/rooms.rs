@@ -19,8 +19,8 @@ pub const ROOMS: &[Room] = &[
     room(
         "machine",
         &[],
-        "what is known of a node's machine is the same for whoever asks: the model, the modules and \
-        the templates",
+        "what is known of a node's machine is the same for whoever asks: the model, the modules \
+        and the templates",
     ),
     room(
         "event",
@@ -43,8 +43,8 @@ pub const ROOMS: &[Room] = &[
     room(
         "cluster",
         &["inventory", "lab", "machine"],
-        "everything is worked out from the inventory, once, and from nothing else; what is known of \
-        the machines it only keeps",
+        "everything is worked out from the inventory, once, and from nothing else; what is known \
+        of the machines it only keeps",
     ),
     room(
         "pki",

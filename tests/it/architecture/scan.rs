@@ -1,6 +1,6 @@
-//! Reads the sources as text: comments and strings blanked out, words and marks, and every path that
-//! they name. That is coarser than a compiler and enough: a path that is written in no file is not
-//! used either.
+//! Reads the sources as text: comments and strings blanked out, words and marks, and every path
+//! that they name. That is coarser than a compiler and enough: a path that is written in no file is
+//! not used either.
 
 use std::fs;
 use std::path::{Path, PathBuf};

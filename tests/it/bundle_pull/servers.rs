@@ -221,7 +221,8 @@ async fn a_manifest_with_another_digest_is_refused() {
     world.server.handle("/v2/pause/manifests/3.10.1", |_, _| {
         let other = sha256(b"announced");
         let entry = format!(
-            r#"{{"mediaType":"{MANIFEST}","digest":"sha256:{other}","size":1,"platform":{{"architecture":"amd64","os":"linux"}}}}"#
+            r#"{{"mediaType":"{MANIFEST}","digest":"sha256:{other}","size":1,
+            "platform":{{"architecture":"amd64","os":"linux"}}}}"#
         );
         Reply::ok(format!(r#"{{"manifests":[{entry}]}}"#).as_bytes())
     });

@@ -198,7 +198,8 @@ proptest! {
         }
         let plan = plan::diff::plan(desired, &facts);
         for (node, task) in carry_out(desired, &plan, &mut facts) {
-            let because = task.probe().into_iter().any(|it| touched.contains(&(node.to_owned(), about(it))));
+            let mut asked = task.probe().into_iter().map(|it| (node.to_owned(), about(it)));
+            let because = asked.any(|it| touched.contains(&it));
             prop_assert!(because || otherwise.contains(node), "{node}: nobody touched \
                 {}", task.title());
         }

@@ -91,9 +91,11 @@ async fn the_configuration_of_openssh_says_what_the_inventory_does_not() {
     fs::rename(workstation.known_hosts(), folder.join("theirs")).expect("a file");
     let config = folder.join("config");
     let text = format!(
-        "Host edge\n  HostName 127.0.0.1\n  Port {bastion_port}\n  User jumper\n  IdentityFile {folder}/bastion\n\
-         Host node-*\n  HostName 127.0.0.1\n  Port {node_port}\n  User ops\n  IdentityFile {folder}/none\n  \
-         IdentityFile {folder}/node\n  IdentitiesOnly yes\n  ProxyJump edge\n\
+        "Host edge\n  HostName 127.0.0.1\n  Port {bastion_port}\n  User jumper\n  \
+         IdentityFile {folder}/bastion\n\
+         Host node-*\n  HostName 127.0.0.1\n  Port {node_port}\n  User ops\n  \
+         IdentityFile {folder}/none\n  IdentityFile {folder}/node\n  IdentitiesOnly yes\n  \
+         ProxyJump edge\n\
          Host *\n  UserKnownHostsFile {folder}/theirs\n  ConnectTimeout 19\n",
         bastion_port = bastion.port(),
         node_port = node.port(),

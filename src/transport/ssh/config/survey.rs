@@ -1,8 +1,8 @@
 //! Which hosts the files of OpenSSH can tell apart, without knowing what they mean: two hosts that
 //! match the same `Host` lines get the same values. OpenSSH is then asked for one of a thousand.
 //!
-//! This never decides what a file says. Where it cannot be sure (`Match`, a directory with a pattern
-//! in an `Include`), each host is asked for by itself.
+//! This never decides what a file says. Where it cannot be sure (`Match`, a directory with a
+//! pattern in an `Include`), each host is asked for by itself.
 
 use std::fs;
 use std::path::{Path, PathBuf};
