@@ -155,24 +155,28 @@ pub async fn bundle_planned(cluster: &Cluster, events: &Events) -> Result<Bundle
     if cluster.bundle.is_some() {
         return bundle(cluster, events).await;
     }
-    let (bundle, there) =
-        crate::bundle::outlook(cluster, &cache_directory()).map_err(Stop::failed)?;
-    if !there {
+    expected(cluster, |bundle| {
         let (files, folder) = (bundle.files.len(), bundle.folder.clone());
         events.emit(Event::Preparation(Preparation::Bundle { files, folder }));
-    }
-    Ok(bundle)
+    })
 }
 
 /// Returns the bundle for reading the runbook; if it does not exist yet, what would be downloaded.
 pub fn outlook(cluster: &Cluster, reporter: &Reporter) -> Result<Bundle, Stop> {
-    let (bundle, there) =
-        crate::bundle::outlook(cluster, &cache_directory()).map_err(Stop::failed)?;
-    if !there {
+    expected(cluster, |bundle| {
         let folder = bundle.folder.display();
         reporter.note(&format!(
             "there is no bundle in {folder} yet; these are the releases that a pull would fetch"
         ));
+    })
+}
+
+/// Returns the bundle, or what a pull would fetch; `report` gets that first.
+fn expected(cluster: &Cluster, report: impl FnOnce(&Bundle)) -> Result<Bundle, Stop> {
+    let found = crate::bundle::outlook(cluster, &cache_directory());
+    let (bundle, there) = found.map_err(Stop::failed)?;
+    if !there {
+        report(&bundle);
     }
     Ok(bundle)
 }
