@@ -8,7 +8,7 @@ use clap::CommandFactory;
 use super::bundle::{BundleVerb, PlaybookVerb};
 use super::certs::{CertsVerb, KubeconfigArgs};
 use super::etcd::EtcdVerb;
-use super::lab::{GraphFormat, SourceArgs};
+use super::lab::{GraphFormat, LabArgs, SourceArgs};
 use super::node::NodeVerb;
 use super::timeline::TimelineArgs;
 use super::{Cli, GlobalArgs, SpreadWhen, Verb};
@@ -33,36 +33,30 @@ pub fn run(cli: &Cli) -> ExitCode {
 
 async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Result<Exit, Stop> {
     let lab = |inventory: &Path| global.options(inventory, None);
+    let with = |lab: &LabArgs, sources: &SourceArgs| global.options(&lab.inventory, Some(sources));
     match verb {
-        Verb::Up(args) => {
-            commands::up::up(&global.options(&args.lab.inventory, Some(&args.sources)), reporter)
-                .await
-        }
-        Verb::Plan(args) => {
-            let options = global.options(&args.lab.inventory, Some(&args.sources));
-            commands::plan::plan(&options, reporter).await
-        }
+        Verb::Up(args) => commands::up::up(&with(&args.lab, &args.sources), reporter).await,
+        Verb::Plan(args) => commands::plan::plan(&with(&args.lab, &args.sources), reporter).await,
         Verb::Play(args) => {
-            let options = global.options(&args.lab.inventory, Some(&args.sources));
+            let options = with(&args.lab, &args.sources);
             commands::play::play(&args.playbook, &options, reporter).await
         }
         Verb::Down(args) => {
-            let options = global.options(&args.lab.inventory, Some(&args.sources));
+            let options = with(&args.lab, &args.sources);
             commands::down::down(args.keep_nodes, &options, reporter).await
         }
         Verb::Node(verb) => node(verb, global, reporter).await,
         Verb::Smoke(args) => commands::smoke::smoke(&lab(&args.inventory), reporter).await,
         Verb::Validate(args) => commands::validate::validate(&args.inventory, reporter),
         Verb::Render(args) => {
-            let options = global.options(&args.lab.inventory, Some(&args.sources));
+            let options = with(&args.lab, &args.sources);
             commands::render::render(args.file.as_deref(), args.to.as_deref(), &options, reporter)
         }
         Verb::Explain(args) => {
-            let options = global.options(&args.lab.inventory, Some(&args.sources));
-            commands::explain::explain(&args.play, &options, reporter)
+            commands::explain::explain(&args.play, &with(&args.lab, &args.sources), reporter)
         }
         Verb::Graph(args) => {
-            let options = global.options(&args.lab.inventory, Some(&args.sources));
+            let options = with(&args.lab, &args.sources);
             commands::explain::graph(args.format.language(), &options, reporter)
         }
         Verb::Ssh(args) => {
