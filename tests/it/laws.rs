@@ -13,7 +13,7 @@ use labctl::module::unit::{OnChange, Unit, Used};
 use labctl::module::{Desired, Facts, Module, Question, State, quote};
 use labctl::module::{
     command, directory, hosts, image, kernel_module, kubectl_apply, link, package, routes,
-    set::Set, sysctl, undo, wait,
+    set::Set, sysctl, undo, user, wait,
 };
 use labctl::node::{self, record};
 use labctl::plan::{DesiredNode, DesiredPlay, DesiredTask, diff::plan};
@@ -114,6 +114,7 @@ fn desired() -> impl Strategy<Value = Desired> {
             link::Link { path, target, replace }
         )),
         (check, 0..100_u64).prop_map(|(until, seconds)| {
+        ("[ab]", path()).prop_map(|(name, home)| Desired::User(user::User { name, home })),
             let (what, timeout) = ("it".into(), Duration::from_secs(seconds));
             Desired::Wait(wait::Wait { what, until, timeout, unit: None })
         }),

@@ -5,6 +5,7 @@ mod files;
 mod link;
 mod system;
 
+mod user;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
