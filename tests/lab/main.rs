@@ -11,6 +11,7 @@ mod backup;
 mod bring_up;
 mod certificates;
 mod done;
+mod hardening;
 mod kubeconfigs;
 mod mine;
 mod nodes;
