@@ -103,18 +103,19 @@ fn desired() -> impl Strategy<Value = Desired> {
                 Desired::Hosts(hosts::Hosts { mark, names: Set::new(names) })
             }
         ),
-        ("[ab]", vec(any::<u8>(), 0..4)).prop_map(|(name, manifest)| {
+        ("[ab]", vec(any::<u8>(), 0..4), any::<bool>()).prop_map(|(name, manifest, sensitive)| {
             Desired::KubectlApply(kubectl_apply::KubectlApply {
                 name,
                 manifest: Content::inline(manifest),
+                sensitive,
             })
         }),
         vec(path(), 0..2).prop_map(|own| Desired::Undo(undo::Undo { own })),
         (path(), path(), any::<bool>()).prop_map(|(path, target, replace)| Desired::Link(
             link::Link { path, target, replace }
         )),
-        (check, 0..100_u64).prop_map(|(until, seconds)| {
         ("[ab]", path()).prop_map(|(name, home)| Desired::User(user::User { name, home })),
+        (check, 0..100_u64).prop_map(|(until, seconds)| {
             let (what, timeout) = ("it".into(), Duration::from_secs(seconds));
             Desired::Wait(wait::Wait { what, until, timeout, unit: None })
         }),

@@ -72,7 +72,8 @@ fn the_sandbox_comes_up_settles_and_goes() {
     is_settled(&lab);
     hardening::what_runs_is_hard(&lab);
     kubeconfigs::of_users(&lab);
-    no_run_has_told_a_secret(&lab);
+    let words = hardening::a_secret_of_a_user(&lab);
+    no_run_has_told_a_secret(&lab, &words);
     backup::a_lab_comes_back_from_its_backup_when_all_data_is_lost(&lab);
 }
 

@@ -1,7 +1,11 @@
 //! What an audit looks at, on the nodes of a running lab: flags, owners, modes, ciphers, the audit
 //! log, and what confines the programs. `docs/hardening.md` has the same, check by check.
 
+use std::fs;
 use std::process::{Command, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::lab::Lab;
 
@@ -179,4 +183,51 @@ fn the_audit_log_has_who_did_what_and_no_content(lab: &Lab) {
         });
         assert!(told, "who did `{verb}` is in the audit log: {lines:#?}");
     }
+}
+
+const WORD: &str = "\
+name: word
+plays:
+  - name: word
+    hosts: controller
+    why: A Secret of one's own.
+    tasks:
+      - kubectl_apply: { from: word.yaml }
+        once: true
+";
+
+/// A Secret in a manifest of a user's: applied, kept for root alone, changed, and refused. Returns
+/// what no run may have said.
+pub fn a_secret_of_a_user(lab: &Lab) -> [&'static str; 2] {
+    let words = ["first-word-nobody-sees", "another-word-nobody-sees"];
+    let (playbook, mine) = (lab.folder().join("word.yaml"), lab.folder().join("mine"));
+    fs::create_dir(&mine).expect("a directory");
+    fs::write(&playbook, WORD).expect("a playbook");
+    let play = |word: &str| {
+        let manifest = format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{ name: word }}\nimmutable: true\n\
+             stringData: {{ word: {word} }}\n"
+        );
+        fs::write(mine.join("word.yaml.tera"), manifest).expect("a template");
+        lab.run(&["play", "word.yaml", "--templates", "mine", "--diff", "-v"])
+    };
+    let applied = play(words[0]);
+    assert_eq!((applied.code, applied.changed()), (Some(0), 1), "{}", applied.story());
+    let kept = "stat -c '%a %U' /etc/kubernetes/addons/word.yaml";
+    assert_eq!(line(lab, "controller-0", kept), "600 root");
+    // An immutable Secret cannot be changed, and kubectl quotes what it would have changed.
+    let refused = play(words[1]);
+    assert_eq!(refused.code, Some(1), "{}", refused.story());
+    let said = refused.story();
+    assert!(said.contains("Error from server (Invalid)"), "{said}");
+    for run in [&applied, &refused] {
+        for word in words {
+            let (said, encoded) = (run.story(), BASE64.encode(word));
+            assert!(!said.contains(word) && !said.contains(&encoded), "{said}");
+        }
+    }
+    assert!(lab.kubectl("delete secret word").status.success());
+    fs::remove_dir_all(mine).expect("it was there");
+    fs::remove_file(playbook).expect("it was there");
+    words
 }
