@@ -138,12 +138,13 @@ install_packages() { # name...
   }
   for again in no yes; do
     planned=$(apt -s install "$@") && note_packages && unstarted apt install "$@" && return
-    [ $again = yes ] || apt-get -q -o Acquire::Retries=2 update
+    [ $again = yes ] || outside apt-get -q -o Acquire::Retries=2 update
   done
   return 1
 }
 apt() {
-  DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends -o DPkg::Lock::Timeout=120 "$@"
+  outside env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends \
+    -o DPkg::Lock::Timeout=120 "$@"
 }
 # Without IPv6 Debian's own site of nginx, which listens at [::]:80, keeps nginx from starting and
 # with it from being installed. So packages start nothing there: plays do, with their own files.
