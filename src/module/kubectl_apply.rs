@@ -9,8 +9,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::{
-    Actions, Arguments, Desired, Difference, Facts, Question, Site, State, file::Content,
-    probe::PathFact, quote, site::SHOWS_A_SECRET,
+    Actions, Arguments, Desired, Difference, Facts, Question, Site, State, attributes,
+    file::Content, probe::PathFact, quote,
 };
 use crate::node::record::{self, Kind};
 
@@ -20,16 +20,17 @@ use crate::node::record::{self, Kind};
 pub struct KubectlApplyArgs {
     /// The template for the manifest.
     pub from: String,
+    /// Whether the manifest must never be displayed; always true if it contains a Secret.
+    #[serde(default)]
+    pub sensitive: bool,
 }
 
 impl Arguments for KubectlApplyArgs {
     fn expand(&self, site: &dyn Site) -> Result<Desired, String> {
         let name = site.text(&self.from)?;
         let (manifest, secret) = site.template(&name, false)?;
-        if secret {
-            return Err(SHOWS_A_SECRET.to_owned());
-        }
-        Ok(Desired::KubectlApply(KubectlApply { name, manifest }))
+        let sensitive = self.sensitive || secret || manifest.text().is_none_or(contains_a_secret);
+        Ok(Desired::KubectlApply(KubectlApply { name, manifest, sensitive }))
     }
 
     fn template(&self) -> Option<&str> {
@@ -44,6 +45,26 @@ pub struct KubectlApply {
     pub name: String,
     /// The manifest.
     pub manifest: Content,
+    /// Whether the manifest must never be shown: it contains a Secret, say.
+    pub sensitive: bool,
+}
+
+/// Whether a manifest, YAML or JSON, has an object of the kind Secret, or a list of them.
+///
+/// The text is searched instead of parsed: a manifest that is not valid must not be shown either.
+/// What only refers to a Secret counts too, which does no harm.
+fn contains_a_secret(manifest: &str) -> bool {
+    const QUOTES: [char; 2] = ['"', '\''];
+    let kinds = manifest.split("kind").skip(1);
+    kinds.into_iter().any(|rest| {
+        let rest = rest.trim_start_matches(QUOTES).trim_start();
+        let Some(value) = rest.strip_prefix(':') else { return false };
+        // A tag or an anchor may come before the value.
+        let mut words = value.split_whitespace().skip_while(|word| word.starts_with(['!', '&']));
+        let word = words.next().unwrap_or_default().trim_start_matches(QUOTES);
+        let end = word.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(word.len());
+        ["Secret", "SecretList"].contains(&&word[..end])
+    })
 }
 
 /// kubectl on a controller, with the node's own API server instead of the load balancer.
@@ -54,6 +75,11 @@ impl KubectlApply {
     /// Returns where the manifest is kept on the controller.
     pub fn path(&self) -> String {
         format!("/etc/kubernetes/addons/{}", self.file())
+    }
+
+    /// Returns the octal permissions of the manifest on the controller.
+    fn mode(&self) -> &'static str {
+        if self.sensitive { "600" } else { "644" }
     }
 
     /// Returns the manifest's file name: `coredns.yaml`.
@@ -70,7 +96,8 @@ impl KubectlApply {
 impl State for KubectlApply {
     fn probe(&self) -> Vec<Question> {
         let (path, sha256) = (self.path(), self.manifest.sha256().to_owned());
-        vec![Question::File { path, sha256, text: true }, Question::Check(self.check())]
+        let text = !self.sensitive;
+        vec![Question::File { path, sha256, text }, Question::Check(self.check())]
     }
 
     fn diff(&self, facts: &Facts) -> Option<Difference> {
@@ -79,7 +106,13 @@ impl State for KubectlApply {
             Some(found) if found.sha256.as_deref() != Some(self.manifest.sha256()) => {
                 return Some(Difference::run("the manifest changed"));
             }
-            Some(_) => {}
+            // An earlier version may have left a Secret that everybody could read.
+            Some(found) => {
+                let differs = attributes::attributes_differ(found, self.mode(), "root:root");
+                if differs.is_some() {
+                    return differs;
+                }
+            }
         }
         (facts.checks.get(&self.check()) != Some(&true))
             .then(|| Difference::run("objects are missing in the cluster"))
@@ -92,7 +125,11 @@ impl State for KubectlApply {
             Content::Blob(_) => Vec::new(),
         };
         Actions {
-            script: format!("apply_objects {sha256} {} {KUBECTL}\n", quote(&self.path())),
+            script: format!(
+                "apply_objects {sha256} {} {} {KUBECTL}\n",
+                self.mode(),
+                quote(&self.path())
+            ),
             payloads,
             unit: Some("kube-apiserver.service".to_owned()),
             ..Actions::default()
@@ -124,7 +161,7 @@ impl State for KubectlApply {
     fn settle(&self, facts: &mut Facts) {
         let fact = PathFact {
             kind: "regular file".to_owned(),
-            mode: "644".to_owned(),
+            mode: self.mode().to_owned(),
             owner: "root:root".to_owned(),
             size: 0,
             sha256: Some(self.manifest.sha256().to_owned()),
@@ -132,5 +169,40 @@ impl State for KubectlApply {
         facts.paths.insert(self.path(), fact);
         facts.other_texts.remove(&self.path());
         facts.checks.insert(self.check(), true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_recognised_however_they_are_written() {
+        let all = [
+            "apiVersion: v1\nkind: Secret\n",
+            "kind: ConfigMap\n---\nkind:   'Secret'  # mine\n",
+            "{ apiVersion: v1, kind: Secret, data: {} }",
+            "{\"kind\":\"Secret\",\"data\":{}}",
+            "kind: List\nitems:\n  - kind : \"Secret\"\n",
+            "kind: SecretList\n",
+            "kind:\n  Secret\n",
+            "? kind\n: Secret\n",
+            "kind: !!str &it Secret\n",
+        ];
+        for manifest in all {
+            assert!(contains_a_secret(manifest), "{manifest}");
+        }
+        let none = [
+            "",
+            "kind: ConfigMap\ndata: { word: Secret }\n",
+            "kind: SealedSecret\n",
+            "kind: SecretStore\n",
+            "kind: Role\nrules: [{ resources: [secrets] }]\n",
+            "kind:",
+            "volumes: [{ secret: { secretName: kind } }]",
+        ];
+        for manifest in none {
+            assert!(!contains_a_secret(manifest), "{manifest}");
+        }
     }
 }

@@ -58,6 +58,7 @@ macro_rules! modules {
             wait::Wait { wait: Wait(WaitArgs) }
             undo::Undo { undo: Undo(UndoArgs) }
             link::Link { link: Link(LinkArgs) }
+            user::User { user: User(UserArgs) }
         }
     };
 }

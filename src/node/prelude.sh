@@ -2,6 +2,12 @@
 LC_ALL=C
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export LC_ALL PATH
+# Companies give every login a proxy. Nothing within a lab is behind one; packages are.
+outer=${NO_PROXY-${no_proxy-}}
+NO_PROXY='*'
+no_proxy='*'
+export NO_PROXY no_proxy
+outside() { NO_PROXY=$outer no_proxy=$outer "$@"; }
 umask 022
 here=$1
 # shellcheck disable=SC2034 # for the tasks
@@ -106,13 +112,28 @@ wait_until() { # seconds, condition
   done
 }
 # Applies a manifest, and keeps it once that has succeeded.
-apply_objects() { # sha256 of the manifest among the payloads, where it is kept, kubectl...
-  sha=$1 kept=$2
-  shift 2
-  "$@" apply -f "$payload/$sha" > "$payload/applied"
+apply_objects() { # sha256 of the manifest among the payloads, its mode, where it is kept, kubectl...
+  sha=$1 mode=$2 kept=$3
+  shift 3
+  "$@" apply -f "$payload/$sha" > "$payload/applied" 2> "$payload/said" || {
+    code=$?
+    cat "$payload/applied"
+    # It quotes what it could not apply.
+    if [ "$mode" = 600 ]; then reasons < "$payload/said"; else cat "$payload/said"; fi
+    return "$code"
+  }
   cat "$payload/applied"
-  if cmp -s "$payload/$sha" "$kept" && ! grep -qv ' unchanged$' "$payload/applied"; then same; fi
-  put 644 root:root "$sha" "$payload/$sha" "$kept"
+  [ "$mode" = 600 ] || cat "$payload/said"
+  if cmp -s "$payload/$sha" "$kept" && [ "$(stat -c %a -- "$kept")" = "$mode" ] &&
+    ! grep -qv ' unchanged$' "$payload/applied"; then same; fi
+  put "$mode" root:root "$sha" "$payload/$sha" "$kept"
+}
+# Of what kubectl says, what holds nothing of a manifest.
+reasons() {
+  echo 'There is a Secret in this manifest, so kubectl is not quoted in full:'
+  sed -n -e 's/^\(Error from server ([A-Za-z]*)\).*/\1/p' -e '/^The connection to the server /p' \
+    -e 's/^\(error: \(unable to recognize\|resource mapping not found\|no matches for kind\)\).*/\1/p' \
+    -e 's/^\(Unable to connect to the server\).*/\1/p'
 }
 # A kernel setting, now and after a reboot.
 set_sysctl() { # key, value, its file in /proc/sys, the line and the file that say it again at boot

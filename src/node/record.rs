@@ -56,6 +56,8 @@ kinds! {
     MODULE: "module", "NAME", "a kernel module that we loaded", "undo_module";
     SWAP: "swap", "DEVICE PRIORITY", "a swap device that was on", "undo_swap";
     UNIT: "unit", "NAME ENABLED ACTIVE", "a unit of ours, and what it was", "undo_units";
+    USER: "user", "NAME", "a user that we made", "undo_user";
+    GROUP: "group", "NAME", "a group that we made", "undo_group";
     PACKAGE: "package", "NAME", "a package that we installed", "undo_packages";
     SURVEYED: "surveyed", "", "the firewall was looked at before our first unit", "undo_rules";
     CHAINS: "chains", "PREFIX", "firewall chains that were there before", "undo_chains";

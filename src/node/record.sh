@@ -122,6 +122,20 @@ claim_lines() { # a file of somebody's that lines of ours are added to
     found "unended $1" "$(tail -n 1 -- "$1")"
   fi
 }
+# A user for a program and a group of the same name, where one of them is missing.
+make_user() { # name, home
+  # Copies of how it was before, which the tools for users keep; they will come back, too.
+  for copy in passwd shadow group gshadow; do claim "/etc/$copy-"; done
+  [ -e /etc/.pwd.lock ] || claim /etc/.pwd.lock
+  if ! getent group "$1" >/dev/null; then
+    made "group $1"
+    groupadd --system "$1"
+  fi
+  if ! getent passwd "$1" >/dev/null; then
+    made "user $1"
+    useradd --system --gid "$1" --home-dir "$2" --no-create-home --shell /usr/sbin/nologin "$1"
+  fi
+}
 # Installs packages, and notes first which ones come with them. How that is done is in
 # `src/node/family/`, in front of the task.
 install_packages() { # name...

@@ -7,6 +7,10 @@ umask 077
 LC_ALL=C
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export LC_ALL PATH
+# Nothing within a lab is behind a login's proxy.
+NO_PROXY='*'
+no_proxy='*'
+export NO_PROXY no_proxy
 state=/var/lib/labctl
 fail() { echo "$*" >&2; exit 1; }
 etcd() {

@@ -25,6 +25,9 @@ undo() { # directories that programs of the lab call their own, whatever the rec
       hosts | hosts_entry | route | link | module)
         if [ -n "$rest" ]; then "undo_$kind" "$rest"; else refuse; fi
         ;;
+      user | group)
+        case $rest in '' | root | *[!a-z0-9_-]*) refuse ;; *) "undo_$kind" "$rest" ;; esac
+        ;;
       unended | sysctl | setting | swap)
         case $rest in *' '*) "undo_$kind" "$rest" ;; *) refuse ;; esac
         ;;
@@ -289,6 +292,19 @@ undo_swap() { # device, priority
   # shellcheck disable=SC2086 # an option and its value, or nothing
   swapon --noheadings --show=NAME | grep -qxF "$device" || swapon $priority "$device" ||
     remains "swap on $device"
+}
+
+undo_user() { # name
+  getent passwd "$1" >/dev/null || return 0
+  group=$(getent group "$1" | cut -d : -f 3)
+  userdel "$1" || remains "the user $1"
+  # Its group goes with it, also when that was there first.
+  if [ -n "$group" ] && ! getent group "$1" >/dev/null && ! grep -qxF "group $1" "$record"; then
+    groupadd --system --gid "$group" "$1" || remains "the group $1, which was there before"
+  fi
+}
+undo_group() { # name
+  ! getent group "$1" >/dev/null || groupdel "$1" || remains "the group $1"
 }
 
 undo_fstab() {

@@ -31,6 +31,11 @@ pub const SERVICE_ACCOUNT_PUBLIC_KEY: &str = "sa.pub";
 /// Only the CA's current certificate: kube-controller-manager signs with it and accepts only one.
 pub const SIGNER: &str = "ca-signer.crt";
 
+/// The user that etcd runs as. Its members' keys are this user's, and no other file is.
+pub const ETCD_USER: &str = "etcd";
+/// The user that all other files belong to.
+pub const ROOT: &str = "root";
+
 /// The directory of kubeconfigs on a node; certificates are in its subdirectory.
 const KUBERNETES: &str = "/etc/kubernetes";
 
@@ -70,10 +75,12 @@ pub const CERTIFICATES: &[CertEntry] = &[
     // An etcd member is a client of itself (the gRPC gateway) and of its peers.
     CertEntry::leaf("etcd/server", ETCD_CA, "{node}")
         .on(CONTROLLERS)
+        .read_by(ETCD_USER)
         .used_as(&[Usage::Server, Usage::Client])
         .reached_at(CertNames::NodeAndLoopback),
     CertEntry::leaf("etcd/peer", ETCD_CA, "{node}")
         .on(CONTROLLERS)
+        .read_by(ETCD_USER)
         .used_as(&[Usage::Server, Usage::Client])
         .reached_at(CertNames::NodeAndLoopback),
     // Client of the API server, and server of logs, exec and metrics.
@@ -118,6 +125,8 @@ pub struct CertEntry {
     on: &'static [Role],
     /// The roles of the nodes that get its key.
     key_on: &'static [Role],
+    /// The user that its key belongs to on nodes: who reads it, apart from root.
+    owner: &'static str,
     /// Whether nodes have it as a file, with its key in another one.
     is_file: bool,
     /// The server in its kubeconfig, if it has one.
@@ -157,6 +166,7 @@ impl CertEntry {
             names: CertNames::None,
             on: &[],
             key_on: &[],
+            owner: ROOT,
             is_file: true,
             kubeconfig: None,
         }
@@ -177,6 +187,10 @@ impl CertEntry {
 
     const fn key_on(self, roles: &'static [Role]) -> Self {
         Self { key_on: roles, ..self }
+    }
+
+    const fn read_by(self, owner: &'static str) -> Self {
+        Self { owner, ..self }
     }
 
     const fn in_group(self, organization: &'static str) -> Self {
@@ -257,6 +271,8 @@ pub struct Placed {
     pub to: String,
     /// Whether it contains a private key.
     pub is_private: bool,
+    /// The user that it belongs to, and the name of the group.
+    pub owner: &'static str,
     /// Why it is there, if that is not obvious.
     pub why: Option<&'static str>,
 }
@@ -264,25 +280,25 @@ pub struct Placed {
 /// Returns every file with a certificate or a key for `node`.
 pub fn files_of(node: &Node) -> Vec<Placed> {
     let mut files = Vec::new();
-    let mut add = |from: String, to: String, is_private, why| {
-        files.push(Placed { from, to, is_private, why })
+    let mut add = |from: String, to: String, is_private, owner, why| {
+        files.push(Placed { from, to, is_private, owner, why })
     };
     for entry in CERTIFICATES {
         let in_lab = entry.in_lab(Some(node));
         let [certificate, key] = entry.pair();
         if entry.is_file && entry.is_on(node) {
-            add(format!("pki/{in_lab}.crt"), certificate, false, None);
+            add(format!("pki/{in_lab}.crt"), certificate, false, ROOT, None);
         }
         if entry.is_file && has_any(node, entry.key_on) {
-            add(format!("pki/{in_lab}.key"), key, true, None);
+            add(format!("pki/{in_lab}.key"), key, true, entry.owner, None);
         }
         if entry.kubeconfig.is_some() && entry.is_on(node) {
-            add(format!("kubeconfig/{in_lab}.conf"), entry.kubeconfig_path(), true, None);
+            add(format!("kubeconfig/{in_lab}.conf"), entry.kubeconfig_path(), true, ROOT, None);
         }
     }
     for (name, roles, why) in OTHERS {
         if has_any(node, roles) {
-            add(format!("pki/{name}"), on_node(name), name.ends_with(".key"), *why);
+            add(format!("pki/{name}"), on_node(name), name.ends_with(".key"), ROOT, *why);
         }
     }
     files
@@ -339,6 +355,16 @@ mod tests {
                 entry.name
             );
         }
+    }
+
+    #[test]
+    fn only_the_keys_of_a_member_belong_to_etcd() {
+        let cluster = fixture::cluster();
+        let files = files_of(cluster.node("controller-0").expect("a node"));
+        let etcds: Vec<&str> =
+            files.iter().filter(|file| file.owner != ROOT).map(|file| file.to.as_str()).collect();
+        let keys = ["/etc/kubernetes/pki/etcd/server.key", "/etc/kubernetes/pki/etcd/peer.key"];
+        assert_eq!(etcds, keys);
     }
 
     #[test]

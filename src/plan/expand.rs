@@ -13,12 +13,19 @@ use crate::bundle::Bundle;
 use crate::cluster::{Cluster, Node};
 use crate::module::directory::Directory;
 use crate::module::file::{Blob, File};
+use crate::module::user::User;
 use crate::module::{Arguments as _, Desired, Shared, Site, State};
 use crate::pki::list;
 use crate::pki::store::Pki;
 use crate::playbook::{Delivers, Play, Playbook, Task};
 use crate::render::{Context, Renderer, context::Artefacts};
 use crate::secret::Secret;
+
+/// Home directory of etcd's user: its data.
+const ETCD_HOME: &str = "/var/lib/etcd";
+/// Why there is a user for etcd.
+const WHY_ETCD: &str = "etcd runs as a user of its own, which can read its own keys and data, and \
+    no other secret of the machine.";
 
 /// Everything that tasks can refer to apart from the playbook and the inventory.
 pub struct Materials<'a> {
@@ -155,15 +162,21 @@ impl<'a> Expansion<'a, '_> {
     /// Returns the certificates, keys and kubeconfigs of the node, and their directories.
     fn certificates(&self) -> Result<Vec<DesiredTask>, ExpandError> {
         let files = list::files_of(self.node);
-        let owner = || "root:root".to_owned();
-        let directory =
-            |path| Desired::Directory(Directory { path, mode: "755".to_owned(), owner: owner() });
+        let owned_by = |user: &str| format!("{user}:{user}");
+        let directory = |path| {
+            let (mode, owner) = ("755".to_owned(), owned_by(list::ROOT));
+            Desired::Directory(Directory { path, mode, owner })
+        };
         let mut all: Vec<(Desired, Option<&str>)> =
             list::directories_of(&files).into_iter().map(|path| (directory(path), None)).collect();
-        for list::Placed { from: origin, to: path, is_private, why } in files {
+        if files.iter().any(|file| file.owner == list::ETCD_USER) {
+            let (name, home) = (list::ETCD_USER.to_owned(), ETCD_HOME.to_owned());
+            all.push((Desired::User(User { name, home }), Some(WHY_ETCD)));
+        }
+        for list::Placed { from: origin, to: path, is_private, owner, why } in files {
             let (content, sensitive) = self.lab.artefact(&origin).map_err(self.at(&path))?;
-            let mode = if is_private { "600" } else { "644" }.to_owned();
-            let file = File { path, mode, owner: owner(), content, sensitive, origin };
+            let (mode, owner) = (if is_private { "600" } else { "644" }, owned_by(owner));
+            let file = File { path, mode: mode.to_owned(), owner, content, sensitive, origin };
             all.push((Desired::File(file), why));
         }
         let task = |(desired, why): (Desired, Option<&str>)| DesiredTask {

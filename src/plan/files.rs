@@ -47,7 +47,7 @@ fn placed(task: &DesiredTask) -> Option<PlacedFile<'_>> {
             apply.path().into(),
             format!("templates/{}.tera", apply.name).into(),
             &apply.manifest,
-            false,
+            apply.sensitive,
         ),
         _ => return None,
     };

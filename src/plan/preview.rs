@@ -26,7 +26,8 @@ pub(super) fn preview(desired: &Desired, kind: ChangeKind, facts: &Facts) -> Pre
         Desired::KubectlApply(apply) => {
             let old = facts.other_texts.get(&apply.path());
             let diff = old.zip(apply.manifest.text()).map(|(old, new)| unified(old, new));
-            Preview { kind, diff, ..Preview::default() }
+            let diff = diff.filter(|_| !apply.sensitive);
+            Preview { kind, diff, secret: apply.sensitive, ..Preview::default() }
         }
         _ => Preview { kind, ..Preview::default() },
     }

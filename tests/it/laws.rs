@@ -14,7 +14,7 @@ use labctl::module::unit::{OnChange, Unit, Used};
 use labctl::module::{Desired, Facts, Module, Question, State, quote};
 use labctl::module::{
     command, directory, hosts, image, kernel_module, kubectl_apply, link, package, routes,
-    set::Set, sysctl, undo, wait,
+    set::Set, sysctl, undo, user, wait,
 };
 use labctl::node::{self, record};
 use labctl::plan::{DesiredNode, DesiredPlay, DesiredTask, diff::plan};
@@ -105,16 +105,18 @@ fn desired() -> impl Strategy<Value = Desired> {
                 Desired::Hosts(hosts::Hosts { mark, names: Set::new(names) })
             }
         ),
-        ("[ab]", vec(any::<u8>(), 0..4)).prop_map(|(name, manifest)| {
+        ("[ab]", vec(any::<u8>(), 0..4), any::<bool>()).prop_map(|(name, manifest, sensitive)| {
             Desired::KubectlApply(kubectl_apply::KubectlApply {
                 name,
                 manifest: Content::inline(manifest),
+                sensitive,
             })
         }),
         vec(path(), 0..2).prop_map(|own| Desired::Undo(undo::Undo { own, family: &FAMILIES[0] })),
         (path(), path(), any::<bool>()).prop_map(|(path, target, replace)| Desired::Link(
             link::Link { path, target, replace }
         )),
+        ("[ab]", path()).prop_map(|(name, home)| Desired::User(user::User { name, home })),
         (check, 0..100_u64).prop_map(|(until, seconds)| {
             let (what, timeout) = ("it".into(), Duration::from_secs(seconds));
             Desired::Wait(wait::Wait { what, until, timeout, unit: None })

@@ -3,7 +3,9 @@
 
 mod files;
 mod link;
+mod objects;
 mod system;
+mod user;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -160,3 +160,38 @@ fn playbooks_and_templates_of_ones_own_take_the_standard_ones_place() {
     let drawn = said(&tools, folder.path(), &format!("graph{both}"));
     assert!(drawn.contains("motd") && !said(&tools, folder.path(), "graph").contains("motd"));
 }
+
+#[test]
+fn a_secret_in_a_manifest_of_ones_own_is_not_printed() {
+    let (tools, folder) = (Tools::new(), tempfile::tempdir().expect("a directory"));
+    quiet_lab(&tools, folder.path());
+    let mine = folder.path().join("mine");
+    fs::create_dir(&mine).expect("a directory");
+    let playbook = "name: up\nplays:\n  - name: objects\n    hosts: controller\n    tasks:\n      \
+                    - kubectl_apply: { from: words }\n      - kubectl_apply: { from: plain }\n      \
+                    - kubectl_apply: { from: asked, sensitive: true }\n";
+    fs::write(mine.join("up.yaml"), playbook).expect("a playbook");
+    let template = |name: &str, kind: &str, word: &str| {
+        let text = format!(
+            "apiVersion: v1\nkind: {kind}\nmetadata: {{ name: {name} }}\ndata: {{ word: {word} }}\n"
+        );
+        fs::write(mine.join(format!("{name}.tera")), text).expect("a template");
+    };
+    template("words", "Secret", "aGlkZGVuCg==");
+    template("plain", "ConfigMap", "shown");
+    template("asked", "ConfigMap", "hidden-too");
+    let options = " --playbooks mine --templates mine";
+    let rendered = said(&tools, folder.path(), &format!("render{options}"));
+    assert!(rendered.contains("word: shown"), "{rendered}");
+    let explained = said(&tools, folder.path(), &format!("explain{options}"));
+    assert!(explained.contains("kubectl apply words"), "{explained}");
+    let out = tempfile::tempdir().expect("a directory");
+    let line = format!("render{options} --to {}", out.path().display());
+    let written = said(&tools, folder.path(), &line);
+    let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
+    let files: String = written.lines().map(read).collect();
+    assert!(files.contains("word: shown"), "{written}");
+    for text in [&rendered, &explained, &files] {
+        assert!(!text.contains("aGlkZGVu") && !text.contains("hidden-too"), "{text}");
+    }
+}

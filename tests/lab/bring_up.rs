@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::lab::{Lab, Moment, said};
 use crate::teardown::{bare_nodes, censuses, is_as_before_but};
-use crate::{backup, kubeconfigs, nodes};
+use crate::{backup, hardening, kubeconfigs, nodes};
 use crate::{goes_without_a_trace, is_settled, no_run_has_told_a_secret, passes_smoke};
 
 /// What is another after every boot.
@@ -70,8 +70,10 @@ fn the_sandbox_comes_up_settles_and_goes() {
     is_settled(&lab);
     passes_smoke(&lab, 13);
     is_settled(&lab);
+    hardening::what_runs_is_hard(&lab);
     kubeconfigs::of_users(&lab);
-    no_run_has_told_a_secret(&lab);
+    let words = hardening::a_secret_of_a_user(&lab);
+    no_run_has_told_a_secret(&lab, &words);
     backup::a_lab_comes_back_from_its_backup_when_all_data_is_lost(&lab);
 }
 

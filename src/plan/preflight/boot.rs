@@ -40,7 +40,8 @@ pub(super) fn judge(on: &Judged<'_>, found: &mut Findings) {
             found,
             format!("every login gets a proxy from /etc/environment: {}", proxies.join(", ")),
             format!(
-                "add the nodes' addresses, {} and {} to NO_PROXY there",
+                "labctl does without it within the lab; for your own kubectl there, add the \
+                nodes' addresses, {} and {} to NO_PROXY",
                 network.pods, network.services
             ),
         );

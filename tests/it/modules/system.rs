@@ -1,6 +1,15 @@
 //! Kernel settings, routes and `/etc/hosts`: what a node has beside files.
 
+use std::collections::BTreeMap;
+
+use labctl::engine::probe;
+use labctl::module::State;
+use labctl::plan;
+use labctl::transport::Transport;
+use labctl::transport::shell::Shell;
+
 use super::*;
+use crate::support::machine::{carry_out, play};
 
 #[tokio::test]
 async fn kernel_settings_hold_now_and_after_a_reboot() {
@@ -198,4 +207,31 @@ async fn a_full_disk_leaves_hosts_as_they_were() {
                 .starts_with("127.0.0.1 localhost\n10.0.0.9 printer\n10.240.0.0 worker-0")
         );
     }
+}
+
+#[tokio::test]
+async fn nothing_within_a_lab_goes_through_a_proxy_and_packages_do() {
+    let machine = Machine::new();
+    let login = ["env", "https_proxy=http://192.0.2.250:3128", "NO_PROXY=localhost"];
+    let prefix = machine.prefix().iter().map(String::as_str).chain(login);
+    let node = Transport::Shell(Shell::with_prefix(prefix.map(str::to_owned).collect()));
+    machine.shim("apt-get", "echo \"$NO_PROXY $no_proxy $https_proxy\" >> /apt");
+    let asked = "echo \"$NO_PROXY $no_proxy\" >> /checks; test -e /ran";
+    let package = WantedPackage { name: "a".into(), proof: Some("/none".into()) };
+    let desired = [
+        command(
+            "echo \"$NO_PROXY $no_proxy\" > /ran; outside sh -c 'echo $NO_PROXY' >> /ran",
+            asked,
+        ),
+        Desired::Package(Package { names: vec![package] }),
+    ];
+    let questions = desired.iter().flat_map(State::probe).collect();
+    let facts = probe::ask(&node, &questions).await.expect("a whole answer");
+    let facts = BTreeMap::from([("node".to_owned(), facts)]);
+    let plan = plan::diff::plan(&[play("test", &[], &["node"], &desired)], &facts);
+    carry_out(plan, &[("node", node)], 10).await;
+    assert_eq!(machine.sh("cat /ran"), "* *\nlocalhost");
+    assert_eq!(machine.sh("sort -u /checks"), "* *");
+    let through = "localhost localhost http://192.0.2.250:3128";
+    assert_eq!(machine.sh("sort -u /apt"), through, "the proxy is the packages'");
 }
