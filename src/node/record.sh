@@ -78,9 +78,7 @@ leaves() { # path...
     esac
   done
 }
-note_others() { # a directory that has something in it already: what else is in it later is our program's
-  # What is in /run is nobody's to keep, and what a program has mounted there may be anybody's.
-  case $1 in /run/*) return ;; esac
+note_others() { # a directory that has something in it: what else is in it later is our program's
   names=$(find -L "$1" -mindepth 1 -maxdepth 1 -printf '%f/' | head -c 4000; echo .)
   case $names in
     *"$newline"*) ;;
