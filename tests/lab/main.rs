@@ -12,6 +12,7 @@ mod bring_up;
 mod certificates;
 mod done;
 mod kubeconfigs;
+mod machines;
 mod mine;
 mod nodes;
 mod own_choices;
