@@ -23,6 +23,8 @@ use crate::{goes_without_a_trace, mine};
 const AT_ONCE: usize = 8;
 /// How many lines of a difference are shown.
 const SHOWN: usize = 40;
+/// What a plan after `up` is called: it must have nothing to do.
+const AGAIN: &str = "a second plan";
 /// The node that makes a lab of the machines: nothing was done to it before.
 const HUB: &str = "hub";
 /// Playbooks are the standard ones, but the kernel is shared.
@@ -259,6 +261,11 @@ fn try_round(round: &[Machine], found: &mut Findings) {
         for (node, why) in failures(run) {
             found.wrong(&node, format!("{verb}: {}", why.join("; ")));
         }
+        let left = run.all("planned").flat_map(|it| it["changes"].as_array().into_iter().flatten());
+        for change in left.filter(|_| verb == AGAIN) {
+            let node = change["node"].as_str().unwrap_or(HUB);
+            found.wrong(node, format!("{verb}: {}: {}", change["task"], change["why"]));
+        }
         if run.code != Some(right) && run.all("task_failed").count() == 0 {
             found.wrong(HUB, format!("{verb} ends with {:?}: {}", run.code, run.story()));
         }
@@ -267,7 +274,7 @@ fn try_round(round: &[Machine], found: &mut Findings) {
         let up = lab.run(&[&["up", "own.yaml", "--spread", "always"][..], &TEMPLATES].concat());
         note("up", &up, 0);
         if up.code == Some(0) {
-            note("a second plan", &lab.run(&[&["plan", "own.yaml"][..], &TEMPLATES].concat()), 0);
+            note(AGAIN, &lab.run(&[&["plan", "own.yaml"][..], &TEMPLATES].concat()), 0);
         }
         note("down", &lab.run(&["down", "own.yaml", "--yes"]), 0);
     }
