@@ -10,7 +10,7 @@ LABCTL_RELEASE = $(TARGET)/release/labctl
 SHARD         ?= 0/8
 # Stories of real labs that only `make lab-matrix` tells, because each takes many minutes.
 MATRIX         = with_the_other_choices for_machines_of_ones_own killed_in_each_of_its_stages \
-                 smoke_names_what_is_broken
+                 smoke_names_what_is_broken other_peoples_machines
 
 # Whoever runs the tests may have set what labctl reads, or what has expected outputs rewritten.
 unexport $(filter-out LABCTL_CACHE,$(filter LABCTL_%,$(.VARIABLES))) TRYCMD INSTA_UPDATE
@@ -43,6 +43,7 @@ check: ## Formatting and lints
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --quiet
 	shellcheck -s sh -e SC2154 src/node/*.sh src/node/family/*.sh
+	shellcheck -s sh -e SC2016 tests/machines/*.sh
 	shellcheck -s sh tests/support/census.sh tests/prerequisites tests/get-bundle .ci/run .ci/matrix
 	shellcheck -s sh -x -e SC2016 benches/lib.sh benches/run benches/peers benches/report \
 		benches/*/row benches/*/*/issue benches/cold-up/by-hand
@@ -55,7 +56,7 @@ unit: ## All tests but the real labs
 lab: bundle ## Real labs: systemd nodes, etcd, Kubernetes
 	$(CARGO) test --locked --test lab -- --nocapture $(MATRIX:%=--skip %)
 
-lab-matrix: bundle ## More real labs: VXLAN, nftables, RSA, a reboot; a rotation with kills; broken labs; own machines
+lab-matrix: bundle ## More real labs: VXLAN, nftables, RSA, a reboot; a rotation with kills; broken labs; machines of others
 	$(CARGO) test --locked --test lab -- --nocapture $(MATRIX)
 
 prerequisites: ## Install what is missing on this machine

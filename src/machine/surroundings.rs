@@ -16,6 +16,8 @@ pub const QUESTIONS: &[(&str, &str)] = &[
     ("listeners", "which ports are in use"),
     ("resolvers", "its resolvers"),
     ("room", "free disk space"),
+    ("unwritable", "where it can be written"),
+    ("dropins", "drop-ins of units"),
     ("kernel", "the kernel's modules"),
     ("memory", "its memory"),
     ("mtu", "the MTU of its devices"),
@@ -147,6 +149,16 @@ impl<'a> Surroundings<'a> {
         Some(self.lines("room")?.filter_map(room).collect())
     }
 
+    /// The places that not even root can write in.
+    pub fn unwritable(self) -> Option<Vec<&'a str>> {
+        Some(self.lines("unwritable")?.collect())
+    }
+
+    /// Drop-ins of others that replace the command of a unit of the lab's.
+    pub fn drop_ins(self) -> Option<Vec<&'a str>> {
+        Some(self.lines("dropins")?.collect())
+    }
+
     /// The running kernel's release, if the directory of its modules is missing.
     pub fn kernel_without_modules(self) -> Option<&'a str> {
         self.first("kernel")?.strip_prefix("no ")
@@ -178,6 +190,12 @@ impl<'a> Surroundings<'a> {
     /// The rules of the chain INPUT; asked only before labctl has worked on the machine.
     pub fn input_rules(self) -> Vec<&'a str> {
         self.lines("input").into_iter().flatten().collect()
+    }
+
+    /// The chains and tables that a kube-proxy or a kubelet has made; asked only before labctl has
+    /// worked on the machine.
+    pub fn kube_chains(self) -> Vec<&'a str> {
+        self.lines("chains").into_iter().flatten().collect()
     }
 
     /// The files that turn swap on at the next boot.

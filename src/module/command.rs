@@ -51,7 +51,8 @@ impl State for Command {
 
     fn shell(&self) -> String {
         // Lines for the node record are labctl's own; there is no record when working by hand.
-        let recorded = |line: &&str| line.trim_start().starts_with("claim ");
+        let recorded =
+            |line: &&str| ["claim ", "keep "].iter().any(|it| line.trim_start().starts_with(it));
         let run: Vec<&str> = self.run.trim().lines().filter(|line| !recorded(line)).collect();
         let run = run.join("\n");
         let (run, unless) = (run.trim(), self.unless.trim());

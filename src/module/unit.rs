@@ -251,7 +251,14 @@ impl State for Unit {
 
     fn actions(&self, facts: &Facts) -> Actions {
         let name = quote(&self.name);
-        let mut script = format!("see {name}\nreread {name}\n");
+        let found = facts.units.get(&self.name);
+        let running = found.is_some_and(|unit| unit.active == "active");
+        let record = unit_record(&self.name);
+        // Somebody has started it. systemd does not notice the first drop-in of a unit that it has
+        // loaded.
+        let foreign = running && !facts.texts.contains_key(&record);
+        let stale = if foreign { "stale=yes\n" } else { "" };
+        let mut script = format!("see {name}\n{stale}reread {name}\n");
         // systemctl would also switch links of old init scripts, and nothing would restore them.
         script.push_str("export SYSTEMCTL_SKIP_SYSV=1\n");
         if self.enabled || self.started {
@@ -266,11 +273,8 @@ impl State for Unit {
         } else {
             script.push_str(&format!("disable {name}\n"));
         }
-        let record = unit_record(&self.name);
         let mut payloads = Vec::new();
         if self.started {
-            let found = facts.units.get(&self.name);
-            let running = found.is_some_and(|unit| unit.active == "active");
             let due = !running || self.outdated(facts).is_some();
             if due {
                 let verb = match self.on_change {

@@ -43,6 +43,8 @@ kinds! {
         "undo_directory";
     TREE: "tree", "PATH", "a directory that a program of ours owns, with all in it", "undo_tree";
     CONTENTS: "contents", "PATH", "a directory that was empty before our program", "undo_contents";
+    OTHERS: "others", "PATH NAME/NAME/", "what a directory had in it before our program",
+        "undo_others";
     EMPTY: "empty", "PATH", "a directory that was there and empty", "undo_empty";
     ATTRIBUTES: "attributes", "PATH MODE OWNER", "how a directory was before", "undo_attributes";
     HOSTS: "hosts", "MARK", "lines of /etc/hosts that end with this mark", "undo_hosts";
@@ -69,5 +71,7 @@ kinds! {
 pub const FILES: &[Kind] = &[FILE, REPLACED, DIRECTORY];
 
 /// What comes with a unit of ours: how it was, how the firewall was, and what its program leaves.
-pub const UNITS: &[Kind] =
-    &[UNIT, SURVEYED, CHAINS, RULES, LINK, SETTING, TREE, CONTENTS, DIRECTORY, EMPTY, ATTRIBUTES];
+pub const UNITS: &[Kind] = &[
+    UNIT, SURVEYED, CHAINS, RULES, LINK, SETTING, TREE, CONTENTS, OTHERS, DIRECTORY, EMPTY,
+    ATTRIBUTES,
+];

@@ -69,12 +69,12 @@ leaves() { # path...
       /sys/class/net/*) ip link show "${path##*/}" >/dev/null 2>&1 || made "link ${path##*/}" ;;
       /proc/sys/* | /sys/*) [ ! -r "$path" ] || found "setting $path" "$(cat "$path")" ;;
       *)
-        if recorded "tree $path" "contents $path"; then continue; fi
+        if recorded "tree $path" "contents $path" || has_finding "others $path"; then continue; fi
         if [ -d "$path" ]; then
           # Made by another task of ours, or somebody's that is still empty.
           if recorded "directory $path"; then made "tree $path"; continue; fi
           occupied "$path"
-          if recorded "empty $path"; then made "contents $path"; fi
+          if recorded "empty $path"; then made "contents $path"; else note_others "$path"; fi
         elif [ ! -e "$path" ] && [ ! -L "$path" ]; then
           above "${path%/*}"
           made "tree $path"
@@ -82,6 +82,13 @@ leaves() { # path...
         ;;
     esac
   done
+}
+note_others() { # a directory that has something in it: what else is in it later is our program's
+  names=$(find -L "$1" -mindepth 1 -maxdepth 1 -printf '%f/' | head -c 4000; echo .)
+  case $names in
+    *"$newline"*) ;;
+    */.) found "others $1" "${names%.}" ;;
+  esac
 }
 above() { # a folder that a program will make, with those above it that are missing
   [ -n "$1" ] && [ ! -d "$1" ] || return 0
@@ -102,7 +109,9 @@ claim() { # a file that is about to be written: ours, or somebody's whose copy i
     printf 'file %s\n' "$1" >> "$record"
   elif ! recorded "file $1" "replaced $1"; then
     mkdir -p "$state/originals${1%/*}"
-    cp -a -- "$1" "$state/originals$1"
+    # One that has other names as well has to have them afterwards.
+    case $(stat -c %h -- "$1") in 1) false ;; *) ln -P -- "$1" "$state/originals$1" ;; esac 2>/dev/null ||
+      cp -a -- "$1" "$state/originals$1"
     made "replaced $1"
   fi
 }

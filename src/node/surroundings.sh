@@ -23,9 +23,29 @@ surroundings() {
   set -- /etc/systemd/networkd.conf.d/*.conf /run/systemd/networkd.conf.d/*.conf \
     /usr/lib/systemd/networkd.conf.d/*.conf
   networks="/etc/systemd/networkd.conf $*"
+  dropins=
+  for unit in etcd kube-apiserver kube-controller-manager kube-scheduler containerd kubelet \
+    kube-proxy; do
+    for units in /etc /run /usr/local/lib /usr/lib; do
+      for file in "$units/systemd/system/$unit.service.d"/*.conf; do
+        [ ! -f "$file" ] || dropins="$dropins $file"
+      done
+    done
+  done
   places='/var/lib/labctl /var/lib/containerd /usr/local/bin /opt/cni/bin'
+  # shellcheck disable=SC2086 # a path per word
+  unwritable $places /etc/hosts /etc/systemd/system /etc/kubernetes
   programs | awk -v settings="$settings" -v clouds="$clouds" -v networks="$networks" \
-    -v places="$places" "$reading"
+    -v places="$places" -v dropins="$dropins" "$reading"
+}
+# Mounted read-only, or marked as immutable: root may not write there either.
+unwritable() { # paths
+  printf 'around\tunwritable\n'
+  for place; do
+    above=$place
+    until [ -e "$above" ]; do above=${above%/*} above=${above:-/}; done
+    [ -w "$above" ] || printf 'around\tunwritable\t%s\n' "$place"
+  done
 }
 # What programs say. Only the answer of one that succeeds has its question's name below it.
 programs() {
@@ -45,10 +65,18 @@ programs() {
     [ -e /sys/module/iptable_filter ]; then
     answer forward iptables -w 2 -S FORWARD
     # Before the first run only: that saves every other run a program.
-    [ -e /var/lib/labctl/record ] || answer input iptables -w 2 -S INPUT
+    if [ ! -e /var/lib/labctl/record ]; then
+      answer input iptables -w 2 -S INPUT
+      answer chains chains
+    fi
   else
     answer forward true
   fi
+}
+# What kube-proxy and the kubelet have put into the firewall.
+chains() {
+  iptables-save | sed -n 's/^:\(KUBE-[^ ]*\) .*/\1/p'
+  ! command -v nft >/dev/null || nft list tables | sed -n 's/^table ip6\{0,1\} \(kube-proxy\)$/\1/p'
 }
 answer() { # question, command...
   question=$1
@@ -150,6 +178,7 @@ END {
   }
   hosts = "^[ \t]*manage_etc_hosts:[ \t]*[\"\047]?([Tt]rue|localhost|template)"
   matching("cloudhosts", clouds, hosts)
+  matching("dropins", dropins, "^[ \t]*ExecStart[ \t]*=")
   matching("keepsroutes", networks, "^[ \t]*ManageForeignRoutes[ \t]*=[ \t]*(no|false|off|0)")
 }
 '

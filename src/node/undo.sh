@@ -20,8 +20,8 @@ undo() { # directories that programs of the lab call their own, whatever the rec
     case " $rest" in *' #torn') refuse; continue ;; esac
     case $kind in
       '' | unit | package | chains | rules | surveyed) ;;
-      file | replaced | kept | lines) one "$kind" 1 ;;
-      directory | tree | contents | empty | attributes) one "$kind" 2 ;;
+      file | replaced | kept | lines | directory) one "$kind" 1 ;;
+      tree | contents | empty | attributes | others) one "$kind" 2 ;;
       hosts | hosts_entry | route | link | module)
         if [ -n "$rest" ]; then "undo_$kind" "$rest"; else refuse; fi
         ;;
@@ -61,6 +61,9 @@ one() { # kind of a line about a path, how many parts such a path has at least
   path=$rest
   if [ "$kind" = attributes ]; then
     case $rest in *' '*' '*) path=${rest% * *} ;; *) path=/ ;; esac
+  fi
+  if [ "$kind" = others ]; then
+    case $rest in *' '*/) path=${rest%% *} ;; *) path=/ ;; esac
   fi
   case $path/ in
     [!/]* | *//* | */../* | */./*) path=/ ;;
@@ -185,7 +188,11 @@ undo_file() { # path
 }
 undo_replaced() { # path
   rm -f -- "${1%/*}/.${1##*/}.labctl-"*
-  cp -a --remove-destination -- "$state/originals$1" "$1" ||
+  # One that has other names as well is the same file again.
+  case $(stat -c %h -- "$state/originals$1") in
+    1) false ;;
+    *) ln -Pf -- "$state/originals$1" "$1" ;;
+  esac 2>/dev/null || cp -a --remove-destination -- "$state/originals$1" "$1" ||
     remains "$1: what was there before lies in $state/originals$1"
 }
 # Only for what may have happened to it on the way: the lines of ours are gone by now.
@@ -232,8 +239,17 @@ undo_tree() { # path
   while grep -qF " $1 " /proc/self/mounts; do umount -l "$1" || break; done
   if [ -d "$1" ]; then clear "$1" -maxdepth 0; fi
 }
-undo_contents() { # path
-  if [ -d "$1" ]; then clear "$1" -mindepth 1 -maxdepth 1; fi
+undo_contents() { # path; find does not follow a link that it begins at
+  if [ -d "$1" ]; then clear "$(readlink -f -- "$1")" -mindepth 1 -maxdepth 1; fi
+}
+undo_others() { # path, names that were in it before, each with a slash behind it
+  # What came to /run since then may be anybody's: whoever knows what is ours takes that away.
+  case $1 in /run/*) return ;; esac
+  [ -d "${1%% *}" ] || return 0
+  path=$(readlink -f -- "${1%% *}")
+  find "$path" -mindepth 1 -maxdepth 1 -printf '%f\n' | while IFS= read -r name; do
+    case /${1#* } in */"$name"/*) ;; *) clear "$path/$name" -maxdepth 0 ;; esac
+  done
 }
 undo_attributes() { # path, mode, owner
   owner=${1##* } path=${1% * *}
@@ -308,9 +324,8 @@ undo_group() { # name
 }
 
 undo_fstab() {
-  if [ -n "$(listed swap)" ] || grep -qs '^# labctl: .*swap' /etc/fstab; then
-    sed -i 's/^# labctl: //' /etc/fstab
-  fi
+  grep -qs '^# labctl: .*swap' /etc/fstab || return 0
+  sed -i --follow-symlinks '/swap/s/^# labctl: //' /etc/fstab || remains "swap in /etc/fstab"
 }
 
 # What labctl installed, unless somebody installed something since that needs it.

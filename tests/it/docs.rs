@@ -265,6 +265,40 @@ fn the_labs_of_the_matrix_ran_at_a_commit_of_this_history() {
     }
 }
 
+/// `tests/lab/machines.rs` writes a line for each machine that it has seen.
+#[test]
+fn every_machine_of_others_was_seen_as_its_script_says() {
+    let text = fs::read_to_string(root().join("tests/machines.txt")).expect("what was seen");
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let seen: Vec<(&str, &str)> = lines
+        .map(|line| {
+            let words: Vec<&str> = line.splitn(3, ' ').collect();
+            let [day, name, verdict] = words[..] else {
+                panic!("`{line}` is no day, name, verdict")
+            };
+            assert!(day.len() == 10 && day.starts_with("20"), "{line}");
+            (name, verdict)
+        })
+        .collect();
+    let mut names = BTreeSet::new();
+    for script in files_below(&root().join("tests/machines")) {
+        let name = script.file_stem().expect("a name").to_string_lossy().into_owned();
+        let text = fs::read_to_string(&script).expect("a script");
+        let (_, expected) = text.lines().nth(1).and_then(|it| it.split_once(", ")).expect(&name);
+        let verdicts: Vec<&str> =
+            seen.iter().filter(|(machine, _)| *machine == name).map(|(_, it)| *it).collect();
+        let [verdict] = verdicts[..] else { panic!("{name} was not seen: {verdicts:?}") };
+        let right = match expected.split_once(": ") {
+            Some(("refused", why)) => verdict.starts_with("refused: ") && verdict.contains(why),
+            Some(_) => verdict.starts_with("equal but for "),
+            None => verdict == expected,
+        };
+        assert!(right, "{name}: `{expected}` was expected, and `{verdict}` was seen");
+        names.insert(name);
+    }
+    assert!(names.len() >= 25 && names.len() == seen.len(), "{} machines", seen.len());
+}
+
 #[test]
 fn every_module_has_a_row_and_an_example() {
     let nothing = "name: x\nplays:\n- { name: x, on: all, tasks: [{ name: x }] }\n";

@@ -198,3 +198,28 @@ async fn what_the_next_boot_would_change_is_named() {
     let (_, warned) = judged(&machine, "worker-0").await;
     assert!(!warned.iter().any(|it| it.contains("swap")), "{warned:#?}");
 }
+
+#[tokio::test]
+async fn what_an_earlier_cluster_left_and_what_cannot_be_written_is_named() {
+    let machine = machine_at("10.240.0.20/24");
+    machine.sh("iptables -t nat -N KUBE-SERVICES
+        mkdir -p /usr/lib/systemd/system/kubelet.service.d /etc/systemd/system/kubelet.service.d
+        printf '[Service]\nExecStart=\nExecStart=/usr/bin/kubelet\n' > \
+          /usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf
+        echo 'Nice=1' > /etc/systemd/system/kubelet.service.d/nice.conf
+        mount --bind /usr/local/bin /usr/local/bin && mount -o remount,bind,ro /usr/local/bin");
+    let (mut refused, _) = judged(&machine, "worker-0").await;
+    refused.retain(|it| !it.starts_with("its kernel must load"));
+    for what in [
+        "its firewall has chains of another cluster: KUBE-SERVICES",
+        "/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf changes how kubelet.service \
+         starts",
+        "/usr/local/bin cannot be written, not even by root",
+    ] {
+        assert!(refused.iter().any(|it| it == what), "{what}: {refused:#?}");
+    }
+    assert_eq!(refused.len(), 3, "{refused:#?}");
+    machine.sh("mkdir -p /var/lib/labctl && echo 'unit x none inactive' > /var/lib/labctl/record");
+    let facts = ask(&machine).await;
+    assert_eq!(Surroundings(&facts.surroundings).kube_chains(), [""; 0], "they may be the lab's");
+}

@@ -298,3 +298,35 @@ async fn the_torn_last_line_of_a_record_keeps_nothing_from_being_undone() {
         assert_eq!(machine.sh("cmp /etc/hosts /hosts; ls -d /root /usr"), "/root\n/usr", "{cut}");
     }
 }
+
+#[tokio::test]
+async fn a_directory_that_had_something_in_it_has_that_and_no_more() {
+    let machine = machine(
+        "others /srv/disk lost+found/\nothers /srv/link a b/[c]*/\nothers /srv\nothers /srv/x y",
+    );
+    machine
+        .sh("mkdir -p /srv/disk/lost+found/kept /srv/disk/member/snap /srv/far/new '/srv/far/[c]*'
+         touch '/srv/far/a b' /srv/far/a /srv/far/c; ln -s far /srv/link; mkdir -p /srv/x/z");
+    let went = machine.settles(&down()).await;
+    assert_eq!(
+        machine.sh("find /srv/disk -mindepth 1 | sort"),
+        "/srv/disk/lost+found\n\
+        /srv/disk/lost+found/kept"
+    );
+    assert_eq!(machine.sh("ls /srv/far"), "[c]*\na b");
+    assert_eq!(machine.sh("readlink /srv/link; ls /srv/x"), "far\nz", "torn lines mean nothing");
+    assert_eq!(warnings(&went).len(), 2, "{:?}", warnings(&went));
+}
+
+#[tokio::test]
+async fn the_cache_of_a_kubectl_that_was_there_before_stays() {
+    let machine = machine("directory /etc/kubernetes\nattributes /root/.kube 755 root:root");
+    machine.sh(
+        "mkdir -p /root/.kube/cache/discovery /etc/kubernetes; : > /etc/kubernetes/resolv.conf",
+    );
+    machine.settles(&down()).await;
+    assert_eq!(
+        machine.sh("ls -d /root/.kube/cache/* /etc/kubernetes 2>/dev/null || :"),
+        "/root/.kube/cache/discovery"
+    );
+}

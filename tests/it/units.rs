@@ -31,6 +31,7 @@ case $verb in
           [ -e "/units/$unit" ] || continue
           [ $seen = no ] || echo; seen=yes; echo "Id=$unit"; cat "/units/$unit"
         done ;;
+  daemon-reload) echo reread >> /reread ;;
   restart) cat "/units/$last.then" > "/units/$last"; echo "$last" >> /restarted ;;
 esac"#,
     );
@@ -125,4 +126,19 @@ async fn a_unit_that_was_started_again_and_again_until_now_is_watched_and_not_re
     let converged = machine.converge(&[unit("a.service")]).await;
     assert!(converged.failure().reason.starts_with("panic: again\n"), "{:?}", converged.failure());
     assert_eq!(machine.sh("cat /restarted"), "a.service", "it was not started by this");
+}
+
+#[tokio::test]
+async fn a_unit_that_somebody_else_has_started_is_read_again_before_it_is_restarted() {
+    let machine = Machine::new();
+    with_systemd(&machine);
+    for name in ["theirs.service", "new.service"] {
+        let before = if name == "new.service" { DOWN } else { RUNS };
+        machine.sh(&format!("printf '%s' '{before}' > /units/{name}"));
+        machine.sh(&format!("printf '%s' '{RUNS}' > /units/{name}.then"));
+    }
+    machine.settles(&[unit("new.service")]).await;
+    assert_eq!(machine.sh("cat /reread 2>/dev/null || :"), "", "its file is read as it starts");
+    machine.settles(&[unit("theirs.service")]).await;
+    assert_eq!(machine.sh("cat /reread; tail -n 1 /restarted"), "reread\ntheirs.service");
 }

@@ -13,6 +13,7 @@ mod certificates;
 mod done;
 mod hardening;
 mod kubeconfigs;
+mod machines;
 mod mine;
 mod nodes;
 mod own_choices;

@@ -68,7 +68,7 @@ fn power_off(lab: &Lab, node: &str) {
 }
 
 /// All that there is on a node, a line a thing.
-fn census(lab: &Lab, node: &str) -> Census {
+pub fn census(lab: &Lab, node: &str) -> Census {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/census.sh");
     let mut ssh = lab.labctl(&["ssh", "inventory.yaml", node, "--", "sh -s"]);
     let output = ssh.stdin(File::open(script).expect("the script")).output().expect("ssh starts");

@@ -20,6 +20,8 @@ pruned -type f ! -path '/run/*' ! -path '/var/log/*' -exec sha256sum -- {} + |
   sed 's/^\([0-9a-f]*\)  \(.*\)/\2\t\1/' | each content
 # Hard links and attributes that a copy would lose.
 pruned -type f ! -path '/run/*' -links +1 -printf '%p\t%n links\n' | each file
+pruned \( -type f -o -type d \) ! -path '/run/*' -print0 | xargs -0 lsattr -d 2>/dev/null |
+  awk '$1 ~ /[aiAjt]/ {print $2 "\t" $1}' | each attributes
 
 systemctl list-unit-files --no-legend --no-pager --plain |
   sed 's/  */ /g; s/ *$//' | each 'unit file'
@@ -52,6 +54,8 @@ done | each sysctl
 each 'connection table' < /sys/module/nf_conntrack/parameters/hashsize
 
 dpkg-query -W -f '${Package} ${Version} ${Status}\n' 2>/dev/null | each package
+awk '/^Package:/ {name = $2} /^Auto-Installed: 1/ {print name}' /var/lib/apt/extended_states \
+  2>/dev/null | each 'package that came with others'
 getent passwd | each user
 getent group | each group
 crontab -l 2>/dev/null | each cron

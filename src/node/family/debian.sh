@@ -11,7 +11,7 @@ add_packages() { # name...
   unstarted apt install "$@"
 }
 refresh_packages() {
-  apt-get -q -o Acquire::Retries=2 update
+  outside apt-get -q -o Acquire::Retries=2 update
 }
 package_is_there() { # name
   dpkg-query -W "$1" 2>/dev/null | grep -q .
@@ -26,8 +26,8 @@ drop_packages() { # name...
 }
 
 apt() {
-  DEBIAN_FRONTEND=noninteractive \
-    apt-get -q -y --no-install-recommends -o DPkg::Lock::Timeout=120 "$@"
+  outside env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends \
+    -o DPkg::Lock::Timeout=120 "$@"
 }
 # Without IPv6 Debian's own site of nginx, which listens at [::]:80, keeps nginx from starting and
 # with it from being installed. So packages start nothing there: plays do, with their own files.

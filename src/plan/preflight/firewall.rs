@@ -6,6 +6,8 @@ use crate::cluster::{PodNetwork, Role};
 
 /// The unit of firewalld.
 pub(super) const FIREWALLD: &str = "firewalld.service";
+/// How many chains of others are shown.
+const SHOWN: usize = 3;
 /// The chain in which the lab's own rules for forwarded packets are.
 const OURS: &str = "-A FORWARD -j LABCTL-FORWARD";
 
@@ -35,6 +37,22 @@ pub(super) fn judge(on: &Judged<'_>, found: &mut Findings) {
         on.warn(found, what, "`setenforce 0` if a program may not start".to_owned());
     }
     forward(on, found);
+    chains(on, found);
+}
+
+/// Chains of another kube-proxy: the lab's would flush those of the same names, and nobody could
+/// tell the others apart.
+fn chains(on: &Judged<'_>, found: &mut Findings) {
+    let there = on.around().kube_chains();
+    if there.is_empty() || on.worked_on() || !on.starts("kubelet.service") {
+        return;
+    }
+    let names = there[..there.len().min(SHOWN)].join(", ");
+    on.refuse(
+        found,
+        format!("its firewall has chains of another cluster: {names}"),
+        "reboot it, if that cluster is gone; a reset does not remove them".to_owned(),
+    );
 }
 
 /// What the other nodes and its pods must reach on a node.

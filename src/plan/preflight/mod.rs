@@ -18,6 +18,7 @@ mod networks;
 mod packages;
 mod ports;
 mod room;
+mod units;
 
 use std::collections::BTreeMap;
 
@@ -32,6 +33,7 @@ use judged::Judged;
 const JUDGES: &[fn(&Judged<'_>, &mut Findings)] = &[
     addresses::judge,
     kernel::judge,
+    units::judge,
     ports::judge,
     cni::judge,
     networks::judge,
@@ -43,10 +45,11 @@ const JUDGES: &[fn(&Judged<'_>, &mut Findings)] = &[
 ];
 
 /// Returns what to ask of every node.
-pub fn questions() -> [Question; 4] {
+pub fn questions() -> [Question; 5] {
     [
         Question::Surroundings,
         Question::Names(cni::DIRECTORY.to_owned()),
+        Question::Names(units::DATA.to_owned()),
         Question::Unit(firewall::FIREWALLD.to_owned()),
         Question::Unit(boot::NETWORKD.to_owned()),
     ]

@@ -10,8 +10,11 @@ use crate::module::{Desired, STATE_FOLDER, State};
 
 /// Where containerd unpacks images.
 const IMAGES: &str = "/var/lib/containerd";
+/// The names of nodes.
+const HOSTS: &str = "/etc/hosts";
 
 pub(super) fn judge(on: &Judged<'_>, found: &mut Findings) {
+    unwritable(on, found);
     let Some(rooms) = on.around().room() else { return };
     let of = |path: &str| {
         let within = |room: &&Room| {
@@ -53,6 +56,33 @@ pub(super) fn judge(on: &Judged<'_>, found: &mut Findings) {
                 found,
                 format!("{mount} has {} free, and {} will be written there", mb(free), mb(need)),
                 format!("free at least {} there, or use a larger disk", mb(need - free)),
+            );
+        }
+    }
+}
+
+/// Places that root itself cannot write in, where something is to be written.
+fn unwritable(on: &Judged<'_>, found: &mut Findings) {
+    for place in on.around().unwritable().unwrap_or_default() {
+        let below = |path: &str| {
+            path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let written = |desired: &&&Desired| {
+            place == STATE_FOLDER
+                || match desired {
+                    Desired::Hosts(_) => place == HOSTS,
+                    Desired::Image(_) => place == IMAGES,
+                    Desired::File(file) => below(&file.path),
+                    Desired::Link(link) => below(&link.path),
+                    Desired::Directory(directory) => below(&directory.path),
+                    _ => false,
+                }
+        };
+        if on.desired.iter().filter(written).any(|it| it.diff(on.facts).is_some()) {
+            on.refuse(
+                found,
+                format!("{place} cannot be written, not even by root"),
+                "mount it read-write, or `chattr -i` it".to_owned(),
             );
         }
     }

@@ -6,8 +6,15 @@ use base64::engine::general_purpose::STANDARD;
 /// The beginning of every command: one line without anything that login shells interpret
 /// differently, be it sh, csh or fish. It marks where the command's own output begins, and then
 /// runs the command, which is encoded in base64.
-const BEGIN: &str = "echo \"$1\"; echo \"$1\" >&2; shift; \
-    script=$(printf %s \"$@\" | base64 -d) || exit; set --; eval \"$script\"";
+const BEGIN: &str = concat!(
+    r#"echo "$1"; echo "$1" >&2; shift; script=$(printf %s "$@" | base64 -d) || exit; set --; "#,
+    // What a login may export, and would change how programs read their options, or which cluster
+    // they ask. Proxies stay: packages may come through one.
+    "unset POSIXLY_CORRECT TAR_OPTIONS GREP_OPTIONS BLOCK_SIZE BLOCKSIZE DF_BLOCK_SIZE ",
+    "QUOTING_STYLE TMPDIR CDPATH ZSTD_CLEVEL KUBECONFIG KUBERNETES_MASTER ETCDCTL_API ",
+    "ETCDCTL_ENDPOINTS ETCDCTL_CACERT ETCDCTL_CERT ETCDCTL_KEY ETCDCTL_USER ETCDCTL_PASSWORD ",
+    r#"CONTAINERD_ADDRESS CONTAINERD_NAMESPACE SYSTEMD_COLORS; eval "$script""#,
+);
 
 /// The name of commands in the node's process list. A teardown looks for it before it kills what is
 /// left of a run.
@@ -65,6 +72,15 @@ mod tests {
             assert_eq!(output.status.code(), Some(7), "{shell}");
         }
         assert!(shells >= 2, "sh and bash are everywhere");
+    }
+
+    #[test]
+    fn what_a_login_exports_does_not_change_programs() {
+        let text = line("", "labctl-marker", "env | grep -c -e POSIXLY -e ETCDCTL_ENDPOINTS");
+        let mut shell = std::process::Command::new("sh");
+        shell.env("POSIXLY_CORRECT", "1").env("ETCDCTL_ENDPOINTS", "https://192.0.2.1:2379");
+        let output = shell.args(["-c", &text]).output().expect("the shell starts");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "labctl-marker\n0\n");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Files and binaries: whole or not at all, pushed once, repaired, and what was there before kept.
 
 use super::*;
+use crate::teardown;
 
 #[tokio::test]
 async fn files_settle_with_content_mode_and_any_name() {
@@ -248,4 +249,18 @@ async fn a_push_that_is_cut_off_leaves_no_half_blob() {
     machine.sh("rm /usr/local/sbin/dd; : > /var/lib/labctl/blobs/.incoming-old");
     machine.settles(&desired).await;
     assert_eq!(machine.sh("ls -A /var/lib/labctl/blobs | wc -l"), "2");
+}
+
+#[tokio::test]
+async fn a_file_that_had_two_names_has_two_again() {
+    let machine = teardown::machine("directory /srv/none");
+    machine
+        .sh("mkdir /srv/bin; cd /srv/bin; echo theirs > ctr; ln ctr other; ln -s other symbolic");
+    machine.settles(&[text("/srv/bin/ctr", "ours"), text("/srv/bin/symbolic", "ours")]).await;
+    assert_eq!(machine.sh("cat /srv/bin/ctr; cat /srv/bin/other"), "ourstheirs");
+    machine.settles(&teardown::down()).await;
+    assert_eq!(
+        machine.sh("cd /srv/bin; [ ctr -ef other ] && stat -c %h ctr && readlink symbolic"),
+        "2\nother"
+    );
 }

@@ -71,3 +71,15 @@ fn an_input_chain_that_refuses_is_a_firewall() {
     let said = ufw.warned("controller-0", "firewalls", &["ufw"]);
     assert_eq!(said, ["controller-0: a firewall is active: ufw"]);
 }
+
+#[test]
+fn chains_of_another_kube_proxy_are_refused() {
+    let mut stage = Stage::own_machines();
+    let chains = ["KUBE-FORWARD", "KUBE-SERVICES", "KUBE-SVC-A", "KUBE-SVC-B"];
+    let why = "worker-0: its firewall has chains of another cluster: KUBE-FORWARD, KUBE-SERVICES, \
+               KUBE-SVC-A";
+    assert_eq!(stage.refused("worker-0", "chains", &chains), [why]);
+    assert_eq!(stage.refused("lb-0", "chains", &chains), [""; 0]);
+    stage.worked_on("worker-0");
+    assert_eq!(stage.refused("worker-0", "chains", &chains), [""; 0], "they are the lab's");
+}

@@ -1,6 +1,7 @@
 //! The machine itself: its address, its kernel, its ports, its disks.
 
 use labctl::module::Desired;
+use labctl::module::probe::UnitFact;
 
 use super::{Stage, told};
 
@@ -209,4 +210,86 @@ fn packages_that_cannot_be_installed_are_a_warning() {
     assert_eq!(warned("plan9", true), [what]);
     assert_eq!(warned("plan9", false), [""; 0]);
     assert_eq!(warned("debian", true), [""; 0]);
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_refused_where_something_is_to_be_written() {
+    let mut stage = Stage::own_machines();
+    let places = ["/usr/local/bin", "/etc/hosts"];
+    assert_eq!(stage.refused("worker-0", "unwritable", &places), [""; 0], "nothing differs there");
+    stage.unsettle("worker-0", |it| matches!(it, Desired::File(_)));
+    stage.worked_on("worker-0");
+    let why = "worker-0: /usr/local/bin cannot be written, not even by root";
+    assert_eq!(stage.refused("worker-0", "unwritable", &places), [why]);
+    stage.on("worker-0").texts.remove("/etc/hosts");
+    assert_eq!(stage.refused("worker-0", "unwritable", &places).len(), 2);
+    assert_eq!(stage.refused("worker-0", "unwritable", &["/opt/cni/bin"]).len(), 1);
+    assert_eq!(stage.refused("client-0", "unwritable", &["/opt/cni/bin"]), [""; 0]);
+}
+
+#[test]
+fn a_unit_that_is_masked_is_refused_unless_the_lab_brings_its_file() {
+    for (node, unit, refused) in
+        [("lb-0", "nginx.service", 1), ("worker-0", "kubelet.service", 0), ("lb-0", "x.service", 0)]
+    {
+        let mut stage = Stage::own_machines();
+        let masked = UnitFact { file: "masked".to_owned(), ..UnitFact::default() };
+        stage.on(node).units.insert(unit.to_owned(), masked);
+        let told = told(&stage.findings().obstacles);
+        assert_eq!(told.len(), refused, "{told:?}");
+        assert!(
+            told.iter().all(|it| it == "lb-0: nginx.service is masked, so it cannot be started")
+        );
+    }
+}
+
+#[test]
+fn a_unit_of_somebodys_that_runs_under_one_of_the_lab_s_names_is_refused() {
+    let mut stage = Stage::own_machines();
+    stage.unsettle("worker-0", |it| matches!(it, Desired::File(_)));
+    let told_of = |stage: &Stage| told(&stage.findings().obstacles);
+    for unit in ["containerd.service", "kubelet.service", "kube-proxy.service"] {
+        let why = format!("worker-0: {unit} runs already, and labctl did not start it");
+        assert!(told_of(&stage).contains(&why), "{:?}", told_of(&stage));
+    }
+    stage.worked_on("worker-0");
+    assert_eq!(told_of(&stage), [""; 0], "it is the lab's");
+    // nginx keeps its own unit file.
+    stage.unsettle("lb-0", |it| matches!(it, Desired::File(_)));
+    assert_eq!(told_of(&stage), [""; 0]);
+    let why = "lb-0: nginx.service runs already, and `up` gives it another configuration";
+    assert_eq!(told(&stage.findings().warnings), [why]);
+}
+
+#[test]
+fn a_drop_in_that_replaces_a_command_is_refused() {
+    let stage = Stage::own_machines();
+    let theirs = "/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf";
+    let why = format!("worker-0: {theirs} changes how kubelet.service starts");
+    assert_eq!(stage.refused("worker-0", "dropins", &[theirs]), std::slice::from_ref(&why));
+    assert_eq!(stage.refused("lb-0", "dropins", &[theirs]), [""; 0], "it starts no kubelet");
+    let mut there = stage;
+    there.worked_on("worker-0");
+    assert_eq!(there.refused("worker-0", "dropins", &[theirs]), [""; 0]);
+    assert_eq!(there.warned("worker-0", "dropins", &[theirs]), [why]);
+}
+
+#[test]
+fn the_data_of_another_containerd_is_refused() {
+    let refused = |node: &str, names: &[&str], worked_on: bool| {
+        let mut stage = Stage::own_machines();
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        stage.on(node).names.insert("/var/lib/containerd".to_owned(), names);
+        if worked_on {
+            stage.worked_on(node);
+        }
+        told(&stage.findings().obstacles)
+    };
+    let names = ["io.containerd.metadata.v1.bolt", "lost+found"];
+    let why = "worker-0: /var/lib/containerd has the data of another program: \
+               io.containerd.metadata.v1.bolt";
+    assert_eq!(refused("worker-0", &names, false), [why]);
+    assert_eq!(refused("worker-0", &names[1..], false), [""; 0], "a disk of its own");
+    assert_eq!(refused("worker-0", &names, true), [""; 0]);
+    assert_eq!(refused("lb-0", &names, false), [""; 0]);
 }

@@ -42,6 +42,8 @@ fn another_network_s_configuration_that_comes_first_is_refused() {
         let (mut cluster, facts) = (stage.cluster.clone(), stage.facts.clone());
         cluster.network.mode = PodNetwork::None;
         *stage = Stage { facts, ..Stage::of(cluster) };
+        // Their units are the lab's, of before that.
+        ["controller-0", "controller-1"].iter().for_each(|node| stage.worked_on(node));
     };
     assert_eq!(refused(&left, without), [""; 0]);
 }
