@@ -44,7 +44,7 @@ check: ## Formatting and lints
 	shellcheck -s sh -e SC2154 src/node/*.sh
 	shellcheck -s sh tests/support/census.sh tests/prerequisites tests/get-bundle .ci/run .ci/matrix
 	shellcheck -s sh -x -e SC2016 benches/lib.sh benches/run benches/peers benches/report benches/*/row benches/*/*/issue benches/cold-up/by-hand
-	shellcheck tests/bundle/build
+	shellcheck -x tests/bundle/build
 
 unit: ## All tests but the real labs
 	$(CARGO) test --locked --lib --bins $$(ls tests/*.rs tests/*/main.rs | sed -E 's,^tests/([^/]*)(/main)?\.rs$$,\1,; /^lab$$/d; s,^,--test ,')

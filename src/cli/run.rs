@@ -18,6 +18,7 @@ use crate::commands::kubeconfig::{Destination, NewUser};
 use crate::commands::node::remove::Departure;
 use crate::commands::recover::Recovery;
 use crate::commands::timeline::Shown;
+use crate::commands::upgrade::Upgrade;
 use crate::commands::{self, Exit, Options, Stop};
 use crate::engine::Spread;
 use crate::inventory::edit::NewNode;
@@ -37,6 +38,13 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
         Verb::Up(args) => {
             commands::up::up(&global.options(&args.lab.inventory, Some(&args.sources)), reporter)
                 .await
+        }
+        Verb::Upgrade(args) => {
+            let (to, at_once) = (args.to, args.at_once);
+            let (force, backup) = (args.force, args.backup.clone());
+            let upgrade = Upgrade { to, at_once, force, backup };
+            let options = global.options(&args.lab.inventory, Some(&args.sources));
+            commands::upgrade::upgrade(&upgrade, &options, reporter).await
         }
         Verb::Plan(args) => {
             let options = global.options(&args.lab.inventory, Some(&args.sources));

@@ -34,6 +34,7 @@ pub async fn bring_up_with(
 ) -> Result<Outcome, Stop> {
     // Do not bring up a node that is being removed.
     let cluster = &roster::read(&lab_of(cluster)).staying(cluster);
+    roster::refuse_other_version(cluster, options)?;
     let bundle = bundle(cluster, &working.events).await?;
     let desired = desired(issued, cluster, playbook, bundle, options)?;
     start_local_nodes(cluster, &working.events).await?;
@@ -42,6 +43,10 @@ pub async fn bring_up_with(
     // A node belongs to the lab from the moment when work on it starts.
     let begin = |reached: &[&Node]| roster::remember(cluster, reached);
     let mut outcome = converge_saving(cluster, &nodes, desired, &working.run, begin).await?;
+    let whole = |node: &&Node| !outcome.applied.failed.contains_key(&node.name);
+    if outcome.applied.ok && !working.run.is_cancelled() {
+        roster::runs(cluster, nodes.iter().copied().filter(whole))?;
+    }
     if !known.nodes.is_empty() {
         let new = nodes.iter().filter(|node| known.member(&node.name).is_none());
         outcome.turnover.extend(new.map(|node| node.name.clone()));

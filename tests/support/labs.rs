@@ -82,6 +82,7 @@ pub fn artefacts() -> Artefacts {
             sha256: "aa".repeat(32),
         }),
         leaving: None,
+        upgrading: None,
         limit: Vec::new(),
     }
 }
