@@ -60,11 +60,11 @@ pub struct UpgradeArgs {
     #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = at_least_one)]
     pub at_once: NonZeroUsize,
 
-    /// Go on when pods do not move in time, and delete those that nothing makes anew
+    /// Continue when pods do not move in time, and delete those without a controller
     #[arg(long, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
     pub force: bool,
 
-    /// Write the backup to this file instead of into the lab directory
+    /// Write the backup to this file instead of beside the lab directory
     #[arg(long, value_name = "FILE")]
     pub backup: Option<PathBuf>,
 }

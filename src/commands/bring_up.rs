@@ -8,7 +8,7 @@ use super::options::Options;
 use super::prepared::desired;
 use super::roster;
 use super::session::{Outcome, Working, lab_of, limited};
-use crate::cluster::{Cluster, Node};
+use crate::cluster::{Cluster, Node, Role};
 use crate::event::Events;
 use crate::lab::cache_directory;
 use crate::pki::Ensured;
@@ -43,9 +43,11 @@ pub async fn bring_up_with(
     // A node belongs to the lab from the moment when work on it starts.
     let begin = |reached: &[&Node]| roster::remember(cluster, reached);
     let mut outcome = converge_saving(cluster, &nodes, desired, &working.run, begin).await?;
-    let whole = |node: &&Node| !outcome.applied.failed.contains_key(&node.name);
-    if outcome.applied.ok && !working.run.is_cancelled() {
-        roster::runs(cluster, nodes.iter().copied().filter(whole))?;
+    // What fails on a controller leaves workers unfinished.
+    let failed = |node: &&Node| outcome.applied.failed.contains_key(&node.name);
+    let controllers = nodes.iter().filter(|node| node.has(Role::Controller));
+    if !working.run.is_cancelled() && !controllers.clone().any(|node| failed(&node)) {
+        roster::runs(cluster, nodes.iter().copied().filter(|node| !failed(&node)))?;
     }
     if !known.nodes.is_empty() {
         let new = nodes.iter().filter(|node| known.member(&node.name).is_none());

@@ -118,7 +118,7 @@ pub struct Leaving {
 pub struct Upgrading {
     /// Their names.
     pub nodes: Vec<String>,
-    /// Whether to go on although pods do not move, and to delete those that nothing makes anew.
+    /// Whether to continue although pods do not move, and to delete those without a controller.
     pub forced: bool,
 }
 

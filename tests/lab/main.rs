@@ -9,6 +9,7 @@ mod lab;
 
 mod backup;
 mod bring_up;
+mod caller;
 mod certificates;
 mod done;
 mod kubeconfigs;
@@ -20,6 +21,7 @@ mod plan;
 mod preflight;
 mod smoke;
 mod teardown;
+mod versions;
 
 use std::collections::BTreeSet;
 

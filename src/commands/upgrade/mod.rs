@@ -2,7 +2,7 @@
 //! serves.
 //!
 //! What the nodes run is the state, and asked of them; the inventory has the version to come to.
-//! So an upgrade that was cut off anywhere is finished by the same command.
+//! So an upgrade that was interrupted anywhere is finished by the same command.
 
 mod running;
 
@@ -42,9 +42,9 @@ pub struct Upgrade {
     pub to: Option<Version>,
     /// How many workers to upgrade at a time.
     pub at_once: NonZeroUsize,
-    /// Whether to go on although pods do not move, and to delete those that nothing makes anew.
+    /// Whether to continue although pods do not move, and to delete those without a controller.
     pub force: bool,
-    /// Where to put the backup; none for the lab directory.
+    /// Where to put the backup; none for a new file beside the lab directory.
     pub backup: Option<PathBuf>,
 }
 
@@ -190,13 +190,13 @@ impl Work<'_> {
         let file = match &self.upgrade.backup {
             Some(file) => file.clone(),
             None => {
-                let lab = lab_of(self.cluster);
-                let folder = lab.root().join("backups");
-                let error =
-                    |error| Stop::failed(format!("cannot create {}: {error}", folder.display()));
-                lab.make_folder(&folder).map_err(error)?;
-                let now = OffsetDateTime::now_utc().unix_timestamp();
-                folder.join(format!("before-{}-{now}.backup", self.cluster.kubernetes))
+                // Not in the lab directory: that goes with a lab of local nodes.
+                let now = OffsetDateTime::now_utc();
+                let (date, (hour, minute, second)) = (now.date(), now.to_hms());
+                let (lab, to) = (&self.cluster.name, self.cluster.kubernetes);
+                lab_of(self.cluster).root().with_file_name(format!(
+                    "{lab}-before-{to}-{date}T{hour:02}-{minute:02}-{second:02}Z.backup"
+                ))
             }
         };
         archive::check_place(&file, false).map_err(Stop::failed)?;
@@ -212,7 +212,7 @@ impl Work<'_> {
             .help("mend what is said above, and run the same command again"))
     }
 
-    /// Brings the lab to the version of one step. Returns whether to go on.
+    /// Brings the lab to the version of one step. Returns whether to continue.
     async fn take(
         &self,
         step: &Step,
@@ -308,7 +308,7 @@ fn tell(working: &Working, version: Version, what: &str) {
     working.events.emit(Event::StepEnded { step, detail, changed: true, took });
 }
 
-/// Adds the outcome of a part; returns whether to go on.
+/// Adds the outcome of a part; returns whether to continue.
 fn add(sum: &mut Outcome, part: Outcome, working: &Working) -> bool {
     let ok = part.ok;
     // Every part looks at tasks again, over new connections.
