@@ -1,14 +1,11 @@
 //! Arguments of the verbs that bring a lab up, show what that would take, and take it down.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 
-use super::at_least_one;
 use super::target::LabAndNode;
-use crate::cluster::Version;
 
 /// The lab to work on.
 #[derive(Debug, Clone, Args)]
@@ -40,33 +37,6 @@ pub struct ConvergeArgs {
     /// Its playbooks.
     #[command(flatten)]
     pub sources: SourceArgs,
-}
-
-/// `upgrade`.
-#[derive(Debug, Args)]
-pub struct UpgradeArgs {
-    /// The lab.
-    #[command(flatten)]
-    pub lab: LabArgs,
-    /// Its playbooks.
-    #[command(flatten)]
-    pub sources: SourceArgs,
-
-    /// The version to come to, which is written into the inventory; the inventory's when left out
-    #[arg(long, value_name = "VERSION")]
-    pub to: Option<Version>,
-
-    /// How many workers to upgrade at a time
-    #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = at_least_one)]
-    pub at_once: NonZeroUsize,
-
-    /// Continue when pods do not move in time, and delete those without a controller
-    #[arg(long, value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
-    pub force: bool,
-
-    /// Write the backup to this file instead of beside the lab directory
-    #[arg(long, value_name = "FILE")]
-    pub backup: Option<PathBuf>,
 }
 
 /// `down`.

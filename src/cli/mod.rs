@@ -9,6 +9,7 @@ mod node;
 mod run;
 mod target;
 mod timeline;
+mod upgrade;
 
 use std::num::NonZeroUsize;
 
@@ -21,10 +22,10 @@ use self::certs::{CertsVerb, KubeconfigArgs};
 use self::etcd::{EtcdVerb, RecoverArgs};
 use self::lab::{
     ConvergeArgs, DownArgs, ExplainArgs, GraphArgs, LabArgs, PlayArgs, RenderArgs, SshArgs,
-    UpgradeArgs,
 };
 use self::node::NodeVerb;
 use self::timeline::TimelineArgs;
+use self::upgrade::UpgradeArgs;
 use crate::report::OutputFormat;
 
 pub use self::run::run;

@@ -8,7 +8,7 @@ use clap::CommandFactory;
 use super::bundle::{BundleVerb, PlaybookVerb};
 use super::certs::{CertsVerb, KubeconfigArgs};
 use super::etcd::EtcdVerb;
-use super::lab::{GraphFormat, SourceArgs};
+use super::lab::{GraphFormat, LabArgs, SourceArgs};
 use super::node::NodeVerb;
 use super::timeline::TimelineArgs;
 use super::{Cli, GlobalArgs, SpreadWhen, Verb};
@@ -18,7 +18,6 @@ use crate::commands::kubeconfig::{Destination, NewUser};
 use crate::commands::node::remove::Departure;
 use crate::commands::recover::Recovery;
 use crate::commands::timeline::Shown;
-use crate::commands::upgrade::Upgrade;
 use crate::commands::{self, Exit, Options, Stop};
 use crate::engine::Spread;
 use crate::inventory::edit::NewNode;
@@ -34,22 +33,14 @@ pub fn run(cli: &Cli) -> ExitCode {
 
 async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Result<Exit, Stop> {
     let lab = |inventory: &Path| global.options(inventory, None);
+    let with = |lab: &LabArgs, sources| global.options(&lab.inventory, Some(sources));
     match verb {
-        Verb::Up(args) => {
-            commands::up::up(&global.options(&args.lab.inventory, Some(&args.sources)), reporter)
-                .await
-        }
+        Verb::Up(args) => commands::up::up(&with(&args.lab, &args.sources), reporter).await,
         Verb::Upgrade(args) => {
-            let (to, at_once) = (args.to, args.at_once);
-            let (force, backup) = (args.force, args.backup.clone());
-            let upgrade = Upgrade { to, at_once, force, backup };
-            let options = global.options(&args.lab.inventory, Some(&args.sources));
-            commands::upgrade::upgrade(&upgrade, &options, reporter).await
+            let options = with(&args.lab, &args.sources);
+            commands::upgrade::upgrade(&args.upgrade(), &options, reporter).await
         }
-        Verb::Plan(args) => {
-            let options = global.options(&args.lab.inventory, Some(&args.sources));
-            commands::plan::plan(&options, reporter).await
-        }
+        Verb::Plan(args) => commands::plan::plan(&with(&args.lab, &args.sources), reporter).await,
         Verb::Play(args) => {
             let options = global.options(&args.lab.inventory, Some(&args.sources));
             commands::play::play(&args.playbook, &options, reporter).await

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::skew::{Refusal, Running, refuse_jump};
+use super::skew::{CannotUpgrade, Running, refuse_jump};
 use super::{Cluster, Node, Role, Ssh, Version};
 
 /// The nodes of a lab at the time when they were last worked on.
@@ -153,7 +153,7 @@ impl Roster {
 
     /// Returns why `cluster` cannot have its version of Kubernetes, coming from what the nodes run.
     pub fn jump(&self, cluster: &Cluster) -> Option<Drift> {
-        let Refusal { what, help } = refuse_jump(&self.running(cluster), cluster.kubernetes)?;
+        let CannotUpgrade { what, help } = refuse_jump(&self.running(cluster), cluster.kubernetes)?;
         Some(Drift { what, help })
     }
 }

@@ -16,7 +16,7 @@ pub type Running = BTreeMap<String, Version>;
 
 /// A version that the lab cannot go to, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct CannotUpgrade {
     /// What is wrong.
     pub what: String,
     /// What to do about it.
@@ -47,7 +47,11 @@ const LAST: [(u16, u16); 13] = [
 ///
 /// # Errors
 /// If the lab has a newer version, or nodes whose versions do not go together.
-pub fn steps(running: &Running, to: Version, at_hand: &[Version]) -> Result<Vec<Version>, Refusal> {
+pub fn steps(
+    running: &Running,
+    to: Version,
+    at_hand: &[Version],
+) -> Result<Vec<Version>, CannotUpgrade> {
     let (Some(oldest), Some(newest)) = (running.values().min(), running.values().max()) else {
         return Ok(vec![to]);
     };
@@ -56,7 +60,7 @@ pub fn steps(running: &Running, to: Version, at_hand: &[Version]) -> Result<Vec<
     }
     let allowed = if newest.minor < 28 { 2 } else { 3 };
     if newest.minor - oldest.minor > allowed {
-        return Err(Refusal {
+        return Err(CannotUpgrade {
             what: format!(
                 "the lab runs {newest} and, on {}, {oldest}: an API server of {newest} does not \
                 speak with a kubelet that old",
@@ -80,12 +84,12 @@ pub fn steps(running: &Running, to: Version, at_hand: &[Version]) -> Result<Vec<
 }
 
 /// The version to take of a minor release in between.
-fn best(minor: u16, at_hand: &[Version]) -> Result<Version, Refusal> {
+fn best(minor: u16, at_hand: &[Version]) -> Result<Version, CannotUpgrade> {
     let last = || LAST.iter().find(|(it, _)| *it == minor).map(|(_, patch)| *patch);
     let patch = at_hand.iter().filter(|it| it.minor == minor).map(|it| it.patch).max();
     match patch.or_else(last) {
         Some(patch) => Ok(Version { major: 1, minor, patch }),
-        None => Err(Refusal {
+        None => Err(CannotUpgrade {
             what: format!("the upgrade goes through 1.{minor}, and there is no bundle of it"),
             help: format!(
                 "put one beside the others, as BUNDLES/1.{minor}.N, or upgrade to a version of \
@@ -97,7 +101,7 @@ fn best(minor: u16, at_hand: &[Version]) -> Result<Version, Refusal> {
 
 /// Whether `up` may bring a lab that runs these versions to `to`: within one minor release, or to
 /// the next. Returns what is wrong where it may not.
-pub fn refuse_jump(running: &Running, to: Version) -> Option<Refusal> {
+pub fn refuse_jump(running: &Running, to: Version) -> Option<CannotUpgrade> {
     let (oldest, newest) = (running.values().min()?, running.values().max()?);
     if *newest > to {
         return Some(downgrade(*newest, to));
@@ -105,7 +109,7 @@ pub fn refuse_jump(running: &Running, to: Version) -> Option<Refusal> {
     if oldest.minor + 1 >= to.minor {
         return None;
     }
-    Some(Refusal {
+    Some(CannotUpgrade {
         what: format!(
             "the lab runs {oldest}, and {to} is {} minor releases ahead: Kubernetes is upgraded \
             one at a time",
@@ -115,8 +119,8 @@ pub fn refuse_jump(running: &Running, to: Version) -> Option<Refusal> {
     })
 }
 
-fn downgrade(newest: Version, to: Version) -> Refusal {
-    Refusal {
+fn downgrade(newest: Version, to: Version) -> CannotUpgrade {
+    CannotUpgrade {
         what: format!("the lab runs {newest}, and Kubernetes cannot go back to {to}"),
         help: format!(
             "set `kubernetes: \"{newest}\"` in the inventory; what an upgrade changed is undone \
@@ -134,13 +138,13 @@ fn names_with(running: &Running, version: Version) -> String {
 /// Refuses bundles whose etcd skips a minor release: etcd is upgraded one at a time as well
 /// ([its guide](https://etcd.io/docs/latest/upgrades/)). `etcds` are the versions of the steps in
 /// order, the running one first.
-pub fn refuse_etcd_jump(etcds: &[&str]) -> Option<Refusal> {
+pub fn refuse_etcd_jump(etcds: &[&str]) -> Option<CannotUpgrade> {
     let minor = |text: &str| -> Option<u16> { text.split('.').nth(1)?.parse().ok() };
     etcds.windows(2).find_map(|pair| {
         let (from, to) = (minor(pair[0])?, minor(pair[1])?);
         let what = format!("the bundles go from etcd {} to {}", pair[0], pair[1]);
         let help = "take bundles whose etcd goes one minor release at a time, and never back";
-        (to > from + 1 || to < from).then(|| Refusal { what, help: help.to_owned() })
+        (to > from + 1 || to < from).then(|| CannotUpgrade { what, help: help.to_owned() })
     })
 }
 

@@ -46,8 +46,8 @@ pub async fn bring_up_with(
     // What fails on a controller leaves workers unfinished.
     let failed = |node: &&Node| outcome.applied.failed.contains_key(&node.name);
     let controllers = nodes.iter().filter(|node| node.has(Role::Controller));
-    if !working.run.is_cancelled() && !controllers.clone().any(|node| failed(&node)) {
-        roster::runs(cluster, nodes.iter().copied().filter(|node| !failed(&node)))?;
+    if !working.run.is_cancelled() && !controllers.clone().any(failed) {
+        roster::runs(cluster, nodes.iter().copied().filter(|node| !failed(node)))?;
     }
     if !known.nodes.is_empty() {
         let new = nodes.iter().filter(|node| known.member(&node.name).is_none());

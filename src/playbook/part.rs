@@ -9,7 +9,7 @@ use crate::module::Module;
 
 /// A part of the playbook that brings a lab up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum PlayPart {
     /// What is not only for workers, does not wait for them, and applies no objects: their pods may
     /// need images that only upgraded workers have.
     ControlPlane,
@@ -20,7 +20,7 @@ pub enum Part {
 impl Playbook {
     /// Returns one part of the playbook. A play that comes after plays which are not in it comes
     /// after those that they come after.
-    pub fn part(&self, part: Part) -> Self {
+    pub fn part(&self, part: PlayPart) -> Self {
         let chosen: BTreeSet<&str> =
             self.plays.iter().filter(|play| self.is_in(play, part)).map(|it| &*it.name).collect();
         let mut plays: Vec<Play> =
@@ -33,10 +33,10 @@ impl Playbook {
         Self { plays, ..self.clone() }
     }
 
-    fn is_in(&self, play: &Play, part: Part) -> bool {
+    fn is_in(&self, play: &Play, part: PlayPart) -> bool {
         match part {
-            Part::Workers => for_workers(play),
-            Part::ControlPlane => {
+            PlayPart::Workers => for_workers(play),
+            PlayPart::ControlPlane => {
                 let applies = |it: &&super::Task| matches!(it.module, Module::KubectlApply { .. });
                 !self.needs_workers(play) && play.tasks.iter().find(applies).is_none()
             }
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn the_control_plane_comes_without_workers_and_without_objects() {
         let up = standard::find("up", None).expect("the standard playbook");
-        let part = up.part(Part::ControlPlane);
+        let part = up.part(PlayPart::ControlPlane);
         assert_eq!(
             names(&part),
             [
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn workers_have_their_plays_in_order() {
         let up = standard::find("up", None).expect("the standard playbook");
-        let part = up.part(Part::Workers);
+        let part = up.part(PlayPart::Workers);
         assert_eq!(names(&part), ["worker-binaries", "containerd", "kubelet", "kube-proxy"]);
         let after = |name: &str| {
             part.plays.iter().find(|play| play.name == name).map(|play| play.after.clone())

@@ -1,21 +1,13 @@
-//! What a lab runs before an upgrade: asked of its controllers.
+//! What a lab runs before an upgrade, read from what its controllers print.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use crate::cluster::skew::Running;
-use crate::cluster::{Cluster, Node, Role, Version};
-use crate::commands::exit::Stop;
-use crate::commands::ownership::connected_must_be_ours;
-use crate::engine::{Connections, Run, connect::connect};
-use crate::node::VERSIONS;
-use crate::transport::{Exec, Stdin};
+use super::skew::Running;
+use super::{Cluster, Node, Role, Version};
 
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The answers of all controllers.
+/// What a lab runs, as its controllers say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Answers {
+pub struct VersionsFound {
     /// The API server's version on each controller.
     pub apis: BTreeMap<String, Version>,
     /// The kubelet's version of each Node object.
@@ -23,12 +15,12 @@ pub struct Answers {
     /// etcd's newest version.
     pub etcd: Option<String>,
     /// Objects that somebody asks for by a version of the API that a release removes.
-    pub deprecated: Vec<Deprecated>,
+    pub deprecated: Vec<DeprecatedApi>,
 }
 
 /// A version of an API that somebody uses, and that a release removes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Deprecated {
+pub struct DeprecatedApi {
     /// The minor release without it.
     pub removed: u16,
     /// `flowschemas`.
@@ -37,8 +29,8 @@ pub struct Deprecated {
     pub version: String,
 }
 
-impl Answers {
-    /// What each node runs.
+impl VersionsFound {
+    /// What each node runs: the older one on a node that is both.
     pub fn running(&self, cluster: &Cluster) -> Running {
         let of = |node: &Node| {
             let api = self.apis.get(&node.name).filter(|_| node.has(Role::Controller));
@@ -69,7 +61,7 @@ impl Answers {
                         [group] => format!("{group}/{version}"),
                         _ => version.to_owned(),
                     };
-                    let found = Deprecated { removed, resource: resource.to_owned(), version };
+                    let found = DeprecatedApi { removed, resource: resource.to_owned(), version };
                     if !self.deprecated.contains(&found) {
                         self.deprecated.push(found);
                     }
@@ -80,51 +72,13 @@ impl Answers {
     }
 }
 
-/// Asks every controller. All of them must answer: an upgrade needs a lab that is well.
-///
-/// # Errors
-/// If a controller cannot be reached or its API server does not answer.
-pub async fn ask(cluster: &Cluster, run: &Run) -> Result<Answers, Stop> {
-    let controllers: Vec<&Node> = cluster.with_role(Role::Controller).collect();
-    let connections = connect(cluster, &controllers, run).await;
-    connected_must_be_ours(cluster, &connections, run).await?;
-    let mut answers = Answers::default();
-    for node in controllers {
-        let said = told(&connections, &node.name, cluster.api.server_port).await;
-        match said {
-            Ok(said) => answers.hear(&node.name, &said),
-            Err(why) => {
-                let what = format!("the control plane of {} is not well: {why}", node.name);
-                return Err(Stop::failed(what)
-                    .help("an upgrade begins with a lab that is well; see `labctl smoke`"));
-            }
-        }
-    }
-    Ok(answers)
-}
-
-async fn told(connections: &Connections, node: &str, port: u16) -> Result<String, String> {
-    let Some(transport) = connections.get(node) else {
-        return Err("it cannot be reached".to_owned());
-    };
-    let script = format!("port={port}\n{VERSIONS}");
-    let exec = Exec::new("sh -s", PATIENCE).stdin(Stdin::Bytes(script.into_bytes()));
-    let output = transport.exec(exec).await.map_err(|error| error.to_string())?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    if output.code == 0 && said.contains("api ") {
-        return Ok(said);
-    }
-    let errors = String::from_utf8_lossy(&output.stderr);
-    Err(errors.lines().last().unwrap_or("no answer").to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_controllers_say_is_put_together() {
-        let mut answers = Answers::default();
+        let mut answers = VersionsFound::default();
         let said = "api 1.31.0\netcd 3.5.21\nkubelet worker-0 v1.30.14\nkubelet worker-1 v1.31.0\n\
             deprecated 1.32 flowschemas v1beta3 flowcontrol.apiserver.k8s.io\n";
         answers.hear("controller-0", said);
@@ -134,6 +88,6 @@ mod tests {
         assert_eq!(answers.etcd.as_deref(), Some("3.5.21"));
         let version = "flowcontrol.apiserver.k8s.io/v1beta3".to_owned();
         let resource = "flowschemas".to_owned();
-        assert_eq!(answers.deprecated, [Deprecated { removed: 32, resource, version }]);
+        assert_eq!(answers.deprecated, [DeprecatedApi { removed: 32, resource, version }]);
     }
 }

@@ -4,15 +4,12 @@
 //! What the nodes run is the state, and asked of them; the inventory has the version to come to.
 //! So an upgrade that was interrupted anywhere is finished by the same command.
 
-mod running;
-
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use time::OffsetDateTime;
 
-use self::running::Answers;
 use super::bring_up::fit_for_local_nodes;
 use super::converge::{converge, converge_saving};
 use super::etcd::backup;
@@ -20,18 +17,21 @@ use super::exit::{Exit, Stop};
 use super::inputs::{Inputs, bundle};
 use super::node::text::{imagine, save, text_of};
 use super::options::Options;
+use super::ownership::connected_must_be_ours;
 use super::prepared::desired;
 use super::runbook::Runbook;
 use super::session::{Outcome, Working, exit_of, lab_of, must_have_a_ca, open, under_lock};
 use super::{next, roster};
 use crate::backup::archive;
 use crate::bundle::{self, Bundle};
-use crate::cluster::skew::{self, Refusal};
+use crate::cluster::running::{DeprecatedApi, VersionsFound};
+use crate::cluster::skew::{self, CannotUpgrade};
 use crate::cluster::{Cluster, Node, Role, Version};
+use crate::engine::{Run, connect::connect, versions::versions};
 use crate::event::Event;
 use crate::inventory::edit;
 use crate::lab::cache_directory;
-use crate::playbook::{Playbook, part::Part};
+use crate::playbook::{Playbook, part::PlayPart};
 use crate::render::context::Upgrading;
 use crate::report::Reporter;
 
@@ -39,7 +39,7 @@ use crate::report::Reporter;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upgrade {
     /// The version to come to; none for the inventory's.
-    pub to: Option<Version>,
+    pub to: Option<String>,
     /// How many workers to upgrade at a time.
     pub at_once: NonZeroUsize,
     /// Whether to continue although pods do not move, and to delete those without a controller.
@@ -72,7 +72,7 @@ pub async fn upgrade(
         "`upgrade` cannot be combined with --limit: all nodes come to the same version",
         "leave out --limit; --at-once says how many workers to upgrade at a time",
     )?;
-    let (text, cluster) = aim(upgrade.to, path, reporter)?;
+    let (text, cluster) = aim(upgrade.to.as_deref(), path, reporter)?;
     roster::refuse_drift_of_nodes(&cluster, path, reporter)?;
     must_have_a_ca(&cluster, options)?;
     let playbooks = Playbooks {
@@ -81,7 +81,8 @@ pub async fn upgrade(
         comes_back: options.playbook("upgrade-return")?,
     };
     fit_for_local_nodes(&cluster)?;
-    let work = Work { cluster: &cluster, playbooks: &playbooks, upgrade, options, text: &text };
+    let work =
+        UpgradeWork { cluster: &cluster, playbooks: &playbooks, upgrade, options, text: &text };
     let report =
         under_lock("upgrade", &cluster, options, reporter, |working| work.carry_out(working))
             .await?;
@@ -91,9 +92,10 @@ pub async fn upgrade(
 }
 
 /// Returns the inventory's text with the version to come to, and the lab that it describes.
-fn aim(to: Option<Version>, path: &Path, reporter: &Reporter) -> Result<(String, Cluster), Stop> {
+fn aim(to: Option<&str>, path: &Path, reporter: &Reporter) -> Result<(String, Cluster), Stop> {
     let text = text_of(path)?;
     let Some(to) = to else { return Ok((text, open(path, reporter)?)) };
+    let to: Version = to.parse().map_err(Stop::bad)?;
     if !to.is_supported() {
         let (oldest, newest) = (Version::OLDEST_MINOR, Version::NEWEST_MINOR);
         let what =
@@ -109,7 +111,7 @@ fn aim(to: Option<Version>, path: &Path, reporter: &Reporter) -> Result<(String,
 }
 
 /// An upgrade, decided.
-struct Work<'a> {
+struct UpgradeWork<'a> {
     /// The lab with the version to come to.
     cluster: &'a Cluster,
     playbooks: &'a Playbooks,
@@ -120,14 +122,14 @@ struct Work<'a> {
 }
 
 /// One step of an upgrade: the lab with one version on the way, and what that is installed from.
-struct Step {
+struct UpgradeStep {
     cluster: Cluster,
     bundle: Bundle,
 }
 
-impl Work<'_> {
+impl UpgradeWork<'_> {
     async fn carry_out(&self, working: Working) -> Result<Outcome, Stop> {
-        let answers = running::ask(self.cluster, &working.run).await?;
+        let answers = self.ask(&working.run).await?;
         let running = answers.running(self.cluster);
         let at_hand = bundle::at_hand(self.cluster, &cache_directory());
         let versions = skew::steps(&running, self.cluster.kubernetes, &at_hand).map_err(refused)?;
@@ -152,20 +154,32 @@ impl Work<'_> {
         Ok(sum)
     }
 
+    /// Asks the controllers what the lab runs.
+    async fn ask(&self, run: &Run) -> Result<VersionsFound, Stop> {
+        let controllers: Vec<&Node> = self.cluster.with_role(Role::Controller).collect();
+        let connections = connect(self.cluster, &controllers, run).await;
+        connected_must_be_ours(self.cluster, &connections, run).await?;
+        versions(self.cluster, &connections).await.map_err(|(node, why)| {
+            Stop::failed(format!("the control plane of {node} is not well: {why}"))
+                .help("an upgrade begins with a lab that is well; see `labctl smoke`")
+        })
+    }
+
     /// Has the bundle of every step at hand before anything is touched.
     async fn complete(
         &self,
         versions: &[Version],
-        answers: &Answers,
+        answers: &VersionsFound,
         working: &Working,
-    ) -> Result<Vec<Step>, Stop> {
+    ) -> Result<Vec<UpgradeStep>, Stop> {
         let mut steps = Vec::new();
         for version in versions {
             let cluster = Cluster { kubernetes: *version, ..self.cluster.clone() };
             let bundle = bundle(&cluster, &working.events).await?;
-            steps.push(Step { cluster, bundle });
+            steps.push(UpgradeStep { cluster, bundle });
         }
-        let of = |step: &Step| step.bundle.files.get("etcd").map(|file| file.version.clone());
+        let of =
+            |step: &UpgradeStep| step.bundle.files.get("etcd").map(|file| file.version.clone());
         let etcds: Vec<String> =
             answers.etcd.clone().into_iter().chain(steps.iter().filter_map(of)).collect();
         let etcds: Vec<&str> = etcds.iter().map(String::as_str).collect();
@@ -173,11 +187,9 @@ impl Work<'_> {
     }
 
     /// Names the APIs that are in use and that a version on the way no longer serves.
-    fn tell_of_what_goes(&self, answers: &Answers, working: &Working) {
-        let gone = |it: &&running::Deprecated| it.removed <= self.cluster.kubernetes.minor;
-        for running::Deprecated { removed, resource, version } in
-            answers.deprecated.iter().filter(gone)
-        {
+    fn tell_of_what_goes(&self, answers: &VersionsFound, working: &Working) {
+        let gone = |it: &&DeprecatedApi| it.removed <= self.cluster.kubernetes.minor;
+        for DeprecatedApi { removed, resource, version } in answers.deprecated.iter().filter(gone) {
             let message = format!(
                 "somebody asks for {resource} of {version}, which 1.{removed} no longer serves; \
                 what does so must change before"
@@ -215,15 +227,15 @@ impl Work<'_> {
     /// Brings the lab to the version of one step. Returns whether to continue.
     async fn take(
         &self,
-        step: &Step,
-        answers: &Answers,
+        step: &UpgradeStep,
+        answers: &VersionsFound,
         working: &Working,
         sum: &mut Outcome,
     ) -> Result<bool, Stop> {
         let version = step.cluster.kubernetes;
         let all: Vec<&Node> = step.cluster.nodes.iter().collect();
         tell(working, version, "the control plane");
-        let control_plane = self.playbooks.up.part(Part::ControlPlane);
+        let control_plane = self.playbooks.up.part(PlayPart::ControlPlane);
         if !self.part(step, &control_plane, &all, working, sum).await? {
             return Ok(false);
         }
@@ -241,7 +253,7 @@ impl Work<'_> {
             {
                 return Ok(false);
             }
-            let part = self.playbooks.up.part(Part::Workers);
+            let part = self.playbooks.up.part(PlayPart::Workers);
             if !self.part(step, &part, group, working, sum).await?
                 || !self.ask_cluster(&self.playbooks.comes_back, step, group, working, sum).await?
             {
@@ -265,7 +277,7 @@ impl Work<'_> {
     /// Runs a part of `up` on `nodes`.
     async fn part(
         &self,
-        step: &Step,
+        step: &UpgradeStep,
         playbook: &Playbook,
         nodes: &[&Node],
         working: &Working,
@@ -282,7 +294,7 @@ impl Work<'_> {
     async fn ask_cluster(
         &self,
         playbook: &Playbook,
-        step: &Step,
+        step: &UpgradeStep,
         group: &[&Node],
         working: &Working,
         sum: &mut Outcome,
@@ -296,7 +308,7 @@ impl Work<'_> {
     }
 }
 
-fn refused(Refusal { what, help }: Refusal) -> Stop {
+fn refused(CannotUpgrade { what, help }: CannotUpgrade) -> Stop {
     Stop::bad(what).help(help)
 }
 
