@@ -11,14 +11,16 @@ SHARD         ?= 0/8
 # Stories of real labs that only `make lab-matrix` tells, because each takes many minutes.
 MATRIX         = with_the_other_choices for_machines_of_ones_own killed_in_each_of_its_stages \
                  smoke_names_what_is_broken other_peoples_machines
+# Versions of Kubernetes that `make versions` tries.
+VERSIONS      ?= 1.34.4 1.35.4 1.36.3 1.37.2
 
 # Whoever runs the tests may have set what labctl reads, or what has expected outputs rewritten.
 unexport $(filter-out LABCTL_CACHE,$(filter LABCTL_%,$(.VARIABLES))) TRYCMD INSTA_UPDATE
 
 # Each step needs the one before it, and a lab needs the machine for itself.
 .NOTPARALLEL:
-.PHONY: help demo down test test-all check unit lab lab-matrix prerequisites bundle bench mutants \
-	deny golden clean
+.PHONY: help demo down test test-all check unit lab lab-matrix versions prerequisites bundle bench \
+	mutants deny golden clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,7 +37,7 @@ down: ## Remove the demo's lab
 
 test: prerequisites check bundle unit lab ## Run the tests, with real labs; `make lab-matrix` has the longest ones
 
-test-all: test lab-matrix bench deny ## The tests, all labs, the benchmark and the check of the dependency tree
+test-all: test lab-matrix versions bench deny ## The tests, all labs, the benchmark and the check of the dependency tree
 
 check: ## Formatting and lints
 	$(CARGO) fmt --check
@@ -47,17 +49,24 @@ check: ## Formatting and lints
 	shellcheck -s sh tests/support/census.sh tests/prerequisites tests/get-bundle .ci/run .ci/matrix
 	shellcheck -s sh -x -e SC2016 benches/lib.sh benches/run benches/peers benches/report \
 		benches/*/row benches/*/*/issue benches/cold-up/by-hand
-	shellcheck tests/bundle/build
+	shellcheck -x tests/bundle/build
 
 unit: ## All tests but the real labs
 	$(CARGO) test --locked --lib --bins $$(ls tests/*.rs tests/*/main.rs | \
 		sed -E 's,^tests/([^/]*)(/main)?\.rs$$,\1,; /^lab$$/d; s,^,--test ,')
 
 lab: bundle ## Real labs: systemd nodes, etcd, Kubernetes
-	$(CARGO) test --locked --test lab -- --nocapture $(MATRIX:%=--skip %)
+	$(CARGO) test --locked --test lab -- --nocapture $(MATRIX:%=--skip %) --skip versions::
 
 lab-matrix: bundle ## More real labs: VXLAN, nftables, RSA, a reboot; a rotation with kills; broken labs; machines of others
 	$(CARGO) test --locked --test lab -- --nocapture $(MATRIX)
+
+versions: prerequisites bundle ## Labs of several versions of Kubernetes, built from source, and an upgrade over all of them
+	mkdir -p bundles
+	for version in $(VERSIONS); do \
+		tests/bundle/build --kubernetes $$version bundles/$$version || exit 1; \
+	done
+	$(CARGO) test --locked --test lab -- --nocapture versions::
 
 prerequisites: ## Install what is missing on this machine
 	tests/prerequisites

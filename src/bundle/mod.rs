@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use crate::cluster::Version;
 
 pub use error::BundleError;
-pub use outlook::outlook;
+pub use outlook::{at_hand, outlook};
 pub use pull::{for_cluster, pull};
 pub use releases::Sources;
 pub use verify::verify;
@@ -97,6 +97,24 @@ impl Bundle {
         }
         let files = broken.into_iter().map(|(name, why)| format!("{name}: {why}")).collect();
         Err(BundleError::Broken { folder: bundle.folder, files })
+    }
+
+    /// Returns the directory of the bundle for `version`: `folder` itself, or the one of that name
+    /// in it where bundles of several versions are side by side.
+    pub fn folder_of(folder: &Path, version: Version) -> PathBuf {
+        let of_version = folder.join(version.to_string());
+        let is_bundle = |folder: &Path| folder.join(lock::FILE_NAME).exists();
+        if !is_bundle(folder) && is_bundle(&of_version) { of_version } else { folder.to_owned() }
+    }
+
+    /// Returns the versions of the bundles that are side by side in `folder`.
+    pub fn versions_in(folder: &Path) -> Vec<Version> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let of_bundle = |entry: std::fs::DirEntry| {
+            let version = entry.file_name().to_str()?.parse().ok()?;
+            entry.path().join(lock::FILE_NAME).exists().then_some(version)
+        };
+        entries.filter_map(of_bundle).collect()
     }
 
     /// Returns the file called `name`.

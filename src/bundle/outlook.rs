@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::releases::{self, Sources};
 use super::{Bundle, BundleError, BundleFile, pull};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Version};
 
 /// Returns the bundle of `cluster` and true if it exists. Otherwise returns what `labctl bundle
 /// pull` would fetch, by name and version and without content, and false. Neither writes nor
@@ -17,7 +17,8 @@ use crate::cluster::Cluster;
 pub fn outlook(cluster: &Cluster, cache: &Path) -> Result<(Bundle, bool), BundleError> {
     let architecture = pull::host_architecture();
     let official = || pull::official_folder(cache, cluster.kubernetes, architecture);
-    let folder = cluster.bundle.clone().unwrap_or_else(official);
+    let given = cluster.bundle.as_deref();
+    let folder = given.map_or_else(official, |it| Bundle::folder_of(it, cluster.kubernetes));
     match Bundle::open(&folder) {
         Ok(bundle) if bundle.kubernetes == cluster.kubernetes => Ok((bundle, true)),
         Ok(bundle) => {
@@ -30,6 +31,15 @@ pub fn outlook(cluster: &Cluster, cache: &Path) -> Result<(Bundle, bool), Bundle
         }
         Err(BundleError::NoLock { .. }) => Ok((announced(cluster, architecture, &folder)?, false)),
         Err(error) => Err(error),
+    }
+}
+
+/// Returns the versions of all bundles that are at hand for a cluster: those beside the inventory's,
+/// or in the cache.
+pub fn at_hand(cluster: &Cluster, cache: &Path) -> Vec<Version> {
+    match &cluster.bundle {
+        Some(folder) => Bundle::versions_in(folder),
+        None => pull::official_versions(cache, pull::host_architecture()),
     }
 }
 

@@ -76,7 +76,7 @@ pub async fn for_cluster_from(
     };
     let started = Instant::now();
     events.emit(Event::StepStarted { step: STEP.into() });
-    let folder = folder.clone();
+    let folder = Bundle::folder_of(folder, cluster.kubernetes);
     let bundle = blocking("open the bundle", move || Bundle::open(&folder)).await?;
     if bundle.kubernetes != cluster.kubernetes {
         let (folder, wanted) = (bundle.folder, cluster.kubernetes);
@@ -151,6 +151,18 @@ pub async fn pull(
 /// Returns the directory for the official releases of a version.
 pub fn official_folder(cache: &Path, version: Version, architecture: &str) -> PathBuf {
     cache.join("bundles").join(format!("official-{version}-{architecture}"))
+}
+
+/// Returns the versions whose official releases are in the cache, complete.
+pub fn official_versions(cache: &Path, architecture: &str) -> Vec<Version> {
+    let entries = std::fs::read_dir(cache.join("bundles")).into_iter().flatten().flatten();
+    let version = |entry: std::fs::DirEntry| {
+        let name = entry.file_name().into_string().ok()?;
+        let named = name.strip_prefix("official-")?.strip_suffix(architecture)?;
+        let version = named.strip_suffix('-')?.parse().ok()?;
+        entry.path().join(lock::FILE_NAME).exists().then_some(version)
+    };
+    entries.filter_map(version).collect()
 }
 
 /// Returns the workstation's architecture in Go's terms: that of its local nodes, and the best

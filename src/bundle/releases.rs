@@ -115,6 +115,8 @@ struct Row {
 /// because backups are restored with its etcdutl and every API server in the table supports it.
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
+    Row { from_minor: 37, etcd: "3.7.0",  containerd: "2.2.1" },
+    Row { from_minor: 36, etcd: "3.6.8",  containerd: "2.2.1" },
     Row { from_minor: 35, etcd: "3.6.6",  containerd: "2.2.1" },
     Row { from_minor: 34, etcd: "3.6.6",  containerd: "2.1.5" },
     Row { from_minor: 31, etcd: "3.5.24", containerd: "2.1.5" },
@@ -147,7 +149,7 @@ const IMAGES: &[ImageRow] = &[
     ] },
     // The API server of 1.20 has no discovery.k8s.io/v1: CoreDNS 1.8 is the newest without it.
     ImageRow { name: "coredns", repository: "coredns/coredns", prefix: "v", versions: &[
-        (36, "1.14.2"), (35, "1.13.1"), (34, "1.12.1"), (33, "1.12.0"), (31, "1.11.3"),
+        (37, "1.14.6"), (36, "1.14.2"), (35, "1.13.1"), (34, "1.12.1"), (33, "1.12.0"), (31, "1.11.3"),
         (29, "1.11.1"), (27, "1.10.1"), (25, "1.9.3"), (20, "1.8.6"),
     ] },
     // The "Compatibility Matrix" of its README.

@@ -9,6 +9,7 @@ mod node;
 mod run;
 mod target;
 mod timeline;
+mod upgrade;
 
 use std::num::NonZeroUsize;
 
@@ -24,6 +25,7 @@ use self::lab::{
 };
 use self::node::NodeVerb;
 use self::timeline::TimelineArgs;
+use self::upgrade::UpgradeArgs;
 use crate::report::OutputFormat;
 
 pub use self::run::run;
@@ -196,6 +198,23 @@ its certificates the next `up` makes a lab that accepts the same kubeconfigs. `d
         without it, once the \
 nodes' host keys are known again. Delete it when the lab is not to come back.")]
     Down(DownArgs),
+    /// Take the lab to another version of Kubernetes while it serves
+    #[command(
+        long_about = "\
+Take the lab to another version of Kubernetes while it serves.
+
+One minor release after another, each step whole before the next: the controllers one at a time, \
+            then the workers, emptied of pods first, then what runs on them. Nothing is touched \
+            before the bundle of every step is at hand and a backup is written. A step that fails \
+            stops with a lab that serves, and the same command resumes. There is no way back but \
+            the backup.",
+        after_help = "\
+Examples:
+  labctl upgrade                         to the version that the inventory has now
+  labctl upgrade prod.yaml --to 1.37.2   sets the version in the inventory, too
+  labctl upgrade --at-once 3             three workers at a time"
+    )]
+    Upgrade(UpgradeArgs),
     /// Add a node to the lab, or take one out of it
     #[command(subcommand)]
     Node(NodeVerb),

@@ -36,6 +36,10 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
     let with = |lab: &LabArgs, sources: &SourceArgs| global.options(&lab.inventory, Some(sources));
     match verb {
         Verb::Up(args) => commands::up::up(&with(&args.lab, &args.sources), reporter).await,
+        Verb::Upgrade(args) => {
+            let options = with(&args.lab, &args.sources);
+            commands::upgrade::upgrade(&args.upgrade(), &options, reporter).await
+        }
         Verb::Plan(args) => commands::plan::plan(&with(&args.lab, &args.sources), reporter).await,
         Verb::Play(args) => {
             let options = with(&args.lab, &args.sources);

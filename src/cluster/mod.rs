@@ -11,6 +11,8 @@ pub mod names;
 pub mod network;
 pub mod resolve;
 pub mod roster;
+pub mod running;
+pub mod skew;
 pub mod version;
 
 use std::collections::BTreeMap;

@@ -9,7 +9,8 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::{Cluster, Node, Role, Ssh};
+use super::skew::{CannotUpgrade, Running, refuse_jump};
+use super::{Cluster, Node, Role, Ssh, Version};
 
 /// The nodes of a lab at the time when they were last worked on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -40,6 +41,9 @@ pub struct Member {
     /// Whether to remove it even if etcd or a pod prevents it (`--force`).
     #[serde(default)]
     pub forced: bool,
+    /// The version of Kubernetes that it was last brought to, wholly; none before that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<Version>,
 }
 
 /// A change in the inventory that no run can follow.
@@ -73,6 +77,7 @@ impl Roster {
         let said = |of: fn(&Member) -> bool| known.is_some_and(of);
         let (leaving, gone, forced) =
             (said(|it| it.leaving), said(|it| it.gone), said(|it| it.forced));
+        let kubernetes = known.and_then(|it| it.kubernetes);
         let member = Member {
             name: node.name.clone(),
             address: node.address,
@@ -82,11 +87,28 @@ impl Roster {
             leaving,
             gone,
             forced,
+            kubernetes,
         };
         match self.nodes.iter_mut().find(|known| known.name == node.name) {
             Some(known) => *known = member,
             None => self.nodes.push(member),
         }
+    }
+
+    /// Records which version of Kubernetes nodes have been brought to.
+    pub fn runs<'a>(&mut self, nodes: impl Iterator<Item = &'a str>, version: Version) {
+        for name in nodes {
+            for member in self.nodes.iter_mut().filter(|member| member.name == name) {
+                member.kubernetes = Some(version);
+            }
+        }
+    }
+
+    /// Returns what the nodes of `cluster` run that run Kubernetes, as far as that is known.
+    pub fn running(&self, cluster: &Cluster) -> Running {
+        let runs = |node: &&Node| node.has(Role::Controller) || node.has(Role::Worker);
+        let known = |node: &Node| Some((node.name.clone(), self.member(&node.name)?.kubernetes?));
+        cluster.nodes.iter().filter(runs).filter_map(known).collect()
     }
 
     /// Records that a node's removal has started, and how, so that any later run can finish it.
@@ -127,6 +149,12 @@ impl Roster {
     /// was started.
     pub fn drift(&self, cluster: &Cluster, file: &str) -> Vec<Drift> {
         self.nodes.iter().filter_map(|member| member.drift(self, cluster, file)).collect()
+    }
+
+    /// Returns why `cluster` cannot have its version of Kubernetes, coming from what the nodes run.
+    pub fn jump(&self, cluster: &Cluster) -> Option<Drift> {
+        let CannotUpgrade { what, help } = refuse_jump(&self.running(cluster), cluster.kubernetes)?;
+        Some(Drift { what, help })
     }
 }
 

@@ -18,7 +18,7 @@ impl Version {
     /// The oldest minor release that the templates were written for.
     pub const OLDEST_MINOR: u16 = 20;
     /// The newest minor release that the templates were checked against.
-    pub const NEWEST_MINOR: u16 = 36;
+    pub const NEWEST_MINOR: u16 = 37;
 
     /// Whether the templates support this version.
     pub fn is_supported(self) -> bool {
@@ -50,6 +50,13 @@ impl FromStr for Version {
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Version {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <String as serde::Deserialize>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

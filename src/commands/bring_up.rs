@@ -8,7 +8,7 @@ use super::options::Options;
 use super::prepared::desired;
 use super::roster;
 use super::session::{Outcome, Working, lab_of, limited};
-use crate::cluster::{Cluster, Node};
+use crate::cluster::{Cluster, Node, Role};
 use crate::event::Events;
 use crate::lab::cache_directory;
 use crate::pki::Ensured;
@@ -34,6 +34,7 @@ pub async fn bring_up_with(
 ) -> Result<Outcome, Stop> {
     // Do not bring up a node that is being removed.
     let cluster = &roster::read(&lab_of(cluster)).staying(cluster);
+    roster::refuse_other_version(cluster, options)?;
     let bundle = bundle(cluster, &working.events).await?;
     let desired = desired(issued, cluster, playbook, bundle, options)?;
     start_local_nodes(cluster, &working.events).await?;
@@ -42,6 +43,12 @@ pub async fn bring_up_with(
     // A node belongs to the lab from the moment when work on it starts.
     let begin = |reached: &[&Node]| roster::remember(cluster, reached);
     let mut outcome = converge_saving(cluster, &nodes, desired, &working.run, begin).await?;
+    // What fails on a controller leaves workers unfinished.
+    let failed = |node: &&Node| outcome.applied.failed.contains_key(&node.name);
+    let controllers = nodes.iter().filter(|node| node.has(Role::Controller));
+    if !working.run.is_cancelled() && !controllers.clone().any(failed) {
+        roster::runs(cluster, nodes.iter().copied().filter(|node| !failed(node)))?;
+    }
     if !known.nodes.is_empty() {
         let new = nodes.iter().filter(|node| known.member(&node.name).is_none());
         outcome.turnover.extend(new.map(|node| node.name.clone()));

@@ -66,7 +66,7 @@ where
 /// Where the bundle is: as given, as the inventory has it, or in the cache.
 fn place(given: Option<&Path>, cluster: &Cluster) -> PathBuf {
     match given.or(cluster.bundle.as_deref()) {
-        Some(directory) => directory.to_owned(),
+        Some(directory) => Bundle::folder_of(directory, cluster.kubernetes),
         None => pulling::official_folder(
             &cache_directory(),
             cluster.kubernetes,

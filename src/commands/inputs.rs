@@ -15,7 +15,7 @@ use crate::plan::DesiredPlay;
 use crate::plan::expand::{Materials, expand};
 use crate::playbook::Playbook;
 use crate::render::Renderer;
-use crate::render::context::{Artefacts, Leaving, Restore};
+use crate::render::context::{Artefacts, Leaving, Restore, Upgrading};
 use crate::report::Reporter;
 use crate::secret::Secret;
 
@@ -78,6 +78,12 @@ impl<'a> Inputs<'a> {
     /// The same for the playbook that takes a node out of the lab.
     pub fn leaving(mut self, leaving: Leaving) -> Self {
         self.artefacts.leaving = Some(leaving);
+        self
+    }
+
+    /// The same for the playbooks that an upgrade runs before and after workers.
+    pub fn upgrading(mut self, upgrading: Upgrading) -> Self {
+        self.artefacts.upgrading = Some(upgrading);
         self
     }
 

@@ -32,6 +32,7 @@ pub mod smoke;
 pub mod ssh;
 pub mod timeline;
 pub mod up;
+pub mod upgrade;
 pub mod validate;
 
 pub use exit::{Exit, Stop};

@@ -31,6 +31,7 @@ const SUGGESTIONS: &[Suggestion] = &[
     suggestion("up", [true, true, true]),
     suggestion("plan", [true, true, true]),
     suggestion("down", [true, true, true]),
+    suggestion("upgrade", [true, false, true]),
     suggestion("smoke", [false, false, false]),
     suggestion("recover", [false, false, true]),
     // What several nodes share has to reach all of them, so these take no --limit.

@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use super::exit::{Exit, Stop};
+use super::next;
+use super::options::Options;
 use super::session::lab_of;
 use crate::cluster::roster::{Drift, Roster};
 use crate::cluster::{Cluster, Node};
@@ -33,10 +35,39 @@ pub fn remember(cluster: &Cluster, nodes: &[&Node]) -> Result<(), Stop> {
     change(&lab_of(cluster), |roster| nodes.iter().for_each(|node| roster.remember(node)))
 }
 
-/// Refuses an inventory with a change that no run can follow.
+/// Refuses an inventory with a change that no run can follow: of its nodes, or of its version.
 pub fn refuse_drift(cluster: &Cluster, inventory: &Path, reporter: &Reporter) -> Result<(), Stop> {
     let file = inventory.display().to_string();
+    let roster = read(&lab_of(cluster));
+    let mut drifts = roster.drift(cluster, &file);
+    drifts.extend(roster.jump(cluster));
+    refuse(&drifts, &file, reporter)
+}
+
+/// As [`refuse_drift`], for an operation that gets the lab to its version itself.
+pub fn refuse_drift_of_nodes(
+    cluster: &Cluster,
+    inventory: &Path,
+    reporter: &Reporter,
+) -> Result<(), Stop> {
+    let file = inventory.display().to_string();
     refuse(&read(&lab_of(cluster)).drift(cluster, &file), &file, reporter)
+}
+
+/// Records that nodes have been brought to the cluster's version of Kubernetes.
+pub fn runs<'a>(cluster: &Cluster, nodes: impl Iterator<Item = &'a Node>) -> Result<(), Stop> {
+    let names = nodes.map(|node| node.name.as_str());
+    change(&lab_of(cluster), |roster| roster.runs(names, cluster.kubernetes))
+}
+
+/// Refuses a lab whose nodes run another version than the inventory has: only an upgrade changes
+/// it, in the order that Kubernetes wants.
+pub fn refuse_other_version(cluster: &Cluster, options: &Options) -> Result<(), Stop> {
+    let running = read(&lab_of(cluster)).running(cluster);
+    let Some(other) = running.values().find(|it| **it != cluster.kubernetes) else { return Ok(()) };
+    let what = format!("the lab runs {other}, and the inventory has {}", cluster.kubernetes);
+    let upgrade = next::command("upgrade", options);
+    Err(Stop::bad(what).help(format!("`{upgrade}` brings all nodes to the inventory's version")))
 }
 
 /// Refuses if there is any drift.

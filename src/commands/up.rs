@@ -7,6 +7,7 @@ use super::exit::{Exit, Stop};
 use super::node::remove::finish_removals;
 use super::options::Options;
 use super::session::{Outcome, Working, exit_of, lab_of, open, under_lock};
+use super::upgrade::{Upgrade, upgrade};
 use super::{next, roster};
 use crate::cluster::Cluster;
 use crate::event::{Event, Events};
@@ -20,6 +21,10 @@ pub async fn up(options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
     let playbook = options.playbook("up")?;
     roster::refuse_drift(&cluster, &options.inventory, reporter)?;
     fit_for_local_nodes(&cluster)?;
+    let running = roster::read(&lab_of(&cluster)).running(&cluster);
+    if running.values().any(|version| *version != cluster.kubernetes) {
+        return upgrade(&Upgrade::default(), options, reporter).await;
+    }
     let report = under_lock("up", &cluster, options, reporter, |working| {
         tell_of_rotation(&cluster, options, &working.events);
         bring_up_and_finish(&cluster, &playbook, options, working)

@@ -22,6 +22,7 @@ mod receive;
 mod run;
 pub mod script;
 pub mod spread;
+pub mod versions;
 
 pub use delivery::{Delivery, Peer, Spread};
 pub use run::{Connections, Run};

@@ -55,6 +55,32 @@ pub fn remove(text: &str, name: &str) -> Result<String, EditError> {
     })
 }
 
+/// Returns `text` with another version of Kubernetes.
+///
+/// # Errors
+/// If the text cannot be edited.
+pub fn set_version(text: &str, version: &str) -> Result<String, EditError> {
+    let file = Text::read(text)?;
+    let unusual = || by_hand("its version is written in an unusual way");
+    let at = file.positions.value(&Path::default().key("kubernetes"));
+    let number = at.line.checked_sub(1).ok_or_else(unusual)?;
+    let line = file.lines.get(number).ok_or_else(unusual)?;
+    let byte = byte_of(line, at.column);
+    let (before, value) = line.split_at(byte);
+    let plain = |c: char| c.is_ascii_digit() || matches!(c, '.' | 'v' | '"' | '\'');
+    let end = value.find(|c| !plain(c)).unwrap_or(value.len());
+    let mut lines: Vec<String> = file.lines.iter().map(|line| (*line).to_owned()).collect();
+    lines[number] = format!("{before}\"{version}\"{}", &value[end..]);
+    let edited = lines.join("\n");
+    let mut wanted = read_yaml(file.text).map_err(|_| unusual())?;
+    let Tree::Map(entries) = &mut wanted else { return Err(unusual()) };
+    let is_it = |(key, _): &&mut (Tree, Tree)| *key == Tree::Text("kubernetes".to_owned());
+    let entry = entries.iter_mut().find(is_it).ok_or_else(unusual)?;
+    entry.1 = Tree::Text(version.to_owned());
+    let found = read_yaml(&edited).map_err(|_| unusual())?;
+    if found == wanted { Ok(format!("{}{edited}", file.mark)) } else { Err(unusual()) }
+}
+
 /// The style of the list of nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ListStyle {

@@ -44,6 +44,9 @@ pub const RECEIVE: &str = include_str!("receive.sh");
 /// Makes a snapshot of etcd.
 pub const SNAPSHOT: &str = include_str!("snapshot.sh");
 
+/// Says which versions a lab runs; needs the port of the API server as `$port`.
+pub const VERSIONS: &str = include_str!("versions.sh");
+
 /// The checks of the smoke test.
 pub const SMOKE: &str = include_str!("smoke.sh");
 

@@ -112,7 +112,7 @@ wait_until() { # seconds, condition
   done
 }
 # Applies a manifest, and keeps it once that has succeeded.
-apply_objects() { # sha256 of the manifest among the payloads, its mode, where it is kept, kubectl...
+apply_objects() { # sha256 of the manifest among the payloads, its mode, its path, kubectl...
   sha=$1 mode=$2 kept=$3
   shift 3
   "$@" apply -f "$payload/$sha" > "$payload/applied" 2> "$payload/said" || {
@@ -132,7 +132,8 @@ apply_objects() { # sha256 of the manifest among the payloads, its mode, where i
 reasons() {
   echo 'There is a Secret in this manifest, so kubectl is not quoted in full:'
   sed -n -e 's/^\(Error from server ([A-Za-z]*)\).*/\1/p' -e '/^The connection to the server /p' \
-    -e 's/^\(error: \(unable to recognize\|resource mapping not found\|no matches for kind\)\).*/\1/p' \
+    -e 's/^\(error: \(unable to recognize\|resource mapping not found\)\).*/\1/p' \
+    -e 's/^\(error: no matches for kind\).*/\1/p' \
     -e 's/^\(Unable to connect to the server\).*/\1/p'
 }
 # A kernel setting, now and after a reboot.

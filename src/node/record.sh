@@ -110,8 +110,9 @@ claim() { # a file that is about to be written: ours, or somebody's whose copy i
   elif ! recorded "file $1" "replaced $1"; then
     mkdir -p "$state/originals${1%/*}"
     # One that has other names as well has to have them afterwards.
-    case $(stat -c %h -- "$1") in 1) false ;; *) ln -P -- "$1" "$state/originals$1" ;; esac 2>/dev/null ||
-      cp -a -- "$1" "$state/originals$1"
+    copy=$state/originals$1
+    { [ "$(stat -c %h -- "$1")" != 1 ] && ln -P -- "$1" "$copy" 2>/dev/null; } ||
+      cp -a -- "$1" "$copy"
     made "replaced $1"
   fi
 }

@@ -8,6 +8,7 @@ pub mod component;
 pub mod graph;
 pub mod load;
 mod on;
+pub mod part;
 pub mod standard;
 mod task;
 

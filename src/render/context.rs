@@ -35,6 +35,11 @@ pub const VARIABLES: &[(&str, &str)] = &[
         "leaving",
         "the node that leaves the lab, in the playbook that removes it, with gone and forced",
     ),
+    (
+        "upgrading",
+        "the workers that an upgrade is at, in its playbooks: upgrading.nodes, their names, and \
+        upgrading.forced",
+    ),
     ("local", "whether labctl made the nodes on this machine, as containers"),
     ("kubectl", "kubectl on a controller, as the administrator"),
     ("etcdctl", "etcdctl on a controller, with the client certificate that etcd requires"),
@@ -73,6 +78,8 @@ pub struct Artefacts {
     pub restore: Option<Restore>,
     /// The node that leaves the lab, if any.
     pub leaving: Option<Leaving>,
+    /// The workers that an upgrade is at, if any.
+    pub upgrading: Option<Upgrading>,
     /// The names that were given to `--limit`; empty for all nodes.
     pub limit: Vec<String>,
 }
@@ -103,6 +110,15 @@ pub struct Leaving {
     /// Whether its machine is lost.
     pub gone: bool,
     /// Whether to remove it even if etcd or a pod prevents an orderly removal.
+    pub forced: bool,
+}
+
+/// The workers that an upgrade is at, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Upgrading {
+    /// Their names.
+    pub nodes: Vec<String>,
+    /// Whether to continue although pods do not move, and to delete those without a controller.
     pub forced: bool,
 }
 
@@ -161,6 +177,9 @@ impl Context {
         // Absent when no node leaves, like `peer`.
         if let Some(leaving) = &artefacts.leaving {
             variables.insert("leaving", leaving);
+        }
+        if let Some(upgrading) = &artefacts.upgrading {
+            variables.insert("upgrading", upgrading);
         }
         variables.insert("local", &cluster.local.is_some());
         variables.insert("kubectl", KUBECTL);

@@ -113,7 +113,9 @@ fn the_list_of_variables_is_complete() {
     let restore =
         Restore { id: "1".into(), hash: 1, revision: 1, keys: 1, size: 1, sha256: "a".into() };
     let leaving = Some(context::Leaving { node: node(), gone: true, forced: false });
-    let artefacts = Artefacts { restore: Some(restore), leaving, ..Artefacts::default() };
+    let upgrading = Some(context::Upgrading { nodes: vec!["one".to_owned()], forced: false });
+    let restore = Some(restore);
+    let artefacts = Artefacts { restore, leaving, upgrading, ..Artefacts::default() };
     let with_all = Context::new(&cluster(), &node(), Some(&node()), &artefacts);
     for (name, _) in context::VARIABLES {
         assert!(with_all.variables().contains_key(name), "`{name}` is described but missing");

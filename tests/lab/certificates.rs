@@ -3,113 +3,15 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use base64::Engine as _;
 use serde_json::Value;
 
+use crate::caller::Caller;
 use crate::lab::{Lab, busybox, contents, refusal, said};
 use crate::{bring_up, goes_without_a_trace, is_settled, mine, passes_smoke};
-
-/// Calls the API twenty times a second, each time with a new connection and with `admin.conf` as it
-/// is then.
-struct Caller {
-    stop: Arc<AtomicBool>,
-    running: JoinHandle<Calls>,
-}
-
-/// What a caller has seen.
-struct Calls {
-    made: usize,
-    /// When, after the first call, and why.
-    failed: Vec<(Duration, String)>,
-    slowest: Duration,
-}
-
-impl Caller {
-    fn start(admin: PathBuf) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let running = std::thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-            runtime.expect("a runtime").block_on(call_until(&stopped, &admin))
-        });
-        Self { stop, running }
-    }
-
-    fn end(self) -> Calls {
-        self.stop.store(true, Ordering::Relaxed);
-        self.running.join().expect("the caller ends by itself")
-    }
-}
-
-async fn call_until(stopped: &AtomicBool, admin: &Path) -> Calls {
-    let started = Instant::now();
-    let mut beat = tokio::time::interval(Duration::from_millis(50));
-    // A machine that is busy must not make it call less often.
-    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
-    let mut calls = tokio::task::JoinSet::new();
-    while !stopped.load(Ordering::Relaxed) {
-        beat.tick().await;
-        let admin = fs::read_to_string(admin).expect("a kubeconfig");
-        calls.spawn(async move {
-            let at = started.elapsed();
-            let outcome = call(&admin).await;
-            (at, started.elapsed() - at, outcome)
-        });
-    }
-    let mut seen = Calls { made: 0, failed: Vec::new(), slowest: Duration::ZERO };
-    while let Some(ended) = calls.join_next().await {
-        let (at, took, outcome) = ended.expect("a call ends");
-        seen.made += 1;
-        seen.slowest = seen.slowest.max(took);
-        seen.failed.extend(outcome.err().map(|why| (at, why)));
-    }
-    seen.failed.sort();
-    seen
-}
-
-/// One call, with no second try: an object that the API server has to fetch from etcd.
-async fn call(admin: &str) -> Result<(), String> {
-    let field = |key: &str| {
-        let line = admin.lines().find_map(|line| line.trim().strip_prefix(key)).expect(key);
-        line.trim_start_matches(':').trim().trim_matches('"').to_owned()
-    };
-    let pem =
-        |key: &str| base64::engine::general_purpose::STANDARD.decode(field(key)).expect("base64");
-    let told = |error: reqwest::Error| {
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(deeper) = cause {
-            text.push_str(&format!(": {deeper}"));
-            cause = deeper.source();
-        }
-        text
-    };
-    let identity = [pem("client-certificate-data"), pem("client-key-data")].concat();
-    let client = reqwest::Client::builder()
-        .tls_certs_only(
-            reqwest::Certificate::from_pem_bundle(&pem("certificate-authority-data")).expect("CAs"),
-        )
-        .identity(reqwest::Identity::from_pem(&identity).expect("a certificate with its key"))
-        .retry(reqwest::retry::never())
-        .timeout(Duration::from_secs(20))
-        .no_proxy()
-        .build()
-        .map_err(told)?;
-    let url =
-        format!("{}/api/v1/namespaces/kube-system/configmaps/kube-root-ca.crt", field("server"));
-    let answer = client.get(url).send().await.map_err(told)?;
-    let status = answer.status();
-    let body = answer.text().await.map_err(told)?;
-    if status == 200 { Ok(()) } else { Err(format!("{status}: {body}")) }
-}
 
 /// A deployment's pods: who each is, and how often its container was started.
 fn pods(lab: &Lab) -> Vec<String> {

@@ -9,6 +9,7 @@ mod lab;
 
 mod backup;
 mod bring_up;
+mod caller;
 mod certificates;
 mod done;
 mod hardening;
@@ -22,6 +23,7 @@ mod plan;
 mod preflight;
 mod smoke;
 mod teardown;
+mod versions;
 
 use std::collections::BTreeSet;
 

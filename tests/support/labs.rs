@@ -9,7 +9,8 @@ use labctl::cluster::{
     Api, Cluster, KeyAlgorithm, LocalNodes, Network, Node, PkiPolicy, PodNetwork, ProxyMode, Role,
     Ssh, Version,
 };
-use labctl::render::{Artefacts, context::Restore};
+use labctl::render::Artefacts;
+use labctl::render::context::{Restore, Upgrading};
 
 /// Two controllers, a load balancer, two workers and a client, on this machine.
 pub fn sandbox() -> Cluster {
@@ -82,6 +83,7 @@ pub fn artefacts() -> Artefacts {
             sha256: "aa".repeat(32),
         }),
         leaving: None,
+        upgrading: Some(Upgrading { nodes: vec!["worker-0".to_owned(), "worker-1".to_owned()], forced: false }),
         limit: Vec::new(),
     }
 }

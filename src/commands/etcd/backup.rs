@@ -57,7 +57,7 @@ struct Snapshot<'a> {
 }
 
 /// Takes a snapshot on the first healthy controller and writes everything to `file`.
-async fn take(
+pub(in crate::commands) async fn take(
     cluster: &Cluster,
     inventory: Vec<u8>,
     file: &Path,

@@ -2,4 +2,4 @@
 
 pub mod add;
 pub mod remove;
-mod text;
+pub(super) mod text;

@@ -155,3 +155,20 @@ fn a_name_that_yaml_could_misread_is_quoted() {
         assert_eq!(nodes[1].name.as_ref().map(|it| it.value.as_str()), Some(name), "{text}");
     }
 }
+
+#[test]
+fn a_version_is_replaced_and_nothing_else() {
+    for (written, becomes) in [
+        ("kubernetes: \"1.34.4\"   # the newest", "kubernetes: \"1.37.2\"   # the newest"),
+        ("kubernetes: '1.34.4'", "kubernetes: \"1.37.2\""),
+        ("kubernetes: 1.34.4", "kubernetes: \"1.37.2\""),
+        ("kubernetes: v1.34.4", "kubernetes: \"1.37.2\""),
+    ] {
+        let text = lab("- { name: a, address: 10.0.0.1, roles: [controller] }\n");
+        let text = text.replace("kubernetes: \"1.34.4\"", written);
+        let edited = set_version(&text, "1.37.2").expect(written);
+        assert_eq!(edited, text.replace(written, becomes));
+    }
+    let twice = "name: t\nkubernetes: &v \"1.34.4\"\nx: *v\nnodes:\n- { name: a }\n";
+    assert!(set_version(twice, "1.37.2").is_err(), "an anchor means more than one place");
+}

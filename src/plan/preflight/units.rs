@@ -1,5 +1,5 @@
-//! Units of the lab's names that are somebody else's: masked, running, changed by a drop-in, or with
-//! data of theirs.
+//! Units of the lab's names that are somebody else's: masked, running, changed by a drop-in, or
+//! with data of theirs.
 
 use std::collections::BTreeSet;
 

@@ -1,0 +1,332 @@
+//! `upgrade`: takes the lab to another version of Kubernetes, one minor release at a time, while it
+//! serves.
+//!
+//! What the nodes run is the state, and asked of them; the inventory has the version to come to.
+//! So an upgrade that was interrupted anywhere is finished by the same command.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use time::OffsetDateTime;
+
+use super::bring_up::fit_for_local_nodes;
+use super::converge::{converge, converge_saving};
+use super::etcd::backup;
+use super::exit::{Exit, Stop};
+use super::inputs::{Inputs, bundle};
+use super::node::text::{imagine, save, text_of};
+use super::options::Options;
+use super::ownership::connected_must_be_ours;
+use super::prepared::desired;
+use super::runbook::Runbook;
+use super::session::{Outcome, Working, exit_of, lab_of, must_have_a_ca, open, under_lock};
+use super::{next, roster};
+use crate::backup::archive;
+use crate::bundle::{self, Bundle};
+use crate::cluster::running::{DeprecatedApi, VersionsFound};
+use crate::cluster::skew::{self, CannotUpgrade};
+use crate::cluster::{Cluster, Node, Role, Version};
+use crate::engine::{Run, connect::connect, versions::versions};
+use crate::event::Event;
+use crate::inventory::edit;
+use crate::lab::cache_directory;
+use crate::playbook::{Playbook, part::PlayPart};
+use crate::render::context::Upgrading;
+use crate::report::Reporter;
+
+/// Where to go, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upgrade {
+    /// The version to come to; none for the inventory's.
+    pub to: Option<String>,
+    /// How many workers to upgrade at a time.
+    pub at_once: NonZeroUsize,
+    /// Whether to continue although pods do not move, and to delete those without a controller.
+    pub force: bool,
+    /// Where to put the backup; none for a new file beside the lab directory.
+    pub backup: Option<PathBuf>,
+}
+
+impl Default for Upgrade {
+    fn default() -> Self {
+        Self { to: None, at_once: NonZeroUsize::MIN, force: false, backup: None }
+    }
+}
+
+/// The playbooks of an upgrade.
+struct Playbooks {
+    up: Playbook,
+    drain: Playbook,
+    comes_back: Playbook,
+}
+
+/// Takes the lab to another version.
+pub async fn upgrade(
+    upgrade: &Upgrade,
+    options: &Options,
+    reporter: &Reporter,
+) -> Result<Exit, Stop> {
+    let path = &options.inventory;
+    options.refuse_limit(
+        "`upgrade` cannot be combined with --limit: all nodes come to the same version",
+        "leave out --limit; --at-once says how many workers to upgrade at a time",
+    )?;
+    let (text, cluster) = aim(upgrade.to.as_deref(), path, reporter)?;
+    roster::refuse_drift_of_nodes(&cluster, path, reporter)?;
+    must_have_a_ca(&cluster, options)?;
+    let playbooks = Playbooks {
+        up: options.playbook("up")?,
+        drain: options.playbook("upgrade-drain")?,
+        comes_back: options.playbook("upgrade-return")?,
+    };
+    fit_for_local_nodes(&cluster)?;
+    let work =
+        UpgradeWork { cluster: &cluster, playbooks: &playbooks, upgrade, options, text: &text };
+    let report =
+        under_lock("upgrade", &cluster, options, reporter, |working| work.carry_out(working))
+            .await?;
+    let then = if report.ok() { "smoke" } else { "upgrade" };
+    reporter.close(&report, &[next::command(then, options)]);
+    Ok(exit_of(&report))
+}
+
+/// Returns the inventory's text with the version to come to, and the lab that it describes.
+fn aim(to: Option<&str>, path: &Path, reporter: &Reporter) -> Result<(String, Cluster), Stop> {
+    let text = text_of(path)?;
+    let Some(to) = to else { return Ok((text, open(path, reporter)?)) };
+    let to: Version = to.parse().map_err(Stop::bad)?;
+    if !to.is_supported() {
+        let (oldest, newest) = (Version::OLDEST_MINOR, Version::NEWEST_MINOR);
+        let what =
+            format!("labctl does not know Kubernetes {to}: it knows 1.{oldest} to 1.{newest}");
+        return Err(Stop::bad(what).help("a newer labctl may know it"));
+    }
+    let text = edit::set_version(&text, &to.to_string()).map_err(|error| {
+        let by_hand = format!("set `kubernetes: \"{to}\"` in it, and run `labctl upgrade` again");
+        Stop::bad(error).help(by_hand)
+    })?;
+    let cluster = imagine(path, &text, &format!("with {to}"), reporter)?;
+    Ok((text, cluster))
+}
+
+/// An upgrade, decided.
+struct UpgradeWork<'a> {
+    /// The lab with the version to come to.
+    cluster: &'a Cluster,
+    playbooks: &'a Playbooks,
+    upgrade: &'a Upgrade,
+    options: &'a Options,
+    /// The inventory's text with that version.
+    text: &'a str,
+}
+
+/// One step of an upgrade: the lab with one version on the way, and what that is installed from.
+struct UpgradeStep {
+    cluster: Cluster,
+    bundle: Bundle,
+}
+
+impl UpgradeWork<'_> {
+    async fn carry_out(&self, working: Working) -> Result<Outcome, Stop> {
+        let answers = self.ask(&working.run).await?;
+        let running = answers.running(self.cluster);
+        let at_hand = bundle::at_hand(self.cluster, &cache_directory());
+        let versions = skew::steps(&running, self.cluster.kubernetes, &at_hand).map_err(refused)?;
+        let steps = self.complete(&versions, &answers, &working).await?;
+        self.tell_of_what_goes(&answers, &working);
+        if !steps.is_empty() {
+            self.back_up(&working).await?;
+        }
+        // From here on `up` refuses until the upgrade is whole.
+        roster::change(&lab_of(self.cluster), |roster| {
+            for (node, version) in &running {
+                roster.runs(std::iter::once(node.as_str()), *version);
+            }
+        })?;
+        save(&self.options.inventory, self.text)?;
+        let mut sum = Outcome { ok: true, ..Outcome::default() };
+        for step in &steps {
+            if !self.take(step, &answers, &working, &mut sum).await? {
+                break;
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Asks the controllers what the lab runs.
+    async fn ask(&self, run: &Run) -> Result<VersionsFound, Stop> {
+        let controllers: Vec<&Node> = self.cluster.with_role(Role::Controller).collect();
+        let connections = connect(self.cluster, &controllers, run).await;
+        connected_must_be_ours(self.cluster, &connections, run).await?;
+        versions(self.cluster, &connections).await.map_err(|(node, why)| {
+            Stop::failed(format!("the control plane of {node} is not well: {why}"))
+                .help("an upgrade begins with a lab that is well; see `labctl smoke`")
+        })
+    }
+
+    /// Has the bundle of every step at hand before anything is touched.
+    async fn complete(
+        &self,
+        versions: &[Version],
+        answers: &VersionsFound,
+        working: &Working,
+    ) -> Result<Vec<UpgradeStep>, Stop> {
+        let mut steps = Vec::new();
+        for version in versions {
+            let cluster = Cluster { kubernetes: *version, ..self.cluster.clone() };
+            let bundle = bundle(&cluster, &working.events).await?;
+            steps.push(UpgradeStep { cluster, bundle });
+        }
+        let of =
+            |step: &UpgradeStep| step.bundle.files.get("etcd").map(|file| file.version.clone());
+        let etcds: Vec<String> =
+            answers.etcd.clone().into_iter().chain(steps.iter().filter_map(of)).collect();
+        let etcds: Vec<&str> = etcds.iter().map(String::as_str).collect();
+        skew::refuse_etcd_jump(&etcds).map_or(Ok(steps), |refusal| Err(refused(refusal)))
+    }
+
+    /// Names the APIs that are in use and that a version on the way no longer serves.
+    fn tell_of_what_goes(&self, answers: &VersionsFound, working: &Working) {
+        let gone = |it: &&DeprecatedApi| it.removed <= self.cluster.kubernetes.minor;
+        for DeprecatedApi { removed, resource, version } in answers.deprecated.iter().filter(gone) {
+            let message = format!(
+                "somebody asks for {resource} of {version}, which 1.{removed} no longer serves; \
+                what does so must change before"
+            );
+            working.events.emit(Event::Warning { node: None, message });
+        }
+    }
+
+    async fn back_up(&self, working: &Working) -> Result<(), Stop> {
+        let file = match &self.upgrade.backup {
+            Some(file) => file.clone(),
+            None => {
+                // Not in the lab directory: that goes with a lab of local nodes.
+                let now = OffsetDateTime::now_utc();
+                let (date, (hour, minute, second)) = (now.date(), now.to_hms());
+                let (lab, to) = (&self.cluster.name, self.cluster.kubernetes);
+                lab_of(self.cluster).root().with_file_name(format!(
+                    "{lab}-before-{to}-{date}T{hour:02}-{minute:02}-{second:02}Z.backup"
+                ))
+            }
+        };
+        archive::check_place(&file, false).map_err(Stop::failed)?;
+        // As it is, with the version that the data is of.
+        let path = &self.options.inventory;
+        let inventory = std::fs::read(path)
+            .map_err(|error| Stop::failed(format!("cannot read {}: {error}", path.display())))?;
+        let taken = backup::take(self.cluster, inventory, &file, &[], working.clone()).await?;
+        if taken.ok {
+            return Ok(());
+        }
+        Err(Stop::failed("there is no backup, and so no upgrade")
+            .help("mend what is said above, and run the same command again"))
+    }
+
+    /// Brings the lab to the version of one step. Returns whether to continue.
+    async fn take(
+        &self,
+        step: &UpgradeStep,
+        answers: &VersionsFound,
+        working: &Working,
+        sum: &mut Outcome,
+    ) -> Result<bool, Stop> {
+        let version = step.cluster.kubernetes;
+        let all: Vec<&Node> = step.cluster.nodes.iter().collect();
+        tell(working, version, "the control plane");
+        let control_plane = self.playbooks.up.part(PlayPart::ControlPlane);
+        if !self.part(step, &control_plane, &all, working, sum).await? {
+            return Ok(false);
+        }
+        let workers: Vec<&Node> = step
+            .cluster
+            .with_role(Role::Worker)
+            .filter(|node| answers.kubelets.get(&node.name).is_none_or(|it| *it < version))
+            .collect();
+        let alone = step.cluster.with_role(Role::Worker).count() <= self.upgrade.at_once.get();
+        for group in workers.chunks(self.upgrade.at_once.get()) {
+            let names: Vec<&str> = group.iter().map(|node| node.name.as_str()).collect();
+            tell(working, version, &names.join(", "));
+            // The only workers keep their pods: there is nowhere to go.
+            if !alone && !self.ask_cluster(&self.playbooks.drain, step, group, working, sum).await?
+            {
+                return Ok(false);
+            }
+            let part = self.playbooks.up.part(PlayPart::Workers);
+            if !self.part(step, &part, group, working, sum).await?
+                || !self.ask_cluster(&self.playbooks.comes_back, step, group, working, sum).await?
+            {
+                return Ok(false);
+            }
+        }
+        tell(working, version, "what runs on the workers");
+        if !self.part(step, &self.playbooks.up, &all, working, sum).await? {
+            return Ok(false);
+        }
+        // Nodes that an earlier, interrupted upgrade emptied.
+        let all_workers: Vec<&Node> = step.cluster.with_role(Role::Worker).collect();
+        let back = &self.playbooks.comes_back;
+        let whole = self.ask_cluster(back, step, &all_workers, working, sum).await?;
+        if whole {
+            roster::runs(&step.cluster, all.into_iter())?;
+        }
+        Ok(whole)
+    }
+
+    /// Runs a part of `up` on `nodes`.
+    async fn part(
+        &self,
+        step: &UpgradeStep,
+        playbook: &Playbook,
+        nodes: &[&Node],
+        working: &Working,
+        sum: &mut Outcome,
+    ) -> Result<bool, Stop> {
+        let cluster = &step.cluster;
+        let desired = desired(None, cluster, playbook, step.bundle.clone(), self.options)?;
+        let begin = |reached: &[&Node]| roster::remember(cluster, reached);
+        let outcome = converge_saving(cluster, nodes, desired, &working.run, begin).await?;
+        Ok(add(sum, outcome, working))
+    }
+
+    /// Runs a playbook that asks the cluster for something about `group`.
+    async fn ask_cluster(
+        &self,
+        playbook: &Playbook,
+        step: &UpgradeStep,
+        group: &[&Node],
+        working: &Working,
+        sum: &mut Outcome,
+    ) -> Result<bool, Stop> {
+        let nodes = group.iter().map(|node| node.name.clone()).collect();
+        let upgrading = Upgrading { nodes, forced: self.upgrade.force };
+        let inputs = Inputs::new(&step.cluster, self.options)?.upgrading(upgrading);
+        let runbook = Runbook::new(inputs, playbook, &step.cluster)?;
+        let outcome = converge(&step.cluster, runbook, self.options, &working.run).await?;
+        Ok(add(sum, outcome, working))
+    }
+}
+
+fn refused(CannotUpgrade { what, help }: CannotUpgrade) -> Stop {
+    Stop::bad(what).help(help)
+}
+
+/// Says what comes next.
+fn tell(working: &Working, version: Version, what: &str) {
+    let step = format!("Kubernetes {version}");
+    working.events.emit(Event::StepStarted { step: step.clone() });
+    let (detail, took) = (what.to_owned(), Instant::now().elapsed());
+    working.events.emit(Event::StepEnded { step, detail, changed: true, took });
+}
+
+/// Adds the outcome of a part; returns whether to continue.
+fn add(sum: &mut Outcome, part: Outcome, working: &Working) -> bool {
+    let ok = part.ok;
+    // Every part looks at tasks again, over new connections.
+    sum.unchanged.clear();
+    sum.connections.clear();
+    sum.and(part);
+    sum.applied.ok = sum.ok;
+    ok && !working.run.is_cancelled()
+}

@@ -1,0 +1,114 @@
+//! Parts of a playbook, for an upgrade: Kubernetes wants the control plane to be at a version before
+//! any worker is.
+
+use std::collections::BTreeSet;
+
+use super::{On, Play, Playbook};
+use crate::cluster::Role;
+use crate::module::Module;
+
+/// A part of the playbook that brings a lab up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlayPart {
+    /// What is not only for workers, does not wait for them, and applies no objects: their pods may
+    /// need images that only upgraded workers have.
+    ControlPlane,
+    /// What is for workers alone.
+    Workers,
+}
+
+impl Playbook {
+    /// Returns one part of the playbook. A play that comes after plays which are not in it comes
+    /// after those that they come after.
+    pub fn part(&self, part: PlayPart) -> Self {
+        let chosen: BTreeSet<&str> =
+            self.plays.iter().filter(|play| self.is_in(play, part)).map(|it| &*it.name).collect();
+        let mut plays: Vec<Play> =
+            self.plays.iter().filter(|play| chosen.contains(&*play.name)).cloned().collect();
+        for play in &mut plays {
+            let mut after = BTreeSet::new();
+            self.nearest(&play.after, &chosen, &mut after);
+            play.after = after.into_iter().collect();
+        }
+        Self { plays, ..self.clone() }
+    }
+
+    fn is_in(&self, play: &Play, part: PlayPart) -> bool {
+        match part {
+            PlayPart::Workers => for_workers(play),
+            PlayPart::ControlPlane => {
+                let applies = |it: &&super::Task| matches!(it.module, Module::KubectlApply { .. });
+                !self.needs_workers(play) && play.tasks.iter().find(applies).is_none()
+            }
+        }
+    }
+
+    /// Whether a play is for workers alone, or comes after one that is.
+    fn needs_workers(&self, play: &Play) -> bool {
+        let named = |name: &String| self.plays.iter().find(|play| play.name == *name);
+        for_workers(play)
+            || play.after.iter().filter_map(named).any(|before| self.needs_workers(before))
+    }
+
+    /// Collects the plays of `chosen` that `after` names, or that those come after which it names.
+    fn nearest(&self, after: &[String], chosen: &BTreeSet<&str>, found: &mut BTreeSet<String>) {
+        for name in after {
+            if chosen.contains(&**name) {
+                found.insert(name.clone());
+            } else if let Some(left_out) = self.plays.iter().find(|play| play.name == *name) {
+                self.nearest(&left_out.after, chosen, found);
+            }
+        }
+    }
+}
+
+fn for_workers(play: &Play) -> bool {
+    play.on.is_within(&On::Roles(vec![Role::Worker]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::playbook::standard;
+
+    fn names(playbook: &Playbook) -> Vec<&str> {
+        playbook.plays.iter().map(|play| play.name.as_str()).collect()
+    }
+
+    #[test]
+    fn the_control_plane_comes_without_workers_and_without_objects() {
+        let up = standard::find("up", None).expect("the standard playbook");
+        let part = up.part(PlayPart::ControlPlane);
+        assert_eq!(
+            names(&part),
+            [
+                "prepare",
+                "certificates",
+                "controller-binaries",
+                "client",
+                "etcd",
+                "kube-apiserver",
+                "kube-controller-manager",
+                "kube-scheduler",
+                "healthz",
+                "loadbalancer",
+                "endpoint",
+                "pod-network"
+            ]
+        );
+        let endpoint = part.plays.iter().find(|play| play.name == "endpoint").expect("a play");
+        assert_eq!(endpoint.after, ["kube-apiserver", "loadbalancer"]);
+    }
+
+    #[test]
+    fn workers_have_their_plays_in_order() {
+        let up = standard::find("up", None).expect("the standard playbook");
+        let part = up.part(PlayPart::Workers);
+        assert_eq!(names(&part), ["worker-binaries", "containerd", "kubelet", "kube-proxy"]);
+        let after = |name: &str| {
+            part.plays.iter().find(|play| play.name == name).map(|play| play.after.clone())
+        };
+        assert_eq!(after("containerd"), Some(vec!["worker-binaries".to_owned()]));
+        assert_eq!(after("kubelet"), Some(vec!["containerd".to_owned()]));
+    }
+}

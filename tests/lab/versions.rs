@@ -1,0 +1,224 @@
+//! Versions of Kubernetes: labs of each that there is a bundle of in `bundles/`, and one that goes
+//! from the oldest to the newest of them while it serves.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use labctl::bundle::Bundle;
+use labctl::cluster::Version;
+use serde_json::Value;
+
+use crate::caller::{Caller, Calls};
+use crate::lab::{Lab, busybox};
+use crate::{goes_without_a_trace, is_settled, mine, passes_smoke};
+
+fn bundles() -> (PathBuf, Vec<Version>) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("bundles");
+    let mut versions = Bundle::versions_in(&folder);
+    versions.sort();
+    assert!(versions.len() > 1, "{} has bundles: run `make versions`", folder.display());
+    (folder, versions)
+}
+
+/// A shipped inventory with the bundle of a version, and all others beside it.
+fn lab_of(name: &'static str, folder: &Path, version: Version) -> Lab {
+    let lab = Lab::new(name);
+    let path = lab.folder().join("inventory.yaml");
+    let text = fs::read_to_string(&path).expect("an inventory");
+    let set = |line: &str| match line.split(':').next() {
+        Some("bundle") => format!("bundle: {}", folder.display()),
+        Some("kubernetes") => format!("kubernetes: \"{version}\""),
+        _ => line.to_owned(),
+    };
+    let lines: Vec<String> = text.lines().map(set).collect();
+    fs::write(path, lines.join("\n") + "\n").expect("an inventory");
+    lab
+}
+
+#[test]
+#[allow(clippy::print_stdout, reason = "the rows of the table in docs/versions.md")]
+fn every_version_comes_up_works_and_goes() {
+    let (folder, versions) = bundles();
+    for version in versions {
+        let lab = lab_of("single", &folder, version);
+        let began = Instant::now();
+        lab.must(&["up"]);
+        let up = began.elapsed();
+        passes_smoke(&lab, 10);
+        is_settled(&lab);
+        goes_without_a_trace(&lab);
+        let bundle = Bundle::open(&folder.join(version.to_string())).expect("a bundle");
+        let of = |name: &str| bundle.files[name].version.clone();
+        println!(
+            "| {version} | {} | {} | {} | {:.1} s, smoke, nothing to do, gone |",
+            of("etcd"),
+            of("containerd"),
+            of("image/coredns"),
+            up.as_secs_f64()
+        );
+    }
+}
+
+const SITE: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: site }
+spec:
+  replicas: 2
+  selector: { matchLabels: { app: site } }
+  template:
+    metadata: { labels: { app: site } }
+    spec:
+      terminationGracePeriodSeconds: 15
+      containers:
+        - name: site
+          image: IMAGE
+          command: [sh, -c, "mkdir -p /tmp/www; echo hello > /tmp/www/index.html; exec httpd -f -p 8080 -h /tmp/www"]
+          readinessProbe: { httpGet: { port: 8080, path: / }, periodSeconds: 1 }
+          lifecycle: { preStop: { exec: { command: [sleep, "8"] } } }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: site }
+spec:
+  type: NodePort
+  selector: { app: site }
+  ports: [{ port: 80, targetPort: 8080, nodePort: 30080 }]
+"#;
+
+/// A site of two pods, and the addresses that it answers at.
+fn with_a_site(lab: &Lab) -> Vec<String> {
+    let path = lab.folder().join("site.yaml");
+    fs::write(&path, SITE.replace("IMAGE", &busybox())).expect("a file");
+    let run = |arguments: &str| {
+        let output = lab.kubectl(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "kubectl {arguments}: {said}");
+    };
+    run(&format!("apply -f {}", path.display()));
+    run("rollout status deployment/site --timeout=120s");
+    ["10.232.0.20", "10.232.0.21", "10.232.0.22"]
+        .map(|node| format!("http://{node}:30080/"))
+        .to_vec()
+}
+
+fn kubelets(lab: &Lab) -> String {
+    let versions = "get nodes -o jsonpath={.items[*].status.nodeInfo.kubeletVersion}";
+    String::from_utf8_lossy(&lab.kubectl(versions).stdout).into_owned()
+}
+
+#[allow(clippy::print_stdout, reason = "the figures of docs/versions.md")]
+fn none_failed(what: &str, calls: &Calls) {
+    let report = format!(
+        "{what}: {} calls, {} failed, the slowest took {:?}: {:?}",
+        calls.made,
+        calls.failed.len(),
+        calls.slowest,
+        calls.failed
+    );
+    println!("{report}");
+    assert!(calls.made > 1000, "{report}");
+    assert!(calls.failed.is_empty(), "{report}");
+}
+
+#[test]
+#[allow(clippy::print_stdout, reason = "the figures of docs/versions.md")]
+fn a_lab_is_upgraded_over_many_minor_releases_while_it_serves() {
+    let (folder, versions) = bundles();
+    let (oldest, newest) = (versions[0], versions[versions.len() - 1]);
+    let lab = lab_of("ha", &folder, oldest);
+    lab.must(&["up"]);
+    let site = with_a_site(&lab);
+
+    // Too far for `up`, which names what goes there.
+    let to = newest.to_string();
+    if newest.minor > oldest.minor + 1 {
+        let path = lab.folder().join("inventory.yaml");
+        let text = fs::read_to_string(&path).expect("an inventory");
+        fs::write(&path, text.replace(&format!("\"{oldest}\""), &format!("\"{to}\"")))
+            .expect("an inventory");
+        let jump = lab.run(&["up"]);
+        assert_eq!(jump.code, Some(2), "{}", jump.story());
+        assert!(jump.story().contains("labctl upgrade"), "{}", jump.story());
+        fs::write(&path, text).expect("an inventory");
+    }
+
+    let api = Caller::start(lab.directory().join("admin.conf"));
+    let pages = Caller::of_pages(site);
+    let began = Instant::now();
+    lab.must(&["upgrade", "--to", &to, "--backup", "before.backup"]);
+    let took = began.elapsed();
+    let (api, pages) = (api.end(), pages.end());
+    let minors = u32::from(newest.minor - oldest.minor).max(1);
+    println!("{oldest} to {newest} in {took:?}, {:?} for each minor release", took / minors);
+    assert_eq!(kubelets(&lab), vec![format!("v{to}"); 3].join(" "));
+    let text = fs::read_to_string(lab.folder().join("inventory.yaml")).expect("an inventory");
+    assert!(text.contains(&format!("kubernetes: \"{to}\"")), "{text}");
+    assert!(lab.folder().join("before.backup").metadata().expect("a backup").len() > 100_000);
+    none_failed("the API", &api);
+    none_failed("the site", &pages);
+    let there = lab.kubectl("get nodes -o jsonpath={.items[*].spec.unschedulable}");
+    assert_eq!(String::from_utf8_lossy(&there.stdout), "", "no worker stays cordoned");
+
+    is_settled(&lab);
+    passes_smoke(&lab, 11);
+    let back = lab.run(&["upgrade", "--to", &oldest.to_string()]);
+    assert_eq!(back.code, Some(2), "{}", back.story());
+    assert!(back.story().contains("cannot go back"), "{}", back.story());
+    goes_without_a_trace(&lab);
+}
+
+/// What an upgrade over one minor release comes to, one after another.
+const MOMENTS: [fn(&Value) -> bool; 7] = [
+    |event| event["event"] == "step_ended" && event["step"] == "backup",
+    |event| plays(event, "etcd"),
+    |event| plays(event, "kube-apiserver"),
+    |event| plays(event, "drain"),
+    |event| plays(event, "kubelet"),
+    |event| plays(event, "return"),
+    |event| plays(event, "coredns"),
+];
+
+fn plays(event: &Value, play: &str) -> bool {
+    event["event"] == "play_started" && event["play"] == play
+}
+
+#[test]
+fn an_upgrade_that_is_killed_in_any_step_is_finished_by_the_same_command() {
+    let (folder, versions) = bundles();
+    let [.., before, newest] = versions[..] else { panic!("two versions") };
+    let lab = lab_of("ha", &folder, before);
+    lab.must(&["up"]);
+    let must = |arguments: &str| {
+        let output = lab.kubectl(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "kubectl {arguments}: {said}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    // Somebody's own: a pod that nothing would make anew, and a worker that gets no pods.
+    let there = r#"{"spec":{"nodeName":"worker-0"}}"#;
+    let image = busybox();
+    must(&format!("run alone --image={image} --overrides={there} --command -- sleep 1000000"));
+    must("wait pod/alone --for=condition=Ready --timeout=60s");
+    must("cordon worker-2");
+    let to = newest.to_string();
+    let stays = lab.run(&["upgrade", "--to", &to]);
+    assert_eq!(stays.code, Some(1), "{}", stays.story());
+    assert!(stays.story().contains("alone"), "{}", stays.story());
+    assert_eq!(must("get pod alone -o jsonpath={.status.phase}"), "Running");
+
+    let resume = ["upgrade", "--at-once", "2", "--force"];
+    let came = MOMENTS.iter().filter(|moment| lab.killed_at(&resume, **moment)).count();
+    assert!(came >= 4, "what was done once does not come again: {came}");
+    mine::must(&lab, &["upgrade", "--force"], "controller-0");
+    assert_eq!(kubelets(&lab), vec![format!("v{to}"); 3].join(" "));
+    assert!(!lab.kubectl("get pod alone").status.success(), "it went when that was asked for");
+    let cordoned = must("get nodes -o jsonpath={.items[?(@.spec.unschedulable)].metadata.name}");
+    assert_eq!(cordoned, "worker-2", "as its owner left it, and no other");
+    must("uncordon worker-2");
+    mine::forget(&lab);
+    is_settled(&lab);
+    passes_smoke(&lab, 11);
+    goes_without_a_trace(&lab);
+}
