@@ -110,9 +110,9 @@ claim() { # a file that is about to be written: ours, or somebody's whose copy i
   elif ! recorded "file $1" "replaced $1"; then
     mkdir -p "$state/originals${1%/*}"
     # One that has other names as well has to have them afterwards.
-    copy=$state/originals$1
-    { [ "$(stat -c %h -- "$1")" != 1 ] && ln -P -- "$1" "$copy" 2>/dev/null; } ||
-      cp -a -- "$1" "$copy"
+    saved=$state/originals$1
+    { [ "$(stat -c %h -- "$1")" != 1 ] && ln -P -- "$1" "$saved" 2>/dev/null; } ||
+      cp -a -- "$1" "$saved"
     made "replaced $1"
   fi
 }

@@ -83,7 +83,10 @@ pub fn artefacts() -> Artefacts {
             sha256: "aa".repeat(32),
         }),
         leaving: None,
-        upgrading: Some(Upgrading { nodes: vec!["worker-0".to_owned(), "worker-1".to_owned()], forced: false }),
+        upgrading: Some(Upgrading {
+            nodes: vec!["worker-0".to_owned(), "worker-1".to_owned()],
+            forced: false,
+        }),
         limit: Vec::new(),
     }
 }
