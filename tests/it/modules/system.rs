@@ -223,7 +223,7 @@ async fn nothing_within_a_lab_goes_through_a_proxy_and_packages_do() {
             "echo \"$NO_PROXY $no_proxy\" > /ran; outside sh -c 'echo $NO_PROXY' >> /ran",
             asked,
         ),
-        Desired::Package(Package { names: vec![package] }),
+        Desired::Package(Package { names: vec![package], family: &FAMILIES[0] }),
     ];
     let questions = desired.iter().flat_map(State::probe).collect();
     let facts = probe::ask(&node, &questions).await.expect("a whole answer");
