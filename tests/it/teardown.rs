@@ -321,12 +321,11 @@ async fn a_directory_that_had_something_in_it_has_that_and_no_more() {
 #[tokio::test]
 async fn the_cache_of_a_kubectl_that_was_there_before_stays() {
     let machine = machine("directory /etc/kubernetes\nattributes /root/.kube 755 root:root");
-    machine.sh(
-        "mkdir -p /root/.kube/cache/discovery /etc/kubernetes; : > /etc/kubernetes/resolv.conf",
-    );
+    machine
+        .sh("mkdir -p /root/.kube/cache/theirs /etc/kubernetes; : > /etc/kubernetes/resolv.conf");
     machine.settles(&down()).await;
     assert_eq!(
-        machine.sh("ls -d /root/.kube/cache/* /etc/kubernetes 2>/dev/null || :"),
-        "/root/.kube/cache/discovery"
+        machine.sh("ls -d /root/.kube/cache/theirs /etc/kubernetes 2>/dev/null || :"),
+        "/root/.kube/cache/theirs"
     );
 }
