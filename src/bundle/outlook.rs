@@ -34,8 +34,8 @@ pub fn outlook(cluster: &Cluster, cache: &Path) -> Result<(Bundle, bool), Bundle
     }
 }
 
-/// Returns the versions of all bundles that are at hand for a cluster: those beside the inventory's,
-/// or in the cache.
+/// Returns the versions of all bundles that are at hand for a cluster: those beside the
+/// inventory's, or in the cache.
 pub fn at_hand(cluster: &Cluster, cache: &Path) -> Vec<Version> {
     match &cluster.bundle {
         Some(folder) => Bundle::versions_in(folder),

@@ -149,8 +149,8 @@ const IMAGES: &[ImageRow] = &[
     ] },
     // The API server of 1.20 has no discovery.k8s.io/v1: CoreDNS 1.8 is the newest without it.
     ImageRow { name: "coredns", repository: "coredns/coredns", prefix: "v", versions: &[
-        (37, "1.14.6"), (36, "1.14.2"), (35, "1.13.1"), (34, "1.12.1"), (33, "1.12.0"), (31, "1.11.3"),
-        (29, "1.11.1"), (27, "1.10.1"), (25, "1.9.3"), (20, "1.8.6"),
+        (37, "1.14.6"), (36, "1.14.2"), (35, "1.13.1"), (34, "1.12.1"), (33, "1.12.0"),
+        (31, "1.11.3"), (29, "1.11.1"), (27, "1.10.1"), (25, "1.9.3"), (20, "1.8.6"),
     ] },
     // The "Compatibility Matrix" of its README.
     ImageRow { name: "metrics-server", repository: "metrics-server/metrics-server", prefix: "v",

@@ -24,7 +24,8 @@ pub struct UpgradeArgs {
     pub to: Option<String>,
 
     /// How many workers to upgrade at a time
-    #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "NUMBER", default_value = "1")]
+    #[arg(value_parser = value_parser!(u16).range(1..))]
     pub at_once: u16,
 
     /// Continue when pods do not move in time, and delete those without a controller

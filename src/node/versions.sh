@@ -6,8 +6,8 @@ on_node() {
 }
 on_node get --raw /version | sed -n 's/.*"gitVersion": *"v\([0-9.]*\).*/api \1/p' &&
   etcd --version | sed -n 's/^etcd Version: */etcd /p' &&
-  on_node get nodes -o \
-    jsonpath='{range .items[*]}kubelet {.metadata.name} {.status.nodeInfo.kubeletVersion}{"\n"}{end}' &&
+  on_node get nodes --no-headers \
+    -o custom-columns=N:.metadata.name,V:.status.nodeInfo.kubeletVersion | sed 's/^/kubelet /' &&
   on_node get --raw /metrics | awk -F '"' '
     # Labels in this order: group, removed_release, resource, subresource, version.
     /^apiserver_requested_deprecated_apis\{/ && $4 != "" { print "deprecated", $4, $6, $10, $2 }'

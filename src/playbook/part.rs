@@ -1,5 +1,5 @@
-//! Parts of a playbook, for an upgrade: Kubernetes wants the control plane to be at a version before
-//! any worker is.
+//! Parts of a playbook, for an upgrade: Kubernetes wants the control plane to be at a version
+//! before any worker is.
 
 use std::collections::BTreeSet;
 

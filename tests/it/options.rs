@@ -168,7 +168,8 @@ fn a_secret_in_a_manifest_of_ones_own_is_not_printed() {
     let mine = folder.path().join("mine");
     fs::create_dir(&mine).expect("a directory");
     let playbook = "name: up\nplays:\n  - name: objects\n    hosts: controller\n    tasks:\n      \
-                    - kubectl_apply: { from: words }\n      - kubectl_apply: { from: plain }\n      \
+                    - kubectl_apply: { from: words }\n      \
+                    - kubectl_apply: { from: plain }\n      \
                     - kubectl_apply: { from: asked, sensitive: true }\n";
     fs::write(mine.join("up.yaml"), playbook).expect("a playbook");
     let template = |name: &str, kind: &str, word: &str| {

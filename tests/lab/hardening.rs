@@ -48,8 +48,8 @@ fn etcd_has_a_user_of_its_own(lab: &Lab, node: &str) {
     // The others' keys are not for it.
     let as_etcd = "setpriv --reuid etcd --regid etcd --clear-groups sh -c";
     let reads = format!(
-        "for file in $(find /etc/kubernetes /var/lib/labctl -xdev -type f -size -100k); do {as_etcd} \
-         \"cat '$file'\" 2>/dev/null; done | grep -c 'PRIVATE KEY-----$' || true"
+        "for file in $(find /etc/kubernetes /var/lib/labctl -xdev -type f -size -100k); do \
+         {as_etcd} \"cat '$file'\" 2>/dev/null; done | grep -c 'PRIVATE KEY-----$' || true"
     );
     assert_eq!(line(lab, node, &reads), "4", "{node}: the beginnings and ends of two keys");
 }
@@ -219,7 +219,7 @@ pub fn a_secret_of_a_user(lab: &Lab) -> [&'static str; 2] {
     let refused = play(words[1]);
     assert_eq!(refused.code, Some(1), "{}", refused.story());
     let said = refused.story();
-    assert!(said.contains("Error from server (Invalid)"), "{said}");
+    assert!(said.contains("The Secret \\\"word\\\" is invalid"), "{said}");
     for run in [&applied, &refused] {
         for word in words {
             let (said, encoded) = (run.story(), BASE64.encode(word));

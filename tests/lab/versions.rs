@@ -74,7 +74,7 @@ spec:
       containers:
         - name: site
           image: IMAGE
-          command: [sh, -c, "mkdir -p /tmp/www; echo hello > /tmp/www/index.html; exec httpd -f -p 8080 -h /tmp/www"]
+          command: [sh, -c, "echo hello > /tmp/index.html; exec httpd -f -p 8080 -h /tmp"]
           readinessProbe: { httpGet: { port: 8080, path: / }, periodSeconds: 1 }
           lifecycle: { preStop: { exec: { command: [sleep, "8"] } } }
 ---
