@@ -58,10 +58,8 @@ async fn a_user_and_a_group_that_were_there_stay() {
     machine.sh("useradd --system --gid etcd-of-a-test --home-dir /elsewhere etcd-of-a-test");
     let theirs = machine.sh("getent passwd etcd-of-a-test");
     assert_eq!(machine.differences(&user()).await, [], "it is as good as one of ours");
-    machine.sh(
-        "mkdir -p /var/lib/labctl
-         printf 'user root\\ngroup root\\nuser a:b\\n' > /var/lib/labctl/record",
-    );
+    machine.sh("mkdir -p /var/lib/labctl
+         printf 'user root\\ngroup root\\nuser a:b\\n' > /var/lib/labctl/record");
     machine.settles(&down()).await;
     assert_eq!(machine.sh("getent passwd etcd-of-a-test"), theirs);
     assert_eq!(machine.sh("id -un 0; id -gn 0"), "root\nroot", "whatever a record says");
