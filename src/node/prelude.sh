@@ -134,6 +134,7 @@ reasons() {
   sed -n -e 's/^\(Error from server ([A-Za-z]*)\).*/\1/p' -e '/^The connection to the server /p' \
     -e 's/^\(error: \(unable to recognize\|resource mapping not found\)\).*/\1/p' \
     -e 's/^\(error: no matches for kind\).*/\1/p' \
+    -e 's/^\(The [A-Za-z]* "[^"]*" is invalid\).*/\1/p' \
     -e 's/^\(Unable to connect to the server\).*/\1/p'
 }
 # A kernel setting, now and after a reboot.

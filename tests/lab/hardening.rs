@@ -219,7 +219,7 @@ pub fn a_secret_of_a_user(lab: &Lab) -> [&'static str; 2] {
     let refused = play(words[1]);
     assert_eq!(refused.code, Some(1), "{}", refused.story());
     let said = refused.story();
-    assert!(said.contains("Error from server (Invalid)"), "{said}");
+    assert!(said.contains("The Secret \\\"word\\\" is invalid"), "{said}");
     for run in [&applied, &refused] {
         for word in words {
             let (said, encoded) = (run.story(), BASE64.encode(word));

@@ -22,7 +22,8 @@ fn machine() -> Machine {
         "case \"$*\" in *' get '*) exit 0 ;; esac
          for file; do :; done
          if [ -e /refuse ]; then
-           { echo 'Error from server (Invalid): error when applying patch:'; cat \"$file\"
+           { echo 'Error from server (Conflict): error when applying patch:'; cat \"$file\"
+             echo \"The Secret \\\"word\\\" is invalid: $(cat \"$file\")\"
              echo \"for: \\\"$file\\\": Secret is invalid: $(cat \"$file\")\"; } >&2
            exit 1
          fi
@@ -54,7 +55,7 @@ async fn a_refused_secret_is_not_quoted() {
     let secret = machine.converge(&objects("word: first", true)).await;
     let told = format!("{:?}", secret.events);
     assert!(
-        told.contains("Error from server (Invalid)") && !told.contains("word: first"),
+        told.contains("Error from server (Conflict)") && !told.contains("word: first"),
         "{told}"
     );
     assert_eq!(machine.sh(&format!("ls {KEPT} 2>/dev/null || echo none")), "none");
