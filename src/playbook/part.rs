@@ -13,7 +13,7 @@ pub enum PlayPart {
     /// What is not only for workers, does not wait for them, and applies no objects: their pods may
     /// need images that only upgraded workers have.
     ControlPlane,
-    /// What is for workers alone.
+    /// What is for workers, with what they share with other nodes.
     Workers,
 }
 
@@ -35,7 +35,10 @@ impl Playbook {
 
     fn is_in(&self, play: &Play, part: PlayPart) -> bool {
         match part {
-            PlayPart::Workers => for_workers(play),
+            PlayPart::Workers => match &play.on {
+                On::All => true,
+                On::Roles(roles) => roles.contains(&Role::Worker),
+            },
             PlayPart::ControlPlane => {
                 let applies = |it: &&super::Task| matches!(it.module, Module::KubectlApply { .. });
                 !self.needs_workers(play) && play.tasks.iter().find(applies).is_none()
@@ -104,11 +107,23 @@ mod tests {
     fn workers_have_their_plays_in_order() {
         let up = standard::find("up", None).expect("the standard playbook");
         let part = up.part(PlayPart::Workers);
-        assert_eq!(names(&part), ["worker-binaries", "containerd", "kubelet", "kube-proxy"]);
+        assert_eq!(
+            names(&part),
+            [
+                "prepare",
+                "certificates",
+                "worker-binaries",
+                "containerd",
+                "pod-network",
+                "kubelet",
+                "kube-proxy"
+            ]
+        );
         let after = |name: &str| {
             part.plays.iter().find(|play| play.name == name).map(|play| play.after.clone())
         };
-        assert_eq!(after("containerd"), Some(vec!["worker-binaries".to_owned()]));
-        assert_eq!(after("kubelet"), Some(vec!["containerd".to_owned()]));
+        let of = |names: &[&str]| Some(names.iter().map(|it| (*it).to_owned()).collect());
+        assert_eq!(after("containerd"), of(&["prepare", "worker-binaries"]));
+        assert_eq!(after("kubelet"), of(&["certificates", "containerd", "pod-network"]));
     }
 }

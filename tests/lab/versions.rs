@@ -45,7 +45,7 @@ fn every_version_comes_up_works_and_goes() {
         let began = Instant::now();
         lab.must(&["up"]);
         let up = began.elapsed();
-        passes_smoke(&lab, 10);
+        passes_smoke(&lab, 12);
         is_settled(&lab);
         goes_without_a_trace(&lab);
         let bundle = Bundle::open(&folder.join(version.to_string())).expect("a bundle");
@@ -162,7 +162,7 @@ fn a_lab_is_upgraded_over_many_minor_releases_while_it_serves() {
     assert_eq!(String::from_utf8_lossy(&there.stdout), "", "no worker stays cordoned");
 
     is_settled(&lab);
-    passes_smoke(&lab, 11);
+    passes_smoke(&lab, 13);
     let back = lab.run(&["upgrade", "--to", &oldest.to_string()]);
     assert_eq!(back.code, Some(2), "{}", back.story());
     assert!(back.story().contains("cannot go back"), "{}", back.story());
@@ -219,6 +219,6 @@ fn an_upgrade_that_is_killed_in_any_step_is_finished_by_the_same_command() {
     must("uncordon worker-2");
     mine::forget(&lab);
     is_settled(&lab);
-    passes_smoke(&lab, 11);
+    passes_smoke(&lab, 13);
     goes_without_a_trace(&lab);
 }
