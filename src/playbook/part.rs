@@ -124,6 +124,6 @@ mod tests {
         };
         let of = |names: &[&str]| Some(names.iter().map(|it| (*it).to_owned()).collect());
         assert_eq!(after("containerd"), of(&["prepare", "worker-binaries"]));
-        assert_eq!(after("kubelet"), of(&["certificates", "containerd", "pod-network"]));
+        assert_eq!(after("kubelet"), of(&["certificates", "containerd", "pod-network", "prepare"]));
     }
 }
