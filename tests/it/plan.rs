@@ -328,7 +328,7 @@ fn the_standard_playbooks_expand_for_every_lab_settle_and_show_no_secret() {
             let altered = plan::diff::plan(&desired, &all_otherwise(&desired));
             let all = [&plan, &altered].map(Plan::changes_with_new_texts);
             let diffs = all.iter().flatten().filter(|change| change.preview.diff.is_some()).count();
-            assert!(diffs > 0 || !name.starts_with("up"), "{name} shows what differs");
+            assert!(diffs > 0 || name != "up", "{name} shows what differs");
             let shown = format!(
                 "{plan:?} {desired:?} {all:?} {}",
                 serde_json::to_string(&all).expect("data")
