@@ -169,9 +169,12 @@ fn a_lab_is_upgraded_over_many_minor_releases_while_it_serves() {
     goes_without_a_trace(&lab);
 }
 
+/// Whether an event is the one at which to kill.
+type Moment = fn(&Value) -> bool;
+
 /// What an upgrade over one minor release comes to, one after another: until the control plane is
 /// done, and from there on.
-const MOMENTS: [&[fn(&Value) -> bool]; 2] = [
+const MOMENTS: [&[Moment]; 2] = [
     &[
         |event| event["event"] == "step_ended" && event["step"] == "backup",
         |event| plays(event, "etcd"),
