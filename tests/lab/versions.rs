@@ -232,5 +232,14 @@ fn an_upgrade_that_is_killed_in_any_step_is_finished_by_the_same_command() {
     mine::forget(&lab);
     is_settled(&lab);
     passes_smoke(&lab, 13);
+    // One of each run, beside the lab directory, so that they outlive it.
+    let beside = lab.directory().parent().expect("a directory").to_owned();
+    let backups: Vec<PathBuf> = fs::read_dir(beside)
+        .expect("a directory")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|it| it == "backup"))
+        .collect();
+    assert!(backups.len() > MOMENTS[0].len() + MOMENTS[1].len(), "{backups:?}");
+    backups.iter().for_each(|backup| fs::remove_file(backup).expect("it is there"));
     goes_without_a_trace(&lab);
 }
