@@ -95,12 +95,10 @@ impl Roster {
         }
     }
 
-    /// Records which version of Kubernetes nodes have been brought to.
-    pub fn runs<'a>(&mut self, nodes: impl Iterator<Item = &'a str>, version: Version) {
-        for name in nodes {
-            for member in self.nodes.iter_mut().filter(|member| member.name == name) {
-                member.kubernetes = Some(version);
-            }
+    /// Records which version of Kubernetes a node has been brought to.
+    pub fn runs(&mut self, name: &str, version: Version) {
+        for member in self.nodes.iter_mut().filter(|member| member.name == name) {
+            member.kubernetes = Some(version);
         }
     }
 
@@ -109,6 +107,11 @@ impl Roster {
         let runs = |node: &&Node| node.has(Role::Controller) || node.has(Role::Worker);
         let known = |node: &Node| Some((node.name.clone(), self.member(&node.name)?.kubernetes?));
         cluster.nodes.iter().filter(runs).filter_map(known).collect()
+    }
+
+    /// Returns a version that one of the nodes of `cluster` runs and that is not the cluster's.
+    pub fn other_version(&self, cluster: &Cluster) -> Option<Version> {
+        self.running(cluster).into_values().find(|version| *version != cluster.kubernetes)
     }
 
     /// Records that a node's removal has started, and how, so that any later run can finish it.

@@ -56,15 +56,15 @@ pub fn refuse_drift_of_nodes(
 
 /// Records that nodes have been brought to the cluster's version of Kubernetes.
 pub fn runs<'a>(cluster: &Cluster, nodes: impl Iterator<Item = &'a Node>) -> Result<(), Stop> {
-    let names = nodes.map(|node| node.name.as_str());
-    change(&lab_of(cluster), |roster| roster.runs(names, cluster.kubernetes))
+    change(&lab_of(cluster), |roster| {
+        nodes.for_each(|node| roster.runs(&node.name, cluster.kubernetes));
+    })
 }
 
 /// Refuses a lab whose nodes run another version than the inventory has: only an upgrade changes
 /// it, in the order that Kubernetes wants.
 pub fn refuse_other_version(cluster: &Cluster, options: &Options) -> Result<(), Stop> {
-    let running = read(&lab_of(cluster)).running(cluster);
-    let Some(other) = running.values().find(|it| **it != cluster.kubernetes) else { return Ok(()) };
+    let Some(other) = read(&lab_of(cluster)).other_version(cluster) else { return Ok(()) };
     let what = format!("the lab runs {other}, and the inventory has {}", cluster.kubernetes);
     let upgrade = next::command("upgrade", options);
     Err(Stop::bad(what).help(format!("`{upgrade}` brings all nodes to the inventory's version")))

@@ -165,6 +165,37 @@ impl Outcome {
         self.connections.extend(later.connections);
         self.turnover.extend(later.turnover);
     }
+
+    /// Adds the outcome of a part of an operation that looks at the same tasks in every part, over
+    /// new connections. Returns whether that part succeeded.
+    pub fn and_part(&mut self, part: Self) -> bool {
+        let ok = part.ok;
+        self.unchanged.clear();
+        self.connections.clear();
+        self.and(part);
+        self.applied.ok = self.ok;
+        ok
+    }
+}
+
+impl Working {
+    /// Does something on the workstation and reports it as a step.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    pub fn step(
+        &self,
+        step: &str,
+        detail: &str,
+        work: impl FnOnce() -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        let (step, started) = (step.to_owned(), Instant::now());
+        self.events.emit(Event::StepStarted { step: step.clone() });
+        work()?;
+        let (detail, took) = (detail.to_owned(), started.elapsed());
+        self.events.emit(Event::StepEnded { step, detail, changed: true, took });
+        Ok(())
+    }
 }
 
 /// Runs `work` under the lab's lock, with a run log and a report. The first Ctrl-C asks it to stop,

@@ -21,8 +21,7 @@ pub async fn up(options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
     let playbook = options.playbook("up")?;
     roster::refuse_drift(&cluster, &options.inventory, reporter)?;
     fit_for_local_nodes(&cluster)?;
-    let running = roster::read(&lab_of(&cluster)).running(&cluster);
-    if running.values().any(|version| *version != cluster.kubernetes) {
+    if roster::read(&lab_of(&cluster)).other_version(&cluster).is_some() {
         return upgrade(&Upgrade::default(), options, reporter).await;
     }
     let report = under_lock("up", &cluster, options, reporter, |working| {

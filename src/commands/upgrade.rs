@@ -6,7 +6,6 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use time::OffsetDateTime;
 
@@ -57,6 +56,9 @@ impl Default for Upgrade {
 /// The playbooks of an upgrade.
 struct Playbooks {
     up: Playbook,
+    /// Its part before the workers, and theirs.
+    control_plane: Playbook,
+    workers: Playbook,
     drain: Playbook,
     comes_back: Playbook,
 }
@@ -75,8 +77,11 @@ pub async fn upgrade(
     let (text, cluster) = aim(upgrade.to.as_deref(), path, reporter)?;
     roster::refuse_drift_of_nodes(&cluster, path, reporter)?;
     must_have_a_ca(&cluster, options)?;
+    let up = options.playbook("up")?;
     let playbooks = Playbooks {
-        up: options.playbook("up")?,
+        control_plane: up.part(PlayPart::ControlPlane),
+        workers: up.part(PlayPart::Workers),
+        up,
         drain: options.playbook("upgrade-drain")?,
         comes_back: options.playbook("upgrade-return")?,
     };
@@ -140,9 +145,7 @@ impl UpgradeWork<'_> {
         }
         // From here on `up` refuses until the upgrade is whole.
         roster::change(&lab_of(self.cluster), |roster| {
-            for (node, version) in &running {
-                roster.runs(std::iter::once(node.as_str()), *version);
-            }
+            running.iter().for_each(|(node, version)| roster.runs(node, *version));
         })?;
         save(&self.options.inventory, self.text)?;
         let mut sum = Outcome { ok: true, ..Outcome::default() };
@@ -234,9 +237,10 @@ impl UpgradeWork<'_> {
     ) -> Result<bool, Stop> {
         let version = step.cluster.kubernetes;
         let all: Vec<&Node> = step.cluster.nodes.iter().collect();
-        tell(working, version, "the control plane");
-        let control_plane = self.playbooks.up.part(PlayPart::ControlPlane);
-        if !self.part(step, &control_plane, &all, working, sum).await? {
+        let title = format!("Kubernetes {version}");
+        let announce = |what: &str| working.step(&title, what, || Ok(()));
+        announce("the control plane")?;
+        if !self.part(step, &self.playbooks.control_plane, &all, working, sum).await? {
             return Ok(false);
         }
         let workers: Vec<&Node> = step
@@ -247,20 +251,19 @@ impl UpgradeWork<'_> {
         let alone = step.cluster.with_role(Role::Worker).count() <= self.upgrade.at_once.get();
         for group in workers.chunks(self.upgrade.at_once.get()) {
             let names: Vec<&str> = group.iter().map(|node| node.name.as_str()).collect();
-            tell(working, version, &names.join(", "));
+            announce(&names.join(", "))?;
             // The only workers keep their pods: there is nowhere to go.
             if !alone && !self.ask_cluster(&self.playbooks.drain, step, group, working, sum).await?
             {
                 return Ok(false);
             }
-            let part = self.playbooks.up.part(PlayPart::Workers);
-            if !self.part(step, &part, group, working, sum).await?
+            if !self.part(step, &self.playbooks.workers, group, working, sum).await?
                 || !self.ask_cluster(&self.playbooks.comes_back, step, group, working, sum).await?
             {
                 return Ok(false);
             }
         }
-        tell(working, version, "what runs on the workers");
+        announce("what runs on the workers")?;
         if !self.part(step, &self.playbooks.up, &all, working, sum).await? {
             return Ok(false);
         }
@@ -287,7 +290,7 @@ impl UpgradeWork<'_> {
         let desired = desired(None, cluster, playbook, step.bundle.clone(), self.options)?;
         let begin = |reached: &[&Node]| roster::remember(cluster, reached);
         let outcome = converge_saving(cluster, nodes, desired, &working.run, begin).await?;
-        Ok(add(sum, outcome, working))
+        Ok(sum.and_part(outcome) && !working.run.is_cancelled())
     }
 
     /// Runs a playbook that asks the cluster for something about `group`.
@@ -304,29 +307,10 @@ impl UpgradeWork<'_> {
         let inputs = Inputs::new(&step.cluster, self.options)?.upgrading(upgrading);
         let runbook = Runbook::new(inputs, playbook, &step.cluster)?;
         let outcome = converge(&step.cluster, runbook, self.options, &working.run).await?;
-        Ok(add(sum, outcome, working))
+        Ok(sum.and_part(outcome) && !working.run.is_cancelled())
     }
 }
 
 fn refused(CannotUpgrade { what, help }: CannotUpgrade) -> Stop {
     Stop::bad(what).help(help)
-}
-
-/// Says what comes next.
-fn tell(working: &Working, version: Version, what: &str) {
-    let step = format!("Kubernetes {version}");
-    working.events.emit(Event::StepStarted { step: step.clone() });
-    let (detail, took) = (what.to_owned(), Instant::now().elapsed());
-    working.events.emit(Event::StepEnded { step, detail, changed: true, took });
-}
-
-/// Adds the outcome of a part; returns whether to continue.
-fn add(sum: &mut Outcome, part: Outcome, working: &Working) -> bool {
-    let ok = part.ok;
-    // Every part looks at tasks again, over new connections.
-    sum.unchanged.clear();
-    sum.connections.clear();
-    sum.and(part);
-    sum.applied.ok = sum.ok;
-    ok && !working.run.is_cancelled()
 }

@@ -35,13 +35,10 @@ impl Playbook {
 
     fn is_in(&self, play: &Play, part: PlayPart) -> bool {
         match part {
-            PlayPart::Workers => match &play.on {
-                On::All => true,
-                On::Roles(roles) => roles.contains(&Role::Worker),
-            },
+            PlayPart::Workers => workers().is_within(&play.on),
             PlayPart::ControlPlane => {
-                let applies = |it: &&super::Task| matches!(it.module, Module::KubectlApply { .. });
-                !self.needs_workers(play) && play.tasks.iter().find(applies).is_none()
+                let applies = |it: &super::Task| matches!(it.module, Module::KubectlApply { .. });
+                !self.needs_workers(play) && !play.tasks.iter().any(applies)
             }
         }
     }
@@ -66,7 +63,11 @@ impl Playbook {
 }
 
 fn for_workers(play: &Play) -> bool {
-    play.on.is_within(&On::Roles(vec![Role::Worker]))
+    play.on.is_within(&workers())
+}
+
+fn workers() -> On {
+    On::Roles(vec![Role::Worker])
 }
 
 #[cfg(test)]

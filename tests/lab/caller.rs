@@ -79,6 +79,23 @@ fn told(error: reqwest::Error) -> String {
     text
 }
 
+impl Calls {
+    /// There were many, and none failed; `what` was done meanwhile.
+    #[allow(clippy::print_stdout, reason = "how many calls there were is worth a line in any case")]
+    pub fn none_failed(&self, what: &str) {
+        let report = format!(
+            "{what}: {} calls, {} failed, the slowest took {:?}: {:#?}",
+            self.made,
+            self.failed.len(),
+            self.slowest,
+            self.failed
+        );
+        println!("{report}");
+        assert!(self.made > 1000, "{report}");
+        assert!(self.failed.is_empty(), "{report}");
+    }
+}
+
 async fn call_until<F>(stopped: &AtomicBool, mut next: impl FnMut() -> F) -> Calls
 where
     F: Future<Output = Result<(), String>> + Send + 'static,

@@ -9,7 +9,7 @@ use labctl::bundle::Bundle;
 use labctl::cluster::Version;
 use serde_json::Value;
 
-use crate::caller::{Caller, Calls};
+use crate::caller::Caller;
 use crate::lab::{Lab, busybox};
 use crate::{goes_without_a_trace, is_settled, mine, passes_smoke};
 
@@ -108,20 +108,6 @@ fn kubelets(lab: &Lab) -> String {
     String::from_utf8_lossy(&lab.kubectl(versions).stdout).into_owned()
 }
 
-#[allow(clippy::print_stdout, reason = "the figures of docs/versions.md")]
-fn none_failed(what: &str, calls: &Calls) {
-    let report = format!(
-        "{what}: {} calls, {} failed, the slowest took {:?}: {:?}",
-        calls.made,
-        calls.failed.len(),
-        calls.slowest,
-        calls.failed
-    );
-    println!("{report}");
-    assert!(calls.made > 1000, "{report}");
-    assert!(calls.failed.is_empty(), "{report}");
-}
-
 #[test]
 #[allow(clippy::print_stdout, reason = "the figures of docs/versions.md")]
 fn a_lab_is_upgraded_over_many_minor_releases_while_it_serves() {
@@ -156,8 +142,8 @@ fn a_lab_is_upgraded_over_many_minor_releases_while_it_serves() {
     let text = fs::read_to_string(lab.folder().join("inventory.yaml")).expect("an inventory");
     assert!(text.contains(&format!("kubernetes: \"{to}\"")), "{text}");
     assert!(lab.folder().join("before.backup").metadata().expect("a backup").len() > 100_000);
-    none_failed("the API", &api);
-    none_failed("the site", &pages);
+    api.none_failed("the API");
+    pages.none_failed("the site");
     let there = lab.kubectl("get nodes -o jsonpath={.items[*].spec.unschedulable}");
     assert_eq!(String::from_utf8_lossy(&there.stdout), "", "no worker stays cordoned");
 
@@ -205,7 +191,7 @@ fn an_upgrade_that_is_killed_in_any_step_is_finished_by_the_same_command() {
         assert!(output.status.success(), "kubectl {arguments}: {said}");
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    // Somebody's own: a pod that nothing would make anew, and a worker that gets no pods.
+    // Somebody's own: a pod without a controller, and a worker that gets no pods.
     let there = r#"{"spec":{"nodeName":"worker-0"}}"#;
     let image = busybox();
     must(&format!("run alone --image={image} --overrides={there} --command -- sleep 1000000"));

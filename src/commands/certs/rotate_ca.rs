@@ -1,8 +1,6 @@
 //! `certs rotate-ca`: replaces the CAs, stage by stage. The lab directory defines the stage; `up`
 //! brings each stage to the nodes, and the playbook `rotate-ca` waits until it is complete.
 
-use std::time::Instant;
-
 use time::OffsetDateTime;
 
 use crate::cluster::{Cluster, Node};
@@ -17,7 +15,6 @@ use crate::commands::prepared::desired;
 use crate::commands::session::{
     Outcome, Working, exit_of, lab_of, must_have_a_ca, open, under_lock,
 };
-use crate::event::Event;
 use crate::pki::rotate;
 use crate::pki::rotation::Stage;
 use crate::playbook::Playbook;
@@ -78,12 +75,12 @@ async fn rotate(
     let nodes: Vec<&Node> = cluster.nodes.iter().collect();
     must_be_ours(cluster, &nodes, &working.run).await?;
     if matches!(stage()?, Stage::Settled | Stage::Trust) {
-        step(&working, "new CAs", "created, to be trusted beside the old ones", || {
+        working.step("new CAs", "created, to be trusted beside the old ones", || {
             rotate::begin(cluster, &lab, OffsetDateTime::now_utc()).map_err(Stop::failed)
         })?;
         if ended {
             // An expired CA is not accepted any more, so a graceful rotation is impossible.
-            step(&working, "new CAs", "replace the old ones, which have expired", || {
+            working.step("new CAs", "replace the old ones, which have expired", || {
                 rotate::advance(&lab).map_err(Stop::failed)
             })?;
         }
@@ -92,16 +89,16 @@ async fn rotate(
         let now = stage()?;
         if now == Stage::Replace && ended {
             let outcome = play(cluster, &playbooks.stop, options, &working).await?;
-            if !add(&mut sum, outcome) {
+            if !sum.and_part(outcome) {
                 return Ok(sum);
             }
         }
         let outcome = bring_up(cluster, &playbooks.up, options, working.clone()).await?;
-        if !add(&mut sum, outcome) || working.run.is_cancelled() {
+        if !sum.and_part(outcome) || working.run.is_cancelled() {
             return Ok(sum);
         }
         let outcome = play(cluster, &playbooks.after, options, &working).await?;
-        if !add(&mut sum, outcome) || working.run.is_cancelled() {
+        if !sum.and_part(outcome) || working.run.is_cancelled() {
             return Ok(sum);
         }
         let detail = match now {
@@ -109,30 +106,11 @@ async fn rotate(
             Stage::Replace => "are the only ones from now on",
             Stage::Drop | Stage::Settled => "are everywhere",
         };
-        step(&working, "new CAs", detail, || rotate::advance(&lab).map_err(Stop::failed))?;
+        working.step("new CAs", detail, || rotate::advance(&lab).map_err(Stop::failed))?;
         if matches!(now, Stage::Drop | Stage::Settled) {
             return Ok(sum);
         }
     }
-}
-
-/// Changes the lab directory and reports the change as a step.
-fn step(
-    working: &Working,
-    step: &str,
-    detail: &str,
-    work: impl FnOnce() -> Result<(), Stop>,
-) -> Result<(), Stop> {
-    let (step, started) = (step.to_owned(), Instant::now());
-    working.events.emit(Event::StepStarted { step: step.clone() });
-    work()?;
-    working.events.emit(Event::StepEnded {
-        step,
-        detail: detail.to_owned(),
-        changed: true,
-        took: started.elapsed(),
-    });
-    Ok(())
 }
 
 /// Runs one of the other playbooks on all nodes.
@@ -146,15 +124,4 @@ async fn play(
     let desired = desired(None, cluster, playbook, bundle, options)?;
     let nodes: Vec<&Node> = cluster.nodes.iter().collect();
     converge_saving(cluster, &nodes, desired, &working.run, |_| Ok(())).await
-}
-
-/// Adds the outcome of a part of the rotation; returns whether it succeeded.
-fn add(sum: &mut Outcome, part: Outcome) -> bool {
-    let ok = part.ok;
-    // Every part looks at the same tasks again, over new connections.
-    sum.unchanged.clear();
-    sum.connections.clear();
-    sum.and(part);
-    sum.applied.ok = sum.ok;
-    ok
 }
