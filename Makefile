@@ -48,8 +48,8 @@ check: ## Formatting and lints
 	shellcheck -s sh -e SC2016 tests/machines/*.sh
 	shellcheck -s sh tests/support/census.sh tests/prerequisites tests/get-bundle .ci/run .ci/matrix
 	shellcheck -s sh -x -e SC2016 benches/lib.sh benches/run benches/peers benches/report \
-		benches/*/row benches/*/*/issue benches/cold-up/by-hand
-	shellcheck -x tests/bundle/build
+		benches/*/row benches/*/*/issue benches/*/by-hand
+	shellcheck -x tests/bundle/build benches/kubeadm/build
 
 unit: ## All tests but the real labs
 	$(CARGO) test --locked --lib --bins $$(ls tests/*.rs tests/*/main.rs | \
@@ -66,7 +66,7 @@ versions: prerequisites bundle ## Labs of several versions of Kubernetes, built 
 	for version in $(VERSIONS); do \
 		tests/bundle/build --kubernetes $$version bundles/$$version || exit 1; \
 	done
-	$(CARGO) test --locked --test lab -- --nocapture versions::
+	VERSIONS_WRITE=1 $(CARGO) test --locked --test lab -- --nocapture versions::
 
 prerequisites: ## Install what is missing on this machine
 	tests/prerequisites
