@@ -154,6 +154,45 @@ const FAULTS: &[Fault] = &[
         may_fail: &[],
     },
     Fault {
+        what: "a worker that forwards no packets",
+        node: "worker-0",
+        breaks: "sysctl -qw net.ipv4.ip_forward=0",
+        mends: "sysctl -qw net.ipv4.ip_forward=1",
+        fail: &[PODS],
+        says: " cannot reach ",
+        may_fail: &[CLUSTER_IP, NODE_PORT, DNS],
+    },
+    Fault {
+        what: "a kubelet that the API server cannot reach",
+        node: "worker-1",
+        breaks: "iptables -I INPUT -p tcp --dport 10250 -j REJECT --reject-with tcp-reset",
+        mends: "iptables -D INPUT -p tcp --dport 10250 -j REJECT --reject-with tcp-reset",
+        fail: &[PODS, CLUSTER_IP, NODE_PORT, DNS, LOGS, EXEC],
+        says: "cannot run a command in web-",
+        // It looks at one pod only.
+        may_fail: &[FORWARD],
+    },
+    Fault {
+        what: "no scheduler",
+        node: "controller-0",
+        breaks: "systemctl stop kube-scheduler",
+        mends: "systemctl start kube-scheduler",
+        fail: &[SPREAD],
+        says: "Pending",
+        may_fail: &[],
+    },
+    Fault {
+        what: "no controller manager, so that a Deployment makes no pods and no namespace ends",
+        node: "controller-0",
+        breaks: "systemctl stop kube-controller-manager",
+        mends: "systemctl start kube-controller-manager; \
+                kubectl --kubeconfig /etc/kubernetes/admin.conf wait --for=delete \
+            namespace/labctl-smoke --timeout=90s",
+        fail: &[SPREAD, GONE],
+        says: "No resources found",
+        may_fail: &[],
+    },
+    Fault {
         what: "a worker that is not Ready",
         node: "worker-1",
         breaks: "mkdir /run/cni && mv /etc/cni/net.d/* /run/cni/",
