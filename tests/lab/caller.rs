@@ -80,16 +80,16 @@ fn told(error: reqwest::Error) -> String {
 }
 
 impl Calls {
+    /// How many there were, how many failed, and how long the slowest took.
+    pub fn figures(&self) -> String {
+        let slowest = self.slowest.as_secs_f64();
+        format!("{} calls, {} failed, slowest {slowest:.1} s", self.made, self.failed.len())
+    }
+
     /// There were many, and none failed; `what` was done meanwhile.
     #[allow(clippy::print_stdout, reason = "how many calls there were is worth a line in any case")]
     pub fn none_failed(&self, what: &str) {
-        let report = format!(
-            "{what}: {} calls, {} failed, the slowest took {:?}: {:#?}",
-            self.made,
-            self.failed.len(),
-            self.slowest,
-            self.failed
-        );
+        let report = format!("{what}: {}: {:#?}", self.figures(), self.failed);
         println!("{report}");
         assert!(self.made > 1000, "{report}");
         assert!(self.failed.is_empty(), "{report}");

@@ -1,5 +1,6 @@
 //! Versions of Kubernetes: labs of each that there is a bundle of in `bundles/`, and one that goes
-//! from the oldest to the newest of them while it serves.
+//! from the oldest to the newest of them while it serves. With `VERSIONS_WRITE=1`, as `make
+//! versions` sets it, what was seen goes into `docs/versions.md`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,28 +37,48 @@ fn lab_of(name: &'static str, folder: &Path, version: Version) -> Lab {
     lab
 }
 
+/// Prints what was seen; if that is asked for, writes it between the marks of `docs/versions.md`.
+#[allow(clippy::print_stdout, reason = "figures for a person, and for docs/versions.md")]
+fn seen(mark: &str, lines: &[String]) {
+    let seen = lines.join("\n");
+    println!("{seen}");
+    if std::env::var_os("VERSIONS_WRITE").is_none() {
+        return;
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/versions.md");
+    let text = fs::read_to_string(&path).expect("the page");
+    let (before, rest) = text.split_once(&format!("<!-- seen: {mark} -->\n")).expect("its mark");
+    let (_, after) = rest.split_once("<!-- end -->").expect("the end of it");
+    let text = format!("{before}<!-- seen: {mark} -->\n{seen}\n<!-- end -->{after}");
+    fs::write(&path, text).expect("the page");
+}
+
 #[test]
-#[allow(clippy::print_stdout, reason = "the rows of the table in docs/versions.md")]
 fn every_version_comes_up_works_and_goes() {
     let (folder, versions) = bundles();
+    let mut rows = vec![
+        "| Kubernetes | etcd | containerd | CoreDNS | up | smoke | nothing to do | down |".into(),
+        "|---|---|---|---|---|---|---|---|".into(),
+    ];
     for version in versions {
         let lab = lab_of("single", &folder, version);
-        let began = Instant::now();
-        lab.must(&["up"]);
-        let up = began.elapsed();
-        passes_smoke(&lab, 12);
+        let mut times = Vec::new();
+        let mut timed = |step: &dyn Fn()| {
+            let began = Instant::now();
+            step();
+            times.push(format!("{:.1} s", began.elapsed().as_secs_f64()));
+        };
+        timed(&|| drop(lab.must(&["up"])));
+        timed(&|| passes_smoke(&lab, 12));
+        timed(&|| drop(lab.must(&["up"])));
         is_settled(&lab);
-        goes_without_a_trace(&lab);
+        timed(&|| goes_without_a_trace(&lab));
         let bundle = Bundle::open(&folder.join(version.to_string())).expect("a bundle");
         let of = |name: &str| bundle.files[name].version.clone();
-        println!(
-            "| {version} | {} | {} | {} | {:.1} s, smoke, nothing to do, gone |",
-            of("etcd"),
-            of("containerd"),
-            of("image/coredns"),
-            up.as_secs_f64()
-        );
+        let companions = [of("etcd"), of("containerd"), of("image/coredns")];
+        rows.push(format!("| {version} | {} | {} |", companions.join(" | "), times.join(" | ")));
     }
+    seen("versions", &rows);
 }
 
 const SITE: &str = r#"
@@ -109,7 +130,6 @@ fn kubelets(lab: &Lab) -> String {
 }
 
 #[test]
-#[allow(clippy::print_stdout, reason = "the figures of docs/versions.md")]
 fn a_lab_is_upgraded_over_many_minor_releases_while_it_serves() {
     let (folder, versions) = bundles();
     let (oldest, newest) = (versions[0], versions[versions.len() - 1]);
@@ -137,11 +157,24 @@ fn a_lab_is_upgraded_over_many_minor_releases_while_it_serves() {
     let took = began.elapsed();
     let (api, pages) = (api.end(), pages.end());
     let minors = u32::from(newest.minor - oldest.minor).max(1);
-    println!("{oldest} to {newest} in {took:?}, {:?} for each minor release", took / minors);
     assert_eq!(kubelets(&lab), vec![format!("v{to}"); 3].join(" "));
     let text = fs::read_to_string(lab.folder().join("inventory.yaml")).expect("an inventory");
     assert!(text.contains(&format!("kubernetes: \"{to}\"")), "{text}");
     assert!(lab.folder().join("before.backup").metadata().expect("a backup").len() > 100_000);
+    let each = (took / minors).as_secs();
+    seen(
+        "upgrade",
+        &[
+            "| from, to | time | for each minor release | API | site |".into(),
+            "|---|---|---|---|---|".into(),
+            format!(
+                "| {oldest}, {newest} | {} s | {each} s | {} | {} |",
+                took.as_secs(),
+                api.figures(),
+                pages.figures()
+            ),
+        ],
+    );
     api.none_failed("the API");
     pages.none_failed("the site");
     let there = lab.kubectl("get nodes -o jsonpath={.items[*].spec.unschedulable}");
