@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 
-use super::target::LabAndNode;
+use super::target::{LabAndNode, LabAndNodes};
 
 /// The lab to work on.
 #[derive(Debug, Clone, Args)]
@@ -125,6 +125,19 @@ pub struct PlayArgs {
     /// Its playbooks.
     #[command(flatten)]
     pub sources: SourceArgs,
+}
+
+/// `exec`.
+#[derive(Debug, Args)]
+#[command(override_usage = "labctl exec [OPTIONS] [INVENTORY] [NODE]... -- <COMMAND>...")]
+pub struct ExecArgs {
+    /// The lab and the nodes.
+    #[command(flatten)]
+    pub target: LabAndNodes,
+
+    /// The command to run, as root
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
 }
 
 /// `ssh`.

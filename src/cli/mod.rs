@@ -21,7 +21,8 @@ use self::bundle::{BundleVerb, PlaybookVerb};
 use self::certs::{CertsVerb, KubeconfigArgs};
 use self::etcd::{EtcdVerb, RecoverArgs};
 use self::lab::{
-    ConvergeArgs, DownArgs, ExplainArgs, GraphArgs, LabArgs, PlayArgs, RenderArgs, SshArgs,
+    ConvergeArgs, DownArgs, ExecArgs, ExplainArgs, GraphArgs, LabArgs, PlayArgs, RenderArgs,
+    SshArgs,
 };
 use self::node::NodeVerb;
 use self::timeline::TimelineArgs;
@@ -240,6 +241,19 @@ Examples:
     Graph(GraphArgs),
     /// Run a playbook
     Play(PlayArgs),
+    /// Run a command on many nodes at once
+    #[command(
+        long_about = "\
+Run a command on many nodes at once, as root: on all of them, or on those that are named. Each \
+            line of its output begins with the name of the node. The exit code is 0 if the command \
+            succeeded on every node.",
+        after_help = "\
+Examples:
+  labctl exec -- uptime
+  labctl exec worker-0 worker-1 -- 'systemctl is-active kubelet containerd'
+  labctl exec prod.yaml controller-0 -- journalctl -u etcd -f"
+    )]
+    Exec(ExecArgs),
     /// Open a shell on a node, or run a command there
     #[command(after_help = "\
 Examples:

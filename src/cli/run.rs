@@ -63,6 +63,10 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
             let options = with(&args.lab, &args.sources);
             commands::explain::graph(args.format.language(), &options, reporter)
         }
+        Verb::Exec(args) => {
+            let (inventory, nodes) = args.target.get();
+            commands::exec::exec(nodes, &args.command, &lab(inventory), reporter).await
+        }
         Verb::Ssh(args) => {
             let (inventory, node) = args.target.get();
             commands::ssh::ssh(node, &args.command, &lab(inventory), reporter).await
@@ -82,12 +86,14 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
         }
         Verb::Bundle(verb) => bundle(verb, reporter).await,
         Verb::Playbook(verb) => playbook(verb, reporter),
-        Verb::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut Cli::command(), "labctl", &mut script);
-            commands::print(reporter, &String::from_utf8_lossy(&script))
-        }
+        Verb::Completions { shell } => completions(*shell, reporter),
     }
+}
+
+fn completions(shell: clap_complete::Shell, reporter: &Reporter) -> Result<Exit, Stop> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "labctl", &mut script);
+    commands::print(reporter, &String::from_utf8_lossy(&script))
 }
 
 impl GlobalArgs {

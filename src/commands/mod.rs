@@ -9,6 +9,7 @@ pub mod certs;
 mod converge;
 pub mod down;
 pub mod etcd;
+pub mod exec;
 mod exit;
 pub mod explain;
 mod inputs;

@@ -12,6 +12,7 @@ pub mod apply;
 mod cause;
 pub mod connect;
 mod delivery;
+pub mod everywhere;
 pub mod fetch;
 pub mod inbox;
 pub mod lock;

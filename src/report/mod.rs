@@ -243,6 +243,13 @@ impl Reporter {
         say(&self.err, &lines);
     }
 
+    /// Prints what failed in a run that has no closing part.
+    pub fn failures(&self, report: &RunReport) {
+        if !self.is_json() {
+            say(&self.err, &failure::blocks(&report.failures, None, self.err.paint));
+        }
+    }
+
     /// Prints all problems of `subject` (an inventory, a playbook). The first line of each is the
     /// problem (`file:line:column: what`), the other lines are help.
     pub fn problems<P: Display>(&self, subject: &str, problems: &[P]) {

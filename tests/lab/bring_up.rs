@@ -54,6 +54,29 @@ fn openssl_accepts_all_certificates(lab: &Lab) {
     }
 }
 
+/// `labctl exec`: each node's lines with its name, and a failure anywhere fails the whole.
+fn a_command_runs_on_many_nodes(lab: &Lab) {
+    let exec = |words: &[&str]| {
+        let output = lab.labctl(&[&["exec"], words].concat()).output().expect("labctl starts");
+        let mut lines: Vec<String> =
+            String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
+        lines.sort();
+        (output.status.code(), lines, String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, lines, _) = exec(&["--", "hostname; id -u"]);
+    assert_eq!(code, Some(0));
+    let all = ["client-0", "controller-0", "controller-1", "lb-0", "worker-0", "worker-1"];
+    let expected: Vec<String> = all
+        .iter()
+        .flat_map(|node| [format!("{node:12} | 0"), format!("{node:12} | {node}")])
+        .collect();
+    assert_eq!(lines, expected, "as root, on all of them");
+    let (code, lines, errors) =
+        exec(&["worker-0", "worker-1", "--", "test $(hostname) = worker-1 && echo it is me"]);
+    assert_eq!((code, lines), (Some(1), vec!["worker-1 | it is me".to_owned()]));
+    assert_eq!(errors, "worker-0 | exit code 1\n");
+}
+
 #[test]
 fn the_sandbox_comes_up_settles_and_goes() {
     let lab = Lab::new("sandbox");
@@ -67,6 +90,7 @@ fn the_sandbox_comes_up_settles_and_goes() {
     assert!(nodes.contains("v1.34."), "they say their version:\n{nodes}");
 
     openssl_accepts_all_certificates(&lab);
+    a_command_runs_on_many_nodes(&lab);
     is_settled(&lab);
     passes_smoke(&lab, 13);
     is_settled(&lab);

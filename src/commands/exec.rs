@@ -1,0 +1,74 @@
+//! `exec`: one command on many nodes at once.
+
+use serde_json::json;
+
+use super::ask;
+use super::exit::{Exit, Stop};
+use super::options::Options;
+use super::session::{limited, open, print, refuse_lost_nodes};
+use crate::engine::Run;
+use crate::engine::connect::connect;
+use crate::engine::everywhere::{Said, everywhere};
+use crate::event::Events;
+use crate::report::Reporter;
+
+/// Runs `command` on `named` nodes, all of the lab without any, and prints what they say with the
+/// node's name before each line. Done if the command succeeded on all of them.
+pub async fn exec(
+    named: &[String],
+    command: &[String],
+    options: &Options,
+    reporter: &Reporter,
+) -> Result<Exit, Stop> {
+    let cluster = open(&options.inventory, reporter)?;
+    let nodes = limited(&cluster, if named.is_empty() { &options.limit } else { named })?;
+    refuse_lost_nodes(&cluster)?;
+    let (events, receiver) = Events::channel();
+    let reporting = reporter.spawn(receiver, None);
+    let (_cancel, cancelled) = tokio::sync::watch::channel(false);
+    let run = Run::new(events.clone(), options.forks.get(), cancelled).asking(ask::keyring());
+    let connections = connect(&cluster, &nodes, &run).await;
+    let mut ok = connections.len() == nodes.len();
+    let width = nodes.iter().map(|node| node.name.chars().count()).max().unwrap_or_default();
+    let mut said = everywhere(&connections, &command.join(" "), &run);
+    while let Some(one) = said.recv().await {
+        ok &= !matches!(&one, Said::Ended { code, .. } if *code != Ok(0));
+        if reporter.is_json() {
+            print(reporter, &as_json(&one))?;
+            continue;
+        }
+        match one {
+            Said::Output { node, line } => {
+                print(reporter, &format!("{node:width$} | {line}\n"))?;
+            }
+            Said::Ended { node, errors, code } => {
+                for line in errors {
+                    reporter.note(&format!("{node:width$} | {line}"));
+                }
+                match code {
+                    Ok(0) => {}
+                    Ok(code) => reporter.note(&format!("{node:width$} | exit code {code}")),
+                    Err(why) => reporter.note(&format!("{node:width$} | {why}")),
+                }
+            }
+        }
+    }
+    drop((run, events));
+    reporter.failures(&reporting.await.map_err(Stop::failed)?);
+    Ok(if ok { Exit::Done } else { Exit::Failed })
+}
+
+/// One JSON object and a line end.
+fn as_json(said: &Said) -> String {
+    let value = match said {
+        Said::Output { node, line } => json!({ "event": "output", "node": node, "line": line }),
+        Said::Ended { node, errors, code } => json!({
+            "event": "exited",
+            "node": node,
+            "code": code.as_ref().ok(),
+            "error": code.as_ref().err(),
+            "stderr": errors,
+        }),
+    };
+    format!("{value}\n")
+}
