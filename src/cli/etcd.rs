@@ -1,4 +1,4 @@
-//! Arguments of `etcd backup`, `etcd restore` and `recover`.
+//! Arguments of `etcd backup`, `etcd restore`, `etcd rotate-key` and `recover`.
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Subcommand};
@@ -41,6 +41,32 @@ Examples:
   labctl etcd restore prod.yaml /safe/prod-2026-11-21.backup --yes"
     )]
     Restore(RestoreArgs),
+    /// Replace the key that Secrets are encrypted with
+    #[command(
+        long_about = "\
+Replace the key that Secrets are encrypted with in etcd.
+
+Every API server first learns the new key to decrypt with, then encrypts with it; then every \
+            Secret is written again, and the old key goes. The API answers meanwhile. It can be \
+            interrupted at any time: the same command resumes. Back up the lab again afterwards: \
+            an older backup holds the old key and what that has encrypted.",
+        after_help = "\
+Examples:
+  labctl etcd rotate-key
+  labctl etcd rotate-key prod.yaml"
+    )]
+    RotateKey(RotateKeyArgs),
+}
+
+/// `etcd rotate-key`.
+#[derive(Debug, Args)]
+pub struct RotateKeyArgs {
+    /// The lab.
+    #[command(flatten)]
+    pub lab: LabArgs,
+    /// Its playbooks.
+    #[command(flatten)]
+    pub sources: SourceArgs,
 }
 
 /// `etcd backup`.

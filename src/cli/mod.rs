@@ -290,7 +290,7 @@ Examples:
   labctl kubeconfig --user jane --group dev > jane.conf
   kubectl create clusterrolebinding dev --clusterrole=view --group=dev")]
     Kubeconfig(KubeconfigArgs),
-    /// Back up etcd with everything needed to read it, or restore a backup
+    /// Back up etcd, restore a backup, or replace the key of Secrets
     #[command(subcommand)]
     Etcd(EtcdVerb),
     /// Rebuild a lost lab directory from a controller

@@ -181,6 +181,10 @@ async fn etcd(verb: &EtcdVerb, global: &GlobalArgs, reporter: &Reporter) -> Resu
             let options = global.options(inventory, Some(&args.sources));
             commands::etcd::restore::restore(file, args.force, &options, reporter).await
         }
+        EtcdVerb::RotateKey(args) => {
+            let options = global.options(&args.lab.inventory, Some(&args.sources));
+            commands::etcd::rotate_key::rotate_key(&options, reporter).await
+        }
     }
 }
 

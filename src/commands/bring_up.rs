@@ -75,3 +75,19 @@ pub async fn start_local_nodes(cluster: &Cluster, events: &Events) -> Result<(),
     }
     Ok(())
 }
+
+/// Runs another playbook on all nodes, with the certificates that the lab directory has.
+///
+/// # Errors
+/// Those of [`bring_up`].
+pub async fn run_playbook(
+    cluster: &Cluster,
+    playbook: &Playbook,
+    options: &Options,
+    working: &Working,
+) -> Result<Outcome, Stop> {
+    let bundle = bundle(cluster, &working.events).await?;
+    let desired = desired(None, cluster, playbook, bundle, options)?;
+    let nodes: Vec<&Node> = cluster.nodes.iter().collect();
+    converge_saving(cluster, &nodes, desired, &working.run, |_| Ok(())).await
+}

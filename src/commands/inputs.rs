@@ -10,7 +10,7 @@ use crate::cluster::{Cluster, Node};
 use crate::event::{Event, Events, Preparation};
 use crate::lab::{LabDirectory, cache_directory};
 use crate::module::file::Blob;
-use crate::pki::{issue, kubeconfig, reissue::Why, store};
+use crate::pki::{encryption, issue, kubeconfig, reissue::Why, store};
 use crate::plan::DesiredPlay;
 use crate::plan::expand::{Materials, expand};
 use crate::playbook::Playbook;
@@ -50,8 +50,7 @@ impl<'a> Inputs<'a> {
     /// The same with what a lab is installed from.
     pub fn with(self, pki: store::Pki, bundle: Bundle) -> Result<Self, Stop> {
         let kubeconfigs = kubeconfig::kubeconfigs(self.cluster, &pki).map_err(Stop::failed)?;
-        let encryption_key = pki.require(store::ENCRYPTION_KEY).map_err(Stop::failed)?;
-        let encryption_key = encryption_key.trim_ascii().into();
+        let encryption_keys = encryption::named(&pki).map_err(Stop::failed)?;
         let images = bundle.files.iter().filter_map(|(name, file)| {
             Some((name.strip_prefix("image/")?.to_owned(), file.image.clone()?))
         });
@@ -59,7 +58,8 @@ impl<'a> Inputs<'a> {
         let signer = pki.require(store::SERVICE_ACCOUNT_KEY).map_err(Stop::failed)?;
         let token_key = issue::key_id(&String::from_utf8_lossy(signer)).map_err(Stop::failed)?;
         let (images, versions) = (images.collect(), versions.collect());
-        let artefacts = Artefacts { images, versions, token_key, encryption_key, ..self.artefacts };
+        let artefacts =
+            Artefacts { images, versions, token_key, encryption_keys, ..self.artefacts };
         Ok(Self { pki, kubeconfigs, bundle, artefacts, ..self })
     }
 

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::list::{ENCRYPTION_KEY, SERVICE_ACCOUNT_KEY};
 use super::rotation::{AUTHORITIES, NEXT_SERVICE_ACCOUNT_KEY, PkiContent, next_key};
+use crate::secret::Secret;
 
 /// Fingerprints by key, oldest first. Keys are named as in the pki directory: `etcd/ca.key`.
 pub type Fingerprints = BTreeMap<String, Vec<String>>;
@@ -27,10 +28,15 @@ pub fn names() -> impl Iterator<Item = String> {
         .chain([SERVICE_ACCOUNT_KEY, ENCRYPTION_KEY].map(str::to_owned))
 }
 
-/// Returns the fingerprint of the key `name`: of its file, or of the encryption key without its
-/// line end, because on nodes that key is inside another file.
+/// Returns the fingerprint of the key `name`: of its file, or of the key that Secrets are encrypted
+/// with and nothing beside it, because on nodes that key is inside another file.
 pub fn fingerprint(name: &str, content: &[u8]) -> String {
-    let content = if name == ENCRYPTION_KEY { content.trim_ascii() } else { content };
+    let writes = |content: &'_ [u8]| {
+        let line = content.trim_ascii().split(|byte| *byte == b'\n').next();
+        line.and_then(|line| line.rsplit(|byte| *byte == b' ').next()).map(<[u8]>::to_vec)
+    };
+    let first = (name == ENCRYPTION_KEY).then(|| writes(content)).flatten().map(Secret::from);
+    let content = first.as_ref().map_or(content, Secret::expose);
     hex::encode(Sha256::digest(content))
 }
 

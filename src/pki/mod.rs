@@ -19,6 +19,7 @@
 //! The current time is always an argument, and nothing is written before [`store::Ensured::save`],
 //! so that a plan can show what a run would issue.
 
+pub mod encryption;
 mod error;
 mod files;
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use super::encryption::EncryptionKeys;
 use super::inspect::Certificate;
 use super::issue;
 use super::list::{
@@ -92,12 +93,12 @@ pub fn shared(texts: &NodeTexts) -> Result<Recovered, Vec<String>> {
         }
     }
     lacking.extend(recovered.put_service_account(texts).err());
-    match texts.get(ENCRYPTION_CONFIG).map(|text| encryption_key(text)) {
+    match texts.get(ENCRYPTION_CONFIG).map(|text| EncryptionKeys::from_config(text)) {
         None => lacking.push(missing(ENCRYPTION_CONFIG)),
         Some(None) => {
             lacking.push(format!("{ENCRYPTION_CONFIG} contains no key in labctl's format"))
         }
-        Some(Some(key)) => recovered.put(ENCRYPTION_KEY.to_owned(), key.to_owned()),
+        Some(Some(keys)) => recovered.put(ENCRYPTION_KEY.to_owned(), keys.to_text()),
     }
     if !lacking.is_empty() {
         return Err(lacking);
@@ -266,11 +267,6 @@ fn blocks(text: &str) -> Vec<String> {
         }
     }
     found
-}
-
-/// Returns the key that encrypts Secrets: the first one in an encryption configuration.
-pub fn encryption_key(config: &str) -> Option<&str> {
-    value(config, "secret").filter(|key| issue::is_encryption_key(key))
 }
 
 /// Returns the value of the first `field:` in a YAML file written by labctl.

@@ -17,6 +17,7 @@ use std::thread;
 
 use time::{Duration, OffsetDateTime};
 
+use super::encryption::{self, EncryptionKeys, RESTORE};
 use super::error::PkiError;
 pub use super::files::Pki;
 use super::files::{PkiFiles, carry_out};
@@ -202,9 +203,6 @@ fn trust_beside(pki: &mut Pki, files: &PkiFiles) {
     }
 }
 
-/// What to do about a file that cannot be recreated.
-const RESTORE: &str = "restore it from a backup of the lab directory";
-
 /// Returns the encryption key and the service account's key pair.
 fn ensure_secrets(
     ensured: &mut Ensured,
@@ -225,15 +223,11 @@ fn ensure_encryption_key(
     evidence: impl Fn() -> Option<String>,
 ) -> Result<(), PkiError> {
     match files.text(ENCRYPTION_KEY, RESTORE)? {
-        Some(text) if issue::is_encryption_key(text.trim()) => {
+        Some(text) if EncryptionKeys::parse(text).is_some() => {
             ensured.pki.put(ENCRYPTION_KEY.to_owned(), text.trim());
         }
         Some(_) => {
-            return Err(files.unusable(
-                ENCRYPTION_KEY,
-                "does not contain 32 bytes in base64".to_owned(),
-                RESTORE,
-            ));
+            return Err(files.unusable(ENCRYPTION_KEY, encryption::NOT_OURS.to_owned(), RESTORE));
         }
         None => {
             files.refuse_if_used(ENCRYPTION_KEY, evidence())?;

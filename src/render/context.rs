@@ -46,7 +46,11 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("images", "references of the bundle's images by name: images.pause, images.coredns"),
     ("versions", "versions of the bundle's files by name: versions.containerd"),
     ("token_key", "id of the key that currently signs service account tokens (their `kid`)"),
-    ("encryption_key", "the key that encrypts Secrets in etcd, base64"),
+    (
+        "encryption_keys",
+        "the keys of Secrets in etcd, each with name and secret (base64); the first one encrypts, \
+        all of them decrypt",
+    ),
     (
         "restore",
         "the snapshot, in the playbook `restore`: restore.id, hash, revision, keys, size, \
@@ -62,7 +66,7 @@ const ETCDCTL: &str = "etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt \
                        --key /etc/kubernetes/pki/etcd/healthcheck-client.key";
 
 /// Values that are not part of the cluster model: the bundle's images and versions, and the lab's
-/// encryption key.
+/// encryption keys.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Artefacts {
     /// Image references by short name, such as `registry.k8s.io/pause:3.10` for `pause`.
@@ -72,8 +76,9 @@ pub struct Artefacts {
     pub versions: BTreeMap<String, String>,
     /// Id of the key that currently signs service account tokens: the `kid` in their headers.
     pub token_key: String,
-    /// The key that encrypts Secrets in etcd: 32 random bytes in base64.
-    pub encryption_key: Secret,
+    /// The keys of Secrets in etcd, by name: 32 random bytes in base64 each, the one that encrypts
+    /// first.
+    pub encryption_keys: Vec<(String, Secret)>,
     /// The snapshot to restore, in a run of `restore`.
     pub restore: Option<Restore>,
     /// The node that leaves the lab, if any.
@@ -188,8 +193,11 @@ impl Context {
         variables.insert("versions", &artefacts.versions);
         variables.insert("token_key", &artefacts.token_key);
         // The template language keeps copies of its own.
-        variables
-            .insert("encryption_key", artefacts.encryption_key.expose_text().unwrap_or_default());
+        let keys = artefacts.encryption_keys.iter().map(|(name, secret)| {
+            let secret = secret.expose_text().unwrap_or_default();
+            BTreeMap::from([("name", name.as_str()), ("secret", secret)])
+        });
+        variables.insert("encryption_keys", &keys.collect::<Vec<_>>());
         if let Some(restore) = &artefacts.restore {
             variables.insert("restore", restore);
         }
@@ -203,7 +211,7 @@ impl Context {
 }
 
 impl fmt::Debug for Context {
-    /// Prints only names, because a value may be the encryption key.
+    /// Prints only names, because a value may be an encryption key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names =
             VARIABLES.iter().map(|(name, _)| name).filter(|name| self.variables.contains_key(name));

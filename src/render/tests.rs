@@ -125,7 +125,10 @@ fn the_list_of_variables_is_complete() {
 
 #[test]
 fn debug_output_does_not_show_the_key() {
-    let artefacts = Artefacts { encryption_key: "c2VjcmV0".into(), ..Artefacts::default() };
+    let artefacts = Artefacts {
+        encryption_keys: vec![("key1".into(), "c2VjcmV0".into())],
+        ..Artefacts::default()
+    };
     assert!(!format!("{artefacts:?}").contains("c2VjcmV0"));
     assert!(
         !format!("{:?}", Context::new(&cluster(), &node(), None, &artefacts)).contains("c2VjcmV0")

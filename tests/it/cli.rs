@@ -157,9 +157,9 @@ fn a_mistake_in_a_playbook_cannot_print_the_encryption_key() {
         fs::write(folder.path().join("mine/up.yaml"), text).expect("a playbook");
     };
     for task in [
-        "command: { run: 'echo {{ encryption_key }}', unless: 'false' }",
-        "wait: { for: '{{ encryption_key }}', until: 'true', timeout: 1s }",
-        "directory: { path: '/{{ encryption_key }}' }",
+        "command: { run: 'echo {{ encryption_keys[0].secret }}', unless: 'false' }",
+        "wait: { for: '{{ encryption_keys[0].secret }}', until: 'true', timeout: 1s }",
+        "directory: { path: '/{{ encryption_keys[0].secret }}' }",
     ] {
         playbook(task);
         let output = tools.labctl(folder.path(), "explain --playbooks mine");
@@ -167,7 +167,7 @@ fn a_mistake_in_a_playbook_cannot_print_the_encryption_key() {
         assert_eq!(output.status.code(), Some(2), "{task}: {said}");
         assert!(said.contains("this would reveal the lab's encryption key"), "{task}: {said}");
     }
-    playbook("file: { content: 'key {{ encryption_key }} end', to: /x }");
+    playbook("file: { content: 'key {{ encryption_keys[0].secret }} end', to: /x }");
     let output = tools.labctl(folder.path(), "explain --playbooks mine");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(

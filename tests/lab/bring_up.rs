@@ -97,6 +97,7 @@ fn the_sandbox_comes_up_settles_and_goes() {
     hardening::what_runs_is_hard(&lab);
     kubeconfigs::of_users(&lab);
     let words = hardening::a_secret_of_a_user(&lab);
+    hardening::the_key_of_secrets_is_replaced(&lab);
     no_run_has_told_a_secret(&lab, &words);
     backup::a_lab_comes_back_from_its_backup_when_all_data_is_lost(&lab);
 }

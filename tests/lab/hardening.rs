@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::lab::Lab;
+use crate::mine;
 
 const CONTROLLERS: [&str; 2] = ["controller-0", "controller-1"];
 const WORKERS: [&str; 2] = ["worker-0", "worker-1"];
@@ -116,6 +117,47 @@ fn nothing_offers_profiles(lab: &Lab, node: &str) {
         let said = lab.on(node, &asked);
         assert!(said.contains("NotFound"), "{node}: port {port}: {said}");
     }
+}
+
+/// `labctl etcd rotate-key`, killed when both keys are everywhere and once more when the new one
+/// writes: in the end etcd has nothing of the old key's, and neither have the nodes.
+pub fn the_key_of_secrets_is_replaced(lab: &Lab) {
+    let key = lab.directory().join("pki/encryption.key");
+    let read = || fs::read_to_string(&key).expect("a key");
+    let old = read();
+    let made = lab.kubectl("create secret generic kept --from-literal=word=kept");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let rotate = ["etcd", "rotate-key"];
+    let restarts = |event: &serde_json::Value| {
+        event["event"] == "task_started" && event["task"] == "unit kube-apiserver.service"
+    };
+    assert!(lab.killed_at(&rotate, restarts), "an API server starts with both keys");
+    assert_eq!(read().lines().next(), Some(old.trim()), "the old one still writes");
+    assert_eq!(read().lines().count(), 2);
+    let writes = |event: &serde_json::Value| {
+        event["event"] == "task_started" && event["play"] == "encrypt-again"
+    };
+    assert!(lab.killed_at(&rotate, writes), "the new one writes");
+    mine::must(lab, &rotate, "controller-0");
+    mine::forget(lab);
+
+    let new = read();
+    assert_eq!(new.lines().count(), 1, "the old key has gone");
+    assert!(new.starts_with("key2 ") && !new.contains(old.trim()));
+    let word = lab.kubectl("get secret kept -o jsonpath={.data.word}");
+    assert_eq!(String::from_utf8_lossy(&word.stdout), BASE64.encode("kept"));
+    let etcdctl = "etcdctl --endpoints https://127.0.0.1:2379 --cacert \
+        /etc/kubernetes/pki/etcd/ca.crt --cert /etc/kubernetes/pki/etcd/healthcheck-client.crt \
+        --key /etc/kubernetes/pki/etcd/healthcheck-client.key get --prefix /registry/secrets/";
+    let stored = format!(
+        "{etcdctl} --print-value-only | grep -ao '^k8s:enc:[a-z0-9]*:v1:key[0-9]*:' | sort | uniq"
+    );
+    assert_eq!(line(lab, CONTROLLERS[0], &stored), "k8s:enc:secretbox:v1:key2:");
+    for controller in CONTROLLERS {
+        let left = format!("grep -rlF {} /etc /var/lib/labctl || true", old.trim());
+        assert_eq!(lab.on(controller, &left), "", "{controller}");
+    }
+    assert!(lab.kubectl("delete secret kept").status.success());
 }
 
 /// Returns how many pods of the node have a limit of processes.

@@ -18,7 +18,10 @@ plays:
     tasks:
       - directory: { path: /etc/quiet }
       - file: { content: \"one\\ntwo\\nTHREE\\n\", to: /etc/quiet/text }
-      - file: { content: 'key {{ encryption_key }} end', to: /etc/quiet/secret, mode: '0600' }
+      - file:
+          content: 'key {{ encryption_keys[0].secret }} end'
+          to: /etc/quiet/secret
+          mode: '0600'
       - file: { from: pki/admin.crt, to: /etc/quiet/admin.crt }
       - file: { from: kubeconfig/admin.conf, to: /etc/quiet/admin.conf, mode: '0600' }
       - binary: { from: etcdctl, to: /usr/local/bin/etcdctl }

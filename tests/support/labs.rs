@@ -73,7 +73,10 @@ pub fn artefacts() -> Artefacts {
             ("image/pause", "3.10"),
         ]),
         token_key: "bm90IGEga2V5IGVpdGhlcg".to_owned(),
-        encryption_key: "bm90IGEgc2VjcmV0LCB1c2VkIGluIHRlc3RzIG9ubHk=".into(),
+        encryption_keys: vec![(
+            "key1".into(),
+            "bm90IGEgc2VjcmV0LCB1c2VkIGluIHRlc3RzIG9ubHk=".into(),
+        )],
         restore: Some(Restore {
             id: "20261121T105500".to_owned(),
             hash: 1,

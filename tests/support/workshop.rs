@@ -6,7 +6,7 @@ use labctl::bundle::{Bundle, BundleFile};
 use labctl::cluster::{Cluster, Role};
 use labctl::lab::LabDirectory;
 use labctl::module::file::Blob;
-use labctl::pki::{kubeconfig::kubeconfigs, store};
+use labctl::pki::{encryption, kubeconfig::kubeconfigs, store};
 use labctl::plan::DesiredPlay;
 use labctl::plan::expand::{Materials, expand};
 use labctl::playbook::{load, standard};
@@ -46,11 +46,11 @@ impl Workshop {
         bundle.files =
             names_in_the_bundle().into_iter().map(|name| (name.clone(), file(&name))).collect();
         let renderer = Renderer::new(None).expect("templates");
-        let encryption_key = pki.require(store::ENCRYPTION_KEY).expect("a key").trim_ascii().into();
+        let encryption_keys = encryption::named(&pki).expect("a key");
         // A node that leaves, for the playbook that takes one out.
         let leaving = cluster.with_role(Role::Worker).next().cloned();
         let leaving = leaving.map(|node| Leaving { node, gone: false, forced: false });
-        let artefacts = Artefacts { encryption_key, leaving, ..labs::artefacts() };
+        let artefacts = Artefacts { encryption_keys, leaving, ..labs::artefacts() };
         Self { cluster, pki, kubeconfigs, bundle, renderer, artefacts }
     }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use labctl::lab::{LabDirectory, cache_directory};
-use labctl::pki::{issue, store};
+use labctl::pki::{encryption, issue, store};
 use labctl::plan::expand::{Materials, expand};
 use labctl::playbook::standard;
 use labctl::render::{Artefacts, Renderer};
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             .collect(),
         versions: files.map(|(name, file)| (name.clone(), file.version.clone())).collect(),
         token_key: issue::key_id(std::str::from_utf8(pki.require(store::SERVICE_ACCOUNT_KEY)?)?)?,
-        encryption_key: pki.require(store::ENCRYPTION_KEY)?.trim_ascii().into(),
+        encryption_keys: encryption::named(&pki)?,
         ..Artefacts::default()
     };
     let materials = Materials {

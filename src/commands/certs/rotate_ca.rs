@@ -4,14 +4,11 @@
 use time::OffsetDateTime;
 
 use crate::cluster::{Cluster, Node};
-use crate::commands::bring_up::{bring_up, fit_for_local_nodes};
-use crate::commands::converge::converge_saving;
+use crate::commands::bring_up::{bring_up, fit_for_local_nodes, run_playbook};
 use crate::commands::exit::{Exit, Stop};
-use crate::commands::inputs::bundle;
 use crate::commands::next;
 use crate::commands::options::Options;
 use crate::commands::ownership::must_be_ours;
-use crate::commands::prepared::desired;
 use crate::commands::session::{
     Outcome, Working, exit_of, lab_of, must_have_a_ca, open, under_lock,
 };
@@ -88,7 +85,7 @@ async fn rotate(
     loop {
         let now = stage()?;
         if now == Stage::Replace && ended {
-            let outcome = play(cluster, &playbooks.stop, options, &working).await?;
+            let outcome = run_playbook(cluster, &playbooks.stop, options, &working).await?;
             if !sum.and_part(outcome) {
                 return Ok(sum);
             }
@@ -97,7 +94,7 @@ async fn rotate(
         if !sum.and_part(outcome) || working.run.is_cancelled() {
             return Ok(sum);
         }
-        let outcome = play(cluster, &playbooks.after, options, &working).await?;
+        let outcome = run_playbook(cluster, &playbooks.after, options, &working).await?;
         if !sum.and_part(outcome) || working.run.is_cancelled() {
             return Ok(sum);
         }
@@ -111,17 +108,4 @@ async fn rotate(
             return Ok(sum);
         }
     }
-}
-
-/// Runs one of the other playbooks on all nodes.
-async fn play(
-    cluster: &Cluster,
-    playbook: &Playbook,
-    options: &Options,
-    working: &Working,
-) -> Result<Outcome, Stop> {
-    let bundle = bundle(cluster, &working.events).await?;
-    let desired = desired(None, cluster, playbook, bundle, options)?;
-    let nodes: Vec<&Node> = cluster.nodes.iter().collect();
-    converge_saving(cluster, &nodes, desired, &working.run, |_| Ok(())).await
 }

@@ -1,7 +1,8 @@
-//! `etcd backup` and `etcd restore`.
+//! `etcd backup`, `etcd restore` and `etcd rotate-key`.
 
 pub mod backup;
 pub mod restore;
+pub mod rotate_key;
 
 use super::exit::Stop;
 use crate::backup::BackupError;

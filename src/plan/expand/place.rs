@@ -82,8 +82,9 @@ impl<'a> Lab<'a> {
 
     /// Whether a text contains a secret of the lab, whoever wrote the playbook.
     fn is_secret(&self, text: &str) -> bool {
-        let key = self.materials.artefacts.encryption_key.expose_text().unwrap_or_default();
-        text.contains("PRIVATE KEY-----") || (!key.is_empty() && text.contains(key))
+        let keys = &self.materials.artefacts.encryption_keys;
+        let mut keys = keys.iter().filter_map(|(_, key)| key.expose_text());
+        text.contains("PRIVATE KEY-----") || keys.any(|key| !key.is_empty() && text.contains(key))
     }
 }
 

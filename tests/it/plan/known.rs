@@ -24,7 +24,7 @@ pub(super) fn secrets(workshop: &Workshop) -> Vec<String> {
     let mut all: Vec<Vec<u8>> =
         keys.filter_map(|name| workshop.pki.get(name)).map(<[u8]>::to_vec).collect();
     all.extend(workshop.kubeconfigs.values().map(|file| file.expose().to_vec()));
-    let key = workshop.artefacts.encryption_key.expose_text().expect("text");
+    let key = workshop.artefacts.encryption_keys[0].1.expose_text().expect("text");
     let mut shown = vec![key.to_owned()];
     for bytes in all {
         let text = String::from_utf8(bytes).expect("text");
