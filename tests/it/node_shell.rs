@@ -186,3 +186,22 @@ async fn packages_start_nothing_on_a_machine_without_ipv6() {
     machine.settles(&[package()]).await;
     assert_eq!(machine.sh("cat /installed; tail -n 1 /usr/sbin/policy-rc.d"), "104\nexit 104");
 }
+
+/// A lock that somebody holds around `labctl up` is theirs, and free when that ends.
+#[test]
+fn a_node_keeps_no_file_open_that_its_caller_had_open() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("launch.sh"), labctl::node::LAUNCH).expect("a script");
+    fs::write(at("cgroups"), "").expect("a file");
+    let script = "exec 3< /dev/null 9< /dev/null 12< /dev/null; sh launch.sh enter . legacy sh -c \
+                  'readlink /proc/$$/fd/3 /proc/$$/fd/9 /proc/$$/fd/12 > open'; \
+                  until [ -e ended ]; do sleep 0.05; done";
+    let status = Command::new("timeout")
+        .args(["30", "bash", "-c", script])
+        .current_dir(folder.path())
+        .status()
+        .expect("bash starts");
+    assert!(status.success(), "it ends");
+    assert_eq!(fs::read_to_string(at("open")).expect("what was open"), "");
+}
