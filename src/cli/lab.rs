@@ -140,6 +140,19 @@ pub struct ExecArgs {
     pub command: Vec<String>,
 }
 
+/// `kubectl`.
+#[derive(Debug, Args)]
+#[command(override_usage = "labctl kubectl [OPTIONS] [INVENTORY] -- <ARGUMENTS>...")]
+pub struct KubectlArgs {
+    /// The lab.
+    #[command(flatten)]
+    pub lab: LabArgs,
+
+    /// What kubectl is given
+    #[arg(last = true, required = true, value_name = "ARGUMENTS")]
+    pub arguments: Vec<String>,
+}
+
 /// `ssh`.
 #[derive(Debug, Args)]
 #[command(override_usage = "labctl ssh [OPTIONS] [INVENTORY] <NODE> [-- <COMMAND>...]")]

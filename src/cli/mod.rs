@@ -21,8 +21,8 @@ use self::bundle::{BundleVerb, PlaybookVerb};
 use self::certs::{CertsVerb, KubeconfigArgs};
 use self::etcd::{EtcdVerb, RecoverArgs};
 use self::lab::{
-    ConvergeArgs, DownArgs, ExecArgs, ExplainArgs, GraphArgs, LabArgs, PlayArgs, RenderArgs,
-    SshArgs,
+    ConvergeArgs, DownArgs, ExecArgs, ExplainArgs, GraphArgs, KubectlArgs, LabArgs, PlayArgs,
+    RenderArgs, SshArgs,
 };
 use self::node::NodeVerb;
 use self::timeline::TimelineArgs;
@@ -254,6 +254,17 @@ Examples:
   labctl exec prod.yaml controller-0 -- journalctl -u etcd -f"
     )]
     Exec(ExecArgs),
+    /// Run kubectl as the administrator of the lab
+    #[command(
+        long_about = "\
+Run kubectl as the administrator of the lab: the bundle's kubectl, which has the lab's version, or \
+            the one that is installed here.",
+        after_help = "\
+Examples:
+  labctl kubectl -- get nodes
+  labctl kubectl prod.yaml -- -n kube-system logs deployment/coredns"
+    )]
+    Kubectl(KubectlArgs),
     /// Open a shell on a node, or run a command there
     #[command(after_help = "\
 Examples:

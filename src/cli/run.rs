@@ -7,7 +7,7 @@ use clap::CommandFactory;
 
 use super::bundle::{BundleVerb, PlaybookVerb};
 use super::certs::{CertsVerb, KubeconfigArgs};
-use super::etcd::EtcdVerb;
+use super::etcd::{EtcdVerb, RecoverArgs};
 use super::lab::{GraphFormat, LabArgs, SourceArgs};
 use super::node::NodeVerb;
 use super::timeline::TimelineArgs;
@@ -67,6 +67,9 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
             let (inventory, nodes) = args.target.get();
             commands::exec::exec(nodes, &args.command, &lab(inventory), reporter).await
         }
+        Verb::Kubectl(args) => {
+            commands::kubectl::kubectl(&args.arguments, &lab(&args.lab.inventory), reporter)
+        }
         Verb::Ssh(args) => {
             let (inventory, node) = args.target.get();
             commands::ssh::ssh(node, &args.command, &lab(inventory), reporter).await
@@ -80,14 +83,16 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
         }
         Verb::Etcd(verb) => etcd(verb, global, reporter).await,
         Verb::Recover(args) => {
-            let (from, accept_new_host_keys) = (args.from.clone(), args.accept_new_host_keys);
-            let recovery = Recovery { from, accept_new_host_keys };
-            commands::recover::recover(&recovery, &lab(&args.lab.inventory), reporter).await
+            commands::recover::recover(&recovery(args), &lab(&args.lab.inventory), reporter).await
         }
         Verb::Bundle(verb) => bundle(verb, reporter).await,
         Verb::Playbook(verb) => playbook(verb, reporter),
         Verb::Completions { shell } => completions(*shell, reporter),
     }
+}
+
+fn recovery(args: &RecoverArgs) -> Recovery {
+    Recovery { from: args.from.clone(), accept_new_host_keys: args.accept_new_host_keys }
 }
 
 fn completions(shell: clap_complete::Shell, reporter: &Reporter) -> Result<Exit, Stop> {

@@ -14,6 +14,7 @@ mod exit;
 pub mod explain;
 mod inputs;
 pub mod kubeconfig;
+pub mod kubectl;
 mod machines;
 pub mod next;
 pub mod node;

@@ -28,8 +28,8 @@ if [ "$phase" = enter ]; then
         fi
         echo 0 >"$cgroup/cgroup.procs" || exit 1
     done <"$folder/cgroups"
-    # What whoever started labctl has open, such as a lock, would stay open as long as the node runs.
-    # bash, because sh closes no file whose number has two digits.
+    # What whoever started labctl has open, such as a lock, would stay open as long as the node
+    # runs. bash, because sh closes no file whose number has two digits.
     # shellcheck disable=SC2016 # bash fills it in
     exec setsid --fork bash -c 'for file in /proc/$$/fd/*; do
         [ "${file##*/}" -le 2 ] || eval "exec ${file##*/}>&-"

@@ -75,6 +75,11 @@ fn a_command_runs_on_many_nodes(lab: &Lab) {
         exec(&["worker-0", "worker-1", "--", "test $(hostname) = worker-1 && echo it is me"]);
     assert_eq!((code, lines), (Some(1), vec!["worker-1 | it is me".to_owned()]));
     assert_eq!(errors, "worker-0 | exit code 1\n");
+
+    // kubectl of the lab's version, as its administrator.
+    let words = ["kubectl", "--", "get", "nodes", "-o", "name"];
+    let nodes = lab.labctl(&words).output().expect("labctl starts");
+    assert_eq!(String::from_utf8_lossy(&nodes.stdout), "node/worker-0\nnode/worker-1\n");
 }
 
 #[test]

@@ -171,6 +171,7 @@ pub const MAY_TOUCH: &[&str] = &[
     "transport/",
     "local/",
     // `labctl ssh` becomes the OpenSSH client: a terminal, and the escape keys that people know.
+    "commands/kubectl.rs",
     "commands/ssh.rs",
 ];
 

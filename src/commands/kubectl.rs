@@ -1,0 +1,38 @@
+//! `kubectl`: the bundle's own kubectl, of the lab's version, as the administrator.
+
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::exit::{Exit, Stop};
+use super::next;
+use super::options::Options;
+use super::session::{lab_of, open};
+use crate::bundle;
+use crate::bundle::pull::host_architecture;
+use crate::cluster::Cluster;
+use crate::lab::cache_directory;
+use crate::report::Reporter;
+
+/// Replaces the process by kubectl; returns only if that cannot be started.
+pub fn kubectl(arguments: &[String], options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
+    let cluster = open(&options.inventory, reporter)?;
+    let admin = lab_of(&cluster).admin_conf();
+    if !admin.exists() {
+        let up = next::command("up", options);
+        return Err(Stop::failed(format!("lab {} has no kubeconfig yet", cluster.name))
+            .help(format!("`{up}` makes the lab, and it")));
+    }
+    let program = program(&cluster);
+    let error = Command::new(&program).args(arguments).env("KUBECONFIG", admin).exec();
+    Err(Stop::failed(format!("cannot start {}: {error}", program.display()))
+        .help("the bundle's kubectl is for another machine or missing; install kubectl here"))
+}
+
+/// The bundle's, where that runs on this machine; else the one that is installed here.
+fn program(cluster: &Cluster) -> PathBuf {
+    let bundle = bundle::outlook(cluster, &cache_directory()).ok().map(|(bundle, _)| bundle);
+    let ours = bundle.filter(|bundle| bundle.architecture == host_architecture());
+    let path = ours.and_then(|bundle| bundle.file("kubectl").map(|file| file.path.clone()).ok());
+    path.filter(|path| path.exists()).unwrap_or_else(|| PathBuf::from("kubectl"))
+}
