@@ -91,8 +91,8 @@ secret_encrypted() {
 
 rollout() {
   k rollout status deployment/web --timeout=150s >/dev/null || {
-    k get pods -o wide >&2
-    k get events --sort-by=.lastTimestamp | tail -n 5 >&2
+    k get events --sort-by=.lastTimestamp | tail -n 2 >&2
+    k get pods -o wide --no-headers 2>&1 | grep -v ' 1/1 ' | head -n 3 >&2
     exit 1
   }
 }

@@ -154,15 +154,6 @@ const FAULTS: &[Fault] = &[
         may_fail: &[],
     },
     Fault {
-        what: "a worker that forwards no packets",
-        node: "worker-0",
-        breaks: "sysctl -qw net.ipv4.ip_forward=0",
-        mends: "sysctl -qw net.ipv4.ip_forward=1",
-        fail: &[PODS],
-        says: " cannot reach ",
-        may_fail: &[CLUSTER_IP, NODE_PORT, DNS],
-    },
-    Fault {
         what: "a kubelet that the API server cannot reach",
         node: "worker-1",
         breaks: "iptables -I INPUT -p tcp --dport 10250 -j REJECT --reject-with tcp-reset",
@@ -272,6 +263,9 @@ fn smoke_names_what_is_broken() {
         }
 
         on(&lab, fault, fault.mends, &replicas);
+        if fault.what == "an API server that no kubelet obeys" {
+            restart_kubelets(&lab);
+        }
         // One that has lost its API server asks again only after a while, and would be taken for
         // broken.
         if fault.mends.contains("start kube-apiserver") {
