@@ -7,6 +7,7 @@ PATH=/usr/local/bin:$PATH
 # Nothing within a lab is behind a login's proxy.
 export NO_PROXY='*' no_proxy='*'
 
+begun=$(date +%s)
 k() { kubectl -n "$ns" "$@"; }
 fail() {
   echo "$*" >&2
@@ -25,20 +26,21 @@ fetch() { # pod, URLs
 # A Service's rules follow its creation after a moment, which is up to half a minute where the
 # controllers have just lost their API server: client-go looks again after 30 s at most. A first
 # packet that came too early is not sent elsewhere later: so new connections are tried until one is
-# answered. From then on all are.
-answers() { # pod, how many of them, URLs; $patience is how often a first one is tried
+# answered, as long as the check has time to say which one was not. From then on all are.
+answers() { # pod, how many of them, URLs; $patience is how long a check tries
   pod=$1 times=$2
   shift 2
+  left=$((${patience:-45} - $(date +%s) + begun))
   # shellcheck disable=SC2016
-  said=$(k exec "$pod" -- sh -c 'times=$1 tries=$2 wget=$(which wget); shift 2
+  said=$(k exec "$pod" -- sh -c 'times=$1 end=$(($(date +%s) + $2)) wget=$(which wget); shift 2
     for url; do
-      for _ in $(seq "$tries"); do
-        "$wget" -q -T 2 -O - "$url" > /dev/null 2>&1 && break
+      until "$wget" -q -T 2 -O - "$url" > /dev/null 2>&1; do
+        [ "$(date +%s)" -lt "$end" ] || break
         sleep 0.5
       done
       for _ in $(seq "$times"); do "$wget" -q -T 5 -O - "$url" > /dev/null || exit 0; done
       echo "$url"
-    done' sh "$times" "${patience:-80}" "$@" </dev/null) || fail "cannot run a command in $pod"
+    done' sh "$times" "$left" "$@" </dev/null) || fail "cannot run a command in $pod"
   for url; do
     printf '%s\n' "$said" | grep -qxF "$url" || fail "no answer from $url to $pod"
   done

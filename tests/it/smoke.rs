@@ -69,7 +69,8 @@ case "$*" in
     ! broken 'port-forward is refused' || { echo 'error: unable to forward port' >&2; exit 1; }
     echo "Forwarding from 127.0.0.1:$PORT -> 8080"
     exec sleep 60 ;;
-  'get pods -o wide' | 'get events '*) echo 'web-d is Pending' ;;
+  'get pods -o wide --no-headers') echo 'web-d 0/1 Pending' ;;
+  'get events '*) echo 'web-d was created' ;;
   *) echo "an unexpected call: kubectl $*" >&2; exit 99 ;;
 esac
 "#;
@@ -144,7 +145,7 @@ fn run(check: &Check, broken: &str, forwarded: &str) -> Output {
     Command::new("sh")
         .args(["-c", &check.script.replace(programs, &here)])
         .env("BROKEN", broken)
-        .env("patience", "6")
+        .env("patience", "2")
         .env("PORT", port.to_string())
         .env("CALLS", folder.path().join("calls"))
         .output()
@@ -221,7 +222,7 @@ fn what_is_wrong_is_named_by_one_check() {
         ("Secrets are not encrypted", secret, "does not begin with k8s:enc:"),
         ("the API gives back another Secret", secret, "another value than was stored"),
         ("no etcd", secret, "does not begin with k8s:enc:"),
-        ("pods do not start", spread, "web-d is Pending"),
+        ("pods do not start", spread, "web-d 0/1 Pending"),
         ("all pods on one worker", spread, "run on 1 of 2 workers"),
         (
             "a pod cannot be reached from one",
