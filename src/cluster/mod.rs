@@ -6,6 +6,7 @@
 //! once, here. The types are `Serialize` because templates use them: `{{ cluster.network.pods }}`
 //! is a field in this file.
 
+pub mod components;
 pub mod login;
 pub mod names;
 pub mod network;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::inventory::{Problem, load};
 use crate::machine::{Machine, Machines, etcd::Founding};
+pub use components::SettingsByProgram;
 pub use login::{Escalation, Jump, PasswordSource, Ssh, Tool};
 pub use version::Version;
 
@@ -60,6 +62,8 @@ pub struct Cluster {
     pub pki: PkiPolicy,
     /// The add-ons that the inventory asks for, by the names of their plays.
     pub addons: Vec<String>,
+    /// What its programs are run with, beside what labctl sets.
+    pub components: SettingsByProgram,
     /// The bundle directory, absolute; `None` for the official releases in the cache.
     pub bundle: Option<PathBuf>,
     /// Set if labctl creates the nodes on the workstation.

@@ -4,6 +4,7 @@
 //! reported and left out, and everything that does not depend on it is still checked, so that all
 //! problems are reported at once. One file per subject: networks, nodes, login, endpoint.
 
+mod components;
 mod endpoint;
 mod login;
 mod networks;
@@ -52,6 +53,7 @@ impl Resolver<'_, '_> {
         let bundle = inventory.bundle.as_ref().map(|path| self.path(path, "bundle"));
         let pki = self.pki();
         let addons = self.addons();
+        let components = self.components();
         let networks = self.networks(kubernetes);
         let lab_directory =
             inventory.folder.join(".labctl").join(name.as_deref().unwrap_or_default());
@@ -73,6 +75,7 @@ impl Resolver<'_, '_> {
             api: api?,
             pki,
             addons,
+            components,
             bundle: match bundle {
                 Some(path) => Some(path?),
                 None => None,

@@ -6,6 +6,7 @@ mod ask;
 mod bring_up;
 pub mod bundle;
 pub mod certs;
+mod components;
 mod converge;
 pub mod down;
 pub mod etcd;

@@ -5,6 +5,8 @@
 //! columns. Each wrong value becomes a [`Problem`](super::Problem) and is left out; decoding
 //! continues with the rest.
 
+mod components;
+
 use std::path::Path as FilePath;
 
 use super::keys::{API, INVENTORY, JUMP, LOCAL, NETWORK, NODE, NODE_SSH, PKI, REQUIRED, SSH};
@@ -79,6 +81,7 @@ impl Decoder<'_> {
             api: self.api(&fields),
             pki: self.pki(&fields),
             addons: self.texts(&fields, "addons"),
+            components: self.components(&fields),
             nodes: self.nodes(&fields),
             ..Inventory::default()
         }

@@ -12,6 +12,7 @@ pub const INVENTORY: &[&str] = &[
     "api",
     "pki",
     "addons",
+    "components",
     "nodes",
 ];
 /// In `local`.
@@ -46,6 +47,8 @@ pub const NETWORK: &[&str] = &["pods", "services", "node_prefix", "mode", "proxy
 pub const API: &[&str] = &["endpoint", "port", "names"];
 /// In `pki`.
 pub const PKI: &[&str] = &["algorithm", "ca_days", "leaf_days"];
+/// In an entry of `components`.
+pub const COMPONENT: &[&str] = &["flags", "config"];
 /// In an entry of `nodes`.
 pub const NODE: &[&str] = &["name", "address", "roles", "labels", "pod_cidr", "ssh"];
 

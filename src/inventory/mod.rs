@@ -63,6 +63,8 @@ pub struct Inventory {
     pub pki: PkiSection,
     /// `addons`: what the lab has beside what every lab has; its position is that of the list.
     pub addons: Option<Located<Vec<Located<String>>>>,
+    /// `components`: what the programs of the lab are run with, in file order.
+    pub components: Vec<ComponentEntry>,
     /// `nodes`: the machines, with the position of the key.
     pub nodes: Option<Located<Vec<NodeEntry>>>,
     /// Errors in the structure of the file. An inventory with errors never becomes a cluster.
@@ -145,6 +147,17 @@ pub struct PkiSection {
     pub ca_days: Option<Located<u32>>,
     /// `leaf_days`: validity of all other certificates in days.
     pub leaf_days: Option<Located<u32>>,
+}
+
+/// One entry of `components`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ComponentEntry {
+    /// The program.
+    pub name: Located<String>,
+    /// `flags`: the values as they are typed; `None` for a flag that is taken away.
+    pub flags: Vec<(Located<String>, Option<String>)>,
+    /// `config`: the top-level keys of its configuration file.
+    pub config: Vec<(Located<String>, serde_json::Value)>,
 }
 
 /// One entry of `nodes`.

@@ -41,6 +41,7 @@ pub(crate) fn cluster() -> Cluster {
         },
         pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
         addons: Vec::new(),
+        components: crate::cluster::SettingsByProgram::default(),
         bundle: None,
         local: None,
         lab_directory: PathBuf::from("/lab"),

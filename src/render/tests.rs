@@ -211,6 +211,7 @@ fn cluster() -> Cluster {
         },
         pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
         addons: Vec::new(),
+        components: crate::cluster::SettingsByProgram::default(),
         bundle: None,
         local: None,
         lab_directory: "/labs/.labctl/test".into(),

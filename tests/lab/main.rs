@@ -11,6 +11,7 @@ mod backup;
 mod bring_up;
 mod caller;
 mod certificates;
+mod components;
 mod done;
 mod hardening;
 mod kubeconfigs;

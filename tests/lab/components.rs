@@ -1,0 +1,112 @@
+//! What an inventory says of the lab's programs: flags and configuration files, as the programs
+//! themselves report them.
+
+use std::fs;
+
+use crate::lab::Lab;
+use crate::{goes_without_a_trace, is_settled};
+
+const COMPONENTS: &str = "\
+components:
+  etcd: { flags: { snapshot-count: 20000 } }
+  kube-apiserver:
+    flags:
+      audit-log-maxage: null
+      enable-admission-plugins: [NodeRestriction, AlwaysPullImages]
+      event-ttl: 2h
+      feature-gates: { APIServingWithRoutine: true }
+  kube-controller-manager: { flags: { kube-api-qps: 60 } }
+  kube-scheduler: { config: { percentageOfNodesToScore: 42 } }
+  containerd: { config: { debug: { level: debug } } }
+  kubelet:
+    flags: { v: 3 }
+    config: { maxPods: 42, podPidsLimit: null, evictionHard: { memory.available: 64Mi } }
+  kube-proxy: { config: { iptables: { minSyncPeriod: 3s } } }
+
+";
+
+/// The arguments of a program that runs on the node, one per line.
+fn arguments(lab: &Lab, program: &str) -> Vec<String> {
+    let show = format!("tr '\\0' '\\n' < /proc/$(pidof -s {program})/cmdline");
+    lab.on("node-0", &show).lines().map(str::to_owned).collect()
+}
+
+fn has_argument(lab: &Lab, program: &str, argument: &str) -> bool {
+    arguments(lab, program).iter().any(|it| it == argument)
+}
+
+fn write(lab: &Lab, change: impl Fn(&str) -> String) {
+    let path = lab.folder().join("inventory.yaml");
+    let text = fs::read_to_string(&path).expect("an inventory");
+    let changed = change(&text);
+    assert_ne!(text, changed);
+    fs::write(&path, changed).expect("an inventory");
+}
+
+fn asked(lab: &Lab, path: &str) -> String {
+    let output = lab.kubectl(&format!("get --raw {path}"));
+    assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn programs_run_with_what_the_inventory_says_of_them() {
+    let lab = Lab::changed("single", &[("nodes:\n", &format!("{COMPONENTS}nodes:\n"))]);
+
+    // A flag that the version does not know, and a value that it does not take, are refused before
+    // there is any machine.
+    write(&lab, |text| text.replace("event-ttl:", "event-tll:"));
+    for verb in ["validate", "plan", "up"] {
+        let refused = lab.run(&[verb]);
+        assert_eq!(refused.code, Some(2), "{verb}: {}", refused.story());
+        for part in ["has no flag `event-tll`", "did you mean `event-ttl`?", "inventory.yaml:"] {
+            assert!(refused.stderr.contains(part), "{verb}: {part}: {}", refused.stderr);
+        }
+    }
+    write(&lab, |text| text.replace("event-tll: 2h", "event-ttl: long"));
+    let refused = lab.run(&["up"]);
+    assert_eq!(refused.code, Some(2), "{}", refused.story());
+    assert!(refused.stderr.contains("`--event-ttl=long`"), "{}", refused.stderr);
+    assert!(!lab.directory().join("nodes").exists(), "no machine was made");
+
+    write(&lab, |text| text.replace("event-ttl: long", "event-ttl: 2h"));
+    lab.must(&["up"]);
+    for (program, argument) in [
+        ("etcd", "--snapshot-count=20000"),
+        ("kube-apiserver", "--event-ttl=2h"),
+        ("kube-apiserver", "--enable-admission-plugins=NodeRestriction,AlwaysPullImages"),
+        ("kube-controller-manager", "--kube-api-qps=60"),
+        ("kubelet", "--v=3"),
+    ] {
+        assert!(has_argument(&lab, program, argument), "{:?}", arguments(&lab, program));
+    }
+    let api = arguments(&lab, "kube-apiserver");
+    assert!(!api.iter().any(|it| it.starts_with("--audit-log-maxage")), "{api:?}");
+    let gate = "kubernetes_feature_enabled{name=\"APIServingWithRoutine\",stage=\"ALPHA\"} 1";
+    assert!(asked(&lab, "/metrics").contains(gate), "the feature is on");
+    let kubelet = asked(&lab, "/api/v1/nodes/node-0/proxy/configz");
+    for part in ["\"maxPods\":42", "\"memory.available\":\"64Mi\"", "\"nodefs.available\":\"1%\""] {
+        assert!(kubelet.contains(part), "{part} in {kubelet}");
+    }
+    assert!(!kubelet.contains("\"podPidsLimit\":4096"), "{kubelet}");
+    let proxy = lab.on("node-0", "curl -s --noproxy '*' http://127.0.0.1:10249/configz");
+    assert!(proxy.contains("\"MinSyncPeriod\":\"3s\""), "{proxy}");
+    let scheduler = lab.on(
+        "node-0",
+        "kubectl --kubeconfig /etc/kubernetes/admin.conf --server https://127.0.0.1:10259 \
+         get --raw /configz",
+    );
+    assert!(scheduler.contains("\"percentageOfNodesToScore\":42"), "{scheduler}");
+    let debug = lab.on("node-0", "journalctl --no-pager -u containerd | grep -c level=debug");
+    assert_ne!(debug, "0");
+    is_settled(&lab);
+
+    // What is taken out of the inventory is as labctl sets it again.
+    write(&lab, |text| text.replace(COMPONENTS, ""));
+    lab.must(&["up"]);
+    assert!(has_argument(&lab, "kube-apiserver", "--audit-log-maxage=30"));
+    assert!(!has_argument(&lab, "kube-apiserver", "--event-ttl=2h"));
+    assert!(!asked(&lab, "/api/v1/nodes/node-0/proxy/configz").contains("\"maxPods\":42"));
+    is_settled(&lab);
+    goes_without_a_trace(&lab);
+}
