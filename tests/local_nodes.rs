@@ -34,6 +34,7 @@ fn cluster(lab: &LabDirectory, subnet: [u8; 3], members: &[Member]) -> Cluster {
         address: address(*last),
         roles: vec![Role::Worker],
         labels: BTreeMap::new(),
+        taints: Vec::new(),
         pod_cidr: None,
         ssh: Ssh { identity: Some(lab.ssh_identity()), ..Ssh::to(address(*last).to_string()) },
         facts: labctl::machine::Machine::default(),

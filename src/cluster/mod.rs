@@ -84,12 +84,25 @@ pub struct Node {
     pub roles: Vec<Role>,
     /// Labels for its Node object (workers only).
     pub labels: BTreeMap<String, String>,
+    /// Taints for its Node object (workers only).
+    pub taints: Vec<Taint>,
     /// Its part of the pod network (workers only).
     pub pod_cidr: Option<Ipv4Net>,
     /// How labctl logs in.
     pub ssh: Ssh,
     /// What is known of its machine: as the last run found it, or as assumed.
     pub facts: Machine,
+}
+
+/// A taint: it keeps pods away that do not tolerate it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Taint {
+    /// Its key.
+    pub key: String,
+    /// Its value; may be empty.
+    pub value: String,
+    /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
+    pub effect: String,
 }
 
 /// Pod and service networks.

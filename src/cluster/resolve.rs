@@ -9,6 +9,7 @@ mod endpoint;
 mod login;
 mod networks;
 mod nodes;
+mod taints;
 
 use std::path::{Component, Path, PathBuf};
 

@@ -193,6 +193,7 @@ impl Decoder<'_> {
             address: self.text(&fields, "address"),
             roles: self.texts(&fields, "roles"),
             labels: self.labels(&fields),
+            taints: self.texts(&fields, "taints"),
             pod_cidr: self.text(&fields, "pod_cidr"),
             ssh: self.ssh(&fields, NODE_SSH),
         })

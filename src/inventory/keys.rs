@@ -50,7 +50,7 @@ pub const PKI: &[&str] = &["algorithm", "ca_days", "leaf_days"];
 /// In an entry of `components`.
 pub const COMPONENT: &[&str] = &["flags", "config"];
 /// In an entry of `nodes`.
-pub const NODE: &[&str] = &["name", "address", "roles", "labels", "pod_cidr", "ssh"];
+pub const NODE: &[&str] = &["name", "address", "roles", "labels", "taints", "pod_cidr", "ssh"];
 
 /// Keys that are required where they are allowed.
 pub const REQUIRED: &[&str] = &["name", "kubernetes", "nodes", "address", "roles", "subnet"];

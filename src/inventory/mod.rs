@@ -173,6 +173,8 @@ pub struct NodeEntry {
     pub roles: Option<Located<Vec<Located<String>>>>,
     /// `labels`: keys and values for the Node object, in file order.
     pub labels: Vec<(Located<String>, Located<String>)>,
+    /// `taints`: as kubectl has them, with the position of the list.
+    pub taints: Option<Located<Vec<Located<String>>>>,
     /// `pod_cidr`: this worker's part of the pod network; computed if absent.
     pub pod_cidr: Option<Located<String>>,
     /// `ssh`: this node's own settings, which take precedence over the inventory's.

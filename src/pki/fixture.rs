@@ -56,6 +56,7 @@ pub(crate) fn node(name: &str, host: u8, role: Role) -> Node {
         address,
         roles: vec![role],
         labels: BTreeMap::new(),
+        taints: Vec::new(),
         pod_cidr: None,
         ssh: Ssh::to(address.to_string()),
         facts: Default::default(),

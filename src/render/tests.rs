@@ -181,6 +181,7 @@ fn node() -> Node {
         address,
         roles: vec![Role::Worker],
         labels: BTreeMap::new(),
+        taints: Vec::new(),
         pod_cidr: Some("10.200.0.0/24".parse().expect("a network")),
         ssh: Ssh::to(address.to_string()),
         facts: crate::machine::Machine::default(),

@@ -28,6 +28,7 @@ fn node(name: &str, host: u8, role: Role) -> Node {
         address,
         roles: vec![role],
         labels: BTreeMap::new(),
+        taints: Vec::new(),
         pod_cidr: None,
         facts: labctl::machine::Machine::default(),
         ssh,

@@ -12,7 +12,7 @@ components:
   kube-apiserver:
     flags:
       audit-log-maxage: null
-      enable-admission-plugins: [NodeRestriction, AlwaysPullImages]
+      enable-admission-plugins: [NodeRestriction, DenyServiceExternalIPs]
       event-ttl: 2h
       feature-gates: { APIServingWithRoutine: true }
   kube-controller-manager: { flags: { kube-api-qps: 60 } }
@@ -74,7 +74,7 @@ fn programs_run_with_what_the_inventory_says_of_them() {
     for (program, argument) in [
         ("etcd", "--snapshot-count=20000"),
         ("kube-apiserver", "--event-ttl=2h"),
-        ("kube-apiserver", "--enable-admission-plugins=NodeRestriction,AlwaysPullImages"),
+        ("kube-apiserver", "--enable-admission-plugins=NodeRestriction,DenyServiceExternalIPs"),
         ("kube-controller-manager", "--kube-api-qps=60"),
         ("kubelet", "--v=3"),
     ] {
@@ -96,7 +96,7 @@ fn programs_run_with_what_the_inventory_says_of_them() {
         "kubectl --kubeconfig /etc/kubernetes/admin.conf --server https://127.0.0.1:10259 \
          get --raw /configz",
     );
-    assert!(scheduler.contains("\"percentageOfNodesToScore\":42"), "{scheduler}");
+    assert!(scheduler.contains("\"PercentageOfNodesToScore\":42"), "{scheduler}");
     let debug = lab.on("node-0", "journalctl --no-pager -u containerd | grep -c level=debug");
     assert_ne!(debug, "0");
     is_settled(&lab);
@@ -109,4 +109,71 @@ fn programs_run_with_what_the_inventory_says_of_them() {
     assert!(!asked(&lab, "/api/v1/nodes/node-0/proxy/configz").contains("\"maxPods\":42"));
     is_settled(&lab);
     goes_without_a_trace(&lab);
+}
+
+const NODE: &str =
+    "  - { name: node-0, address: 10.231.0.10, roles: [controller, worker, loadbalancer, client] }";
+const WORKER: &str = "
+  - name: extra
+    address: 10.231.0.11
+    roles: [worker]
+    labels: { disk: ssd, example.org/tier: \"\" }
+    taints: [\"dedicated=gpu:NoSchedule\", \"noisy:PreferNoSchedule\"]
+";
+
+/// The taints of the second node, sorted, but for those that Kubernetes itself sets.
+fn taints(lab: &Lab) -> Vec<String> {
+    let ask = "kubectl --kubeconfig /etc/kubernetes/admin.conf get node extra -o \
+        jsonpath='{range .spec.taints[*]}{.key}={.value}:{.effect};{end}'";
+    let text = lab.on("node-0", ask);
+    let own = |it: &&str| !it.is_empty() && !it.starts_with("node.kubernetes.io/");
+    let mut taints: Vec<String> = text.split(';').filter(own).map(str::to_owned).collect();
+    taints.sort();
+    taints
+}
+
+fn label(lab: &Lab, key: &str) -> String {
+    let output = lab.kubectl(&format!("get node extra -o jsonpath={{.metadata.labels.{key}}}"));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn labels_and_taints_are_kept_as_the_inventory_has_them() {
+    let lab = Lab::changed("single", &[(NODE, &format!("{NODE}{WORKER}"))]);
+    lab.must(&["up"]);
+    let kubelet = lab.on("extra", "cat /var/lib/kubelet/config.yaml");
+    assert!(kubelet.contains("registerWithTaints:"), "{kubelet}");
+    assert_eq!(taints(&lab), ["dedicated=gpu:NoSchedule", "noisy=:PreferNoSchedule"]);
+    assert_eq!(label(&lab, "disk"), "ssd");
+    is_settled(&lab);
+
+    // What somebody else has set stays; what they have taken away comes back.
+    lab.kubectl("taint node extra theirs=1:NoSchedule");
+    lab.kubectl("taint node extra dedicated:NoSchedule-");
+    lab.kubectl("label node extra theirs=1 disk-");
+    assert_eq!(lab.run(&["plan"]).code, Some(3));
+    lab.must(&["up"]);
+    assert_eq!(label(&lab, "disk"), "ssd");
+    let all = ["dedicated=gpu:NoSchedule", "noisy=:PreferNoSchedule", "theirs=1:NoSchedule"];
+    assert_eq!(taints(&lab), all);
+
+    // What is changed in the inventory is changed on the node, and what is removed goes.
+    write(&lab, |text| {
+        text.replace("\"dedicated=gpu:NoSchedule\", ", "\"dedicated=cpu:NoExecute\", ")
+    });
+    write(&lab, |text| text.replace("disk: ssd", "disk: hdd"));
+    lab.must(&["up"]);
+    let all = ["dedicated=cpu:NoExecute", "noisy=:PreferNoSchedule", "theirs=1:NoSchedule"];
+    assert_eq!(taints(&lab), all);
+    assert_eq!(label(&lab, "disk"), "hdd");
+    write(&lab, |text| {
+        let kept =
+            |line: &&str| !["    labels:", "    taints:"].iter().any(|it| line.starts_with(it));
+        text.lines().filter(kept).collect::<Vec<_>>().join("\n") + "\n"
+    });
+    lab.must(&["up"]);
+    assert_eq!(taints(&lab), ["theirs=1:NoSchedule"]);
+    assert_eq!((label(&lab, "disk"), label(&lab, "theirs")), (String::new(), "1".to_owned()));
+    is_settled(&lab);
+    lab.must(&["down", "--yes"]);
 }

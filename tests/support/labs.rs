@@ -135,6 +135,7 @@ fn node(name: &str, last: u8, roles: &[Role]) -> Node {
         address,
         roles: roles.to_vec(),
         labels: BTreeMap::new(),
+        taints: Vec::new(),
         pod_cidr: None,
         facts: labctl::machine::Machine::default(),
         ssh,
