@@ -63,6 +63,8 @@ fn cluster(lab: &LabDirectory, subnet: [u8; 3], members: &[Member]) -> Cluster {
         pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
         addons: Vec::new(),
         components: labctl::cluster::SettingsByProgram::default(),
+        registries: Vec::new(),
+        proxy: None,
         bundle: None,
         local: Some(LocalNodes {
             subnet: format!("{a}.{b}.{c}.0/24").parse().expect("a subnet"),

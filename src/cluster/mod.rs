@@ -10,6 +10,7 @@ pub mod components;
 pub mod login;
 pub mod names;
 pub mod network;
+pub mod registries;
 pub mod resolve;
 pub mod roster;
 pub mod running;
@@ -64,6 +65,10 @@ pub struct Cluster {
     pub addons: Vec<String>,
     /// What its programs are run with, beside what labctl sets.
     pub components: SettingsByProgram,
+    /// The registries that the inventory says something of.
+    pub registries: Vec<registries::Registry>,
+    /// What containerd pulls images through, if anything.
+    pub proxy: Option<registries::Proxy>,
     /// The bundle directory, absolute; `None` for the official releases in the cache.
     pub bundle: Option<PathBuf>,
     /// Set if labctl creates the nodes on the workstation.

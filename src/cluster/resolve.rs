@@ -9,6 +9,7 @@ mod endpoint;
 mod login;
 mod networks;
 mod nodes;
+mod registries;
 mod taints;
 
 use std::path::{Component, Path, PathBuf};
@@ -55,6 +56,7 @@ impl Resolver<'_, '_> {
         let pki = self.pki();
         let addons = self.addons();
         let components = self.components();
+        let (registries, proxy) = (self.registries(), self.way_out());
         let networks = self.networks(kubernetes);
         let lab_directory =
             inventory.folder.join(".labctl").join(name.as_deref().unwrap_or_default());
@@ -77,6 +79,8 @@ impl Resolver<'_, '_> {
             pki,
             addons,
             components,
+            registries,
+            proxy,
             bundle: match bundle {
                 Some(path) => Some(path?),
                 None => None,

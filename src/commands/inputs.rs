@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::exit::Stop;
 use super::options::Options;
+use super::registries;
 use crate::bundle::Bundle;
 use crate::cluster::{Cluster, Node};
 use crate::event::{Event, Events, Preparation};
@@ -59,7 +60,9 @@ impl<'a> Inputs<'a> {
         let signer = pki.require(store::SERVICE_ACCOUNT_KEY).map_err(Stop::failed)?;
         let token_key = issue::key_id(&String::from_utf8_lossy(signer)).map_err(Stop::failed)?;
         let (images, versions) = (images.collect(), versions.collect());
-        let artefacts = Artefacts { images, versions, token_key, encryption_key, ..self.artefacts };
+        let registries = registries::read(self.cluster)?;
+        let artefacts =
+            Artefacts { images, versions, token_key, encryption_key, registries, ..self.artefacts };
         Ok(Self { pki, kubeconfigs, bundle, artefacts, ..self })
     }
 

@@ -24,6 +24,7 @@ pub mod play;
 pub mod playbook;
 mod prepared;
 pub mod recover;
+mod registries;
 pub mod render;
 mod roster;
 mod run;

@@ -6,6 +6,7 @@
 //! continues with the rest.
 
 mod components;
+mod registries;
 
 use std::path::Path as FilePath;
 
@@ -82,6 +83,8 @@ impl Decoder<'_> {
             pki: self.pki(&fields),
             addons: self.texts(&fields, "addons"),
             components: self.components(&fields),
+            registries: self.registries(&fields),
+            proxy: self.proxy(&fields),
             nodes: self.nodes(&fields),
             ..Inventory::default()
         }

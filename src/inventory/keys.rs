@@ -13,6 +13,8 @@ pub const INVENTORY: &[&str] = &[
     "pki",
     "addons",
     "components",
+    "registries",
+    "proxy",
     "nodes",
 ];
 /// In `local`.
@@ -49,6 +51,10 @@ pub const API: &[&str] = &["endpoint", "port", "names"];
 pub const PKI: &[&str] = &["algorithm", "ca_days", "leaf_days"];
 /// In an entry of `components`.
 pub const COMPONENT: &[&str] = &["flags", "config"];
+/// In an entry of `registries`.
+pub const REGISTRY: &[&str] = &["mirrors", "ca", "credentials"];
+/// In `proxy`.
+pub const PROXY: &[&str] = &["http", "https", "no"];
 /// In an entry of `nodes`.
 pub const NODE: &[&str] = &["name", "address", "roles", "labels", "taints", "pod_cidr", "ssh"];
 

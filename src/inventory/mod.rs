@@ -65,6 +65,10 @@ pub struct Inventory {
     pub addons: Option<Located<Vec<Located<String>>>>,
     /// `components`: what the programs of the lab are run with, in file order.
     pub components: Vec<ComponentEntry>,
+    /// `registries`: where images come from, in file order.
+    pub registries: Vec<RegistryEntry>,
+    /// `proxy`: what images are pulled through.
+    pub proxy: Option<ProxySection>,
     /// `nodes`: the machines, with the position of the key.
     pub nodes: Option<Located<Vec<NodeEntry>>>,
     /// Errors in the structure of the file. An inventory with errors never becomes a cluster.
@@ -158,6 +162,30 @@ pub struct ComponentEntry {
     pub flags: Vec<(Located<String>, Option<String>)>,
     /// `config`: the top-level keys of its configuration file.
     pub config: Vec<(Located<String>, serde_json::Value)>,
+}
+
+/// One entry of `registries`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistryEntry {
+    /// Its host.
+    pub host: Located<String>,
+    /// `mirrors`: URLs to ask before it.
+    pub mirrors: Option<Located<Vec<Located<String>>>>,
+    /// `ca`: a file with the CA of its certificate.
+    pub ca: Option<Located<String>>,
+    /// `credentials`: a file with a name and a password.
+    pub credentials: Option<Located<String>>,
+}
+
+/// The `proxy` section.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProxySection {
+    /// `http`: the proxy for `http` URLs.
+    pub http: Option<Located<String>>,
+    /// `https`: the proxy for `https` URLs.
+    pub https: Option<Located<String>>,
+    /// `no`: what is reached without it.
+    pub no: Option<Located<Vec<Located<String>>>>,
 }
 
 /// One entry of `nodes`.

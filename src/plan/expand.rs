@@ -2,6 +2,7 @@
 //! content, unrolls loops, and adds the hashes of what units use.
 
 mod place;
+mod registries;
 
 use std::collections::BTreeMap;
 
@@ -126,8 +127,10 @@ impl<'a> Expansion<'a, '_> {
         if !self.holds(self.play.when.as_ref(), &own).map_err(self.at(""))? {
             return Ok(tasks);
         }
-        if self.play.delivers == Some(Delivers::Certificates) {
-            tasks.extend(self.certificates()?);
+        match self.play.delivers {
+            Some(Delivers::Certificates) => tasks.extend(self.certificates()?),
+            Some(Delivers::Registries) => tasks.extend(self.registries(&own)?),
+            None => {}
         }
         for (index, task) in self.play.tasks.iter().enumerate() {
             if task.once && !self.is_first || !task.on.iter().all(|on| on.includes(self.node)) {

@@ -14,6 +14,10 @@ pub(super) fn register(tera: &mut Tera) {
     tera.register_filter("overlay_address", |address: &str, _: Kwargs, _: &State| {
         parse(address).map(|address| overlay_address(address).to_string())
     });
+    // A string of TOML is one of JSON too, but for DEL, which no password has.
+    tera.register_filter("toml_text", |text: &str, _: Kwargs, _: &State| {
+        serde_json::Value::from(text).to_string()
+    });
     tera.register_filter("with_flags", |text: &str, arguments: Kwargs, _: &State| {
         component(&arguments).map(|component| command::with_flags(text, &component.flags))
     });

@@ -65,6 +65,8 @@ fn cluster() -> Cluster {
         pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
         addons: Vec::new(),
         components: labctl::cluster::SettingsByProgram::default(),
+        registries: Vec::new(),
+        proxy: None,
         bundle: None,
         local: None,
         lab_directory: PathBuf::new(),

@@ -2,6 +2,7 @@
 
 mod known;
 mod preflight;
+mod registries;
 
 use crate::support::labs;
 use std::collections::{BTreeMap, BTreeSet};

@@ -22,6 +22,7 @@ mod own_choices;
 mod ownership;
 mod plan;
 mod preflight;
+mod registries;
 mod smoke;
 mod teardown;
 mod versions;

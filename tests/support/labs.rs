@@ -88,6 +88,7 @@ pub fn artefacts() -> Artefacts {
             forced: false,
         }),
         limit: Vec::new(),
+        registries: BTreeMap::new(),
     }
 }
 
@@ -118,6 +119,8 @@ fn lab(name: &str, nodes: Vec<Node>, api_host: &str, api_port: u16) -> Cluster {
         pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
         addons: Vec::new(),
         components: labctl::cluster::SettingsByProgram::default(),
+        registries: Vec::new(),
+        proxy: None,
         bundle: None,
         local: Some(LocalNodes {
             subnet: "10.240.0.0/24".parse().expect("a network"),
