@@ -1,6 +1,7 @@
 //! The programs that a lab runs: what an inventory may say of each, and what it says.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -219,6 +220,9 @@ pub struct ProgramSettings {
     pub flags: BTreeMap<String, Option<String>>,
     /// What is merged into its configuration file; null for a key that is taken away.
     pub config: Map<String, Value>,
+    /// Files for it, by their names on the nodes: their paths on the workstation.
+    #[serde(skip)]
+    pub files: BTreeMap<String, PathBuf>,
     /// Where each flag is in the inventory.
     #[serde(skip)]
     pub flags_at: BTreeMap<String, Position>,

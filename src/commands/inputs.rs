@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::exit::Stop;
+use super::files;
 use super::options::Options;
 use super::registries;
 use crate::bundle::Bundle;
@@ -61,8 +62,15 @@ impl<'a> Inputs<'a> {
         let token_key = issue::key_id(&String::from_utf8_lossy(signer)).map_err(Stop::failed)?;
         let (images, versions) = (images.collect(), versions.collect());
         let registries = registries::read(self.cluster)?;
-        let artefacts =
-            Artefacts { images, versions, token_key, encryption_key, registries, ..self.artefacts };
+        let artefacts = Artefacts {
+            images,
+            versions,
+            token_key,
+            encryption_key,
+            registries,
+            files: files::read(self.cluster)?,
+            ..self.artefacts
+        };
         Ok(Self { pki, kubeconfigs, bundle, artefacts, ..self })
     }
 

@@ -12,6 +12,7 @@ pub mod down;
 pub mod etcd;
 mod exit;
 pub mod explain;
+mod files;
 mod inputs;
 pub mod kubeconfig;
 mod machines;

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::components::unchecked;
 use super::exit::{Exit, Stop};
+use super::files;
 use super::registries;
 use super::session::{open, print};
 use crate::bundle::outlook;
@@ -18,6 +19,7 @@ use crate::report::Reporter;
 pub async fn validate(inventory: &Path, reporter: &Reporter) -> Result<Exit, Stop> {
     let cluster = open(inventory, reporter)?;
     registries::read(&cluster)?;
+    files::read(&cluster)?;
     validate_flags(&cluster, inventory, reporter).await?;
     let count = |number: usize, noun: &str| {
         format!("{number} {noun}{}", if number == 1 { "" } else { "s" })

@@ -50,7 +50,7 @@ pub const API: &[&str] = &["endpoint", "port", "names"];
 /// In `pki`.
 pub const PKI: &[&str] = &["algorithm", "ca_days", "leaf_days"];
 /// In an entry of `components`.
-pub const COMPONENT: &[&str] = &["flags", "config"];
+pub const COMPONENT: &[&str] = &["flags", "config", "files"];
 /// In an entry of `registries`.
 pub const REGISTRY: &[&str] = &["mirrors", "ca", "credentials"];
 /// In `proxy`.

@@ -162,6 +162,8 @@ pub struct ComponentEntry {
     pub flags: Vec<(Located<String>, Option<String>)>,
     /// `config`: the top-level keys of its configuration file.
     pub config: Vec<(Located<String>, serde_json::Value)>,
+    /// `files`: names on the nodes, and paths on the workstation.
+    pub files: Vec<(Located<String>, Located<String>)>,
 }
 
 /// One entry of `registries`.

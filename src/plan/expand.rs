@@ -1,6 +1,7 @@
 //! Expands a playbook for a cluster into the desired state of each node: renders strings, looks up
 //! content, unrolls loops, and adds the hashes of what units use.
 
+mod files;
 mod place;
 mod registries;
 
@@ -131,6 +132,10 @@ impl<'a> Expansion<'a, '_> {
             Some(Delivers::Certificates) => tasks.extend(self.certificates()?),
             Some(Delivers::Registries) => tasks.extend(self.registries(&own)?),
             None => {}
+        }
+        for task in self.files() {
+            delivered.note_file(&self.node.name, &self.play.name, &task.desired);
+            tasks.push(task);
         }
         for (index, task) in self.play.tasks.iter().enumerate() {
             if task.once && !self.is_first || !task.on.iter().all(|on| on.includes(self.node)) {

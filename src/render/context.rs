@@ -87,6 +87,8 @@ pub struct Artefacts {
     pub limit: Vec<String>,
     /// What the files say that the inventory names for its registries, by their hosts.
     pub registries: BTreeMap<String, RegistryAccess>,
+    /// The files that the inventory names for programs, by program and name.
+    pub files: BTreeMap<String, BTreeMap<String, Secret>>,
 }
 
 /// How a registry is reached.

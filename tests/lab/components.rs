@@ -177,3 +177,69 @@ fn labels_and_taints_are_kept_as_the_inventory_has_them() {
     is_settled(&lab);
     lab.must(&["down", "--yes"]);
 }
+
+const AUDIT: &str = "\
+components:
+  kube-apiserver:
+    files: { policy.yaml: policy.yaml, authentication.yaml: authentication.yaml }
+    flags:
+      audit-policy-file: /etc/kubernetes/kube-apiserver/policy.yaml
+      authentication-config: /etc/kubernetes/kube-apiserver/authentication.yaml
+
+";
+
+/// Only those may come without a name who ask whether the API server is well.
+const AUTHENTICATION: &str = "\
+apiVersion: apiserver.config.k8s.io/v1beta1
+kind: AuthenticationConfiguration
+anonymous:
+  enabled: true
+  conditions: [{ path: /livez }, { path: /readyz }, { path: /healthz }]
+";
+
+/// A policy that writes down what is in requests for one kind of object, and nothing else.
+fn policy(resource: &str) -> String {
+    format!(
+        "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n  - level: Request\n    \
+         resources: [{{ group: \"\", resources: [{resource}] }}]\n"
+    )
+}
+
+#[test]
+fn an_audit_policy_and_authentication_of_ones_own_are_heeded() {
+    let lab = Lab::changed("single", &[("nodes:\n", &format!("{AUDIT}nodes:\n"))]);
+    let beside = |name: &str| lab.folder().join(name);
+    fs::write(beside("authentication.yaml"), AUTHENTICATION).expect("a file");
+    let missing = lab.run(&["up"]);
+    assert_eq!(missing.code, Some(2), "{}", missing.story());
+    assert!(missing.stderr.contains("policy.yaml: No such file"), "{}", missing.stderr);
+    fs::write(beside("policy.yaml"), policy("configmaps")).expect("a policy");
+    lab.must(&["up"]);
+
+    let logged = |word: &str| {
+        let count = format!("grep -c {word} /var/log/kube-apiserver/audit.log || true");
+        lab.on("node-0", &count) != "0"
+    };
+    lab.kubectl("create configmap one --from-literal=word=first-word");
+    lab.kubectl("create secret generic unseen --from-literal=word=x");
+    assert!(lab.within_two_minutes(|| logged("first-word")));
+    assert!(!logged("secrets/unseen"));
+    let status = |path: &str| {
+        let ask = format!(
+            "curl -qsko /dev/null -w '%{{http_code}}' --noproxy '*' https://127.0.0.1:6443{path}"
+        );
+        lab.on("node-0", &ask)
+    };
+    assert_eq!((status("/livez"), status("/version")), ("200".to_owned(), "401".to_owned()));
+    is_settled(&lab);
+
+    // A changed file restarts the program.
+    fs::write(beside("policy.yaml"), policy("serviceaccounts")).expect("a policy");
+    lab.must(&["up"]);
+    lab.kubectl("create configmap two --from-literal=word=second-word");
+    lab.kubectl("create serviceaccount somebody");
+    assert!(lab.within_two_minutes(|| logged("somebody")));
+    assert!(!logged("second-word"));
+    is_settled(&lab);
+    lab.must(&["down", "--yes"]);
+}

@@ -89,6 +89,7 @@ pub fn artefacts() -> Artefacts {
         }),
         limit: Vec::new(),
         registries: BTreeMap::new(),
+        files: BTreeMap::new(),
     }
 }
 

@@ -54,7 +54,27 @@ impl Resolver<'_, '_> {
             }
             component.config.insert(key.value.clone(), value.clone());
         }
+        self.files(program, entry, &mut component);
         component
+    }
+
+    fn files(&mut self, program: &Program, entry: &ComponentEntry, into: &mut ProgramSettings) {
+        for (name, path) in &entry.files {
+            let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+            let is_name = !name.value.starts_with('.') && name.value.bytes().all(letter);
+            // etcd runs as another user, and what containerd reads is in its own directories.
+            let wrong = if !program.name.starts_with("kube") {
+                (format!("labctl gives {} no files", program.name), "leave them out")
+            } else if name.value.is_empty() || !is_name {
+                let help = "letters, digits and `-_.`; the directory is the program's own";
+                (format!("`{}` is not the name of a file", name.value), help)
+            } else {
+                let path = self.path(path, "files");
+                into.files.extend(path.map(|path| (name.value.clone(), path)));
+                continue;
+            };
+            self.problems.error(name.at, wrong.0, wrong.1);
+        }
     }
 }
 

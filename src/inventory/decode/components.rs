@@ -18,7 +18,8 @@ impl Decoder<'_> {
             let name = Located::new((*name).to_owned(), self.positions.key(&path));
             let Some(fields) = self.mapping(tree, &path, COMPONENT) else { continue };
             let (flags, config) = (self.flags(&fields), self.config(&fields));
-            components.push(ComponentEntry { name, flags, config });
+            let files = self.files(&fields);
+            components.push(ComponentEntry { name, flags, config, files });
         }
         components
     }
@@ -78,6 +79,12 @@ impl Decoder<'_> {
         let entries = self.entries_of(fields, "config");
         let value = |(name, tree, path): (_, &Tree, Path)| Some((name, self.value(tree, &path)?));
         entries.into_iter().filter_map(value).collect()
+    }
+
+    fn files(&mut self, fields: &Fields<'_>) -> Vec<(Located<String>, Located<String>)> {
+        let entries = self.entries_of(fields, "files");
+        let path = |(name, tree, path): (_, &Tree, Path)| Some((name, self.text_at(tree, &path)?));
+        entries.into_iter().filter_map(path).collect()
     }
 
     /// Returns YAML of any structure as JSON.
