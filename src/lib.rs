@@ -64,8 +64,8 @@
 //!   randomness: `cluster`, `module`, `plan`, the playbook's vocabulary and the certificates'
 //!   specifications are functions. That is why they can be tested with thousands of inputs, and why
 //!   `plan` and `up` cannot disagree: they share one diff.
-//! - **Only `transport` and `local` touch machines.** There is one exception: `labctl ssh` becomes
-//!   the `ssh` program.
+//! - **Only `transport` and `local` touch machines.** There are two exceptions: `labctl ssh` becomes
+//!   the `ssh` program, and a bundle's programs are asked which flags they know.
 //! - **Only `report` prints.** Everything else emits events or returns what it has to say.
 //! - **A library that may be replaced one day is named in one place**: rcgen in `pki/issue`, tera
 //!   in `render`, russh in `transport/ssh`, indicatif and console in `report`, reqwest in `bundle`,
@@ -86,7 +86,7 @@
 //! 3. [`local`] makes and starts the nodes that the inventory wants on the workstation and that do
 //!    not run.
 //! 4. [`bundle`] opens the bundle, or completes it from the official releases when the inventory
-//!    names none.
+//!    names none. Its programs are asked whether they know the flags of the inventory.
 //! 5. [`pki`] compares the lab directory with what the cluster needs, issues what is missing and
 //!    saves it.
 //! 6. [`plan::expand`] works out what every play wants of every node: conditions decided, templates

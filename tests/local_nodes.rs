@@ -34,6 +34,7 @@ fn cluster(lab: &LabDirectory, subnet: [u8; 3], members: &[Member]) -> Cluster {
         address: address(*last),
         roles: vec![Role::Worker],
         labels: BTreeMap::new(),
+        taints: Vec::new(),
         pod_cidr: None,
         ssh: Ssh { identity: Some(lab.ssh_identity()), ..Ssh::to(address(*last).to_string()) },
         facts: labctl::machine::Machine::default(),
@@ -61,6 +62,9 @@ fn cluster(lab: &LabDirectory, subnet: [u8; 3], members: &[Member]) -> Cluster {
         },
         pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
         addons: Vec::new(),
+        components: labctl::cluster::SettingsByProgram::default(),
+        registries: Vec::new(),
+        proxy: None,
         bundle: None,
         local: Some(LocalNodes {
             subnet: format!("{a}.{b}.{c}.0/24").parse().expect("a subnet"),

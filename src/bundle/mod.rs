@@ -11,6 +11,7 @@
 
 pub mod download;
 pub mod error;
+pub mod flags;
 pub mod http;
 pub mod images;
 pub mod lock;

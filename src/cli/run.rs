@@ -51,7 +51,7 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
         }
         Verb::Node(verb) => node(verb, global, reporter).await,
         Verb::Smoke(args) => commands::smoke::smoke(&lab(&args.inventory), reporter).await,
-        Verb::Validate(args) => commands::validate::validate(&args.inventory, reporter),
+        Verb::Validate(args) => commands::validate::validate(&args.inventory, reporter).await,
         Verb::Render(args) => {
             let options = with(&args.lab, &args.sources);
             commands::render::render(args.file.as_deref(), args.to.as_deref(), &options, reporter)

@@ -6,9 +6,11 @@
 //! once, here. The types are `Serialize` because templates use them: `{{ cluster.network.pods }}`
 //! is a field in this file.
 
+pub mod components;
 pub mod login;
 pub mod names;
 pub mod network;
+pub mod registries;
 pub mod resolve;
 pub mod roster;
 pub mod running;
@@ -24,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::inventory::{Problem, load};
 use crate::machine::{Machine, Machines, etcd::Founding};
+pub use components::SettingsByProgram;
 pub use login::{Escalation, Jump, PasswordSource, Ssh, Tool};
 pub use version::Version;
 
@@ -60,6 +63,12 @@ pub struct Cluster {
     pub pki: PkiPolicy,
     /// The add-ons that the inventory asks for, by the names of their plays.
     pub addons: Vec<String>,
+    /// What its programs are run with, beside what labctl sets.
+    pub components: SettingsByProgram,
+    /// The registries that the inventory says something of.
+    pub registries: Vec<registries::Registry>,
+    /// What containerd pulls images through, if anything.
+    pub proxy: Option<registries::Proxy>,
     /// The bundle directory, absolute; `None` for the official releases in the cache.
     pub bundle: Option<PathBuf>,
     /// Set if labctl creates the nodes on the workstation.
@@ -80,12 +89,25 @@ pub struct Node {
     pub roles: Vec<Role>,
     /// Labels for its Node object (workers only).
     pub labels: BTreeMap<String, String>,
+    /// Taints for its Node object (workers only).
+    pub taints: Vec<Taint>,
     /// Its part of the pod network (workers only).
     pub pod_cidr: Option<Ipv4Net>,
     /// How labctl logs in.
     pub ssh: Ssh,
     /// What is known of its machine: as the last run found it, or as assumed.
     pub facts: Machine,
+}
+
+/// A taint: it keeps pods away that do not tolerate it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Taint {
+    /// Its key.
+    pub key: String,
+    /// Its value; may be empty.
+    pub value: String,
+    /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
+    pub effect: String,
 }
 
 /// Pod and service networks.

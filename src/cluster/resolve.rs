@@ -4,10 +4,13 @@
 //! reported and left out, and everything that does not depend on it is still checked, so that all
 //! problems are reported at once. One file per subject: networks, nodes, login, endpoint.
 
+mod components;
 mod endpoint;
 mod login;
 mod networks;
 mod nodes;
+mod registries;
+mod taints;
 
 use std::path::{Component, Path, PathBuf};
 
@@ -52,6 +55,8 @@ impl Resolver<'_, '_> {
         let bundle = inventory.bundle.as_ref().map(|path| self.path(path, "bundle"));
         let pki = self.pki();
         let addons = self.addons();
+        let components = self.components();
+        let (registries, proxy) = (self.registries(), self.way_out());
         let networks = self.networks(kubernetes);
         let lab_directory =
             inventory.folder.join(".labctl").join(name.as_deref().unwrap_or_default());
@@ -73,6 +78,9 @@ impl Resolver<'_, '_> {
             api: api?,
             pki,
             addons,
+            components,
+            registries,
+            proxy,
             bundle: match bundle {
                 Some(path) => Some(path?),
                 None => None,

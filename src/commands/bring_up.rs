@@ -1,6 +1,7 @@
 //! The whole of `up` inside of a run, for every operation that ends with a lab that is as its
 //! inventory says.
 
+use super::components::refuse_unknown_flags;
 use super::converge::converge_saving;
 use super::exit::Stop;
 use super::inputs::bundle;
@@ -36,6 +37,7 @@ pub async fn bring_up_with(
     let cluster = &roster::read(&lab_of(cluster)).staying(cluster);
     roster::refuse_other_version(cluster, options)?;
     let bundle = bundle(cluster, &working.events).await?;
+    refuse_unknown_flags(cluster, &bundle, &options.inventory, &working.events).await?;
     let desired = desired(issued, cluster, playbook, bundle, options)?;
     start_local_nodes(cluster, &working.events).await?;
     let nodes = limited(cluster, &options.limit)?;

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::exit::Stop;
+use super::files;
 use super::options::Options;
+use super::registries;
 use crate::bundle::Bundle;
 use crate::cluster::{Cluster, Node};
 use crate::event::{Event, Events, Preparation};
@@ -58,8 +60,16 @@ impl<'a> Inputs<'a> {
         let signer = pki.require(store::SERVICE_ACCOUNT_KEY).map_err(Stop::failed)?;
         let token_key = issue::key_id(&String::from_utf8_lossy(signer)).map_err(Stop::failed)?;
         let (images, versions) = (images.collect(), versions.collect());
-        let artefacts =
-            Artefacts { images, versions, token_key, encryption_keys, ..self.artefacts };
+        let registries = registries::read(self.cluster)?;
+        let artefacts = Artefacts {
+            images,
+            versions,
+            token_key,
+            encryption_keys,
+            registries,
+            files: files::read(self.cluster)?,
+            ..self.artefacts
+        };
         Ok(Self { pki, kubeconfigs, bundle, artefacts, ..self })
     }
 

@@ -1,5 +1,6 @@
 //! `plan`: shows what `up` would do, and writes nothing, neither on a node nor on the workstation.
 
+use super::components::refuse_unknown_flags;
 use super::converge::{Planned, make_plan};
 use super::exit::{Exit, Stop};
 use super::inputs::{Inputs, bundle_planned, ensured, report_issued};
@@ -59,6 +60,7 @@ async fn look(
 ) -> Result<Looked, Stop> {
     let events = &run.events;
     let bundle = bundle_planned(cluster, events).await?;
+    refuse_unknown_flags(cluster, &bundle, &options.inventory, events).await?;
     let ensured = ensured(cluster, &lab_of(cluster))?;
     let inputs = Inputs::new(cluster, options)?.with(ensured.pki, bundle)?;
     let runbook = Runbook::new(inputs, playbook, cluster)?;

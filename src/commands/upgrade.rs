@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use time::OffsetDateTime;
 
 use super::bring_up::fit_for_local_nodes;
+use super::components::refuse_unknown_flags;
 use super::converge::{converge, converge_saving};
 use super::etcd::backup;
 use super::exit::{Exit, Stop};
@@ -179,6 +180,8 @@ impl UpgradeWork<'_> {
         for version in versions {
             let cluster = Cluster { kubernetes: *version, ..self.cluster.clone() };
             let bundle = bundle(&cluster, &working.events).await?;
+            let inventory = &self.options.inventory;
+            refuse_unknown_flags(&cluster, &bundle, inventory, &working.events).await?;
             steps.push(UpgradeStep { cluster, bundle });
         }
         let of =

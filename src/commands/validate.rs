@@ -1,17 +1,26 @@
-//! `validate`: checks the inventory without opening a connection.
+//! `validate`: checks the inventory without opening a connection. Flags of `components` are
+//! checked where the bundle is there.
 
 use std::path::Path;
 
 use serde_json::json;
 
+use super::components::unchecked;
 use super::exit::{Exit, Stop};
+use super::files;
+use super::registries;
 use super::session::{open, print};
-use crate::cluster::Role;
+use crate::bundle::outlook;
+use crate::cluster::{Cluster, Role};
+use crate::lab::cache_directory;
 use crate::report::Reporter;
 
 /// Reports everything that is wrong with the inventory, or which lab it describes.
-pub fn validate(inventory: &Path, reporter: &Reporter) -> Result<Exit, Stop> {
+pub async fn validate(inventory: &Path, reporter: &Reporter) -> Result<Exit, Stop> {
     let cluster = open(inventory, reporter)?;
+    registries::read(&cluster)?;
+    files::read(&cluster)?;
+    validate_flags(&cluster, inventory, reporter).await?;
     let count = |number: usize, noun: &str| {
         format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
     };
@@ -38,4 +47,23 @@ pub fn validate(inventory: &Path, reporter: &Reporter) -> Result<Exit, Stop> {
         return print(reporter, &format!("{lab}\n"));
     }
     print(reporter, &text)
+}
+
+/// Checks the flags of `components`, if there are any. An inventory that is otherwise right may
+/// come before its bundle.
+async fn validate_flags(
+    cluster: &Cluster,
+    inventory: &Path,
+    reporter: &Reporter,
+) -> Result<(), Stop> {
+    if cluster.components.0.values().all(|component| component.flags.is_empty()) {
+        return Ok(());
+    }
+    let unasked = match outlook(cluster, &cache_directory()) {
+        Ok((bundle, true)) => unchecked(cluster, &bundle, inventory).await?,
+        Ok((_, false)) => vec!["flags are not checked: there is no bundle yet".to_owned()],
+        Err(error) => vec![format!("flags are not checked: {error}")],
+    };
+    unasked.iter().for_each(|message| reporter.warning(message));
+    Ok(())
 }

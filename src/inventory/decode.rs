@@ -5,6 +5,9 @@
 //! columns. Each wrong value becomes a [`Problem`](super::Problem) and is left out; decoding
 //! continues with the rest.
 
+mod components;
+mod registries;
+
 use std::path::Path as FilePath;
 
 use super::keys::{API, INVENTORY, JUMP, LOCAL, NETWORK, NODE, NODE_SSH, PKI, REQUIRED, SSH};
@@ -79,6 +82,9 @@ impl Decoder<'_> {
             api: self.api(&fields),
             pki: self.pki(&fields),
             addons: self.texts(&fields, "addons"),
+            components: self.components(&fields),
+            registries: self.registries(&fields),
+            proxy: self.proxy(&fields),
             nodes: self.nodes(&fields),
             ..Inventory::default()
         }
@@ -190,6 +196,7 @@ impl Decoder<'_> {
             address: self.text(&fields, "address"),
             roles: self.texts(&fields, "roles"),
             labels: self.labels(&fields),
+            taints: self.texts(&fields, "taints"),
             pod_cidr: self.text(&fields, "pod_cidr"),
             ssh: self.ssh(&fields, NODE_SSH),
         })

@@ -12,6 +12,9 @@ pub const INVENTORY: &[&str] = &[
     "api",
     "pki",
     "addons",
+    "components",
+    "registries",
+    "proxy",
     "nodes",
 ];
 /// In `local`.
@@ -46,8 +49,14 @@ pub const NETWORK: &[&str] = &["pods", "services", "node_prefix", "mode", "proxy
 pub const API: &[&str] = &["endpoint", "port", "names"];
 /// In `pki`.
 pub const PKI: &[&str] = &["algorithm", "ca_days", "leaf_days"];
+/// In an entry of `components`.
+pub const COMPONENT: &[&str] = &["flags", "config", "files"];
+/// In an entry of `registries`.
+pub const REGISTRY: &[&str] = &["mirrors", "ca", "credentials"];
+/// In `proxy`.
+pub const PROXY: &[&str] = &["http", "https", "no"];
 /// In an entry of `nodes`.
-pub const NODE: &[&str] = &["name", "address", "roles", "labels", "pod_cidr", "ssh"];
+pub const NODE: &[&str] = &["name", "address", "roles", "labels", "taints", "pod_cidr", "ssh"];
 
 /// Keys that are required where they are allowed.
 pub const REQUIRED: &[&str] = &["name", "kubernetes", "nodes", "address", "roles", "subnet"];

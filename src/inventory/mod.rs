@@ -63,6 +63,12 @@ pub struct Inventory {
     pub pki: PkiSection,
     /// `addons`: what the lab has beside what every lab has; its position is that of the list.
     pub addons: Option<Located<Vec<Located<String>>>>,
+    /// `components`: what the programs of the lab are run with, in file order.
+    pub components: Vec<ComponentEntry>,
+    /// `registries`: where images come from, in file order.
+    pub registries: Vec<RegistryEntry>,
+    /// `proxy`: what images are pulled through.
+    pub proxy: Option<ProxySection>,
     /// `nodes`: the machines, with the position of the key.
     pub nodes: Option<Located<Vec<NodeEntry>>>,
     /// Errors in the structure of the file. An inventory with errors never becomes a cluster.
@@ -147,6 +153,43 @@ pub struct PkiSection {
     pub leaf_days: Option<Located<u32>>,
 }
 
+/// One entry of `components`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ComponentEntry {
+    /// The program.
+    pub name: Located<String>,
+    /// `flags`: the values as they are typed; `None` for a flag that is taken away.
+    pub flags: Vec<(Located<String>, Option<String>)>,
+    /// `config`: the top-level keys of its configuration file.
+    pub config: Vec<(Located<String>, serde_json::Value)>,
+    /// `files`: names on the nodes, and paths on the workstation.
+    pub files: Vec<(Located<String>, Located<String>)>,
+}
+
+/// One entry of `registries`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistryEntry {
+    /// Its host.
+    pub host: Located<String>,
+    /// `mirrors`: URLs to ask before it.
+    pub mirrors: Option<Located<Vec<Located<String>>>>,
+    /// `ca`: a file with the CA of its certificate.
+    pub ca: Option<Located<String>>,
+    /// `credentials`: a file with a name and a password.
+    pub credentials: Option<Located<String>>,
+}
+
+/// The `proxy` section.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProxySection {
+    /// `http`: the proxy for `http` URLs.
+    pub http: Option<Located<String>>,
+    /// `https`: the proxy for `https` URLs.
+    pub https: Option<Located<String>>,
+    /// `no`: what is reached without it.
+    pub no: Option<Located<Vec<Located<String>>>>,
+}
+
 /// One entry of `nodes`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeEntry {
@@ -160,6 +203,8 @@ pub struct NodeEntry {
     pub roles: Option<Located<Vec<Located<String>>>>,
     /// `labels`: keys and values for the Node object, in file order.
     pub labels: Vec<(Located<String>, Located<String>)>,
+    /// `taints`: as kubectl has them, with the position of the list.
+    pub taints: Option<Located<Vec<Located<String>>>>,
     /// `pod_cidr`: this worker's part of the pod network; computed if absent.
     pub pod_cidr: Option<Located<String>>,
     /// `ssh`: this node's own settings, which take precedence over the inventory's.

@@ -55,6 +55,14 @@ impl Tree {
 }
 
 impl Tree {
+    /// Returns a scalar as text.
+    pub(super) fn as_plain_text(&self) -> String {
+        match self {
+            Tree::Float(value) => value.to_string(),
+            other => other.as_key(),
+        }
+    }
+
     /// Returns the path step for this value as a key, like
     /// [`Positions`](super::positions::Positions) records it.
     pub(super) fn as_key(&self) -> String {

@@ -37,6 +37,13 @@ impl<'a> Delivered<'a> {
         }
     }
 
+    /// Records a file that a component has from the inventory and not from a task.
+    pub fn note_file(&mut self, node: &'a str, component: &'a str, desired: &Desired) {
+        if let Desired::File(file) = desired {
+            self.paths.entry((node, component)).or_default().insert(file.path.clone());
+        }
+    }
+
     /// Sets `uses` of each unit without one to what its component has on the node.
     pub fn tell_units(self, plays: &mut [DesiredPlay]) {
         let mut uses: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();

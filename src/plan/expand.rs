@@ -1,7 +1,9 @@
 //! Expands a playbook for a cluster into the desired state of each node: renders strings, looks up
 //! content, unrolls loops, and adds the hashes of what units use.
 
+mod files;
 mod place;
+mod registries;
 
 use std::collections::BTreeMap;
 
@@ -126,8 +128,14 @@ impl<'a> Expansion<'a, '_> {
         if !self.holds(self.play.when.as_ref(), &own).map_err(self.at(""))? {
             return Ok(tasks);
         }
-        if self.play.delivers == Some(Delivers::Certificates) {
-            tasks.extend(self.certificates()?);
+        match self.play.delivers {
+            Some(Delivers::Certificates) => tasks.extend(self.certificates()?),
+            Some(Delivers::Registries) => tasks.extend(self.registries(&own)?),
+            None => {}
+        }
+        for task in self.files() {
+            delivered.note_file(&self.node.name, &self.play.name, &task.desired);
+            tasks.push(task);
         }
         for (index, task) in self.play.tasks.iter().enumerate() {
             if task.once && !self.is_first || !task.on.iter().all(|on| on.includes(self.node)) {

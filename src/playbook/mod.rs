@@ -95,6 +95,8 @@ pub struct Play {
 pub enum Delivers {
     /// The certificates, keys and kubeconfigs for a node of these roles.
     Certificates,
+    /// What containerd has to know of each registry of the inventory.
+    Registries,
 }
 
 /// The order in which a play runs on its nodes.

@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::cluster::registries::Registry;
 use crate::cluster::{Cluster, Node, Role};
 use crate::machine::Family;
 use crate::secret::Secret;
@@ -51,6 +52,8 @@ pub const VARIABLES: &[(&str, &str)] = &[
         "the keys of Secrets in etcd, each with name and secret (base64); the first one encrypts, \
         all of them decrypt",
     ),
+    ("registries", "the registries of the inventory, each with host, mirrors, has_ca, user"),
+    ("registry", "the registry that `containerd/hosts.toml` is for"),
     (
         "restore",
         "the snapshot, in the playbook `restore`: restore.id, hash, revision, keys, size, \
@@ -87,6 +90,47 @@ pub struct Artefacts {
     pub upgrading: Option<Upgrading>,
     /// The names that were given to `--limit`; empty for all nodes.
     pub limit: Vec<String>,
+    /// What the files say that the inventory names for its registries, by their hosts.
+    pub registries: BTreeMap<String, RegistryAccess>,
+    /// The files that the inventory names for programs, by program and name.
+    pub files: BTreeMap<String, BTreeMap<String, Secret>>,
+}
+
+/// How a registry is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RegistryAccess {
+    /// The CA of its certificate, PEM.
+    pub ca: Option<String>,
+    /// The name to log in with; empty for none.
+    pub user: String,
+    /// Its password.
+    pub password: Secret,
+}
+
+/// A registry, for templates.
+#[derive(Serialize)]
+struct RegistryView<'a> {
+    #[serde(flatten)]
+    registry: &'a Registry,
+    /// Whether it has a CA of its own.
+    has_ca: bool,
+    /// The host that asks for credentials.
+    contacted: &'a str,
+    user: &'a str,
+    password: &'a str,
+}
+
+impl<'a> RegistryView<'a> {
+    fn new(registry: &'a Registry, artefacts: &'a Artefacts) -> Self {
+        let access = artefacts.registries.get(&registry.host);
+        Self {
+            registry,
+            has_ca: registry.ca.is_some(),
+            contacted: registry.contacted(),
+            user: access.map_or("", |access| &access.user),
+            password: access.and_then(|it| it.password.expose_text()).unwrap_or_default(),
+        }
+    }
 }
 
 /// A snapshot of etcd to restore on the nodes.
@@ -161,6 +205,13 @@ impl Context {
         Self { variables }
     }
 
+    /// Returns the same variables for a registry.
+    pub fn of_registry(&self, registry: &Registry, artefacts: &Artefacts) -> Self {
+        let mut variables = self.variables.clone();
+        variables.insert("registry", &RegistryView::new(registry, artefacts));
+        Self { variables }
+    }
+
     /// Returns what all nodes of a lab have in common: everything except `node` and `peer`.
     pub fn of_lab(cluster: &Cluster, artefacts: &Artefacts) -> Self {
         let with_role = |role| cluster.with_role(role).collect::<Vec<_>>();
@@ -198,6 +249,9 @@ impl Context {
             BTreeMap::from([("name", name.as_str()), ("secret", secret)])
         });
         variables.insert("encryption_keys", &keys.collect::<Vec<_>>());
+        let registries = cluster.registries.iter();
+        let views: Vec<_> = registries.map(|it| RegistryView::new(it, artefacts)).collect();
+        variables.insert("registries", &views);
         if let Some(restore) = &artefacts.restore {
             variables.insert("restore", restore);
         }

@@ -1,8 +1,12 @@
-//! Filters that templates need in addition to tera's own: addresses derived from a node's address.
+//! Filters that templates need in addition to tera's own: addresses derived from a node's address,
+//! and what an inventory says of a program.
 
 use std::net::Ipv4Addr;
 
 use tera::{Error, Kwargs, State, Tera, TeraResult};
+
+use super::{command, merge};
+use crate::cluster::components::ProgramSettings;
 
 /// Registers the filters with `tera`.
 pub(super) fn register(tera: &mut Tera) {
@@ -10,6 +14,27 @@ pub(super) fn register(tera: &mut Tera) {
     tera.register_filter("overlay_address", |address: &str, _: Kwargs, _: &State| {
         parse(address).map(|address| overlay_address(address).to_string())
     });
+    // A string of TOML is one of JSON too, but for DEL, which no password has.
+    tera.register_filter("toml_text", |text: &str, _: Kwargs, _: &State| {
+        serde_json::Value::from(text).to_string()
+    });
+    tera.register_filter("with_flags", |text: &str, arguments: Kwargs, _: &State| {
+        component(&arguments).map(|component| command::with_flags(text, &component.flags))
+    });
+    tera.register_filter("with_yaml", |text: &str, arguments: Kwargs, _: &State| {
+        merge::into_yaml(text, &component(&arguments)?.config).map_err(Error::message)
+    });
+    tera.register_filter("with_toml", |text: &str, arguments: Kwargs, _: &State| {
+        merge::into_toml(text, &component(&arguments)?.config).map_err(Error::message)
+    });
+}
+
+/// Returns the component that a filter is given as `of`.
+fn component(arguments: &Kwargs) -> TeraResult<ProgramSettings> {
+    let value = serde_json::to_value(arguments.must_get::<&tera::Value>("of")?);
+    value
+        .and_then(serde_json::from_value)
+        .map_err(|error| Error::message(format!("`of` is not a component: {error}")))
 }
 
 /// Returns the hardware address of a node's VXLAN device. It is derived from the node's IPv4

@@ -9,9 +9,11 @@
 //! A line that contains only a tag (`{% if .. %}`, `{# .. #}`) leaves no line in the file; see
 //! `lines`.
 
+mod command;
 pub mod context;
 mod filters;
 mod lines;
+mod merge;
 pub mod standard;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::context::Restore;
 use super::*;
+use crate::cluster::registries::Registry;
 use crate::cluster::{
     Api, Cluster, KeyAlgorithm, Network, Node, PkiPolicy, PodNetwork, ProxyMode, Role, Ssh, Version,
 };
@@ -116,7 +117,10 @@ fn the_list_of_variables_is_complete() {
     let upgrading = Some(context::Upgrading { nodes: vec!["one".to_owned()], forced: false });
     let restore = Some(restore);
     let artefacts = Artefacts { restore, leaving, upgrading, ..Artefacts::default() };
+    let registry =
+        Registry { host: "a".to_owned(), mirrors: Vec::new(), ca: None, credentials: None };
     let with_all = Context::new(&cluster(), &node(), Some(&node()), &artefacts);
+    let with_all = with_all.of_registry(&registry, &artefacts);
     for (name, _) in context::VARIABLES {
         assert!(with_all.variables().contains_key(name), "`{name}` is described but missing");
     }
@@ -184,6 +188,7 @@ fn node() -> Node {
         address,
         roles: vec![Role::Worker],
         labels: BTreeMap::new(),
+        taints: Vec::new(),
         pod_cidr: Some("10.200.0.0/24".parse().expect("a network")),
         ssh: Ssh::to(address.to_string()),
         facts: crate::machine::Machine::default(),
@@ -214,6 +219,9 @@ fn cluster() -> Cluster {
         },
         pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
         addons: Vec::new(),
+        components: crate::cluster::SettingsByProgram::default(),
+        registries: Vec::new(),
+        proxy: None,
         bundle: None,
         local: None,
         lab_directory: "/labs/.labctl/test".into(),

@@ -208,6 +208,9 @@ fn the_inventory_page_has_every_key_and_no_other() {
         ("`network`", keys::NETWORK),
         ("`api`", keys::API),
         ("`pki`", keys::PKI),
+        ("`components`", keys::COMPONENT),
+        ("`registries`", keys::REGISTRY),
+        ("`proxy`", keys::PROXY),
         ("`nodes`", keys::NODE),
     ] {
         let keys: BTreeSet<String> = keys.iter().map(|key| (*key).to_owned()).collect();

@@ -2,6 +2,7 @@
 
 mod known;
 mod preflight;
+mod registries;
 
 use crate::support::labs;
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,13 +87,14 @@ fn a_run_waits_for_and_labels_only_the_workers_that_limit_names() {
         |limit: &[&str]| ready(limit).into_iter().map(|task| task.title).collect::<Vec<_>>();
     let (wait, dns) =
         ("wait for every worker to be Ready", "wait for the cluster's DNS to be available");
-    assert_eq!(titles(&[]), [wait, "labels of worker-0", dns]);
-    assert_eq!(titles(&["controller-0", "worker-0"]), [wait, "labels of worker-0", dns]);
-    assert_eq!(
-        titles(&["controller-0", "worker-1"]),
-        [wait, dns],
-        "worker-0 has labels and is left out"
-    );
+    let labels = "labels and taints of the nodes";
+    assert_eq!(titles(&[]), [wait, labels, dns]);
+    assert_eq!(titles(&["controller-0", "worker-1"]), [wait, labels, dns]);
+    let Desired::Command(keep) = &ready(&["controller-0", "worker-1"])[1].desired else {
+        panic!("a command")
+    };
+    assert!(keep.run.contains("keep_node worker-1 ") && !keep.run.contains("worker-0"));
+    assert!(!keep.unless.contains("worker-0"), "worker-0 has labels and is left out");
     assert_eq!(
         titles(&["controller-0"]),
         [""; 0],

@@ -45,6 +45,9 @@ fn keys() -> BTreeSet<String> {
         (keys::NETWORK, "network."),
         (keys::API, "api."),
         (keys::PKI, "pki."),
+        (keys::COMPONENT, "components."),
+        (keys::REGISTRY, "registries."),
+        (keys::PROXY, "proxy."),
         (keys::NODE, "nodes."),
     ];
     let is_section = |key: &str| sections.iter().any(|(_, it)| it.strip_suffix('.') == Some(key));

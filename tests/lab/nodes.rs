@@ -161,7 +161,8 @@ fn nodes_come_and_go_and_a_lost_controller_is_replaced() {
         "pod-network: routes to the other workers' pods",
     ];
     // Labels are given through the first controller.
-    let labels: Vec<&str> = knows.iter().copied().chain(["ready: labels of worker-2"]).collect();
+    let labels: Vec<&str> =
+        knows.iter().copied().chain(["ready: labels and taints of the nodes"]).collect();
     let name = &knows[..1];
     assert_eq!(
         changed_on_others(&added, &["worker-2"]),

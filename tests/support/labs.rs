@@ -91,6 +91,8 @@ pub fn artefacts() -> Artefacts {
             forced: false,
         }),
         limit: Vec::new(),
+        registries: BTreeMap::new(),
+        files: BTreeMap::new(),
     }
 }
 
@@ -120,6 +122,9 @@ fn lab(name: &str, nodes: Vec<Node>, api_host: &str, api_port: u16) -> Cluster {
         },
         pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
         addons: Vec::new(),
+        components: labctl::cluster::SettingsByProgram::default(),
+        registries: Vec::new(),
+        proxy: None,
         bundle: None,
         local: Some(LocalNodes {
             subnet: "10.240.0.0/24".parse().expect("a network"),
@@ -137,6 +142,7 @@ fn node(name: &str, last: u8, roles: &[Role]) -> Node {
         address,
         roles: roles.to_vec(),
         labels: BTreeMap::new(),
+        taints: Vec::new(),
         pod_cidr: None,
         facts: labctl::machine::Machine::default(),
         ssh,

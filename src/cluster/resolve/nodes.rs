@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use super::Resolver;
 use super::networks::Networks;
 use crate::cluster::network::{self, CidrRequest};
-use crate::cluster::{Node, Role, Ssh, names};
+use crate::cluster::{Node, Role, Ssh, Taint, names};
 use crate::inventory::{Located, NodeEntry, Position, did_you_mean};
 use crate::machine::Machine;
 
@@ -38,6 +38,8 @@ pub(super) struct Draft<'i> {
     /// Its roles, sorted; `None` if one of them is wrong, so that none is reported as missing.
     pub(super) roles: Option<Vec<Role>>,
     labels: BTreeMap<String, String>,
+    /// Its taints.
+    pub(super) taints: Vec<Taint>,
 }
 
 impl Draft<'_> {
@@ -53,6 +55,7 @@ impl Draft<'_> {
             address: self.address?,
             roles: self.roles?,
             labels: self.labels,
+            taints: self.taints,
             pod_cidr,
             ssh,
             facts: Machine::default(),
@@ -72,11 +75,13 @@ impl<'i> Resolver<'i, '_> {
                 name: entry.name.as_ref().map(|name| self.node_name(name)),
                 address: entry.address.as_ref().and_then(|address| self.address(address, networks)),
                 labels: self.labels(entry, roles.as_deref()),
+                taints: self.taints(entry, roles.as_deref()),
                 roles,
             });
         }
         self.check_unique(&drafts);
         self.check_roles(&drafts, nodes.at);
+        self.check_room_for_pods(&drafts, nodes.at);
         drafts
     }
 

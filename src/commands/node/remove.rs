@@ -131,6 +131,7 @@ fn with_leaving(mut cluster: Cluster, roster: &Roster, name: &str) -> Result<Clu
         address: member.address,
         roles: member.roles.clone(),
         labels,
+        taints: Vec::new(),
         pod_cidr: member.pod_cidr,
         ssh: cluster
             .node(name)

@@ -11,6 +11,9 @@ use crate::module::site::SHOWS_A_SECRET;
 use crate::module::{Each, Shared, Site};
 use crate::render::Context;
 
+/// From this length in bytes on, a password is no word that other texts have by chance.
+const SHORTEST_SECRET: usize = 8;
+
 /// What all places of a lab have in common.
 pub(super) struct Lab<'a> {
     pub materials: &'a Materials<'a>,
@@ -82,10 +85,23 @@ impl<'a> Lab<'a> {
 
     /// Whether a text contains a secret of the lab, whoever wrote the playbook.
     fn is_secret(&self, text: &str) -> bool {
-        let keys = &self.materials.artefacts.encryption_keys;
-        let mut keys = keys.iter().filter_map(|(_, key)| key.expose_text());
-        text.contains("PRIVATE KEY-----") || keys.any(|key| !key.is_empty() && text.contains(key))
+        let artefacts = &self.materials.artefacts;
+        let mut keys = artefacts.encryption_keys.iter().filter_map(|(_, key)| key.expose_text());
+        let registries = artefacts.registries.values();
+        let mut passwords = registries.filter_map(|it| it.password.expose_text());
+        text.contains("PRIVATE KEY-----")
+            || keys.any(|key| !key.is_empty() && text.contains(key))
+            || passwords.any(|password| has_password(text, password))
     }
+}
+
+/// Whether a text has a password of a registry in it. A short one may be a word of any text, so it
+/// counts only as containerd's configuration has it.
+fn has_password(text: &str, password: &str) -> bool {
+    let quoted = serde_json::Value::from(password).to_string();
+    !password.is_empty()
+        && (text.contains(&format!("password = {quoted}"))
+            || password.len() >= SHORTEST_SECRET && text.contains(password))
 }
 
 /// Whether a node is none of its own peers.

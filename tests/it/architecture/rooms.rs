@@ -152,7 +152,17 @@ pub const LIBRARIES: &[(&str, &[&str])] = &[
     ("console", &["report/", "local/error.rs"]),
     ("reqwest", &["bundle/"]),
     ("zeroize", &["secret.rs", "pki/issue.rs", "pki/kubeconfig.rs"]),
-    ("serde_yaml", &["inventory/load.rs", "playbook/load.rs", "bundle/lock.rs", "pki/merge.rs"]),
+    (
+        "serde_yaml",
+        &[
+            "inventory/load.rs",
+            "playbook/load.rs",
+            "bundle/lock.rs",
+            "pki/merge.rs",
+            "render/merge.rs",
+        ],
+    ),
+    ("toml_edit", &["render/merge.rs"]),
     ("saphyr_parser", &["inventory/positions.rs"]),
     ("x509_parser", &["pki/inspect.rs"]),
     // `Output` is what `--output` takes, so it says itself how it is written.
@@ -170,6 +180,8 @@ pub const TOUCHING: &[&str] = &[
 pub const MAY_TOUCH: &[&str] = &[
     "transport/",
     "local/",
+    // A program of the bundle is asked which flags it knows.
+    "bundle/flags.rs",
     // `labctl ssh` becomes the OpenSSH client: a terminal, and the escape keys that people know.
     "commands/kubectl.rs",
     "commands/ssh.rs",
