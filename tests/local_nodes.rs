@@ -62,6 +62,8 @@ fn cluster(lab: &LabDirectory, subnet: [u8; 3], members: &[Member]) -> Cluster {
         pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
         addons: Vec::new(),
         bundle: None,
+        playbooks: None,
+        templates: None,
         local: Some(LocalNodes {
             subnet: format!("{a}.{b}.{c}.0/24").parse().expect("a subnet"),
             gateway: address(1),

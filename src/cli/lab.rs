@@ -37,6 +37,13 @@ pub struct ConvergeArgs {
     /// Its playbooks.
     #[command(flatten)]
     pub sources: SourceArgs,
+
+    /// End after this play, with what the playbook lists above it
+    ///
+    /// `labctl graph` and `labctl explain` show the plays. Without the option, the same command
+    /// resumes from there.
+    #[arg(long, value_name = "PLAY")]
+    pub until: Option<String>,
 }
 
 /// `down`.

@@ -62,6 +62,10 @@ pub struct Cluster {
     pub addons: Vec<String>,
     /// The bundle directory, absolute; `None` for the official releases in the cache.
     pub bundle: Option<PathBuf>,
+    /// The directory of playbooks that replace standard ones, absolute.
+    pub playbooks: Option<PathBuf>,
+    /// The directory of templates that replace standard ones, absolute.
+    pub templates: Option<PathBuf>,
     /// Set if labctl creates the nodes on the workstation.
     pub local: Option<LocalNodes>,
     /// The lab directory: `.labctl/<name>` beside the inventory, absolute.

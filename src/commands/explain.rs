@@ -13,7 +13,7 @@ use crate::report::Reporter;
 /// these stand for.
 pub fn explain(plays: &[String], options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
     let cluster = open(&options.inventory, reporter)?;
-    let playbook = options.playbook("up")?;
+    let playbook = options.playbook("up", &cluster)?;
     let nodes: Vec<&str> =
         limited(&cluster, &options.limit)?.iter().map(|node| node.name.as_str()).collect();
     for name in plays {
@@ -46,8 +46,8 @@ pub fn graph(
     options: &Options,
     reporter: &Reporter,
 ) -> Result<Exit, Stop> {
-    open(&options.inventory, reporter)?;
-    let playbook = options.playbook("up")?;
+    let cluster = open(&options.inventory, reporter)?;
+    let playbook = options.playbook("up", &cluster)?;
     print(
         reporter,
         &match language {

@@ -73,6 +73,8 @@ impl Decoder<'_> {
             kubernetes: self.version(&fields, "kubernetes"),
             domain: self.text(&fields, "domain"),
             bundle: self.text(&fields, "bundle"),
+            playbooks: self.text(&fields, "playbooks"),
+            templates: self.text(&fields, "templates"),
             local: self.local(&fields),
             ssh: self.ssh(&fields, SSH),
             network: self.network(&fields),

@@ -6,6 +6,8 @@ pub const INVENTORY: &[&str] = &[
     "kubernetes",
     "domain",
     "bundle",
+    "playbooks",
+    "templates",
     "local",
     "ssh",
     "network",

@@ -51,6 +51,10 @@ pub struct Inventory {
     pub domain: Option<Located<String>>,
     /// `bundle`: the bundle directory.
     pub bundle: Option<Located<String>>,
+    /// `playbooks`: the directory of playbooks that replace standard ones.
+    pub playbooks: Option<Located<String>>,
+    /// `templates`: the directory of templates that replace standard ones.
+    pub templates: Option<Located<String>>,
     /// `local`: labctl creates the nodes on the workstation.
     pub local: Option<Located<LocalSection>>,
     /// `ssh`: how to log in to nodes; a node's own `ssh` takes precedence.

@@ -42,6 +42,8 @@ pub(crate) fn cluster() -> Cluster {
         pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
         addons: Vec::new(),
         bundle: None,
+        playbooks: None,
+        templates: None,
         local: None,
         lab_directory: PathBuf::from("/lab"),
     }

@@ -413,6 +413,8 @@ fn cluster(kubernetes: &str, bundle: Option<&Bundle>) -> Cluster {
         pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
         addons: Vec::new(),
         bundle: bundle.map(|bundle| bundle.folder.clone()),
+        playbooks: None,
+        templates: None,
         local: None,
         lab_directory: PathBuf::new(),
     }

@@ -14,6 +14,7 @@ mod certificates;
 mod done;
 mod hardening;
 mod kubeconfigs;
+mod labs;
 mod machines;
 mod mine;
 mod nodes;

@@ -118,6 +118,8 @@ fn lab(name: &str, nodes: Vec<Node>, api_host: &str, api_port: u16) -> Cluster {
         pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
         addons: Vec::new(),
         bundle: None,
+        playbooks: None,
+        templates: None,
         local: Some(LocalNodes {
             subnet: "10.240.0.0/24".parse().expect("a network"),
             gateway: Ipv4Addr::new(10, 240, 0, 1),
