@@ -2,6 +2,7 @@
 //! goes without a trace.
 
 mod dmuc;
+mod multinode;
 
 use crate::lab::Lab;
 
