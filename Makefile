@@ -12,7 +12,8 @@ SHARD         ?= 0/8
 MATRIX         = with_the_other_choices for_machines_of_ones_own killed_in_each_of_its_stages \
                  smoke_names_what_is_broken other_peoples_machines
 # Labs that only `make labs` brings up; `make lab` has the others.
-LABS           = the_controller_manager_gives
+LABS           = the_controller_manager_gives labs::vxlan labs::local_lb labs::vip labs::users \
+                 labs::static_pods
 # Versions of Kubernetes that `make versions` tries.
 VERSIONS      ?= 1.34.4 1.35.4 1.36.3 1.37.2
 

@@ -28,6 +28,18 @@ pub struct SourceArgs {
     pub templates: Option<PathBuf>,
 }
 
+/// `up`.
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// What it has in common with `plan`.
+    #[command(flatten)]
+    pub converge: ConvergeArgs,
+
+    /// Explain each play, wait for Enter before it, and offer a shell after it
+    #[arg(long)]
+    pub step: bool,
+}
+
 /// `up` and `plan`.
 #[derive(Debug, Args)]
 pub struct ConvergeArgs {

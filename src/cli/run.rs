@@ -8,7 +8,7 @@ use clap::CommandFactory;
 use super::bundle::{BundleVerb, PlaybookVerb};
 use super::certs::{CertsVerb, KubeconfigArgs};
 use super::etcd::EtcdVerb;
-use super::lab::{ConvergeArgs, GraphFormat, LabArgs, SourceArgs};
+use super::lab::{ConvergeArgs, GraphFormat, LabArgs, SourceArgs, UpArgs};
 use super::node::NodeVerb;
 use super::timeline::TimelineArgs;
 use super::{Cli, GlobalArgs, SpreadWhen, Verb};
@@ -35,7 +35,7 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
     let lab = |inventory: &Path| global.options(inventory, None);
     let with = |lab: &LabArgs, sources: &SourceArgs| global.options(&lab.inventory, Some(sources));
     match verb {
-        Verb::Up(args) => commands::up::up(&args.options(global), reporter).await,
+        Verb::Up(args) => up(args, global, reporter).await,
         Verb::Upgrade(args) => {
             let options = with(&args.lab, &args.sources);
             commands::upgrade::upgrade(&args.upgrade(), &options, reporter).await
@@ -126,6 +126,14 @@ impl GraphFormat {
             GraphFormat::Dot => GraphLanguage::Dot,
         }
     }
+}
+
+async fn up(args: &UpArgs, global: &GlobalArgs, reporter: &Reporter) -> Result<Exit, Stop> {
+    let options = args.converge.options(global);
+    if args.step {
+        return commands::step::step(&options, reporter).await;
+    }
+    commands::up::up(&options, reporter).await
 }
 
 async fn node(verb: &NodeVerb, global: &GlobalArgs, reporter: &Reporter) -> Result<Exit, Stop> {
@@ -238,7 +246,7 @@ mod tests {
                     --take-over a --spread never --until etcd";
         let cli = Cli::try_parse_from(line.split_whitespace()).expect("it can be typed");
         let Verb::Up(args) = &cli.verb else { panic!("not up") };
-        let options = args.options(&cli.global);
+        let options = args.converge.options(&cli.global);
         let suggested = commands::next::examples(&options);
         assert!(suggested.len() > 8, "{suggested:?}");
         for line in suggested {

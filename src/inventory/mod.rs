@@ -78,6 +78,8 @@ pub struct Inventory {
 pub struct LocalSection {
     /// `subnet`: the network of the local nodes, a CIDR.
     pub subnet: Option<Located<String>>,
+    /// `packages`: packages of the distribution that the nodes have beside what all have.
+    pub packages: Option<Located<Vec<Located<String>>>>,
 }
 
 /// An `ssh` section, of the inventory or of one node.
@@ -125,6 +127,8 @@ pub struct NetworkSection {
     pub node_prefix: Option<Located<u8>>,
     /// `mode`: how pods of different nodes reach each other.
     pub mode: Option<Located<String>>,
+    /// `mtu`: the largest packet that passes between nodes, in bytes.
+    pub mtu: Option<Located<u16>>,
     /// `proxy`: the mode of kube-proxy.
     pub proxy: Option<Located<String>>,
 }

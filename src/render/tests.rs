@@ -200,6 +200,7 @@ fn cluster() -> Cluster {
             kubernetes_service: Ipv4Addr::new(10, 32, 0, 1),
             dns_service: Ipv4Addr::new(10, 32, 0, 10),
             mode: PodNetwork::Routes,
+            mtu: 1500,
             proxy: ProxyMode::Iptables,
         },
         api: Api {

@@ -1,5 +1,8 @@
 //! "Dessine-moi un cluster": one program after another, and what is there after each.
 
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
+
 use super::{in_time, said};
 use crate::lab::{Lab, busybox};
 use crate::{goes_without_a_trace, is_settled};
@@ -77,5 +80,57 @@ fn a_cluster_is_drawn_one_program_at_a_time() {
     );
 
     is_settled(&lab);
+    goes_without_a_trace(&lab);
+}
+
+/// Runs labctl on a terminal of its own. To each of these words that comes, it types the answer.
+/// What was on the screen.
+fn on_a_terminal(lab: &Lab, arguments: &str, answers: &[(&str, &str)]) -> String {
+    let line = format!("{} {arguments}", env!("CARGO_BIN_EXE_labctl"));
+    let mut child = Command::new("script")
+        .args(["-qefc", &line, "/dev/null"])
+        .current_dir(lab.folder())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script starts");
+    let mut typed = child.stdin.take().expect("its input");
+    let mut screen = child.stdout.take().expect("its output");
+    let (mut seen, mut since, mut buffer) = (String::new(), 0, [0; 4096]);
+    for (word, answer) in answers {
+        while !seen[since..].contains(word) {
+            let read = screen.read(&mut buffer).expect("its output");
+            assert!(read > 0, "no `{word}` in: {seen}");
+            seen.push_str(&String::from_utf8_lossy(&buffer[..read]));
+        }
+        since = seen.len();
+        writeln!(typed, "{answer}").expect("it reads");
+    }
+    screen.read_to_string(&mut seen).expect("its output");
+    assert!(child.wait().expect("it ends").success(), "{seen}");
+    seen
+}
+
+#[test]
+fn each_play_is_explained_and_waits_for_a_key() {
+    let lab = Lab::new("dmuc");
+    let answers = [
+        ("play prepare", ""),
+        ("play binaries", "dmuc"),
+        ("dmuc:~#", "ls /usr/local/bin; exit"),
+        ("play binaries", ""),
+        ("play etcd", ""),
+        ("play kube-apiserver", "nosuch"),
+        ("play kube-apiserver", "q"),
+    ];
+    let screen = on_a_terminal(&lab, "up --step", &answers);
+    for shown in
+        ["# etcd", "Without a flag it listens", "ExecStart=/usr/local/bin/etcd", "# kube-apiserver"]
+    {
+        assert!(screen.contains(shown), "no `{shown}` in {screen}");
+    }
+    assert_eq!(lab.on("dmuc", "systemctl is-active etcd"), "active");
+    assert_eq!(lab.run(&["plan", "--until", "etcd"]).code, Some(0));
+    assert!(lab.try_on("dmuc", "systemctl is-active kube-apiserver").is_none(), "it was not asked");
     goes_without_a_trace(&lab);
 }

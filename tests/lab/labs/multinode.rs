@@ -1,51 +1,11 @@
 //! Three nodes, an address range for the pods of each, and a route to it on every other: with the
 //! ranges given by hand, and by kube-controller-manager.
 
-use super::{in_time, said};
-use crate::lab::{Lab, busybox};
+use super::{answered, said, web};
+use crate::lab::Lab;
 use crate::{goes_without_a_trace, is_settled};
 
 const NODES: [&str; 3] = ["kubenet1", "kubenet2", "kubenet3"];
-
-/// A web server on every node, behind a Service: each pod's name, address and node, and the
-/// Service's address.
-fn web(lab: &Lab) -> (Vec<[String; 3]>, String) {
-    let image = busybox();
-    // The page of a pod is its name.
-    let serve = "mkdir /www; hostname > /www/index.html; exec httpd -f -p 80 -h /www";
-    let manifest = format!(
-        "{{apiVersion: apps/v1, kind: DaemonSet, metadata: {{name: web}}, spec: {{selector: \
-         {{matchLabels: {{app: web}}}}, template: {{metadata: {{labels: {{app: web}}}}, spec: \
-         {{terminationGracePeriodSeconds: 1, containers: [{{name: web, image: {image}, \
-         imagePullPolicy: Never, command: [sh, -c, {serve:?}]}}]}}}}}}}}\n---\n{{apiVersion: v1, \
-         kind: Service, metadata: {{name: web}}, spec: {{selector: {{app: web}}, ports: [{{port: \
-         80}}]}}}}\n"
-    );
-    let kubectl = "kubectl --kubeconfig /etc/kubernetes/admin.conf";
-    lab.on("kubenet1", &format!("{kubectl} apply -f - <<'END'\n{manifest}END"));
-    let ready = "get daemonset web -o jsonpath={.status.numberReady}";
-    in_time(lab, ready, |ready| ready == "3");
-    let fields = "{.metadata.name},{.status.podIP},{.spec.nodeName}";
-    let list =
-        said(lab, &format!("get pods -l app=web -o jsonpath={{range.items[*]}}{fields};{{end}}"));
-    let pod = |text: &str| -> [String; 3] {
-        let fields: Vec<String> = text.split(',').map(str::to_owned).collect();
-        fields.try_into().expect("a name, an address and a node")
-    };
-    let pods: Vec<[String; 3]> = list.split_terminator(';').map(pod).collect();
-    assert_eq!(pods.len(), 3, "{list}");
-    (pods, said(lab, "get service web -o jsonpath={.spec.clusterIP}"))
-}
-
-/// How many of so many connections from a node to an address are answered. Not more of them at a
-/// time than wait in the queue of a small web server.
-fn answered(lab: &Lab, node: &str, address: &str, of: usize) -> usize {
-    let ask = format!(
-        "seq {of} | xargs -P 9 -I@ curl -qs --noproxy '*' --connect-timeout 2 -o /dev/null -w \
-         '%{{http_code}}\\n' http://{address}/ | grep -c 200 || true"
-    );
-    lab.on(node, &ask).parse().expect("a number")
-}
 
 /// Every pod reaches every pod, also when nothing else may be forwarded.
 fn pods_reach_each_other(lab: &Lab, pods: &[[String; 3]]) {
@@ -68,7 +28,7 @@ fn pods_reach_each_other(lab: &Lab, pods: &[[String; 3]]) {
 fn pods_of_three_nodes_need_a_route_to_each_other() {
     let lab = Lab::new("multinode");
     lab.must(&["up"]);
-    let (pods, service) = web(&lab);
+    let (pods, service) = web(&lab, "kubenet1", 3);
     for [_, address, node] in &pods {
         let number = node.strip_prefix("kubenet").expect("a number");
         assert!(address.starts_with(&format!("10.7.{number}.")), "{address} on {node}");
@@ -105,7 +65,7 @@ fn the_controller_manager_gives_each_node_its_part() {
     lab.must(&["up"]);
     let parts =
         said(&lab, "get nodes -o jsonpath={range.items[*]}{.metadata.name},{.spec.podCIDR};{end}");
-    let (pods, service) = web(&lab);
+    let (pods, service) = web(&lab, "kubenet1", 3);
     for [_, address, node] in &pods {
         let part = parts.split(';').find_map(|it| it.strip_prefix(&format!("{node},")));
         let begin = part.and_then(|it| it.strip_suffix("0/24")).expect(&parts);
