@@ -11,6 +11,9 @@ SHARD         ?= 0/8
 # Stories of real labs that only `make lab-matrix` tells, because each takes many minutes.
 MATRIX         = with_the_other_choices for_machines_of_ones_own killed_in_each_of_its_stages \
                  smoke_names_what_is_broken other_peoples_machines
+# Labs that only `make labs` brings up; `make lab` has the others.
+LABS           = the_controller_manager_gives labs::vxlan labs::local_lb labs::vip labs::users \
+                 labs::static_pods
 # Versions of Kubernetes that `make versions` tries.
 VERSIONS      ?= 1.34.4 1.35.4 1.36.3 1.37.2
 
@@ -19,7 +22,7 @@ unexport $(filter-out LABCTL_CACHE,$(filter LABCTL_%,$(.VARIABLES))) TRYCMD INST
 
 # Each step needs the one before it, and a lab needs the machine for itself.
 .NOTPARALLEL:
-.PHONY: help demo down test test-all check unit lab lab-matrix versions prerequisites bundle bench \
+.PHONY: help demo down test test-all check unit lab labs lab-matrix versions prerequisites bundle bench \
 	mutants deny golden clean
 
 help: ## Show this list
@@ -37,7 +40,7 @@ down: ## Remove the demo's lab
 
 test: prerequisites check bundle unit lab ## Run the tests, with real labs; `make lab-matrix` has the longest ones
 
-test-all: test lab-matrix versions bench deny ## The tests, all labs, the benchmark and the check of the dependency tree
+test-all: test labs lab-matrix versions bench deny ## The tests, all labs, the benchmark and the check of the dependency tree
 
 check: ## Formatting and lints
 	$(CARGO) fmt --check
@@ -56,7 +59,11 @@ unit: ## All tests but the real labs
 		sed -E 's,^tests/([^/]*)(/main)?\.rs$$,\1,; /^lab$$/d; s,^,--test ,')
 
 lab: bundle ## Real labs: systemd nodes, etcd, Kubernetes
-	$(CARGO) test --locked --test lab -- --nocapture $(MATRIX:%=--skip %) --skip versions::
+	$(CARGO) test --locked --test lab -- --nocapture $(MATRIX:%=--skip %) --skip versions:: \
+		$(LABS:%=--skip %)
+
+labs: bundle ## The labs of docs/labs: each comes up, shows what it is there to show, and goes
+	$(CARGO) test --locked --test lab -- --nocapture labs::
 
 lab-matrix: bundle ## More real labs: VXLAN, nftables, RSA, a reboot; a rotation with kills; broken labs; machines of others
 	$(CARGO) test --locked --test lab -- --nocapture $(MATRIX)

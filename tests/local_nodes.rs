@@ -51,6 +51,7 @@ fn cluster(lab: &LabDirectory, subnet: [u8; 3], members: &[Member]) -> Cluster {
             kubernetes_service: Ipv4Addr::new(10, 32, 0, 1),
             dns_service: Ipv4Addr::new(10, 32, 0, 10),
             mode: PodNetwork::Routes,
+            mtu: 1500,
             proxy: ProxyMode::Iptables,
         },
         api: Api {
@@ -66,9 +67,12 @@ fn cluster(lab: &LabDirectory, subnet: [u8; 3], members: &[Member]) -> Cluster {
         registries: Vec::new(),
         proxy: None,
         bundle: None,
+        playbooks: None,
+        templates: None,
         local: Some(LocalNodes {
             subnet: format!("{a}.{b}.{c}.0/24").parse().expect("a subnet"),
             gateway: address(1),
+            packages: Vec::new(),
         }),
         lab_directory: lab.root().to_owned(),
     }

@@ -28,6 +28,18 @@ pub struct SourceArgs {
     pub templates: Option<PathBuf>,
 }
 
+/// `up`.
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// What it has in common with `plan`.
+    #[command(flatten)]
+    pub converge: ConvergeArgs,
+
+    /// Explain each play, wait for Enter before it, and offer a shell after it
+    #[arg(long)]
+    pub step: bool,
+}
+
 /// `up` and `plan`.
 #[derive(Debug, Args)]
 pub struct ConvergeArgs {
@@ -37,6 +49,13 @@ pub struct ConvergeArgs {
     /// Its playbooks.
     #[command(flatten)]
     pub sources: SourceArgs,
+
+    /// End after this play, with what the playbook lists above it
+    ///
+    /// `labctl graph` and `labctl explain` show the plays. Without the option, the same command
+    /// resumes from there.
+    #[arg(long, value_name = "PLAY")]
+    pub until: Option<String>,
 }
 
 /// `down`.

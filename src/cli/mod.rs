@@ -22,7 +22,7 @@ use self::certs::{CertsVerb, KubeconfigArgs};
 use self::etcd::{EtcdVerb, RecoverArgs};
 use self::lab::{
     ConvergeArgs, DownArgs, ExecArgs, ExplainArgs, GraphArgs, KubectlArgs, LabArgs, PlayArgs,
-    RenderArgs, SshArgs,
+    RenderArgs, SshArgs, UpArgs,
 };
 use self::node::NodeVerb;
 use self::timeline::TimelineArgs;
@@ -172,7 +172,7 @@ The first run, a run after a failure, after a change of the inventory or with a 
 command. It can be interrupted at any time and run again. Nodes that are as declared cost one \
         round trip and are left \
 alone.")]
-    Up(ConvergeArgs),
+    Up(UpArgs),
     /// Show what `up` would change, and change nothing
     #[command(long_about = "\
 Show what `up` would do, and do nothing: what is made (+), altered or restarted (~), stopped (-) \
@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn the_inventory_may_be_left_out() {
         let Verb::Up(up) = parse("labctl up").verb else { panic!("not up") };
-        assert_eq!(up.lab.inventory, Path::new("inventory.yaml"));
+        assert_eq!(up.converge.lab.inventory, Path::new("inventory.yaml"));
         let Verb::Play(play) = parse("labctl play mine.yaml prod.yaml").verb else {
             panic!("not play")
         };

@@ -8,7 +8,7 @@ use clap::CommandFactory;
 use super::bundle::{BundleVerb, PlaybookVerb};
 use super::certs::{CertsVerb, KubeconfigArgs};
 use super::etcd::{EtcdVerb, RecoverArgs};
-use super::lab::{GraphFormat, LabArgs, SourceArgs};
+use super::lab::{ConvergeArgs, GraphFormat, LabArgs, SourceArgs, UpArgs};
 use super::node::NodeVerb;
 use super::timeline::TimelineArgs;
 use super::{Cli, GlobalArgs, SpreadWhen, Verb};
@@ -35,12 +35,12 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
     let lab = |inventory: &Path| global.options(inventory, None);
     let with = |lab: &LabArgs, sources: &SourceArgs| global.options(&lab.inventory, Some(sources));
     match verb {
-        Verb::Up(args) => commands::up::up(&with(&args.lab, &args.sources), reporter).await,
+        Verb::Up(args) => up(args, global, reporter).await,
         Verb::Upgrade(args) => {
             let options = with(&args.lab, &args.sources);
             commands::upgrade::upgrade(&args.upgrade(), &options, reporter).await
         }
-        Verb::Plan(args) => commands::plan::plan(&with(&args.lab, &args.sources), reporter).await,
+        Verb::Plan(args) => commands::plan::plan(&args.options(global), reporter).await,
         Verb::Play(args) => {
             let options = with(&args.lab, &args.sources);
             commands::play::play(&args.playbook, &options, reporter).await
@@ -109,6 +109,7 @@ impl GlobalArgs {
             playbooks: sources.and_then(|sources| sources.playbooks.clone()),
             templates: sources.and_then(|sources| sources.templates.clone()),
             limit: self.limit.clone(),
+            until: None,
             take_over: self.take_over.clone(),
             forks: self.forks,
             spread: match self.spread {
@@ -122,6 +123,13 @@ impl GlobalArgs {
     }
 }
 
+impl ConvergeArgs {
+    fn options(&self, global: &GlobalArgs) -> Options {
+        let options = global.options(&self.lab.inventory, Some(&self.sources));
+        Options { until: self.until.clone(), ..options }
+    }
+}
+
 impl GraphFormat {
     fn language(self) -> GraphLanguage {
         match self {
@@ -129,6 +137,14 @@ impl GraphFormat {
             GraphFormat::Dot => GraphLanguage::Dot,
         }
     }
+}
+
+async fn up(args: &UpArgs, global: &GlobalArgs, reporter: &Reporter) -> Result<Exit, Stop> {
+    let options = args.converge.options(global);
+    if args.step {
+        return commands::step::step(&options, reporter).await;
+    }
+    commands::up::up(&options, reporter).await
 }
 
 async fn node(verb: &NodeVerb, global: &GlobalArgs, reporter: &Reporter) -> Result<Exit, Stop> {
@@ -242,10 +258,10 @@ mod tests {
     #[test]
     fn every_command_that_is_suggested_can_be_typed() {
         let line = "labctl up lab.yaml --playbooks books --templates mine --limit a,b \
-                    --take-over a --spread never";
+                    --take-over a --spread never --until etcd";
         let cli = Cli::try_parse_from(line.split_whitespace()).expect("it can be typed");
         let Verb::Up(args) = &cli.verb else { panic!("not up") };
-        let options = cli.global.options(&args.lab.inventory, Some(&args.sources));
+        let options = args.converge.options(&cli.global);
         let suggested = commands::next::examples(&options);
         assert!(suggested.len() > 8, "{suggested:?}");
         for line in suggested {

@@ -71,6 +71,10 @@ pub struct Cluster {
     pub proxy: Option<registries::Proxy>,
     /// The bundle directory, absolute; `None` for the official releases in the cache.
     pub bundle: Option<PathBuf>,
+    /// The directory of playbooks that replace standard ones, absolute.
+    pub playbooks: Option<PathBuf>,
+    /// The directory of templates that replace standard ones, absolute.
+    pub templates: Option<PathBuf>,
     /// Set if labctl creates the nodes on the workstation.
     pub local: Option<LocalNodes>,
     /// The lab directory: `.labctl/<name>` beside the inventory, absolute.
@@ -125,9 +129,17 @@ pub struct Network {
     pub dns_service: Ipv4Addr,
     /// How pods of different nodes reach each other.
     pub mode: PodNetwork,
+    /// The largest packet that passes between nodes, in bytes.
+    pub mtu: u16,
     /// The mode of kube-proxy.
     pub proxy: ProxyMode,
 }
+
+/// What a VXLAN adds to a packet, in bytes: headers of IPv4 (20), UDP (8), VXLAN (8) and Ethernet
+/// (14).
+const VXLAN_OVERHEAD: u16 = 50;
+/// The largest packet of an Ethernet, in bytes, unless somebody has set another.
+pub const ETHERNET_MTU: u16 = 1500;
 
 impl Network {
     /// Returns what the settings imply.
@@ -138,6 +150,10 @@ impl Network {
             vxlan: self.mode == PodNetwork::Vxlan,
             allocates_node_cidrs: self.mode == PodNetwork::None,
             nftables: self.proxy == ProxyMode::Nftables,
+            pod_mtu: match self.mode {
+                PodNetwork::Vxlan => self.mtu - VXLAN_OVERHEAD,
+                PodNetwork::Routes | PodNetwork::None => self.mtu,
+            },
         }
     }
 }
@@ -156,6 +172,8 @@ pub struct Capabilities {
     pub allocates_node_cidrs: bool,
     /// kube-proxy programs nftables.
     pub nftables: bool,
+    /// The largest packet that pods send, in bytes: the network's, without what a tunnel adds.
+    pub pod_mtu: u16,
 }
 
 /// How pods of different nodes reach each other.
@@ -224,6 +242,8 @@ pub struct LocalNodes {
     pub subnet: Ipv4Net,
     /// The bridge's own address on the host: the first of `subnet`.
     pub gateway: Ipv4Addr,
+    /// Packages of the distribution that they have beside what every local node has, sorted.
+    pub packages: Vec<String>,
 }
 
 /// Reads the inventory at `path` and resolves the cluster. All commands use this function. The

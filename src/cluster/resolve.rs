@@ -53,6 +53,8 @@ impl Resolver<'_, '_> {
         let kubernetes = self.kubernetes();
         let domain = self.domain();
         let bundle = inventory.bundle.as_ref().map(|path| self.path(path, "bundle"));
+        let playbooks = inventory.playbooks.as_ref().map(|path| self.path(path, "playbooks"));
+        let templates = inventory.templates.as_ref().map(|path| self.path(path, "templates"));
         let pki = self.pki();
         let addons = self.addons();
         let components = self.components();
@@ -81,10 +83,9 @@ impl Resolver<'_, '_> {
             components,
             registries,
             proxy,
-            bundle: match bundle {
-                Some(path) => Some(path?),
-                None => None,
-            },
+            bundle: sound(bundle)?,
+            playbooks: sound(playbooks)?,
+            templates: sound(templates)?,
             local: networks.local,
             lab_directory,
         })
@@ -235,6 +236,12 @@ impl Resolver<'_, '_> {
         self.problems.error(text.at, format!("`{key}`: the path `{written}` {}", wrong.0), wrong.1);
         None
     }
+}
+
+/// Returns a path that is absent or right; `None` for one that is wrong.
+#[allow(clippy::option_option, reason = "absent, wrong, or a path")]
+fn sound(path: Option<Option<PathBuf>>) -> Option<Option<PathBuf>> {
+    path.map_or(Some(None), |path| path.map(Some))
 }
 
 /// Returns `path` without `.` and `..`, without looking at the file system.

@@ -8,12 +8,21 @@ use super::inputs::bundle;
 use super::options::Options;
 use super::prepared::desired;
 use super::roster;
-use super::session::{Outcome, Working, lab_of, limited};
+use super::session::{Outcome, Working, known, lab_of, limited};
 use crate::cluster::{Cluster, Node, Role};
 use crate::event::Events;
 use crate::lab::cache_directory;
 use crate::pki::Ensured;
-use crate::playbook::Playbook;
+use crate::playbook::{Playbook, UP};
+
+/// The playbook that brings the lab up, as far as the play of `--until`.
+pub fn way_up(cluster: &Cluster, options: &Options) -> Result<Playbook, Stop> {
+    let playbook = options.playbook(UP, cluster)?;
+    let Some(last) = &options.until else { return Ok(playbook) };
+    let plays = playbook.plays.iter().map(|play| play.name.as_str());
+    known(last, "play", "in this playbook", plays)?;
+    Ok(playbook.until(last))
+}
 
 /// Brings the lab up.
 pub async fn bring_up(
@@ -48,7 +57,9 @@ pub async fn bring_up_with(
     // What fails on a controller leaves workers unfinished.
     let failed = |node: &&Node| outcome.applied.failed.contains_key(&node.name);
     let controllers = nodes.iter().filter(|node| node.has(Role::Controller));
-    if !working.run.is_cancelled() && !controllers.clone().any(failed) {
+    // Nor does a lab run any version before it is whole.
+    let whole = options.until.is_none() && !working.run.is_cancelled();
+    if whole && !controllers.clone().any(failed) {
         roster::runs(cluster, nodes.iter().copied().filter(|node| !failed(node)))?;
     }
     if !known.nodes.is_empty() {

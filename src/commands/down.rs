@@ -67,7 +67,7 @@ fn question(cluster: &Cluster, nodes: &[&Node], remove_nodes: bool) -> String {
 
 /// Removes the lab from nodes that stay.
 async fn empty(cluster: &Cluster, options: &Options, run: &Run) -> Result<Outcome, Stop> {
-    let playbook = options.playbook("down")?;
+    let playbook = options.playbook("down", cluster)?;
     let runbook = Runbook::new(Inputs::new(cluster, options)?, &playbook, cluster)?;
     let outcome = converge(cluster, runbook, options, run).await?;
     let emptied = |node: &String| !outcome.applied.failed.contains_key(node);

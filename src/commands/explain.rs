@@ -1,11 +1,13 @@
 //! `explain` and `graph`: print the runbook: what is done, why, and the commands to do it by hand.
 
+use super::bring_up::way_up;
 use super::exit::{Exit, Stop};
 use super::inputs::{Inputs, outlook};
 use super::machines;
 use super::options::Options;
 use super::session::{known, lab_of, limited, open, print};
-use crate::plan::explain::explain as explained;
+use crate::cluster::Cluster;
+use crate::plan::{DesiredPlay, explain::explain as explained};
 use crate::playbook::graph;
 use crate::report::Reporter;
 
@@ -13,7 +15,7 @@ use crate::report::Reporter;
 /// these stand for.
 pub fn explain(plays: &[String], options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
     let cluster = open(&options.inventory, reporter)?;
-    let playbook = options.playbook("up")?;
+    let playbook = options.playbook("up", &cluster)?;
     let nodes: Vec<&str> =
         limited(&cluster, &options.limit)?.iter().map(|node| node.name.as_str()).collect();
     for name in plays {
@@ -31,6 +33,26 @@ pub fn explain(plays: &[String], options: &Options, reporter: &Reporter) -> Resu
     print(reporter, &explained(&expanded, &nodes, |play| wanted(&play.name)))
 }
 
+/// Explains each play that `up` would play with these options, by its name. Plays with nothing to
+/// do for the lab are left out.
+pub fn by_play(
+    cluster: &Cluster,
+    options: &Options,
+    reporter: &Reporter,
+) -> Result<Vec<(String, String)>, Stop> {
+    let playbook = way_up(cluster, options)?;
+    let nodes: Vec<&str> =
+        limited(cluster, &options.limit)?.iter().map(|node| node.name.as_str()).collect();
+    let inputs = Inputs::new(cluster, options)?
+        .with_certificates_of(&lab_of(cluster), outlook(cluster, reporter)?)?;
+    let plays = inputs.expand_for(&playbook, &machines::known_bare(cluster))?;
+    let does = |play: &DesiredPlay| {
+        play.nodes.iter().any(|on| nodes.contains(&on.node.as_str()) && !on.tasks.is_empty())
+    };
+    let alone = |play: &DesiredPlay| explained(&plays, &nodes, |it| it.name == play.name);
+    Ok(plays.iter().filter(|play| does(play)).map(|it| (it.name.clone(), alone(it))).collect())
+}
+
 /// A language that graphs are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GraphLanguage {
@@ -46,8 +68,8 @@ pub fn graph(
     options: &Options,
     reporter: &Reporter,
 ) -> Result<Exit, Stop> {
-    open(&options.inventory, reporter)?;
-    let playbook = options.playbook("up")?;
+    let cluster = open(&options.inventory, reporter)?;
+    let playbook = options.playbook("up", &cluster)?;
     print(
         reporter,
         &match language {

@@ -15,7 +15,7 @@ use crate::module::file::Blob;
 use crate::pki::{encryption, issue, kubeconfig, reissue::Why, store};
 use crate::plan::DesiredPlay;
 use crate::plan::expand::{Materials, expand};
-use crate::playbook::Playbook;
+use crate::playbook::{Playbook, UP};
 use crate::render::Renderer;
 use crate::render::context::{Artefacts, Leaving, Restore, Upgrading};
 use crate::report::Reporter;
@@ -29,6 +29,8 @@ pub struct Inputs<'a> {
     kubeconfigs: BTreeMap<String, Secret>,
     bundle: Bundle,
     renderer: Renderer,
+    /// Whether the user's templates may be for the playbook `up` only: the inventory names them.
+    for_up_alone: bool,
     artefacts: Artefacts,
     handed: BTreeMap<String, Blob>,
 }
@@ -37,13 +39,16 @@ impl<'a> Inputs<'a> {
     /// The templates alone, for a playbook that installs nothing: it works without a bundle, and
     /// when certificates are lost.
     pub fn new(cluster: &'a Cluster, options: &Options) -> Result<Self, Stop> {
-        let renderer = Renderer::new(options.templates.as_deref()).map_err(Stop::bad)?;
+        let typed = options.templates.as_deref();
+        let templates = typed.or(cluster.templates.as_deref());
+        let renderer = Renderer::new(templates).map_err(Stop::bad)?;
         Ok(Self {
             cluster,
             pki: store::Pki::default(),
             kubeconfigs: BTreeMap::new(),
             bundle: Bundle::empty(cluster.kubernetes),
             renderer,
+            for_up_alone: typed.is_none(),
             artefacts: Artefacts { limit: options.limit.clone(), ..Artefacts::default() },
             handed: BTreeMap::new(),
         })
@@ -116,10 +121,9 @@ impl<'a> Inputs<'a> {
         playbook: &Playbook,
         cluster: &Cluster,
     ) -> Result<Vec<DesiredPlay>, Stop> {
-        if let Some(unknown) = playbook.unknown_addon(&cluster.addons) {
-            return Err(Stop::bad(unknown));
+        if playbook.name == UP || !self.for_up_alone {
+            self.renderer.check_folder(playbook.templates()).map_err(Stop::bad)?;
         }
-        self.renderer.check_folder(playbook.templates()).map_err(Stop::bad)?;
         let materials = Materials {
             cluster,
             pki: &self.pki,

@@ -35,6 +35,7 @@ mod runbook;
 mod session;
 pub mod smoke;
 pub mod ssh;
+pub mod step;
 pub mod timeline;
 pub mod up;
 pub mod upgrade;

@@ -14,22 +14,28 @@ struct Suggestion {
     sources: bool,
     /// `--limit`.
     limit: bool,
+    /// `--until`.
+    until: bool,
     /// `--take-over` and `--spread`: it changes nodes.
     changes: bool,
 }
 
 const fn suggestion(verb: &'static str, [sources, limit, changes]: [bool; 3]) -> Suggestion {
-    Suggestion { verb, names: false, sources, limit, changes }
+    Suggestion { verb, names: false, sources, limit, until: false, changes }
 }
 
 const fn naming(suggestion: Suggestion) -> Suggestion {
     Suggestion { names: true, ..suggestion }
 }
 
+const fn in_part(suggestion: Suggestion) -> Suggestion {
+    Suggestion { until: true, ..suggestion }
+}
+
 /// Every command that labctl suggests.
 const SUGGESTIONS: &[Suggestion] = &[
-    suggestion("up", [true, true, true]),
-    suggestion("plan", [true, true, true]),
+    in_part(suggestion("up", [true, true, true])),
+    in_part(suggestion("plan", [true, true, true])),
     suggestion("down", [true, true, true]),
     suggestion("upgrade", [true, false, true]),
     suggestion("smoke", [false, false, false]),
@@ -66,6 +72,9 @@ pub fn command_with(verb: &str, options: &Options, words: &[&str]) -> String {
     if takes.limit && !options.limit.is_empty() {
         option("limit", &options.limit.join(","));
     }
+    if let Some(play) = options.until.as_ref().filter(|_| takes.until) {
+        option("until", play);
+    }
     if takes.changes && !options.take_over.is_empty() {
         option("take-over", &options.take_over.join(","));
     }
@@ -96,11 +105,15 @@ mod tests {
             playbooks: Some("my books".into()),
             templates: Some("mine/templates".into()),
             limit: vec!["a".to_owned(), "b".to_owned()],
+            until: Some("etcd".to_owned()),
             spread: Spread::Never,
             ..Options::of("it's.yaml")
         };
         let shared = r"'it'\''s.yaml' --playbooks 'my books' --templates mine/templates";
-        assert_eq!(command("up", &all), format!("labctl up {shared} --limit a,b --spread never"));
+        assert_eq!(
+            command("up", &all),
+            format!("labctl up {shared} --limit a,b --until etcd --spread never")
+        );
         assert_eq!(
             command("certs rotate-ca", &all),
             format!("labctl certs rotate-ca {shared} --spread never"),

@@ -1,5 +1,6 @@
 //! `plan`: shows what `up` would do, and writes nothing, neither on a node nor on the workstation.
 
+use super::bring_up::way_up;
 use super::components::refuse_unknown_flags;
 use super::converge::{Planned, make_plan};
 use super::exit::{Exit, Stop};
@@ -17,7 +18,7 @@ use crate::report::{Reporter, RunReport};
 /// Shows what `up` would do.
 pub async fn plan(options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
     let cluster = open(&options.inventory, reporter)?;
-    let playbook = options.playbook("up")?;
+    let playbook = way_up(&cluster, options)?;
     roster::refuse_drift(&cluster, &options.inventory, reporter)?;
     refuse_lost_nodes(&cluster)?;
     let whole = cluster;

@@ -3,7 +3,7 @@
 use super::converge::converge_saving;
 use super::exit::{Exit, Stop};
 use super::inputs::bundle;
-use super::options::Options;
+use super::options::{Options, with_addons};
 use super::prepared::desired;
 use super::session::{exit_of, limited, open, under_lock};
 use crate::playbook::standard;
@@ -12,7 +12,8 @@ use crate::report::Reporter;
 /// Runs any playbook: a file, or the name of a standard one.
 pub async fn play(playbook: &str, options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
     let cluster = open(&options.inventory, reporter)?;
-    let playbook = standard::named(playbook, options.playbooks.as_deref()).map_err(Stop::bad)?;
+    let playbook = standard::named(playbook, options.playbooks_of(&cluster)).map_err(Stop::bad)?;
+    let playbook = with_addons(playbook, &cluster)?;
     let verb = format!("play {}", playbook.name);
     let report = under_lock(&verb, &cluster, options, reporter, |working| async {
         let (run, events) = (working.run, working.events);

@@ -20,7 +20,7 @@ pub fn render(
     reporter: &Reporter,
 ) -> Result<Exit, Stop> {
     let cluster = open(&options.inventory, reporter)?;
-    let playbook = options.playbook("up")?;
+    let playbook = options.playbook("up", &cluster)?;
     let nodes = limited(&cluster, &options.limit)?;
     let inputs = Inputs::new(&cluster, options)?
         .with_certificates_of(&lab_of(&cluster), outlook(&cluster, reporter)?)?;

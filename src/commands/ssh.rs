@@ -18,6 +18,23 @@ pub async fn ssh(
     options: &Options,
     reporter: &Reporter,
 ) -> Result<Exit, Stop> {
+    let error = client(name, options, reporter).await?.args(command).exec();
+    Err(not_started(&error))
+}
+
+/// Opens a shell on a node, and returns when it ends.
+pub async fn shell(name: &str, options: &Options, reporter: &Reporter) -> Result<(), Stop> {
+    let mut client = client(name, options, reporter).await?;
+    client.status().map(drop).map_err(|error| not_started(&error))
+}
+
+fn not_started(error: &std::io::Error) -> Stop {
+    Stop::failed(format!("cannot start ssh: {error}"))
+        .help("install the OpenSSH client: apt-get install openssh-client")
+}
+
+/// The OpenSSH client with the words that lead to a node.
+async fn client(name: &str, options: &Options, reporter: &Reporter) -> Result<Command, Stop> {
     let cluster = open(&options.inventory, reporter)?;
     let node = node(&cluster, name)?;
     refuse_lost_nodes(&cluster)?;
@@ -33,7 +50,7 @@ pub async fn ssh(
             None => stop,
         }
     })?;
-    let error = Command::new("ssh").args(words).args(command).exec();
-    Err(Stop::failed(format!("cannot start ssh: {error}"))
-        .help("install the OpenSSH client: apt-get install openssh-client"))
+    let mut client = Command::new("ssh");
+    client.args(words);
+    Ok(client)
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::bring_up::{bring_up, fit_for_local_nodes};
+use super::bring_up::{bring_up, fit_for_local_nodes, way_up};
 use super::exit::{Exit, Stop};
 use super::node::remove::finish_removals;
 use super::options::Options;
@@ -18,10 +18,14 @@ use crate::report::Reporter;
 /// Brings the lab to the state that the inventory declares.
 pub async fn up(options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
     let cluster = open(&options.inventory, reporter)?;
-    let playbook = options.playbook("up")?;
+    let playbook = way_up(&cluster, options)?;
     roster::refuse_drift(&cluster, &options.inventory, reporter)?;
     fit_for_local_nodes(&cluster)?;
     if roster::read(&lab_of(&cluster)).other_version(&cluster).is_some() {
+        if options.until.is_some() {
+            let what = "an upgrade cannot be combined with --until: it is whole, or not begun";
+            return Err(Stop::bad(what).help("leave out --until"));
+        }
         return upgrade(&Upgrade::default(), options, reporter).await;
     }
     let report = under_lock("up", &cluster, options, reporter, |working| {
@@ -29,7 +33,9 @@ pub async fn up(options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
         bring_up_and_finish(&cluster, &playbook, options, working)
     })
     .await?;
-    let then = if report.ok() {
+    let then = if report.ok() && options.until.is_some() {
+        vec![next::command("up", &Options { until: None, ..options.clone() })]
+    } else if report.ok() {
         let admin = relative(&lab_of(&cluster).admin_conf());
         vec![
             format!("export KUBECONFIG={admin}; kubectl get nodes"),
@@ -50,7 +56,7 @@ async fn bring_up_and_finish(
     options: &Options,
     working: Working,
 ) -> Result<Outcome, Stop> {
-    let finishes = options.limit.is_empty();
+    let finishes = options.limit.is_empty() && options.until.is_none();
     roster::report_removals(cluster, finishes, &working.events);
     let mut outcome = bring_up(cluster, playbook, options, working.clone()).await?;
     if outcome.ok && finishes && !working.run.is_cancelled() {

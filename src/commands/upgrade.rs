@@ -78,13 +78,13 @@ pub async fn upgrade(
     let (text, cluster) = aim(upgrade.to.as_deref(), path, reporter)?;
     roster::refuse_drift_of_nodes(&cluster, path, reporter)?;
     must_have_a_ca(&cluster, options)?;
-    let up = options.playbook("up")?;
+    let up = options.playbook("up", &cluster)?;
     let playbooks = Playbooks {
         control_plane: up.part(PlayPart::ControlPlane),
         workers: up.part(PlayPart::Workers),
         up,
-        drain: options.playbook("upgrade-drain")?,
-        comes_back: options.playbook("upgrade-return")?,
+        drain: options.playbook("upgrade-drain", &cluster)?,
+        comes_back: options.playbook("upgrade-return", &cluster)?,
     };
     fit_for_local_nodes(&cluster)?;
     let work =

@@ -76,6 +76,8 @@ impl Decoder<'_> {
             kubernetes: self.version(&fields, "kubernetes"),
             domain: self.text(&fields, "domain"),
             bundle: self.text(&fields, "bundle"),
+            playbooks: self.text(&fields, "playbooks"),
+            templates: self.text(&fields, "templates"),
             local: self.local(&fields),
             ssh: self.ssh(&fields, SSH),
             network: self.network(&fields),
@@ -94,7 +96,8 @@ impl Decoder<'_> {
         let fields = self.section(fields, "local", LOCAL)?;
         self.require(&fields, "subnet", "subnet: 10.240.0.0/24");
         let at = self.positions.key(&fields.path);
-        Some(Located::new(LocalSection { subnet: self.text(&fields, "subnet") }, at))
+        let (subnet, packages) = (self.text(&fields, "subnet"), self.texts(&fields, "packages"));
+        Some(Located::new(LocalSection { subnet, packages }, at))
     }
 
     fn ssh(&mut self, fields: &Fields<'_>, known: &[&'static str]) -> SshSection {
@@ -151,6 +154,7 @@ impl Decoder<'_> {
             pods: self.text(&fields, "pods"),
             services: self.text(&fields, "services"),
             node_prefix: self.integer(&fields, "node_prefix", 1, 32),
+            mtu: self.integer(&fields, "mtu", 576, 9216),
             mode: self.text(&fields, "mode"),
             proxy: self.text(&fields, "proxy"),
         }

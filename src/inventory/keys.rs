@@ -6,6 +6,8 @@ pub const INVENTORY: &[&str] = &[
     "kubernetes",
     "domain",
     "bundle",
+    "playbooks",
+    "templates",
     "local",
     "ssh",
     "network",
@@ -18,7 +20,7 @@ pub const INVENTORY: &[&str] = &[
     "nodes",
 ];
 /// In `local`.
-pub const LOCAL: &[&str] = &["subnet"];
+pub const LOCAL: &[&str] = &["subnet", "packages"];
 /// In the lab's `ssh`.
 pub const SSH: &[&str] = &[
     "user",
@@ -44,7 +46,7 @@ pub const NODE_SSH: &[&str] = &{
 /// In an entry of `jump`.
 pub const JUMP: &[&str] = &["host", "user", "port", "identity"];
 /// In `network`.
-pub const NETWORK: &[&str] = &["pods", "services", "node_prefix", "mode", "proxy"];
+pub const NETWORK: &[&str] = &["pods", "services", "node_prefix", "mode", "mtu", "proxy"];
 /// In `api`.
 pub const API: &[&str] = &["endpoint", "port", "names"];
 /// In `pki`.

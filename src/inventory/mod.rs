@@ -51,6 +51,10 @@ pub struct Inventory {
     pub domain: Option<Located<String>>,
     /// `bundle`: the bundle directory.
     pub bundle: Option<Located<String>>,
+    /// `playbooks`: the directory of playbooks that replace standard ones.
+    pub playbooks: Option<Located<String>>,
+    /// `templates`: the directory of templates that replace standard ones.
+    pub templates: Option<Located<String>>,
     /// `local`: labctl creates the nodes on the workstation.
     pub local: Option<Located<LocalSection>>,
     /// `ssh`: how to log in to nodes; a node's own `ssh` takes precedence.
@@ -80,6 +84,8 @@ pub struct Inventory {
 pub struct LocalSection {
     /// `subnet`: the network of the local nodes, a CIDR.
     pub subnet: Option<Located<String>>,
+    /// `packages`: packages of the distribution that the nodes have beside what all have.
+    pub packages: Option<Located<Vec<Located<String>>>>,
 }
 
 /// An `ssh` section, of the inventory or of one node.
@@ -127,6 +133,8 @@ pub struct NetworkSection {
     pub node_prefix: Option<Located<u8>>,
     /// `mode`: how pods of different nodes reach each other.
     pub mode: Option<Located<String>>,
+    /// `mtu`: the largest packet that passes between nodes, in bytes.
+    pub mtu: Option<Located<u16>>,
     /// `proxy`: the mode of kube-proxy.
     pub proxy: Option<Located<String>>,
 }

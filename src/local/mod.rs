@@ -296,8 +296,10 @@ impl Work {
         }
         warn_of_few_watches(stopped.len(), events);
         let (shared, told) = (Arc::clone(&work), events.clone());
-        let image =
-            blocking("build the base image", move || base::ensure(&shared.cache, &told)).await?;
+        let image = blocking("build the base image", move || {
+            base::ensure(&shared.cache, &shared.local.packages, &told)
+        })
+        .await?;
         let shared = Arc::clone(&work);
         let first = stopped[0].clone();
         let authorized =

@@ -51,7 +51,9 @@ pub(super) struct PlayEntry {
     #[serde(alias = "hosts")]
     on: On,
     #[serde(default)]
-    after: Vec<String>,
+    pub after: Vec<String>,
+    #[serde(default)]
+    pub before: Vec<String>,
     #[serde(default)]
     strategy: Strategy,
     when: Option<String>,

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::component::{PlayEntry, put_together};
+use super::extend::{extended, ordered};
 use super::{Component, Playbook};
 
 /// A playbook that cannot be used.
@@ -34,6 +35,9 @@ pub struct PlaybookFile {
 /// Finds the file of the component of this name, if there is one.
 pub type FindComponent<'a> = &'a dyn Fn(&str) -> Result<Option<PlaybookFile>, PlaybookError>;
 
+/// Finds the text of the standard playbook of this name, which another one extends.
+pub type FindStandard<'a> = &'a dyn Fn(&str) -> Result<PlaybookFile, PlaybookError>;
+
 /// A playbook as written in its own file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,6 +45,7 @@ struct Order {
     name: String,
     #[serde(default)]
     why: String,
+    extends: Option<String>,
     plays: Vec<PlayEntry>,
 }
 
@@ -49,10 +54,16 @@ struct Order {
 /// # Errors
 /// Same as [`assemble`].
 pub fn parse(file: &str, text: &str) -> Result<Playbook, PlaybookError> {
-    assemble(&PlaybookFile { name: file.to_owned(), text: text.to_owned() }, &|_| Ok(None))
+    let alone = |base: &str| -> Result<PlaybookFile, PlaybookError> {
+        let what =
+            format!("nothing is known of the playbook `{base}` here, which this one extends");
+        Err(PlaybookError { file: file.to_owned(), what })
+    };
+    let text = PlaybookFile { name: file.to_owned(), text: text.to_owned() };
+    assemble(&text, &|_| Ok(None), &alone)
 }
 
-/// Parses a playbook and the components that it uses.
+/// Parses a playbook, the components that it uses, and the standard playbook that it extends.
 ///
 /// # Errors
 /// If one of the files is not valid YAML or has another structure, if the plays are out of order,
@@ -60,9 +71,18 @@ pub fn parse(file: &str, text: &str) -> Result<Playbook, PlaybookError> {
 pub fn assemble(
     file: &PlaybookFile,
     component: FindComponent<'_>,
+    standard: FindStandard<'_>,
 ) -> Result<Playbook, PlaybookError> {
     let wrong = |what| PlaybookError { file: file.name.clone(), what };
-    let Order { name, why, plays } = from_yaml(file)?;
+    let Order { name, mut why, extends, mut plays } = from_yaml(file)?;
+    if let Some(base) = extends {
+        let base: Order = from_yaml(&standard(&base)?)?;
+        plays = extended(base.plays, plays);
+        if why.is_empty() {
+            why = base.why;
+        }
+    }
+    ordered(&mut plays).map_err(wrong)?;
     let mut entries = Vec::with_capacity(plays.len());
     for entry in plays {
         let found = if entry.tasks.is_none() { component(&entry.name)? } else { None };

@@ -5,6 +5,7 @@
 //! templates; the plan renders them per node.
 
 pub mod component;
+mod extend;
 pub mod graph;
 pub mod load;
 mod on;

@@ -1,5 +1,5 @@
-//! Parts of a playbook, for an upgrade: Kubernetes wants the control plane to be at a version
-//! before any worker is.
+//! Parts of a playbook: its beginning, to look around before the rest, and the parts of an upgrade,
+//! because Kubernetes wants the control plane to be at a version before any worker is.
 
 use std::collections::BTreeSet;
 
@@ -18,6 +18,13 @@ pub enum PlayPart {
 }
 
 impl Playbook {
+    /// Returns the playbook as far as the play `last`: with everything above it, and nothing below.
+    /// No play comes after one below it.
+    pub fn until(&self, last: &str) -> Self {
+        let end = self.plays.iter().position(|play| play.name == last).map_or(0, |at| at + 1);
+        Self { plays: self.plays[..end].to_vec(), ..self.clone() }
+    }
+
     /// Returns one part of the playbook. A play that comes after plays which are not in it comes
     /// after those that they come after.
     pub fn part(&self, part: PlayPart) -> Self {
@@ -102,6 +109,16 @@ mod tests {
         );
         let endpoint = part.plays.iter().find(|play| play.name == "endpoint").expect("a play");
         assert_eq!(endpoint.after, ["kube-apiserver", "loadbalancer"]);
+    }
+
+    #[test]
+    fn the_beginning_of_a_playbook_ends_with_the_play_that_is_named() {
+        let up = standard::find("up", None).expect("the standard playbook");
+        let part = up.until("etcd");
+        let plays =
+            ["prepare", "certificates", "controller-binaries", "worker-binaries", "client", "etcd"];
+        assert_eq!(names(&part), plays);
+        assert_eq!(up.until("ready"), up);
     }
 
     #[test]

@@ -42,19 +42,23 @@ pub fn find(name: &str, directory: Option<&Path>) -> Result<Playbook, PlaybookEr
     }
     let file = match changed {
         Some(path) => read(&path)?,
-        None => {
-            PlaybookFile { name: format!("playbooks/{name}.yaml"), text: text(name)?.to_owned() }
-        }
+        None => base(name)?,
     };
     let used = RefCell::new(BTreeSet::new());
-    let playbook = assemble(&file, &|component| {
+    let component = |component: &str| {
         used.borrow_mut().insert(component.to_owned());
         of_component(name, component, directory)
-    })?;
+    };
+    let playbook = assemble(&file, &component, &base)?;
     if let Some(directory) = directory {
         refuse_unused(&directory.join(name), &used.into_inner(), &file.name)?;
     }
     Ok(playbook)
+}
+
+/// The file of a standard playbook, for one that extends it.
+fn base(name: &str) -> Result<PlaybookFile, PlaybookError> {
+    Ok(PlaybookFile { name: format!("playbooks/{name}.yaml"), text: text(name)?.to_owned() })
 }
 
 /// Refuses files of components that no play names: what somebody wrote must not mean nothing.
@@ -143,7 +147,8 @@ pub fn named(name: &str, directory: Option<&Path>) -> Result<Playbook, PlaybookE
     }
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let beside = path.parent().unwrap_or(Path::new(""));
-    assemble(&read(path)?, &|component| of_component(&stem, component, Some(beside)))
+    let component = |component: &str| of_component(&stem, component, Some(beside));
+    assemble(&read(path)?, &component, &base)
 }
 
 #[cfg(test)]
@@ -210,6 +215,35 @@ mod tests {
                 "{playbook}.yaml has no play `{component}`"
             );
         }
+    }
+
+    #[test]
+    fn a_playbook_that_extends_the_standard_one_has_its_own_plays_among_those() {
+        let mine = tempfile::tempdir().expect("a directory");
+        let up = |plays: &str| {
+            let text = format!("name: up\nextends: up\nplays:\n{plays}");
+            std::fs::write(mine.path().join("up.yaml"), text).expect("a file");
+            find("up", Some(mine.path()))
+        };
+        let own = "- { name: motd, on: worker, after: [containerd], before: [kubelet, ready], \
+                   tasks: [] }\n- { name: coredns, on: controller, after: [kubelet], tasks: [] }\n";
+        let (ours, theirs) = (up(own).expect("a playbook"), find("up", None).expect("a playbook"));
+        assert_eq!((&ours.why, ours.plays.len()), (&theirs.why, theirs.plays.len() + 1));
+        let at = |name: &str| ours.plays.iter().position(|play| play.name == name).expect(name);
+        assert_eq!(at("motd"), at("containerd") + 1);
+        let after = |name: &str| &ours.plays[at(name)].after;
+        assert!(after("kubelet").ends_with(&["motd".to_owned()]), "{:?}", after("kubelet"));
+        assert!(after("ready").ends_with(&["motd".to_owned()]), "{:?}", after("ready"));
+        assert_eq!(after("coredns"), &["kubelet"], "ours replaces the standard one");
+
+        let wrong = |plays: &str| up(plays).expect_err("it cannot be played").to_string();
+        let error = wrong("- { name: motd, on: all, before: [kubelets], tasks: [] }\n");
+        assert!(
+            error.contains("play `motd` comes before `kubelets`, and there is no such"),
+            "{error}"
+        );
+        let error = wrong("- { name: motd, on: all, after: [ready], before: [etcd], tasks: [] }\n");
+        assert!(error.contains("play `etcd` comes after `motd`: move it below"), "{error}");
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     (
         "network",
         "the network's capabilities: bridge, routes, vxlan, allocates_node_cidrs, nftables, each \
-        true or false",
+        true or false; and network.pod_mtu",
     ),
     ("minor", "the Kubernetes minor release as a number: 34 for 1.34.2"),
     ("node", "the node that the file is for: name, address, roles, labels, pod_cidr, facts"),

@@ -208,6 +208,7 @@ fn cluster() -> Cluster {
             kubernetes_service: Ipv4Addr::new(10, 32, 0, 1),
             dns_service: Ipv4Addr::new(10, 32, 0, 10),
             mode: PodNetwork::Routes,
+            mtu: 1500,
             proxy: ProxyMode::Iptables,
         },
         api: Api {
@@ -223,6 +224,8 @@ fn cluster() -> Cluster {
         registries: Vec::new(),
         proxy: None,
         bundle: None,
+        playbooks: None,
+        templates: None,
         local: None,
         lab_directory: "/labs/.labctl/test".into(),
     }

@@ -342,6 +342,17 @@ impl Reporter {
         Ok(if yes { Answer::Yes } else { Answer::No })
     }
 
+    /// Asks a question whose answer is a line; `None` at the end of the input.
+    ///
+    /// # Errors
+    /// If the answer cannot be read.
+    pub fn question(&self, question: &str) -> io::Result<Option<String>> {
+        self.err.write(&format!("{} {question} ", self.err.paint.active("?")))?;
+        let mut answer = String::new();
+        let read = io::stdin().lock().read_line(&mut answer)?;
+        Ok((read > 0).then(|| answer.trim().to_owned()))
+    }
+
     /// Formats a line below an error: indented, with `help:` highlighted.
     fn detail(&self, line: &str) -> String {
         match line.trim_start().strip_prefix("help:") {

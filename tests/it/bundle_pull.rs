@@ -401,6 +401,7 @@ fn cluster(kubernetes: &str, bundle: Option<&Bundle>) -> Cluster {
             kubernetes_service: [10, 32, 0, 1].into(),
             dns_service: [10, 32, 0, 10].into(),
             mode: PodNetwork::Routes,
+            mtu: 1500,
             proxy: ProxyMode::Iptables,
         },
         api: Api {
@@ -416,6 +417,8 @@ fn cluster(kubernetes: &str, bundle: Option<&Bundle>) -> Cluster {
         registries: Vec::new(),
         proxy: None,
         bundle: bundle.map(|bundle| bundle.folder.clone()),
+        playbooks: None,
+        templates: None,
         local: None,
         lab_directory: PathBuf::new(),
     }

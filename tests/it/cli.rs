@@ -54,7 +54,7 @@ fn every_story_is_told_as_written() {
     stories.register_bin("without-programs", tools.folder.path().join("without-programs"));
     stories.case("tests/cli/*.trycmd").case("tests/cli/*.toml");
     // Console blocks of the documentation, in the repository's own directory; they write nothing.
-    stories.case("README.md").case("docs/*.md");
+    stories.case("README.md").case("docs/*.md").case("docs/labs/*.md");
     stories.run();
 }
 

@@ -231,6 +231,10 @@ fn inventories_and_playbooks_in_the_docs_are_right() {
                 labctl::cluster::open(&file)
                     .unwrap_or_else(|wrong| panic!("{}: {wrong:?}", path.display()));
                 inventories += 1;
+            } else if block.contains("\nextends: up\n") {
+                fs::write(folder.path().join("up.yaml"), &block).expect("a file");
+                standard::find("up", Some(folder.path())).unwrap_or_else(|wrong| panic!("{wrong}"));
+                playbooks += 1;
             } else if block.starts_with("name:") || block.starts_with("tasks:") {
                 load::parse(&path.display().to_string(), &as_playbook(&block))
                     .unwrap_or_else(|wrong| panic!("{wrong}"));

@@ -159,6 +159,37 @@ fn playbooks_and_templates_of_ones_own_take_the_standard_ones_place() {
     assert!(!theirs.contains("Greetings") && ours.len() > theirs.len());
     let drawn = said(&tools, folder.path(), &format!("graph{both}"));
     assert!(drawn.contains("motd") && !said(&tools, folder.path(), "graph").contains("motd"));
+
+    // The same when the inventory names them, and the options take precedence over it.
+    let inventory = folder.path().join("inventory.yaml");
+    let text = fs::read_to_string(&inventory).expect("an inventory");
+    let keys = "playbooks: mine/playbooks\ntemplates: mine/templates\n";
+    fs::write(&inventory, text.replacen("nodes:", &format!("{keys}nodes:"), 1)).expect("it");
+    assert_eq!(rendered(&tools, folder.path(), ""), own);
+    said(&tools, folder.path(), "playbook export yours");
+    let yours = " --playbooks yours/playbooks --templates yours/templates";
+    assert_eq!(rendered(&tools, folder.path(), yours), standard);
+}
+
+/// Labs with steps of their own: the playbooks and templates that an inventory names are right.
+#[test]
+fn every_shipped_inventory_can_be_explained_and_rendered() {
+    let (tools, root) = (Tools::new(), Path::new(env!("CARGO_MANIFEST_DIR")));
+    let mut own = 0;
+    for file in fs::read_dir(root.join("inventories")).expect("inventories").flatten() {
+        let path = file.path();
+        if path.is_dir() {
+            continue;
+        }
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let explained = said(&tools, root, &format!("explain inventories/{name}"));
+        assert!(explained.contains("\n## "), "{name}: {explained}");
+        let files = said(&tools, root, &format!("render inventories/{name}"));
+        assert!(files.contains(".service\n"), "{name}: {files}");
+        let text = fs::read_to_string(&path).expect("an inventory");
+        own += usize::from(text.contains("\nplaybooks: "));
+    }
+    assert!(own >= 1, "labs with playbooks of their own");
 }
 
 #[test]

@@ -309,6 +309,10 @@ fn the_standard_playbooks_expand_for_every_lab_settle_and_show_no_secret() {
         .expect("inventories")
     {
         let path = inventory.expect("an entry").path();
+        // A directory has what a lab has of its own.
+        if path.is_dir() {
+            continue;
+        }
         labs.push(
             labctl::cluster::open(&path)
                 .unwrap_or_else(|problems| panic!("{}: {problems:?}", path.display()))

@@ -15,6 +15,7 @@ mod components;
 mod done;
 mod hardening;
 mod kubeconfigs;
+mod labs;
 mod machines;
 mod mine;
 mod nodes;

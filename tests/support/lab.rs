@@ -55,7 +55,12 @@ impl Lab {
             text.contains("bundle: ../bundle"),
             "{name}.yaml names the bundle beside the sources"
         );
-        let text = text.replace("bundle: ../bundle", &format!("bundle: {}", bundle.display()));
+        let mut text = text.replace("bundle: ../bundle", &format!("bundle: {}", bundle.display()));
+        // Nor are the folders that it names beside this one.
+        let beside = sources.join("inventories").display().to_string();
+        for key in ["playbooks", "templates"] {
+            text = text.replace(&format!("\n{key}: "), &format!("\n{key}: {beside}/"));
+        }
         // Other networks than the shipped ones, so that a lab from `make demo` may run beside.
         let mut text = text.replace("10.24", "10.23");
         for (old, new) in replaced {

@@ -111,6 +111,7 @@ fn lab(name: &str, nodes: Vec<Node>, api_host: &str, api_port: u16) -> Cluster {
             kubernetes_service: Ipv4Addr::new(10, 32, 0, 1),
             dns_service: Ipv4Addr::new(10, 32, 0, 10),
             mode: PodNetwork::Routes,
+            mtu: 1500,
             proxy: ProxyMode::Iptables,
         },
         api: Api {
@@ -126,9 +127,12 @@ fn lab(name: &str, nodes: Vec<Node>, api_host: &str, api_port: u16) -> Cluster {
         registries: Vec::new(),
         proxy: None,
         bundle: None,
+        playbooks: None,
+        templates: None,
         local: Some(LocalNodes {
             subnet: "10.240.0.0/24".parse().expect("a network"),
             gateway: Ipv4Addr::new(10, 240, 0, 1),
+            packages: Vec::new(),
         }),
         lab_directory: format!("/labs/.labctl/{name}").into(),
     }

@@ -4,7 +4,7 @@
 use ipnet::Ipv4Net;
 
 use super::Resolver;
-use crate::cluster::{LocalNodes, Network, PodNetwork, ProxyMode, Version, network};
+use crate::cluster::{ETHERNET_MTU, LocalNodes, Network, PodNetwork, ProxyMode, Version, network};
 use crate::inventory::{Located, Position};
 
 /// The networks in the inventory; a field is `None` if the value is absent or wrong.
@@ -59,6 +59,7 @@ impl Resolver<'_, '_> {
         let mode = self
             .choice(section.mode.as_ref(), "network.mode", &modes)
             .unwrap_or(PodNetwork::Routes);
+        let mtu = section.mtu.map_or(ETHERNET_MTU, |mtu| mtu.value);
         let proxy = self.proxy(kubernetes);
         let network = || {
             Some(Network {
@@ -68,6 +69,7 @@ impl Resolver<'_, '_> {
                 kubernetes_service: network::first_address(services?.net)?,
                 dns_service: network::dns_service(services?.net)?,
                 mode,
+                mtu,
                 proxy,
             })
         };
@@ -242,6 +244,32 @@ impl Resolver<'_, '_> {
             );
             return None;
         }
-        Some(LocalNodes { subnet: subnet.net, gateway: network::first_address(subnet.net)? })
+        let (packages, gateway) = (self.packages(), network::first_address(subnet.net)?);
+        Some(LocalNodes { subnet: subnet.net, gateway, packages })
+    }
+
+    /// Returns the packages that local nodes have beside what every one has.
+    fn packages(&mut self) -> Vec<String> {
+        let local = self.inventory.local.as_ref().and_then(|local| local.value.packages.as_ref());
+        let mut packages: Vec<String> = Vec::new();
+        for package in local.into_iter().flat_map(|packages| &packages.value) {
+            let name = &package.value;
+            let begins = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+            let plain = |c: char| {
+                c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '+' | '-' | '.')
+            };
+            if begins && name.chars().all(plain) {
+                packages.push(name.clone());
+                continue;
+            }
+            self.problems.error(
+                package.at,
+                format!("`local.packages`: `{name}` is not the name of a package"),
+                "lower-case letters, digits, `+`, `-` and `.`, such as `keepalived`",
+            );
+        }
+        packages.sort();
+        packages.dedup();
+        packages
     }
 }

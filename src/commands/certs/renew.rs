@@ -41,7 +41,7 @@ pub async fn renew(
     let wanted = wanted(&cluster, &renewal.nodes, &renewal.only)?;
     let life = renewal.life.map(|life| shorter(&cluster, life)).transpose()?;
     must_have_a_ca(&cluster, options)?;
-    let playbook = options.playbook("up")?;
+    let playbook = options.playbook("up", &cluster)?;
     fit_for_local_nodes(&cluster)?;
     let report = under_lock("certs renew", &cluster, options, reporter, |working| async {
         let (step, started) = ("renewal".to_owned(), Instant::now());

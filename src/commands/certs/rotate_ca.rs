@@ -35,9 +35,9 @@ pub async fn rotate_ca(options: &Options, reporter: &Reporter) -> Result<Exit, S
     )?;
     must_have_a_ca(&cluster, options)?;
     let playbooks = RotationPlaybooks {
-        up: options.playbook("up")?,
-        stop: options.playbook("rotate-ca-stop")?,
-        after: options.playbook("rotate-ca")?,
+        up: options.playbook("up", &cluster)?,
+        stop: options.playbook("rotate-ca-stop", &cluster)?,
+        after: options.playbook("rotate-ca", &cluster)?,
     };
     fit_for_local_nodes(&cluster)?;
     let report = under_lock("certs rotate-ca", &cluster, options, reporter, |working| {

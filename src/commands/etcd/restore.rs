@@ -48,7 +48,7 @@ pub async fn restore(
     reporter: &Reporter,
 ) -> Result<Exit, Stop> {
     let cluster = open(&options.inventory, reporter)?;
-    let playbooks = RestorePlaybooks::find(options)?;
+    let playbooks = RestorePlaybooks::find(&cluster, options)?;
     let nodes = limited(&cluster, &options.limit)?;
     let left_out: Vec<&str> = cluster
         .with_role(Role::Controller)
@@ -117,8 +117,8 @@ struct RestorePlaybooks {
 }
 
 impl RestorePlaybooks {
-    fn find(options: &Options) -> Result<Self, Stop> {
-        let find = |name| options.playbook(name);
+    fn find(cluster: &Cluster, options: &Options) -> Result<Self, Stop> {
+        let find = |name| options.playbook(name, cluster);
         Ok(Self { restore: find("restore")?, up: find("up")?, restored: find("restored")? })
     }
 }

@@ -23,8 +23,8 @@ pub async fn rotate_key(options: &Options, reporter: &Reporter) -> Result<Exit, 
         "leave out --limit",
     )?;
     must_have_a_ca(&cluster, options)?;
-    let up = options.playbook("up")?;
-    let after = options.playbook("rotate-key")?;
+    let up = options.playbook("up", &cluster)?;
+    let after = options.playbook("rotate-key", &cluster)?;
     fit_for_local_nodes(&cluster)?;
     let report = under_lock("etcd rotate-key", &cluster, options, reporter, |working| {
         rotate(&cluster, options, &up, &after, working)

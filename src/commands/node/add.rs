@@ -39,7 +39,7 @@ pub async fn add(new: &NewNode, options: &Options, reporter: &Reporter) -> Resul
         None => before,
     };
     roster::refuse_drift(&after, path, reporter)?;
-    let playbook = options.playbook("up")?;
+    let playbook = options.playbook("up", &after)?;
     fit_for_local_nodes(&after)?;
     let report = under_lock("node add", &after, options, reporter, |working| async {
         // A local node that does not exist yet belongs to nobody.

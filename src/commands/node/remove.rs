@@ -175,7 +175,7 @@ struct RemovalPlaybooks {
 
 impl Removal<'_> {
     fn playbooks(&self) -> Result<RemovalPlaybooks, Stop> {
-        let find = |name| self.options.playbook(name);
+        let find = |name| self.options.playbook(name, self.before);
         Ok(RemovalPlaybooks { remove: find("remove-node")?, down: find("down")?, up: find("up")? })
     }
 

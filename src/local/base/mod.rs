@@ -26,12 +26,17 @@ const LINES: u64 = 728;
 /// Number of output lines of a failed debootstrap that an error quotes.
 const QUOTED_LINES: usize = 20;
 
-/// Returns the base image in `cache`, building it first if it is missing. Blocks; concurrent runs
-/// build it only once.
-pub(super) fn ensure(cache: &Path, events: &Events) -> Result<PathBuf, LocalError> {
+/// Returns the base image in `cache` that has `more` packages as well, building it first if it is
+/// missing. Blocks; concurrent runs build it only once.
+pub(super) fn ensure(
+    cache: &Path,
+    more: &[String],
+    events: &Events,
+) -> Result<PathBuf, LocalError> {
     let source = source::of_host();
     let folder = cache.join("base");
-    let image = folder.join(image_name(&source));
+    let name = image_name(&source, more);
+    let image = folder.join(&name);
     if image.is_dir() {
         return Ok(image);
     }
@@ -44,17 +49,17 @@ pub(super) fn ensure(cache: &Path, events: &Events) -> Result<PathBuf, LocalErro
     events.emit(Event::StepStarted { step: STEP.into() });
     // Only a finished image has the final name. We hold the lock, so leftovers of a killed run are
     // ours to remove. They may still have /proc mounted.
-    let building = folder.join(format!(".{}.building", image_name(&source)));
+    let building = folder.join(format!(".{name}.building"));
     mounts::remove_folder(&building)?;
-    let built = bootstrap(&source, &building, events).and_then(|()| furnish(&building));
+    let built = bootstrap(&source, more, &building, events).and_then(|()| furnish(&building));
     if let Err(error) = built {
         mounts::remove_folder(&building)?;
         return Err(error);
     }
     mounts::unmount_below(&building)?;
     fs::rename(&building, &image).map_err(LocalError::io("rename the base image to", &image))?;
-    let detail =
-        format!("{} with {} packages and what they need", source.suite, recipe::PACKAGES.len());
+    let packages = recipe::PACKAGES.len() + more.len();
+    let detail = format!("{} with {packages} packages and what they need", source.suite);
     events.emit(Event::StepEnded {
         step: STEP.into(),
         detail,
@@ -66,8 +71,8 @@ pub(super) fn ensure(cache: &Path, events: &Events) -> Result<PathBuf, LocalErro
 
 /// Returns a name derived from everything that goes into the image, so that a changed recipe makes
 /// a new image and running nodes keep theirs.
-fn image_name(source: &Source) -> String {
-    let recipe = format!(
+fn image_name(source: &Source, more: &[String]) -> String {
+    let mut recipe = format!(
         "{:?}{:?}{:?}{:?}{:?}{:?}{:?}",
         recipe::PACKAGES,
         recipe::FILES,
@@ -77,6 +82,9 @@ fn image_name(source: &Source) -> String {
         recipe::SYSCTL_FOLDERS,
         source.components,
     );
+    if !more.is_empty() {
+        recipe.push_str(&format!("{more:?}"));
+    }
     let digest = names::digest(&[REVISION, std::env::consts::ARCH.as_bytes(), recipe.as_bytes()]);
     format!("{}-{}", source.suite, &digest[..12])
 }
@@ -95,7 +103,12 @@ fn lock(folder: &Path, events: &Events) -> Result<File, LocalError> {
 }
 
 /// Runs debootstrap into `target` and reports its progress.
-fn bootstrap(source: &Source, target: &Path, events: &Events) -> Result<(), LocalError> {
+fn bootstrap(
+    source: &Source,
+    more: &[String],
+    target: &Path,
+    events: &Events,
+) -> Result<(), LocalError> {
     let failed = |how: String, output: String| LocalError::Program {
         doing: format!("build the base image ({})", source.suite),
         program: "debootstrap".into(),
@@ -107,7 +120,9 @@ fn bootstrap(source: &Source, target: &Path, events: &Events) -> Result<(), Loca
     command.args(["-c", "umask 022; exec \"$@\" 2>&1", "sh"]);
     command.arg(program::find("debootstrap").unwrap_or_else(|| "debootstrap".into()));
     command.arg("--variant=minbase");
-    command.arg(format!("--include={}", recipe::PACKAGES.join(",")));
+    let packages: Vec<&str> =
+        recipe::PACKAGES.iter().copied().chain(more.iter().map(String::as_str)).collect();
+    command.arg(format!("--include={}", packages.join(",")));
     command.arg(format!("--components={}", source.components.join(",")));
     command.args(source.keyring.iter().map(|keyring| format!("--keyring={}", keyring.display())));
     command.arg(&source.suite).arg(target).args(&source.mirror);
@@ -242,14 +257,16 @@ mod tests {
     }
 
     #[test]
-    fn the_name_follows_the_suite() {
+    fn the_name_follows_the_suite_and_the_packages() {
         let source = |suite: &str| Source {
             mirror: None,
             suite: suite.into(),
             components: vec![],
             keyring: None,
         };
-        assert!(image_name(&source("bookworm")).starts_with("bookworm-"));
-        assert_eq!(image_name(&source("a")), image_name(&source("a")));
+        let name = |suite: &str, more: &[String]| image_name(&source(suite), more);
+        assert!(name("bookworm", &[]).starts_with("bookworm-"));
+        assert_eq!(name("a", &[]), name("a", &[]));
+        assert_ne!(name("a", &[]), name("a", &["keepalived".to_owned()]));
     }
 }

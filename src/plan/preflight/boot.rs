@@ -13,8 +13,6 @@ pub(super) const NETWORKD: &str = "systemd-networkd.service";
 const CONTROLLER_MEMORY: u64 = 1700;
 /// What a worker should have, in MB.
 const WORKER_MEMORY: u64 = 900;
-/// The MTU that the lab's tunnels need below them.
-const TUNNEL_MTU: u32 = 1500;
 
 pub(super) fn judge(on: &Judged<'_>, found: &mut Findings) {
     // The memory, swap, settings and network of a local node are the workstation's.
@@ -117,15 +115,15 @@ fn mtu(on: &Judged<'_>, found: &mut Findings) {
     let device = own.iter().find(|it| it.network.addr() == on.node.address);
     let mtu = device.and_then(|it| Some((&it.device, on.around().mtu(&it.device)?)));
     let Some((device, mtu)) = mtu else { return };
-    if on.cluster.network.mode == PodNetwork::Vxlan && mtu < TUNNEL_MTU {
+    let needed = u32::from(on.cluster.network.mtu);
+    if on.cluster.network.mode == PodNetwork::Vxlan && mtu < needed {
         on.warn(
             found,
+            format!("{device} has an MTU of {mtu}, and the tunnels between nodes need {needed}"),
             format!(
-                "{device} has an MTU of {mtu}, and the tunnels between nodes need {TUNNEL_MTU}"
+                "raise it, or set `network: {{ mtu: {mtu} }}`; otherwise large packets between \
+                pods may be lost"
             ),
-            "raise it, or set `network: { mode: routes }`; otherwise large packets between pods \
-            may be lost"
-                .to_owned(),
         );
     }
 }

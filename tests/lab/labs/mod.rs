@@ -1,0 +1,82 @@
+//! The labs of `docs/labs/`: each comes up with one command, shows what it is there to show, and
+//! goes without a trace.
+
+mod dmuc;
+mod local_lb;
+mod multinode;
+mod static_pods;
+mod users;
+mod vip;
+mod vxlan;
+
+use crate::lab::{Lab, busybox};
+
+/// What kubectl prints on this machine, through the lab's own kubeconfig. It must succeed.
+fn said(lab: &Lab, arguments: &str) -> String {
+    let output = lab.kubectl(arguments);
+    let why = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "kubectl {arguments}: {why}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Waits until kubectl prints what `right` accepts, and returns that.
+fn in_time(lab: &Lab, arguments: &str, right: impl Fn(&str) -> bool) -> String {
+    let last = std::cell::RefCell::new(String::new());
+    let came = lab.within_two_minutes(|| {
+        // What is asked for need not be there yet.
+        let output = lab.kubectl(arguments);
+        let text = if output.status.success() { output.stdout } else { output.stderr };
+        *last.borrow_mut() = String::from_utf8_lossy(&text).trim().to_owned();
+        output.status.success() && right(&last.borrow())
+    });
+    assert!(came, "kubectl {arguments}: {}", last.borrow());
+    last.into_inner()
+}
+
+/// A web server on every worker, behind a Service: each pod's name, address and node, and the
+/// Service's address. `from` is a controller.
+fn web(lab: &Lab, from: &str, workers: usize) -> (Vec<[String; 3]>, String) {
+    let image = busybox();
+    // The page of a pod is its name.
+    let serve = "mkdir /www; hostname > /www/index.html; exec httpd -f -p 80 -h /www";
+    let manifest = format!(
+        "{{apiVersion: apps/v1, kind: DaemonSet, metadata: {{name: web}}, spec: {{selector: \
+         {{matchLabels: {{app: web}}}}, template: {{metadata: {{labels: {{app: web}}}}, spec: \
+         {{terminationGracePeriodSeconds: 1, containers: [{{name: web, image: {image}, \
+         imagePullPolicy: Never, command: [sh, -c, {serve:?}]}}]}}}}}}}}\n---\n{{apiVersion: v1, \
+         kind: Service, metadata: {{name: web}}, spec: {{selector: {{app: web}}, ports: [{{port: \
+         80}}]}}}}\n"
+    );
+    let kubectl = "kubectl --kubeconfig /etc/kubernetes/admin.conf";
+    lab.on(from, &format!("{kubectl} apply -f - <<'END'\n{manifest}END"));
+    let ready = "get daemonset web -o jsonpath={.status.numberReady}";
+    in_time(lab, ready, |ready| ready == workers.to_string());
+    let fields = "{.metadata.name},{.status.podIP},{.spec.nodeName}";
+    let list =
+        said(lab, &format!("get pods -l app=web -o jsonpath={{range.items[*]}}{fields};{{end}}"));
+    let pod = |text: &str| -> [String; 3] {
+        let fields: Vec<String> = text.split(',').map(str::to_owned).collect();
+        fields.try_into().expect("a name, an address and a node")
+    };
+    let pods: Vec<[String; 3]> = list.split_terminator(';').map(pod).collect();
+    assert_eq!(pods.len(), workers, "{list}");
+    (pods, said(lab, "get service web -o jsonpath={.spec.clusterIP}"))
+}
+
+/// How many of so many connections from a node to an address are answered. Not more of them at a
+/// time than wait in the queue of a small web server.
+fn answered(lab: &Lab, node: &str, address: &str, of: usize) -> usize {
+    let ask = format!(
+        "seq {of} | xargs -P 9 -I@ curl -qs --noproxy '*' --connect-timeout 2 -o /dev/null -w \
+         '%{{http_code}}\\n' http://{address}/ | grep -c 200 || true"
+    );
+    lab.on(node, &ask).parse().expect("a number")
+}
+
+/// Ends everything that runs on a node at once, as a power failure does.
+fn power_failure(lab: &Lab, node: &str) {
+    let directory = lab.directory().canonicalize().expect("the lab's directory");
+    let directory = labctl::lab::LabDirectory::new(directory);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(labctl::local::kill(&directory, node)).expect("it is off");
+}
