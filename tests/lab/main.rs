@@ -93,7 +93,7 @@ fn no_run_has_told_a_secret(lab: &Lab, words: &[&str]) {
     assert!(shown.status.success());
     let mut told = contents(&lab.directory().join("runs"));
     assert!(
-        told.len() > 1 && told.values().any(|log| log.len() > 100_000),
+        told.len() > 1 && told.values().any(|log| log.len() > 30_000),
         "the logs of runs: {:?}",
         told.keys()
     );
