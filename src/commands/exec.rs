@@ -5,7 +5,7 @@ use serde_json::json;
 use super::ask;
 use super::exit::{Exit, Stop};
 use super::options::Options;
-use super::session::{limited, open, print, refuse_lost_nodes};
+use super::session::{limited, open_to_use, print, refuse_lost_nodes};
 use crate::engine::Run;
 use crate::engine::connect::connect;
 use crate::engine::everywhere::{Said, everywhere};
@@ -20,7 +20,7 @@ pub async fn exec(
     options: &Options,
     reporter: &Reporter,
 ) -> Result<Exit, Stop> {
-    let cluster = open(&options.inventory, reporter)?;
+    let cluster = open_to_use(&options.inventory, reporter)?;
     let nodes = limited(&cluster, if named.is_empty() { &options.limit } else { named })?;
     refuse_lost_nodes(&cluster)?;
     let (events, receiver) = Events::channel();

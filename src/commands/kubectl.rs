@@ -7,7 +7,7 @@ use std::process::Command;
 use super::exit::{Exit, Stop};
 use super::next;
 use super::options::Options;
-use super::session::{lab_of, open};
+use super::session::{lab_of, open_to_use};
 use crate::bundle;
 use crate::bundle::pull::host_architecture;
 use crate::cluster::Cluster;
@@ -16,7 +16,7 @@ use crate::report::Reporter;
 
 /// Replaces the process by kubectl; returns only if that cannot be started.
 pub fn kubectl(arguments: &[String], options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
-    let cluster = open(&options.inventory, reporter)?;
+    let cluster = open_to_use(&options.inventory, reporter)?;
     let admin = lab_of(&cluster).admin_conf();
     if !admin.exists() {
         let up = next::command("up", options);

@@ -25,12 +25,22 @@ use crate::report::{self, Answer, Reporter, RunLog, RunReport};
 
 /// Reads and resolves the inventory; reports everything that is wrong with it.
 pub fn open(path: &Path, reporter: &Reporter) -> Result<Cluster, Stop> {
+    let (cluster, warnings) = resolved(path, reporter)?;
+    warn(reporter, &warnings);
+    Ok(cluster)
+}
+
+/// Like [`open`], but without warnings: for operations that only use a lab, and change nothing that
+/// a warning could be about.
+pub fn open_to_use(path: &Path, reporter: &Reporter) -> Result<Cluster, Stop> {
+    resolved(path, reporter).map(|(cluster, _)| cluster)
+}
+
+/// The cluster, and warnings; reports errors.
+fn resolved(path: &Path, reporter: &Reporter) -> Result<(Cluster, Vec<Problem>), Stop> {
     let subject = path.display().to_string();
     match cluster::open(path) {
-        Ok((cluster, warnings)) => {
-            warn(reporter, &warnings);
-            Ok(cluster)
-        }
+        Ok(found) => Ok(found),
         Err(problems) => {
             let (errors, warnings): (Vec<Problem>, Vec<Problem>) =
                 problems.into_iter().partition(Problem::is_error);

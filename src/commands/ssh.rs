@@ -7,7 +7,7 @@ use std::process::Command;
 use super::exit::{Exit, Stop};
 use super::next;
 use super::options::Options;
-use super::session::{lab_of, node, open, refuse_lost_nodes};
+use super::session::{lab_of, node, open_to_use, refuse_lost_nodes};
 use crate::engine::connect::way_in;
 use crate::report::Reporter;
 
@@ -35,7 +35,7 @@ fn not_started(error: &std::io::Error) -> Stop {
 
 /// The OpenSSH client with the words that lead to a node.
 async fn client(name: &str, options: &Options, reporter: &Reporter) -> Result<Command, Stop> {
-    let cluster = open(&options.inventory, reporter)?;
+    let cluster = open_to_use(&options.inventory, reporter)?;
     let node = node(&cluster, name)?;
     refuse_lost_nodes(&cluster)?;
     let runs = |local: &crate::local::LocalNode| local.name == node.name && local.pid.is_some();
