@@ -293,6 +293,24 @@ mod tests {
     }
 
     #[test]
+    fn what_runs_kubernetes_is_known_and_a_load_balancer_does_not() {
+        let balanced =
+            [NODES[0], NODES[1], "{ name: lb, address: 192.0.2.5, roles: [loadbalancer] }"];
+        let (lab, version) = (cluster(&balanced), "1.34.4".parse().expect("a version"));
+        let mut roster = Roster::default();
+        for node in &lab.nodes {
+            roster.remember(node);
+            roster.runs(&node.name, version);
+        }
+        let running = roster.running(&lab);
+        assert_eq!(running.keys().collect::<Vec<_>>(), ["controller-0", "worker-0"]);
+        assert!(must_stay(&lab, &lab.nodes[0]).is_some(), "the last controller");
+        let two = [NODES[0], "{ name: second, address: 192.0.2.11, roles: [controller] }"];
+        let two = cluster(&two);
+        assert!(two.nodes.iter().all(|node| must_stay(&two, node).is_none()), "one may go");
+    }
+
+    #[test]
     fn an_unchanged_or_grown_lab_has_no_drift() {
         assert_eq!(said(0, NODES[0]), [""; 0]);
         let mut grown = NODES.to_vec();

@@ -38,3 +38,22 @@ pub(super) fn attributes_differ(found: &PathFact, mode: &str, owner: &str) -> Op
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn modes_are_octal_and_owners_are_names() {
+        let mode = |text: &str| super::mode(Some(&text.to_owned()), "0644").ok();
+        assert_eq!(mode("0644").as_deref(), Some("644"));
+        assert_eq!(mode("4755").as_deref(), Some("4755"));
+        assert_eq!(super::mode(None, "0644").as_deref(), Ok("644"));
+        for bad in ["", "888", "12345", "rw", "6 4"] {
+            assert_eq!(mode(bad), None, "{bad}");
+        }
+        let owner = |text: &str| super::owner(Some(&text.to_owned())).ok();
+        assert_eq!(owner("www-data:adm_2").as_deref(), Some("www-data:adm_2"));
+        for bad in ["root", "root:", ":root", "root:a b", "root:a/b", "a:b:c"] {
+            assert_eq!(owner(bad), None, "{bad}");
+        }
+    }
+}

@@ -12,7 +12,7 @@ use std::process::{Command, Output};
 use std::sync::LazyLock;
 
 use labctl::cluster::Cluster;
-use labctl::smoke::{Check, checks};
+use labctl::smoke::{Check, checks, failover};
 
 /// A good lab of two workers with two pods each; `$BROKEN` names what is wrong with it.
 const KUBECTL: &str = r#"#!/bin/sh
@@ -280,4 +280,24 @@ fn what_is_wrong_is_named_by_one_check() {
     let (failed, said) = failing("", "web-b");
     assert_eq!(failed, ["kubectl port-forward reaches a pod"]);
     assert!(said.contains("asked web-a and got: web-b"), "{said}");
+}
+
+/// Where most members of etcd stay, one of them is stopped too.
+#[test]
+fn a_controller_is_stopped_where_others_take_over() {
+    assert_eq!(failover(&labs::single()), None);
+    let stop = |lab: &Cluster| failover(lab).expect("a check").stop;
+    assert!(stop(&labs::sandbox()).ends_with("\nstop_control_plane kube-apiserver\n"));
+    assert!(stop(&labs::ha()).ends_with("\nstop_control_plane kube-apiserver etcd\n"));
+    let mut unbalanced = labs::ha();
+    unbalanced.api.loadbalancer = None;
+    assert_eq!(failover(&unbalanced), None, "nobody passes clients on to another one");
+}
+
+#[test]
+fn an_add_on_is_checked_in_labs_that_have_it() {
+    let names = |lab: &Cluster| checks(lab).into_iter().map(|it| it.name).collect::<Vec<_>>();
+    let (without, with) = (names(&labs::sandbox()), names(&lab()));
+    assert_eq!(with[..without.len()], without);
+    assert_eq!(with[without.len()..], ["kubectl top knows every worker"]);
 }
