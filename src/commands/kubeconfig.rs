@@ -45,15 +45,9 @@ pub fn kubeconfig(
 ) -> Result<Exit, Stop> {
     let cluster = open(&options.inventory, reporter)?;
     let lab = lab_of(&cluster);
-    let up = format!("`{}` makes the lab, and it", next::command("up", options));
     let admin = lab.admin_conf();
     let text = std::fs::read_to_string(&admin).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Stop::failed(format!(
-            "lab {} has no kubeconfig yet: there is no {}",
-            cluster.name,
-            admin.display()
-        ))
-        .help(up),
+        io::ErrorKind::NotFound => none_yet(&cluster, &admin, options),
         _ => Stop::failed(format!("cannot read {}: {error}", admin.display()))
             .help("run labctl as the user who brought the lab up"),
     })?;
@@ -83,6 +77,13 @@ pub fn kubeconfig(
             merge_into(&cluster, file.as_deref(), &Entries::new(&access), reporter)
         }
     }
+}
+
+/// Why a lab that was never brought up has no kubeconfig.
+pub(super) fn none_yet(cluster: &Cluster, admin: &Path, options: &Options) -> Stop {
+    let (name, admin) = (&cluster.name, admin.display());
+    Stop::failed(format!("lab {name} has no kubeconfig yet: there is no {admin}"))
+        .help(format!("`{}` makes the lab, and it", next::command("up", options)))
 }
 
 /// Merges `entries` into the user's kubeconfig and keeps a copy of the original beside it.

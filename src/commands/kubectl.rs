@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::exit::{Exit, Stop};
-use super::next;
+use super::kubeconfig::none_yet;
 use super::options::Options;
 use super::session::{lab_of, open_to_use};
 use crate::bundle;
@@ -19,9 +19,7 @@ pub fn kubectl(arguments: &[String], options: &Options, reporter: &Reporter) -> 
     let cluster = open_to_use(&options.inventory, reporter)?;
     let admin = lab_of(&cluster).admin_conf();
     if !admin.exists() {
-        let up = next::command("up", options);
-        return Err(Stop::failed(format!("lab {} has no kubeconfig yet", cluster.name))
-            .help(format!("`{up}` makes the lab, and it")));
+        return Err(none_yet(&cluster, &admin, options));
     }
     let program = program(&cluster);
     let error = Command::new(&program).args(arguments).env("KUBECONFIG", admin).exec();

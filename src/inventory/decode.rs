@@ -217,12 +217,8 @@ impl Decoder<'_> {
     }
 
     fn labels(&mut self, fields: &Fields<'_>) -> Vec<(Located<String>, Located<String>)> {
-        let Some((tree, path)) = fields.get("labels") else { return Vec::new() };
-        let Some(labels) = self.any_mapping(tree, &path) else { return Vec::new() };
         let mut read = Vec::new();
-        for (key, tree) in &labels.entries {
-            let path = path.key(key);
-            let key = Located::new((*key).to_owned(), self.positions.key(&path));
+        for (key, tree, path) in self.entries_of(fields, "labels") {
             // A label without a value is valid, and this is YAML's way to write it.
             let value = match tree {
                 Tree::Null => Some(Located::new(String::new(), key.at)),
@@ -231,6 +227,21 @@ impl Decoder<'_> {
             read.extend(value.map(|value| (key, value)));
         }
         read
+    }
+
+    /// Returns the entries of the mapping at `key`, each with its path.
+    fn entries_of<'t>(
+        &mut self,
+        fields: &Fields<'t>,
+        key: &str,
+    ) -> Vec<(Located<String>, &'t Tree, Path)> {
+        let Some((tree, path)) = fields.get(key) else { return Vec::new() };
+        let Some(found) = self.any_mapping(tree, &path) else { return Vec::new() };
+        let entry = |(name, tree): &(&str, &'t Tree)| {
+            let path = path.key(name);
+            (Located::new((*name).to_owned(), self.positions.key(&path)), *tree, path)
+        };
+        found.entries.iter().map(entry).collect()
     }
 
     /// Returns the section called `key`, if it exists and is a mapping.

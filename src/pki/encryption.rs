@@ -102,11 +102,6 @@ impl EncryptionKeys {
         text.into()
     }
 
-    /// The keys, the one that writes first.
-    pub fn all(&self) -> &[EncryptionKey] {
-        &self.0
-    }
-
     /// Where the replacement is.
     pub fn stage(&self) -> KeyStage {
         match self.0.as_slice() {
@@ -188,7 +183,7 @@ mod tests {
     fn a_key_is_replaced_in_three_steps_and_the_next_one_has_a_name_of_its_own() {
         let (old, new) = (key(), key());
         let single = EncryptionKeys::parse(&format!("{old}\n")).expect("a lab's first key");
-        assert_eq!((single.stage(), single.all()[0].name()), (KeyStage::Single, "key1".into()));
+        assert_eq!((single.stage(), single.0[0].name()), (KeyStage::Single, "key1".into()));
         assert_eq!(text(&single), old, "as it always was");
         let readable = single.next(new.as_str().into());
         assert_eq!(

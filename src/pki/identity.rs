@@ -12,7 +12,6 @@ use sha2::{Digest, Sha256};
 
 use super::list::{ENCRYPTION_KEY, SERVICE_ACCOUNT_KEY};
 use super::rotation::{AUTHORITIES, NEXT_SERVICE_ACCOUNT_KEY, PkiContent, next_key};
-use crate::secret::Secret;
 
 /// Fingerprints by key, oldest first. Keys are named as in the pki directory: `etcd/ca.key`.
 pub type Fingerprints = BTreeMap<String, Vec<String>>;
@@ -31,13 +30,14 @@ pub fn names() -> impl Iterator<Item = String> {
 /// Returns the fingerprint of the key `name`: of its file, or of the key that Secrets are encrypted
 /// with and nothing beside it, because on nodes that key is inside another file.
 pub fn fingerprint(name: &str, content: &[u8]) -> String {
-    let writes = |content: &'_ [u8]| {
-        let line = content.trim_ascii().split(|byte| *byte == b'\n').next();
-        line.and_then(|line| line.rsplit(|byte| *byte == b' ').next()).map(<[u8]>::to_vec)
-    };
-    let first = (name == ENCRYPTION_KEY).then(|| writes(content)).flatten().map(Secret::from);
-    let content = first.as_ref().map_or(content, Secret::expose);
+    let content = if name == ENCRYPTION_KEY { encrypting(content) } else { content };
     hex::encode(Sha256::digest(content))
+}
+
+/// Returns the key that encrypts: the last word of the first line.
+fn encrypting(keys: &[u8]) -> &[u8] {
+    let line = keys.trim_ascii().split(|byte| *byte == b'\n').next().unwrap_or_default();
+    line.rsplit(|byte| *byte == b' ').next().unwrap_or_default()
 }
 
 /// A lab's name and fingerprints of its keys, as recorded on a node and in the lab directory.

@@ -10,12 +10,8 @@ use crate::inventory::{ComponentEntry, Located};
 
 impl Decoder<'_> {
     pub(super) fn components(&mut self, fields: &Fields<'_>) -> Vec<ComponentEntry> {
-        let Some((tree, path)) = fields.get("components") else { return Vec::new() };
-        let Some(programs) = self.any_mapping(tree, &path) else { return Vec::new() };
         let mut components = Vec::new();
-        for (name, tree) in &programs.entries {
-            let path = path.key(name);
-            let name = Located::new((*name).to_owned(), self.positions.key(&path));
+        for (name, tree, path) in self.entries_of(fields, "components") {
             let Some(fields) = self.mapping(tree, &path, COMPONENT) else { continue };
             let (flags, config) = (self.flags(&fields), self.config(&fields));
             let files = self.files(&fields);
@@ -113,20 +109,5 @@ impl Decoder<'_> {
                 return None;
             }
         })
-    }
-
-    /// Returns the entries of the mapping at `key`, each with its path.
-    fn entries_of<'t>(
-        &mut self,
-        fields: &Fields<'t>,
-        key: &str,
-    ) -> Vec<(Located<String>, &'t Tree, Path)> {
-        let Some((tree, path)) = fields.get(key) else { return Vec::new() };
-        let Some(found) = self.any_mapping(tree, &path) else { return Vec::new() };
-        let entry = |(name, tree): &(&str, &'t Tree)| {
-            let path = path.key(name);
-            (Located::new((*name).to_owned(), self.positions.key(&path)), *tree, path)
-        };
-        found.entries.iter().map(entry).collect()
     }
 }

@@ -2,16 +2,12 @@
 
 use super::{Decoder, Fields};
 use crate::inventory::keys::{PROXY, REGISTRY};
-use crate::inventory::{Located, ProxySection, RegistryEntry};
+use crate::inventory::{ProxySection, RegistryEntry};
 
 impl Decoder<'_> {
     pub(super) fn registries(&mut self, fields: &Fields<'_>) -> Vec<RegistryEntry> {
-        let Some((tree, path)) = fields.get("registries") else { return Vec::new() };
-        let Some(hosts) = self.any_mapping(tree, &path) else { return Vec::new() };
         let mut registries = Vec::new();
-        for (host, tree) in &hosts.entries {
-            let path = path.key(host);
-            let host = Located::new((*host).to_owned(), self.positions.key(&path));
+        for (host, tree, path) in self.entries_of(fields, "registries") {
             let Some(fields) = self.mapping(tree, &path, REGISTRY) else { continue };
             registries.push(RegistryEntry {
                 host,
