@@ -22,7 +22,8 @@ use labctl::engine::connect::{connect, raise_open_files};
 use labctl::engine::probe::probe;
 use labctl::engine::{Connections, Run};
 use labctl::event::{Event, Events};
-use labctl::module::{Actions, Facts};
+use labctl::module::command::Command;
+use labctl::module::{Actions, Desired, Facts};
 use labctl::plan::{Change, Plan, PlannedNode, PlannedPlay};
 use labctl::playbook::Strategy;
 use russh::keys::ssh_key::LineEnding;
@@ -122,7 +123,7 @@ fn trivial(connections: &Connections) -> Plan {
         why: "missing".into(),
         found: true,
         actions: Actions::script("true\n"),
-        shell: "true".into(),
+        desired: Desired::Command(Command { run: "true".into(), unless: "false".into() }).into(),
         preview: labctl::event::Preview::default(),
     };
     let on = |node: &String| PlannedNode {

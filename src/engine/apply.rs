@@ -411,7 +411,7 @@ impl Cell {
                         node: self.node.clone(),
                         play: self.play.clone(),
                         task: change.title.clone(),
-                        command: Some(change.shell.to_string()),
+                        command: Some(change.shell()),
                         code: Some(code),
                         reason,
                         stderr: std::mem::take(&mut output),

@@ -25,6 +25,8 @@ pub struct Set<T> {
 struct Lines<T> {
     elements: Vec<T>,
     text: Arc<[u8]>,
+    /// SHA-256 of the text, which all nodes of a large lab ask for.
+    digest: String,
 }
 
 impl<T: Display> Set<T> {
@@ -34,7 +36,9 @@ impl<T: Display> Set<T> {
         for element in &elements {
             let _ = writeln!(text, "{element}");
         }
-        Self { all: Arc::new(Lines { elements, text: text.into_bytes().into() }), own: None }
+        let text: Arc<[u8]> = text.into_bytes().into();
+        let digest = Content::inline(Arc::clone(&text)).sha256().to_owned();
+        Self { all: Arc::new(Lines { elements, text, digest }), own: None }
     }
 
     /// The set for `each`, worked out by the first node that asks and shared by the others, without
@@ -88,7 +92,7 @@ impl<T: Display> Set<T> {
 
     /// Returns an id of this set: two tasks on a node must not have different sets in one place.
     pub fn id(&self) -> String {
-        Content::inline(self.text()).sha256().to_owned() + &self.own()
+        self.all.digest.clone() + &self.own()
     }
 
     /// Returns the line that this node omits; empty if it omits none.

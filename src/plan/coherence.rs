@@ -2,6 +2,7 @@
 //! tasks that mention it list.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{DesiredNode, DesiredPlay, DesiredTask, ExpandError};
 use crate::module::unit::{Unit, Used};
@@ -50,7 +51,7 @@ fn contradiction(other: &str, play: &str, thing: &str) -> String {
 pub(super) fn tell_units_what_they_use(plays: &mut [DesiredPlay]) -> Result<(), ExpandError> {
     let mut files: Files = BTreeMap::new();
     for (on, task) in tasks(plays) {
-        if let Desired::File(file) = &task.desired {
+        if let Desired::File(file) = &*task.desired {
             let sha256 = file.content.sha256().to_owned();
             files.entry(on.node.clone()).or_default().insert(file.path.clone(), sha256);
         }
@@ -59,7 +60,7 @@ pub(super) fn tell_units_what_they_use(plays: &mut [DesiredPlay]) -> Result<(), 
     let mut uses: BTreeMap<(String, String), Vec<Used>> = BTreeMap::new();
     for play in &*plays {
         for (on, task) in tasks(std::slice::from_ref(play)) {
-            let Desired::Unit(unit) = &task.desired else { continue };
+            let Desired::Unit(unit) = &*task.desired else { continue };
             let found = used_by(unit, files.get(&on.node).unwrap_or(&none)).map_err(|what| {
                 ExpandError {
                     play: play.name.clone(),
@@ -77,7 +78,7 @@ pub(super) fn tell_units_what_they_use(plays: &mut [DesiredPlay]) -> Result<(), 
     }
     for on in plays.iter_mut().flat_map(|play| &mut play.nodes) {
         for task in &mut on.tasks {
-            let Desired::Unit(unit) = &mut task.desired else { continue };
+            let Desired::Unit(unit) = Arc::make_mut(&mut task.desired) else { continue };
             unit.uses =
                 uses.get(&(on.node.clone(), unit.name.clone())).cloned().unwrap_or_default();
         }

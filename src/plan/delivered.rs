@@ -2,6 +2,7 @@
 //! else.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::DesiredPlay;
 use crate::module::unit::Used;
@@ -53,7 +54,7 @@ impl<'a> Delivered<'a> {
         }
         for on in plays.iter_mut().flat_map(|play| &mut play.nodes) {
             for task in &mut on.tasks {
-                let Desired::Unit(unit) = &mut task.desired else { continue };
+                let Desired::Unit(unit) = Arc::make_mut(&mut task.desired) else { continue };
                 let Some(paths) = uses.get(&(on.node.as_str(), unit.name.as_str())) else {
                     continue;
                 };

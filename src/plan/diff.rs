@@ -1,6 +1,6 @@
 //! Compares what is desired with what was found, and makes the plan.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::preview::preview;
@@ -12,7 +12,6 @@ use crate::module::{Desired, Difference, Facts, State};
 /// on it differs.
 pub fn plan(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Plan {
     let nothing = Facts::default();
-    let mut texts = Texts::default();
     let mut plays: Vec<PlannedPlay> = Vec::with_capacity(desired.len());
     // Whether a play, or one that it comes after, changes anything anywhere.
     let mut stirred: Vec<bool> = Vec::with_capacity(desired.len());
@@ -21,15 +20,7 @@ pub fn plan(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Plan {
         let nodes: Vec<PlannedNode> = play
             .nodes
             .iter()
-            .map(|on| {
-                node(
-                    &on.node,
-                    &on.tasks,
-                    facts.get(&on.node).unwrap_or(&nothing),
-                    before,
-                    &mut texts,
-                )
-            })
+            .map(|on| node(&on.node, &on.tasks, facts.get(&on.node).unwrap_or(&nothing), before))
             .collect();
         stirred.push(
             before || nodes.iter().any(|node| node.changes.iter().any(|change| change.found)),
@@ -44,36 +35,14 @@ pub fn plan(desired: &[DesiredPlay], facts: &BTreeMap<String, Facts>) -> Plan {
     Plan { plays }
 }
 
-/// Deduplicates texts that many nodes have in common: the hosts of a large lab are long, and the
-/// same everywhere.
-#[derive(Default)]
-struct Texts(HashSet<Arc<str>>);
-
-impl Texts {
-    fn share(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.0.get(text) {
-            return Arc::clone(known);
-        }
-        let text: Arc<str> = text.into();
-        self.0.insert(Arc::clone(&text));
-        text
-    }
-}
-
 /// Whether a task is about a unit that is running.
 fn runs(task: &DesiredTask, facts: &Facts) -> bool {
-    let Desired::Unit(unit) = &task.desired else { return false };
+    let Desired::Unit(unit) = &*task.desired else { return false };
     facts.units.get(&unit.name).is_some_and(|found| found.active == "active")
 }
 
 /// Plans one play on one node. `stirred` is true if something that the play comes after changes.
-fn node(
-    name: &str,
-    tasks: &[DesiredTask],
-    facts: &Facts,
-    stirred: bool,
-    texts: &mut Texts,
-) -> PlannedNode {
+fn node(name: &str, tasks: &[DesiredTask], facts: &Facts, stirred: bool) -> PlannedNode {
     let mut changes: Vec<Change> = Vec::new();
     let mut unchanged = 0;
     for task in tasks {
@@ -101,7 +70,7 @@ fn node(
             why: difference.why,
             found,
             actions: task.desired.actions(facts),
-            shell: texts.share(&task.desired.shell()),
+            desired: Arc::clone(&task.desired),
         });
     }
     PlannedNode {

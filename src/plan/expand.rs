@@ -164,7 +164,7 @@ impl<'a> Expansion<'a, '_> {
             Some(name) => place.text(name)?,
             None => desired.title(),
         };
-        Ok(Some(DesiredTask { title, why: task.why.clone(), desired }))
+        Ok(Some(DesiredTask { title, why: task.why.clone(), desired: desired.into() }))
     }
 
     /// Returns the certificates, keys and kubeconfigs of the node, and their directories.
@@ -190,7 +190,7 @@ impl<'a> Expansion<'a, '_> {
         let task = |(desired, why): (Desired, Option<&str>)| DesiredTask {
             title: desired.title(),
             why: why.map(str::to_owned),
-            desired,
+            desired: desired.into(),
         };
         Ok(all.into_iter().map(task).collect())
     }

@@ -122,7 +122,7 @@ mod tests {
 
     fn task(key: &str, value: &str) -> DesiredTask {
         let desired = Desired::Sysctl(Sysctl { key: key.to_owned(), value: value.to_owned() });
-        DesiredTask { title: key.to_owned(), why: None, desired }
+        DesiredTask { title: key.to_owned(), why: None, desired: desired.into() }
     }
 
     fn play(nodes: &[(&str, &[(&str, &str)])]) -> DesiredPlay {

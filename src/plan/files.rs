@@ -39,7 +39,7 @@ pub fn files_of<'a>(plays: &'a [DesiredPlay], node: &'a str) -> Vec<PlacedFile<'
 }
 
 fn placed(task: &DesiredTask) -> Option<PlacedFile<'_>> {
-    let (path, origin, content, secret) = match &task.desired {
+    let (path, origin, content, secret) = match &*task.desired {
         Desired::File(file) => {
             (Cow::from(&file.path), Cow::from(&file.origin), &file.content, file.sensitive)
         }

@@ -53,8 +53,8 @@ pub struct DesiredTask {
     pub title: String,
     /// Why it exists, if the playbook contains a reason.
     pub why: Option<String>,
-    /// What is desired.
-    pub desired: Desired,
+    /// What is desired; the change that comes of it shares it.
+    pub desired: Arc<Desired>,
 }
 
 /// An error while expanding a task.
@@ -127,8 +127,16 @@ pub struct Change {
     pub preview: Preview,
     /// The actions.
     pub actions: Actions,
-    /// The commands to do it by hand; nodes share identical texts.
-    pub shell: Arc<str>,
+    /// What is desired.
+    pub desired: Arc<Desired>,
+}
+
+impl Change {
+    /// Returns the commands to do it by hand. They are worked out when someone asks: those of a set
+    /// name every node of the lab, on every node.
+    pub fn shell(&self) -> String {
+        self.desired.shell()
+    }
 }
 
 impl Plan {

@@ -8,8 +8,9 @@ use crate::support::machine::{Machine, carry_out, failures};
 use labctl::engine::Run;
 use labctl::engine::apply::{Applied, apply};
 use labctl::event::{Awaited, Event, Events, PlayOutcome, Preview};
-use labctl::module::Actions;
+use labctl::module::command::Command;
 use labctl::module::file::{Blob, Content};
+use labctl::module::{Actions, Desired};
 use labctl::plan::{Change, Plan, PlannedNode, PlannedPlay};
 use labctl::playbook::Strategy;
 
@@ -21,7 +22,7 @@ fn task(title: &str, script: &str) -> Change {
         found: true,
         preview: Preview::default(),
         actions: Actions::script(format!("{script}\n")),
-        shell: format!("by hand: {title}").into(),
+        desired: Desired::Command(Command { run: title.into(), unless: "done".into() }).into(),
     }
 }
 
@@ -173,7 +174,7 @@ async fn a_failed_task_is_told_whole_and_stops_only_what_depends_on_it() {
         carry_out(Plan { plays }, &[("a", a.transport()), ("b", b.transport())], 10).await;
     let [failure] = failures(&events)[..] else { panic!("one failure: {events:#?}") };
     assert_eq!((&*failure.node, &*failure.play, &*failure.task), ("a", "etcd", "start etcd"));
-    assert_eq!((failure.command.as_deref(), failure.code), (Some("by hand: start etcd"), Some(7)));
+    assert_eq!((failure.command.as_deref(), failure.code), (Some("done || start etcd"), Some(7)));
     assert_eq!(failure.stderr, ["one", "two"]);
     assert_eq!(failure.journal, ["journal of etcd.service"]);
     assert_eq!(

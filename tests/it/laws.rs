@@ -211,7 +211,7 @@ proptest! {
         desired in vec(desired(), 0..5),
         mut facts in facts(),
     ) {
-        let task = |it: &Desired| DesiredTask { title: it.title(), why: None, desired: it.clone() };
+        let task = |it: &Desired| DesiredTask { title: it.title(), why: None, desired: it.clone().into() };
         let tasks = desired.iter().map(task).collect();
         let nodes = vec![DesiredNode { node: "n".into(), tasks }];
         let (name, why, strategy) = ("p".into(), String::new(), PlayStrategy::Parallel);

@@ -284,7 +284,7 @@ fn removal(cluster: &Cluster, name: &str, gone: bool, forced: bool) -> Vec<Desir
 fn scripts(plays: &[DesiredPlay]) -> Vec<(String, String, String)> {
     let tasks = plays.iter().flat_map(|play| &play.nodes).flat_map(|on| &on.tasks);
     tasks
-        .map(|task| match &task.desired {
+        .map(|task| match &*task.desired {
             Desired::Command(command) => {
                 (task.title.clone(), command.run.clone(), command.unless.clone())
             }

@@ -90,7 +90,7 @@ fn a_run_waits_for_and_labels_only_the_workers_that_limit_names() {
     let labels = "labels and taints of the nodes";
     assert_eq!(titles(&[]), [wait, labels, dns]);
     assert_eq!(titles(&["controller-0", "worker-1"]), [wait, labels, dns]);
-    let Desired::Command(keep) = &ready(&["controller-0", "worker-1"])[1].desired else {
+    let Desired::Command(keep) = &*ready(&["controller-0", "worker-1"])[1].desired else {
         panic!("a command")
     };
     assert!(keep.run.contains("keep_node worker-1 ") && !keep.run.contains("worker-0"));
@@ -100,7 +100,7 @@ fn a_run_waits_for_and_labels_only_the_workers_that_limit_names() {
         [""; 0],
         "without a worker nothing becomes Ready, and DNS has no node"
     );
-    let Desired::Wait(waiting) = &ready(&["controller-0", "worker-1"])[0].desired else {
+    let Desired::Wait(waiting) = &*ready(&["controller-0", "worker-1"])[0].desired else {
         panic!("a wait")
     };
     assert!(
@@ -125,7 +125,7 @@ fn a_set_is_one_task_without_what_is_the_nodes_own() {
     let mut wanted = Vec::new();
     for on in &plays[0].nodes {
         for task in &on.tasks {
-            wanted.push(match &task.desired {
+            wanted.push(match &*task.desired {
                 Desired::Routes(it) => {
                     it.routes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
                 }
@@ -217,7 +217,7 @@ fn modes_and_owners_become_what_stat_prints() {
     let found: Vec<_> = plays[0].nodes[0]
         .tasks
         .iter()
-        .map(|task| match &task.desired {
+        .map(|task| match &*task.desired {
             Desired::Directory(it) => (it.mode.as_str(), it.owner.as_str()),
             other => panic!("a folder: {other:?}"),
         })
@@ -291,7 +291,7 @@ fn a_unit_uses_its_files_drop_ins_and_folders_and_all_that_any_task_names() {
     ];
     let mut units = 0;
     for task in plan::tasks_of(&plays, "client-0") {
-        let Desired::Unit(unit) = &task.desired else { continue };
+        let Desired::Unit(unit) = &*task.desired else { continue };
         units += 1;
         assert_eq!(unit.uses.iter().map(|used| used.path.as_str()).collect::<Vec<_>>(), expected);
         assert!(unit.uses.iter().all(|used| used.sha256.len() == 64), "{unit:?}");

@@ -13,7 +13,7 @@ fn for_pods(own: &str, of_systemd: Option<&str>) -> String {
     let workshop = Workshop::new(labs::sandbox());
     let plays = workshop.expand(&standard::find("up", None).expect("a playbook")).expect("a plan");
     let run = plan::tasks_of(&plays, "worker-0")
-        .find_map(|task| match &task.desired {
+        .find_map(|task| match &*task.desired {
             Desired::Command(it) if it.run.contains("/etc/kubernetes/resolv.conf") => Some(&it.run),
             _ => None,
         })

@@ -79,7 +79,7 @@ fn checks_and_conditions_of_the_standard_playbooks_are_clean() {
     let (plays, nodes) = (plays(), nodes());
     let tasks = nodes.iter().flat_map(|node| tasks_of(&plays, node));
     let checks: BTreeSet<String> = tasks
-        .filter_map(|task| match &task.desired {
+        .filter_map(|task| match &*task.desired {
             Desired::Command(it) => Some(it.unless.clone()),
             Desired::Wait(it) => Some(it.until.clone()),
             _ => None,

@@ -53,7 +53,6 @@ fn held(plan: &Plan, explained: &str) -> usize {
     let mut bytes = explained.len();
     for change in plan.plays.iter().flat_map(|play| &play.nodes).flat_map(|node| &node.changes) {
         bytes += change.actions.script.len() + change.title.len();
-        bytes += once(change.shell.as_ptr(), change.shell.len());
         for (_, payload) in &change.actions.payloads {
             bytes += once(payload.as_ptr(), payload.len());
         }

@@ -9,8 +9,9 @@ use labctl::engine::apply::{Applied, apply};
 use labctl::engine::spread::Spread;
 use labctl::engine::{Connections, Delivery, Run};
 use labctl::event::{Event, Events};
-use labctl::module::Actions;
+use labctl::module::command::Command;
 use labctl::module::file::{Blob, Content};
+use labctl::module::{Actions, Desired};
 use labctl::plan::{Change, Plan, PlannedNode, PlannedPlay};
 use labctl::playbook::Strategy;
 
@@ -43,7 +44,7 @@ fn plan(blobs: &[Blob], lacking: &[&str], having: &[&str]) -> Plan {
             blobs: vec![blob.clone()],
             ..Actions::default()
         },
-        shell: "".into(),
+        desired: Desired::Command(Command { run: String::new(), unless: String::new() }).into(),
         preview: labctl::event::Preview::default(),
     };
     let on = |node: &&str, changes: Vec<Change>| PlannedNode {

@@ -204,7 +204,11 @@ pub fn failures(events: &[Event]) -> Vec<&Failure> {
 pub fn play(name: &str, after: &[usize], nodes: &[&str], desired: &[Desired]) -> DesiredPlay {
     let tasks: Vec<DesiredTask> = desired
         .iter()
-        .map(|desired| DesiredTask { title: desired.title(), why: None, desired: desired.clone() })
+        .map(|desired| DesiredTask {
+            title: desired.title(),
+            why: None,
+            desired: desired.clone().into(),
+        })
         .collect();
     DesiredPlay {
         name: name.to_owned(),

@@ -26,7 +26,11 @@ impl Expansion<'_, '_> {
             origin: format!("components.{program}.files"),
         };
         let files = files.iter().map(|(name, it)| Desired::File(file(name, it.expose())));
-        let task = |desired: Desired| DesiredTask { title: desired.title(), why: None, desired };
+        let task = |desired: Desired| DesiredTask {
+            title: desired.title(),
+            why: None,
+            desired: desired.into(),
+        };
         std::iter::once(Desired::Directory(directory)).chain(files).map(task).collect()
     }
 }

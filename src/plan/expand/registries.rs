@@ -46,7 +46,11 @@ impl Expansion<'_, '_> {
         }
         let above = (!all.is_empty())
             .then(|| ["/etc/containerd", FOLDER].map(|path| directory(path.to_owned())));
-        let task = |desired: Desired| DesiredTask { title: desired.title(), why: None, desired };
+        let task = |desired: Desired| DesiredTask {
+            title: desired.title(),
+            why: None,
+            desired: desired.into(),
+        };
         Ok(above.into_iter().flatten().chain(all).map(task).collect())
     }
 }

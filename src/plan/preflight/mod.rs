@@ -79,7 +79,7 @@ pub fn findings(
         .iter()
         .filter_map(|node| {
             let facts = facts.get(&node.name)?;
-            let desired = tasks_of(desired, &node.name).map(|task| &task.desired).collect();
+            let desired = tasks_of(desired, &node.name).map(|task| &*task.desired).collect();
             Some(Judged { cluster, node, facts, desired })
         })
         .collect();

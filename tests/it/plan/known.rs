@@ -1,5 +1,7 @@
 //! What nodes may answer: a whole playbook plans what differs and nothing else.
 
+use std::sync::Arc;
+
 use super::*;
 
 /// A node that has every file, each with something else in it that everyone may read.
@@ -153,16 +155,15 @@ fn carry_out<'a>(
             let facts = facts.entry(on.node.clone()).or_default();
             let mut tasks = on.tasks.iter();
             for change in &planned.changes {
-                let same = |task: &&labctl::plan::DesiredTask| {
-                    task.title == change.title && *task.desired.shell() == *change.shell
-                };
+                let same =
+                    |task: &&labctl::plan::DesiredTask| Arc::ptr_eq(&task.desired, &change.desired);
                 let task = tasks
                     .by_ref()
                     .find(same)
                     .expect("changes are some of the tasks, in their order");
                 task.desired.settle(facts);
                 if change.found {
-                    found.push((on.node.as_str(), &task.desired));
+                    found.push((on.node.as_str(), &*task.desired));
                 }
             }
         }

@@ -44,8 +44,8 @@ fn a_worker_gets_mirrors_certificates_and_passwords_where_containerd_looks() {
     let plays = workshop.expand(&playbook).expect("a plan");
     let tasks = plays.into_iter().flat_map(|play| play.nodes).flat_map(|on| on.tasks);
     let files: BTreeMap<String, File> = tasks
-        .filter_map(|task| match task.desired {
-            Desired::File(file) => Some((file.path.clone(), file)),
+        .filter_map(|task| match &*task.desired {
+            Desired::File(file) => Some((file.path.clone(), file.clone())),
             _ => None,
         })
         .collect();

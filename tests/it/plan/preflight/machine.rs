@@ -1,5 +1,7 @@
 //! The machine itself: its address, its kernel, its ports, its disks.
 
+use std::sync::Arc;
+
 use labctl::module::Desired;
 use labctl::module::probe::UnitFact;
 
@@ -145,7 +147,7 @@ fn what_is_pushed_must_fit_into_each_file_system() {
     for task in
         stage.desired.iter_mut().flat_map(|play| &mut play.nodes).flat_map(|on| &mut on.tasks)
     {
-        match &mut task.desired {
+        match Arc::make_mut(&mut task.desired) {
             Desired::Image(image) => image.archive.size = 40_000_000,
             Desired::File(file) => {
                 if let labctl::module::file::Content::Blob(blob) = &mut file.content {
@@ -185,7 +187,7 @@ impl Stage {
         let mut seen = false;
         for on in self.desired.iter_mut().flat_map(|play| &mut play.nodes) {
             on.tasks.retain(|task| {
-                let image = on.node == "worker-0" && matches!(task.desired, Desired::Image(_));
+                let image = on.node == "worker-0" && matches!(*task.desired, Desired::Image(_));
                 !image || !std::mem::replace(&mut seen, true)
             });
         }

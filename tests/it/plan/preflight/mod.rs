@@ -83,7 +83,7 @@ impl Stage {
     /// Forgets what was asked for some of a node's tasks: they are still to be done.
     fn unsettle(&mut self, node: &str, which: impl Fn(&Desired) -> bool) {
         let tasks: Vec<Desired> = tasks_of(&self.desired, node)
-            .map(|task| task.desired.clone())
+            .map(|task| Desired::clone(&task.desired))
             .filter(|desired| which(desired))
             .collect();
         let facts = self.on(node);
