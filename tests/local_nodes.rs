@@ -63,6 +63,7 @@ fn cluster(lab: &LabDirectory, subnet: [u8; 3], members: &[Member]) -> Cluster {
         },
         pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
         addons: Vec::new(),
+        manifests: Vec::new(),
         components: labctl::cluster::SettingsByProgram::default(),
         registries: Vec::new(),
         proxy: None,

@@ -20,6 +20,7 @@ pub mod place;
 pub mod progress;
 pub mod pull;
 pub mod releases;
+pub mod saved;
 mod sources;
 pub mod verify;
 

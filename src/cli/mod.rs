@@ -4,6 +4,7 @@
 mod bundle;
 mod certs;
 mod etcd;
+mod image;
 mod lab;
 mod node;
 mod run;
@@ -20,6 +21,7 @@ use clap_complete::Shell;
 use self::bundle::{BundleVerb, PlaybookVerb};
 use self::certs::{CertsVerb, KubeconfigArgs};
 use self::etcd::{EtcdVerb, RecoverArgs};
+use self::image::ImageVerb;
 use self::lab::{
     ConvergeArgs, DownArgs, ExecArgs, ExplainArgs, GraphArgs, KubectlArgs, LabArgs, PlayArgs,
     RenderArgs, SshArgs, UpArgs,
@@ -241,6 +243,9 @@ Examples:
     Graph(GraphArgs),
     /// Run a playbook
     Play(PlayArgs),
+    /// Load images from a file
+    #[command(subcommand)]
+    Image(ImageVerb),
     /// Run a command on many nodes at once
     #[command(
         long_about = "\

@@ -8,6 +8,7 @@ use clap::CommandFactory;
 use super::bundle::{BundleVerb, PlaybookVerb};
 use super::certs::{CertsVerb, KubeconfigArgs};
 use super::etcd::{EtcdVerb, RecoverArgs};
+use super::image::ImageVerb;
 use super::lab::{ConvergeArgs, GraphFormat, LabArgs, SourceArgs, UpArgs};
 use super::node::NodeVerb;
 use super::timeline::TimelineArgs;
@@ -63,6 +64,7 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
             let options = with(&args.lab, &args.sources);
             commands::explain::graph(args.format.language(), &options, reporter)
         }
+        Verb::Image(verb) => image(verb, global, reporter).await,
         Verb::Exec(args) => {
             let (inventory, nodes) = args.target.get();
             commands::exec::exec(nodes, &args.command, &lab(inventory), reporter).await
@@ -89,6 +91,14 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
         Verb::Playbook(verb) => playbook(verb, reporter),
         Verb::Completions { shell } => completions(*shell, reporter),
     }
+}
+
+async fn image(verb: &ImageVerb, global: &GlobalArgs, reporter: &Reporter) -> Result<Exit, Stop> {
+    let ImageVerb::Load(args) = verb;
+    let (inventory, nodes) = args.target.get();
+    let mut options = global.options(inventory, None);
+    options.limit.extend_from_slice(nodes);
+    commands::image::load(&args.file, &options, reporter).await
 }
 
 fn recovery(args: &RecoverArgs) -> Recovery {

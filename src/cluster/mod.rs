@@ -63,6 +63,9 @@ pub struct Cluster {
     pub pki: PkiPolicy,
     /// The add-ons that the inventory asks for, by the names of their plays.
     pub addons: Vec<String>,
+    /// The add-ons of the lab's own: manifests on the workstation, in order.
+    #[serde(skip)]
+    pub manifests: Vec<Manifests>,
     /// What its programs are run with, beside what labctl sets.
     pub components: SettingsByProgram,
     /// The registries that the inventory says something of.
@@ -80,6 +83,18 @@ pub struct Cluster {
     /// The lab directory: `.labctl/<name>` beside the inventory, absolute.
     #[serde(skip)]
     pub lab_directory: PathBuf,
+}
+
+/// The extensions of manifests.
+pub const MANIFESTS: &[&str] = &["yaml", "yml", "json"];
+
+/// An add-on of the lab's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifests {
+    /// Its name: the file's or directory's, without extension.
+    pub name: String,
+    /// A manifest, or a directory of manifests; absolute.
+    pub path: PathBuf,
 }
 
 /// One machine.

@@ -4,6 +4,7 @@
 //! reported and left out, and everything that does not depend on it is still checked, so that all
 //! problems are reported at once. One file per subject: networks, nodes, login, endpoint.
 
+mod addons;
 mod components;
 mod endpoint;
 mod login;
@@ -56,7 +57,7 @@ impl Resolver<'_, '_> {
         let playbooks = inventory.playbooks.as_ref().map(|path| self.path(path, "playbooks"));
         let templates = inventory.templates.as_ref().map(|path| self.path(path, "templates"));
         let pki = self.pki();
-        let addons = self.addons();
+        let (addons, manifests) = self.addons();
         let components = self.components();
         let (registries, proxy) = (self.registries(), self.way_out());
         let networks = self.networks(kubernetes);
@@ -80,6 +81,7 @@ impl Resolver<'_, '_> {
             api: api?,
             pki,
             addons,
+            manifests,
             components,
             registries,
             proxy,
@@ -174,27 +176,6 @@ impl Resolver<'_, '_> {
             );
         }
         policy
-    }
-
-    /// The names of the add-ons, each once. Which of them there are, the playbook knows.
-    fn addons(&mut self) -> Vec<String> {
-        let mut addons: Vec<String> = Vec::new();
-        for addon in self.inventory.addons.iter().flat_map(|addons| &addons.value) {
-            let wrong = match names::check_label(&addon.value, names::LONGEST_LAB_NAME) {
-                Ok(()) if addons.contains(&addon.value) => "is in the list twice".to_owned(),
-                Ok(()) => {
-                    addons.push(addon.value.clone());
-                    continue;
-                }
-                Err(wrong) => wrong,
-            };
-            self.problems.error(
-                addon.at,
-                format!("`addons`: `{}` {wrong}", addon.value),
-                "an add-on is the name of a play, such as `metrics-server`",
-            );
-        }
-        addons
     }
 
     /// Returns the one of `choices` that `text` names; `None` if it is absent or wrong.

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use super::exit::Stop;
 use super::files;
+use super::manifests;
 use super::options::Options;
 use super::registries;
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, BundleFile};
 use crate::cluster::{Cluster, Node};
 use crate::event::{Event, Events, Preparation};
 use crate::lab::{LabDirectory, cache_directory};
@@ -66,6 +67,8 @@ impl<'a> Inputs<'a> {
         let token_key = issue::key_id(&String::from_utf8_lossy(signer)).map_err(Stop::failed)?;
         let (images, versions) = (images.collect(), versions.collect());
         let registries = registries::read(self.cluster)?;
+        let addons = manifests::read(self.cluster)?;
+        let imports = addons.iter().flat_map(|addon| addon.images.clone()).collect();
         let artefacts = Artefacts {
             images,
             versions,
@@ -73,6 +76,8 @@ impl<'a> Inputs<'a> {
             encryption_keys,
             registries,
             files: files::read(self.cluster)?,
+            addons,
+            imports,
             ..self.artefacts
         };
         Ok(Self { pki, kubeconfigs, bundle, artefacts, ..self })
@@ -83,6 +88,13 @@ impl<'a> Inputs<'a> {
     pub fn with_certificates_of(self, lab: &LabDirectory, bundle: Bundle) -> Result<Self, Stop> {
         let ensured = ensured(self.cluster, lab)?;
         self.with(ensured.pki, bundle)
+    }
+
+    /// The same with images of somebody's own, which all workers import.
+    pub fn importing(mut self, images: BTreeMap<String, BundleFile>) -> Self {
+        self.artefacts.imports = images.values().filter_map(|file| file.image.clone()).collect();
+        self.bundle.files = images;
+        self
     }
 
     /// The bundle's architecture, if there is a bundle.

@@ -53,7 +53,7 @@ pub struct KubectlApply {
 ///
 /// The text is searched instead of parsed: a manifest that is not valid must not be shown either.
 /// What only refers to a Secret counts too, which does no harm.
-fn contains_a_secret(manifest: &str) -> bool {
+pub(super) fn contains_a_secret(manifest: &str) -> bool {
     const QUOTES: [char; 2] = ['"', '\''];
     let kinds = manifest.split("kind").skip(1);
     kinds.into_iter().any(|rest| {

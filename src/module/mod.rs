@@ -55,6 +55,7 @@ macro_rules! modules {
             routes::Routes { routes: Routes(RoutesArgs) }
             hosts::Hosts { hosts: Hosts(HostsArgs) }
             kubectl_apply::KubectlApply { kubectl_apply: KubectlApply(KubectlApplyArgs) }
+            addons::Addons { addons: Addons(AddonsArgs) }
             wait::Wait { wait: Wait(WaitArgs) }
             undo::Undo { undo: Undo(UndoArgs) }
             link::Link { link: Link(LinkArgs) }

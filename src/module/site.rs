@@ -16,7 +16,7 @@ pub const SHOWS_A_SECRET: &str = "this would reveal the lab's encryption key; on
     contain it: use `template`, or `content`";
 
 /// The nodes for which a task is repeated; `peer` is each of them in turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Each {
     /// Every node.
@@ -74,6 +74,12 @@ pub trait Site {
     /// # Errors
     /// When the bundle has no such file.
     fn blob(&self, name: &str) -> Result<(Blob, Option<String>), String>;
+
+    /// The add-ons of the lab's own, in order: their names and manifests.
+    fn addons(&self) -> Vec<(String, Content)>;
+
+    /// Whether this is the controller that does what is done once for the lab.
+    fn is_first(&self) -> bool;
 
     /// The family of the node's system.
     fn family(&self) -> &'static Family;

@@ -22,6 +22,9 @@ pub const TURN: &str = include_str!("turn.sh");
 /// Functions for entries in `/etc/hosts` and routes, of which only a part is ours.
 pub const SETS: &str = include_str!("sets.sh");
 
+/// Functions for the lab's own add-ons: manifests on controllers, objects in the cluster.
+pub const ADDONS: &str = include_str!("addons.sh");
+
 /// Undoes what the record lists.
 pub const UNDO: &str = include_str!("undo.sh");
 

@@ -42,6 +42,7 @@ pub(crate) fn cluster() -> Cluster {
         },
         pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
         addons: Vec::new(),
+        manifests: Vec::new(),
         components: crate::cluster::SettingsByProgram::default(),
         registries: Vec::new(),
         proxy: None,

@@ -2,6 +2,7 @@
 //! content, unrolls loops, and adds the hashes of what units use.
 
 mod files;
+mod images;
 mod place;
 mod registries;
 
@@ -128,10 +129,13 @@ impl<'a> Expansion<'a, '_> {
         if !self.holds(self.play.when.as_ref(), &own).map_err(self.at(""))? {
             return Ok(tasks);
         }
-        match self.play.delivers {
-            Some(Delivers::Certificates) => tasks.extend(self.certificates()?),
-            Some(Delivers::Registries) => tasks.extend(self.registries(&own)?),
-            None => {}
+        for delivers in &self.play.delivers {
+            tasks.extend(match delivers {
+                Delivers::Certificates => self.certificates()?,
+                Delivers::Registries => self.registries(&own)?,
+                // They need the runtime, which the tasks start.
+                Delivers::Images => continue,
+            });
         }
         for task in self.files() {
             delivered.note_file(&self.node.name, &self.play.name, &task.desired);
@@ -150,6 +154,9 @@ impl<'a> Expansion<'a, '_> {
                 delivered.note(&self.node.name, task, &done.desired);
                 tasks.push(done);
             }
+        }
+        if self.play.delivers.contains(&Delivers::Images) {
+            tasks.extend(self.images());
         }
         Ok(tasks)
     }

@@ -62,14 +62,15 @@ pub(super) struct PlayEntry {
     #[serde(default)]
     why: String,
     gathers: Option<Section>,
-    delivers: Option<Delivers>,
+    #[serde(default)]
+    delivers: Vec<Delivers>,
     pub tasks: Option<Vec<Task>>,
 }
 
 impl PlayEntry {
     /// Whether the play has no tasks of its own, so that it needs a component file.
     pub fn lacks_tasks(&self) -> bool {
-        self.tasks.is_none() && self.gathers.is_none() && self.delivers.is_none()
+        self.tasks.is_none() && self.gathers.is_none() && self.delivers.is_empty()
     }
 
     /// When it is played: an add-on only where the inventory asks for it.

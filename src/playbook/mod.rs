@@ -84,8 +84,9 @@ pub struct Play {
     pub addon: bool,
     /// Why the play exists, for a learner.
     pub why: String,
-    /// Files to put on each node before the tasks, depending on the node's roles.
-    pub delivers: Option<Delivers>,
+    /// What each node gets that follows from the inventory: files before the tasks, images after
+    /// them.
+    pub delivers: Vec<Delivers>,
     /// The desired states in order: its own tasks, and those that it gathers from components.
     pub tasks: Vec<Task>,
 }
@@ -98,6 +99,8 @@ pub enum Delivers {
     Certificates,
     /// What containerd has to know of each registry of the inventory.
     Registries,
+    /// The images of the bundle that no component needs, but add-ons of the lab's own name.
+    Images,
 }
 
 /// The order in which a play runs on its nodes.

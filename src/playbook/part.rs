@@ -44,7 +44,9 @@ impl Playbook {
         match part {
             PlayPart::Workers => workers().is_within(&play.on),
             PlayPart::ControlPlane => {
-                let applies = |it: &super::Task| matches!(it.module, Module::KubectlApply { .. });
+                let applies = |it: &super::Task| {
+                    matches!(it.module, Module::KubectlApply(_) | Module::Addons(_))
+                };
                 !self.needs_workers(play) && !play.tasks.iter().any(applies)
             }
         }

@@ -3,7 +3,7 @@
 //! [`VARIABLES`] lists them with a short description each, which `labctl render` prints. A test
 //! compares the list with what [`Context::new`] sets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
@@ -32,6 +32,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("loadbalancers", "the nodes with the role loadbalancer"),
     ("clients", "the nodes with the role client"),
     ("limit", "the names of the nodes to work on: all of them, unless --limit selects some"),
+    ("limited_workers", "the workers among the nodes to work on"),
     (
         "leaving",
         "the node that leaves the lab, in the playbook that removes it, with gone and forced",
@@ -94,6 +95,22 @@ pub struct Artefacts {
     pub registries: BTreeMap<String, RegistryAccess>,
     /// The files that the inventory names for programs, by program and name.
     pub files: BTreeMap<String, BTreeMap<String, Secret>>,
+    /// The add-ons of the lab's own, in order.
+    pub addons: Vec<OwnAddon>,
+    /// References of images that workers import, where the bundle has them, although no component
+    /// needs them.
+    pub imports: BTreeSet<String>,
+}
+
+/// An add-on of the lab's own, as its files have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnAddon {
+    /// Its name.
+    pub name: String,
+    /// All its objects, as one YAML text.
+    pub manifest: Secret,
+    /// The images that they name, each once.
+    pub images: Vec<String>,
 }
 
 /// How a registry is reached.
@@ -229,6 +246,8 @@ impl Context {
         let names: Vec<&str> =
             cluster.nodes.iter().filter(in_limit).map(|node| node.name.as_str()).collect();
         variables.insert("limit", &names);
+        let workers = cluster.with_role(Role::Worker).filter(in_limit);
+        variables.insert("limited_workers", &workers.collect::<Vec<_>>());
         variables.insert("etcd", &cluster.founding());
         // Absent when no node leaves, like `peer`.
         if let Some(leaving) = &artefacts.leaving {

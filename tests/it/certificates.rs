@@ -65,6 +65,7 @@ fn cluster() -> Cluster {
         },
         pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
         addons: Vec::new(),
+        manifests: Vec::new(),
         components: labctl::cluster::SettingsByProgram::default(),
         registries: Vec::new(),
         proxy: None,

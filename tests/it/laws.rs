@@ -13,7 +13,7 @@ use labctl::module::probe::{PathFact, UnitFact, parse, unit_record};
 use labctl::module::unit::{OnChange, Unit, Used};
 use labctl::module::{Desired, Facts, Module, Question, State, quote};
 use labctl::module::{
-    command, directory, hosts, image, kernel_module, kubectl_apply, link, package, routes,
+    addons, command, directory, hosts, image, kernel_module, kubectl_apply, link, package, routes,
     set::Set, sysctl, undo, user, wait,
 };
 use labctl::node::{self, record};
@@ -112,6 +112,14 @@ fn desired() -> impl Strategy<Value = Desired> {
                 sensitive,
             })
         }),
+        (btree_map("[ab]", vec(any::<u8>(), 0..4), 1..3), any::<bool>()).prop_map(
+            |(all, applies)| {
+                let addon =
+                    |(name, text): (_, Vec<u8>)| addons::Addon::new(name, Content::inline(text));
+                let all = all.into_iter().map(addon).collect();
+                Desired::Addons(addons::Addons { all, applies })
+            }
+        ),
         vec(path(), 0..2).prop_map(|own| Desired::Undo(undo::Undo { own, family: &FAMILIES[0] })),
         (path(), path(), any::<bool>()).prop_map(|(path, target, replace)| Desired::Link(
             link::Link { path, target, replace }
@@ -211,7 +219,9 @@ proptest! {
         desired in vec(desired(), 0..5),
         mut facts in facts(),
     ) {
-        let task = |it: &Desired| DesiredTask { title: it.title(), why: None, desired: it.clone().into() };
+        let task = |it: &Desired| {
+            DesiredTask { title: it.title(), why: None, desired: it.clone().into() }
+        };
         let tasks = desired.iter().map(task).collect();
         let nodes = vec![DesiredNode { node: "n".into(), tasks }];
         let (name, why, strategy) = ("p".into(), String::new(), PlayStrategy::Parallel);

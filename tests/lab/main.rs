@@ -7,6 +7,7 @@
 #[path = "../support/lab.rs"]
 mod lab;
 
+mod addons;
 mod backup;
 mod bring_up;
 mod caller;

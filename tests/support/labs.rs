@@ -2,7 +2,7 @@
 //! the guides, and one that is highly available, with a VXLAN, nftables and machines of the user's
 //! own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use labctl::cluster::{
@@ -86,6 +86,8 @@ pub fn artefacts() -> Artefacts {
             sha256: "aa".repeat(32),
         }),
         leaving: None,
+        addons: Vec::new(),
+        imports: BTreeSet::from(["registry.example/pause:1.2.3".to_owned()]),
         upgrading: Some(Upgrading {
             nodes: vec!["worker-0".to_owned(), "worker-1".to_owned()],
             forced: false,
@@ -123,6 +125,7 @@ fn lab(name: &str, nodes: Vec<Node>, api_host: &str, api_port: u16) -> Cluster {
         },
         pki: PkiPolicy { algorithm: KeyAlgorithm::EcdsaP256, ca_days: 3650, leaf_days: 365 },
         addons: Vec::new(),
+        manifests: Vec::new(),
         components: labctl::cluster::SettingsByProgram::default(),
         registries: Vec::new(),
         proxy: None,

@@ -2,6 +2,7 @@
 //! named there.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use super::Materials;
 use crate::cluster::{Node, Role};
@@ -19,11 +20,20 @@ pub(super) struct Lab<'a> {
     pub materials: &'a Materials<'a>,
     /// What is the same on all nodes.
     pub common: Context,
+    /// The place of each node among those that leave their own out.
+    places: BTreeMap<(Each, &'a str), usize>,
 }
 
 impl<'a> Lab<'a> {
     pub fn new(materials: &'a Materials<'a>) -> Self {
-        Self { materials, common: Context::of_lab(materials.cluster, materials.artefacts) }
+        let common = Context::of_lab(materials.cluster, materials.artefacts);
+        let mut lab = Self { materials, common, places: BTreeMap::new() };
+        for each in [Each::Peers, Each::PeerWorkers] {
+            let places = lab.peers(each).enumerate();
+            let places: Vec<_> = places.map(|(at, it)| ((each, it.name.as_str()), at)).collect();
+            lab.places.extend(places);
+        }
+        lab
     }
 
     /// Whether the run is for this node.
@@ -169,6 +179,17 @@ impl Site for Place<'_> {
         Ok((blob, file.image.clone()))
     }
 
+    fn addons(&self) -> Vec<(String, Content)> {
+        let all = self.lab.materials.artefacts.addons.iter();
+        all.map(|it| (it.name.clone(), Content::inline(it.manifest.expose()))).collect()
+    }
+
+    fn is_first(&self) -> bool {
+        let mut controllers = self.lab.materials.cluster.with_role(Role::Controller);
+        let first = controllers.find(|node| self.lab.is_in_limit(node));
+        first.is_some_and(|first| first.name == self.node.name)
+    }
+
     fn family(&self) -> &'static Family {
         Family::named(&self.node.facts.family)
     }
@@ -178,8 +199,7 @@ impl Site for Place<'_> {
     }
 
     fn own_element(&self, each: Option<Each>) -> Option<usize> {
-        let each = each.filter(|_| leaves_own_out(each))?;
-        self.lab.peers(each).position(|peer| peer.name == self.node.name)
+        self.lab.places.get(&(each?, self.node.name.as_str())).copied()
     }
 
     fn elements<'s>(

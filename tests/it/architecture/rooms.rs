@@ -158,6 +158,7 @@ pub const LIBRARIES: &[(&str, &[&str])] = &[
             "inventory/load.rs",
             "playbook/load.rs",
             "bundle/lock.rs",
+            "commands/manifests.rs",
             "pki/merge.rs",
             "render/merge.rs",
         ],

@@ -1,0 +1,38 @@
+//! `image load`: images from a file, for pods on some or all workers.
+
+use std::path::Path;
+
+use super::converge::converge;
+use super::exit::{Exit, Stop};
+use super::inputs::Inputs;
+use super::options::Options;
+use super::runbook::Runbook;
+use super::session::{exit_of, node, open, under_lock};
+use crate::bundle::saved;
+use crate::cluster::Role;
+use crate::report::Reporter;
+
+/// Imports the images of `file` on the workers that `options` is limited to.
+pub async fn load(file: &Path, options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
+    let cluster = open(&options.inventory, reporter)?;
+    for name in &options.limit {
+        if !node(&cluster, name)?.has(Role::Worker) {
+            let what = format!("{name} is not a worker, so no pod there could use an image");
+            return Err(Stop::bad(what).help("leave it out"));
+        }
+    }
+    let playbook = options.playbook("image-load", &cluster)?;
+    let images = saved::images(file).map_err(|why| {
+        Stop::bad(format!("{}: {why}", file.display()))
+            .help("save images by their names: docker save NAME:TAG > FILE")
+    })?;
+    let inputs = Inputs::new(&cluster, options)?.importing(images);
+    let runbook = Runbook::new(inputs, &playbook, &cluster)?;
+    let lab = &cluster;
+    let report = under_lock("image load", lab, options, reporter, |working| async move {
+        converge(lab, runbook, options, &working.run).await
+    })
+    .await?;
+    reporter.close(&report, &[]);
+    Ok(exit_of(&report))
+}
