@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use reqwest::Url;
+
 /// The registry in image references, whatever mirror the images are pulled from, because pods use
 /// this name.
 pub const IMAGE_REGISTRY: &str = "registry.k8s.io";
@@ -46,6 +48,25 @@ impl Sources {
             patience: Patience::default(),
         }
     }
+
+    /// Returns a mirror that has what the projects' own hosts have, each below its name:
+    /// `URL/dl.k8s.io/release/...`.
+    ///
+    /// # Errors
+    /// If it is no address of a web server: what is wrong with it, to follow it.
+    pub fn mirrored(url: &str) -> Result<Self, String> {
+        let parsed = Url::parse(url).map_err(|error| format!("is no URL: {error}"))?;
+        if !["http", "https"].contains(&parsed.scheme()) || parsed.query().is_some() {
+            return Err("is no address of a web server, such as https://mirror.example.org".into());
+        }
+        let below = |host: &str| format!("{}/{host}", url.trim_end_matches('/'));
+        Ok(Self {
+            kubernetes: below("dl.k8s.io"),
+            github: below("github.com"),
+            registry: below(IMAGE_REGISTRY),
+            patience: Patience::default(),
+        })
+    }
 }
 
 impl Default for Patience {
@@ -56,6 +77,24 @@ impl Default for Patience {
             attempts: 5,
             pause: Duration::from_millis(500),
             parallel: 4,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mirror_has_every_host_below_its_name() {
+        for url in ["https://mirror.test/k8s", "https://mirror.test/k8s/"] {
+            let sources = Sources::mirrored(url).expect("a mirror");
+            assert_eq!(sources.kubernetes, "https://mirror.test/k8s/dl.k8s.io");
+            assert_eq!(sources.github, "https://mirror.test/k8s/github.com");
+            assert_eq!(sources.registry, "https://mirror.test/k8s/registry.k8s.io");
+        }
+        for wrong in ["", "mirror.test", "ftp://mirror.test", "https://mirror.test/?a=b"] {
+            Sources::mirrored(wrong).expect_err(wrong);
         }
     }
 }

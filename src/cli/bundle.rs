@@ -10,11 +10,23 @@ use super::lab::LabArgs;
 #[derive(Debug, Subcommand)]
 pub enum BundleVerb {
     /// Download the releases for the inventory's version, check them, and write bundle.lock
-    Pull(BundleArgs),
+    Pull(PullArgs),
     /// List what is in the bundle
     List(BundleArgs),
     /// Check every file of the bundle against bundle.lock
     Verify(BundleArgs),
+}
+
+/// `bundle pull`.
+#[derive(Debug, Args)]
+pub struct PullArgs {
+    /// The bundle.
+    #[command(flatten)]
+    pub bundle: BundleArgs,
+
+    /// A web server with what dl.k8s.io, github.com and registry.k8s.io have, below these names
+    #[arg(long, value_name = "URL", env = "LABCTL_MIRROR", hide_env_values = true)]
+    pub mirror: Option<String>,
 }
 
 /// The bundle to work on.

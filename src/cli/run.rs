@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 
-use super::bundle::{BundleVerb, PlaybookVerb};
+use super::bundle::{BundleVerb, PlaybookVerb, PullArgs};
 use super::certs::{CertsVerb, KubeconfigArgs};
 use super::etcd::{EtcdVerb, RecoverArgs};
 use super::image::ImageVerb;
@@ -220,10 +220,15 @@ async fn etcd(verb: &EtcdVerb, global: &GlobalArgs, reporter: &Reporter) -> Resu
 }
 
 async fn bundle(verb: &BundleVerb, reporter: &Reporter) -> Result<Exit, Stop> {
-    let (BundleVerb::Pull(args) | BundleVerb::List(args) | BundleVerb::Verify(args)) = verb;
+    let (BundleVerb::Pull(PullArgs { bundle: args, .. })
+    | BundleVerb::List(args)
+    | BundleVerb::Verify(args)) = verb;
     let (inventory, directory) = (&args.lab.inventory, args.bundle.as_deref());
     match verb {
-        BundleVerb::Pull(_) => commands::bundle::pull(inventory, directory, reporter).await,
+        BundleVerb::Pull(pull) => {
+            let mirror = pull.mirror.as_deref();
+            commands::bundle::pull(inventory, directory, mirror, reporter).await
+        }
         BundleVerb::List(_) => commands::bundle::list(inventory, directory, reporter),
         BundleVerb::Verify(_) => commands::bundle::verify(inventory, directory, reporter).await,
     }

@@ -11,17 +11,20 @@ use crate::lab::cache_directory;
 use crate::report::Reporter;
 
 /// Downloads the releases of the inventory's version, into `directory` or where the inventory has
-/// its bundle.
+/// its bundle, from the projects' own hosts or a mirror of them.
 pub async fn pull(
     inventory: &Path,
     directory: Option<&Path>,
+    mirror: Option<&str>,
     reporter: &Reporter,
 ) -> Result<Exit, Stop> {
+    let sources = mirror.map_or_else(|| Ok(Sources::official()), Sources::mirrored);
+    let sources = sources
+        .map_err(|why| Stop::bad(format!("--mirror {}: {why}", mirror.unwrap_or_default())))?;
     let cluster = open(inventory, reporter)?;
     let (directory, cache) = (place(directory, &cluster), cache_directory());
     reported(reporter, async |events| {
         let (version, architecture) = (cluster.kubernetes, pulling::host_architecture());
-        let sources = Sources::official();
         pulling::pull(version, architecture, &directory, &cache, &sources, events).await
     })
     .await?;

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::cli::{Tools, quiet_lab};
+use crate::support::http_server::Server;
 use crate::support::official::Official;
 use crate::support::releases::serve_releases;
 
@@ -91,6 +92,30 @@ fn a_bundle_is_pulled_from_the_official_hosts_and_used() {
     official.server.take_requests();
     pull("");
     assert!(official.server.take_requests().is_empty(), "all of it is there");
+}
+
+#[test]
+fn a_bundle_is_pulled_from_a_mirror() {
+    let (tools, folder) = (Tools::new(), tempfile::tempdir().expect("a directory"));
+    let inventory = "name: mirrored\nkubernetes: \"1.34.2\"\nnodes:\n  \
+                     - { name: one, address: 192.0.2.10, roles: [controller, worker] }\n";
+    fs::write(folder.path().join("inventory.yaml"), inventory).expect("an inventory");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let server = runtime.block_on(Server::start());
+    for host in ["dl.k8s.io", "github.com", "registry.k8s.io"] {
+        serve_releases(&server.below(&format!("/mirror/{host}")));
+    }
+    said(&tools, folder.path(), &format!("bundle pull --mirror {}/mirror --bundle b", server.url));
+    assert!(said(&tools, folder.path(), "bundle verify --bundle b").contains("21 files as "));
+    let asked = server.take_requests();
+    let of_host =
+        |host: &str| asked.iter().any(|it| it.path.starts_with(&format!("/mirror/{host}")));
+    assert!(["dl.k8s.io", "github.com", "registry.k8s.io"].iter().all(|host| of_host(host)));
+
+    let refused = tools.labctl(folder.path(), "bundle pull --mirror mirror.test");
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{why}");
+    assert!(why.contains("--mirror mirror.test: is no URL"), "{why}");
 }
 
 /// What `render --to` writes, by path below the node.

@@ -51,6 +51,8 @@ pub struct Server {
     /// `http://127.0.0.1:port`.
     pub url: String,
     state: Arc<Mutex<State>>,
+    /// What its own paths begin with.
+    prefix: String,
 }
 
 impl Reply {
@@ -109,7 +111,12 @@ impl Server {
                 tokio::spawn(async move { drop(serve(stream, &state).await) });
             }
         });
-        Self { url, state }
+        Self { url, state, prefix: String::new() }
+    }
+
+    /// The same server, for what lies below a path.
+    pub fn below(&self, path: &str) -> Self {
+        Self { prefix: format!("{}{path}", self.prefix), ..self.clone() }
     }
 
     /// Answers `path` with a file, with ranges.
@@ -120,7 +127,8 @@ impl Server {
 
     /// Answers `path` by `handler`, which is told how many GETs there were before.
     pub fn handle(&self, path: &str, handler: impl Fn(&Request, usize) -> Reply + Send + 'static) {
-        self.state().handlers.insert(path.into(), Box::new(handler));
+        let path = format!("{}{path}", self.prefix);
+        self.state().handlers.insert(path, Box::new(handler));
     }
 
     /// There is nothing at `path` any more.
