@@ -138,7 +138,7 @@ pub struct GlobalArgs {
     #[arg(env = "LABCTL_DIFF", hide_env_values = true)]
     pub diff: bool,
 
-    /// Also report unchanged tasks and every single change
+    /// Report every task, also those that change nothing
     #[arg(long, short, global = true)]
     #[arg(value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
     #[arg(env = "LABCTL_VERBOSE", hide_env_values = true)]

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::inbox::Pushed;
+use super::remedy::remedy;
 use super::run::failure;
 use super::script::{Line, command, patience, stream};
 use super::spread::{Demand, deliver};
@@ -414,9 +415,9 @@ impl Cell {
                         command: Some(change.shell()),
                         code: Some(code),
                         reason,
+                        help: remedy(&said, &output).map(str::to_owned),
                         stderr: std::mem::take(&mut output),
                         journal: cause::shown(said),
-                        help: None,
                     }));
                 }
                 Line::Output(text) => note(&mut output, &text),

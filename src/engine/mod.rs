@@ -20,6 +20,7 @@ mod pack;
 pub mod probe;
 pub mod push;
 mod receive;
+mod remedy;
 mod run;
 pub mod script;
 pub mod spread;

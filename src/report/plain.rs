@@ -1,6 +1,8 @@
-//! Plain lines for pipes, files and CI: one per noteworthy event, each with its time since the
-//! start of the run.
+//! Plain lines for pipes, files and CI: one for each play that changes something on a node, and one
+//! for whatever else a person should know, each with its time since the start of the run. With `-v`
+//! every task has a line.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, SystemTime};
 
@@ -20,6 +22,8 @@ pub(super) struct Plain {
     started: Option<SystemTime>,
     thin: Thin,
     census: Census,
+    /// How many tasks of a play have changed something on a node, by play and node.
+    changed: BTreeMap<(String, String), usize>,
 }
 
 impl Plain {
@@ -27,7 +31,8 @@ impl Plain {
     pub fn new(stream: Stream, verbose: bool, diff: bool) -> Self {
         // One line per ten seconds is enough to show that a slow push is making progress.
         let thin = Thin::new(Duration::from_secs(10));
-        Self { stream, verbose, diff, started: None, thin, census: Census::default() }
+        let (census, changed) = Default::default();
+        Self { stream, verbose, diff, started: None, thin, census, changed }
     }
 
     /// Reports one event.
@@ -46,7 +51,7 @@ impl Plain {
         if text.is_empty() { Ok(()) } else { self.stream.write(&text) }
     }
 
-    fn lines(&self, event: &Event) -> Vec<String> {
+    fn lines(&mut self, event: &Event) -> Vec<String> {
         let line = match event {
             Event::RunStarted { verb, lab, nodes } if nodes.is_empty() => format!("{verb} {lab}"),
             Event::RunStarted { verb, lab, nodes } => {
@@ -78,6 +83,10 @@ impl Plain {
                 format!("{node}: pushing {}", bytes_of(*sent, *total))
             }
             Event::TaskEnded { play, node, task, changed: true, took: time } => {
+                *self.changed.entry((play.clone(), node.clone())).or_default() += 1;
+                if !self.verbose {
+                    return Vec::new();
+                }
                 format!("{node} {play}: {} ({})", clean(task), took(*time))
             }
             Event::TaskEnded { play, node, task, changed: false, .. } if self.verbose => {
@@ -89,6 +98,12 @@ impl Plain {
                 PlayOutcome::Failed => format!("{node} {play}: failed ({})", took(*time)),
                 PlayOutcome::Skipped => format!("{node} {play}: skipped"),
             },
+            Event::PlayEnded { play, node, outcome, took: time } => {
+                let changed = self.changed.get(&(play.clone(), node.clone())).copied();
+                let Some(changed) = changed else { return Vec::new() };
+                let failed = if *outcome == PlayOutcome::Failed { ", then failed" } else { "" };
+                format!("{node} {play}: {}{failed} ({})", count(changed, "change"), took(*time))
+            }
             Event::Check { name, failure: None, took: time } => {
                 format!("passed: {} ({})", clean(name), took(*time))
             }
