@@ -53,6 +53,7 @@
 //! | [`local`] | makes, starts and removes nodes on the workstation |
 //! | [`engine`] | connects, probes, pushes and applies: many nodes at a time, in the order that the plays ask for |
 //! | [`smoke`] | tries what a person would try on a fresh cluster, each check with its verdict |
+//! | [`picture`] | draws a lab: its nodes by what they do, and who reaches whom |
 //! | [`timeline`] | reads a run's log back as bars, and finds the critical path among them |
 //! | [`report`] | reports what happens to a person, a program and the run log |
 //! | [`commands`] | wires the layers together: one operation per verb, with types of its own |
@@ -148,6 +149,7 @@ pub mod local;
 pub mod machine;
 pub mod module;
 pub mod node;
+pub mod picture;
 pub mod pki;
 pub mod plan;
 pub mod playbook;

@@ -118,6 +118,10 @@ pub struct GraphArgs {
     #[command(flatten)]
     pub sources: SourceArgs,
 
+    /// Draw the lab instead: nodes, addresses, and who reaches whom
+    #[arg(long = "lab")]
+    pub of_lab: bool,
+
     /// Output format
     #[arg(long, value_enum, default_value_t)]
     pub format: GraphFormat,
@@ -131,6 +135,8 @@ pub enum GraphFormat {
     Mermaid,
     /// Graphviz.
     Dot,
+    /// A picture that browsers show, of the lab only.
+    Svg,
 }
 
 /// `play`.

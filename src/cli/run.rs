@@ -62,7 +62,11 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
         }
         Verb::Graph(args) => {
             let options = with(&args.lab, &args.sources);
-            commands::explain::graph(args.format.language(), &options, reporter)
+            let draw = match args.of_lab {
+                true => commands::explain::picture,
+                false => commands::explain::graph,
+            };
+            draw(args.format.language(), &options, reporter)
         }
         Verb::Image(verb) => image(verb, global, reporter).await,
         Verb::Exec(args) => {
@@ -145,6 +149,7 @@ impl GraphFormat {
         match self {
             GraphFormat::Mermaid => GraphLanguage::Mermaid,
             GraphFormat::Dot => GraphLanguage::Dot,
+            GraphFormat::Svg => GraphLanguage::Svg,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `explain` and `graph`: print the runbook: what is done, why, and the commands to do it by hand.
 
+use std::collections::BTreeMap;
+
 use super::bring_up::way_up;
 use super::exit::{Exit, Stop};
 use super::inputs::{Inputs, outlook};
@@ -7,6 +9,7 @@ use super::machines;
 use super::options::Options;
 use super::session::{known, lab_of, limited, open, print};
 use crate::cluster::Cluster;
+use crate::picture::{self, Picture};
 use crate::plan::{DesiredPlay, explain::explain as explained};
 use crate::playbook::graph;
 use crate::report::Reporter;
@@ -60,6 +63,24 @@ pub enum GraphLanguage {
     Mermaid,
     /// Graphviz.
     Dot,
+    /// A picture that browsers show.
+    Svg,
+}
+
+/// Draws the lab: its nodes, and who reaches whom.
+pub fn picture(
+    language: GraphLanguage,
+    options: &Options,
+    reporter: &Reporter,
+) -> Result<Exit, Stop> {
+    let cluster = open(&options.inventory, reporter)?;
+    let picture = Picture::of(&cluster, &BTreeMap::new());
+    let text = match language {
+        GraphLanguage::Mermaid => picture::mermaid::draw(&picture),
+        GraphLanguage::Dot => picture::dot::draw(&picture),
+        GraphLanguage::Svg => picture::svg::draw(&picture),
+    };
+    print(reporter, &text)
 }
 
 /// Draws the order of the plays.
@@ -75,6 +96,10 @@ pub fn graph(
         &match language {
             GraphLanguage::Mermaid => graph::mermaid(&playbook),
             GraphLanguage::Dot => graph::dot(&playbook),
+            GraphLanguage::Svg => {
+                return Err(Stop::bad("plays cannot be drawn as SVG")
+                    .help("draw them with Graphviz: labctl graph --format dot | dot -Tsvg"));
+            }
         },
     )
 }

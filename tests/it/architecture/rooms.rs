@@ -105,6 +105,11 @@ pub const ROOMS: &[Room] = &[
         "it reads what a run has told; how it is drawn is the report's business",
     ),
     room(
+        "picture",
+        &["cluster"],
+        "what is to be seen of a lab follows from its model; how its nodes are, it is told",
+    ),
+    room(
         "report",
         &["event", "timeline"],
         "it tells what happened, from events alone, and decides nothing",
@@ -122,6 +127,7 @@ pub const ROOMS: &[Room] = &[
             "local",
             "machine",
             "module",
+            "picture",
             "pki",
             "plan",
             "playbook",

@@ -1,0 +1,318 @@
+//! Pictures of a lab: its nodes by what they do, and who reaches whom, at which port.
+//!
+//! A [`Picture`] is worked out of the cluster alone; each format is one file that draws it.
+
+pub mod dot;
+pub mod mermaid;
+pub mod svg;
+
+use std::collections::BTreeMap;
+
+use crate::cluster::{Cluster, Node, PodNetwork, Role};
+
+/// A group with more nodes is drawn as its first ones, how many are left out, and its last one.
+const MOST: usize = 8;
+/// How many of a large group come before those that are left out.
+const FIRST: usize = 5;
+
+/// A lab, ready to be drawn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// The lab's name and version.
+    pub title: String,
+    /// What holds for all of it: the networks, and how pods reach each other.
+    pub notes: Vec<String>,
+    /// The nodes, from those that ask to those that do the work.
+    pub groups: Vec<NodeGroup>,
+    /// Who connects to whom, by the ids of boxes.
+    pub wires: Vec<Wire>,
+}
+
+/// Nodes that do the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeGroup {
+    /// What they are called together.
+    pub title: &'static str,
+    /// What listens there, with its ports.
+    pub ports: &'static str,
+    /// How far it is from those that ask, which are in column 0.
+    pub column: usize,
+    /// The nodes.
+    pub boxes: Vec<NodeBox>,
+}
+
+/// A node, or those that are left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeBox {
+    /// What wires call it.
+    pub id: usize,
+    /// The node's name.
+    pub name: String,
+    /// What else is said of it.
+    pub lines: Vec<String>,
+    /// How it is, where somebody has looked.
+    pub health: Option<Health>,
+}
+
+/// How a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// Nothing is wrong.
+    Well,
+    /// Something is.
+    Ill,
+    /// It does not answer.
+    Silent,
+}
+
+/// A connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wire {
+    /// The box that connects.
+    pub from: usize,
+    /// The box that is connected to.
+    pub to: usize,
+    /// Where, such as `:6443`.
+    pub label: String,
+}
+
+/// What a node is drawn as, by its roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Worker,
+    Client,
+    Balancer,
+    Controller,
+}
+
+impl Place {
+    const ALL: [Self; 4] = [Self::Worker, Self::Client, Self::Balancer, Self::Controller];
+
+    fn of(node: &Node) -> Self {
+        match () {
+            () if node.has(Role::Controller) => Self::Controller,
+            () if node.has(Role::Worker) => Self::Worker,
+            () if node.has(Role::Loadbalancer) => Self::Balancer,
+            () => Self::Client,
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Client => "clients",
+            Self::Balancer => "load balancers",
+            Self::Controller => "controllers",
+            Self::Worker => "workers",
+        }
+    }
+
+    fn ports(self) -> &'static str {
+        match self {
+            Self::Client => "kubectl",
+            Self::Balancer => "nginx",
+            Self::Controller => "kube-apiserver 6443, etcd 2379 and 2380",
+            Self::Worker => "kubelet 10250",
+        }
+    }
+}
+
+impl Picture {
+    /// Draws up what is to be seen of a lab; `health` is how nodes are, by their names.
+    pub fn of(cluster: &Cluster, health: &BTreeMap<String, Health>) -> Self {
+        let (mut groups, mut column) = (Vec::new(), 0);
+        let mut ids = BTreeMap::new();
+        for place in Place::ALL {
+            let nodes: Vec<&Node> =
+                cluster.nodes.iter().filter(|node| Place::of(node) == place).collect();
+            if nodes.is_empty() {
+                continue;
+            }
+            let boxes = boxes(&nodes, health, &mut ids);
+            // Workers and clients are below one another, and both ask what is right of them.
+            let beside = place == Place::Client && !groups.is_empty();
+            column = if beside || groups.is_empty() { 0 } else { column + 1 };
+            let (title, ports) = (place.title(), place.ports());
+            groups.push(NodeGroup { title, ports, column, boxes });
+        }
+        let wires = wires(cluster, &ids);
+        let title = format!("{}: Kubernetes {}", cluster.name, cluster.kubernetes);
+        Self { title, notes: notes(cluster), groups, wires }
+    }
+}
+
+/// The boxes of a group; `ids` learns the ids of those that are drawn.
+fn boxes<'a>(
+    nodes: &[&'a Node],
+    health: &BTreeMap<String, Health>,
+    ids: &mut BTreeMap<&'a str, usize>,
+) -> Vec<NodeBox> {
+    let left_out = if nodes.len() > MOST { FIRST..nodes.len() - 1 } else { 0..0 };
+    let mut boxes = Vec::new();
+    for (index, node) in nodes.iter().enumerate() {
+        // Ids count on over all groups; the box of those that are left out has one too.
+        let id = ids.len() + usize::from(!left_out.is_empty() && index >= left_out.end);
+        if left_out.contains(&index) {
+            if index == left_out.start {
+                let name = format!("{} more", left_out.len());
+                boxes.push(NodeBox { id: usize::MAX, name, lines: Vec::new(), health: None });
+            }
+            continue;
+        }
+        ids.insert(&node.name, id);
+        let health = health.get(&node.name).copied();
+        boxes.push(NodeBox { id, name: node.name.clone(), lines: lines(node), health });
+    }
+    boxes
+}
+
+/// What is said of a node.
+fn lines(node: &Node) -> Vec<String> {
+    let mut lines = vec![node.address.to_string()];
+    if node.roles.len() > 1 {
+        let roles: Vec<String> =
+            node.roles.iter().map(|role| format!("{role:?}").to_lowercase()).collect();
+        lines.push(roles.join(", "));
+    }
+    lines.extend(node.pod_cidr.map(|part| format!("pods {part}")));
+    lines
+}
+
+fn notes(cluster: &Cluster) -> Vec<String> {
+    let network = &cluster.network;
+    let between = match network.mode {
+        PodNetwork::Routes => "every node has a route to each worker's part",
+        PodNetwork::Vxlan => "a VXLAN joins the workers' parts, UDP port 4789",
+        PodNetwork::None => "an add-on joins them",
+    };
+    vec![
+        format!("API: {}", cluster.api_url()),
+        format!("pods: {}, {between}", network.pods),
+        format!("Services: {}", network.services),
+    ]
+}
+
+/// Who connects to whom. What connects to itself is left out.
+fn wires(cluster: &Cluster, ids: &BTreeMap<&str, usize>) -> Vec<Wire> {
+    let api = &cluster.api;
+    let balancers: Vec<&Node> = cluster.with_role(Role::Loadbalancer).collect();
+    let controllers: Vec<&Node> = cluster.with_role(Role::Controller).collect();
+    // Whoever has a load balancer of its own asks itself.
+    let is_own = |node: &Node| node.has(Role::Loadbalancer);
+    let named: Vec<&Node> = balancers
+        .iter()
+        .copied()
+        .filter(|node| api.loadbalancer.as_ref().is_none_or(|name| *name == node.name))
+        .collect();
+    let (asked, port) = match (&named[..], &balancers[..]) {
+        ([], []) => (controllers.clone(), api.server_port),
+        ([], _) => (balancers.clone(), api.port),
+        _ => (named, api.port),
+    };
+    let mut wires = Vec::new();
+    let mut wire = |from: &Node, to: &Node, port: u16| {
+        if let (Some(&from), Some(&to)) = (ids.get(&*from.name), ids.get(&*to.name))
+            && from != to
+        {
+            wires.push(Wire { from, to, label: format!(":{port}") });
+        }
+    };
+    for node in &cluster.nodes {
+        let asks = matches!(Place::of(node), Place::Client | Place::Worker) && !is_own(node);
+        for to in asked.iter().filter(|_| asks) {
+            wire(node, to, port);
+        }
+    }
+    for from in &balancers {
+        for to in &controllers {
+            wire(from, to, api.server_port);
+        }
+    }
+    wires
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::path::Path;
+
+    use super::*;
+    use crate::cluster::open_with;
+
+    fn ids(picture: &Picture) -> Vec<(usize, &str)> {
+        let boxes = picture.groups.iter().flat_map(|group| &group.boxes);
+        boxes.map(|it| (it.id, it.name.as_str())).collect()
+    }
+
+    fn wired(picture: &Picture) -> Vec<String> {
+        let name = |id: usize| {
+            let boxes = picture.groups.iter().flat_map(|group| &group.boxes);
+            boxes.into_iter().find(|it| it.id == id).expect("a box").name.clone()
+        };
+        let wires = picture.wires.iter();
+        wires.map(|it| format!("{} {}{}", name(it.from), name(it.to), it.label)).collect()
+    }
+
+    /// A lab of these nodes.
+    fn lab(nodes: &[(&str, &str)]) -> Cluster {
+        let api = "api: { endpoint: api.test, port: 7443 }";
+        let mut text = format!("name: x\nkubernetes: \"1.34.4\"\n{api}\nnodes:\n");
+        for (last, (name, roles)) in nodes.iter().enumerate() {
+            let address = format!("192.0.2.{}", last + 10);
+            let _ = writeln!(text, "- {{ name: {name}, address: {address}, roles: [{roles}] }}");
+        }
+        open_with(Path::new("inventories/single.yaml"), &text).expect("a lab").0
+    }
+
+    #[test]
+    fn workers_and_clients_ask_the_load_balancer_and_that_asks_the_controllers() {
+        let lab = lab(&[
+            ("lb-0", "loadbalancer"),
+            ("c-0", "controller"),
+            ("c-1", "controller"),
+            ("w-0", "worker"),
+            ("me", "client"),
+        ]);
+        let picture = Picture::of(&lab, &BTreeMap::new());
+        assert_eq!(ids(&picture), [(0, "w-0"), (1, "me"), (2, "lb-0"), (3, "c-0"), (4, "c-1")]);
+        let columns: Vec<usize> = picture.groups.iter().map(|group| group.column).collect();
+        assert_eq!(columns, [0, 0, 1, 2]);
+        let port = lab.api.port;
+        let expected = [
+            format!("w-0 lb-0:{port}"),
+            format!("me lb-0:{port}"),
+            "lb-0 c-0:6443".to_owned(),
+            "lb-0 c-1:6443".to_owned(),
+        ];
+        assert_eq!(wired(&picture), expected);
+    }
+
+    #[test]
+    fn without_a_load_balancer_the_controllers_are_asked_themselves() {
+        let lab = lab(&[("c-0", "controller"), ("w-0", "worker")]);
+        assert_eq!(wired(&Picture::of(&lab, &BTreeMap::new())), ["w-0 c-0:6443"]);
+    }
+
+    #[test]
+    fn a_node_with_a_load_balancer_of_its_own_asks_itself() {
+        let lab = lab(&[("c-0", "controller, loadbalancer"), ("w-0", "worker, loadbalancer")]);
+        let picture = Picture::of(&lab, &BTreeMap::new());
+        assert_eq!(wired(&picture), ["w-0 c-0:6443"]);
+        assert_eq!(picture.groups[1].boxes[0].lines[1], "controller, loadbalancer");
+    }
+
+    #[test]
+    fn of_many_nodes_some_are_left_out() {
+        let names: Vec<String> = (0..20).map(|number| format!("w-{number}")).collect();
+        let workers = names.iter().map(|name| (name.as_str(), "worker"));
+        let nodes: Vec<_> = std::iter::once(("c-0", "controller")).chain(workers).collect();
+        let picture = Picture::of(&lab(&nodes), &BTreeMap::new());
+        let drawn = ids(&picture);
+        let names: Vec<&str> = drawn.iter().map(|(_, name)| *name).collect();
+        assert_eq!(names, ["w-0", "w-1", "w-2", "w-3", "w-4", "14 more", "w-19", "c-0"]);
+        assert_eq!(wired(&picture).len(), 6, "those that are drawn have wires");
+        let mut seen: Vec<usize> = drawn.iter().map(|(id, _)| *id).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), drawn.len(), "every box has an id of its own");
+    }
+}
