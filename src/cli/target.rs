@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::inventory::STDIN;
+
 /// The inventory for verbs that take it before something else.
 #[derive(Debug, Args)]
 pub struct DefaultInventory {
@@ -66,7 +68,8 @@ impl LabAndNodes {
     /// The inventory and the nodes.
     pub fn get(&self) -> (&Path, &[String]) {
         // A node's name has neither a dot nor a slash, and an inventory's path has one.
-        split(&self.target, None, |word| !word.contains(['.', '/']), &self.default)
+        let can_be_node = |word: &str| word != STDIN && !word.contains(['.', '/']);
+        split(&self.target, None, can_be_node, &self.default)
     }
 }
 
@@ -104,7 +107,8 @@ pub struct LabAndRun {
 impl LabAndRun {
     /// The inventory and the run, if one was named.
     pub fn get(&self) -> (&Path, Option<&str>) {
-        let can_be_run = |word: &str| !(word.ends_with(".yaml") || word.ends_with(".yml"));
+        let can_be_run =
+            |word: &str| word != STDIN && !(word.ends_with(".yaml") || word.ends_with(".yml"));
         let (inventory, rest) = split(&self.target, Some(1), can_be_run, &self.default);
         (inventory, rest.first().map(String::as_str))
     }
@@ -124,11 +128,12 @@ mod tests {
     fn the_inventory_comes_first_or_is_left_out() {
         let default = DefaultInventory { inventory: "inventory.yaml".into() };
         let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        let is_name = |word: &str| !word.contains(['.', '/']);
+        let is_name = |word: &str| word != STDIN && !word.contains(['.', '/']);
         for (line, most, inventory, rest) in [
             ("", None, "inventory.yaml", ""),
             ("prod.yaml", None, "prod.yaml", ""),
             ("labs/prod", None, "labs/prod", ""),
+            ("- a", None, "-", "a"),
             ("a b", None, "inventory.yaml", "a b"),
             ("prod.yaml a b", None, "prod.yaml", "a b"),
             ("a", Some(1), "inventory.yaml", "a"),

@@ -22,7 +22,8 @@ use labctl::playbook::{load, standard};
 use labctl::render::context::VARIABLES;
 
 use tables::{
-    events, every_command, exit_codes, make_targets, modules, options, plays, test_files, verbs,
+    events, every_command, exit_codes, keys_of, make_targets, modules, options, plays, test_files,
+    verbs,
 };
 use text::{
     as_playbook, blocks, code, command_lines, files_below, heading, inline_code, links, pages,
@@ -104,7 +105,7 @@ fn generated(name: &str) -> String {
             ["command", "what it does"],
             make_targets().into_iter().map(|(t, a)| [code(&format!("make {t}")), a]),
         ),
-        _ => panic!("nothing generates `{name}`"),
+        _ => keys_of(name).unwrap_or_else(|| panic!("nothing generates `{name}`")),
     }
 }
 
@@ -203,6 +204,7 @@ fn the_inventory_page_has_every_key_and_no_other() {
     };
     for (section, keys) in [
         ("Top level", keys::INVENTORY),
+        ("`defaults`", keys::DEFAULTS),
         ("`local`", keys::LOCAL),
         ("`ssh`", keys::NODE_SSH),
         ("`network`", keys::NETWORK),
@@ -213,7 +215,7 @@ fn the_inventory_page_has_every_key_and_no_other() {
         ("`proxy`", keys::PROXY),
         ("`nodes`", keys::NODE),
     ] {
-        let keys: BTreeSet<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        let keys: BTreeSet<String> = keys.names().map(str::to_owned).collect();
         assert!(!keys.is_empty(), "{section}");
         assert_eq!(documented(section), keys, "{section} of docs/inventory.md");
     }

@@ -15,6 +15,8 @@ use labctl::cluster::{Cluster, Jump, PasswordSource, Role, Tool, open, resolve::
 use labctl::inventory::{Problem, load::parse};
 use proptest::prelude::*;
 
+mod many;
+
 /// There are more cases than this; fewer mean that some got lost.
 const FEWEST_CASES: usize = 90;
 
