@@ -4,6 +4,7 @@
 mod bundle;
 mod certs;
 mod etcd;
+mod init;
 mod lab;
 mod node;
 mod run;
@@ -20,6 +21,7 @@ use clap_complete::Shell;
 use self::bundle::{BundleVerb, PlaybookVerb};
 use self::certs::{CertsVerb, KubeconfigArgs};
 use self::etcd::{EtcdVerb, RecoverArgs};
+use self::init::InitArgs;
 use self::lab::{
     ConvergeArgs, DownArgs, ExecArgs, ExplainArgs, GraphArgs, KubectlArgs, LabArgs, PlayArgs,
     RenderArgs, SshArgs, UpArgs,
@@ -50,6 +52,7 @@ each step stands for.";
 
 const AFTER_HELP: &str = "\
 Examples:
+  labctl init                    write an inventory: local nodes, or machines that you name
   labctl up                      bring up the lab of ./inventory.yaml
   labctl plan prod.yaml          show what `up` would change, and change nothing
   labctl explain --play etcd     what the play does, why, and how to do it by hand
@@ -163,6 +166,23 @@ fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Write an inventory: for local nodes, or for machines that it logs in to and looks at
+    #[command(
+        long_about = "\
+Write an inventory: for local nodes, or for machines that it logs in to and looks at.
+
+Without machines it is a lab of local nodes, which labctl makes on the workstation. With machines, \
+            labctl logs in to each, changes nothing there, and proposes names, roles, addresses \
+            and networks. It overwrites no file.",
+        after_help = "\
+Examples:
+  labctl init                                     one controller and two workers, as local nodes
+  labctl init --controllers 3 --workers 2         the same with a load balancer
+  labctl init --like sandbox                      a lab that is shipped
+  labctl init root@192.0.2.10 root@192.0.2.11     your own machines, the first as the controller
+  labctl init --to prod.yaml --controllers 3 admin@node-{1,2,3,4,5}.example.org"
+    )]
+    Init(InitArgs),
     /// Bring the lab to what the inventory says
     #[command(long_about = "\
 Bring the lab to what the inventory says.
@@ -327,6 +347,16 @@ Examples:
     /// List or print the standard playbooks, or write them out to change them
     #[command(subcommand)]
     Playbook(PlaybookVerb),
+    /// Print the JSON Schema of inventories, for editors
+    #[command(long_about = "\
+Print the JSON Schema of inventories, for editors.
+
+`labctl init` writes it beside an inventory, whose first line names it for editors with the YAML \
+            language server: they complete keys, explain them, and mark mistakes.")]
+    #[command(after_help = "\
+Example:
+  labctl schema > inventory.schema.json")]
+    Schema,
     /// Print completions for a shell
     #[command(after_help = "\
 Example:

@@ -8,7 +8,7 @@ use clap::CommandFactory;
 use super::bundle::{BundleVerb, PlaybookVerb};
 use super::certs::{CertsVerb, KubeconfigArgs};
 use super::etcd::{EtcdVerb, RecoverArgs};
-use super::lab::{ConvergeArgs, GraphFormat, LabArgs, SourceArgs, UpArgs};
+use super::lab::{ConvergeArgs, DownArgs, GraphFormat, LabArgs, RenderArgs, SourceArgs, UpArgs};
 use super::node::NodeVerb;
 use super::timeline::TimelineArgs;
 use super::{Cli, GlobalArgs, SpreadWhen, Verb};
@@ -20,7 +20,7 @@ use crate::commands::recover::Recovery;
 use crate::commands::timeline::Shown;
 use crate::commands::{self, Exit, Options, Stop};
 use crate::engine::Spread;
-use crate::inventory::edit::NewNode;
+use crate::inventory::{edit::NewNode, schema};
 use crate::report::Reporter;
 
 /// Runs what was typed.
@@ -35,6 +35,7 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
     let lab = |inventory: &Path| global.options(inventory, None);
     let with = |lab: &LabArgs, sources: &SourceArgs| global.options(&lab.inventory, Some(sources));
     match verb {
+        Verb::Init(args) => commands::init::init(&args.wanted(), &lab(&args.to), reporter).await,
         Verb::Up(args) => up(args, global, reporter).await,
         Verb::Upgrade(args) => {
             let options = with(&args.lab, &args.sources);
@@ -45,17 +46,11 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
             let options = with(&args.lab, &args.sources);
             commands::play::play(&args.playbook, &options, reporter).await
         }
-        Verb::Down(args) => {
-            let options = with(&args.lab, &args.sources);
-            commands::down::down(args.keep_nodes, &options, reporter).await
-        }
+        Verb::Down(args) => down(args, global, reporter).await,
         Verb::Node(verb) => node(verb, global, reporter).await,
         Verb::Smoke(args) => commands::smoke::smoke(&lab(&args.inventory), reporter).await,
         Verb::Validate(args) => commands::validate::validate(&args.inventory, reporter).await,
-        Verb::Render(args) => {
-            let options = with(&args.lab, &args.sources);
-            commands::render::render(args.file.as_deref(), args.to.as_deref(), &options, reporter)
-        }
+        Verb::Render(args) => render(args, &with(&args.lab, &args.sources), reporter),
         Verb::Explain(args) => {
             commands::explain::explain(&args.play, &with(&args.lab, &args.sources), reporter)
         }
@@ -87,6 +82,7 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
         }
         Verb::Bundle(verb) => bundle(verb, reporter).await,
         Verb::Playbook(verb) => playbook(verb, reporter),
+        Verb::Schema => commands::print(reporter, &schema::text()),
         Verb::Completions { shell } => completions(*shell, reporter),
     }
 }
@@ -145,6 +141,15 @@ async fn up(args: &UpArgs, global: &GlobalArgs, reporter: &Reporter) -> Result<E
         return commands::step::step(&options, reporter).await;
     }
     commands::up::up(&options, reporter).await
+}
+
+async fn down(args: &DownArgs, global: &GlobalArgs, reporter: &Reporter) -> Result<Exit, Stop> {
+    let options = global.options(&args.lab.inventory, Some(&args.sources));
+    commands::down::down(args.keep_nodes, &options, reporter).await
+}
+
+fn render(args: &RenderArgs, options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
+    commands::render::render(args.file.as_deref(), args.to.as_deref(), options, reporter)
 }
 
 async fn node(verb: &NodeVerb, global: &GlobalArgs, reporter: &Reporter) -> Result<Exit, Stop> {

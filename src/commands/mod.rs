@@ -14,6 +14,7 @@ pub mod exec;
 mod exit;
 pub mod explain;
 mod files;
+pub mod init;
 mod inputs;
 pub mod kubeconfig;
 pub mod kubectl;

@@ -213,10 +213,9 @@ fn bounded(source: impl Read) -> io::Result<Vec<u8>> {
 
 fn unreadable(path: &Path, error: &io::Error) -> Problem {
     let (what, help) = match error.kind() {
-        io::ErrorKind::NotFound => (
-            "no such file".to_owned(),
-            "use an existing inventory, or start from a copy of inventories/kthw.yaml",
-        ),
+        io::ErrorKind::NotFound => {
+            ("no such file".to_owned(), "use an existing inventory, or `labctl init` writes one")
+        }
         _ if path.is_dir() => (
             "a directory, not an inventory".to_owned(),
             "name the file in it, such as `inventory.yaml`",

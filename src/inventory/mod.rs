@@ -16,6 +16,7 @@ pub mod positions;
 mod problem;
 mod range;
 mod scan;
+pub mod schema;
 mod tree;
 pub mod variables;
 

@@ -65,6 +65,18 @@ fn generated_tables_are_current() {
     assert!(seen.len() >= 10, "some generated tables are gone: {seen:?}");
 }
 
+/// The schema that the shipped inventories refer to is the one that `labctl schema` prints.
+#[test]
+fn the_schema_is_current() {
+    let path = root().join("docs").join(labctl::inventory::schema::FILE_NAME);
+    let current = labctl::inventory::schema::text();
+    if std::env::var_os("LABCTL_UPDATE_GOLDEN").is_some() {
+        fs::write(&path, &current).expect("the schema can be written");
+    }
+    let shipped = fs::read_to_string(&path).expect("docs/inventory.schema.json");
+    assert!(shipped == current, "run `LABCTL_UPDATE_GOLDEN=1 cargo test --test it docs`");
+}
+
 /// The text between a marker and its end.
 fn generated(name: &str) -> String {
     match name {

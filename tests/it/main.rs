@@ -16,6 +16,7 @@ mod cli;
 mod docs;
 mod engine;
 mod golden;
+mod init;
 mod inventory;
 mod laws;
 mod membership;

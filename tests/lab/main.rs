@@ -8,6 +8,7 @@
 mod lab;
 
 mod backup;
+mod begin;
 mod bring_up;
 mod caller;
 mod certificates;
