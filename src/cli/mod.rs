@@ -3,20 +3,25 @@
 
 mod bundle;
 mod certs;
+mod complete;
 mod etcd;
 mod init;
 mod lab;
+mod man;
 mod node;
 mod run;
+mod shell;
 mod target;
 mod timeline;
 mod upgrade;
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use clap_complete::engine::ArgValueCompleter;
 
 use self::bundle::{BundleVerb, PlaybookVerb};
 use self::certs::{CertsVerb, KubeconfigArgs};
@@ -32,6 +37,7 @@ use self::upgrade::UpgradeArgs;
 use crate::report::OutputFormat;
 
 pub use self::run::run;
+pub use self::shell::answer as answer_a_shell;
 
 const ABOUT: &str =
     "Real Kubernetes labs over SSH: the cluster you would have built by hand, in about a minute";
@@ -102,12 +108,14 @@ pub struct GlobalArgs {
     /// Work on these nodes only
     #[arg(long, global = true, value_name = "NODE,..", value_delimiter = ',')]
     #[arg(env = "LABCTL_LIMIT", hide_env_values = true)]
+    #[arg(add = ArgValueCompleter::new(complete::nodes))]
     pub limit: Vec<String>,
 
     /// Change these nodes although they belong to another lab or cluster
     ///
     /// Keys of theirs that labctl replaces are kept there, in /var/lib/labctl/kept-keys.
     #[arg(long, global = true, value_name = "NODE,..", value_delimiter = ',')]
+    #[arg(add = ArgValueCompleter::new(complete::nodes))]
     pub take_over: Vec<String>,
 
     /// Maximum number of nodes to work on at once
@@ -358,12 +366,31 @@ Example:
   labctl schema > inventory.schema.json")]
     Schema,
     /// Print completions for a shell
-    #[command(after_help = "\
-Example:
-  labctl completions bash > ~/.local/share/bash-completion/completions/labctl")]
+    #[command(
+        long_about = "\
+Print completions for a shell: verbs, options, names of nodes and plays.
+
+Put the line below into the shell's own startup file. The script asks labctl, so one that was \
+            saved belongs to the version that printed it.",
+        after_help = "\
+Examples:
+  source <(labctl completions bash)      in ~/.bashrc
+  source <(labctl completions zsh)       in ~/.zshrc, after compinit
+  labctl completions fish | source       in ~/.config/fish/config.fish"
+    )]
     Completions {
         /// The shell
         shell: Shell,
+    },
+    /// Print the man page, or write one for each verb
+    #[command(after_help = "\
+Examples:
+  labctl man | man -l -
+  labctl man --to ~/.local/share/man/man1      then: man labctl, man labctl-up")]
+    Man {
+        /// Write the pages of all verbs into this directory
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
     },
 }
 

@@ -3,15 +3,13 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::CommandFactory;
-
 use super::bundle::{BundleVerb, PlaybookVerb};
 use super::certs::{CertsVerb, KubeconfigArgs};
 use super::etcd::{EtcdVerb, RecoverArgs};
 use super::lab::{ConvergeArgs, DownArgs, GraphFormat, LabArgs, RenderArgs, SourceArgs, UpArgs};
 use super::node::NodeVerb;
 use super::timeline::TimelineArgs;
-use super::{Cli, GlobalArgs, SpreadWhen, Verb};
+use super::{Cli, GlobalArgs, SpreadWhen, Verb, man, shell};
 use crate::commands::certs::renew::Renewal;
 use crate::commands::explain::GraphLanguage;
 use crate::commands::kubeconfig::{Destination, NewUser};
@@ -83,7 +81,8 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
         Verb::Bundle(verb) => bundle(verb, reporter).await,
         Verb::Playbook(verb) => playbook(verb, reporter),
         Verb::Schema => commands::print(reporter, &schema::text()),
-        Verb::Completions { shell } => completions(*shell, reporter),
+        Verb::Completions { shell: which } => completions(*which, reporter),
+        Verb::Man { to } => man_pages(to.as_deref(), reporter),
     }
 }
 
@@ -91,10 +90,16 @@ fn recovery(args: &RecoverArgs) -> Recovery {
     Recovery { from: args.from.clone(), accept_new_host_keys: args.accept_new_host_keys }
 }
 
-fn completions(shell: clap_complete::Shell, reporter: &Reporter) -> Result<Exit, Stop> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "labctl", &mut script);
-    commands::print(reporter, &String::from_utf8_lossy(&script))
+fn completions(which: clap_complete::Shell, reporter: &Reporter) -> Result<Exit, Stop> {
+    commands::print(reporter, &shell::script(which).map_err(commands::failed)?)
+}
+
+fn man_pages(to: Option<&Path>, reporter: &Reporter) -> Result<Exit, Stop> {
+    let Some(directory) = to else {
+        return commands::print(reporter, &man::page().map_err(commands::failed)?);
+    };
+    let count = man::write(directory).map_err(commands::failed)?;
+    commands::print(reporter, &format!("{count} pages in {}\n", directory.display()))
 }
 
 impl GlobalArgs {

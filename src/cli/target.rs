@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 
+use super::complete::nodes_and_inventories;
 use crate::inventory::STDIN;
 
 /// The inventory for verbs that take it before something else.
@@ -40,6 +42,7 @@ pub fn split<'a>(
 pub struct LabAndNode {
     /// The node, after the inventory when that is not ./inventory.yaml
     #[arg(value_names = ["INVENTORY", "NODE"], num_args = 1..=2, required = true)]
+    #[arg(add = ArgValueCompleter::new(nodes_and_inventories))]
     target: Vec<String>,
     /// Where the inventory is otherwise.
     #[command(flatten)]
@@ -58,6 +61,7 @@ impl LabAndNode {
 pub struct LabAndNodes {
     /// The nodes, after the inventory when that is not ./inventory.yaml; default: all
     #[arg(value_names = ["INVENTORY", "NODE"], num_args = 0..)]
+    #[arg(add = ArgValueCompleter::new(nodes_and_inventories))]
     target: Vec<String>,
     /// Where the inventory is otherwise.
     #[command(flatten)]

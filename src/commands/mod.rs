@@ -42,6 +42,6 @@ pub mod up;
 pub mod upgrade;
 pub mod validate;
 
-pub use exit::{Exit, Stop};
+pub use exit::{Exit, Stop, failed};
 pub use options::Options;
 pub use run::{print, run};

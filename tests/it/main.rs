@@ -13,6 +13,7 @@ mod architecture;
 mod bundle_pull;
 mod certificates;
 mod cli;
+mod completions;
 mod docs;
 mod engine;
 mod golden;
