@@ -48,10 +48,10 @@ pub fn remove(text: &str, name: &str) -> Result<String, EditError> {
     let is_it = |node: &&NodeEntry| node.name.as_ref().is_some_and(|it| it.value == name);
     let Some(node) = file.all.iter().find(is_it) else { return Ok(text.to_owned()) };
     let index = node.index;
-    if let Some(range) = &node.range {
-        if let Some(edited) = file.shorter(index, range, name)? {
-            return Ok(edited);
-        }
+    if let Some(range) = &node.range
+        && let Some(edited) = file.shorter(index, range, name)?
+    {
+        return Ok(edited);
     }
     let edited = match file.layout(index)? {
         ListStyle::Lines => file.remove_lines(index),

@@ -15,7 +15,7 @@ use crate::commands::ownership::preflight_failure;
 use crate::engine::Run;
 use crate::engine::connect::connect_trusting;
 use crate::engine::probe::probe;
-use crate::event::{Event, Events};
+use crate::event::{Event, Events, Failure};
 use crate::module::Question;
 use crate::pki::store;
 use crate::plan::ownership;
@@ -41,6 +41,11 @@ pub(super) async fn look(
     let (_cancel, cancelled) = watch::channel(false);
     let run = Run::new(events.clone(), options.forks.get(), cancelled).asking(ask::keyring());
     let nodes: Vec<&Node> = cluster.nodes.iter().collect();
+    events.emit(Event::RunStarted {
+        verb: "init".to_owned(),
+        lab: cluster.name.clone(),
+        nodes: nodes.iter().map(|node| node.name.clone()).collect(),
+    });
     let connections = connect_trusting(&cluster, &nodes, wanted.accept_new_host_keys, &run).await;
     let facts = probe(&connections, |_| questions(), &run).await;
     let holding = store::holding(&cluster, &place.lab()).map_err(Stop::failed)?;
@@ -51,19 +56,31 @@ pub(super) async fn look(
         events.emit(Event::TaskFailed(preflight_failure(stranger)));
     }
     drop((run, events));
-    let report = reporting.await.map_err(Stop::failed)?;
+    let mut report = reporting.await.map_err(Stop::failed)?;
+    report.failures.iter_mut().for_each(|failure| suit_to_init(failure, &cluster));
     reporter.failures(&report);
     if !ok {
         reporter.note("nothing was written; mend that, or leave those machines out");
-        if report.failures.iter().any(|failure| failure.reason.contains("the host is unknown")) {
-            reporter.note("`--accept-new-host-keys` trusts machines whose keys nobody knows yet");
-        }
         return Err(Stop::silent(Exit::Failed));
     }
     let found = |(typed, login): &(String, Jump)| {
         Some(FoundMachine::read(typed, login, facts.get(typed.as_str())?))
     };
     Ok(logins.iter().filter_map(found).collect())
+}
+
+/// What helps with an unknown host key, before there is an inventory or a lab directory.
+fn suit_to_init(failure: &mut Failure, cluster: &Cluster) {
+    let Some(node) = cluster.node(&failure.node) else { return };
+    if !failure.reason.contains("the host is unknown") {
+        return;
+    }
+    let port = node.ssh.port.map(|port| format!("-p {port} ")).unwrap_or_default();
+    failure.help = Some(format!(
+        "compare the key with the one on the machine's console, then log in once with `ssh \
+         {port}{}`; or add --accept-new-host-keys, which trusts machines that nobody knows yet",
+        node.ssh.host
+    ));
 }
 
 fn questions() -> BTreeSet<Question> {

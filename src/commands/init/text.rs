@@ -97,18 +97,21 @@ fn login(user: Option<&str>, wanted: &Wanted) -> String {
 fn networks(proposal: &Proposal) -> String {
     let Proposal { pods, services, one_network, mtu, .. } = proposal;
     let (mode, why) = match one_network {
-        true => ("routes", "all workers are in one network; `vxlan` when routers are between them"),
-        false => ("vxlan", "tunnels, because the workers are in several networks"),
+        true => ("routes", "plain: all workers are in one network; `vxlan` is for several"),
+        false => ("vxlan", "tunnels: the workers are in several networks"),
     };
-    let mut text = format!(
+    let mut text = String::from(
         "\n# Networks inside of the cluster. No machine has a route or an address in them.\n\
-         network:\n  \
-         pods: {pods}         # every worker gets a part of it\n  \
-         services: {services}\n  \
-         mode: {mode}              # {why}\n"
+         network:\n",
     );
+    let mut line = |key: &str, value: String, about: &str| {
+        let _ = writeln!(text, "  {:24} # {about}", format!("{key}: {value}"));
+    };
+    line("pods", pods.to_string(), "every worker gets a part of it for its pods");
+    line("services", services.to_string(), "ClusterIPs; the tenth is the cluster's DNS");
+    line("mode", mode.to_owned(), why);
     if let Some(mtu) = mtu {
-        let _ = writeln!(text, "  mtu: {mtu}                  # the smallest of the machines'");
+        line("mtu", mtu.to_string(), "the smallest of the machines'");
     }
     text
 }
