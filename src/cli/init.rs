@@ -9,7 +9,7 @@ use crate::commands::init::{Model, Shape, Wanted};
 /// `init`.
 #[derive(Debug, Args)]
 pub struct InitArgs {
-    /// Machines to log in to, as [user@]host[:port]; default: local nodes
+    /// Machines to log in to, as `[user@]host[:port]`; default: local nodes
     #[arg(value_name = "HOST")]
     hosts: Vec<String>,
 
