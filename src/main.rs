@@ -1,9 +1,11 @@
-//! Parses the command line, runs it, and returns its exit code.
+//! Answers a shell that asks for completions, or parses the command line, runs it, and returns its
+//! exit code.
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 fn main() -> ExitCode {
+    labctl::cli::answer_a_shell();
     labctl::cli::run(&labctl::cli::Cli::parse())
 }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use clap_complete::engine::ArgValueCompleter;
 
+use super::complete::playbooks;
 use super::lab::LabArgs;
 
 /// `bundle`.
@@ -49,6 +51,7 @@ pub enum PlaybookVerb {
     /// Print a standard playbook
     Show {
         /// Its name
+        #[arg(add = ArgValueCompleter::new(playbooks))]
         name: String,
     },
     /// Write the standard playbooks and templates to a directory

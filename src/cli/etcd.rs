@@ -2,7 +2,9 @@
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Subcommand};
+use clap_complete::engine::ArgValueCompleter;
 
+use super::complete::nodes;
 use super::lab::{LabArgs, SourceArgs};
 use super::target::LabAndFile;
 
@@ -104,7 +106,7 @@ pub struct RecoverArgs {
     pub lab: LabArgs,
 
     /// Take what all controllers share from this one; default: the first that can be reached
-    #[arg(long, value_name = "CONTROLLER")]
+    #[arg(long, value_name = "CONTROLLER", add = ArgValueCompleter::new(nodes))]
     pub from: Option<String>,
 
     /// Trust nodes whose host keys are unknown, and record their keys

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 
+use super::complete;
 use super::target::{LabAndNode, LabAndNodes};
 
 /// The lab to work on.
@@ -54,7 +56,7 @@ pub struct ConvergeArgs {
     ///
     /// `labctl graph` and `labctl explain` show the plays. Without the option, the same command
     /// resumes from there.
-    #[arg(long, value_name = "PLAY")]
+    #[arg(long, value_name = "PLAY", add = ArgValueCompleter::new(complete::plays))]
     pub until: Option<String>,
 }
 
@@ -105,6 +107,7 @@ pub struct ExplainArgs {
 
     /// Only these plays
     #[arg(long, value_name = "PLAY,..", value_delimiter = ',')]
+    #[arg(add = ArgValueCompleter::new(complete::plays))]
     pub play: Vec<String>,
 }
 
@@ -143,6 +146,7 @@ pub enum GraphFormat {
 #[derive(Debug, Args)]
 pub struct PlayArgs {
     /// The playbook: a file, or the name of a standard playbook
+    #[arg(add = ArgValueCompleter::new(complete::playbooks_and_files))]
     pub playbook: String,
     /// The lab.
     #[command(flatten)]

@@ -3,25 +3,32 @@
 
 mod bundle;
 mod certs;
+mod complete;
 mod etcd;
 mod image;
+mod init;
 mod lab;
+mod man;
 mod node;
 mod run;
+mod shell;
 mod target;
 mod timeline;
 mod upgrade;
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use clap_complete::engine::ArgValueCompleter;
 
 use self::bundle::{BundleVerb, PlaybookVerb};
 use self::certs::{CertsVerb, KubeconfigArgs};
 use self::etcd::{EtcdVerb, RecoverArgs};
 use self::image::ImageVerb;
+use self::init::InitArgs;
 use self::lab::{
     ConvergeArgs, DownArgs, ExecArgs, ExplainArgs, GraphArgs, KubectlArgs, LabArgs, PlayArgs,
     RenderArgs, SshArgs, UpArgs,
@@ -32,6 +39,7 @@ use self::upgrade::UpgradeArgs;
 use crate::report::OutputFormat;
 
 pub use self::run::run;
+pub use self::shell::answer as answer_a_shell;
 
 const ABOUT: &str =
     "Real Kubernetes labs over SSH: the cluster you would have built by hand, in about a minute";
@@ -52,6 +60,7 @@ each step stands for.";
 
 const AFTER_HELP: &str = "\
 Examples:
+  labctl init                    write an inventory: local nodes, or machines that you name
   labctl up                      bring up the lab of ./inventory.yaml
   labctl plan prod.yaml          show what `up` would change, and change nothing
   labctl explain --play etcd     what the play does, why, and how to do it by hand
@@ -101,12 +110,14 @@ pub struct GlobalArgs {
     /// Work on these nodes only
     #[arg(long, global = true, value_name = "NODE,..", value_delimiter = ',')]
     #[arg(env = "LABCTL_LIMIT", hide_env_values = true)]
+    #[arg(add = ArgValueCompleter::new(complete::nodes))]
     pub limit: Vec<String>,
 
     /// Change these nodes although they belong to another lab or cluster
     ///
     /// Keys of theirs that labctl replaces are kept there, in /var/lib/labctl/kept-keys.
     #[arg(long, global = true, value_name = "NODE,..", value_delimiter = ',')]
+    #[arg(add = ArgValueCompleter::new(complete::nodes))]
     pub take_over: Vec<String>,
 
     /// Maximum number of nodes to work on at once
@@ -165,6 +176,23 @@ fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Write an inventory: for local nodes, or for machines that it logs in to and looks at
+    #[command(
+        long_about = "\
+Write an inventory: for local nodes, or for machines that it logs in to and looks at.
+
+Without machines it is a lab of local nodes, which labctl makes on the workstation. With machines, \
+            labctl logs in to each, changes nothing there, and proposes names, roles, addresses \
+            and networks. It overwrites no file.",
+        after_help = "\
+Examples:
+  labctl init                                     one controller and two workers, as local nodes
+  labctl init --controllers 3 --workers 2         the same with a load balancer
+  labctl init --like sandbox                      a lab that is shipped
+  labctl init root@192.0.2.10 root@192.0.2.11     your own machines, the first as the controller
+  labctl init --to prod.yaml --controllers 3 admin@node-{1,2,3,4,5}.example.org"
+    )]
+    Init(InitArgs),
     /// Bring the lab to what the inventory says
     #[command(long_about = "\
 Bring the lab to what the inventory says.
@@ -332,13 +360,42 @@ Examples:
     /// List or print the standard playbooks, or write them out to change them
     #[command(subcommand)]
     Playbook(PlaybookVerb),
-    /// Print completions for a shell
+    /// Print the JSON Schema of inventories, for editors
+    #[command(long_about = "\
+Print the JSON Schema of inventories, for editors.
+
+`labctl init` writes it beside an inventory, whose first line names it for editors with the YAML \
+            language server: they complete keys, explain them, and mark mistakes.")]
     #[command(after_help = "\
 Example:
-  labctl completions bash > ~/.local/share/bash-completion/completions/labctl")]
+  labctl schema > inventory.schema.json")]
+    Schema,
+    /// Print completions for a shell
+    #[command(
+        long_about = "\
+Print completions for a shell: verbs, options, names of nodes and plays.
+
+Put the line below into the shell's own startup file. The script asks labctl, so one that was \
+            saved belongs to the version that printed it.",
+        after_help = "\
+Examples:
+  source <(labctl completions bash)      in ~/.bashrc
+  source <(labctl completions zsh)       in ~/.zshrc, after compinit
+  labctl completions fish | source       in ~/.config/fish/config.fish"
+    )]
     Completions {
         /// The shell
         shell: Shell,
+    },
+    /// Print the man page, or write one for each verb
+    #[command(after_help = "\
+Examples:
+  labctl man | man -l -
+  labctl man --to ~/.local/share/man/man1      then: man labctl, man labctl-up")]
+    Man {
+        /// Write the pages of all verbs into this directory
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
     },
 }
 

@@ -3,16 +3,14 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::CommandFactory;
-
 use super::bundle::{BundleVerb, PlaybookVerb, PullArgs};
 use super::certs::{CertsVerb, KubeconfigArgs};
 use super::etcd::{EtcdVerb, RecoverArgs};
 use super::image::ImageVerb;
-use super::lab::{ConvergeArgs, GraphFormat, LabArgs, SourceArgs, UpArgs};
+use super::lab::{ConvergeArgs, DownArgs, GraphFormat, LabArgs, RenderArgs, SourceArgs, UpArgs};
 use super::node::NodeVerb;
 use super::timeline::TimelineArgs;
-use super::{Cli, GlobalArgs, SpreadWhen, Verb};
+use super::{Cli, GlobalArgs, SpreadWhen, Verb, man, shell};
 use crate::commands::certs::renew::Renewal;
 use crate::commands::explain::GraphLanguage;
 use crate::commands::kubeconfig::{Destination, NewUser};
@@ -21,7 +19,7 @@ use crate::commands::recover::Recovery;
 use crate::commands::timeline::Shown;
 use crate::commands::{self, Exit, Options, Stop};
 use crate::engine::Spread;
-use crate::inventory::edit::NewNode;
+use crate::inventory::{edit::NewNode, schema};
 use crate::report::Reporter;
 
 /// Runs what was typed.
@@ -36,6 +34,7 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
     let lab = |inventory: &Path| global.options(inventory, None);
     let with = |lab: &LabArgs, sources: &SourceArgs| global.options(&lab.inventory, Some(sources));
     match verb {
+        Verb::Init(args) => commands::init::init(&args.wanted(), &lab(&args.to), reporter).await,
         Verb::Up(args) => up(args, global, reporter).await,
         Verb::Upgrade(args) => {
             let options = with(&args.lab, &args.sources);
@@ -46,17 +45,11 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
             let options = with(&args.lab, &args.sources);
             commands::play::play(&args.playbook, &options, reporter).await
         }
-        Verb::Down(args) => {
-            let options = with(&args.lab, &args.sources);
-            commands::down::down(args.keep_nodes, &options, reporter).await
-        }
+        Verb::Down(args) => down(args, global, reporter).await,
         Verb::Node(verb) => node(verb, global, reporter).await,
         Verb::Smoke(args) => commands::smoke::smoke(&lab(&args.inventory), reporter).await,
         Verb::Validate(args) => commands::validate::validate(&args.inventory, reporter).await,
-        Verb::Render(args) => {
-            let options = with(&args.lab, &args.sources);
-            commands::render::render(args.file.as_deref(), args.to.as_deref(), &options, reporter)
-        }
+        Verb::Render(args) => render(args, &with(&args.lab, &args.sources), reporter),
         Verb::Explain(args) => {
             commands::explain::explain(&args.play, &with(&args.lab, &args.sources), reporter)
         }
@@ -93,7 +86,9 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
         }
         Verb::Bundle(verb) => bundle(verb, reporter).await,
         Verb::Playbook(verb) => playbook(verb, reporter),
-        Verb::Completions { shell } => completions(*shell, reporter),
+        Verb::Schema => commands::print(reporter, &schema::text()),
+        Verb::Completions { shell: which } => completions(*which, reporter),
+        Verb::Man { to } => man_pages(to.as_deref(), reporter),
     }
 }
 
@@ -109,10 +104,16 @@ fn recovery(args: &RecoverArgs) -> Recovery {
     Recovery { from: args.from.clone(), accept_new_host_keys: args.accept_new_host_keys }
 }
 
-fn completions(shell: clap_complete::Shell, reporter: &Reporter) -> Result<Exit, Stop> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "labctl", &mut script);
-    commands::print(reporter, &String::from_utf8_lossy(&script))
+fn completions(which: clap_complete::Shell, reporter: &Reporter) -> Result<Exit, Stop> {
+    commands::print(reporter, &shell::script(which).map_err(commands::failed)?)
+}
+
+fn man_pages(to: Option<&Path>, reporter: &Reporter) -> Result<Exit, Stop> {
+    let Some(directory) = to else {
+        return commands::print(reporter, &man::page().map_err(commands::failed)?);
+    };
+    let count = man::write(directory).map_err(commands::failed)?;
+    commands::print(reporter, &format!("{count} pages in {}\n", directory.display()))
 }
 
 impl GlobalArgs {
@@ -160,6 +161,15 @@ async fn up(args: &UpArgs, global: &GlobalArgs, reporter: &Reporter) -> Result<E
         return commands::step::step(&options, reporter).await;
     }
     commands::up::up(&options, reporter).await
+}
+
+async fn down(args: &DownArgs, global: &GlobalArgs, reporter: &Reporter) -> Result<Exit, Stop> {
+    let options = global.options(&args.lab.inventory, Some(&args.sources));
+    commands::down::down(args.keep_nodes, &options, reporter).await
+}
+
+fn render(args: &RenderArgs, options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
+    commands::render::render(args.file.as_deref(), args.to.as_deref(), options, reporter)
 }
 
 async fn node(verb: &NodeVerb, global: &GlobalArgs, reporter: &Reporter) -> Result<Exit, Stop> {

@@ -3,6 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
+
+use super::complete::nodes_and_inventories;
+use crate::inventory::STDIN;
 
 /// The inventory for verbs that take it before something else.
 #[derive(Debug, Args)]
@@ -38,6 +42,7 @@ pub fn split<'a>(
 pub struct LabAndNode {
     /// The node, after the inventory when that is not ./inventory.yaml
     #[arg(value_names = ["INVENTORY", "NODE"], num_args = 1..=2, required = true)]
+    #[arg(add = ArgValueCompleter::new(nodes_and_inventories))]
     target: Vec<String>,
     /// Where the inventory is otherwise.
     #[command(flatten)]
@@ -56,6 +61,7 @@ impl LabAndNode {
 pub struct LabAndNodes {
     /// The nodes, after the inventory when that is not ./inventory.yaml; default: all
     #[arg(value_names = ["INVENTORY", "NODE"], num_args = 0..)]
+    #[arg(add = ArgValueCompleter::new(nodes_and_inventories))]
     target: Vec<String>,
     /// Where the inventory is otherwise.
     #[command(flatten)]
@@ -66,7 +72,8 @@ impl LabAndNodes {
     /// The inventory and the nodes.
     pub fn get(&self) -> (&Path, &[String]) {
         // A node's name has neither a dot nor a slash, and an inventory's path has one.
-        split(&self.target, None, |word| !word.contains(['.', '/']), &self.default)
+        let can_be_node = |word: &str| word != STDIN && !word.contains(['.', '/']);
+        split(&self.target, None, can_be_node, &self.default)
     }
 }
 
@@ -104,7 +111,8 @@ pub struct LabAndRun {
 impl LabAndRun {
     /// The inventory and the run, if one was named.
     pub fn get(&self) -> (&Path, Option<&str>) {
-        let can_be_run = |word: &str| !(word.ends_with(".yaml") || word.ends_with(".yml"));
+        let can_be_run =
+            |word: &str| word != STDIN && !(word.ends_with(".yaml") || word.ends_with(".yml"));
         let (inventory, rest) = split(&self.target, Some(1), can_be_run, &self.default);
         (inventory, rest.first().map(String::as_str))
     }
@@ -124,11 +132,12 @@ mod tests {
     fn the_inventory_comes_first_or_is_left_out() {
         let default = DefaultInventory { inventory: "inventory.yaml".into() };
         let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        let is_name = |word: &str| !word.contains(['.', '/']);
+        let is_name = |word: &str| word != STDIN && !word.contains(['.', '/']);
         for (line, most, inventory, rest) in [
             ("", None, "inventory.yaml", ""),
             ("prod.yaml", None, "prod.yaml", ""),
             ("labs/prod", None, "labs/prod", ""),
+            ("- a", None, "-", "a"),
             ("a b", None, "inventory.yaml", "a b"),
             ("prod.yaml a b", None, "prod.yaml", "a b"),
             ("a", Some(1), "inventory.yaml", "a"),

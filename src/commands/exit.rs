@@ -41,6 +41,11 @@ pub struct Stop {
     pub(super) exit: Exit,
 }
 
+/// Something failed that `commands` had no part in.
+pub fn failed(error: std::io::Error) -> Stop {
+    Stop::failed(error)
+}
+
 impl Stop {
     /// Everything was reported already.
     pub(super) fn silent(exit: Exit) -> Self {

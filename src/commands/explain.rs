@@ -1,17 +1,18 @@
 //! `explain` and `graph`: print the runbook: what is done, why, and the commands to do it by hand.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::bring_up::way_up;
 use super::exit::{Exit, Stop};
 use super::inputs::{Inputs, outlook};
 use super::machines;
-use super::options::Options;
+use super::options::{Options, with_addons};
 use super::session::{known, lab_of, limited, open, print};
-use crate::cluster::Cluster;
+use crate::cluster::{self, Cluster};
 use crate::picture::{self, Picture};
 use crate::plan::{DesiredPlay, explain::explain as explained};
-use crate::playbook::graph;
+use crate::playbook::{UP, graph, standard};
 use crate::report::Reporter;
 
 /// Prints plays, all unless some are named, with their reasons, their tasks, and the commands that
@@ -34,6 +35,18 @@ pub fn explain(plays: &[String], options: &Options, reporter: &Reporter) -> Resu
     let wanted = |name: &String| plays.is_empty() || plays.contains(name);
     let expanded = inputs.expand_for(&playbook, &machines::known_bare(&cluster))?;
     print(reporter, &explained(&expanded, &nodes, |play| wanted(&play.name)))
+}
+
+/// Returns the names of the plays of a lab's playbook, of the standard one if there is no lab.
+pub fn plays(inventory: Option<&Path>) -> Vec<String> {
+    let cluster = inventory.and_then(|path| cluster::open(path).ok()).map(|(cluster, _)| cluster);
+    let directory = cluster.as_ref().and_then(|cluster| cluster.playbooks.as_deref());
+    let playbook = standard::find(UP, directory).ok();
+    let playbook = match &cluster {
+        Some(cluster) => playbook.and_then(|playbook| with_addons(playbook, cluster).ok()),
+        None => playbook,
+    };
+    playbook.iter().flat_map(|playbook| &playbook.plays).map(|play| play.name.clone()).collect()
 }
 
 /// Explains each play that `up` would play with these options, by its name. Plays with nothing to

@@ -15,6 +15,7 @@ mod exit;
 pub mod explain;
 mod files;
 pub mod image;
+pub mod init;
 mod inputs;
 pub mod kubeconfig;
 pub mod kubectl;
@@ -43,6 +44,6 @@ pub mod up;
 pub mod upgrade;
 pub mod validate;
 
-pub use exit::{Exit, Stop};
+pub use exit::{Exit, Stop, failed};
 pub use options::Options;
 pub use run::{print, run};

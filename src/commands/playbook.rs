@@ -21,6 +21,11 @@ pub fn list(reporter: &Reporter) -> Result<Exit, Stop> {
     print(reporter, &text)
 }
 
+/// Returns the names of the standard playbooks.
+pub fn names() -> Vec<String> {
+    standard::names().map(str::to_owned).collect()
+}
+
 /// Prints one of them.
 pub fn show(name: &str, reporter: &Reporter) -> Result<Exit, Stop> {
     print(reporter, standard::text(name).map_err(Stop::bad)?)

@@ -18,7 +18,7 @@ use crate::engine::apply::Applied;
 use crate::engine::script::Turn;
 use crate::engine::{Connections, Delivery, Run, lock};
 use crate::event::{Event, Events, NodeSummary, RunSummary};
-use crate::inventory::{Problem, did_you_mean};
+use crate::inventory::{Problem, called, did_you_mean};
 use crate::lab::{LabDirectory, cache_directory};
 use crate::local::LocalError;
 use crate::report::{self, Answer, Reporter, RunLog, RunReport};
@@ -38,7 +38,7 @@ pub fn open_to_use(path: &Path, reporter: &Reporter) -> Result<Cluster, Stop> {
 
 /// The cluster, and warnings; reports errors.
 fn resolved(path: &Path, reporter: &Reporter) -> Result<(Cluster, Vec<Problem>), Stop> {
-    let subject = path.display().to_string();
+    let subject = called(path);
     match cluster::open(path) {
         Ok(found) => Ok(found),
         Err(problems) => {

@@ -15,7 +15,7 @@ use super::converge::{converge, converge_saving};
 use super::etcd::backup;
 use super::exit::{Exit, Stop};
 use super::inputs::{Inputs, bundle};
-use super::node::text::{imagine, save, text_of};
+use super::node::text::{imagine, refuse_stdin, save, text_of};
 use super::options::Options;
 use super::ownership::connected_must_be_ours;
 use super::prepared::desired;
@@ -101,6 +101,7 @@ pub async fn upgrade(
 fn aim(to: Option<&str>, path: &Path, reporter: &Reporter) -> Result<(String, Cluster), Stop> {
     let text = text_of(path)?;
     let Some(to) = to else { return Ok((text, open(path, reporter)?)) };
+    refuse_stdin(path, "upgrade --to")?;
     let to: Version = to.parse().map_err(Stop::bad)?;
     if !to.is_supported() {
         let (oldest, newest) = (Version::OLDEST_MINOR, Version::NEWEST_MINOR);

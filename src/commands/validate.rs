@@ -12,6 +12,7 @@ use super::registries;
 use super::session::{open, print};
 use crate::bundle::outlook;
 use crate::cluster::{Cluster, Role};
+use crate::inventory::called;
 use crate::lab::cache_directory;
 use crate::report::Reporter;
 
@@ -27,7 +28,7 @@ pub async fn validate(inventory: &Path, reporter: &Reporter) -> Result<Exit, Sto
     let with = |role: Role| count(cluster.with_role(role).count(), &role.to_string());
     let text = format!(
         "{}: lab {}, Kubernetes {}: {} ({}, {}), API at {}\n",
-        inventory.display(),
+        called(inventory),
         cluster.name,
         cluster.kubernetes,
         count(cluster.nodes.len(), "node"),

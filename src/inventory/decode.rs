@@ -6,22 +6,34 @@
 //! continues with the rest.
 
 mod components;
+mod nodes;
 mod registries;
 
+use std::collections::HashSet;
 use std::path::Path as FilePath;
 
-use super::keys::{API, INVENTORY, JUMP, LOCAL, NETWORK, NODE, NODE_SSH, PKI, REQUIRED, SSH};
+use super::keys::{
+    API, INVENTORY, JUMP, KeySection, LOCAL, NETWORK, PKI, SECTIONS, SSH, ValueKind,
+};
 use super::positions::{Path, Position, Positions};
 use super::problem::{Problems, did_you_mean};
 use super::tree::Tree;
+use super::variables::{IGNORED, Lookup, fill};
 use super::{
-    ApiSection, Inventory, JumpEntry, LocalSection, Located, NetworkSection, NodeEntry, PkiSection,
-    SshSection,
+    ApiSection, Inventory, JumpEntry, LocalSection, Located, NetworkSection, PkiSection, SshSection,
 };
 
-/// Returns the inventory in `tree` with all errors in its structure.
-pub(super) fn decode(file: &FilePath, tree: &Tree, positions: &Positions) -> Inventory {
-    let mut decoder = Decoder { positions, problems: Problems::new(file) };
+/// Returns the inventory in `tree`, with variables replaced by what `lookup` returns, and with all
+/// errors in its structure.
+pub(super) fn decode(
+    file: &FilePath,
+    mut tree: Tree,
+    positions: &Positions,
+    lookup: Lookup<'_>,
+) -> Inventory {
+    let mut problems = Problems::new(file);
+    let filled = fill(&mut tree, positions, lookup, &mut problems);
+    let mut decoder = Decoder { positions, problems, filled };
     for duplicate in positions.duplicates() {
         decoder.problems.error(
             duplicate.again,
@@ -32,7 +44,7 @@ pub(super) fn decode(file: &FilePath, tree: &Tree, positions: &Positions) -> Inv
             "keep one of the two",
         );
     }
-    let mut inventory = decoder.inventory(tree);
+    let mut inventory = decoder.inventory(&tree);
     inventory.file = file.to_path_buf();
     inventory.problems = decoder.problems.into_sorted();
     inventory
@@ -41,6 +53,8 @@ pub(super) fn decode(file: &FilePath, tree: &Tree, positions: &Positions) -> Inv
 struct Decoder<'a> {
     positions: &'a Positions,
     problems: Problems,
+    /// The values that came from variables, at least in part.
+    filled: HashSet<Path>,
 }
 
 /// The entries of one mapping, with its path.
@@ -48,6 +62,8 @@ struct Fields<'t> {
     entries: Vec<(&'t str, &'t Tree)>,
     path: Path,
     at: Position,
+    /// What it is, if its keys are known.
+    section: Option<&'static KeySection>,
     /// Known keys that were suggested for an unknown one.
     suggested: Vec<&'static str>,
 }
@@ -61,7 +77,7 @@ impl<'t> Fields<'t> {
 
 impl Decoder<'_> {
     fn inventory(&mut self, tree: &Tree) -> Inventory {
-        let Some(fields) = self.mapping(tree, &Path::default(), INVENTORY) else {
+        let Some(fields) = self.mapping(tree, &Path::default(), &INVENTORY) else {
             return Inventory::default();
         };
         self.require(&fields, "name", "name: sandbox");
@@ -79,7 +95,7 @@ impl Decoder<'_> {
             playbooks: self.text(&fields, "playbooks"),
             templates: self.text(&fields, "templates"),
             local: self.local(&fields),
-            ssh: self.ssh(&fields, SSH),
+            ssh: self.ssh(&fields, &SSH),
             network: self.network(&fields),
             api: self.api(&fields),
             pki: self.pki(&fields),
@@ -93,22 +109,24 @@ impl Decoder<'_> {
     }
 
     fn local(&mut self, fields: &Fields<'_>) -> Option<Located<LocalSection>> {
-        let fields = self.section(fields, "local", LOCAL)?;
+        let fields = self.section(fields, "local", &LOCAL)?;
         self.require(&fields, "subnet", "subnet: 10.240.0.0/24");
         let at = self.positions.key(&fields.path);
         let (subnet, packages) = (self.text(&fields, "subnet"), self.texts(&fields, "packages"));
         Some(Located::new(LocalSection { subnet, packages }, at))
     }
 
-    fn ssh(&mut self, fields: &Fields<'_>, known: &[&'static str]) -> SshSection {
-        let Some(fields) = self.section(fields, "ssh", known) else { return SshSection::default() };
+    fn ssh(&mut self, fields: &Fields<'_>, section: &'static KeySection) -> SshSection {
+        let Some(fields) = self.section(fields, "ssh", section) else {
+            return SshSection::default();
+        };
         SshSection {
-            host: if known.contains(&"host") { self.text(&fields, "host") } else { None },
-            port: self.integer(&fields, "port", 1, u16::MAX),
+            host: self.text(&fields, "host"),
+            port: self.integer(&fields, "port"),
             user: self.text(&fields, "user"),
             identity: self.text(&fields, "identity"),
             jump: self.jump(&fields),
-            connect_timeout: self.integer(&fields, "connect_timeout", 1, 3600),
+            connect_timeout: self.integer(&fields, "connect_timeout"),
             host_keys: self.text(&fields, "host_keys"),
             become_with: self.text(&fields, "become"),
             become_password_file: self.text(&fields, "become_password_file"),
@@ -135,11 +153,11 @@ impl Decoder<'_> {
         if !matches!(tree, Tree::Map(_)) {
             return self.text_at(tree, path).map(JumpEntry::Text);
         }
-        let fields = self.mapping(tree, path, JUMP)?;
+        let fields = self.mapping(tree, path, &JUMP)?;
         self.require(&fields, "host", "host: bastion.example.org");
         Some(JumpEntry::Parts(Box::new(SshSection {
             host: self.text(&fields, "host"),
-            port: self.integer(&fields, "port", 1, u16::MAX),
+            port: self.integer(&fields, "port"),
             user: self.text(&fields, "user"),
             identity: self.text(&fields, "identity"),
             ..SshSection::default()
@@ -147,63 +165,36 @@ impl Decoder<'_> {
     }
 
     fn network(&mut self, fields: &Fields<'_>) -> NetworkSection {
-        let Some(fields) = self.section(fields, "network", NETWORK) else {
+        let Some(fields) = self.section(fields, "network", &NETWORK) else {
             return NetworkSection::default();
         };
         NetworkSection {
             pods: self.text(&fields, "pods"),
             services: self.text(&fields, "services"),
-            node_prefix: self.integer(&fields, "node_prefix", 1, 32),
-            mtu: self.integer(&fields, "mtu", 576, 9216),
+            node_prefix: self.integer(&fields, "node_prefix"),
+            mtu: self.integer(&fields, "mtu"),
             mode: self.text(&fields, "mode"),
             proxy: self.text(&fields, "proxy"),
         }
     }
 
     fn api(&mut self, fields: &Fields<'_>) -> ApiSection {
-        let Some(fields) = self.section(fields, "api", API) else { return ApiSection::default() };
+        let Some(fields) = self.section(fields, "api", &API) else { return ApiSection::default() };
         ApiSection {
             endpoint: self.text(&fields, "endpoint"),
-            port: self.integer(&fields, "port", 1, u16::MAX),
+            port: self.integer(&fields, "port"),
             names: self.texts(&fields, "names"),
         }
     }
 
     fn pki(&mut self, fields: &Fields<'_>) -> PkiSection {
-        let Some(fields) = self.section(fields, "pki", PKI) else { return PkiSection::default() };
+        let Some(fields) = self.section(fields, "pki", &PKI) else { return PkiSection::default() };
         PkiSection {
             algorithm: self.text(&fields, "algorithm"),
             // At most a hundred years, because the dates in a certificate have four-digit years.
-            ca_days: self.integer(&fields, "ca_days", 1, 36_500),
-            leaf_days: self.integer(&fields, "leaf_days", 1, 36_500),
+            ca_days: self.integer(&fields, "ca_days"),
+            leaf_days: self.integer(&fields, "leaf_days"),
         }
-    }
-
-    fn nodes(&mut self, fields: &Fields<'_>) -> Option<Located<Vec<NodeEntry>>> {
-        let (elements, path) = self.list(fields, "nodes")?;
-        let at = self.positions.key(&path);
-        let nodes = elements
-            .iter()
-            .enumerate()
-            .filter_map(|(index, tree)| self.node(tree, &path.index(index)));
-        Some(Located::new(nodes.collect(), at))
-    }
-
-    fn node(&mut self, tree: &Tree, path: &Path) -> Option<NodeEntry> {
-        let fields = self.mapping(tree, path, NODE)?;
-        self.require(&fields, "name", "name: worker-0");
-        self.require(&fields, "address", "address: 10.240.0.20");
-        self.require(&fields, "roles", "roles: [worker]");
-        Some(NodeEntry {
-            at: fields.at,
-            name: self.text(&fields, "name"),
-            address: self.text(&fields, "address"),
-            roles: self.texts(&fields, "roles"),
-            labels: self.labels(&fields),
-            taints: self.texts(&fields, "taints"),
-            pod_cidr: self.text(&fields, "pod_cidr"),
-            ssh: self.ssh(&fields, NODE_SSH),
-        })
     }
 
     fn texts(&mut self, fields: &Fields<'_>, key: &str) -> Option<Located<Vec<Located<String>>>> {
@@ -214,19 +205,6 @@ impl Decoder<'_> {
             texts.extend(self.text_at(tree, &path.index(index)));
         }
         Some(Located::new(texts, at))
-    }
-
-    fn labels(&mut self, fields: &Fields<'_>) -> Vec<(Located<String>, Located<String>)> {
-        let mut read = Vec::new();
-        for (key, tree, path) in self.entries_of(fields, "labels") {
-            // A label without a value is valid, and this is YAML's way to write it.
-            let value = match tree {
-                Tree::Null => Some(Located::new(String::new(), key.at)),
-                tree => self.text_at(tree, &path),
-            };
-            read.extend(value.map(|value| (key, value)));
-        }
-        read
     }
 
     /// Returns the entries of the mapping at `key`, each with its path.
@@ -249,20 +227,25 @@ impl Decoder<'_> {
         &mut self,
         fields: &Fields<'t>,
         key: &str,
-        known: &[&'static str],
+        section: &'static KeySection,
     ) -> Option<Fields<'t>> {
         let (tree, path) = fields.get(key)?;
-        self.mapping(tree, &path, known)
+        self.mapping(tree, &path, section)
     }
 
-    /// Returns the entries of a mapping and reports keys that are not in `known`.
+    /// Returns the entries of a mapping and reports keys that are not in `section`.
     fn mapping<'t>(
         &mut self,
         tree: &'t Tree,
         path: &Path,
-        known: &[&'static str],
+        section: &'static KeySection,
     ) -> Option<Fields<'t>> {
         let mut fields = self.any_mapping(tree, path)?;
+        fields.section = Some(section);
+        let known: Vec<&'static str> = section.names().collect();
+        if *path == Path::default() {
+            fields.entries.retain(|(key, _)| !key.starts_with(IGNORED));
+        }
         let mut unknown: Vec<&str> = Vec::new();
         fields.entries.retain(|(key, _)| {
             let is_known = known.contains(key);
@@ -298,8 +281,13 @@ impl Decoder<'_> {
             );
             return None;
         };
-        let mut fields =
-            Fields { entries: Vec::new(), path: path.clone(), at, suggested: Vec::new() };
+        let mut fields = Fields {
+            entries: Vec::new(),
+            path: path.clone(),
+            at,
+            section: None,
+            suggested: vec![],
+        };
         let mut merged = Vec::new();
         for (key, value) in written {
             match key {
@@ -390,17 +378,18 @@ impl Decoder<'_> {
         None
     }
 
-    fn integer<T: TryFrom<i128> + Into<i128>>(
-        &mut self,
-        fields: &Fields<'_>,
-        key: &str,
-        least: T,
-        most: T,
-    ) -> Option<Located<T>> {
+    fn integer<T: TryFrom<i128>>(&mut self, fields: &Fields<'_>, key: &str) -> Option<Located<T>> {
         let (tree, path) = fields.get(key)?;
-        let (least, most) = (least.into(), most.into());
+        let kind = fields.section.and_then(|section| section.key(key)).map(|key| key.kind);
+        let Some(ValueKind::Number(least, most)) = kind else { return None };
+        let (least, most) = (i128::from(least), i128::from(most));
         let at = self.positions.value(&path);
-        match tree {
+        // What comes from a variable is text.
+        let number = match tree {
+            Tree::Text(text) if self.filled.contains(&path) => text.parse().ok().map(Tree::Integer),
+            _ => None,
+        };
+        match number.as_ref().unwrap_or(tree) {
             Tree::Integer(number) if (least..=most).contains(number) => {
                 T::try_from(*number).ok().map(|number| Located::new(number, at))
             }
@@ -413,7 +402,7 @@ impl Decoder<'_> {
                 );
                 None
             }
-            Tree::Text(text) if text.parse::<i128>().is_ok() => {
+            Tree::Text(text) if text.parse::<i128>().is_ok() && !self.filled.contains(&path) => {
                 self.wrong_type(
                     tree,
                     &path,
@@ -455,7 +444,7 @@ impl Decoder<'_> {
         let whose =
             if *path == Path::default() { "the inventory".to_owned() } else { format!("`{path}`") };
         match tree {
-            Tree::Null if path.ends_in(REQUIRED) => {
+            Tree::Null if path.ends_in(&required()) => {
                 self.problems.error(at, format!("{whose} is empty"), "give it a value")
             }
             Tree::Null => self.problems.error(
@@ -463,6 +452,7 @@ impl Decoder<'_> {
                 format!("{whose} is empty"),
                 "give it a value, or leave the key out",
             ),
+            Tree::Unset => {}
             Tree::Tagged => {
                 self.problems.error(
                     at,
@@ -476,4 +466,11 @@ impl Decoder<'_> {
             }
         }
     }
+}
+
+/// The keys that are required where they are allowed.
+fn required() -> Vec<&'static str> {
+    let keys = SECTIONS.iter().flat_map(|section| section.keys);
+    // A node has roles of its own or those of `defaults`, and needs some.
+    keys.filter(|key| key.is_required() || key.name == "roles").map(|key| key.name).collect()
 }

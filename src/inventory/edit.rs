@@ -11,6 +11,7 @@ use std::path::Path as FilePath;
 use super::entry::{labels, list, nodes_of, scalar, tree_of};
 use super::load::{parse, read_yaml};
 use super::positions::{Path, Positions};
+use super::range::Range;
 use super::scan::{byte_of, closed, is_blank_or_comment};
 use super::tree::Tree;
 use super::{Inventory, NodeEntry};
@@ -37,15 +38,21 @@ pub fn add(text: &str, node: &NewNode) -> Result<String, EditError> {
     file.checked(edited, &node.name, |nodes| nodes.insert(after + 1, tree_of(node)))
 }
 
-/// Returns `text` without the node called `name`, including comments inside its entry. If there is
-/// no such node, returns it unchanged.
+/// Returns `text` without the node called `name`, including comments inside its entry. The first
+/// and the last of a range shorten it. If there is no such node, returns it unchanged.
 ///
 /// # Errors
 /// If the text cannot be edited.
 pub fn remove(text: &str, name: &str) -> Result<String, EditError> {
     let file = Text::read(text)?;
-    let is_it = |node: &NodeEntry| node.name.as_ref().is_some_and(|it| it.value == name);
-    let Some(index) = file.nodes.iter().position(is_it) else { return Ok(text.to_owned()) };
+    let is_it = |node: &&NodeEntry| node.name.as_ref().is_some_and(|it| it.value == name);
+    let Some(node) = file.all.iter().find(is_it) else { return Ok(text.to_owned()) };
+    let index = node.index;
+    if let Some(range) = &node.range
+        && let Some(edited) = file.shorter(index, range, name)?
+    {
+        return Ok(edited);
+    }
     let edited = match file.layout(index)? {
         ListStyle::Lines => file.remove_lines(index),
         ListStyle::Brackets => file.remove_piece(index),
@@ -97,7 +104,10 @@ struct Text<'t> {
     mark: &'t str,
     lines: Vec<&'t str>,
     positions: Positions,
+    /// The entries of the list; of a range, its first node.
     nodes: Vec<NodeEntry>,
+    /// Every node.
+    all: Vec<NodeEntry>,
 }
 
 impl<'t> Text<'t> {
@@ -106,12 +116,63 @@ impl<'t> Text<'t> {
         let inventory =
             read(text).ok_or_else(|| by_hand("it is not an inventory that can be read"))?;
         let positions = Positions::of(text).map_err(|error| EditError(error.what))?;
-        let nodes = inventory.nodes.map(|nodes| nodes.value).unwrap_or_default();
-        if nodes.is_empty() {
+        let all = inventory.nodes.map(|nodes| nodes.value).unwrap_or_default();
+        if all.is_empty() {
             return Err(by_hand("it has no list of nodes"));
         }
+        let mut nodes = all.clone();
+        nodes.dedup_by_key(|node| node.index);
         let mark = &whole[..whole.len() - text.len()];
-        Ok(Self { text, mark, lines: text.split('\n').collect(), positions, nodes })
+        Ok(Self { text, mark, lines: text.split('\n').collect(), positions, nodes, all })
+    }
+
+    /// Returns the text with a range that has lost its node `name`; `None` if that was all of it.
+    fn shorter(&self, index: usize, range: &str, name: &str) -> Result<Option<String>, EditError> {
+        let unusual = || by_hand(&format!("the range `{range}` is written in an unusual way"));
+        let Some(Ok(numbers)) = Range::of(range) else { return Err(unusual()) };
+        let (first, last) = (numbers.first, numbers.last);
+        let address = self.nodes.get(index).and_then(|node| node.address.as_ref());
+        let address = address.map(|address| address.value.as_str()).ok_or_else(unusual)?;
+        let second = self.all.iter().filter(|node| node.index == index).nth(1);
+        let (shorter, begins) = match second {
+            None => return Ok(None),
+            Some(_) if numbers.at(last) == name => (numbers.written(first, last - 1), address),
+            Some(second) if numbers.at(first) == name && second.ssh.host.is_none() => {
+                let second = second.address.as_ref().ok_or_else(unusual)?;
+                (numbers.written(first + 1, last), second.value.as_str())
+            }
+            Some(_) => {
+                return Err(by_hand(&format!(
+                    "`{name}` is inside of the range `{range}`, which would have to become two"
+                )));
+            }
+        };
+        let mut lines: Vec<String> = self.lines.iter().map(|line| (*line).to_owned()).collect();
+        // Back to front: the address may be in the name's line.
+        let mut changes = [("name", range, shorter.as_str()), ("address", address, begins)];
+        changes.sort_by_key(|(key, ..)| {
+            std::cmp::Reverse(self.positions.value(&Self::path(index).key(key)))
+        });
+        for (key, was, is) in changes {
+            let at = self.positions.value(&Self::path(index).key(key));
+            let line = at.line.checked_sub(1).and_then(|line| lines.get_mut(line));
+            let line = line.ok_or_else(unusual)?;
+            let (before, value) = line.split_at(byte_of(line, at.column));
+            let value = value.replacen(was, is, 1);
+            *line = format!("{before}{value}");
+        }
+        let edited = self.checked(lines.join("\n"), name, |nodes| {
+            if let Some(Tree::Map(entries)) = nodes.get_mut(index) {
+                for (key, value) in entries {
+                    match key {
+                        Tree::Text(key) if key == "name" => *value = Tree::Text(shorter.clone()),
+                        Tree::Text(key) if key == "address" => *value = Tree::Text(begins.into()),
+                        _ => {}
+                    }
+                }
+            }
+        });
+        edited.map(Some)
     }
 
     /// Returns `edited` if parsing it gives the original content with its nodes changed by

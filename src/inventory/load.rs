@@ -4,14 +4,16 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde::de::Deserialize;
 
 use super::Inventory;
 use super::decode::decode;
 use super::positions::{Position, Positions};
-use super::problem::Problem;
+use super::problem::{Problem, STDIN};
 use super::tree::Tree;
+use super::variables::Lookup;
 
 /// Maximum size of a file in bytes. Ten thousand nodes are 1 MB; anything larger, such as a device
 /// or a disk image, is not an inventory.
@@ -74,12 +76,20 @@ pub fn load_with(path: &Path, bytes: &[u8]) -> Result<Inventory, Problem> {
     Ok(Inventory { folder, home, ..parse(path, bytes)? })
 }
 
-/// Parses an inventory from memory; `file` is its name in messages. Its directory and the home
-/// directory are left empty.
+/// Parses an inventory from memory; `file` is its name in messages, and variables are those of the
+/// environment. Its directory and the home directory are left empty.
 ///
 /// # Errors
 /// Same as [`load`].
 pub fn parse(file: &Path, bytes: &[u8]) -> Result<Inventory, Problem> {
+    parse_with(file, bytes, &|name| std::env::var(name).ok())
+}
+
+/// Like [`parse`], with variables from `lookup`.
+///
+/// # Errors
+/// Same as [`load`].
+pub fn parse_with(file: &Path, bytes: &[u8], lookup: Lookup<'_>) -> Result<Inventory, Problem> {
     // Some editors begin a file with a byte order mark.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = std::str::from_utf8(bytes).map_err(|error| {
@@ -106,7 +116,7 @@ pub fn parse(file: &Path, bytes: &[u8]) -> Result<Inventory, Problem> {
     }
     match tree {
         Ok(Tree::Null) => Err(empty(file)),
-        Ok(tree) => Ok(decode(file, &tree, &positions)),
+        Ok(tree) => Ok(decode(file, tree, &positions, lookup)),
         Err(_) if positions.documents().is_empty() => Err(empty(file)),
         Err(error) => Err(not_yaml(file, text, &error)),
     }
@@ -137,8 +147,11 @@ fn not_yaml(file: &Path, text: &str, error: &NotYaml) -> Problem {
     let at = error.at.unwrap_or(Position { line: 1, column: 1 });
     let line = text.lines().nth(at.line.saturating_sub(1)).unwrap_or_default();
     let indentation = &line[..line.len() - line.trim_start().len()];
+    let before = text.lines().nth(at.line.saturating_sub(2)).unwrap_or_default();
     let help = if indentation.contains('\t') {
         "YAML is indented with spaces; this line begins with a tab"
+    } else if [line, before].iter().any(|line| is_unquoted_in_brackets(line)) {
+        "in brackets and braces, a range `worker-[0-4]` or a variable `${NAME}` needs quotes"
     } else if error.what.contains("mapping values are not allowed") {
         "a value that has `: ` in it needs quotes; and all keys of a mapping start in the same \
         column"
@@ -151,6 +164,17 @@ fn not_yaml(file: &Path, text: &str, error: &NotYaml) -> Problem {
     Problem::error(file, at, format!("not valid YAML: {}", error.what), help)
 }
 
+/// Whether a line seems to have a range or a variable without quotes, where YAML needs them.
+fn is_unquoted_in_brackets(line: &str) -> bool {
+    let follows = |mark: &str| {
+        line.split(mark).skip(1).map(str::trim_start).any(|value| {
+            let word = value.split([',', ' ', '}']).next().unwrap_or_default();
+            !word.starts_with(['"', '\'', '[', '{']) && (word.contains('[') || word.contains("${"))
+        })
+    };
+    line.contains(['{', '[']) && follows(":")
+}
+
 fn empty(file: &Path) -> Problem {
     Problem::error(
         file,
@@ -161,12 +185,26 @@ fn empty(file: &Path) -> Problem {
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
+    if path == Path::new(STDIN) {
+        return read_stdin();
+    }
     // Opening a pipe would block until its other end is opened.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("not a file"));
     }
+    bounded(File::open(path)?)
+}
+
+/// Standard input can be read only once, and an inventory is read more often in a run.
+fn read_stdin() -> io::Result<Vec<u8>> {
+    static READ: OnceLock<Result<Vec<u8>, String>> = OnceLock::new();
+    let read = || bounded(io::stdin().lock()).map_err(|error| error.to_string());
+    READ.get_or_init(read).clone().map_err(io::Error::other)
+}
+
+fn bounded(source: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    source.take(LONGEST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LONGEST {
         return Err(io::Error::other("longer than 8 MiB"));
     }
@@ -175,10 +213,9 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 fn unreadable(path: &Path, error: &io::Error) -> Problem {
     let (what, help) = match error.kind() {
-        io::ErrorKind::NotFound => (
-            "no such file".to_owned(),
-            "use an existing inventory, or start from a copy of inventories/kthw.yaml",
-        ),
+        io::ErrorKind::NotFound => {
+            ("no such file".to_owned(), "use an existing inventory, or `labctl init` writes one")
+        }
         _ if path.is_dir() => (
             "a directory, not an inventory".to_owned(),
             "name the file in it, such as `inventory.yaml`",

@@ -14,13 +14,16 @@ pub mod keys;
 pub mod load;
 pub mod positions;
 mod problem;
+mod range;
 mod scan;
+pub mod schema;
 mod tree;
+pub mod variables;
 
 use std::path::PathBuf;
 
 pub use positions::Position;
-pub use problem::{Problem, Problems, Severity, did_you_mean};
+pub use problem::{Problem, Problems, STDIN, Severity, called, did_you_mean};
 
 /// A value of the inventory with its position in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,6 +206,10 @@ pub struct ProxySection {
 pub struct NodeEntry {
     /// Position of the entry.
     pub at: Position,
+    /// Its index in the list of nodes.
+    pub index: usize,
+    /// The name as it is written, if it is a range: this is one of its nodes.
+    pub range: Option<String>,
     /// `name`.
     pub name: Option<Located<String>>,
     /// `address`.

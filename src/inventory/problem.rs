@@ -1,11 +1,23 @@
 //! A problem in an inventory: what is wrong, where, and how to fix it.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::positions::Position;
+
+/// The name of an inventory that is read from standard input.
+pub const STDIN: &str = "-";
+
+/// Returns what messages call the inventory at `path`.
+pub fn called(path: &Path) -> String {
+    match path == Path::new(STDIN) {
+        true => "standard input".to_owned(),
+        false => path.display().to_string(),
+    }
+}
 
 /// Whether a problem stops a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -21,7 +33,7 @@ pub enum Severity {
 ///
 /// Displayed as `FILE:LINE:COL: what`, then an indented `help: ...`. A warning has `warning:`
 /// before `what`, unless it is formatted with `{:#}`, for callers that print that themselves.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Problem {
     /// The file as named on the command line.
     pub file: PathBuf,
@@ -66,7 +78,7 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.file.display())?;
+        write!(f, "{}:", called(&self.file))?;
         if self.line > 0 {
             write!(f, "{}:{}:", self.line, self.column)?;
         }
@@ -116,9 +128,11 @@ impl Problems {
         self.list.iter().any(Problem::is_error)
     }
 
-    /// Returns all problems in file order.
+    /// Returns all problems in file order, each once: nodes of one range share their mistakes.
     pub fn into_sorted(mut self) -> Vec<Problem> {
         self.list.sort_by_key(|problem| (problem.line, problem.column));
+        let mut seen = HashSet::new();
+        self.list.retain(|problem| seen.insert(problem.clone()));
         self.list
     }
 

@@ -29,6 +29,8 @@ pub(super) enum Tree {
     Map(Vec<(Tree, Tree)>),
     /// A value with a custom tag, `!tag value`.
     Tagged,
+    /// A value with a variable that has none, which is reported already.
+    Unset,
 }
 
 impl Tree {
@@ -50,6 +52,7 @@ impl Tree {
             Tree::List(_) => "a list".to_owned(),
             Tree::Map(_) => "a mapping".to_owned(),
             Tree::Tagged => "a tagged value".to_owned(),
+            Tree::Unset => "a variable without a value".to_owned(),
         }
     }
 }
@@ -72,7 +75,7 @@ impl Tree {
             Tree::Integer(value) => value.to_string(),
             Tree::Float(value) => value.to_string(),
             Tree::Text(text) => text.clone(),
-            Tree::List(_) | Tree::Map(_) | Tree::Tagged => "?".to_owned(),
+            Tree::List(_) | Tree::Map(_) | Tree::Tagged | Tree::Unset => "?".to_owned(),
         }
     }
 }

@@ -35,6 +35,7 @@ use crate::lab::LabDirectory;
 use boot::{STEP, wait_for_all};
 pub use error::LocalError;
 use names::Names;
+pub use network::is_free;
 use node::{NodeFolder, Record, Start};
 
 /// Approximate number of inotify instances of one busy node. The kernel counts those of all nodes

@@ -189,6 +189,18 @@ fn remove_file(path: &Path) -> Result<(), LocalError> {
     }
 }
 
+/// Whether no route or address of this machine is in `subnet`, so that a lab can have it.
+///
+/// # Errors
+/// If the machine's routes cannot be read.
+pub fn is_free(subnet: Ipv4Net) -> Result<bool, LocalError> {
+    match check_free(subnet) {
+        Ok(()) => Ok(true),
+        Err(LocalError::Clash { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Refuses a subnet that this machine already uses. Call it before the lab's own bridge exists.
 fn check_free(subnet: Ipv4Net) -> Result<(), LocalError> {
     let read =

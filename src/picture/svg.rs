@@ -47,20 +47,24 @@ pub fn draw(picture: &Picture) -> String {
     let top = MARGIN + 22 + picture.notes.len() * LINE + 16;
     let mut spots: BTreeMap<usize, Spot> = BTreeMap::new();
     let (mut boxes, mut bottom) = (String::new(), top);
-    for (column, group) in picture.groups.iter().enumerate() {
+    let mut free: BTreeMap<usize, usize> = BTreeMap::new();
+    for group in &picture.groups {
+        let column = group.column;
         let x = MARGIN + column * (BOX_WIDTH + BETWEEN_GROUPS);
-        text(&mut boxes, "group", x, top + 14, group.title);
-        text(&mut boxes, "faint", x, top + 30, group.ports);
-        let mut y = top + HEAD;
+        let begin = free.get(&column).copied().unwrap_or(top);
+        text(&mut boxes, "group", x, begin + 14, group.title);
+        text(&mut boxes, "faint", x, begin + 30, group.ports);
+        let mut y = begin + HEAD;
         for one in &group.boxes {
             let height = 2 * PADDING + (1 + one.lines.len()) * LINE - 4;
             node(&mut boxes, one, x, y, height);
             spots.insert(one.id, Spot { x, y, height, column });
             y += height + BETWEEN_BOXES;
         }
+        free.insert(column, y + BETWEEN_BOXES);
         bottom = bottom.max(y);
     }
-    let columns = picture.groups.len().max(1);
+    let columns = picture.groups.iter().map(|group| group.column + 1).max().unwrap_or(1);
     let width = 2 * MARGIN + columns * (BOX_WIDTH + BETWEEN_GROUPS) - BETWEEN_GROUPS + 60;
     let height = bottom + MARGIN - BETWEEN_BOXES;
     let mut svg = format!(
@@ -108,8 +112,7 @@ fn node(svg: &mut String, one: &NodeBox, x: usize, y: usize, height: usize) {
 
 /// Draws a wire from the side of a box to the near side of another.
 fn connect(svg: &mut String, from: Spot, to: Spot, label: Option<&str>) {
-    let right = from.column <= to.column;
-    let (start, end) = if right { (from.x + BOX_WIDTH, to.x) } else { (from.x, to.x + BOX_WIDTH) };
+    let (start, end) = (from.x + BOX_WIDTH, to.x);
     let (first, last) = (from.y + from.height / 2, to.y + to.height / 2);
     let middle = usize::midpoint(start, end);
     let _ = writeln!(
@@ -118,8 +121,7 @@ fn connect(svg: &mut String, from: Spot, to: Spot, label: Option<&str>) {
          {middle} {last} {end} {last}\"/>"
     );
     if let Some(label) = label {
-        let x = if right { end - 52 } else { end + 8 };
-        text(svg, "faint", x, last.saturating_sub(6), label);
+        text(svg, "faint", end - 52, last.saturating_sub(6), label);
     }
 }
 

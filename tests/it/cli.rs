@@ -326,23 +326,6 @@ fn the_graph_is_the_same_in_both_forms() {
 }
 
 #[test]
-fn completions_know_every_verb_in_every_shell() {
-    let (tools, folder) = (Tools::new(), tempfile::tempdir().expect("a folder"));
-    let verbs: Vec<String> = <labctl::cli::Cli as clap::CommandFactory>::command()
-        .get_subcommands()
-        .map(|verb| verb.get_name().to_owned())
-        .collect();
-    assert!(verbs.len() > 15, "{verbs:?}");
-    for shell in ["bash", "zsh", "fish"] {
-        let output = tools.labctl(folder.path(), &format!("completions {shell}"));
-        let text = String::from_utf8(output.stdout).expect("text");
-        for verb in &verbs {
-            assert!(text.contains(verb.as_str()), "{shell} does not complete {verb}");
-        }
-    }
-}
-
-#[test]
 fn a_playbook_with_a_mistake_leaves_no_certificates_behind() {
     let (tools, folder) = (Tools::new(), tempfile::tempdir().expect("a folder"));
     quiet_lab(&tools, folder.path());

@@ -22,7 +22,8 @@ use labctl::playbook::{load, standard};
 use labctl::render::context::VARIABLES;
 
 use tables::{
-    events, every_command, exit_codes, make_targets, modules, options, plays, test_files, verbs,
+    events, every_command, exit_codes, keys_of, make_targets, modules, options, plays, test_files,
+    verbs,
 };
 use text::{
     as_playbook, blocks, code, command_lines, files_below, heading, inline_code, links, pages,
@@ -62,6 +63,18 @@ fn generated_tables_are_current() {
         "run `LABCTL_UPDATE_GOLDEN=1 cargo test --test it docs` and read the diff: {stale:?}"
     );
     assert!(seen.len() >= 10, "some generated tables are gone: {seen:?}");
+}
+
+/// The schema that the shipped inventories refer to is the one that `labctl schema` prints.
+#[test]
+fn the_schema_is_current() {
+    let path = root().join("docs").join(labctl::inventory::schema::FILE_NAME);
+    let current = labctl::inventory::schema::text();
+    if std::env::var_os("LABCTL_UPDATE_GOLDEN").is_some() {
+        fs::write(&path, &current).expect("the schema can be written");
+    }
+    let shipped = fs::read_to_string(&path).expect("docs/inventory.schema.json");
+    assert!(shipped == current, "run `LABCTL_UPDATE_GOLDEN=1 cargo test --test it docs`");
 }
 
 /// The text between a marker and its end.
@@ -104,7 +117,7 @@ fn generated(name: &str) -> String {
             ["command", "what it does"],
             make_targets().into_iter().map(|(t, a)| [code(&format!("make {t}")), a]),
         ),
-        _ => panic!("nothing generates `{name}`"),
+        _ => keys_of(name).unwrap_or_else(|| panic!("nothing generates `{name}`")),
     }
 }
 
@@ -203,6 +216,7 @@ fn the_inventory_page_has_every_key_and_no_other() {
     };
     for (section, keys) in [
         ("Top level", keys::INVENTORY),
+        ("`defaults`", keys::DEFAULTS),
         ("`local`", keys::LOCAL),
         ("`ssh`", keys::NODE_SSH),
         ("`network`", keys::NETWORK),
@@ -213,7 +227,7 @@ fn the_inventory_page_has_every_key_and_no_other() {
         ("`proxy`", keys::PROXY),
         ("`nodes`", keys::NODE),
     ] {
-        let keys: BTreeSet<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        let keys: BTreeSet<String> = keys.names().map(str::to_owned).collect();
         assert!(!keys.is_empty(), "{section}");
         assert_eq!(documented(section), keys, "{section} of docs/inventory.md");
     }

@@ -15,6 +15,9 @@ use labctl::cluster::{Cluster, Jump, PasswordSource, Role, Tool, open, resolve::
 use labctl::inventory::{Problem, load::parse};
 use proptest::prelude::*;
 
+mod many;
+mod schema;
+
 /// There are more cases than this; fewer mean that some got lost.
 const FEWEST_CASES: usize = 90;
 
@@ -95,7 +98,7 @@ fn the_sandbox_is_worked_out() {
     let (cluster, warnings) = shipped("sandbox");
     assert_eq!(
         said(&warnings),
-        "inventories/sandbox.yaml:40:56: warning: two controllers mean two etcd members, which \
+        "inventories/sandbox.yaml:41:56: warning: two controllers mean two etcd members, which \
         tolerate no loss: the API \
          stops when either is lost\n  help: fine for a lab, but no safer than one controller; \
         three tolerate the loss of one\n"

@@ -37,24 +37,14 @@ fn surface() -> BTreeSet<String> {
 
 /// Every key of an inventory, with its section; not those that are a section themselves.
 fn keys() -> BTreeSet<String> {
-    let sections = [
-        (keys::INVENTORY, ""),
-        (keys::LOCAL, "local."),
-        (keys::SSH, "ssh."),
-        (keys::NODE_SSH, "nodes.ssh."),
-        (keys::NETWORK, "network."),
-        (keys::API, "api."),
-        (keys::PKI, "pki."),
-        (keys::COMPONENT, "components."),
-        (keys::REGISTRY, "registries."),
-        (keys::PROXY, "proxy."),
-        (keys::NODE, "nodes."),
-    ];
-    let is_section = |key: &str| sections.iter().any(|(_, it)| it.strip_suffix('.') == Some(key));
-    let named = |(keys, section): (&[&str], &str)| -> Vec<String> {
-        keys.iter().map(|key| format!("{section}{key}")).collect()
+    // A jump host as a mapping has no keys but those of `ssh`.
+    let sections = || keys::SECTIONS.iter().filter(|section| **section != &keys::JUMP);
+    let is_section = |key: &str| sections().any(|section| section.name == key);
+    let named = |section: &&keys::KeySection| -> Vec<String> {
+        let prefix = if section.name.is_empty() { "" } else { "." };
+        section.names().map(|key| format!("{}{prefix}{key}", section.name)).collect()
     };
-    let keys = sections.into_iter().flat_map(named).filter(|key| !is_section(key));
+    let keys = sections().flat_map(named).filter(|key| !is_section(key));
     keys.map(|key| format!("inventory {key}")).collect()
 }
 

@@ -9,6 +9,7 @@ mod lab;
 
 mod addons;
 mod backup;
+mod begin;
 mod bring_up;
 mod caller;
 mod certificates;

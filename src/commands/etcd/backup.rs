@@ -15,6 +15,7 @@ use crate::backup::{Archive, BackupError, ESSENTIAL, FORMAT, Manifest, archive, 
 use crate::cluster::{Cluster, Node, Role};
 use crate::commands::exit::{Exit, Stop};
 use crate::commands::next;
+use crate::commands::node::text::text_of;
 use crate::commands::options::Options;
 use crate::commands::ownership::connected_must_be_ours;
 use crate::commands::session::{Outcome, Working, exit_of, lab_of, limited, open, under_lock};
@@ -32,10 +33,7 @@ pub async fn backup(
 ) -> Result<Exit, Stop> {
     let cluster = open(&options.inventory, reporter)?;
     archive::check_place(file, force).map_err(bad)?;
-    let inventory = std::fs::read(&options.inventory).map_err(|cause| {
-        let path = options.inventory.clone();
-        failed(BackupError::Io { doing: "read", path, cause })
-    })?;
+    let inventory = text_of(&options.inventory)?.into_bytes();
     let report = under_lock("etcd backup", &cluster, options, reporter, |working| {
         take(&cluster, inventory, file, &options.limit, working)
     })

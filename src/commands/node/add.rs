@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::text::{add_by_hand, imagine, save, text_of};
+use super::text::{add_by_hand, imagine, refuse_stdin, save, text_of};
 use crate::cluster::{Node, Role};
 use crate::commands::bring_up::{bring_up, fit_for_local_nodes};
 use crate::commands::exit::{Exit, Stop};
@@ -17,6 +17,7 @@ use crate::report::Reporter;
 pub async fn add(new: &NewNode, options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
     options.refuse_limit(WHOLE_LAB, "leave --limit out")?;
     let (path, name) = (&options.inventory, &new.name);
+    refuse_stdin(path, "node add")?;
     let before = open(path, reporter)?;
     let text = match before.node(name) {
         // An earlier run was interrupted after it had written the inventory.

@@ -1,6 +1,6 @@
 //! `node remove`: a node that leaves the lab.
 
-use super::text::{imagine, remove_by_hand, save, text_of};
+use super::text::{imagine, refuse_stdin, remove_by_hand, save, text_of};
 use crate::cluster::roster::{Roster, must_stay};
 use crate::cluster::{self, Cluster, Node, Role};
 use crate::commands::bring_up::{bring_up, fit_for_local_nodes, start_local_nodes};
@@ -38,6 +38,7 @@ pub async fn remove(
 ) -> Result<Exit, Stop> {
     options.refuse_limit(WHOLE_LAB, "leave --limit out")?;
     let (path, name) = (&options.inventory, &departure.node);
+    refuse_stdin(path, "node remove")?;
     let inventory = path.display();
     let now = open(path, reporter)?;
     let known_nodes = roster::read(&lab_of(&now));

@@ -5,8 +5,17 @@ use std::path::Path;
 use crate::cluster::{self, Cluster};
 use crate::commands::exit::{Exit, Stop};
 use crate::inventory::edit::{EditError, NewNode};
-use crate::inventory::{Problem, load};
+use crate::inventory::{Problem, STDIN, load};
 use crate::report::Reporter;
+
+/// Refuses an inventory that is read from standard input, for a verb that has to change it.
+pub fn refuse_stdin(path: &Path, verb: &str) -> Result<(), Stop> {
+    if path != Path::new(STDIN) {
+        return Ok(());
+    }
+    Err(Stop::bad(format!("`{verb}` changes the inventory, and `-` is standard input"))
+        .help("save the inventory as a file, and name that"))
+}
 
 /// The text of an inventory.
 pub fn text_of(path: &Path) -> Result<String, Stop> {
@@ -53,8 +62,7 @@ pub fn add_by_hand(error: EditError, path: &Path, new: &NewNode) -> Stop {
 /// How to remove a node from an inventory that labctl cannot edit.
 pub fn remove_by_hand(error: EditError, path: &Path, name: &str) -> Stop {
     Stop::bad(error).help(format!(
-        "delete the entry of `{name}` from {}, and run `labctl node remove` again: it \
-        does the rest",
+        "take `{name}` out of {} by hand, and run `labctl node remove` again: it does the rest",
         path.display()
     ))
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Number, Value};
 
 use super::{Decoder, Fields};
 use crate::inventory::keys::COMPONENT;
+use crate::inventory::load::read_yaml;
 use crate::inventory::positions::Path;
 use crate::inventory::tree::Tree;
 use crate::inventory::{ComponentEntry, Located};
@@ -12,7 +13,7 @@ impl Decoder<'_> {
     pub(super) fn components(&mut self, fields: &Fields<'_>) -> Vec<ComponentEntry> {
         let mut components = Vec::new();
         for (name, tree, path) in self.entries_of(fields, "components") {
-            let Some(fields) = self.mapping(tree, &path, COMPONENT) else { continue };
+            let Some(fields) = self.mapping(tree, &path, &COMPONENT) else { continue };
             let (flags, config) = (self.flags(&fields), self.config(&fields));
             let files = self.files(&fields);
             components.push(ComponentEntry { name, flags, config, files });
@@ -90,6 +91,15 @@ impl Decoder<'_> {
             Tree::Bool(value) => Value::Bool(*value),
             Tree::Integer(number) => Value::Number(Number::from_i128(*number)?),
             Tree::Float(number) => Value::Number(Number::from_f64(*number)?),
+            // What comes from a variable is typed as if it were written there.
+            Tree::Text(text) if self.filled.contains(path) => {
+                match (self.positions.plain(path), read_yaml(text)) {
+                    (Some(_), Ok(tree @ (Tree::Bool(_) | Tree::Integer(_) | Tree::Float(_)))) => {
+                        self.value(&tree, path)?
+                    }
+                    _ => Value::String(text.clone()),
+                }
+            }
             Tree::Text(text) => Value::String(text.clone()),
             Tree::List(elements) => {
                 let values = elements.iter().enumerate();
@@ -104,7 +114,7 @@ impl Decoder<'_> {
                 }
                 Value::Object(map)
             }
-            Tree::Tagged => {
+            Tree::Tagged | Tree::Unset => {
                 self.wrong_type(tree, path, "a value", "");
                 return None;
             }

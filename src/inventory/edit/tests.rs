@@ -175,3 +175,58 @@ fn a_version_is_replaced_and_nothing_else() {
     let twice = "name: t\nkubernetes: &v \"1.34.4\"\nx: *v\nnodes:\n- { name: a }\n";
     assert!(set_version(twice, "1.37.2").is_err(), "an anchor means more than one place");
 }
+
+const RANGE: &str = "  - { name: \"worker-[0-3]\", address: 10.0.0.20, roles: [worker] } # four
+  - name: big-[08-10]
+    # The first one.
+    address: \"10.0.1.8\"
+    roles: [worker]
+";
+
+#[test]
+fn a_range_loses_its_first_and_its_last_node() {
+    for (name, was, is) in [
+        ("worker-3", "worker-[0-3]", "worker-[0-2]"),
+        ("worker-0", "worker-[0-3]\", address: 10.0.0.20", "worker-[1-3]\", address: 10.0.0.21"),
+        ("big-10", "big-[08-10]", "big-[08-09]"),
+        (
+            "big-08",
+            "big-[08-10]\n    # The first one.\n    address: \"10.0.1.8\"",
+            "big-[09-10]\n    # The first one.\n    address: \"10.0.1.9\"",
+        ),
+    ] {
+        let text = lab(RANGE);
+        let wanted = text.replace(was, is);
+        assert_ne!(wanted, text, "{name}");
+        assert_eq!(remove(&text, name).as_deref(), Ok(wanted.as_str()), "{name}");
+    }
+    let two = lab("  - { name: \"w-[0-1]\", address: 10.0.0.20, roles: [worker] }\n");
+    let one = remove(&two, "w-1").expect("one is left");
+    assert_eq!(one, two.replace("w-[0-1]", "w-0"));
+    let alone = lab("  - { name: \"w-[7-7]\", address: 10.0.0.20, roles: [worker] }\n\
+                     \x20 - { name: c, address: 10.0.0.1, roles: [controller] }\n");
+    let gone = remove(&alone, "w-7").expect("the entry goes with its only node");
+    assert_eq!(gone, lab("  - { name: c, address: 10.0.0.1, roles: [controller] }\n"));
+}
+
+#[test]
+fn a_node_inside_of_a_range_is_not_removed() {
+    let refused = remove(&lab(RANGE), "worker-1").expect_err("it would be two ranges");
+    assert_eq!(
+        refused.to_string(),
+        "labctl cannot change this inventory: `worker-1` is inside of the range `worker-[0-3]`, \
+         which would have to become two"
+    );
+    let variable =
+        lab("  - { name: \"${LABCTL_NO_SUCH:-w}-[0-3]\", address: 10.0.0.20, roles: [worker] }\n");
+    let refused = remove(&variable, "w-3").expect_err("its name is not in the text");
+    assert!(refused.to_string().contains("written in an unusual way"), "{refused}");
+}
+
+#[test]
+fn a_node_is_added_beside_a_range_and_removed_again() {
+    let text = lab(RANGE);
+    let added = add(&text, &node("worker-4", "10.0.0.24", &["worker"])).expect("added");
+    assert!(added.contains("name: worker-4\n"), "{added}");
+    assert_eq!(remove(&added, "worker-4").expect("removed"), text);
+}

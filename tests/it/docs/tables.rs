@@ -1,6 +1,7 @@
 //! What the generated tables say, from the program, the playbooks and the tests themselves.
 
 use super::*;
+use labctl::inventory::keys::ValueKind;
 
 /// Every verb with its subcommands, and what it does.
 pub(super) fn verbs() -> Vec<(String, String)> {
@@ -154,4 +155,34 @@ pub(super) fn make_targets() -> Vec<(String, String)> {
                 .then(|| (target.to_owned(), about.to_owned()))
         })
         .collect()
+}
+
+/// The keys of the section that `keys NAME` names; without a name, those at the top.
+pub(super) fn keys_of(name: &str) -> Option<String> {
+    let name = name.strip_prefix("keys")?.trim_start();
+    let section = keys::SECTIONS.iter().find(|section| section.name == name)?;
+    let rows = section.keys.iter().map(|key| {
+        [code(key.name), type_of(key.kind), key.default.to_owned(), key.about.to_owned()]
+    });
+    Some(table(["key", "type", "default", "meaning"], rows))
+}
+
+fn type_of(kind: ValueKind) -> String {
+    match kind {
+        ValueKind::Choice(words) => {
+            words.iter().map(|word| code(word)).collect::<Vec<_>>().join(", ")
+        }
+        ValueKind::Text => "text".to_owned(),
+        ValueKind::File => "path".to_owned(),
+        ValueKind::Cidr => "CIDR".to_owned(),
+        ValueKind::Address => "IPv4 address".to_owned(),
+        ValueKind::Number(..) => "number".to_owned(),
+        ValueKind::Texts => "list of texts".to_owned(),
+        ValueKind::Choices(_) | ValueKind::List(_) => "list".to_owned(),
+        ValueKind::Labels | ValueKind::Files | ValueKind::Flags | ValueKind::Any => {
+            "mapping".to_owned()
+        }
+        ValueKind::Jumps => "text or list".to_owned(),
+        ValueKind::Section(_) | ValueKind::Named(..) => "section".to_owned(),
+    }
 }
