@@ -173,8 +173,8 @@ pub const INVENTORY: KeySection = KeySection {
             "addons",
             ValueKind::Texts,
             "none",
-            "what the lab has beside what every lab has, such as `metrics-server`; see \
-            [playbooks.md](playbooks.md)",
+            "what the lab has beside what every lab has: `metrics-server`, or manifests of your \
+            own; see [below](#add-ons)",
         ),
         key(
             "components",
