@@ -8,7 +8,7 @@ use clap::CommandFactory;
 use super::bundle::{BundleVerb, PlaybookVerb};
 use super::certs::{CertsVerb, KubeconfigArgs};
 use super::etcd::{EtcdVerb, RecoverArgs};
-use super::lab::{ConvergeArgs, GraphFormat, LabArgs, SourceArgs, UpArgs};
+use super::lab::{ConvergeArgs, GraphFormat, LabArgs, LogsArgs, SourceArgs, StatusArgs, UpArgs};
 use super::node::NodeVerb;
 use super::timeline::TimelineArgs;
 use super::{Cli, GlobalArgs, SpreadWhen, Verb};
@@ -17,9 +17,11 @@ use crate::commands::explain::GraphLanguage;
 use crate::commands::kubeconfig::{Destination, NewUser};
 use crate::commands::node::remove::Departure;
 use crate::commands::recover::Recovery;
+use crate::commands::status::StatusScreen;
 use crate::commands::timeline::Shown;
 use crate::commands::{self, Exit, Options, Stop};
 use crate::engine::Spread;
+use crate::engine::logs::JournalPart;
 use crate::inventory::edit::NewNode;
 use crate::report::Reporter;
 
@@ -51,6 +53,11 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
         }
         Verb::Node(verb) => node(verb, global, reporter).await,
         Verb::Smoke(args) => commands::smoke::smoke(&lab(&args.inventory), reporter).await,
+        Verb::Status(args) => status(args, &lab(&args.lab.inventory), reporter).await,
+        Verb::Support(args) => {
+            let options = lab(&args.lab.inventory);
+            commands::support::support(args.to.as_deref(), &options, reporter).await
+        }
         Verb::Validate(args) => commands::validate::validate(&args.inventory, reporter).await,
         Verb::Render(args) => {
             let options = with(&args.lab, &args.sources);
@@ -70,6 +77,10 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
         Verb::Kubectl(args) => {
             commands::kubectl::kubectl(&args.arguments, &lab(&args.lab.inventory), reporter)
         }
+        Verb::Logs(args) => {
+            let (inventory, node, unit) = args.target.get();
+            commands::logs::logs(node, &args.part(unit), &lab(inventory), reporter).await
+        }
         Verb::Ssh(args) => {
             let (inventory, node) = args.target.get();
             commands::ssh::ssh(node, &args.command, &lab(inventory), reporter).await
@@ -88,6 +99,22 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
         Verb::Bundle(verb) => bundle(verb, reporter).await,
         Verb::Playbook(verb) => playbook(verb, reporter),
         Verb::Completions { shell } => completions(*shell, reporter),
+    }
+}
+
+async fn status(args: &StatusArgs, options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
+    let screen = args.html.as_deref().map_or(StatusScreen::Once, StatusScreen::Page);
+    commands::status::status(&screen, options, reporter).await
+}
+
+impl LogsArgs {
+    fn part(&self, unit: Option<&str>) -> JournalPart {
+        JournalPart {
+            unit: unit.map(str::to_owned),
+            lines: self.lines,
+            since: self.since.clone(),
+            follow: self.follow,
+        }
     }
 }
 

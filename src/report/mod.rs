@@ -20,6 +20,8 @@ mod plain;
 mod plan;
 mod question;
 mod record;
+mod status;
+mod status_page;
 mod stream;
 mod summary;
 mod terminal;
@@ -49,6 +51,7 @@ pub use self::record::{PlayTimes, RunReport};
 use self::stream::Stream;
 use self::terminal::Terminal;
 use crate::event::{CertificateFound, Event, Stamped};
+use crate::status::LabStatus;
 use crate::timeline::Timeline;
 
 /// Twelve frames per second: smooth, and slow enough to read.
@@ -207,6 +210,19 @@ impl Reporter {
     /// Renders a run's timeline as a self-contained HTML page.
     pub fn timeline_page(&self, timeline: &Timeline) -> String {
         page::page(timeline)
+    }
+
+    /// Renders how a lab is.
+    pub fn status(&self, status: &LabStatus) -> String {
+        if self.output == OutputFormat::Json {
+            return json::status(status);
+        }
+        lines(&status::screen(status, self.out.width(), self.out.paint))
+    }
+
+    /// Renders how a lab is as a self-contained HTML page.
+    pub fn status_page(&self, status: &LabStatus) -> String {
+        status_page::page(status)
     }
 
     /// Renders a table of a lab's runs, by name.

@@ -105,9 +105,15 @@ pub const ROOMS: &[Room] = &[
         "it reads what a run has told; how it is drawn is the report's business",
     ),
     room(
+        "status",
+        &["cluster", "module", "node", "pki"],
+        "what is wrong with a lab follows from what its nodes answer; who asks them is not its \
+        business",
+    ),
+    room(
         "report",
-        &["event", "timeline"],
-        "it tells what happened, from events alone, and decides nothing",
+        &["event", "status", "timeline"],
+        "it tells what happened, from events and what was judged of them, and decides nothing",
     ),
     room(
         "commands",
@@ -129,6 +135,7 @@ pub const ROOMS: &[Room] = &[
             "report",
             "secret",
             "smoke",
+            "status",
             "timeline",
         ],
         "it wires rooms together; a connection or a byte on the wire is the engine's work",
@@ -203,6 +210,7 @@ pub const PURE: &[&str] = &[
     "pki/merge.rs",
     "pki/reissue.rs",
     "pki/rotation.rs",
+    "status/",
     "bundle/releases.rs",
     "timeline/",
 ];

@@ -1,0 +1,345 @@
+//! How a lab is, on one screen: what is wrong first, then the nodes, then the lab as a whole.
+
+use super::stream::Paint;
+use super::text::{bytes, clean, count, fit, pad, pad_left, widest};
+use crate::status::{ApiPath, Deviation, Finding, LabStatus, NodeStatus};
+
+/// The width of lines where nobody limits it.
+const WIDEST: usize = 120;
+/// The width of the names of facts about the lab.
+const LABEL: usize = 8;
+
+/// What is said of each node.
+pub(super) const COLUMNS: [&str; 8] =
+    ["node", "roles", "ready", "version", "units", "cert", "disk", "up"];
+
+/// Everything about the lab.
+pub(super) fn screen(status: &LabStatus, width: usize, paint: Paint) -> Vec<String> {
+    let width = width.clamp(40, WIDEST);
+    let mut lines = vec![head(status, width, paint)];
+    for finding in &status.findings {
+        lines.push(String::new());
+        lines.extend(told(finding, width, paint));
+    }
+    lines.push(String::new());
+    lines.extend(nodes(&status.nodes, width, paint));
+    lines.push(String::new());
+    lines.extend(facts(status, width, paint));
+    lines
+}
+
+/// The lab's name, and the verdict.
+fn head(status: &LabStatus, width: usize, paint: Paint) -> String {
+    let LabStatus { lab, kubernetes, api_url, .. } = status;
+    let verdict = match status.findings.len() {
+        0 => paint.good("well"),
+        number => paint.bad(&format!("{} wrong", count(number, "thing"))),
+    };
+    let rest = paint.faint(&format!("Kubernetes {kubernetes}, {api_url}"));
+    fit(&format!("{}: {verdict}  {rest}", paint.strong(lab)), width)
+}
+
+/// What is wrong, wrapped; and the command that mends it, on a line of its own, whole.
+fn told(finding: &Finding, width: usize, paint: Paint) -> Vec<String> {
+    let what = match &finding.node {
+        Some(node) => format!("{node}: {}", clean(&finding.what)),
+        None => clean(&finding.what),
+    };
+    let mut lines: Vec<String> = wrapped(&what, width.saturating_sub(2))
+        .into_iter()
+        .enumerate()
+        .map(|(at, line)| match at {
+            0 => format!("{} {line}", paint.bad("✗")),
+            _ => format!("  {line}"),
+        })
+        .collect();
+    lines.push(format!("    {}", paint.active(&clean(&finding.mend))));
+    let hint = finding.hint.as_deref().map(clean).unwrap_or_default();
+    let hints = wrapped(&hint, width.saturating_sub(4));
+    lines.extend(hints.iter().map(|line| format!("    {}", paint.faint(line))));
+    lines
+}
+
+/// A row for each node.
+fn nodes(nodes: &[NodeStatus], width: usize, paint: Paint) -> Vec<String> {
+    let mut rows: Vec<[String; 8]> = vec![COLUMNS.map(str::to_owned)];
+    rows.extend(nodes.iter().map(cells));
+    let widths: Vec<usize> =
+        (0..8).map(|column| widest(rows.iter().map(|row| row[column].as_str()))).collect();
+    let line = |row: &[String; 8]| {
+        let cell = |(at, text): (usize, &String)| match at {
+            0..4 => pad(text, widths[at]),
+            _ => pad_left(text, widths[at]),
+        };
+        row.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ")
+    };
+    let mut lines = vec![paint.faint(&fit(&format!("  {}", line(&rows[0])), width))];
+    for (node, row) in nodes.iter().zip(&rows[1..]) {
+        let mark = match (node.reached, node.findings) {
+            (true, 0) => paint.good("●"),
+            (true, _) => paint.warn("●"),
+            (false, _) => paint.bad("○"),
+        };
+        lines.push(fit(&format!("{mark} {}", line(row)), width));
+    }
+    lines
+}
+
+/// A node's row.
+pub(super) fn cells(node: &NodeStatus) -> [String; 8] {
+    let none = || "-".to_owned();
+    let (active, wanted) = node.units;
+    [
+        node.name.clone(),
+        node.roles.join(","),
+        node.ready.map_or_else(none, |ready| if ready { "yes" } else { "no" }.to_owned()),
+        node.version.clone().unwrap_or_else(none),
+        if node.reached { format!("{active}/{wanted}") } else { none() },
+        node.certificate_days.map_or_else(none, |days| format!("{days}d")),
+        node.disk_percent.map_or_else(none, |percent| format!("{percent}%")),
+        node.up_seconds.map_or_else(none, up),
+    ]
+}
+
+/// How long a node has been up, in two units at most.
+fn up(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m"),
+        (0, ..) => format!("{hours}h {:02}m", minutes % 60),
+        _ => format!("{days}d {:02}h", hours % 24),
+    }
+}
+
+/// What is so of the lab as a whole, with its label.
+pub(super) fn whole(status: &LabStatus) -> [(&'static str, String); 4] {
+    let pods = status.pods.as_ref().map_or_else(
+        || "unknown: no API server answered".to_owned(),
+        |pods| format!("{} of {} run", pods.running, pods.all),
+    );
+    let drift = match (&status.drift, status.drift.count()) {
+        (Deviation::Unknown(why), _) => format!("unknown: {}", clean(why)),
+        (_, Some((tasks, nodes))) if tasks > 0 => {
+            format!("{} on {}", count(tasks, "task"), count(nodes, "node"))
+        }
+        _ => "none: as the inventory says".to_owned(),
+    };
+    let etcd = etcd(status);
+    let api = status.api.iter().map(path).collect::<Vec<_>>().join("; ");
+    [("etcd", etcd), ("API", api), ("pods", pods), ("drift", drift)]
+}
+
+fn facts(status: &LabStatus, width: usize, paint: Paint) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (label, text) in whole(status) {
+        for (at, line) in wrapped(&text, width.saturating_sub(LABEL)).into_iter().enumerate() {
+            let label = if at == 0 { label } else { "" };
+            lines.push(format!("{}{line}", paint.faint(&pad(label, LABEL))));
+        }
+    }
+    lines
+}
+
+fn etcd(status: &LabStatus) -> String {
+    let etcd = &status.etcd;
+    if etcd.members.is_empty() {
+        return "none".to_owned();
+    }
+    let members = etcd.members.iter().map(|member| {
+        let leads = if etcd.leader.as_ref() == Some(&member.name) { " (leader)" } else { "" };
+        let silent = if member.healthy { "" } else { " (no answer)" };
+        format!("{}{leads}{silent}", member.name)
+    });
+    let members: Vec<String> = members.collect();
+    let size = etcd.members.iter().filter_map(|member| member.size).max();
+    let size = size.map(|size| format!(", {}", bytes(size))).unwrap_or_default();
+    let version = etcd.version.as_deref().unwrap_or("?");
+    format!("{version}{size}: {}", members.join(", "))
+}
+
+fn path(path: &ApiPath) -> String {
+    let all = path.reached_by.len() + path.missed_by.len();
+    let which = if path.endpoint { " (endpoint)" } else { "" };
+    match (all, path.reached_by.len()) {
+        (0, _) => format!("{}{which} not asked", path.name),
+        (_, reached) => format!("{}{which} from {reached} of {}", path.name, count(all, "node")),
+    }
+}
+
+/// Breaks a text into lines at blanks.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if widest([line.as_str()]) + 1 + widest([word]) <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::status_page;
+    use crate::status::{EtcdStatus, FORMAT, FaultKind, MemberStatus, PodStatus, PodsStatus};
+
+    fn node(name: &str, roles: &str, ready: Option<bool>) -> NodeStatus {
+        let runs = roles != "loadbalancer";
+        NodeStatus {
+            name: name.to_owned(),
+            address: "10.242.0.10".to_owned(),
+            roles: roles.split(',').map(str::to_owned).collect(),
+            reached: true,
+            ready,
+            version: runs.then(|| "1.34.4".to_owned()),
+            units: if runs { (6, 6) } else { (1, 1) },
+            certificate_days: runs.then_some(364),
+            disk_percent: Some(39),
+            up_seconds: Some(7_380),
+            findings: 0,
+        }
+    }
+
+    /// A lab of four nodes that is well.
+    fn well() -> LabStatus {
+        let controllers = ["controller-0", "controller-1"];
+        let path = |name: &str, endpoint, nodes: &[&str]| ApiPath {
+            name: name.to_owned(),
+            endpoint,
+            reached_by: nodes.iter().map(|node| (*node).to_owned()).collect(),
+            missed_by: Vec::new(),
+        };
+        let member = |name: &&str| MemberStatus {
+            name: (*name).to_owned(),
+            healthy: true,
+            size: Some(2_300_000),
+        };
+        LabStatus {
+            format: FORMAT,
+            lab: "demo".to_owned(),
+            kubernetes: "1.34.4".to_owned(),
+            api_url: "https://10.242.0.5:6443".to_owned(),
+            well: true,
+            findings: Vec::new(),
+            nodes: vec![
+                node("lb-0", "loadbalancer", None),
+                node("controller-0", "controller", None),
+                node("controller-1", "controller", None),
+                node("worker-0", "worker", Some(true)),
+            ],
+            etcd: EtcdStatus {
+                version: Some("3.6.6".to_owned()),
+                leader: Some("controller-1".to_owned()),
+                members: controllers.iter().map(member).collect(),
+            },
+            api: vec![
+                path("controller-0", false, &["lb-0", "controller-0", "controller-1"]),
+                path("controller-1", false, &["lb-0", "controller-0", "controller-1"]),
+                path("lb-0", true, &["lb-0", "controller-0", "controller-1", "worker-0"]),
+            ],
+            pods: Some(PodsStatus { running: 4, all: 4, others: Vec::new() }),
+            drift: Deviation::Changes(Vec::new()),
+        }
+    }
+
+    fn finding(kind: FaultKind, node: Option<&str>, what: &str, mend: &str) -> Finding {
+        let node = node.map(str::to_owned);
+        Finding { kind, node, what: what.to_owned(), mend: mend.to_owned(), hint: None }
+    }
+
+    /// The same with a worker that is gone, a unit that failed, and a pod that does not run.
+    fn ill() -> LabStatus {
+        let mut status = well();
+        status.well = false;
+        let gone = "cannot be reached: connect to 10.242.0.20:22: no answer within 4 s";
+        let unit = "etcd.service has failed (exit-code)";
+        let pod = "pod default/web-5d9c7b-<x> does not run on worker-0: CrashLoopBackOff";
+        let describe = "labctl kubectl demo.yaml -- -n default describe pod web-5d9c7b";
+        status.findings = vec![
+            finding(
+                FaultKind::Unreachable,
+                Some("worker-0"),
+                gone,
+                "labctl ssh demo.yaml worker-0",
+            ),
+            finding(FaultKind::Unit, Some("controller-0"), unit, "labctl up demo.yaml"),
+            finding(FaultKind::Pod, None, pod, describe),
+        ];
+        status.findings[0].hint = Some(
+            "start the machine; if it is gone for good: labctl node remove demo.yaml worker-0"
+                .to_owned(),
+        );
+        status.nodes[1].units = (5, 6);
+        status.nodes[1].findings = 1;
+        let gone = NodeStatus {
+            reached: false,
+            ready: Some(false),
+            units: (0, 4),
+            certificate_days: None,
+            disk_percent: None,
+            up_seconds: None,
+            findings: 1,
+            ..node("worker-0", "worker", None)
+        };
+        status.nodes[3] = gone;
+        status.etcd.members[0].healthy = false;
+        let missed = status.api[0].reached_by.split_off(0);
+        status.api[0].missed_by = missed;
+        let pod = PodStatus {
+            namespace: "default".to_owned(),
+            name: "web-5d9c7b".to_owned(),
+            node: Some("worker-0".to_owned()),
+            reason: "CrashLoopBackOff".to_owned(),
+        };
+        status.pods = Some(PodsStatus { running: 3, all: 4, others: vec![pod] });
+        status.drift = Deviation::Unknown("there is no bundle in bundle".to_owned());
+        status
+    }
+
+    fn drawn(status: &LabStatus, width: usize, paint: Paint) -> String {
+        screen(status, width, paint).join("\n")
+    }
+
+    #[test]
+    fn a_lab_that_is_well_fits_one_screen() {
+        let plain = Paint::new(false);
+        insta::assert_snapshot!("status_well_80", drawn(&well(), 80, plain));
+        insta::assert_snapshot!("status_well_120", drawn(&well(), 120, plain));
+        assert_eq!(drawn(&well(), usize::MAX, plain), drawn(&well(), 120, plain), "a pipe");
+    }
+
+    #[test]
+    fn what_is_wrong_comes_first_with_the_command_that_mends_it() {
+        for width in [80, 120] {
+            let drawn = drawn(&ill(), width, Paint::new(false));
+            let widest = widest(drawn.lines());
+            assert!(widest <= width, "{widest} columns:\n{drawn}");
+            insta::assert_snapshot!(format!("status_ill_{width}"), drawn);
+        }
+        let coloured = drawn(&ill(), 80, Paint::new(true));
+        let plain = console::strip_ansi_codes(&coloured);
+        assert_eq!(plain, drawn(&ill(), 80, Paint::new(false)), "colours change no text");
+        assert_ne!(plain, coloured);
+    }
+
+    #[test]
+    fn the_page_has_the_same_and_nothing_from_elsewhere() {
+        let page = status_page::page(&ill());
+        assert!(page.contains("web-5d9c7b-&lt;x&gt;"), "what nodes say is text:\n{page}");
+        for word in ["<script", "http-equiv", "src=", "href=", "@import"] {
+            assert!(!page.contains(word), "{word} in:\n{page}");
+        }
+        insta::assert_snapshot!("status_page", page);
+    }
+
+    #[test]
+    fn how_long_a_node_has_been_up_has_two_units_at_most() {
+        let said = [9, 61, 3_600, 7_380, 90_000].map(up);
+        assert_eq!(said, ["9s", "1m", "1h 00m", "2h 03m", "1d 01h"]);
+    }
+}

@@ -1,0 +1,344 @@
+//! `labctl status` on a lab in which one thing is wrong: it is named first, with a command; and
+//! where that can be done in a lab of this machine, the command is run, and mends it.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::goes_without_a_trace;
+use crate::lab::{Lab, said};
+
+/// What brings the lab back.
+enum Mended {
+    /// The command that `status` names.
+    ByTheRemedy,
+    /// The same, after this was run on the node.
+    ByTheRemedyAfter(&'static str),
+    /// This, on the node: what a machine has and a node of this machine has not.
+    By(&'static str),
+}
+
+use Mended::{By, ByTheRemedy, ByTheRemedyAfter};
+
+/// One thing that is wrong with a lab.
+struct Fault {
+    what: &'static str,
+    node: &'static str,
+    /// Shell for the node.
+    breaks: &'static str,
+    /// The first finding: its kind, its node, a part of what it says, and of the command.
+    kind: &'static str,
+    named: Option<&'static str>,
+    says: &'static str,
+    mend: &'static str,
+    mended: Mended,
+}
+
+const KUBECTL: &str = "kubectl --kubeconfig /etc/kubernetes/admin.conf";
+const ETCDCTL: &str = "etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt \
+                       --cert /etc/kubernetes/pki/etcd/healthcheck-client.crt \
+                       --key /etc/kubernetes/pki/etcd/healthcheck-client.key";
+
+/// A fault of a program on a node, which `up` mends.
+const fn unit(what: &'static str, node: &'static str, breaks: &'static str) -> Fault {
+    let (kind, says, mend) = ("unit", "is stopped", "labctl up inventory.yaml");
+    Fault { what, node, breaks, kind, named: Some(node), says, mend, mended: ByTheRemedy }
+}
+
+const FAULTS: &[Fault] = &[
+    unit("kube-proxy stopped", "worker-1", "systemctl stop kube-proxy"),
+    unit("containerd dead", "worker-0", "systemctl stop containerd"),
+    unit("a kubelet stopped", "worker-1", "systemctl stop kubelet"),
+    unit("the load balancer down", "lb-0", "systemctl stop nginx"),
+    unit("the API server of one controller down", "controller-1", "systemctl stop kube-apiserver"),
+    unit("a scheduler stopped", "controller-0", "systemctl stop kube-scheduler"),
+    Fault {
+        what: "a program that runs and hangs",
+        node: "controller-0",
+        breaks: "systemctl kill -s STOP kube-scheduler",
+        kind: "health",
+        named: Some("controller-0"),
+        says: "kube-scheduler.service runs and does not answer",
+        mend: "labctl exec inventory.yaml controller-0 -- systemctl restart kube-scheduler.service",
+        mended: ByTheRemedy,
+    },
+    Fault {
+        what: "a route missing",
+        node: "worker-0",
+        breaks: "ip route del 10.200.1.0/24",
+        kind: "network",
+        named: Some("worker-0"),
+        says: "has no route to the pods of worker-1",
+        mend: "labctl up inventory.yaml",
+        mended: ByTheRemedy,
+    },
+    Fault {
+        what: "a name lost from /etc/hosts",
+        node: "worker-0",
+        breaks: "grep -v worker-1 /etc/hosts > /run/hosts; cat /run/hosts > /etc/hosts",
+        kind: "network",
+        named: Some("worker-0"),
+        says: "/etc/hosts has no line for worker-1",
+        mend: "labctl up inventory.yaml",
+        mended: ByTheRemedy,
+    },
+    Fault {
+        what: "the pod network broken by a firewall",
+        node: "worker-1",
+        breaks: "iptables -t raw -I PREROUTING -s 10.200.0.0/24 -d 10.200.1.0/24 -j DROP",
+        kind: "network",
+        named: Some("worker-0"),
+        says: "its pods do not reach those of worker-1",
+        mend: "labctl exec inventory.yaml worker-1 -- iptables-save",
+        mended: By("iptables -t raw -D PREROUTING -s 10.200.0.0/24 -d 10.200.1.0/24 -j DROP"),
+    },
+    Fault {
+        what: "an API server that other nodes do not reach",
+        node: "controller-1",
+        breaks: "iptables -I INPUT ! -i lo -p tcp --dport 6443 -j REJECT",
+        kind: "api",
+        named: Some("controller-1"),
+        says: "its API server is ready, but not for lb-0, controller-0",
+        mend: "labctl exec inventory.yaml controller-1 -- iptables-save",
+        mended: By("iptables -D INPUT ! -i lo -p tcp --dport 6443 -j REJECT"),
+    },
+    Fault {
+        what: "a worker that is not Ready",
+        node: "worker-1",
+        breaks: "rm /etc/cni/net.d/*",
+        kind: "not-ready",
+        named: Some("worker-1"),
+        says: "is not Ready: container runtime network not ready",
+        mend: "labctl up inventory.yaml",
+        mended: ByTheRemedy,
+    },
+    Fault {
+        what: "no CoreDNS",
+        node: "controller-0",
+        breaks: "KUBECTL -n kube-system delete deployment coredns",
+        kind: "dns",
+        named: None,
+        says: "the deployment coredns is missing",
+        mend: "labctl up inventory.yaml",
+        mended: ByTheRemedy,
+    },
+    Fault {
+        what: "CoreDNS scaled to nothing",
+        node: "controller-0",
+        breaks: "KUBECTL -n kube-system scale deployment coredns --replicas=0",
+        kind: "dns",
+        named: None,
+        says: "coredns is scaled to 0",
+        mend: "labctl kubectl inventory.yaml -- -n kube-system scale deployment coredns",
+        mended: ByTheRemedy,
+    },
+    Fault {
+        what: "a pod that cannot run",
+        node: "controller-0",
+        breaks: "KUBECTL run stuck --image labctl.test/nowhere:1",
+        kind: "pod",
+        named: None,
+        says: "pod default/stuck does not run",
+        mend: "labctl kubectl inventory.yaml -- -n default describe pod stuck",
+        mended: By("KUBECTL delete pod stuck --now"),
+    },
+    Fault {
+        what: "a clock an hour off",
+        node: "worker-1",
+        breaks: "printf '#!/bin/sh\\n/bin/date -d \"1 hour\" \"$@\"\\n' > /usr/local/sbin/date; \
+                 chmod +x /usr/local/sbin/date",
+        kind: "clock",
+        named: Some("worker-1"),
+        says: "s ahead of the others'",
+        mend: "labctl exec inventory.yaml worker-1 -- timedatectl set-ntp true",
+        mended: By("rm /usr/local/sbin/date"),
+    },
+    Fault {
+        what: "a disk full",
+        node: "worker-0",
+        breaks: "mount -t tmpfs -o size=64k tmpfs /var/log; head -c 100k /dev/zero > \
+                 /var/log/full || :",
+        kind: "full",
+        named: Some("worker-0"),
+        says: "/var/log is 100 % full",
+        mend: "labctl exec inventory.yaml worker-0 -- 'du -xh /var/log | sort -h | tail'",
+        mended: By("umount -l /var/log"),
+    },
+    Fault {
+        what: "the API's data read-only",
+        node: "controller-0",
+        breaks: "mount -o bind /var/lib/etcd /var/lib/etcd; \
+                 mount -o remount,bind,ro /var/lib/etcd",
+        kind: "read-only",
+        named: Some("controller-0"),
+        says: "/var/lib/etcd is read-only",
+        mend: "labctl exec inventory.yaml controller-0 -- 'mount -o remount,rw",
+        mended: By("umount -l /var/lib/etcd"),
+    },
+    Fault {
+        what: "an etcd that takes no writes",
+        node: "controller-0",
+        breaks: "unit=/run/systemd/system/etcd.service.d; mkdir -p $unit; \
+                 printf '[Service]\\nEnvironment=ETCD_QUOTA_BACKEND_BYTES=100000\\n' > \
+                 $unit/quota.conf; systemctl daemon-reload; systemctl restart etcd; \
+                 timeout 60 sh -c 'until ETCDCTL alarm list | grep -q NOSPACE; do \
+                 ETCDCTL put labctl-status x >/dev/null 2>&1; done'; \
+                 rm -r $unit; systemctl daemon-reload; systemctl restart etcd",
+        kind: "etcd",
+        named: Some("controller-0"),
+        says: "its etcd takes no writes",
+        mend: "labctl exec inventory.yaml controller-0 -- etcdctl",
+        mended: ByTheRemedyAfter("ETCDCTL alarm list"),
+    },
+    Fault {
+        what: "another lab's node",
+        node: "worker-1",
+        breaks: "cp /var/lib/labctl/lab /run/lab; sed -i -e 's/^lab .*/lab theirs/' \
+                 -e 's/^\\(key [^ ]*\\) .*/\\1 00/' /var/lib/labctl/lab",
+        kind: "stranger",
+        named: Some("worker-1"),
+        says: "belongs to another lab: theirs",
+        mend: "labctl up inventory.yaml --take-over worker-1",
+        mended: ByTheRemedy,
+    },
+];
+
+/// What `status` says, and its exit code.
+fn status(lab: &Lab) -> (Option<i32>, Value) {
+    let run = lab.run(&["status"]);
+    let status = run.all("status").next().unwrap_or_else(|| panic!("no status: {}", run.stderr));
+    (run.code, status.clone())
+}
+
+fn is_well(lab: &Lab) -> bool {
+    let (code, status) = status(lab);
+    code == Some(0) && status["well"] == true
+}
+
+fn on(lab: &Lab, node: &str, script: &str) {
+    lab.on(node, &script.replace("KUBECTL", KUBECTL).replace("ETCDCTL", ETCDCTL));
+}
+
+/// Runs a command as it is shown.
+fn typed(lab: &Lab, line: &str) {
+    let line = line.replacen("labctl", env!("CARGO_BIN_EXE_labctl"), 1);
+    let mut shell = Command::new("sh");
+    let output = shell.args(["-c", &line]).current_dir(lab.folder()).output().expect("sh starts");
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Waits until a fault is named first; returns the finding, or all that is said instead.
+fn named_first(lab: &Lab, fault: &Fault) -> Result<Value, String> {
+    let first = || status(lab).1["findings"][0].clone();
+    let says = |finding: &Value, key: &str, what: &str| {
+        finding[key].as_str().is_some_and(|text| text.contains(what))
+    };
+    let named = |finding: &Value| {
+        finding["kind"] == fault.kind
+            && finding["node"].as_str() == fault.named
+            && says(finding, "what", fault.says)
+            && says(finding, "mend", fault.mend)
+    };
+    let found = std::cell::RefCell::new(Value::Null);
+    let came = lab.within_two_minutes(|| {
+        let finding = first();
+        *found.borrow_mut() = finding.clone();
+        named(&finding)
+    });
+    let found = found.into_inner();
+    if came { Ok(found) } else { Err(format!("{}: {found:#}", fault.what)) }
+}
+
+#[test]
+fn status_names_what_is_wrong_and_what_mends_it() {
+    let lab = Lab::new("sandbox");
+    let before = lab.labctl(&["status"]).output().expect("labctl starts");
+    assert_eq!(before.status.code(), Some(1), "a lab that is not up cannot be looked at");
+    assert!(String::from_utf8_lossy(&before.stdout).contains("lb-0: does not run"));
+
+    lab.must(&["up"]);
+    assert!(lab.within_two_minutes(|| is_well(&lab)), "{:#}", status(&lab).1);
+    is_seen_in_every_form(&lab);
+
+    // Every fault is tried, whatever became of those before it.
+    let mut missed = Vec::new();
+    for fault in FAULTS {
+        on(&lab, fault.node, fault.breaks);
+        let named = named_first(&lab, fault);
+        match (&named, &fault.mended) {
+            (Ok(finding), ByTheRemedy) => typed(&lab, finding["mend"].as_str().expect("text")),
+            (Ok(finding), ByTheRemedyAfter(script)) => {
+                on(&lab, fault.node, script);
+                typed(&lab, finding["mend"].as_str().expect("text"));
+            }
+            (_, By(script)) => on(&lab, fault.node, script),
+            (Err(_), _) => drop(lab.must(&["up"])),
+        }
+        missed.extend(named.err());
+        let well = lab.within_two_minutes(|| is_well(&lab));
+        assert!(well, "not well after: {}: {:#}", fault.what, status(&lab).1);
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+
+    a_certificate_is_foreign_or_expired(&lab);
+    a_node_is_gone(&lab);
+    goes_without_a_trace(&lab);
+}
+
+/// The screen, the page, a part of the nodes: and nothing of it changes a node.
+fn is_seen_in_every_form(lab: &Lab) {
+    let units = lab.start_times();
+    let screen = lab.labctl(&["status"]).output().expect("labctl starts");
+    let text = String::from_utf8_lossy(&screen.stdout).into_owned();
+    for word in ["sandbox: well", "● worker-0", "(leader)", "lb-0 (endpoint) from 6 of 6 nodes"] {
+        assert!(text.contains(word), "{word}:\n{text}");
+    }
+    assert!(text.contains("drift   none"), "{text}");
+    let page = lab.labctl(&["status", "--html", "status.html"]).status().expect("labctl starts");
+    assert!(page.success());
+    let page = std::fs::read_to_string(lab.folder().join("status.html")).expect("a page");
+    assert!(page.contains("<title>sandbox: well</title>"), "{page}");
+    let one = lab.run(&["status", "--limit", "worker-0"]);
+    let nodes = one.all("status").next().expect("a status")["nodes"].clone();
+    assert_eq!(nodes.as_array().map(Vec::len), Some(1), "{nodes}");
+    assert_eq!(lab.start_times(), units);
+    assert_eq!(lab.run(&["plan"]).code, Some(0), "there is nothing to plan");
+}
+
+fn a_certificate_is_foreign_or_expired(lab: &Lab) {
+    let folder = lab.folder().display().to_string();
+    let (key, other) = (format!("{folder}/other.key"), format!("{folder}/other.crt"));
+    let made = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=kubernetes"];
+    said("openssl", &[&made[..], &["-keyout", &key, "-out", &other]].concat());
+    let pem = std::fs::read_to_string(&other).expect("a certificate");
+    on(lab, "worker-1", &format!("printf '{pem}' > /etc/kubernetes/pki/kubelet.crt"));
+    let (code, status_then) = status(lab);
+    let first = &status_then["findings"][0];
+    assert_eq!((code, &first["kind"]), (Some(3), &Value::from("certificate")), "{first:#}");
+    assert_eq!(first["what"], "certificates are not of this lab's CA: pki/kubelet.crt");
+    typed(lab, first["mend"].as_str().expect("a command"));
+    assert!(lab.within_two_minutes(|| is_well(lab)), "{:#}", status(lab).1);
+
+    lab.must(&["certs", "renew", "worker-1", "--only", "kubelet", "--life", "5s"]);
+    let expired = || {
+        let first = status(lab).1["findings"][0].clone();
+        let what = first["what"].as_str().unwrap_or_default().to_owned();
+        (first["mend"].clone(), what.starts_with("certificates have expired: "))
+    };
+    assert!(lab.within_two_minutes(|| expired().1), "{:#}", status(lab).1);
+    let (mend, _) = expired();
+    assert_eq!(mend, "labctl certs renew inventory.yaml worker-1");
+    typed(lab, mend.as_str().expect("a command"));
+    assert!(lab.within_two_minutes(|| is_well(lab)), "{:#}", status(lab).1);
+}
+
+fn a_node_is_gone(lab: &Lab) {
+    said("kill", &["-KILL", &lab.pid("worker-1").to_string()]);
+    let first = || status(lab).1["findings"][0].clone();
+    let gone = |it: &Value| it["kind"] == "unreachable" && it["node"] == "worker-1";
+    assert!(lab.within_two_minutes(|| gone(&first())), "{:#}", status(lab).1);
+    let mend = first()["mend"].clone();
+    assert_eq!(mend, "labctl up inventory.yaml");
+    typed(lab, mend.as_str().expect("a command"));
+    assert!(lab.within_two_minutes(|| is_well(lab)), "{:#}", status(lab).1);
+}
