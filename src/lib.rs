@@ -70,7 +70,7 @@
 //!   the `ssh` program, and a bundle's programs are asked which flags they know.
 //! - **Only `report` prints.** Everything else emits events or returns what it has to say.
 //! - **A library that may be replaced one day is named in one place**: rcgen in `pki/issue`, tera
-//!   in `render`, russh in `transport/ssh`, indicatif and console in `report`, reqwest in `bundle`,
+//!   in `render`, russh in `transport/ssh`, indicatif, console and ratatui in `report`, reqwest in `bundle`,
 //!   and the YAML reader in `inventory/load`, `playbook/load` and `bundle/lock`.
 //! - **An error says what, where, why and what to do**, and mistakes in an inventory or a playbook
 //!   are reported before any connection is opened.

@@ -212,6 +212,10 @@ pub struct StatusArgs {
     #[command(flatten)]
     pub lab: LabArgs,
 
+    /// Look again every two seconds, on the whole terminal
+    #[arg(long, short, conflicts_with = "html")]
+    pub watch: bool,
+
     /// Write it as a self-contained page to this file instead
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,

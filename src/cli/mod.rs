@@ -235,6 +235,7 @@ It changes nothing. All nodes are asked at once over SSH, and one that does not 
 Examples:
   labctl status
   labctl status prod.yaml --limit worker-0,worker-1
+  labctl status --watch                      look again every two seconds; q ends it
   labctl status --html status.html           the same as a page to keep or to send
   labctl status --output json | jq .findings"
     )]

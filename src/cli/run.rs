@@ -103,7 +103,11 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
 }
 
 async fn status(args: &StatusArgs, options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
-    let screen = args.html.as_deref().map_or(StatusScreen::Once, StatusScreen::Page);
+    let screen = match (&args.html, args.watch) {
+        (Some(page), _) => StatusScreen::Page(page),
+        (None, true) => StatusScreen::Watched,
+        (None, false) => StatusScreen::Once,
+    };
     commands::status::status(&screen, options, reporter).await
 }
 

@@ -28,6 +28,7 @@ mod terminal;
 mod text;
 mod thin;
 mod view;
+mod watch;
 
 #[cfg(test)]
 mod stories;
@@ -50,6 +51,7 @@ pub use self::question::{ask, can_ask};
 pub use self::record::{PlayTimes, RunReport};
 use self::stream::Stream;
 use self::terminal::Terminal;
+pub use self::watch::{Watch, Wish};
 use crate::event::{CertificateFound, Event, Stamped};
 use crate::status::LabStatus;
 use crate::timeline::Timeline;
@@ -218,6 +220,17 @@ impl Reporter {
             return json::status(status);
         }
         lines(&status::screen(status, self.out.width(), self.out.paint))
+    }
+
+    /// Takes the whole terminal to show how a lab is; nothing where there is no terminal.
+    ///
+    /// # Errors
+    /// When the terminal cannot be switched.
+    pub fn watch(&self) -> io::Result<Option<Watch>> {
+        if !self.out.terminal || !io::stdin().is_terminal() {
+            return Ok(None);
+        }
+        Watch::begin().map(Some)
     }
 
     /// Renders how a lab is as a self-contained HTML page.

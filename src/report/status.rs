@@ -13,55 +13,95 @@ const LABEL: usize = 8;
 pub(super) const COLUMNS: [&str; 8] =
     ["node", "roles", "ready", "version", "units", "cert", "disk", "up"];
 
-/// Everything about the lab.
+/// What a part of a line means, for whoever colours it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tone {
+    /// Text.
+    Plain,
+    /// Success.
+    Good,
+    /// Failure.
+    Bad,
+    /// Needs attention.
+    Warn,
+    /// For the user to do.
+    Active,
+    /// A name.
+    Strong,
+    /// Secondary details.
+    Faint,
+}
+
+/// A line in parts.
+pub(super) type Toned = Vec<(Tone, String)>;
+
+/// Everything about the lab, as lines of a terminal.
 pub(super) fn screen(status: &LabStatus, width: usize, paint: Paint) -> Vec<String> {
+    let part = |(tone, text): (Tone, String)| match tone {
+        Tone::Plain => text,
+        Tone::Good => paint.good(&text),
+        Tone::Bad => paint.bad(&text),
+        Tone::Warn => paint.warn(&text),
+        Tone::Active => paint.active(&text),
+        Tone::Strong => paint.strong(&text),
+        Tone::Faint => paint.faint(&text),
+    };
+    let line = |line: Toned| line.into_iter().map(part).collect::<String>();
+    toned(status, width).into_iter().map(line).collect()
+}
+
+/// Everything about the lab.
+pub(super) fn toned(status: &LabStatus, width: usize) -> Vec<Toned> {
     let width = width.clamp(40, WIDEST);
-    let mut lines = vec![head(status, width, paint)];
+    let mut lines = vec![head(status, width)];
     for finding in &status.findings {
-        lines.push(String::new());
-        lines.extend(told(finding, width, paint));
+        lines.push(Toned::new());
+        lines.extend(told(finding, width));
     }
-    lines.push(String::new());
-    lines.extend(nodes(&status.nodes, width, paint));
-    lines.push(String::new());
-    lines.extend(facts(status, width, paint));
+    lines.push(Toned::new());
+    lines.extend(nodes(&status.nodes, width));
+    lines.push(Toned::new());
+    lines.extend(facts(status, width));
     lines
 }
 
 /// The lab's name, and the verdict.
-fn head(status: &LabStatus, width: usize, paint: Paint) -> String {
+fn head(status: &LabStatus, width: usize) -> Toned {
     let LabStatus { lab, kubernetes, api_url, .. } = status;
-    let verdict = match status.findings.len() {
-        0 => paint.good("well"),
-        number => paint.bad(&format!("{} wrong", count(number, "thing"))),
+    let (tone, verdict) = match status.findings.len() {
+        0 => (Tone::Good, "well".to_owned()),
+        number => (Tone::Bad, format!("{} wrong", count(number, "thing"))),
     };
-    let rest = paint.faint(&format!("Kubernetes {kubernetes}, {api_url}"));
-    fit(&format!("{}: {verdict}  {rest}", paint.strong(lab)), width)
+    let used = widest([lab.as_str()]) + widest([verdict.as_str()]) + 4;
+    let rest = format!("Kubernetes {kubernetes}, {api_url}");
+    vec![
+        (Tone::Strong, lab.clone()),
+        (Tone::Plain, ": ".to_owned()),
+        (tone, verdict),
+        (Tone::Faint, format!("  {}", fit(&rest, width.saturating_sub(used)))),
+    ]
 }
 
 /// What is wrong, wrapped; and the command that mends it, on a line of its own, whole.
-fn told(finding: &Finding, width: usize, paint: Paint) -> Vec<String> {
+fn told(finding: &Finding, width: usize) -> Vec<Toned> {
     let what = match &finding.node {
         Some(node) => format!("{node}: {}", clean(&finding.what)),
         None => clean(&finding.what),
     };
-    let mut lines: Vec<String> = wrapped(&what, width.saturating_sub(2))
-        .into_iter()
-        .enumerate()
-        .map(|(at, line)| match at {
-            0 => format!("{} {line}", paint.bad("✗")),
-            _ => format!("  {line}"),
-        })
+    let mark = |at| if at == 0 { "✗ " } else { "  " };
+    let what = wrapped(&what, width.saturating_sub(2)).into_iter().enumerate();
+    let mut lines: Vec<Toned> = what
+        .map(|(at, line)| vec![(Tone::Bad, mark(at).to_owned()), (Tone::Plain, line)])
         .collect();
-    lines.push(format!("    {}", paint.active(&clean(&finding.mend))));
+    lines.push(vec![(Tone::Active, format!("    {}", clean(&finding.mend)))]);
     let hint = finding.hint.as_deref().map(clean).unwrap_or_default();
-    let hints = wrapped(&hint, width.saturating_sub(4));
-    lines.extend(hints.iter().map(|line| format!("    {}", paint.faint(line))));
+    let hints = wrapped(&hint, width.saturating_sub(4)).into_iter();
+    lines.extend(hints.map(|line| vec![(Tone::Faint, format!("    {line}"))]));
     lines
 }
 
 /// A row for each node.
-fn nodes(nodes: &[NodeStatus], width: usize, paint: Paint) -> Vec<String> {
+fn nodes(nodes: &[NodeStatus], width: usize) -> Vec<Toned> {
     let mut rows: Vec<[String; 8]> = vec![COLUMNS.map(str::to_owned)];
     rows.extend(nodes.iter().map(cells));
     let widths: Vec<usize> =
@@ -73,14 +113,15 @@ fn nodes(nodes: &[NodeStatus], width: usize, paint: Paint) -> Vec<String> {
         };
         row.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ")
     };
-    let mut lines = vec![paint.faint(&fit(&format!("  {}", line(&rows[0])), width))];
+    let mut lines = vec![vec![(Tone::Faint, fit(&format!("  {}", line(&rows[0])), width))]];
     for (node, row) in nodes.iter().zip(&rows[1..]) {
-        let mark = match (node.reached, node.findings) {
-            (true, 0) => paint.good("●"),
-            (true, _) => paint.warn("●"),
-            (false, _) => paint.bad("○"),
+        let (tone, mark) = match (node.reached, node.findings) {
+            (true, 0) => (Tone::Good, "● "),
+            (true, _) => (Tone::Warn, "● "),
+            (false, _) => (Tone::Bad, "○ "),
         };
-        lines.push(fit(&format!("{mark} {}", line(row)), width));
+        let row = fit(&line(row), width.saturating_sub(2));
+        lines.push(vec![(tone, mark.to_owned()), (Tone::Plain, row)]);
     }
     lines
 }
@@ -130,12 +171,12 @@ pub(super) fn whole(status: &LabStatus) -> [(&'static str, String); 4] {
     [("etcd", etcd), ("API", api), ("pods", pods), ("drift", drift)]
 }
 
-fn facts(status: &LabStatus, width: usize, paint: Paint) -> Vec<String> {
+fn facts(status: &LabStatus, width: usize) -> Vec<Toned> {
     let mut lines = Vec::new();
     for (label, text) in whole(status) {
         for (at, line) in wrapped(&text, width.saturating_sub(LABEL)).into_iter().enumerate() {
             let label = if at == 0 { label } else { "" };
-            lines.push(format!("{}{line}", paint.faint(&pad(label, LABEL))));
+            lines.push(vec![(Tone::Faint, pad(label, LABEL)), (Tone::Plain, line)]);
         }
     }
     lines
@@ -183,7 +224,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::report::status_page;
     use crate::status::{EtcdStatus, FORMAT, FaultKind, MemberStatus, PodStatus, PodsStatus};
@@ -206,7 +247,7 @@ mod tests {
     }
 
     /// A lab of four nodes that is well.
-    fn well() -> LabStatus {
+    pub(in crate::report) fn well() -> LabStatus {
         let controllers = ["controller-0", "controller-1"];
         let path = |name: &str, endpoint, nodes: &[&str]| ApiPath {
             name: name.to_owned(),
@@ -253,7 +294,7 @@ mod tests {
     }
 
     /// The same with a worker that is gone, a unit that failed, and a pod that does not run.
-    fn ill() -> LabStatus {
+    pub(in crate::report) fn ill() -> LabStatus {
         let mut status = well();
         status.well = false;
         let gone = "cannot be reached: connect to 10.242.0.20:22: no answer within 4 s";

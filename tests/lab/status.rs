@@ -1,12 +1,14 @@
 //! `labctl status` on a lab in which one thing is wrong: it is named first, with a command; and
 //! where that can be done in a lab of this machine, the command is run, and mends it.
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use crate::goes_without_a_trace;
-use crate::lab::{Lab, said};
+use crate::lab::{Lab, contents, said};
 
 /// What brings the lab back.
 enum Mended {
@@ -199,7 +201,7 @@ const FAULTS: &[Fault] = &[
         named: Some("worker-1"),
         says: "belongs to another lab: theirs",
         mend: "labctl up inventory.yaml --take-over worker-1",
-        mended: ByTheRemedy,
+        mended: By("cp /run/lab /var/lib/labctl/lab"),
     },
 ];
 
@@ -280,6 +282,8 @@ fn status_names_what_is_wrong_and_what_mends_it() {
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
 
+    logs_are_printed(&lab);
+    a_bug_report_has_no_secret(&lab);
     a_certificate_is_foreign_or_expired(&lab);
     a_node_is_gone(&lab);
     goes_without_a_trace(&lab);
@@ -298,11 +302,107 @@ fn is_seen_in_every_form(lab: &Lab) {
     assert!(page.success());
     let page = std::fs::read_to_string(lab.folder().join("status.html")).expect("a page");
     assert!(page.contains("<title>sandbox: well</title>"), "{page}");
+    is_watched(lab);
     let one = lab.run(&["status", "--limit", "worker-0"]);
     let nodes = one.all("status").next().expect("a status")["nodes"].clone();
     assert_eq!(nodes.as_array().map(Vec::len), Some(1), "{nodes}");
     assert_eq!(lab.start_times(), units);
     assert_eq!(lab.run(&["plan"]).code, Some(0), "there is nothing to plan");
+}
+
+/// A program that watches is sent one object per look, and may stop reading at any time.
+fn is_watched(lab: &Lab) {
+    let watch = ["status", "--watch", "--output", "json"];
+    let mut child = lab.labctl(&watch).stdout(Stdio::piped()).spawn().expect("labctl starts");
+    let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let two: Vec<String> = lines.map_while(Result::ok).take(2).collect();
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    assert_eq!(two.len(), 2);
+    assert!(two.iter().all(|line| line.contains("\"event\":\"status\"")), "{two:?}");
+    let nobody = lab.labctl(&["status", "--watch"]).output().expect("labctl starts");
+    assert_eq!(nobody.status.code(), Some(2), "there is no terminal");
+}
+
+/// The journal of a node: of all units of the lab, of one, and as it grows.
+fn logs_are_printed(lab: &Lab) {
+    let logs = |words: &[&str]| {
+        let output = lab.labctl(&[&["logs"], words].concat()).output().expect("labctl starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, text, _) = logs(&["worker-0", "kubelet", "--lines", "3"]);
+    assert_eq!((code, text.lines().count()), (Some(0), 3), "{text}");
+    assert!(text.lines().all(|line| line.contains(" worker-0 kubelet[")), "{text}");
+    let (code, text, _) = logs(&["controller-0", "--since", "-1h"]);
+    for program in [" etcd[", " kube-apiserver[", " kube-scheduler["] {
+        assert!(code == Some(0) && text.contains(program), "{program}:\n{text}");
+    }
+    let (code, _, errors) = logs(&["worker-0", "etcd"]);
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("there is no unit etcd.service on this node"), "{errors}");
+
+    let following = ["logs", "worker-0", "kubelet", "--follow", "--lines", "0"];
+    let mut child = lab.labctl(&following).stdout(Stdio::piped()).spawn().expect("labctl starts");
+    let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let reading = std::thread::spawn(move || {
+        lines.map_while(Result::ok).take_while(|line| sender.send(line.clone()).is_ok()).count()
+    });
+    let came = lab.within_two_minutes(|| {
+        lab.on("worker-0", "systemctl restart kubelet");
+        receiver.try_recv().is_ok_and(|line| line.contains("kubelet"))
+    });
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    drop(receiver);
+    reading.join().expect("it ends");
+    assert!(came, "no line came");
+}
+
+/// Secrets are planted where a bug report looks, and none of the lab's is in it.
+fn a_bug_report_has_no_secret(lab: &Lab) {
+    let pki = contents(&lab.directory().join("pki"));
+    let mut secrets = vec!["PRIVATE KEY".to_owned(), "hunter2-of-the-lab".to_owned()];
+    for (name, content) in &pki {
+        if name.extension().is_some_and(|it| it == "key") {
+            let text = String::from_utf8_lossy(content).into_owned();
+            let encoded = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, &text);
+            secrets.push(encoded);
+            let body = text.lines().filter(|line| !line.starts_with("-----") && line.len() > 20);
+            secrets.extend(body.map(str::to_owned));
+        }
+    }
+    assert!(secrets.len() > 40, "{}", secrets.len());
+    let planted: String = secrets[2..6].iter().map(|it| format!("# of ours: {it}\n")).collect();
+    let place = "/run/systemd/system/kubelet.service.d";
+    let planted = format!("{planted}[Service]\nEnvironment=PASSWORD=hunter2-of-the-lab\n");
+    let plant = format!("mkdir {place}; printf '{planted}' > {place}/planted.conf");
+    on(lab, "worker-0", &format!("{plant}; systemctl daemon-reload"));
+    let support = ["support", "--to", "report.tar.gz"];
+    let output = lab.labctl(&support).output().expect("labctl starts");
+    on(lab, "worker-0", &format!("rm -r {place}; systemctl daemon-reload"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let folder = lab.folder().join("report");
+    std::fs::create_dir(&folder).expect("a directory");
+    let archive = lab.folder().join("report.tar.gz").display().to_string();
+    said("tar", &["-xzf", &archive, "-C", &folder.display().to_string()]);
+    let files = contents(&folder);
+    for name in ["versions.txt", "inventory.yaml", "status.json", "last-run.jsonl"] {
+        assert!(files.contains_key(&PathBuf::from("support-sandbox").join(name)), "{name}");
+    }
+    let units = PathBuf::from("support-sandbox/nodes/worker-0/units/kubelet.service");
+    let unit = String::from_utf8_lossy(&files[&units]).into_owned();
+    assert!(unit.contains("# of ours: [removed]"), "it was planted and masked:\n{unit}");
+    let journal = "support-sandbox/nodes/controller-0/journal/kube-apiserver.service.log";
+    assert!(!files[&PathBuf::from(journal)].is_empty());
+    for (name, content) in &files {
+        let text = String::from_utf8_lossy(content);
+        for secret in &secrets {
+            assert!(!text.contains(secret.as_str()), "{} has {secret}", name.display());
+        }
+    }
 }
 
 fn a_certificate_is_foreign_or_expired(lab: &Lab) {

@@ -2,6 +2,7 @@
 
 mod drift;
 pub(super) mod look;
+mod watch;
 
 use std::fs;
 use std::path::Path;
@@ -17,6 +18,8 @@ use crate::status::LabStatus;
 pub enum StatusScreen<'a> {
     /// On the terminal, once.
     Once,
+    /// On the whole terminal, again and again.
+    Watched,
     /// On a page in this file.
     Page(&'a Path),
 }
@@ -29,9 +32,12 @@ pub async fn status(
 ) -> Result<Exit, Stop> {
     let cluster = open_to_use(&options.inventory, reporter)?;
     refuse_lost_nodes(&cluster)?;
+    if *screen == StatusScreen::Watched {
+        return watch::watch(&cluster, options, reporter).await;
+    }
     let status = look::look(&cluster, options).await?;
     match screen {
-        StatusScreen::Once => {
+        StatusScreen::Once | StatusScreen::Watched => {
             print(reporter, &reporter.status(&status))?;
         }
         StatusScreen::Page(path) => {

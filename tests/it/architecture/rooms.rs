@@ -155,6 +155,7 @@ pub const LIBRARIES: &[(&str, &[&str])] = &[
     ("similar", &["plan/preview.rs"]),
     ("russh", &["transport/ssh/"]),
     ("indicatif", &["report/"]),
+    ("ratatui", &["report/watch.rs"]),
     // A local node's console log is quoted in errors, and there without its colours.
     ("console", &["report/", "local/error.rs"]),
     ("reqwest", &["bundle/"]),
