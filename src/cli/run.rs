@@ -8,7 +8,10 @@ use clap::CommandFactory;
 use super::bundle::{BundleVerb, PlaybookVerb};
 use super::certs::{CertsVerb, KubeconfigArgs};
 use super::etcd::{EtcdVerb, RecoverArgs};
-use super::lab::{ConvergeArgs, GraphFormat, LabArgs, LogsArgs, SourceArgs, StatusArgs, UpArgs};
+use super::lab::{
+    ConvergeArgs, ExecArgs, GraphFormat, LabArgs, LogsArgs, SourceArgs, SshArgs, StatusArgs,
+    SupportArgs, UpArgs,
+};
 use super::node::NodeVerb;
 use super::timeline::TimelineArgs;
 use super::{Cli, GlobalArgs, SpreadWhen, Verb};
@@ -54,10 +57,7 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
         Verb::Node(verb) => node(verb, global, reporter).await,
         Verb::Smoke(args) => commands::smoke::smoke(&lab(&args.inventory), reporter).await,
         Verb::Status(args) => status(args, &lab(&args.lab.inventory), reporter).await,
-        Verb::Support(args) => {
-            let options = lab(&args.lab.inventory);
-            commands::support::support(args.to.as_deref(), &options, reporter).await
-        }
+        Verb::Support(args) => support(args, global, reporter).await,
         Verb::Validate(args) => commands::validate::validate(&args.inventory, reporter).await,
         Verb::Render(args) => {
             let options = with(&args.lab, &args.sources);
@@ -70,21 +70,12 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
             let options = with(&args.lab, &args.sources);
             commands::explain::graph(args.format.language(), &options, reporter)
         }
-        Verb::Exec(args) => {
-            let (inventory, nodes) = args.target.get();
-            commands::exec::exec(nodes, &args.command, &lab(inventory), reporter).await
-        }
+        Verb::Exec(args) => exec(args, global, reporter).await,
         Verb::Kubectl(args) => {
             commands::kubectl::kubectl(&args.arguments, &lab(&args.lab.inventory), reporter)
         }
-        Verb::Logs(args) => {
-            let (inventory, node, unit) = args.target.get();
-            commands::logs::logs(node, &args.part(unit), &lab(inventory), reporter).await
-        }
-        Verb::Ssh(args) => {
-            let (inventory, node) = args.target.get();
-            commands::ssh::ssh(node, &args.command, &lab(inventory), reporter).await
-        }
+        Verb::Logs(args) => logs(args, global, reporter).await,
+        Verb::Ssh(args) => ssh(args, global, reporter).await,
         Verb::Timeline(args) => timeline(args, reporter),
         Verb::Certs(verb) => certs(verb, global, reporter).await,
         Verb::Kubeconfig(args) => {
@@ -109,6 +100,33 @@ async fn status(args: &StatusArgs, options: &Options, reporter: &Reporter) -> Re
         (None, false) => StatusScreen::Once,
     };
     commands::status::status(&screen, options, reporter).await
+}
+
+async fn exec(args: &ExecArgs, global: &GlobalArgs, reporter: &Reporter) -> Result<Exit, Stop> {
+    let (inventory, nodes) = args.target.get();
+    let options = global.options(inventory, None);
+    commands::exec::exec(nodes, &args.command, &options, reporter).await
+}
+
+async fn logs(args: &LogsArgs, global: &GlobalArgs, reporter: &Reporter) -> Result<Exit, Stop> {
+    let (inventory, node, unit) = args.target.get();
+    let options = global.options(inventory, None);
+    commands::logs::logs(node, &args.part(unit), &options, reporter).await
+}
+
+async fn ssh(args: &SshArgs, global: &GlobalArgs, reporter: &Reporter) -> Result<Exit, Stop> {
+    let (inventory, node) = args.target.get();
+    let options = global.options(inventory, None);
+    commands::ssh::ssh(node, &args.command, &options, reporter).await
+}
+
+async fn support(
+    args: &SupportArgs,
+    global: &GlobalArgs,
+    reporter: &Reporter,
+) -> Result<Exit, Stop> {
+    let options = global.options(&args.lab.inventory, None);
+    commands::support::support(args.to.as_deref(), &options, reporter).await
 }
 
 impl LogsArgs {

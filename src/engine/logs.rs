@@ -8,11 +8,11 @@ use crate::node::{LOGS, SUPPORT};
 pub struct JournalPart {
     /// A unit, or the name of its program; none for all of the lab's units.
     pub unit: Option<String>,
-    /// At most so many of the last lines; none for all.
+    /// How many of the last lines; none for all of them.
     pub lines: Option<u32>,
     /// From when on, as journalctl reads it.
     pub since: Option<String>,
-    /// Whether to go on with what comes.
+    /// Whether to wait for more.
     pub follow: bool,
 }
 

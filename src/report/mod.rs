@@ -51,7 +51,7 @@ pub use self::question::{ask, can_ask};
 pub use self::record::{PlayTimes, RunReport};
 use self::stream::Stream;
 use self::terminal::Terminal;
-pub use self::watch::{Watch, Wish};
+pub use self::watch::{KeyPress, Watch};
 use crate::event::{CertificateFound, Event, Stamped};
 use crate::status::LabStatus;
 use crate::timeline::Timeline;

@@ -64,3 +64,19 @@ fn row(node: &NodeStatus) -> String {
     let rest: String = cells.map(|cell| format!("<td>{}</td>", escape(&cell))).collect();
     format!("<tr><td class=\"{class}\">{name}</td>{rest}</tr>\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::status::tests::ill;
+
+    #[test]
+    fn the_page_has_the_same_and_nothing_from_elsewhere() {
+        let page = page(&ill());
+        assert!(page.contains("web-5d9c7b-&lt;x&gt;"), "what nodes say is text:\n{page}");
+        for word in ["<script", "http-equiv", "src=", "href=", "@import"] {
+            assert!(!page.contains(word), "{word} in:\n{page}");
+        }
+        insta::assert_snapshot!("status_page", page);
+    }
+}

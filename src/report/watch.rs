@@ -24,7 +24,7 @@ pub struct Watch {
 
 /// What somebody wants who has pressed a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
+pub enum KeyPress {
     /// To stop watching.
     Stop,
     /// A look now.
@@ -57,24 +57,24 @@ impl Watch {
     ///
     /// # Errors
     /// When the terminal cannot be read.
-    pub fn wait(&mut self, patience: Duration) -> io::Result<Wish> {
+    pub fn wait(&mut self, patience: Duration) -> io::Result<KeyPress> {
         if !event::poll(patience)? {
-            return Ok(Wish::Nothing);
+            return Ok(KeyPress::Nothing);
         }
         let wish = match event::read()? {
-            Event::Key(key) if key.kind == KeyEventKind::Release => Wish::Nothing,
+            Event::Key(key) if key.kind == KeyEventKind::Release => KeyPress::Nothing,
             Event::Key(key) => self.pressed(key.code, key.modifiers),
-            _ => Wish::Nothing,
+            _ => KeyPress::Nothing,
         };
         self.draw()?;
         Ok(wish)
     }
 
-    fn pressed(&mut self, key: KeyCode, with: KeyModifiers) -> Wish {
+    fn pressed(&mut self, key: KeyCode, with: KeyModifiers) -> KeyPress {
         let by = match key {
-            KeyCode::Char('c') if with.contains(KeyModifiers::CONTROL) => return Wish::Stop,
-            KeyCode::Char('q') | KeyCode::Esc => return Wish::Stop,
-            KeyCode::Char('r') | KeyCode::Enter => return Wish::Look,
+            KeyCode::Char('c') if with.contains(KeyModifiers::CONTROL) => return KeyPress::Stop,
+            KeyCode::Char('q') | KeyCode::Esc => return KeyPress::Stop,
+            KeyCode::Char('r') | KeyCode::Enter => return KeyPress::Look,
             KeyCode::Up | KeyCode::Char('k') => -1,
             KeyCode::Down | KeyCode::Char('j') => 1,
             KeyCode::PageUp => -10,
@@ -82,7 +82,7 @@ impl Watch {
             _ => 0,
         };
         self.scrolled = self.scrolled.saturating_add_signed(by);
-        Wish::Nothing
+        KeyPress::Nothing
     }
 
     fn draw(&mut self) -> io::Result<()> {

@@ -197,7 +197,7 @@ impl NodeAnswer {
     }
 
     /// What etcd answered to `question`, if that can be read.
-    pub(super) fn from_etcd<T: DeserializeOwned>(&self, question: &str) -> Option<T> {
+    pub(super) fn etcd_object<T: DeserializeOwned>(&self, question: &str) -> Option<T> {
         let value: serde_json::Value = serde_json::from_str(self.etcd.get(question)?).ok()?;
         // An error is an object too.
         value.get("header")?;

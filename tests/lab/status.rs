@@ -41,19 +41,34 @@ const ETCDCTL: &str = "etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt \
                        --cert /etc/kubernetes/pki/etcd/healthcheck-client.crt \
                        --key /etc/kubernetes/pki/etcd/healthcheck-client.key";
 
-/// A fault of a program on a node, which `up` mends.
-const fn unit(what: &'static str, node: &'static str, breaks: &'static str) -> Fault {
-    let (kind, says, mend) = ("unit", "is stopped", "labctl up inventory.yaml");
+/// A program that was stopped on a node, which `up` mends. One that is slow to stop has failed.
+const fn unit(
+    what: &'static str,
+    node: &'static str,
+    breaks: &'static str,
+    says: &'static str,
+) -> Fault {
+    let (kind, mend) = ("unit", "labctl up inventory.yaml");
     Fault { what, node, breaks, kind, named: Some(node), says, mend, mended: ByTheRemedy }
 }
 
 const FAULTS: &[Fault] = &[
-    unit("kube-proxy stopped", "worker-1", "systemctl stop kube-proxy"),
-    unit("containerd dead", "worker-0", "systemctl stop containerd"),
-    unit("a kubelet stopped", "worker-1", "systemctl stop kubelet"),
-    unit("the load balancer down", "lb-0", "systemctl stop nginx"),
-    unit("the API server of one controller down", "controller-1", "systemctl stop kube-apiserver"),
-    unit("a scheduler stopped", "controller-0", "systemctl stop kube-scheduler"),
+    unit("kube-proxy stopped", "worker-1", "systemctl stop kube-proxy", "kube-proxy.service "),
+    unit("containerd dead", "worker-0", "systemctl stop containerd", "containerd.service "),
+    unit("a kubelet stopped", "worker-1", "systemctl stop kubelet", "kubelet.service "),
+    unit("the load balancer down", "lb-0", "systemctl stop nginx", "nginx.service "),
+    unit(
+        "the API server of one controller down",
+        "controller-1",
+        "systemctl stop kube-apiserver",
+        "kube-apiserver.service ",
+    ),
+    unit(
+        "a scheduler stopped",
+        "controller-0",
+        "systemctl stop kube-scheduler",
+        "kube-scheduler.service ",
+    ),
     Fault {
         what: "a program that runs and hangs",
         node: "controller-0",

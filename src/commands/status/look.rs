@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use super::drift::Desire;
 use crate::cluster::{Cluster, Node};
 use crate::commands::ask;
-use crate::commands::exit::Stop;
+use crate::commands::exit::{Exit, Stop};
 use crate::commands::options::Options;
 use crate::commands::session::{lab_of, limited};
 use crate::engine::Run;
@@ -62,6 +62,15 @@ pub async fn look(cluster: &Cluster, options: &Options) -> Result<LabStatus, Sto
         now,
     };
     Ok(judge(&known))
+}
+
+/// A lab of which no node answers was not looked at.
+pub fn exit_of(status: &LabStatus) -> Exit {
+    match (status.nodes.iter().any(|node| node.reached), status.well) {
+        (false, _) => Exit::Failed,
+        (true, false) => Exit::Pending,
+        (true, true) => Exit::Done,
+    }
 }
 
 /// The units that a node should run: what the playbook starts there, or what its roles need.

@@ -11,7 +11,6 @@ use super::exit::{Exit, Stop};
 use super::options::Options;
 use super::session::{open_to_use, print, refuse_lost_nodes};
 use crate::report::Reporter;
-use crate::status::LabStatus;
 
 /// Where the status of a lab is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,14 +46,5 @@ pub async fn status(
             reporter.note(&format!("the status is in {}", path.display()));
         }
     }
-    Ok(exit_of(&status))
-}
-
-/// A lab of which no node answers was not looked at.
-fn exit_of(status: &LabStatus) -> Exit {
-    match (status.nodes.iter().any(|node| node.reached), status.well) {
-        (false, _) => Exit::Failed,
-        (true, false) => Exit::Pending,
-        (true, true) => Exit::Done,
-    }
+    Ok(look::exit_of(&status))
 }

@@ -2,13 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::exit_of;
-use super::look::look;
+use super::look::{exit_of, look};
 use crate::cluster::Cluster;
 use crate::commands::exit::{Exit, Stop};
 use crate::commands::options::Options;
 use crate::commands::session::print;
-use crate::report::{Reporter, Watch, Wish};
+use crate::report::{KeyPress, Reporter, Watch};
 use crate::status::LabStatus;
 
 /// The pause between two looks.
@@ -44,9 +43,9 @@ pub async fn watch(
         let shown = Instant::now();
         while let Some(left) = PAUSE.checked_sub(shown.elapsed()) {
             match screen.wait(left).map_err(Stop::failed)? {
-                Wish::Stop => return Ok(last),
-                Wish::Look => break,
-                Wish::Nothing => {}
+                KeyPress::Stop => return Ok(last),
+                KeyPress::Look => break,
+                KeyPress::Nothing => {}
             }
         }
     }
@@ -62,7 +61,7 @@ async fn looked(
     loop {
         match tokio::time::timeout(KEYS, &mut looking).await {
             Ok(status) => return status.map(Some),
-            Err(_) if screen.wait(Duration::ZERO).map_err(Stop::failed)? == Wish::Stop => {
+            Err(_) if screen.wait(Duration::ZERO).map_err(Stop::failed)? == KeyPress::Stop => {
                 return Ok(None);
             }
             Err(_) => {}

@@ -24,8 +24,8 @@ use crate::event::Events;
 use crate::lab::LabDirectory;
 use crate::report::Reporter;
 
-/// Files by their names in the archive.
-type Files = BTreeMap<String, String>;
+/// ReportFiles by their names in the archive.
+type ReportFiles = BTreeMap<String, String>;
 
 /// Gathers what a bug report needs into the file `to`.
 pub async fn support(
@@ -71,9 +71,9 @@ pub async fn support(
 }
 
 /// What is known here.
-fn on_workstation(cluster: &Cluster, options: &Options) -> Files {
+fn on_workstation(cluster: &Cluster, options: &Options) -> ReportFiles {
     let lab = lab_of(cluster);
-    let mut files = Files::new();
+    let mut files = ReportFiles::new();
     let uname = rustix::system::uname();
     let versions = format!(
         "labctl {}\nKubernetes {}\nworkstation {} {} {}\n",
@@ -105,14 +105,14 @@ fn last_run(lab: &LabDirectory) -> Option<PathBuf> {
 }
 
 /// The files that a node has printed: a line `@ NAME` before each, and its lines after a blank.
-fn of_node(node: &str, looked: Result<Surveyed, Unanswered>) -> Files {
+fn of_node(node: &str, looked: Result<Surveyed, Unanswered>) -> ReportFiles {
     let said = match looked {
         Ok(surveyed) => surveyed.said,
         Err(Unanswered::NotConnected(why) | Unanswered::NotRun(why)) => {
-            return Files::from([(format!("nodes/{node}/unanswered"), why)]);
+            return ReportFiles::from([(format!("nodes/{node}/unanswered"), why)]);
         }
     };
-    let mut files = Files::new();
+    let mut files = ReportFiles::new();
     let mut name = None;
     for line in said.lines() {
         if let Some(begun) = line.strip_prefix("@ ") {
@@ -128,7 +128,7 @@ fn of_node(node: &str, looked: Result<Surveyed, Unanswered>) -> Files {
 }
 
 /// The files in a directory of one archive.
-fn packed(directory: &str, files: &Files) -> std::io::Result<Vec<u8>> {
+fn packed(directory: &str, files: &ReportFiles) -> std::io::Result<Vec<u8>> {
     let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
     for (name, text) in files {
         let mut header = tar::Header::new_gnu();
@@ -157,7 +157,7 @@ mod tests {
         let said = "@ units/etcd.service\n [Unit]\n @ not a name\n@ ../../x\n y\n@end\n".to_owned();
         let files = of_node("c", Ok(Surveyed { said, facts: None }));
         let unit = "[Unit]\n@ not a name\n".to_owned();
-        let expected = Files::from([
+        let expected = ReportFiles::from([
             ("nodes/c/units/etcd.service".to_owned(), unit),
             ("nodes/c/_/_/x".to_owned(), "y\n".to_owned()),
         ]);

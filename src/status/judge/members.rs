@@ -28,9 +28,9 @@ pub(super) fn judge(findings: &mut Docket<'_>) -> EtcdStatus {
     let mut listed: Option<Vec<MemberEntry>> = None;
     for name in &names {
         let Some(answer) = known.answer(name) else { continue };
-        if let Some(state) = answer.from_etcd::<MemberState>(STATE) {
+        if let Some(state) = answer.etcd_object::<MemberState>(STATE) {
             states.insert(name, state);
-            let members = answer.from_etcd::<MemberList>(MEMBERS).map(|found| found.members);
+            let members = answer.etcd_object::<MemberList>(MEMBERS).map(|found| found.members);
             // A member that was taken out knows an old list; the longest way of most is not needed.
             listed = listed.or(members);
         }
