@@ -15,7 +15,7 @@ use super::probe::ask;
 use crate::cluster::{Cluster, Node};
 use crate::module::{Facts, Question};
 use crate::transport::ssh::Dialler;
-use crate::transport::{Exec, Stdin, Transport};
+use crate::transport::{Exec, Stdin, Transport, TransportError};
 
 /// How long a node may take to let somebody in.
 const CONNECTING: Duration = Duration::from_secs(4);
@@ -67,7 +67,7 @@ pub async fn survey(
             let _permit = forks.acquire_owned().await.ok();
             let connected = match timeout(CONNECTING, dialler.connect(&target)).await {
                 Ok(Ok(session)) => Ok(Transport::Ssh(session)),
-                Ok(Err(error)) => Err(Unanswered::NotConnected(error.to_string())),
+                Ok(Err(error)) => Err(Unanswered::NotConnected(reason(&error))),
                 Err(_) => {
                     let seconds = CONNECTING.as_secs();
                     Err(Unanswered::NotConnected(format!("no answer within {seconds} s")))
@@ -85,6 +85,12 @@ pub async fn survey(
         all.extend(looked.ok());
     }
     all
+}
+
+/// Why there is no connection, with what helps.
+fn reason(error: &TransportError) -> String {
+    let help = error.help.as_ref().map(|help| format!(" ({help})"));
+    format!("{error}{}", help.unwrap_or_default())
 }
 
 async fn look_at(transport: &Transport, asked: Asked) -> Result<Surveyed, Unanswered> {

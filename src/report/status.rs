@@ -195,7 +195,7 @@ fn etcd(status: &LabStatus) -> String {
     let members: Vec<String> = members.collect();
     let size = etcd.members.iter().filter_map(|member| member.size).max();
     let size = size.map(|size| format!(", {}", bytes(size))).unwrap_or_default();
-    let version = etcd.version.as_deref().unwrap_or("?");
+    let version = etcd.version.as_deref().unwrap_or("unknown");
     format!("{version}{size}: {}", members.join(", "))
 }
 

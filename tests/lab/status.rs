@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::goes_without_a_trace;
-use crate::lab::{Lab, contents, said};
+use crate::lab::{Lab, busybox, contents, said};
 
 /// What brings the lab back.
 enum Mended {
@@ -274,7 +274,14 @@ fn status_names_what_is_wrong_and_what_mends_it() {
     assert!(String::from_utf8_lossy(&before.stdout).contains("lb-0: does not run"));
 
     lab.must(&["up"]);
+    // The way between the pods of two workers is tried where both have run one.
+    for worker in ["worker-0", "worker-1"] {
+        let place = format!("--overrides={{\"spec\":{{\"nodeName\":\"{worker}\"}}}}");
+        let image = format!("--image={} --image-pull-policy=Never", busybox());
+        lab.kubectl(&format!("run on-{worker} {image} {place} -- sleep 1000000"));
+    }
     assert!(lab.within_two_minutes(|| is_well(&lab)), "{:#}", status(&lab).1);
+    assert_eq!(status(&lab).1["pods"]["running"], 4, "two of them are of CoreDNS");
     is_seen_in_every_form(&lab);
 
     // Every fault is tried, whatever became of those before it.
