@@ -433,7 +433,8 @@ fn a_certificate_is_foreign_or_expired(lab: &Lab) {
     let made = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=kubernetes"];
     said("openssl", &[&made[..], &["-keyout", &key, "-out", &other]].concat());
     let pem = std::fs::read_to_string(&other).expect("a certificate");
-    on(lab, "worker-1", &format!("printf '{pem}' > /etc/kubernetes/pki/kubelet.crt"));
+    let put = format!("printf '%s' '{pem}' > /etc/kubernetes/pki/kubelet.crt");
+    on(lab, "worker-1", &put);
     let (code, status_then) = status(lab);
     let first = &status_then["findings"][0];
     assert_eq!((code, &first["kind"]), (Some(3), &Value::from("certificate")), "{first:#}");
