@@ -308,6 +308,11 @@ fn status_names_what_is_wrong_and_what_mends_it() {
     a_bug_report_has_no_secret(&lab);
     a_certificate_is_foreign_or_expired(&lab);
     a_node_is_gone(&lab);
+    // What the story itself has put beside the inventory is no trace of the lab.
+    std::fs::remove_dir_all(lab.folder().join("report")).expect("it is there");
+    for name in ["report.tar.gz", "other.key", "other.crt", "status.html"] {
+        std::fs::remove_file(lab.folder().join(name)).expect(name);
+    }
     goes_without_a_trace(&lab);
 }
 
