@@ -23,6 +23,7 @@
 //!  machine: what is known of a node before its files are rendered: cluster, module and render ask it
 //!  node: the shell that runs on nodes, and the grammar of the record that it keeps there
 //!  secret: bytes that are never shown
+//!  status: how a lab is, judged from what its nodes answer ──> report
 //!  lab: paths on the workstation                    smoke: does the lab work, asked through the engine's connections
 //!  cli: what can be typed ──> commands: one operation per verb, the only place that wires all of these together
 //! ```
@@ -55,6 +56,7 @@
 //! | [`smoke`] | tries what a person would try on a fresh cluster, each check with its verdict |
 //! | [`picture`] | draws a lab: its nodes by what they do, and who reaches whom |
 //! | [`timeline`] | reads a run's log back as bars, and finds the critical path among them |
+//! | [`status`] | says what nodes are asked about how they are, and judges the answers: what is wrong, worst first |
 //! | [`report`] | reports what happens to a person, a program and the run log |
 //! | [`commands`] | wires the layers together: one operation per verb, with types of its own |
 //! | [`cli`] | defines verbs and options, and calls the operation that was typed |
@@ -62,14 +64,14 @@
 //! # The rules
 //!
 //! - **The middle is pure.** From a cluster and facts to changes there is no I/O, no clock and no
-//!   randomness: `cluster`, `module`, `plan`, the playbook's vocabulary and the certificates'
+//!   randomness: `cluster`, `module`, `plan`, `status`, the playbook's vocabulary and the certificates'
 //!   specifications are functions. That is why they can be tested with thousands of inputs, and why
 //!   `plan` and `up` cannot disagree: they share one diff.
 //! - **Only `transport` and `local` touch machines.** There are two exceptions: `labctl ssh` becomes
 //!   the `ssh` program, and a bundle's programs are asked which flags they know.
 //! - **Only `report` prints.** Everything else emits events or returns what it has to say.
 //! - **A library that may be replaced one day is named in one place**: rcgen in `pki/issue`, tera
-//!   in `render`, russh in `transport/ssh`, indicatif and console in `report`, reqwest in `bundle`,
+//!   in `render`, russh in `transport/ssh`, indicatif, console and ratatui in `report`, reqwest in `bundle`,
 //!   and the YAML reader in `inventory/load`, `playbook/load` and `bundle/lock`.
 //! - **An error says what, where, why and what to do**, and mistakes in an inventory or a playbook
 //!   are reported before any connection is opened.
@@ -157,5 +159,6 @@ pub mod render;
 pub mod report;
 pub mod secret;
 pub mod smoke;
+pub mod status;
 pub mod timeline;
 pub mod transport;

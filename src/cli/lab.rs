@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
 
 use super::complete;
-use super::target::{LabAndNode, LabAndNodes};
+use super::target::{LabAndNode, LabAndNodes, LabNodeAndUnit};
 
 /// The lab to work on.
 #[derive(Debug, Clone, Args)]
@@ -180,6 +180,55 @@ pub struct KubectlArgs {
     /// What kubectl is given
     #[arg(last = true, required = true, value_name = "ARGUMENTS")]
     pub arguments: Vec<String>,
+}
+
+/// `logs`.
+#[derive(Debug, Args)]
+#[command(override_usage = "labctl logs [OPTIONS] [INVENTORY] <NODE> [UNIT]")]
+pub struct LogsArgs {
+    /// The lab, the node and the unit.
+    #[command(flatten)]
+    pub target: LabNodeAndUnit,
+
+    /// Continue with what comes
+    #[arg(long, short)]
+    pub follow: bool,
+
+    /// Only the last lines
+    #[arg(long, short = 'n', value_name = "N")]
+    pub lines: Option<u32>,
+
+    /// From this time on, in journalctl's words: `-10min`, `today`
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub since: Option<String>,
+}
+
+/// `support`.
+#[derive(Debug, Args)]
+pub struct SupportArgs {
+    /// The lab.
+    #[command(flatten)]
+    pub lab: LabArgs,
+
+    /// The file to write; default: support-LAB.tar.gz
+    #[arg(long, value_name = "FILE")]
+    pub to: Option<PathBuf>,
+}
+
+/// `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The lab.
+    #[command(flatten)]
+    pub lab: LabArgs,
+
+    /// Look again every two seconds, on the whole terminal
+    #[arg(long, short, conflicts_with = "html")]
+    pub watch: bool,
+
+    /// Write it as a self-contained page to this file instead
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 /// `ssh`.

@@ -30,8 +30,8 @@ use self::etcd::{EtcdVerb, RecoverArgs};
 use self::image::ImageVerb;
 use self::init::InitArgs;
 use self::lab::{
-    ConvergeArgs, DownArgs, ExecArgs, ExplainArgs, GraphArgs, KubectlArgs, LabArgs, PlayArgs,
-    RenderArgs, SshArgs, UpArgs,
+    ConvergeArgs, DownArgs, ExecArgs, ExplainArgs, GraphArgs, KubectlArgs, LabArgs, LogsArgs,
+    PlayArgs, RenderArgs, SshArgs, StatusArgs, SupportArgs, UpArgs,
 };
 use self::node::NodeVerb;
 use self::timeline::TimelineArgs;
@@ -71,7 +71,7 @@ Exit codes:
   0    done; for `plan`: nothing to do
   1    failed
   2    bad usage, or a bad inventory or playbook: nothing was done
-  3    pending: `plan` found changes, or `certs list` a certificate that expires soon
+  3    pending: `plan` found changes, `certs list` a certificate that expires soon, `status` a fault
   130  stopped by Ctrl-C, TERM or HUP: the first lets running tasks finish, the second stops at once
 
 Global options but --take-over can also be set in the environment: LABCTL_OUTPUT=json.";
@@ -251,6 +251,34 @@ Examples:
     Node(NodeVerb),
     /// Check that the lab works, from the outside
     Smoke(LabArgs),
+    /// Show how the lab is: what is wrong first, with the command that mends it
+    #[command(
+        long_about = "\
+Show how the lab is, on one screen: what is wrong first, each with the command that mends it; \
+            nodes, units, certificates, etcd, the ways to the API, pods, and what `up` would \
+            change.
+
+It changes nothing. All nodes are asked at once over SSH, and one that does not answer costs a few \
+            seconds. The exit code is 0 when all is well, 3 when something is wrong, and 1 when no \
+            node could be asked.",
+        after_help = "\
+Examples:
+  labctl status
+  labctl status prod.yaml --limit worker-0,worker-1
+  labctl status --watch                      look again every two seconds; q ends it
+  labctl status --html status.html           the same as a page to keep or to send
+  labctl status --output json | jq .findings"
+    )]
+    Status(StatusArgs),
+    /// Gather what a bug report needs into one file, without any secret
+    #[command(long_about = "\
+Gather what a bug report needs into one file: versions, the inventory, the status, the log of the \
+        last run, and of every node its units, their journals, disks, addresses and routes.
+
+Keys, tokens, passwords and kubeconfigs are not read, and what looks like one in a journal or in \
+        the inventory is masked. Names and addresses of machines are in it: look before you send \
+        it.")]
+    Support(SupportArgs),
     /// Check the inventory and report every mistake in it; opens no connection
     Validate(LabArgs),
     /// Print the files that `up` would put on the nodes
@@ -287,6 +315,18 @@ Examples:
   labctl exec prod.yaml controller-0 -- journalctl -u etcd -f"
     )]
     Exec(ExecArgs),
+    /// Print the journal of a node's units
+    #[command(
+        long_about = "\
+Print the journal of a node: of the units that the lab runs there, or of one unit, by its name or \
+            its program's.",
+        after_help = "\
+Examples:
+  labctl logs controller-0                     all of the lab's units there
+  labctl logs worker-0 kubelet -f
+  labctl logs prod.yaml worker-0 containerd --since -10min"
+    )]
+    Logs(LogsArgs),
     /// Run kubectl as the administrator of the lab
     #[command(
         long_about = "\

@@ -7,7 +7,10 @@ use super::bundle::{BundleVerb, PlaybookVerb, PullArgs};
 use super::certs::{CertsVerb, KubeconfigArgs};
 use super::etcd::{EtcdVerb, RecoverArgs};
 use super::image::ImageVerb;
-use super::lab::{ConvergeArgs, DownArgs, GraphFormat, LabArgs, RenderArgs, SourceArgs, UpArgs};
+use super::lab::{
+    ConvergeArgs, DownArgs, ExecArgs, GraphFormat, LabArgs, LogsArgs, RenderArgs, SourceArgs,
+    SshArgs, StatusArgs, SupportArgs, UpArgs,
+};
 use super::node::NodeVerb;
 use super::timeline::TimelineArgs;
 use super::{Cli, GlobalArgs, SpreadWhen, Verb, man, shell};
@@ -16,9 +19,11 @@ use crate::commands::explain::GraphLanguage;
 use crate::commands::kubeconfig::{Destination, NewUser};
 use crate::commands::node::remove::Departure;
 use crate::commands::recover::Recovery;
+use crate::commands::status::StatusScreen;
 use crate::commands::timeline::Shown;
 use crate::commands::{self, Exit, Options, Stop};
 use crate::engine::Spread;
+use crate::engine::logs::JournalPart;
 use crate::inventory::{edit::NewNode, schema};
 use crate::report::Reporter;
 
@@ -48,6 +53,8 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
         Verb::Down(args) => down(args, global, reporter).await,
         Verb::Node(verb) => node(verb, global, reporter).await,
         Verb::Smoke(args) => commands::smoke::smoke(&lab(&args.inventory), reporter).await,
+        Verb::Status(args) => status(args, &lab(&args.lab.inventory), reporter).await,
+        Verb::Support(args) => support(args, global, reporter).await,
         Verb::Validate(args) => commands::validate::validate(&args.inventory, reporter).await,
         Verb::Render(args) => render(args, &with(&args.lab, &args.sources), reporter),
         Verb::Explain(args) => {
@@ -62,17 +69,12 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
             draw(args.format.language(), &options, reporter)
         }
         Verb::Image(verb) => image(verb, global, reporter).await,
-        Verb::Exec(args) => {
-            let (inventory, nodes) = args.target.get();
-            commands::exec::exec(nodes, &args.command, &lab(inventory), reporter).await
-        }
+        Verb::Exec(args) => exec(args, global, reporter).await,
         Verb::Kubectl(args) => {
             commands::kubectl::kubectl(&args.arguments, &lab(&args.lab.inventory), reporter)
         }
-        Verb::Ssh(args) => {
-            let (inventory, node) = args.target.get();
-            commands::ssh::ssh(node, &args.command, &lab(inventory), reporter).await
-        }
+        Verb::Logs(args) => logs(args, global, reporter).await,
+        Verb::Ssh(args) => ssh(args, global, reporter).await,
         Verb::Timeline(args) => timeline(args, reporter),
         Verb::Certs(verb) => certs(verb, global, reporter).await,
         Verb::Kubeconfig(args) => {
@@ -98,6 +100,53 @@ async fn image(verb: &ImageVerb, global: &GlobalArgs, reporter: &Reporter) -> Re
     let mut options = global.options(inventory, None);
     options.limit.extend_from_slice(nodes);
     commands::image::load(&args.file, &options, reporter).await
+}
+
+async fn status(args: &StatusArgs, options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
+    let screen = match (&args.html, args.watch) {
+        (Some(page), _) => StatusScreen::Page(page),
+        (None, true) => StatusScreen::Watched,
+        (None, false) => StatusScreen::Once,
+    };
+    commands::status::status(&screen, options, reporter).await
+}
+
+async fn exec(args: &ExecArgs, global: &GlobalArgs, reporter: &Reporter) -> Result<Exit, Stop> {
+    let (inventory, nodes) = args.target.get();
+    let options = global.options(inventory, None);
+    commands::exec::exec(nodes, &args.command, &options, reporter).await
+}
+
+async fn logs(args: &LogsArgs, global: &GlobalArgs, reporter: &Reporter) -> Result<Exit, Stop> {
+    let (inventory, node, unit) = args.target.get();
+    let options = global.options(inventory, None);
+    commands::logs::logs(node, &args.part(unit), &options, reporter).await
+}
+
+async fn ssh(args: &SshArgs, global: &GlobalArgs, reporter: &Reporter) -> Result<Exit, Stop> {
+    let (inventory, node) = args.target.get();
+    let options = global.options(inventory, None);
+    commands::ssh::ssh(node, &args.command, &options, reporter).await
+}
+
+async fn support(
+    args: &SupportArgs,
+    global: &GlobalArgs,
+    reporter: &Reporter,
+) -> Result<Exit, Stop> {
+    let options = global.options(&args.lab.inventory, None);
+    commands::support::support(args.to.as_deref(), &options, reporter).await
+}
+
+impl LogsArgs {
+    fn part(&self, unit: Option<&str>) -> JournalPart {
+        JournalPart {
+            unit: unit.map(str::to_owned),
+            lines: self.lines,
+            since: self.since.clone(),
+            follow: self.follow,
+        }
+    }
 }
 
 fn recovery(args: &RecoverArgs) -> Recovery {

@@ -77,6 +77,28 @@ impl LabAndNodes {
     }
 }
 
+/// The lab, one of its nodes, and perhaps a unit there.
+#[derive(Debug, Args)]
+pub struct LabNodeAndUnit {
+    /// The node, after the inventory when that is not ./inventory.yaml, and a unit of it: `etcd`
+    #[arg(value_names = ["INVENTORY", "NODE", "UNIT"], num_args = 1..=3, required = true)]
+    target: Vec<String>,
+    /// Where the inventory is otherwise.
+    #[command(flatten)]
+    default: DefaultInventory,
+}
+
+impl LabNodeAndUnit {
+    /// The inventory, the node, and the unit.
+    pub fn get(&self) -> (&Path, &str, Option<&str>) {
+        // A node's name has neither a dot nor a slash, and an inventory's path has one.
+        let is_name = |word: &str| !word.contains(['.', '/']);
+        let (inventory, rest) = split(&self.target, Some(2), is_name, &self.default);
+        let node = rest.first().map_or("", String::as_str);
+        (inventory, node, rest.get(1).map(String::as_str))
+    }
+}
+
 /// The lab and a file.
 #[derive(Debug, Args)]
 pub struct LabAndFile {

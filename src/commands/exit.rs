@@ -12,7 +12,7 @@ pub enum Exit {
     /// The usage, the inventory or a playbook is wrong; nothing was done.
     Bad,
     /// There is something to do: `plan` found changes, `certs list` a certificate that expires
-    /// soon.
+    /// soon, `status` something that is wrong.
     Pending,
     /// The user stopped it.
     Cancelled,
@@ -60,6 +60,11 @@ impl Stop {
     /// Something failed.
     pub(super) fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { error: Some(error.into()), help: None, exit: Exit::Failed }
+    }
+
+    /// What was wrong, as text.
+    pub(super) fn text(&self) -> String {
+        self.error.as_ref().map(ToString::to_string).unwrap_or_default()
     }
 
     /// The same with what to do about it.

@@ -16,6 +16,7 @@ pub mod everywhere;
 pub mod fetch;
 pub mod inbox;
 pub mod lock;
+pub mod logs;
 mod pack;
 pub mod probe;
 pub mod push;
@@ -24,6 +25,7 @@ mod remedy;
 mod run;
 pub mod script;
 pub mod spread;
+pub mod survey;
 pub mod versions;
 
 pub use delivery::{Delivery, Peer, Spread};

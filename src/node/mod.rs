@@ -53,6 +53,15 @@ pub const VERSIONS: &str = include_str!("versions.sh");
 /// The checks of the smoke test.
 pub const SMOKE: &str = include_str!("smoke.sh");
 
+/// Prints the journal of a lab's units.
+pub const LOGS: &str = include_str!("logs.sh");
+
+/// Prints what a bug report needs of a node.
+pub const SUPPORT: &str = include_str!("support.sh");
+
+/// Says how a node is, for `labctl status`.
+pub const STATUS: &str = include_str!("status.sh");
+
 /// Lets nodes pass files on to each other during a run; needs [`RUNS`] before it.
 pub const GATE: &str = include_str!("gate.sh");
 

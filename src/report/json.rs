@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::stream::Stream;
 use super::thin::Thin;
 use crate::event::Stamped;
+use crate::status::LabStatus;
 use crate::timeline::Timeline;
 
 /// Writes events as JSON lines.
@@ -37,6 +38,13 @@ pub(super) fn line(stamped: &Stamped) -> io::Result<String> {
 /// Formats a timeline as one line of JSON.
 pub(super) fn whole(timeline: &Timeline) -> String {
     format!("{}\n", serde_json::json!(timeline))
+}
+
+/// Formats how a lab is as one line of JSON.
+pub(super) fn status(status: &LabStatus) -> String {
+    let mut value = serde_json::json!(status);
+    value["event"] = "status".into();
+    format!("{value}\n")
 }
 
 /// Formats one run in a list of runs as a line of JSON.

@@ -20,12 +20,15 @@ mod plain;
 mod plan;
 mod question;
 mod record;
+mod status;
+mod status_page;
 mod stream;
 mod summary;
 mod terminal;
 mod text;
 mod thin;
 mod view;
+mod watch;
 
 #[cfg(test)]
 mod stories;
@@ -48,7 +51,9 @@ pub use self::question::{ask, can_ask};
 pub use self::record::{PlayTimes, RunReport};
 use self::stream::Stream;
 use self::terminal::Terminal;
+pub use self::watch::{KeyPress, Watch};
 use crate::event::{CertificateFound, Event, Stamped};
+use crate::status::LabStatus;
 use crate::timeline::Timeline;
 
 /// Twelve frames per second: smooth, and slow enough to read.
@@ -207,6 +212,30 @@ impl Reporter {
     /// Renders a run's timeline as a self-contained HTML page.
     pub fn timeline_page(&self, timeline: &Timeline) -> String {
         page::page(timeline)
+    }
+
+    /// Renders how a lab is.
+    pub fn status(&self, status: &LabStatus) -> String {
+        if self.output == OutputFormat::Json {
+            return json::status(status);
+        }
+        lines(&status::screen(status, self.out.width(), self.out.paint))
+    }
+
+    /// Takes the whole terminal to show how a lab is; nothing where there is no terminal.
+    ///
+    /// # Errors
+    /// When the terminal cannot be switched.
+    pub fn watch(&self) -> io::Result<Option<Watch>> {
+        if !self.out.terminal || !io::stdin().is_terminal() {
+            return Ok(None);
+        }
+        Watch::begin().map(Some)
+    }
+
+    /// Renders how a lab is as a self-contained HTML page.
+    pub fn status_page(&self, status: &LabStatus) -> String {
+        status_page::page(status)
     }
 
     /// Renders a table of a lab's runs, by name.

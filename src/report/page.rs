@@ -143,6 +143,6 @@ fn at(timeline: &Timeline, moment: u64) -> u64 {
 
 /// Escapes text for HTML, because names come from inventories and playbooks and may contain
 /// anything.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

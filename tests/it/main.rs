@@ -32,6 +32,7 @@ mod size;
 mod smoke;
 mod spread;
 mod ssh;
+mod status;
 mod stories;
 mod surroundings;
 mod teardown;

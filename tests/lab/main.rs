@@ -27,6 +27,7 @@ mod plan;
 mod preflight;
 mod registries;
 mod smoke;
+mod status;
 mod teardown;
 mod versions;
 

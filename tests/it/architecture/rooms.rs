@@ -110,9 +110,15 @@ pub const ROOMS: &[Room] = &[
         "what is to be seen of a lab follows from its model; how its nodes are, it is told",
     ),
     room(
+        "status",
+        &["cluster", "module", "node", "pki"],
+        "what is wrong with a lab follows from what its nodes answer; who asks them is not its \
+        business",
+    ),
+    room(
         "report",
-        &["event", "timeline"],
-        "it tells what happened, from events alone, and decides nothing",
+        &["event", "status", "timeline"],
+        "it tells what happened, from events and what was judged of them, and decides nothing",
     ),
     room(
         "commands",
@@ -135,6 +141,7 @@ pub const ROOMS: &[Room] = &[
             "report",
             "secret",
             "smoke",
+            "status",
             "timeline",
         ],
         "it wires rooms together; a connection or a byte on the wire is the engine's work",
@@ -154,6 +161,7 @@ pub const LIBRARIES: &[(&str, &[&str])] = &[
     ("similar", &["plan/preview.rs"]),
     ("russh", &["transport/ssh/"]),
     ("indicatif", &["report/"]),
+    ("ratatui", &["report/watch.rs"]),
     // A local node's console log is quoted in errors, and there without its colours.
     ("console", &["report/", "local/error.rs"]),
     ("reqwest", &["bundle/"]),
@@ -210,6 +218,7 @@ pub const PURE: &[&str] = &[
     "pki/merge.rs",
     "pki/reissue.rs",
     "pki/rotation.rs",
+    "status/",
     "bundle/releases.rs",
     "timeline/",
 ];
