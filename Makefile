@@ -9,8 +9,9 @@ LABCTL_RELEASE = $(TARGET)/release/labctl
 # Which part of all mutants `make mutants` tries.
 SHARD         ?= 0/8
 # Stories of real labs that only `make lab-matrix` tells, because each takes many minutes.
-MATRIX         = add_ons_of_ones_own with_the_other_choices for_machines_of_ones_own killed_in_each_of_its_stages \
-                 smoke_names_what_is_broken other_peoples_machines
+MATRIX         = add_ons_of_ones_own with_the_other_choices for_machines_of_ones_own \
+                 killed_in_each_of_its_stages smoke_names_what_is_broken other_peoples_machines \
+                 status_names_what_is_wrong
 # Labs that only `make labs` brings up; `make lab` has the others.
 LABS           = the_controller_manager_gives labs::vxlan labs::local_lb labs::vip labs::users \
                  labs::static_pods

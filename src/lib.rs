@@ -20,6 +20,7 @@
 //!                   └──> local: nodes on the workstation, made before the engine connects to them
 //!
 //!  timeline: where a run's time went, read from its log ──> report
+//!  picture: a lab drawn, from its model alone ──> a page, a README
 //!  machine: what is known of a node before its files are rendered: cluster, module and render ask it
 //!  node: the shell that runs on nodes, and the grammar of the record that it keeps there
 //!  secret: bytes that are never shown

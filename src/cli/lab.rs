@@ -125,6 +125,10 @@ pub struct GraphArgs {
     #[arg(long = "lab")]
     pub of_lab: bool,
 
+    /// Ask how the nodes are, and colour them by it
+    #[arg(long, requires = "of_lab")]
+    pub live: bool,
+
     /// Output format
     #[arg(long, value_enum, default_value_t)]
     pub format: GraphFormat,

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::bundle::{BundleVerb, PlaybookVerb, PullArgs};
 use super::certs::{CertsVerb, KubeconfigArgs};
 use super::etcd::{EtcdVerb, RecoverArgs};
+use super::global::{GlobalArgs, SpreadWhen};
 use super::image::ImageVerb;
 use super::lab::{
     ConvergeArgs, DownArgs, ExecArgs, GraphFormat, LabArgs, LogsArgs, RenderArgs, SourceArgs,
@@ -13,7 +14,7 @@ use super::lab::{
 };
 use super::node::NodeVerb;
 use super::timeline::TimelineArgs;
-use super::{Cli, GlobalArgs, SpreadWhen, Verb, man, shell};
+use super::{Cli, Verb, man, shell};
 use crate::commands::certs::renew::Renewal;
 use crate::commands::explain::GraphLanguage;
 use crate::commands::kubeconfig::{Destination, NewUser};
@@ -62,11 +63,11 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
         }
         Verb::Graph(args) => {
             let options = with(&args.lab, &args.sources);
-            let draw = match args.of_lab {
-                true => commands::explain::picture,
-                false => commands::explain::graph,
-            };
-            draw(args.format.language(), &options, reporter)
+            let language = args.format.language();
+            if args.of_lab {
+                return commands::picture::picture(language, args.live, &options, reporter).await;
+            }
+            commands::explain::graph(language, &options, reporter)
         }
         Verb::Image(verb) => image(verb, global, reporter).await,
         Verb::Exec(args) => exec(args, global, reporter).await,

@@ -1,6 +1,5 @@
 //! `explain` and `graph`: print the runbook: what is done, why, and the commands to do it by hand.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::bring_up::way_up;
@@ -10,7 +9,6 @@ use super::machines;
 use super::options::{Options, with_addons};
 use super::session::{known, lab_of, limited, open, print};
 use crate::cluster::{self, Cluster};
-use crate::picture::{self, Picture};
 use crate::plan::{DesiredPlay, explain::explain as explained};
 use crate::playbook::{UP, graph, standard};
 use crate::report::Reporter;
@@ -78,22 +76,6 @@ pub enum GraphLanguage {
     Dot,
     /// A picture that browsers show.
     Svg,
-}
-
-/// Draws the lab: its nodes, and who reaches whom.
-pub fn picture(
-    language: GraphLanguage,
-    options: &Options,
-    reporter: &Reporter,
-) -> Result<Exit, Stop> {
-    let cluster = open(&options.inventory, reporter)?;
-    let picture = Picture::of(&cluster, &BTreeMap::new());
-    let text = match language {
-        GraphLanguage::Mermaid => picture::mermaid::draw(&picture),
-        GraphLanguage::Dot => picture::dot::draw(&picture),
-        GraphLanguage::Svg => picture::svg::draw(&picture),
-    };
-    print(reporter, &text)
 }
 
 /// Draws the order of the plays.

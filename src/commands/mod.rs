@@ -26,6 +26,7 @@ pub mod next;
 pub mod node;
 mod options;
 mod ownership;
+pub mod picture;
 pub mod plan;
 pub mod play;
 pub mod playbook;

@@ -3,19 +3,19 @@
 use super::cause;
 
 /// A message, and what is usually behind it.
-struct Known {
+struct KnownCause {
     /// Words that the message has, all of them, in lower case.
     words: &'static [&'static str],
     /// The cause and the remedy.
     help: &'static str,
 }
 
-const fn known(words: &'static [&'static str], help: &'static str) -> Known {
-    Known { words, help }
+const fn known(words: &'static [&'static str], help: &'static str) -> KnownCause {
+    KnownCause { words, help }
 }
 
 /// What is known, the more particular first.
-const ALL: &[Known] = &[
+const ALL: &[KnownCause] = &[
     known(
         &["address already in use"],
         "another program has this port: `ss -ltnp` on the node shows which; stop it, or choose \
@@ -129,7 +129,7 @@ pub fn remedy(journal: &[String], output: &[String]) -> Option<&'static str> {
 
 fn remedy_of(line: &str) -> Option<&'static str> {
     let line = line.to_lowercase();
-    let has = |known: &&Known| known.words.iter().all(|word| line.contains(word));
+    let has = |known: &&KnownCause| known.words.iter().all(|word| line.contains(word));
     ALL.iter().find(has).map(|known| known.help)
 }
 

@@ -44,7 +44,7 @@ pub struct NodeGroup {
 /// A node, or those that are left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeBox {
-    /// What wires call it.
+    /// What wires call it; the largest number for those that are left out, which have none.
     pub id: usize,
     /// The node's name.
     pub name: String,
@@ -78,14 +78,14 @@ pub struct Wire {
 
 /// What a node is drawn as, by its roles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
+enum Tier {
     Worker,
     Client,
     Balancer,
     Controller,
 }
 
-impl Place {
+impl Tier {
     const ALL: [Self; 4] = [Self::Worker, Self::Client, Self::Balancer, Self::Controller];
 
     fn of(node: &Node) -> Self {
@@ -121,17 +121,17 @@ impl Picture {
     pub fn of(cluster: &Cluster, health: &BTreeMap<String, Health>) -> Self {
         let (mut groups, mut column) = (Vec::new(), 0);
         let mut ids = BTreeMap::new();
-        for place in Place::ALL {
+        for tier in Tier::ALL {
             let nodes: Vec<&Node> =
-                cluster.nodes.iter().filter(|node| Place::of(node) == place).collect();
+                cluster.nodes.iter().filter(|node| Tier::of(node) == tier).collect();
             if nodes.is_empty() {
                 continue;
             }
             let boxes = boxes(&nodes, health, &mut ids);
             // Workers and clients are below one another, and both ask what is right of them.
-            let beside = place == Place::Client && !groups.is_empty();
+            let beside = tier == Tier::Client && !groups.is_empty();
             column = if beside || groups.is_empty() { 0 } else { column + 1 };
-            let (title, ports) = (place.title(), place.ports());
+            let (title, ports) = (tier.title(), tier.ports());
             groups.push(NodeGroup { title, ports, column, boxes });
         }
         let wires = wires(cluster, &ids);
@@ -149,8 +149,6 @@ fn boxes<'a>(
     let left_out = if nodes.len() > MOST { FIRST..nodes.len() - 1 } else { 0..0 };
     let mut boxes = Vec::new();
     for (index, node) in nodes.iter().enumerate() {
-        // Ids count on over all groups; the box of those that are left out has one too.
-        let id = ids.len() + usize::from(!left_out.is_empty() && index >= left_out.end);
         if left_out.contains(&index) {
             if index == left_out.start {
                 let name = format!("{} more", left_out.len());
@@ -158,6 +156,8 @@ fn boxes<'a>(
             }
             continue;
         }
+        // Ids count on over all groups.
+        let id = ids.len();
         ids.insert(&node.name, id);
         let health = health.get(&node.name).copied();
         boxes.push(NodeBox { id, name: node.name.clone(), lines: lines(node), health });
@@ -217,7 +217,7 @@ fn wires(cluster: &Cluster, ids: &BTreeMap<&str, usize>) -> Vec<Wire> {
         }
     };
     for node in &cluster.nodes {
-        let asks = matches!(Place::of(node), Place::Client | Place::Worker) && !is_own(node);
+        let asks = matches!(Tier::of(node), Tier::Client | Tier::Worker) && !is_own(node);
         for to in asked.iter().filter(|_| asks) {
             wire(node, to, port);
         }

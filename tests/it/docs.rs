@@ -9,15 +9,17 @@ mod tables;
 mod text;
 
 use crate::support::prose;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Command, CommandFactory as _};
 use labctl::cli::Cli;
+use labctl::cluster;
 use labctl::inventory::keys;
 use labctl::machine::FACTS;
+use labctl::picture::{Picture, svg};
 use labctl::playbook::{load, standard};
 use labctl::render::context::VARIABLES;
 
@@ -75,6 +77,19 @@ fn the_schema_is_current() {
     }
     let shipped = fs::read_to_string(&path).expect("docs/inventory.schema.json");
     assert!(shipped == current, "run `LABCTL_UPDATE_GOLDEN=1 cargo test --test it docs`");
+}
+
+/// The picture in the README is what `labctl graph --lab` draws.
+#[test]
+fn the_picture_is_current() {
+    let (sandbox, _) = cluster::open(&root().join("inventories/sandbox.yaml")).expect("a lab");
+    let current = svg::draw(&Picture::of(&sandbox, &BTreeMap::new()));
+    let path = root().join("docs/sandbox.svg");
+    if std::env::var_os("LABCTL_UPDATE_GOLDEN").is_some() {
+        fs::write(&path, &current).expect("the picture can be written");
+    }
+    let shown = fs::read_to_string(&path).expect("docs/sandbox.svg");
+    assert!(shown == current, "run `LABCTL_UPDATE_GOLDEN=1 cargo test --test it docs`");
 }
 
 /// The text between a marker and its end.

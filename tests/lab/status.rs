@@ -329,6 +329,9 @@ fn is_seen_in_every_form(lab: &Lab) {
     assert!(page.success());
     let page = std::fs::read_to_string(lab.folder().join("status.html")).expect("a page");
     assert!(page.contains("<title>sandbox: well</title>"), "{page}");
+    let drawn = lab.labctl(&["graph", "--lab", "--live"]).output().expect("labctl starts");
+    let drawn = String::from_utf8_lossy(&drawn.stdout).into_owned();
+    assert_eq!(drawn.matches(":::well").count(), 6, "{drawn}");
     is_watched(lab);
     let one = lab.run(&["status", "--limit", "worker-0"]);
     let nodes = one.all("status").next().expect("a status")["nodes"].clone();
@@ -467,6 +470,9 @@ fn a_node_is_gone(lab: &Lab) {
     assert!(lab.within_two_minutes(|| gone(&first())), "{:#}", status(lab).1);
     let mend = first()["mend"].clone();
     assert_eq!(mend, "labctl up inventory.yaml");
+    let drawn = lab.labctl(&["graph", "--lab", "--live"]).output().expect("labctl starts");
+    let drawn = String::from_utf8_lossy(&drawn.stdout).into_owned();
+    assert_eq!(drawn.matches(":::silent").count(), 1, "{drawn}");
     typed(lab, mend.as_str().expect("a command"));
     assert!(lab.within_two_minutes(|| is_well(lab)), "{:#}", status(lab).1);
 }
