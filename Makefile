@@ -11,7 +11,7 @@ SHARD         ?= 0/8
 # Stories of real labs that only `make lab-matrix` tells, because each takes many minutes.
 MATRIX         = add_ons_of_ones_own with_the_other_choices for_machines_of_ones_own \
                  killed_in_each_of_its_stages smoke_names_what_is_broken other_peoples_machines \
-                 status_names_what_is_wrong
+                 status_names_what_is_wrong doas_is_enough up_is_recorded
 # Labs that only `make labs` brings up; `make lab` has the others.
 LABS           = the_controller_manager_gives labs::vxlan labs::local_lb labs::vip labs::users \
                  labs::static_pods
@@ -23,8 +23,8 @@ unexport $(filter-out LABCTL_CACHE,$(filter LABCTL_%,$(.VARIABLES))) TRYCMD INST
 
 # Each step needs the one before it, and a lab needs the machine for itself.
 .NOTPARALLEL:
-.PHONY: help demo down test test-all check unit lab labs lab-matrix versions prerequisites bundle bench \
-	mutants deny golden clean
+.PHONY: help demo down test test-all check unit lab labs lab-matrix versions recording prerequisites \
+	bundle bench mutants deny golden clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ versions: prerequisites bundle ## Labs of several versions of Kubernetes, built 
 		tests/bundle/build --kubernetes $$version bundles/$$version || exit 1; \
 	done
 	VERSIONS_WRITE=1 $(CARGO) test --locked --test lab -- --nocapture versions::
+
+recording: bundle ## Record `labctl up` in a terminal: writes docs/up.svg
+	RECORDING_WRITE=1 $(CARGO) test --locked --test lab -- --nocapture up_is_recorded
 
 prerequisites: ## Install what is missing on this machine
 	tests/prerequisites

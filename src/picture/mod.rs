@@ -124,10 +124,17 @@ impl Picture {
         for tier in Tier::ALL {
             let nodes: Vec<&Node> =
                 cluster.nodes.iter().filter(|node| Tier::of(node) == tier).collect();
-            if nodes.is_empty() {
+            let mut boxes = boxes(&nodes, health, &mut ids);
+            if tier == Tier::Balancer
+                && let Some(host) = outside(cluster)
+            {
+                let (id, lines) = (ids.len(), vec!["not of this lab".to_owned()]);
+                ids.insert(host, id);
+                boxes.push(NodeBox { id, name: host.to_owned(), lines, health: None });
+            }
+            if boxes.is_empty() {
                 continue;
             }
-            let boxes = boxes(&nodes, health, &mut ids);
             // Workers and clients are below one another, and both ask what is right of them.
             let beside = tier == Tier::Client && !groups.is_empty();
             column = if beside || groups.is_empty() { 0 } else { column + 1 };
@@ -191,35 +198,41 @@ fn notes(cluster: &Cluster) -> Vec<String> {
     ]
 }
 
+/// The host that everybody asks for the API, where it is no node of the lab.
+fn outside(cluster: &Cluster) -> Option<&str> {
+    let host = cluster.api.host.as_str();
+    let is_host = |node: &Node| node.name == host || node.address.to_string() == host;
+    let has_balancer = cluster.with_role(Role::Loadbalancer).next().is_some();
+    (!has_balancer && !cluster.nodes.iter().any(is_host)).then_some(host)
+}
+
 /// Who connects to whom. What connects to itself is left out.
 fn wires(cluster: &Cluster, ids: &BTreeMap<&str, usize>) -> Vec<Wire> {
     let api = &cluster.api;
-    let balancers: Vec<&Node> = cluster.with_role(Role::Loadbalancer).collect();
-    let controllers: Vec<&Node> = cluster.with_role(Role::Controller).collect();
-    // Whoever has a load balancer of its own asks itself.
-    let is_own = |node: &Node| node.has(Role::Loadbalancer);
-    let named: Vec<&Node> = balancers
-        .iter()
-        .copied()
-        .filter(|node| api.loadbalancer.as_ref().is_none_or(|name| *name == node.name))
-        .collect();
-    let (asked, port) = match (&named[..], &balancers[..]) {
-        ([], []) => (controllers.clone(), api.server_port),
-        ([], _) => (balancers.clone(), api.port),
-        _ => (named, api.port),
+    let names = |role| cluster.with_role(role).map(|node| node.name.as_str()).collect::<Vec<_>>();
+    let controllers = names(Role::Controller);
+    let mut balancers = names(Role::Loadbalancer);
+    balancers.extend(outside(cluster));
+    let named = api.loadbalancer.as_deref().filter(|name| balancers.contains(name));
+    let (asked, port) = match named {
+        Some(name) => (vec![name], api.port),
+        None if balancers.is_empty() => (controllers.clone(), api.server_port),
+        None => (balancers.clone(), api.port),
     };
     let mut wires = Vec::new();
-    let mut wire = |from: &Node, to: &Node, port: u16| {
-        if let (Some(&from), Some(&to)) = (ids.get(&*from.name), ids.get(&*to.name))
+    let mut wire = |from: &str, to: &str, port: u16| {
+        if let (Some(&from), Some(&to)) = (ids.get(from), ids.get(to))
             && from != to
         {
             wires.push(Wire { from, to, label: format!(":{port}") });
         }
     };
     for node in &cluster.nodes {
-        let asks = matches!(Tier::of(node), Tier::Client | Tier::Worker) && !is_own(node);
+        // Whoever has a load balancer of its own asks itself.
+        let asks =
+            matches!(Tier::of(node), Tier::Client | Tier::Worker) && !node.has(Role::Loadbalancer);
         for to in asked.iter().filter(|_| asks) {
-            wire(node, to, port);
+            wire(&node.name, to, port);
         }
     }
     for from in &balancers {
@@ -252,9 +265,17 @@ mod tests {
         wires.map(|it| format!("{} {}{}", name(it.from), name(it.to), it.label)).collect()
     }
 
-    /// A lab of these nodes.
+    /// A lab of these nodes, whose first controller is asked for the API unless there is a load
+    /// balancer.
     fn lab(nodes: &[(&str, &str)]) -> Cluster {
-        let api = "api: { endpoint: api.test, port: 7443 }";
+        let place = |what: &str| nodes.iter().position(|(_, roles)| roles.contains(what));
+        let first = place("loadbalancer").or(place("controller")).expect("a node") + 10;
+        lab_at(&format!("192.0.2.{first}"), nodes)
+    }
+
+    /// A lab of these nodes, with another endpoint.
+    fn lab_at(endpoint: &str, nodes: &[(&str, &str)]) -> Cluster {
+        let api = format!("api: {{ endpoint: {endpoint} }}");
         let mut text = format!("name: x\nkubernetes: \"1.34.4\"\n{api}\nnodes:\n");
         for (last, (name, roles)) in nodes.iter().enumerate() {
             let address = format!("192.0.2.{}", last + 10);
@@ -290,6 +311,14 @@ mod tests {
     fn without_a_load_balancer_the_controllers_are_asked_themselves() {
         let lab = lab(&[("c-0", "controller"), ("w-0", "worker")]);
         assert_eq!(wired(&Picture::of(&lab, &BTreeMap::new())), ["w-0 c-0:6443"]);
+    }
+
+    #[test]
+    fn an_endpoint_that_is_no_node_of_the_lab_is_drawn_too() {
+        let lab = lab_at("api.test", &[("c-0", "controller"), ("w-0", "worker")]);
+        let picture = Picture::of(&lab, &BTreeMap::new());
+        assert_eq!(wired(&picture), ["w-0 api.test:6443", "api.test c-0:6443"]);
+        assert_eq!(picture.groups[1].boxes[0].lines, ["not of this lab"]);
     }
 
     #[test]

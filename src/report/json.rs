@@ -3,9 +3,11 @@
 use std::io;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::stream::Stream;
 use super::thin::Thin;
-use crate::event::Stamped;
+use crate::event::{Event, Stamped};
 use crate::status::LabStatus;
 use crate::timeline::Timeline;
 
@@ -28,9 +30,24 @@ impl Json {
     }
 }
 
+/// The version of the JSON form of events. It changes when a field or an event goes or means
+/// something else.
+const FORMAT: u32 = 1;
+
+/// An event as a line has it.
+#[derive(Serialize)]
+struct EventLine<'a> {
+    #[serde(flatten)]
+    stamped: &'a Stamped,
+    /// [`FORMAT`], in the first line of a run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<u32>,
+}
+
 /// Formats one event as a line of JSON.
 pub(super) fn line(stamped: &Stamped) -> io::Result<String> {
-    let mut line = serde_json::to_string(stamped)?;
+    let format = matches!(stamped.event, Event::RunStarted { .. }).then_some(FORMAT);
+    let mut line = serde_json::to_string(&EventLine { stamped, format })?;
     line.push('\n');
     Ok(line)
 }
