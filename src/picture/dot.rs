@@ -13,11 +13,11 @@ pub fn draw(picture: &Picture) -> String {
     for (index, group) in picture.groups.iter().enumerate() {
         let title = quoted(&format!("{}\n{}", group.title, group.ports));
         let _ = writeln!(text, "  subgraph cluster_{index} {{\n    label={title}");
-        for (place, one) in group.boxes.iter().enumerate() {
+        for one in &group.boxes {
             let lines = std::iter::once(&one.name).chain(&one.lines);
             let lines: Vec<&str> = lines.map(String::as_str).collect();
             let label = quoted(&lines.join("\n"));
-            let _ = writeln!(text, "    {} [label={label}{}]", id(one, index, place), style(one));
+            let _ = writeln!(text, "    n{} [label={label}{}]", one.id, style(one));
         }
         text.push_str("  }\n");
     }
@@ -26,13 +26,6 @@ pub fn draw(picture: &Picture) -> String {
     }
     text.push_str("}\n");
     text
-}
-
-fn id(one: &NodeBox, group: usize, place: usize) -> String {
-    match one.id {
-        usize::MAX => format!("more_{group}_{place}"),
-        id => format!("n{id}"),
-    }
 }
 
 fn style(one: &NodeBox) -> &'static str {

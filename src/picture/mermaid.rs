@@ -10,10 +10,10 @@ pub fn draw(picture: &Picture) -> String {
     for (index, group) in picture.groups.iter().enumerate() {
         let title = format!("{}<br/>{}", group.title, group.ports);
         let _ = writeln!(text, "  subgraph g{index}[\"{title}\"]");
-        for (place, one) in group.boxes.iter().enumerate() {
+        for one in &group.boxes {
             let lines = std::iter::once(&one.name).chain(&one.lines).map(|line| quoted(line));
             let label = lines.collect::<Vec<_>>().join("<br/>");
-            let _ = writeln!(text, "    {}[\"{label}\"]{}", id(one, index, place), class(one));
+            let _ = writeln!(text, "    n{}[\"{label}\"]{}", one.id, class(one));
         }
         text.push_str("  end\n");
     }
@@ -28,13 +28,6 @@ pub fn draw(picture: &Picture) -> String {
         text.push_str("  classDef silent stroke:#8c959f,stroke-dasharray:4\n");
     }
     text
-}
-
-fn id(one: &NodeBox, group: usize, place: usize) -> String {
-    match one.id {
-        usize::MAX => format!("more{group}x{place}"),
-        id => format!("n{id}"),
-    }
 }
 
 fn class(one: &NodeBox) -> &'static str {

@@ -44,7 +44,7 @@ pub struct NodeGroup {
 /// A node, or those that are left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeBox {
-    /// What wires call it; the largest number for those that are left out, which have none.
+    /// What wires call it: its number among all boxes.
     pub id: usize,
     /// The node's name.
     pub name: String,
@@ -119,18 +119,16 @@ impl Tier {
 impl Picture {
     /// Draws up what is to be seen of a lab; `health` is how nodes are, by their names.
     pub fn of(cluster: &Cluster, health: &BTreeMap<String, Health>) -> Self {
-        let (mut groups, mut column) = (Vec::new(), 0);
-        let mut ids = BTreeMap::new();
+        let (mut groups, mut column) = (Vec::<NodeGroup>::new(), 0);
         for tier in Tier::ALL {
             let nodes: Vec<&Node> =
                 cluster.nodes.iter().filter(|node| Tier::of(node) == tier).collect();
-            let mut boxes = boxes(&nodes, health, &mut ids);
+            let mut boxes = boxes(&nodes, health);
             if tier == Tier::Balancer
                 && let Some(host) = outside(cluster)
             {
-                let (id, lines) = (ids.len(), vec!["not of this lab".to_owned()]);
-                ids.insert(host, id);
-                boxes.push(NodeBox { id, name: host.to_owned(), lines, health: None });
+                let lines = vec!["not of this lab".to_owned()];
+                boxes.push(NodeBox { id: 0, name: host.to_owned(), lines, health: None });
             }
             if boxes.is_empty() {
                 continue;
@@ -141,33 +139,29 @@ impl Picture {
             let (title, ports) = (tier.title(), tier.ports());
             groups.push(NodeGroup { title, ports, column, boxes });
         }
-        let wires = wires(cluster, &ids);
+        let all = groups.iter_mut().flat_map(|group| &mut group.boxes);
+        all.enumerate().for_each(|(id, one)| one.id = id);
+        let all = groups.iter().flat_map(|group| &group.boxes);
+        let wires = wires(cluster, &all.map(|one| (one.name.as_str(), one.id)).collect());
         let title = format!("{}: Kubernetes {}", cluster.name, cluster.kubernetes);
         Self { title, notes: notes(cluster), groups, wires }
     }
 }
 
-/// The boxes of a group; `ids` learns the ids of those that are drawn.
-fn boxes<'a>(
-    nodes: &[&'a Node],
-    health: &BTreeMap<String, Health>,
-    ids: &mut BTreeMap<&'a str, usize>,
-) -> Vec<NodeBox> {
+/// The boxes of a group, not numbered yet.
+fn boxes(nodes: &[&Node], health: &BTreeMap<String, Health>) -> Vec<NodeBox> {
     let left_out = if nodes.len() > MOST { FIRST..nodes.len() - 1 } else { 0..0 };
     let mut boxes = Vec::new();
     for (index, node) in nodes.iter().enumerate() {
         if left_out.contains(&index) {
             if index == left_out.start {
                 let name = format!("{} more", left_out.len());
-                boxes.push(NodeBox { id: usize::MAX, name, lines: Vec::new(), health: None });
+                boxes.push(NodeBox { id: 0, name, lines: Vec::new(), health: None });
             }
             continue;
         }
-        // Ids count on over all groups.
-        let id = ids.len();
-        ids.insert(&node.name, id);
         let health = health.get(&node.name).copied();
-        boxes.push(NodeBox { id, name: node.name.clone(), lines: lines(node), health });
+        boxes.push(NodeBox { id: 0, name: node.name.clone(), lines: lines(node), health });
     }
     boxes
 }
