@@ -6,6 +6,7 @@ use super::ask;
 use super::exit::{Exit, Stop};
 use super::options::Options;
 use super::session::{limited, open_to_use, print, refuse_lost_nodes};
+use crate::cluster::{Cluster, Node};
 use crate::engine::Run;
 use crate::engine::connect::connect;
 use crate::engine::everywhere::{Said, everywhere};
@@ -23,19 +24,12 @@ pub async fn exec(
     let cluster = open_to_use(&options.inventory, reporter)?;
     let nodes = limited(&cluster, if named.is_empty() { &options.limit } else { named })?;
     refuse_lost_nodes(&cluster)?;
-    let (events, receiver) = Events::channel();
-    let reporting = reporter.spawn(receiver, None);
-    let (_cancel, cancelled) = tokio::sync::watch::channel(false);
-    let run = Run::new(events.clone(), options.forks.get(), cancelled).asking(ask::keyring());
-    let connections = connect(&cluster, &nodes, &run).await;
-    let mut ok = connections.len() == nodes.len();
+    let mut ok = true;
     let width = nodes.iter().map(|node| node.name.chars().count()).max().unwrap_or_default();
-    let mut said = everywhere(&connections, &command.join(" "), &run);
-    while let Some(one) = said.recv().await {
+    let told = |one| {
         ok &= !matches!(&one, Said::Ended { code, .. } if *code != Ok(0));
         if reporter.is_json() {
-            print(reporter, &as_json(&one))?;
-            continue;
+            return print(reporter, &as_json(&one)).map(drop);
         }
         match one {
             Said::Output { node, line } => {
@@ -52,10 +46,34 @@ pub async fn exec(
                 }
             }
         }
+        Ok(())
+    };
+    ok &= hear(&cluster, &nodes, &command.join(" "), options, reporter, told).await?;
+    Ok(if ok { Exit::Done } else { Exit::Failed })
+}
+
+/// Runs `command` on `nodes`, and hands on what they say as it comes. Returns whether all of them
+/// were reached.
+pub(super) async fn hear(
+    cluster: &Cluster,
+    nodes: &[&Node],
+    command: &str,
+    options: &Options,
+    reporter: &Reporter,
+    mut told: impl FnMut(Said) -> Result<(), Stop>,
+) -> Result<bool, Stop> {
+    let (events, receiver) = Events::channel();
+    let reporting = reporter.spawn(receiver, None);
+    let (_cancel, cancelled) = tokio::sync::watch::channel(false);
+    let run = Run::new(events.clone(), options.forks.get(), cancelled).asking(ask::keyring());
+    let connections = connect(cluster, nodes, &run).await;
+    let mut said = everywhere(&connections, command, &run);
+    while let Some(one) = said.recv().await {
+        told(one)?;
     }
     drop((run, events));
     reporter.failures(&reporting.await.map_err(Stop::failed)?);
-    Ok(if ok { Exit::Done } else { Exit::Failed })
+    Ok(connections.len() == nodes.len())
 }
 
 /// One JSON object and a line end.
