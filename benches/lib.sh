@@ -187,7 +187,7 @@ on_machines() { # command
 lab_of_machines() { # name
   cat << END
 name: $1
-kubernetes: "1.34.4"
+kubernetes: "1.36.3"
 bundle: ${bundle:-$sources/bundle}
 ssh: { user: root, identity: $work/ssh/id_ed25519 }
 network: { pods: 10.128.0.0/10 }
@@ -241,7 +241,7 @@ payload() { # million bytes
   [ "$size" = "${1}000000" ] || fail "the bundle's programs are less than $1 MB"
   sum=$(sha256sum "$bundle/payload" | cut -d ' ' -f 1)
   cat > "$bundle/bundle.lock" << END
-kubernetes: "1.34.4"
+kubernetes: "1.36.3"
 architecture: $(sed -n 's/^architecture: //p' "$sources/bundle/bundle.lock")
 files:
   - { name: payload, version: "1", path: payload, size: $size, sha256: $sum }

@@ -17,8 +17,9 @@ pub struct Version {
 impl Version {
     /// The oldest minor release that the templates were written for.
     pub const OLDEST_MINOR: u16 = 20;
-    /// The version that labs are tested with, and that `init` begins with.
-    pub const TESTED: Self = Self { major: 1, minor: 34, patch: 4 };
+    /// The version that labs are tested with, and that `init` begins with: the newest minor release
+    /// that has had three patch releases, and whose etcd has had more than its first.
+    pub const TESTED: Self = Self { major: 1, minor: 36, patch: 3 };
     /// The newest minor release that the templates were checked against.
     pub const NEWEST_MINOR: u16 = 37;
 

@@ -133,7 +133,7 @@ pub const INVENTORY: KeySection = KeySection {
             "kubernetes",
             ValueKind::Text,
             REQUIRED,
-            "the whole version, in quotes: `\"1.34.4\"`; 1.20 to 1.37",
+            "the whole version, in quotes: `\"1.36.3\"`; 1.20 to 1.37",
         ),
         key("domain", ValueKind::Text, "`cluster.local`", "the cluster's DNS domain"),
         key(

@@ -138,7 +138,7 @@ pub fn a_lab_comes_back_from_its_backup_when_all_data_is_lost(lab: &Lab) {
     refused(lab, "inventory.yaml", 2, "is not a labctl backup");
     let text = fs::read_to_string(lab.folder().join("inventory.yaml")).expect("an inventory");
     let write = |name: &str, text: String| fs::write(lab.folder().join(name), text).expect(name);
-    write("older.yaml", text.replace("kubernetes: \"1.34.4\"", "kubernetes: \"1.33.9\""));
+    write("older.yaml", text.replace("kubernetes: \"1.36.3\"", "kubernetes: \"1.33.9\""));
     write("other.yaml", text.replace("name: sandbox", "name: other"));
     let other = lab.run(&["etcd", "restore", "other.yaml", "lab.backup", "--yes"]);
     assert_eq!(other.code, Some(2), "{}", other.story());

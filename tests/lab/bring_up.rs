@@ -256,7 +256,7 @@ fn a_user_with_sudo_on_a_machine_that_exists_already_is_enough() {
     );
     let identity = lab.directory().join("ssh/id_ed25519");
     let inventory = format!(
-        "name: own\nkubernetes: \"1.34.4\"\nbundle: {}\nssh: {{ user: dev, identity: {} \
+        "name: own\nkubernetes: \"1.36.3\"\nbundle: {}\nssh: {{ user: dev, identity: {} \
         }}\nnodes:\n  \
          - {{ name: node-0, address: 10.231.0.10, roles: [controller] }}\n",
         Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -36,7 +36,7 @@ fn a_user_with_doas_is_enough() {
     let address =
         lab.on("node-0", "ip -o -4 route get 192.0.2.1 | sed 's/.* src \\([^ ]*\\) .*/\\1/'");
     let inventory = format!(
-        "name: own\nkubernetes: \"1.34.4\"\nbundle: {}\n\
+        "name: own\nkubernetes: \"1.36.3\"\nbundle: {}\n\
          ssh: {{ user: dev, identity: {}, become: doas }}\n\
          nodes:\n  - {{ name: node-0, address: {address}, roles: [controller] }}\n",
         bundle.display(),

@@ -18,7 +18,7 @@ const THEIRS: &str = "/etc/cni/net.d:\n10-theirs.conflist";
 /// `lb-0` of the local lab is the bastion here, and no node of this lab.
 const INVENTORY: &str = "\
 name: own
-kubernetes: \"1.34.4\"
+kubernetes: \"1.36.3\"
 domain: lab.test
 bundle: BUNDLE
 ssh:

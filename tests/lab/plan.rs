@@ -186,7 +186,7 @@ fn a_plan_says_what_up_does_and_leaves_no_trace() {
 
     // Where a node does not answer, the plan is for the others and says so.
     let own = format!(
-        "name: own\nkubernetes: \"1.34.4\"\nbundle: {}\nssh: {{ identity: {} }}\nnodes:\n  \
+        "name: own\nkubernetes: \"1.36.3\"\nbundle: {}\nssh: {{ identity: {} }}\nnodes:\n  \
          - {{ name: node-0, address: 10.231.0.10, roles: [controller] }}\n  \
          - {{ name: ghost, address: 192.0.2.1, roles: [worker], ssh: {{ host: 127.0.0.1, port: 1 \
         }} }}\n",

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::found::{FoundMachine, HOSTNAME};
 use super::place::InventoryPlace;
 use super::wanted::Wanted;
-use crate::cluster::{self, Cluster, Jump, Node};
+use crate::cluster::{self, Cluster, Jump, Node, Version};
 use crate::commands::ask;
 use crate::commands::exit::{Exit, Stop};
 use crate::commands::options::Options;
@@ -117,7 +117,7 @@ fn provisional(
     wanted: &Wanted,
     place: &InventoryPlace,
 ) -> Result<Cluster, Stop> {
-    let mut text = format!("name: {}\nkubernetes: \"1.34.4\"\n", place.name);
+    let mut text = format!("name: {}\nkubernetes: \"{}\"\n", place.name, Version::TESTED);
     if let Some(identity) = &wanted.identity {
         text += &format!("ssh: {{ identity: {:?} }}\n", identity.display().to_string());
     }
