@@ -13,7 +13,7 @@ use crate::cluster::{Cluster, Node};
 use crate::event::{Event, Events, Preparation};
 use crate::lab::{LabDirectory, cache_directory};
 use crate::module::file::Blob;
-use crate::pki::{encryption, issue, kubeconfig, reissue::Why, store};
+use crate::pki::{encryption, issue, kubeconfig, reissue::Why, store, token};
 use crate::plan::DesiredPlay;
 use crate::plan::expand::{Materials, expand};
 use crate::playbook::{Playbook, UP};
@@ -75,6 +75,7 @@ impl<'a> Inputs<'a> {
             token_key,
             encryption_keys,
             registries,
+            bootstrap_token: token::secret(&pki).map_err(Stop::failed)?,
             files: files::read(self.cluster)?,
             addons,
             imports,

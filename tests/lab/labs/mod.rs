@@ -1,6 +1,7 @@
 //! The labs of `docs/labs/`: each comes up with one command, shows what it is there to show, and
 //! goes without a trace.
 
+mod bootstrap;
 mod dmuc;
 mod docker;
 mod local_lb;
