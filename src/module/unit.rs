@@ -141,6 +141,12 @@ impl Unit {
         self.uses.iter().map(|used| format!("{}  {}\n", used.sha256, used.path)).collect()
     }
 
+    /// What is typed to note what the unit was started with, so that labctl does not start it again.
+    fn noted(&self) -> String {
+        let (record, fingerprint) = (unit_record(&self.name), self.fingerprint());
+        format!("install -D -m 644 /dev/stdin {} <<'EOF'\n{fingerprint}EOF", quote(&record))
+    }
+
     /// Returns why the running unit must be restarted or reloaded, if it must.
     fn outdated(&self, facts: &Facts) -> Option<Difference> {
         let (kind, verb) = match self.on_change {
@@ -312,10 +318,13 @@ impl State for Unit {
         let name = quote(&self.name);
         match (self.enabled, self.started) {
             (true, true) => format!(
-                "systemctl daemon-reload && systemctl enable {name} && systemctl restart {name}"
+                "systemctl daemon-reload && systemctl enable {name} && systemctl restart {name}\n{}",
+                self.noted()
             ),
             (true, false) => format!("systemctl enable {name} && systemctl stop {name}"),
-            (false, true) => format!("systemctl daemon-reload && systemctl restart {name}"),
+            (false, true) => {
+                format!("systemctl daemon-reload && systemctl restart {name}\n{}", self.noted())
+            }
             (false, false) => format!("systemctl disable --now {name}"),
         }
     }

@@ -195,6 +195,13 @@ impl Renderer {
         self.tera.render(name, context.variables()).map_err(|error| self.explain(&error, None))
     }
 
+    /// Returns where each standard template comes from that the user has not replaced.
+    pub fn standard(&self) -> BTreeSet<String> {
+        let own = self.own.iter().flat_map(|(_, names)| names).collect::<BTreeSet<_>>();
+        let origins = self.origins.iter().filter(|(name, _)| !own.contains(name));
+        origins.map(|(_, origin)| origin.clone()).collect()
+    }
+
     /// Renders a text from a playbook, such as `pki/nodes/{{ node.name }}/kubelet.crt`.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! goes without a trace.
 
 mod bootstrap;
+mod by_hand;
 mod dmuc;
 mod docker;
 mod local_lb;
