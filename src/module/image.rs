@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::event::ChangeKind;
 
 use super::{
-    Actions, Arguments, Beside, Content, Desired, Difference, Facts, Question, STATE_FOLDER, Site,
+    Actions, Arguments, AtHand, Content, Desired, Difference, Facts, Question, STATE_FOLDER, Site,
     State, file::Blob, quote,
 };
 use crate::node::record::{self, Kind};
@@ -97,9 +97,9 @@ impl State for Image {
         )
     }
 
-    fn beside(&self) -> Vec<Beside> {
+    fn beside(&self) -> Vec<AtHand> {
         let content = Content::Blob(self.archive.clone());
-        vec![Beside { name: self.origin(), content, secret: false }]
+        vec![AtHand { name: self.origin(), content, secret: false }]
     }
 
     fn title(&self) -> String {

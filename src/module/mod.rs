@@ -180,7 +180,7 @@ impl Actions {
 
 /// A file that a person has beside the commands that they type.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Beside {
+pub struct AtHand {
     /// Its name there: `bundle/etcd`, `pki/ca.key`.
     pub name: String,
     /// Its content.
@@ -206,7 +206,7 @@ pub trait State {
 
     /// Returns the files that [`shell`](State::shell) names without a path: who types it has them
     /// beside the commands.
-    fn beside(&self) -> Vec<Beside> {
+    fn beside(&self) -> Vec<AtHand> {
         Vec::new()
     }
 
@@ -248,7 +248,7 @@ impl State for Desired {
     fn shell(&self) -> String {
         self.state().shell()
     }
-    fn beside(&self) -> Vec<Beside> {
+    fn beside(&self) -> Vec<AtHand> {
         self.state().beside()
     }
     fn title(&self) -> String {
