@@ -109,6 +109,19 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "PLAY,..", value_delimiter = ',')]
     #[arg(add = ArgValueCompleter::new(complete::plays))]
     pub play: Vec<String>,
+    /// Format: a guide to read, or a script that builds the lab
+    #[arg(long, value_enum, default_value_t)]
+    pub format: GuideFormat,
+}
+
+/// A format of `explain`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum GuideFormat {
+    /// A guide, with commands to type.
+    #[default]
+    Markdown,
+    /// A script for the workstation, which types them over ssh.
+    Shell,
 }
 
 /// `graph`.

@@ -208,7 +208,8 @@ Examples:
 Examples:
   labctl explain                                 the whole runbook
   labctl explain --play etcd                     one play
-  labctl explain --limit worker-0 > worker-0.md  everything one node goes through")]
+  labctl explain --limit worker-0 > worker-0.md  everything one node goes through
+  labctl explain --format shell > by-hand.sh     a script that does it without labctl")]
     Explain(ExplainArgs),
     /// Draw the plays and their order
     Graph(GraphArgs),

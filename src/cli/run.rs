@@ -9,14 +9,14 @@ use super::etcd::{EtcdVerb, RecoverArgs};
 use super::global::{GlobalArgs, SpreadWhen};
 use super::image::ImageVerb;
 use super::lab::{
-    ConvergeArgs, DownArgs, ExecArgs, GraphFormat, LabArgs, LogsArgs, RenderArgs, SourceArgs,
-    SshArgs, StatusArgs, SupportArgs, UpArgs,
+    ConvergeArgs, DownArgs, ExecArgs, GraphFormat, GuideFormat, LabArgs, LogsArgs, RenderArgs,
+    SourceArgs, SshArgs, StatusArgs, SupportArgs, UpArgs,
 };
 use super::node::NodeVerb;
 use super::timeline::TimelineArgs;
 use super::{Cli, Verb, man, shell};
 use crate::commands::certs::renew::Renewal;
-use crate::commands::explain::GraphLanguage;
+use crate::commands::explain::{GraphLanguage, GuideLanguage};
 use crate::commands::kubeconfig::{Destination, NewUser};
 use crate::commands::node::remove::Departure;
 use crate::commands::recover::Recovery;
@@ -59,7 +59,9 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
         Verb::Validate(args) => commands::validate::validate(&args.inventory, reporter).await,
         Verb::Render(args) => render(args, &with(&args.lab, &args.sources), reporter),
         Verb::Explain(args) => {
-            commands::explain::explain(&args.play, &with(&args.lab, &args.sources), reporter)
+            let options = with(&args.lab, &args.sources);
+            let language = args.format.language();
+            commands::explain::explain(&args.play, language, &options, reporter).await
         }
         Verb::Graph(args) => {
             let options = with(&args.lab, &args.sources);
@@ -192,6 +194,15 @@ impl ConvergeArgs {
     fn options(&self, global: &GlobalArgs) -> Options {
         let options = global.options(&self.lab.inventory, Some(&self.sources));
         Options { until: self.until.clone(), ..options }
+    }
+}
+
+impl GuideFormat {
+    fn language(self) -> GuideLanguage {
+        match self {
+            GuideFormat::Markdown => GuideLanguage::Markdown,
+            GuideFormat::Shell => GuideLanguage::Shell,
+        }
     }
 }
 

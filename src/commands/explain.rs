@@ -8,14 +8,23 @@ use super::inputs::{Inputs, outlook};
 use super::machines;
 use super::options::{Options, with_addons};
 use super::session::{known, lab_of, limited, open, print};
+use crate::cluster::login::Tool;
 use crate::cluster::{self, Cluster};
-use crate::plan::{DesiredPlay, explain::explain as explained};
+use crate::engine::connect::way_in;
+use crate::plan::DesiredPlay;
+use crate::plan::explain::{explain as explained, preface};
+use crate::plan::script::{WayIn, script};
 use crate::playbook::{UP, graph, standard};
 use crate::report::Reporter;
 
 /// Prints plays, all unless some are named, with their reasons, their tasks, and the commands that
 /// these stand for.
-pub fn explain(plays: &[String], options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
+pub async fn explain(
+    plays: &[String],
+    language: GuideLanguage,
+    options: &Options,
+    reporter: &Reporter,
+) -> Result<Exit, Stop> {
     let cluster = open(&options.inventory, reporter)?;
     let playbook = options.playbook("up", &cluster)?;
     let nodes: Vec<&str> =
@@ -32,7 +41,47 @@ pub fn explain(plays: &[String], options: &Options, reporter: &Reporter) -> Resu
         .with_certificates_of(&lab_of(&cluster), outlook(&cluster, reporter)?)?;
     let wanted = |name: &String| plays.is_empty() || plays.contains(name);
     let expanded = inputs.expand_for(&playbook, &machines::known_bare(&cluster))?;
-    print(reporter, &explained(&expanded, &nodes, |play| wanted(&play.name)))
+    let lab = lab_of(&cluster);
+    let hand = inputs.hand(&lab);
+    if language == GuideLanguage::Shell {
+        let ways = ways_in(&cluster, &nodes).await?;
+        let title = format!("The lab {} by hand, as `labctl up` builds it.", cluster.name);
+        let text = script(&title, &expanded, &ways, &hand, |play| wanted(&play.name));
+        return print(reporter, &text);
+    }
+    let mut text = String::new();
+    if plays.is_empty() {
+        let bundle = inputs.bundle_folder().display().to_string();
+        text = preface(&cluster.name, &bundle, &lab.pki().display().to_string(), &hand);
+    }
+    text.push_str(&explained(&expanded, &nodes, &hand, |play| wanted(&play.name)));
+    print(reporter, &text)
+}
+
+/// A language that the runbook is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GuideLanguage {
+    /// A guide to read, with commands to type.
+    Markdown,
+    /// A script that does the same.
+    Shell,
+}
+
+/// How these nodes are reached.
+async fn ways_in(cluster: &Cluster, nodes: &[&str]) -> Result<Vec<WayIn>, Stop> {
+    let mut ways = Vec::new();
+    for node in cluster.nodes.iter().filter(|node| nodes.contains(&node.name.as_str())) {
+        let ssh = way_in(cluster, node).await.map_err(|error| Stop::failed(error.to_string()))?;
+        let user = ssh.iter().skip_while(|word| *word != "-l").nth(1);
+        let is_root = user.is_none_or(|user| user == "root");
+        let tool = match node.ssh.escalation.tool {
+            Tool::Sudo => "sudo -n",
+            Tool::Doas => "doas -n",
+        };
+        let root = (!is_root).then_some(tool);
+        ways.push(WayIn { node: node.name.clone(), ssh, root });
+    }
+    Ok(ways)
 }
 
 /// Returns the names of the plays of a lab's playbook, of the standard one if there is no lab.
@@ -63,7 +112,9 @@ pub fn by_play(
     let does = |play: &DesiredPlay| {
         play.nodes.iter().any(|on| nodes.contains(&on.node.as_str()) && !on.tasks.is_empty())
     };
-    let alone = |play: &DesiredPlay| explained(&plays, &nodes, |it| it.name == play.name);
+    let lab = lab_of(cluster);
+    let hand = inputs.hand(&lab);
+    let alone = |play: &DesiredPlay| explained(&plays, &nodes, &hand, |it| it.name == play.name);
     Ok(plays.iter().filter(|play| does(play)).map(|it| (it.name.clone(), alone(it))).collect())
 }
 

@@ -13,9 +13,10 @@ use crate::cluster::{Cluster, Node};
 use crate::event::{Event, Events, Preparation};
 use crate::lab::{LabDirectory, cache_directory};
 use crate::module::file::Blob;
-use crate::pki::{encryption, issue, kubeconfig, reissue::Why, store};
+use crate::pki::{encryption, issue, kubeconfig, reissue::Why, store, token};
 use crate::plan::DesiredPlay;
 use crate::plan::expand::{Materials, expand};
+use crate::plan::hand::Hand;
 use crate::playbook::{Playbook, UP};
 use crate::render::Renderer;
 use crate::render::context::{Artefacts, Leaving, Restore, Upgrading};
@@ -74,6 +75,7 @@ impl<'a> Inputs<'a> {
             versions,
             token_key,
             encryption_keys,
+            bootstrap_token: token::secret(&pki).map_err(Stop::failed)?,
             registries,
             files: files::read(self.cluster)?,
             addons,
@@ -95,6 +97,11 @@ impl<'a> Inputs<'a> {
         self.artefacts.imports = images.values().filter_map(|file| file.image.clone()).collect();
         self.bundle.files = images;
         self
+    }
+
+    /// The directory of the bundle.
+    pub fn bundle_folder(&self) -> &std::path::Path {
+        &self.bundle.folder
     }
 
     /// The bundle's architecture, if there is a bundle.
@@ -152,6 +159,16 @@ impl<'a> Inputs<'a> {
     pub fn render(&self, template: &str, node: &Node) -> Result<String, Stop> {
         let context = crate::render::Context::new(self.cluster, node, None, &self.artefacts);
         self.renderer.render(template, &context).map_err(Stop::bad)
+    }
+
+    /// What a person needs who does by hand what a plan says.
+    pub fn hand(&self, lab: &LabDirectory) -> Hand<'_> {
+        let passwords = self.artefacts.registries.values().map(|it| it.password.clone());
+        let others = passwords.chain([self.artefacts.bootstrap_token.clone()]).collect();
+        // The keys of a lab that is not there yet are another time others.
+        let mark = store::holding(self.cluster, lab).ok().filter(|it| !it.is_empty());
+        Hand::new(lab.pki(), &self.pki, others, self.renderer.standard())
+            .marking(mark.map(|it| it.mark().text()))
     }
 
     /// The administrator's kubeconfig.

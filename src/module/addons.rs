@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::kubectl_apply::{KUBECTL, contains_a_secret};
 use super::{
-    Actions, Arguments, Desired, Difference, Facts, Question, Site, State, attributes,
+    Actions, Arguments, AtHand, Desired, Difference, Facts, Question, Site, State, attributes,
     content::Content, probe::PathFact, quote,
 };
 use crate::node::ADDONS;
@@ -55,6 +55,11 @@ impl Addon {
 
     fn file(&self) -> String {
         format!("{}.yaml", self.name)
+    }
+
+    /// Its name beside the commands of somebody who types them.
+    fn beside(&self) -> String {
+        format!("addons/{}", self.file())
     }
 
     fn path(&self) -> String {
@@ -149,11 +154,25 @@ impl State for Addons {
 
     fn shell(&self) -> String {
         let apply = |addon: &Addon| {
-            let path = addon.path();
-            format!("{KUBECTL} apply --server-side --force-conflicts -f {}\n", quote(&path))
+            let (mode, path) = (addon.mode(), addon.path());
+            let (beside, path) = (addon.beside(), quote(&path));
+            let place = format!("install -D -m {mode} {} {path}\n", quote(&beside));
+            if !self.applies {
+                return place;
+            }
+            format!("{place}{KUBECTL} apply --server-side --force-conflicts -f {path}\n")
         };
         let apply: String = self.all.iter().map(apply).collect();
         format!("{apply}# Of {FOLDER}, delete what is not above: {KUBECTL} delete -f FILE; rm FILE")
+    }
+
+    fn beside(&self) -> Vec<AtHand> {
+        let beside = |addon: &Addon| AtHand {
+            name: addon.beside(),
+            content: addon.manifest.clone(),
+            secret: addon.sensitive,
+        };
+        self.all.iter().map(beside).collect()
     }
 
     fn title(&self) -> String {

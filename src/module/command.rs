@@ -60,7 +60,7 @@ impl State for Command {
         let grouped =
             if unless.contains(';') { format!("{{ {unless}; }}") } else { unless.to_owned() };
         if run.contains('\n') {
-            format!("# unless: {unless}\n{run}")
+            format!("{{ {unless}; }} || {{\n{run}\n}}")
         } else if run.contains([';', '&']) {
             format!("{grouped} || {{ {run}; }}")
         } else {

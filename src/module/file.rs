@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 pub use super::content::{Blob, Content};
 use super::{
-    Actions, Arguments, Desired, Difference, Facts, Question, Site, State, attributes,
+    Actions, Arguments, AtHand, Desired, Difference, Facts, Question, Site, State, attributes,
     probe::PathFact, quote,
 };
 use crate::node::record::{self, Kind};
@@ -145,6 +145,15 @@ pub struct File {
     pub origin: String,
 }
 
+impl File {
+    /// What is typed to put a file in place that is there under its origin.
+    fn copied(&self) -> String {
+        let (user, group) = self.owner.split_once(':').unwrap_or((&self.owner, &self.owner));
+        let (mode, origin, path) = (&self.mode, quote(&self.origin), quote(&self.path));
+        format!("install -D -m {mode} -o {user} -g {group} {origin} {path}")
+    }
+}
+
 impl State for File {
     fn probe(&self) -> Vec<Question> {
         // The node sends only the hash of a secret file.
@@ -193,19 +202,26 @@ impl State for File {
         let (mode, path) = (&self.mode, quote(&self.path));
         match &self.content {
             Content::Inline { bytes, .. } if !self.sensitive => match std::str::from_utf8(bytes) {
-                Ok(text) => {
-                    let end = if text.ends_with('\n') { "" } else { "\n" };
-                    format!(
-                        "install -m {mode} -o {user} -g {group} /dev/stdin {path} \
-                        <<'EOF'\n{text}{end}EOF"
-                    )
-                }
-                Err(_) => {
-                    format!("install -m {mode} -o {user} -g {group} {} {path}", quote(&self.origin))
-                }
+                Ok(text) if text.ends_with('\n') => format!(
+                    "install -D -m {mode} -o {user} -g {group} /dev/stdin {path} \
+                    <<'EOF'\n{text}EOF"
+                ),
+                Ok(text) => format!(
+                    "printf %s {} | install -D -m {mode} -o {user} -g {group} /dev/stdin {path}",
+                    quote(text)
+                ),
+                Err(_) => self.copied(),
             },
-            _ => format!("install -m {mode} -o {user} -g {group} {} {path}", quote(&self.origin)),
+            _ => self.copied(),
         }
+    }
+
+    fn beside(&self) -> Vec<AtHand> {
+        if !self.sensitive && self.content.text().is_some() {
+            return Vec::new();
+        }
+        let (name, content) = (self.origin.clone(), self.content.clone());
+        vec![AtHand { name, content, secret: self.sensitive }]
     }
 
     fn title(&self) -> String {

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use crate::event::ChangeKind;
 
 use super::{
-    Actions, Arguments, Desired, Difference, Facts, Question, STATE_FOLDER, Site, State,
-    file::Blob, quote,
+    Actions, Arguments, AtHand, Content, Desired, Difference, Facts, Question, STATE_FOLDER, Site,
+    State, file::Blob, quote,
 };
 use crate::node::record::{self, Kind};
 
@@ -50,6 +50,12 @@ impl Image {
     }
 }
 
+impl Image {
+    fn origin(&self) -> String {
+        format!("bundle/{}", self.archive.name)
+    }
+}
+
 impl State for Image {
     fn probe(&self) -> Vec<Question> {
         vec![Question::Images, Question::Text(self.record()), self.archive.question()]
@@ -81,7 +87,19 @@ impl State for Image {
     }
 
     fn shell(&self) -> String {
-        format!("ctr -n k8s.io images import {}", quote(&self.archive.name))
+        // The second is labctl's note of it: another archive may have the same reference.
+        format!(
+            "ctr -n k8s.io images import {}\n\
+             install -D -m 644 /dev/stdin {} <<'EOF'\n{}\nEOF",
+            quote(&self.origin()),
+            quote(&self.record()),
+            self.archive.sha256
+        )
+    }
+
+    fn beside(&self) -> Vec<AtHand> {
+        let content = Content::Blob(self.archive.clone());
+        vec![AtHand { name: self.origin(), content, secret: false }]
     }
 
     fn title(&self) -> String {

@@ -70,7 +70,9 @@ impl State for KernelModule {
     }
 
     fn shell(&self) -> String {
-        format!("modprobe {0} && echo {0} > {1}", quote(&self.name), quote(&self.persistent()))
+        let (name, persistent) = (quote(&self.name), self.persistent());
+        let persistent = quote(&persistent);
+        format!("{{ {}; }} || {{ modprobe {name} && echo {name} > {persistent}; }}", self.check())
     }
 
     fn title(&self) -> String {

@@ -9,8 +9,10 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::{
-    Actions, Arguments, Desired, Difference, Facts, Question, Site, State, attributes,
-    file::Content, probe::PathFact, quote,
+    Actions, Arguments, AtHand, Desired, Difference, Facts, Question, Site, State, attributes,
+    file::{Content, File},
+    probe::PathFact,
+    quote,
 };
 use crate::node::record::{self, Kind};
 
@@ -87,6 +89,18 @@ impl KubectlApply {
         self.name.rsplit('/').next().unwrap_or(&self.name)
     }
 
+    /// Returns the manifest as the file that it is on the controller.
+    fn kept(&self) -> File {
+        File {
+            path: self.path(),
+            mode: self.mode().to_owned(),
+            owner: "root:root".to_owned(),
+            content: self.manifest.clone(),
+            sensitive: self.sensitive,
+            origin: format!("templates/{}.tera", self.name),
+        }
+    }
+
     /// Returns a check that passes if every object of the applied manifest exists.
     fn check(&self) -> String {
         format!("{KUBECTL} get -f {} -o name", quote(&self.path()))
@@ -137,7 +151,11 @@ impl State for KubectlApply {
     }
 
     fn shell(&self) -> String {
-        format!("{KUBECTL} apply -f {}", quote(&self.path()))
+        format!("{}\n{KUBECTL} apply -f {}", self.kept().shell(), quote(&self.path()))
+    }
+
+    fn beside(&self) -> Vec<AtHand> {
+        self.kept().beside()
     }
 
     fn title(&self) -> String {

@@ -25,6 +25,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::content::Content;
 pub use self::quote::quote;
 use crate::node::record::Kind;
 pub use difference::Difference;
@@ -177,6 +178,17 @@ impl Actions {
     }
 }
 
+/// A file that a person has beside the commands that they type.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AtHand {
+    /// Its name there: `bundle/etcd`, `pki/ca.key`.
+    pub name: String,
+    /// Its content.
+    pub content: Content,
+    /// Whether the content must never be shown.
+    pub secret: bool,
+}
+
 /// The faces of a desired state.
 pub trait State {
     /// Returns what to ask the node.
@@ -191,6 +203,12 @@ pub trait State {
 
     /// Returns what a user would have typed; never contains a secret.
     fn shell(&self) -> String;
+
+    /// Returns the files that [`shell`](State::shell) names without a path: who types it has them
+    /// beside the commands.
+    fn beside(&self) -> Vec<AtHand> {
+        Vec::new()
+    }
 
     /// Returns a short title for reports: `/etc/hosts`, `unit etcd.service`.
     fn title(&self) -> String;
@@ -229,6 +247,9 @@ impl State for Desired {
     }
     fn shell(&self) -> String {
         self.state().shell()
+    }
+    fn beside(&self) -> Vec<AtHand> {
+        self.state().beside()
     }
     fn title(&self) -> String {
         self.state().title()

@@ -12,7 +12,7 @@ use crate::machine::Family;
 
 /// A text of a playbook that would show a secret: refused wherever it may end in a command line, a
 /// title or a log.
-pub const SHOWS_A_SECRET: &str = "this would reveal the lab's encryption key; only a file may \
+pub const SHOWS_A_SECRET: &str = "this would reveal a secret of the lab; only a file may \
     contain it: use `template`, or `content`";
 
 /// The nodes for which a task is repeated; `peer` is each of them in turn.

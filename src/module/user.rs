@@ -63,7 +63,8 @@ impl State for User {
     fn shell(&self) -> String {
         let (name, home) = (quote(&self.name), quote(&self.home));
         format!(
-            "useradd --system --user-group --no-create-home --home-dir {home} \
+            "getent passwd {name} || \
+            useradd --system --user-group --no-create-home --home-dir {home} \
             --shell /usr/sbin/nologin {name}"
         )
     }

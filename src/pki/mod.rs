@@ -11,6 +11,7 @@
 //!   [`rotate`] executes them;
 //! - [`kubeconfig`] renders kubeconfigs (pure), and [`merge`] merges one into the user's own
 //!   (pure);
+//! - [`token`] derives the bootstrap token (pure);
 //! - [`user`] issues certificates for users of a lab;
 //! - [`listing`] finds certificates and parses them;
 //! - [`identity`] compares a node's mark with the keys in the lab directory (pure);
@@ -37,6 +38,7 @@ pub mod rotate;
 pub mod rotation;
 pub mod spec;
 pub mod store;
+pub mod token;
 pub mod user;
 
 pub use error::PkiError;

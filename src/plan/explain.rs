@@ -6,8 +6,9 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
+use super::hand::Hand;
+use super::script::WHOSE;
 use super::{DesiredPlay, DesiredTask};
-use crate::module::State;
 use crate::playbook::{Strategy, one_line};
 
 /// Explains the plays that `wanted` selects, for `nodes`. Plays that are only for other nodes are
@@ -15,11 +16,12 @@ use crate::playbook::{Strategy, one_line};
 pub fn explain(
     plays: &[DesiredPlay],
     nodes: &[&str],
+    hand: &Hand<'_>,
     wanted: impl Fn(&DesiredPlay) -> bool,
 ) -> String {
     let mut text = String::new();
     for play in plays.iter().filter(|play| wanted(play)) {
-        let explained = explain_play(play, plays, nodes);
+        let explained = explain_play(play, plays, nodes, hand);
         if !text.is_empty() && !explained.is_empty() {
             text.push('\n');
         }
@@ -28,7 +30,41 @@ pub fn explain(
     text
 }
 
-fn explain_play(play: &DesiredPlay, plays: &[DesiredPlay], nodes: &[&str]) -> String {
+/// What a reader has to know before the first play.
+pub fn preface(lab: &str, bundle: &str, pki: &str, hand: &Hand<'_>) -> String {
+    let whose = hand.whose().map(|whose| format!("{WHOSE}\n\n{}\n", indented(&whose)));
+    let whose = whose.unwrap_or_default();
+    format!(
+        "\
+# The lab {lab} by hand
+
+What `labctl up` does, play by play, as commands to type as root on each node: `labctl ssh` opens \
+a shell there. The plays are in an order in which they can be done one after the other. The nodes \
+of a play are worked on at the same time: the members of etcd wait for each other. `labctl explain \
+--format shell` prints all of it as a script.
+
+The commands are typed in a directory on the node that has the files that they name:
+
+- `bundle/NAME`: the file of that name in the bundle {bundle}, as `labctl bundle list` has it
+- `pki/NAME`: the file of that name in {pki}; only what the commands name, because a worker has no \
+business with a CA's key
+
+{whose}"
+    )
+}
+
+/// Commands as Markdown has them.
+fn indented(commands: &str) -> String {
+    let line = |line: &str| format!("    {line}").trim_end().to_owned() + "\n";
+    commands.lines().map(line).collect()
+}
+
+fn explain_play(
+    play: &DesiredPlay,
+    plays: &[DesiredPlay],
+    nodes: &[&str],
+    hand: &Hand<'_>,
+) -> String {
     let nodes: HashSet<&str> = nodes.iter().copied().collect();
     let hosts: Vec<&str> =
         play.nodes.iter().map(|on| on.node.as_str()).filter(|host| nodes.contains(host)).collect();
@@ -50,7 +86,7 @@ fn explain_play(play: &DesiredPlay, plays: &[DesiredPlay], nodes: &[&str]) -> St
         ""
     };
     let _ = writeln!(text, "- on: {on}{rolling}");
-    for told in merged(play, &nodes) {
+    for told in merged(play, &nodes, hand) {
         let place = if told.nodes == hosts {
             String::new()
         } else {
@@ -60,10 +96,7 @@ fn explain_play(play: &DesiredPlay, plays: &[DesiredPlay], nodes: &[&str]) -> St
         if let Some(why) = &told.task.why {
             let _ = writeln!(text, "{}\n", one_line(why));
         }
-        for line in told.task.desired.shell().lines() {
-            text.push_str(format!("    {line}").trim_end());
-            text.push('\n');
-        }
+        text.push_str(&indented(&told.commands));
     }
     text
 }
@@ -71,6 +104,7 @@ fn explain_play(play: &DesiredPlay, plays: &[DesiredPlay], nodes: &[&str]) -> St
 /// A task with the nodes on which it is identical.
 struct SharedTask<'a> {
     task: &'a DesiredTask,
+    commands: String,
     nodes: Vec<&'a str>,
 }
 
@@ -82,18 +116,22 @@ struct Alike<'a> {
 }
 
 impl<'a> Alike<'a> {
-    fn add(&mut self, node: &'a str, task: &'a DesiredTask) {
-        let key = (task.why.as_deref(), task.desired.shell());
+    fn add(&mut self, node: &'a str, task: &'a DesiredTask, commands: String) {
+        let key = (task.why.as_deref(), commands.clone());
         let place = *self.places.entry(key).or_insert(self.told.len());
         match self.told.get_mut(place) {
             Some(told) => told.nodes.push(node),
-            None => self.told.push(SharedTask { task, nodes: vec![node] }),
+            None => self.told.push(SharedTask { task, commands, nodes: vec![node] }),
         }
     }
 }
 
 /// Merges the tasks of all nodes into one list that preserves the order on each node.
-fn merged<'a>(play: &'a DesiredPlay, hosts: &HashSet<&str>) -> Vec<SharedTask<'a>> {
+fn merged<'a>(
+    play: &'a DesiredPlay,
+    hosts: &HashSet<&str>,
+    hand: &Hand<'_>,
+) -> Vec<SharedTask<'a>> {
     let mut all: Vec<Alike<'a>> = Vec::new();
     for on in play.nodes.iter().filter(|on| hosts.contains(on.node.as_str())) {
         let mut place = 0;
@@ -107,7 +145,7 @@ fn merged<'a>(play: &'a DesiredPlay, hosts: &HashSet<&str>) -> Vec<SharedTask<'a
                     );
                 }
             }
-            all[place].add(&on.node, task);
+            all[place].add(&on.node, task, hand.typed(task).commands);
             place += 1;
         }
     }
@@ -116,8 +154,11 @@ fn merged<'a>(play: &'a DesiredPlay, hosts: &HashSet<&str>) -> Vec<SharedTask<'a
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::module::{Desired, sysctl::Sysctl};
+    use crate::pki::Pki;
     use crate::plan::DesiredNode;
 
     fn task(key: &str, value: &str) -> DesiredTask {
@@ -151,14 +192,16 @@ mod tests {
             ("b", &[("x", "1"), ("y", "2"), ("z", "1")]),
             ("c", &[("w", "1"), ("z", "1")]),
         ]);
-        let text = explain(std::slice::from_ref(&play), &["a", "b", "c"], |_| true);
+        let pki = Pki::default();
+        let hand = Hand::new("pki".into(), &pki, Vec::new(), BTreeSet::new());
+        let text = explain(std::slice::from_ref(&play), &["a", "b", "c"], &hand, |_| true);
         assert!(text.starts_with("# settings\n\nSo that it works.\n\n- after: nothing"), "{text}");
         assert!(text.contains("- on: a, b, c, one after the other\n"), "{text}");
         assert_eq!(
             headings(&text),
             ["## w (on c)", "## x (on a, b)", "## y (on a)", "## y (on b)", "## z"]
         );
-        let one = explain(&[play], &["b"], |_| true);
+        let one = explain(&[play], &["b"], &hand, |_| true);
         assert_eq!(headings(&one), ["## x", "## y", "## z"]);
         assert!(one.contains("- on: b\n"), "{one}");
     }

@@ -10,10 +10,12 @@ pub mod diff;
 pub mod expand;
 pub mod explain;
 pub mod files;
+pub mod hand;
 pub mod machines;
 pub mod ownership;
 pub mod preflight;
 mod preview;
+pub mod script;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Reads playbooks from YAML and refuses those that cannot run: with unknown keys, with plays out
 //! of order, in a circle or after a play that does not exist, or without tasks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -86,7 +86,7 @@ pub fn assemble(
     let mut entries = Vec::with_capacity(plays.len());
     for entry in plays {
         let found = if entry.tasks.is_none() { component(&entry.name)? } else { None };
-        let found = found.as_ref().map(from_yaml::<Component>).transpose()?;
+        let found = found.map(|found| component_of(&found, &name, standard)).transpose()?;
         if found.is_none() && entry.lacks_tasks() {
             let play = &entry.name;
             return Err(wrong(format!(
@@ -98,6 +98,23 @@ pub fn assemble(
     let playbook = Playbook { name, why, plays: put_together(entries).map_err(wrong)? };
     check_order(&playbook).map_err(wrong)?;
     Ok(playbook)
+}
+
+/// Parses a component of the playbook `playbook`, with what it has from the standard one that it
+/// extends.
+fn component_of(
+    file: &PlaybookFile,
+    playbook: &str,
+    standard: FindStandard<'_>,
+) -> Result<Component, PlaybookError> {
+    type Sections = BTreeMap<String, serde_json::Value>;
+    let own: Component = from_yaml(file)?;
+    let Some(base) = &own.extends else { return Ok(own) };
+    let mut sections: Sections = from_yaml(&standard(&format!("{playbook}/{base}"))?)?;
+    sections.extend(from_yaml::<Sections>(file)?);
+    let whole = serde_json::Value::from_iter(sections);
+    serde_json::from_value(whole)
+        .map_err(|error| PlaybookError { file: file.name.clone(), what: error.to_string() })
 }
 
 fn from_yaml<T: DeserializeOwned>(file: &PlaybookFile) -> Result<T, PlaybookError> {
@@ -174,7 +191,7 @@ fn check_order(playbook: &Playbook) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{PlaybookFile, assemble, parse};
 
     fn plays(text: &str) -> Result<super::Playbook, super::PlaybookError> {
         parse("test.yaml", &format!("name: test\nplays:\n{text}"))
@@ -187,6 +204,24 @@ mod tests {
                 .unwrap_err();
         assert!(error.to_string().contains("unknown field `form`"), "{error}");
         assert!(error.to_string().starts_with("test.yaml:6:13: plays[0]"), "{error}");
+    }
+
+    #[test]
+    fn a_component_has_what_it_does_not_say_from_the_standard_one() {
+        let file = |text: &str| PlaybookFile { name: "x.yaml".into(), text: text.into() };
+        let own = "extends: a\ncertificates: []\n";
+        let standard = "why: To be.\ncertificates: [ca.crt]\ntasks:\n- directory: { path: /a }\n";
+        let playbook = file("name: test\nplays:\n- { name: a, on: all }\n");
+        let found = assemble(&playbook, &|_| Ok(Some(file(own))), &|name| {
+            assert_eq!(name, "test/a");
+            Ok(file(standard))
+        });
+        let play = found.expect("a playbook").plays.remove(0);
+        assert_eq!((play.why.as_str(), play.tasks.len()), ("To be.", 1));
+        let component = play.tasks[0].component.as_ref().expect("its own");
+        assert_eq!(component.certificates, [""; 0], "an empty list is said too");
+        let wrong = assemble(&playbook, &|_| Ok(Some(file("extend: a\n"))), &|_| unreachable!());
+        assert!(wrong.unwrap_err().to_string().contains("unknown field `extend`"));
     }
 
     #[test]

@@ -33,6 +33,9 @@ pub struct Task {
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Component {
+    /// The standard component of the same playbook whose sections it has, except those that it has
+    /// itself.
+    pub extends: Option<String>,
     /// Why it exists, for a learner.
     pub why: String,
     /// What it needs on the machine: packages, kernel modules, settings.

@@ -53,6 +53,11 @@ pub const VARIABLES: &[(&str, &str)] = &[
         "the keys of Secrets in etcd, each with name and secret (base64); the first one encrypts, \
         all of them decrypt",
     ),
+    (
+        "bootstrap_token",
+        "the token that a machine can join with, for playbooks that use one: bootstrap_token.id, \
+        bootstrap_token.secret",
+    ),
     ("registries", "the registries of the inventory, each with host, mirrors, has_ca, user"),
     ("registry", "the registry that `containerd/hosts.toml` is for"),
     (
@@ -69,6 +74,9 @@ const ETCDCTL: &str = "etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt \
                        --cert /etc/kubernetes/pki/etcd/healthcheck-client.crt \
                        --key /etc/kubernetes/pki/etcd/healthcheck-client.key";
 
+/// The public half of the bootstrap token, by which its Secret is found.
+const BOOTSTRAP_ID: &str = "labctl";
+
 /// Values that are not part of the cluster model: the bundle's images and versions, and the lab's
 /// encryption keys.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -83,6 +91,8 @@ pub struct Artefacts {
     /// The keys of Secrets in etcd, by name: 32 random bytes in base64 each, the one that encrypts
     /// first.
     pub encryption_keys: Vec<(String, Secret)>,
+    /// The secret half of the bootstrap token.
+    pub bootstrap_token: Secret,
     /// The snapshot to restore, in a run of `restore`.
     pub restore: Option<Restore>,
     /// The node that leaves the lab, if any.
@@ -268,6 +278,9 @@ impl Context {
             BTreeMap::from([("name", name.as_str()), ("secret", secret)])
         });
         variables.insert("encryption_keys", &keys.collect::<Vec<_>>());
+        let token = artefacts.bootstrap_token.expose_text().unwrap_or_default();
+        let token = BTreeMap::from([("id", BOOTSTRAP_ID), ("secret", token)]);
+        variables.insert("bootstrap_token", &token);
         let registries = cluster.registries.iter();
         let views: Vec<_> = registries.map(|it| RegistryView::new(it, artefacts)).collect();
         variables.insert("registries", &views);

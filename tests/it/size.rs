@@ -2,7 +2,7 @@
 //! times.
 
 use crate::support::labs;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::net::Ipv4Addr;
 use std::time::Instant;
@@ -10,6 +10,7 @@ use std::time::Instant;
 use crate::support::workshop::Workshop;
 use labctl::cluster::{Cluster, PodNetwork, Role};
 use labctl::plan::explain::explain;
+use labctl::plan::hand::Hand;
 use labctl::plan::{self, DesiredPlay, Plan};
 use labctl::playbook::standard;
 
@@ -70,7 +71,8 @@ fn size(workers: u32, mode: PodNetwork) -> Size {
     let plan = plan::diff::plan(&desired, &BTreeMap::new());
     let planned = began.elapsed();
     let nodes: Vec<&str> = workshop.cluster.nodes.iter().map(|node| node.name.as_str()).collect();
-    let explained = explain(&desired, &nodes, |_| true);
+    let hand = Hand::new("pki".into(), &workshop.pki, Vec::new(), BTreeSet::new());
+    let explained = explain(&desired, &nodes, &hand, |_| true);
     let tasks = desired.iter().flat_map(|play| &play.nodes).map(|on| on.tasks.len()).sum();
     println!(
         "{workers} workers, {mode:?}: {tasks} tasks, expanded after {expanded:.2?}, planned after \

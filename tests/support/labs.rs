@@ -73,6 +73,7 @@ pub fn artefacts() -> Artefacts {
             ("image/pause", "3.10"),
         ]),
         token_key: "bm90IGEga2V5IGVpdGhlcg".to_owned(),
+        bootstrap_token: "0123456789abcdef".into(),
         encryption_keys: vec![(
             "key1".into(),
             "bm90IGEgc2VjcmV0LCB1c2VkIGluIHRlc3RzIG9ubHk=".into(),

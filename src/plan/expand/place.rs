@@ -97,9 +97,11 @@ impl<'a> Lab<'a> {
     fn is_secret(&self, text: &str) -> bool {
         let artefacts = &self.materials.artefacts;
         let mut keys = artefacts.encryption_keys.iter().filter_map(|(_, key)| key.expose_text());
+        let token = artefacts.bootstrap_token.expose_text().unwrap_or_default();
         let registries = artefacts.registries.values();
         let mut passwords = registries.filter_map(|it| it.password.expose_text());
         text.contains("PRIVATE KEY-----")
+            || !token.is_empty() && text.contains(token)
             || keys.any(|key| !key.is_empty() && text.contains(key))
             || passwords.any(|password| has_password(text, password))
     }

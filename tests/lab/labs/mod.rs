@@ -1,10 +1,13 @@
 //! The labs of `docs/labs/`: each comes up with one command, shows what it is there to show, and
 //! goes without a trace.
 
+mod bootstrap;
+mod by_hand;
 mod dmuc;
 mod docker;
 mod local_lb;
 mod multinode;
+mod oidc;
 mod static_pods;
 mod users;
 mod vip;
