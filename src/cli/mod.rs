@@ -16,6 +16,7 @@ mod shell;
 mod target;
 mod timeline;
 mod upgrade;
+mod workshop;
 
 use std::path::PathBuf;
 
@@ -35,6 +36,7 @@ use self::lab::{
 use self::node::NodeVerb;
 use self::timeline::TimelineArgs;
 use self::upgrade::UpgradeArgs;
+use self::workshop::WorkshopVerb;
 
 pub use self::run::run;
 pub use self::shell::answer as answer_a_shell;
@@ -310,6 +312,9 @@ Examples:
   labctl recover prod.yaml --accept-new-host-keys   on a workstation that has never met the nodes"
     )]
     Recover(RecoverArgs),
+    /// Bring up many clusters from one inventory, with a card for each attendee, or remove them
+    #[command(subcommand)]
+    Workshop(WorkshopVerb),
     /// Download, list or check the releases that a lab is built from
     #[command(subcommand)]
     Bundle(BundleVerb),

@@ -14,6 +14,7 @@ use super::lab::{
 };
 use super::node::NodeVerb;
 use super::timeline::TimelineArgs;
+use super::workshop::WorkshopVerb;
 use super::{Cli, Verb, man, shell};
 use crate::commands::certs::renew::Renewal;
 use crate::commands::explain::{GraphLanguage, GuideLanguage};
@@ -89,6 +90,7 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
         Verb::Recover(args) => {
             commands::recover::recover(&recovery(args), &lab(&args.lab.inventory), reporter).await
         }
+        Verb::Workshop(verb) => workshop(verb, global, reporter).await,
         Verb::Bundle(verb) => bundle(verb, reporter).await,
         Verb::Playbook(verb) => playbook(verb, reporter),
         Verb::Schema => commands::print(reporter, &schema::text()),
@@ -291,6 +293,25 @@ async fn etcd(verb: &EtcdVerb, global: &GlobalArgs, reporter: &Reporter) -> Resu
         EtcdVerb::RotateKey(args) => {
             let options = global.options(&args.lab.inventory, Some(&args.sources));
             commands::etcd::rotate_key::rotate_key(&options, reporter).await
+        }
+    }
+}
+
+async fn workshop(
+    verb: &WorkshopVerb,
+    global: &GlobalArgs,
+    reporter: &Reporter,
+) -> Result<Exit, Stop> {
+    let options = |lab: &LabArgs| global.options(&lab.inventory, None);
+    match verb {
+        WorkshopVerb::Up(args) => {
+            commands::workshop::up(args.at_once(), &options(&args.lab), reporter).await
+        }
+        WorkshopVerb::Cards(args) => {
+            commands::workshop::cards(&args.to, &options(&args.lab), reporter)
+        }
+        WorkshopVerb::Down(args) => {
+            commands::workshop::down(args.at_once(), &options(&args.lab), reporter).await
         }
     }
 }

@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+use crate::inventory::variables::Lookup;
 use crate::inventory::{Problem, load};
 use crate::machine::{Machine, Machines, etcd::Founding};
 pub use components::SettingsByProgram;
@@ -268,6 +269,15 @@ pub struct LocalNodes {
 /// Returns everything that is wrong with the file, in file order, each with line and remedy.
 pub fn open(path: &Path) -> Result<(Cluster, Vec<Problem>), Vec<Problem>> {
     let inventory = load::load(path).map_err(|problem| vec![problem])?;
+    resolve::resolve(&inventory)
+}
+
+/// Like [`open`], with variables from `lookup`.
+///
+/// # Errors
+/// Same as [`open`].
+pub fn open_as(path: &Path, lookup: Lookup<'_>) -> Result<(Cluster, Vec<Problem>), Vec<Problem>> {
+    let inventory = load::load_as(path, lookup).map_err(|problem| vec![problem])?;
     resolve::resolve(&inventory)
 }
 

@@ -57,7 +57,7 @@ impl<'a> Inputs<'a> {
     }
 
     /// The same with what a lab is installed from.
-    pub fn with(self, pki: store::Pki, bundle: Bundle) -> Result<Self, Stop> {
+    pub fn with(self, pki: store::Pki, mut bundle: Bundle) -> Result<Self, Stop> {
         let kubeconfigs = kubeconfig::kubeconfigs(self.cluster, &pki).map_err(Stop::failed)?;
         let encryption_keys = encryption::named(&pki).map_err(Stop::failed)?;
         let images = bundle.files.iter().filter_map(|(name, file)| {
@@ -69,7 +69,10 @@ impl<'a> Inputs<'a> {
         let (images, versions) = (images.collect(), versions.collect());
         let registries = registries::read(self.cluster)?;
         let addons = manifests::read(self.cluster)?;
-        let imports = addons.iter().flat_map(|addon| addon.images.clone()).collect();
+        let archives = manifests::images(self.cluster)?;
+        let named = addons.iter().flat_map(|addon| addon.images.clone());
+        let imports = named.chain(archives.values().filter_map(|it| it.image.clone())).collect();
+        bundle.files.extend(archives);
         let artefacts = Artefacts {
             images,
             versions,

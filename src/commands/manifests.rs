@@ -1,6 +1,7 @@
-//! What an inventory's `addons` name on the workstation: manifests.
+//! What an inventory's `addons` name on the workstation: manifests, and archives of images beside
+//! them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,12 +9,15 @@ use serde::Deserialize as _;
 use serde_yaml::{Deserializer, Value};
 
 use super::exit::Stop;
+use crate::bundle::{BundleFile, saved};
 use crate::cluster::{Cluster, MANIFESTS, Manifests};
 use crate::render::context::OwnAddon;
 use crate::secret::Secret;
 
 /// The largest add-on in bytes. The definitions of a large operator are four megabytes.
 const LONGEST: usize = 8 << 20;
+/// How the names of archives of images end.
+const ARCHIVES: [&str; 3] = [".tar", ".tar.gz", ".tgz"];
 
 /// Reads all add-ons of the lab's own, in order.
 ///
@@ -23,11 +27,40 @@ pub fn read(cluster: &Cluster) -> Result<Vec<OwnAddon>, Stop> {
     cluster.manifests.iter().map(read_one).collect()
 }
 
+/// Reads which images the archives in the directories of add-ons have, as files of a bundle.
+///
+/// # Errors
+/// If one cannot be read, or is no archive of images.
+pub fn images(cluster: &Cluster) -> Result<BTreeMap<String, BundleFile>, Stop> {
+    let mut images = BTreeMap::new();
+    for addon in &cluster.manifests {
+        images.extend(images_beside(addon)?);
+    }
+    Ok(images)
+}
+
+fn images_beside(addon: &Manifests) -> Result<BTreeMap<String, BundleFile>, Stop> {
+    let mut images = BTreeMap::new();
+    if !addon.path.is_dir() {
+        return Ok(images);
+    }
+    for file in files_in(addon)? {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        if ARCHIVES.iter().any(|end| name.ends_with(end)) {
+            images.extend(saved::images(&file).map_err(|why| refused(addon, &file, &why))?);
+        }
+    }
+    Ok(images)
+}
+
+/// A file of an add-on that is not as it should be.
+fn refused(addon: &Manifests, path: &Path, why: &str) -> Stop {
+    Stop::bad(format!("{}: {why}", path.display()))
+        .help(format!("`addons` of the inventory names it, as `{}`", addon.name))
+}
+
 fn read_one(addon: &Manifests) -> Result<OwnAddon, Stop> {
-    let refused = |path: &Path, why: &str| {
-        Stop::bad(format!("{}: {why}", path.display()))
-            .help(format!("`addons` of the inventory names it, as `{}`", addon.name))
-    };
+    let refused = |path: &Path, why: &str| refused(addon, path, why);
     let files = if addon.path.is_dir() { files_of(addon)? } else { vec![addon.path.clone()] };
     let (mut manifest, mut images) = (String::new(), BTreeSet::new());
     for file in &files {
@@ -49,12 +82,18 @@ fn read_one(addon: &Manifests) -> Result<OwnAddon, Stop> {
     Ok(OwnAddon { name: addon.name.clone(), manifest, images: images.into_iter().collect() })
 }
 
+/// All files of an add-on's directory.
+fn files_in(addon: &Manifests) -> Result<Vec<PathBuf>, Stop> {
+    let listed = fs::read_dir(&addon.path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let listed = listed
+        .map_err(|error| Stop::bad(format!("cannot read {}: {error}", addon.path.display())))?;
+    Ok(listed.iter().map(fs::DirEntry::path).filter(|file| !file.is_dir()).collect())
+}
+
 /// The manifests of a directory, in the order of their names.
 fn files_of(addon: &Manifests) -> Result<Vec<PathBuf>, Stop> {
     let folder = addon.path.display();
-    let listed = fs::read_dir(&addon.path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let listed = listed.map_err(|error| Stop::bad(format!("cannot read {folder}: {error}")))?;
-    let mut files: Vec<PathBuf> = listed.iter().map(fs::DirEntry::path).collect();
+    let mut files = files_in(addon)?;
     if files.iter().any(|file| file.file_stem().is_some_and(|it| it == "kustomization")) {
         return Err(Stop::bad(format!("{folder} is for kustomize, which labctl does not run"))
             .help(format!("render it: kubectl kustomize {folder} > {}.yaml", addon.name)));
@@ -169,5 +208,29 @@ mod tests {
         }
         fs::write(&file, "apiVersion: v1\nkind: PodList\nitems: []\n").expect("a file");
         assert_eq!(addon(&file).expect("a list").images, [""; 0]);
+    }
+
+    #[test]
+    fn archives_beside_manifests_are_their_images() {
+        let folder = tempfile::tempdir().expect("a directory");
+        fs::write(folder.path().join("web.yaml"), WEB).expect("a file");
+        let addon = Manifests { name: "own".to_owned(), path: folder.path().to_owned() };
+        let images = || images_beside(&addon).map_err(told);
+        assert!(images().expect("none").is_empty());
+
+        let archive = folder.path().join("web.tar");
+        let mut tar = tar::Builder::new(Vec::new());
+        let saved = br#"[{"RepoTags": ["registry.k8s.io/pause:3.10"]}]"#;
+        let mut header = tar::Header::new_gnu();
+        header.set_size(saved.len() as u64);
+        tar.append_data(&mut header, "manifest.json", &saved[..]).expect("an entry");
+        fs::write(&archive, tar.into_inner().expect("an archive")).expect("a file");
+        let found = images().expect("an image");
+        let found: Vec<_> = found.into_values().filter_map(|file| file.image).collect();
+        assert_eq!(found, ["registry.k8s.io/pause:3.10"]);
+
+        fs::write(&archive, "no archive").expect("a file");
+        let wrong = images().expect_err("no archive");
+        assert!(wrong.starts_with(&archive.display().to_string()), "{wrong}");
     }
 }

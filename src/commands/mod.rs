@@ -42,11 +42,13 @@ pub mod smoke;
 pub mod ssh;
 pub mod status;
 pub mod step;
+mod stop;
 pub mod support;
 pub mod timeline;
 pub mod up;
 pub mod upgrade;
 pub mod validate;
+pub mod workshop;
 
 pub use exit::{Exit, Stop, failed};
 pub use options::Options;

@@ -2,9 +2,8 @@
 //! and running with a log, a report and an ear for Ctrl-C.
 
 use std::collections::BTreeMap;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::path::Path;
-use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
@@ -13,6 +12,7 @@ use super::ask;
 use super::exit::{Exit, Stop};
 use super::next;
 use super::options::Options;
+use super::stop::{listen_for_stop, stop_signals};
 use crate::cluster::{self, Cluster, Node, Role};
 use crate::engine::apply::Applied;
 use crate::engine::script::Turn;
@@ -21,7 +21,7 @@ use crate::event::{Event, Events, NodeSummary, RunSummary};
 use crate::inventory::{Problem, called, did_you_mean};
 use crate::lab::{LabDirectory, cache_directory};
 use crate::local::LocalError;
-use crate::report::{self, Answer, Reporter, RunLog, RunReport};
+use crate::report::{Answer, Reporter, RunLog, RunReport};
 
 /// Reads and resolves the inventory; reports everything that is wrong with it.
 pub fn open(path: &Path, reporter: &Reporter) -> Result<Cluster, Stop> {
@@ -316,36 +316,6 @@ pub fn refuse_lost_nodes(cluster: &Cluster) -> Result<(), Stop> {
         };
         Stop::failed(error).help(help)
     })
-}
-
-/// Returns the signals that stop a run: Ctrl-C, and what `kill`, `timeout`, a CI system or a
-/// closing terminal send. From here on they do not end the process on their own.
-fn stop_signals() -> Vec<tokio::signal::unix::Signal> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-    kinds.into_iter().filter_map(|kind| signal(kind).ok()).collect()
-}
-
-async fn listen_for_stop(
-    mut signals: Vec<tokio::signal::unix::Signal>,
-    cancel: watch::Sender<bool>,
-    events: Events,
-) {
-    let mut next = async || {
-        poll_fn(|context| {
-            let heard = signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
-            if heard { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-    };
-    next().await;
-    cancel.send_replace(true);
-    events.emit(Event::Cancelling);
-    next().await;
-    // Commands on nodes continue or are interrupted; running the same command again finishes the
-    // work.
-    report::end_at_once();
-    std::process::exit(130);
 }
 
 fn summary(

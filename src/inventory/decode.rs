@@ -94,6 +94,7 @@ impl Decoder<'_> {
             bundle: self.text(&fields, "bundle"),
             playbooks: self.text(&fields, "playbooks"),
             templates: self.text(&fields, "templates"),
+            clusters: self.integer(&fields, "clusters"),
             local: self.local(&fields),
             ssh: self.ssh(&fields, &SSH),
             network: self.network(&fields),

@@ -155,6 +155,12 @@ pub const INVENTORY: KeySection = KeySection {
             "the directory of templates that replace standard ones; `--templates` takes precedence",
         ),
         key(
+            "clusters",
+            ValueKind::Number(1, 250),
+            "none",
+            "how many clusters `labctl workshop` makes of this file; see [below](#workshops)",
+        ),
+        key(
             "local",
             ValueKind::Section(&LOCAL),
             "none",

@@ -30,6 +30,15 @@ pub fn load(path: &Path) -> Result<Inventory, Problem> {
     load_with(path, &bytes)
 }
 
+/// Like [`load`], with variables from `lookup`.
+///
+/// # Errors
+/// Same as [`load`].
+pub fn load_as(path: &Path, lookup: Lookup<'_>) -> Result<Inventory, Problem> {
+    let bytes = read(path).map_err(|error| unreadable(path, &error))?;
+    placed(path, &bytes, lookup)
+}
+
 /// Returns the text of the inventory at `path`.
 ///
 /// # Errors
@@ -65,6 +74,11 @@ pub fn save(path: &Path, text: &str) -> io::Result<()> {
 /// # Errors
 /// Same as [`load`].
 pub fn load_with(path: &Path, bytes: &[u8]) -> Result<Inventory, Problem> {
+    placed(path, bytes, &of_environment)
+}
+
+/// Parses `bytes` as the file at `path`, with the directories that paths in it start at.
+fn placed(path: &Path, bytes: &[u8], lookup: Lookup<'_>) -> Result<Inventory, Problem> {
     // Messages contain the file name as it was typed; relative paths in the inventory start at the
     // file's real directory.
     let folder = match path.parent() {
@@ -73,7 +87,11 @@ pub fn load_with(path: &Path, bytes: &[u8]) -> Result<Inventory, Problem> {
     };
     let folder = folder.map_err(|error| unreadable(path, &error))?;
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-    Ok(Inventory { folder, home, ..parse(path, bytes)? })
+    Ok(Inventory { folder, home, ..parse_with(path, bytes, lookup)? })
+}
+
+fn of_environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// Parses an inventory from memory; `file` is its name in messages, and variables are those of the
@@ -82,7 +100,7 @@ pub fn load_with(path: &Path, bytes: &[u8]) -> Result<Inventory, Problem> {
 /// # Errors
 /// Same as [`load`].
 pub fn parse(file: &Path, bytes: &[u8]) -> Result<Inventory, Problem> {
-    parse_with(file, bytes, &|name| std::env::var(name).ok())
+    parse_with(file, bytes, &of_environment)
 }
 
 /// Like [`parse`], with variables from `lookup`.

@@ -58,6 +58,8 @@ pub struct Inventory {
     pub playbooks: Option<Located<String>>,
     /// `templates`: the directory of templates that replace standard ones.
     pub templates: Option<Located<String>>,
+    /// `clusters`: how many clusters a workshop makes of the file.
+    pub clusters: Option<Located<u16>>,
     /// `local`: labctl creates the nodes on the workstation.
     pub local: Option<Located<LocalSection>>,
     /// `ssh`: how to log in to nodes; a node's own `ssh` takes precedence.

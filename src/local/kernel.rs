@@ -17,8 +17,14 @@ use super::{names, network};
 
 const NOTED: &str = "/run/labctl/kernel-settings";
 
-/// Settings that kubelet changes and that network namespaces do not isolate.
+/// How many inotify instances root may have, of all nodes together: the kernel takes theirs for
+/// root's. Its own limit of 128 is used up by five nodes that are controllers and workers.
+const INSTANCES: &str = "fs/inotify/max_user_instances";
+
+/// Settings that kubelet changes and that network namespaces do not isolate, and the one that is
+/// changed here.
 const SHARED: &[&str] = &[
+    INSTANCES,
     "vm/overcommit_memory",
     "vm/panic_on_oom",
     "kernel/panic",
@@ -38,6 +44,17 @@ pub(super) fn note() -> Result<(), LocalError> {
         Some(format!("{key} {}\n", value.trim()))
     });
     fs::write(NOTED, lines.collect::<String>()).map_err(LocalError::io("write", Path::new(NOTED)))
+}
+
+/// Raises the limit of inotify instances to what a machine full of nodes needs, if it is lower.
+///
+/// # Errors
+/// If the kernel refuses.
+pub(super) fn let_nodes_watch() -> io::Result<()> {
+    const ENOUGH: u64 = 8192;
+    let file = file(INSTANCES);
+    let limit: u64 = fs::read_to_string(&file)?.trim().parse().unwrap_or(u64::MAX);
+    if limit < ENOUGH { fs::write(&file, ENOUGH.to_string()) } else { Ok(()) }
 }
 
 /// Restores the settings when there are no local nodes of any lab left.

@@ -38,10 +38,6 @@ use names::Names;
 pub use network::is_free;
 use node::{NodeFolder, Record, Start};
 
-/// Approximate number of inotify instances of one busy node. The kernel counts those of all nodes
-/// as root's.
-const INOTIFY_INSTANCES: u64 = 16;
-
 /// What [`up`] did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Up {
@@ -295,7 +291,7 @@ impl Work {
         if stopped.is_empty() {
             return Ok(());
         }
-        warn_of_few_watches(stopped.len(), events);
+        let_nodes_watch(events);
         let (shared, told) = (Arc::clone(&work), events.clone());
         let image = blocking("build the base image", move || {
             base::ensure(&shared.cache, &shared.local.packages, &told)
@@ -453,20 +449,13 @@ fn check_not_moved(local: &LocalNodes, node: &Node, folder: &NodeFolder) -> Resu
     Err(LocalError::Moved { node: node.name.clone(), was, now })
 }
 
-/// Warns in advance, because "too many open files" in a node's log does not say that inotify
-/// instances ran out.
-fn warn_of_few_watches(nodes: usize, events: &Events) {
-    let path = "/proc/sys/fs/inotify/max_user_instances";
-    let limit: u64 =
-        fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(u64::MAX);
-    let wanted = nodes as u64 * INOTIFY_INSTANCES;
-    if limit < wanted {
+/// Lets all nodes together watch files. Where the kernel refuses, warns in advance, because "too
+/// many open files" in a node's log does not say that inotify instances ran out.
+fn let_nodes_watch(events: &Events) {
+    if let Err(error) = kernel::let_nodes_watch() {
         let message = format!(
-            "this machine allows root {limit} inotify instances, few for {}; when units fail with \
-            \"too many open \
-             files\", run `sysctl fs.inotify.max_user_instances={}`",
-            count(nodes),
-            wanted.next_power_of_two().max(512)
+            "the kernel's limit of inotify instances cannot be raised: {error}; when units fail \
+             with \"too many open files\", run `sysctl fs.inotify.max_user_instances=8192`"
         );
         events.emit(Event::Warning { node: None, message });
     }

@@ -29,6 +29,7 @@ mod text;
 mod thin;
 mod view;
 mod watch;
+pub mod workshop;
 
 #[cfg(test)]
 mod stories;

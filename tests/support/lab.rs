@@ -22,7 +22,8 @@ pub struct Lab {
     folder: tempfile::TempDir,
     host: BTreeSet<String>,
     _owner: File,
-    _turn: MutexGuard<'static, ()>,
+    /// None for a lab beside another, whose turn it is.
+    _turn: Option<MutexGuard<'static, ()>>,
 }
 
 /// A moment of a run: what it is called, and how its event is recognised.
@@ -44,10 +45,25 @@ impl Lab {
     /// A shipped inventory with some of its text replaced.
     pub fn changed(name: &'static str, replaced: &[(&str, &str)]) -> Self {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        sweep();
+        Self::made(name, replaced, Some(turn))
+    }
+
+    /// Another lab, for a story that has both.
+    pub fn beside(&self, name: &'static str) -> Self {
+        let mut lab = Self::made(name, &[], None);
+        lab.host.clone_from(&self.host);
+        lab
+    }
+
+    fn made(
+        name: &'static str,
+        replaced: &[(&str, &str)],
+        turn: Option<MutexGuard<'static, ()>>,
+    ) -> Self {
         let sources = Path::new(env!("CARGO_MANIFEST_DIR"));
         let bundle =
             sources.join("bundle").canonicalize().expect("there is a bundle: run `make bundle`");
-        sweep();
         let (folder, owner) = owned::directory(Path::new(env!("CARGO_TARGET_TMPDIR")), "lab-");
         let text = fs::read_to_string(sources.join(format!("inventories/{name}.yaml")))
             .expect("a shipped inventory");
@@ -61,8 +77,9 @@ impl Lab {
         for key in ["playbooks", "templates"] {
             text = text.replace(&format!("\n{key}: "), &format!("\n{key}: {beside}/"));
         }
+        let text = text.replace("\naddons: [./", &format!("\naddons: [{beside}/"));
         // Other networks than the shipped ones, so that a lab from `make demo` may run beside.
-        let mut text = text.replace("10.24", "10.23");
+        let mut text = text.replace("10.24", "10.23").replace("172.30.", "172.29.");
         for (old, new) in replaced {
             assert!(text.contains(old), "{name}.yaml has `{old}`");
             text = text.replace(old, new);
@@ -307,7 +324,7 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        let _ = self.labctl(&["down", "--yes"]).output();
+        let _ = self.labctl(down(self.folder.path())).output();
     }
 }
 
@@ -354,6 +371,13 @@ fn labctl(directory: &Path, program: &[&str], arguments: &[&str]) -> Command {
     command
 }
 
+/// What takes down all labs of the inventory in a directory.
+fn down(directory: &Path) -> &'static [&'static str] {
+    let text = fs::read_to_string(directory.join("inventory.yaml")).unwrap_or_default();
+    let is_workshop = text.lines().any(|line| line.starts_with("clusters:"));
+    if is_workshop { &["workshop", "down", "--yes"] } else { &["down", "--yes"] }
+}
+
 /// Takes down the labs that killed tests have left: they have the addresses that the next ones
 /// want.
 fn sweep() {
@@ -361,7 +385,7 @@ fn sweep() {
         if directory.join("inventory.yaml").exists() {
             let program = ["timeout", "--kill-after=10", "300", env!("CARGO_BIN_EXE_labctl")];
             let output =
-                labctl(&directory, &program, &["down", "--yes"]).output().expect("labctl starts");
+                labctl(&directory, &program, down(&directory)).output().expect("labctl starts");
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(
                 output.status.success(),
@@ -395,10 +419,10 @@ fn host() -> BTreeSet<String> {
     found.extend(
         rules.lines().filter(|line| line.contains(" lab")).map(|line| format!("rule {line}")),
     );
-    let settings = "find /proc/sys/kernel /proc/sys/vm -type f ! -path '*/random/*' ! -path \
-        '*/pty/nr' \
-                    ! -name ns_last_pid ! -name stat_refresh ! -name perf_event_max_sample_rate ! \
-        -name '*_count' -exec grep -sH '' {} + || true";
+    let settings = "find /proc/sys/kernel /proc/sys/vm /proc/sys/fs/inotify -type f \
+                    ! -path '*/random/*' ! -path '*/pty/nr' ! -name ns_last_pid \
+                    ! -name stat_refresh ! -name perf_event_max_sample_rate ! -name '*_count' \
+                    -exec grep -sH '' {} + || true";
     found.extend(said("sh", &["-c", settings]).lines().map(|line| format!("setting {line}")));
     assert!(found.len() > 100, "a census that sees little: {found:?}");
     found

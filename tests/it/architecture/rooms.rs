@@ -162,6 +162,7 @@ pub const LIBRARIES: &[(&str, &[&str])] = &[
     ("russh", &["transport/ssh/"]),
     ("indicatif", &["report/"]),
     ("ratatui", &["report/watch.rs"]),
+    ("pdf_writer", &["report/workshop.rs"]),
     // A local node's console log is quoted in errors, and there without its colours.
     ("console", &["report/", "local/error.rs"]),
     ("reqwest", &["bundle/"]),
@@ -200,6 +201,8 @@ pub const MAY_TOUCH: &[&str] = &[
     // `labctl ssh` becomes the OpenSSH client: a terminal, and the escape keys that people know.
     "commands/kubectl.rs",
     "commands/ssh.rs",
+    // Each cluster of a workshop is a run of labctl of its own.
+    "commands/workshop/run.rs",
 ];
 
 /// The pure middle: functions of what they are given.

@@ -5,6 +5,9 @@ mod bootstrap;
 mod by_hand;
 mod dmuc;
 mod docker;
+mod flannel;
+mod interconnect;
+mod kube_router;
 mod local_lb;
 mod multinode;
 mod oidc;
@@ -12,6 +15,7 @@ mod static_pods;
 mod users;
 mod vip;
 mod vxlan;
+mod workshop;
 
 use crate::lab::{Lab, busybox};
 
@@ -65,6 +69,32 @@ fn web(lab: &Lab, from: &str, workers: usize) -> (Vec<[String; 3]>, String) {
     let pods: Vec<[String; 3]> = list.split_terminator(';').map(pod).collect();
     assert_eq!(pods.len(), workers, "{list}");
     (pods, said(lab, "get service web -o jsonpath={.spec.clusterIP}"))
+}
+
+/// Builds the images of an add-on and puts them beside its manifest, as its page says.
+fn extras(addon: &str) {
+    let sources = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = sources.join("inventories").join(addon).display().to_string();
+    crate::lab::said(&sources.join("tests/extras/build").display().to_string(), &[addon, &folder]);
+}
+
+/// Every pod reaches every pod.
+fn all_reach_all(lab: &Lab, pods: &[[String; 3]]) {
+    for [from, _, on] in pods {
+        for [to, address, at] in pods {
+            let answer = said(lab, &format!("exec {from} -- wget -q -T 5 -O - http://{address}/"));
+            assert_eq!(answer, *to, "from {on} to {at}");
+        }
+    }
+}
+
+/// A megabyte passes whole from one pod to another.
+fn a_megabyte_passes(lab: &Lab, [name, address, _]: &[String; 3], to: &str) {
+    said(lab, &format!("exec {name} -- dd if=/dev/urandom of=/www/large bs=1024 count=1024"));
+    let sum = |text: String| text.split(' ').next().expect("a sum").to_owned();
+    let sent = sum(said(lab, &format!("exec {name} -- sha256sum /www/large")));
+    said(lab, &format!("exec {to} -- wget -q -T 20 -O /tmp/large http://{address}/large"));
+    assert_eq!(sum(said(lab, &format!("exec {to} -- sha256sum /tmp/large"))), sent);
 }
 
 /// How many of so many connections from a node to an address are answered. Not more of them at a

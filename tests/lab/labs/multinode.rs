@@ -1,7 +1,7 @@
 //! Three nodes, an address range for the pods of each, and a route to it on every other: with the
 //! ranges given by hand, and by kube-controller-manager.
 
-use super::{answered, said, web};
+use super::{all_reach_all, answered, said, web};
 use crate::lab::Lab;
 use crate::{goes_without_a_trace, is_settled};
 
@@ -12,12 +12,7 @@ fn pods_reach_each_other(lab: &Lab, pods: &[[String; 3]]) {
     for node in NODES {
         lab.on(node, "iptables -w -P FORWARD DROP");
     }
-    for [from, _, on] in pods {
-        for [to, address, at] in pods {
-            let answer = said(lab, &format!("exec {from} -- wget -q -T 5 -O - http://{address}/"));
-            assert_eq!(answer, *to, "from {on} to {at}");
-        }
-    }
+    all_reach_all(lab, pods);
     for node in NODES {
         lab.on(node, "iptables -w -P FORWARD ACCEPT");
     }

@@ -1,6 +1,6 @@
 //! Two networks with a router between them that drops what has a pod's address, and an overlay.
 
-use super::{answered, said, web};
+use super::{a_megabyte_passes, all_reach_all, answered, web};
 use crate::lab::Lab;
 use crate::{goes_without_a_trace, is_settled, passes_smoke};
 
@@ -33,12 +33,7 @@ fn a_megabyte_passes_where_pods_have_no_address() {
 
     // Pods do as well, although the router lets none of their packets pass.
     let before = dropped(&lab);
-    for [from, ..] in &pods {
-        for [to, address, at] in &pods {
-            let answer = said(&lab, &format!("exec {from} -- wget -q -T 5 -O - http://{address}/"));
-            assert_eq!(answer, *to, "from {from} to {at}");
-        }
-    }
+    all_reach_all(&lab, &pods);
     assert_eq!(answered(&lab, "worker-0", &service, 100), 100);
     assert_eq!(dropped(&lab), before, "no packet with a pod's address came by the router");
     // One that is sent to the router as it is does not come back.
@@ -51,13 +46,8 @@ fn a_megabyte_passes_where_pods_have_no_address() {
     assert!(dropped(&lab) > before, "the router drops it");
 
     // A megabyte, in packets that are small enough before they are wrapped.
-    let [name, ..] = on("worker-1");
-    said(&lab, &format!("exec {name} -- dd if=/dev/urandom of=/www/large bs=1024 count=1024"));
-    let sum = |text: String| text.split(' ').next().expect("a sum").to_owned();
-    let sent = sum(said(&lab, &format!("exec {name} -- sha256sum /www/large")));
     let cut = (fragments(&lab, "worker-0"), fragments(&lab, "worker-1"));
-    said(&lab, &format!("exec {west} -- wget -q -T 20 -O /tmp/large http://{east_address}/large"));
-    assert_eq!(sum(said(&lab, &format!("exec {west} -- sha256sum /tmp/large"))), sent);
+    a_megabyte_passes(&lab, on("worker-1"), west);
     assert_eq!((fragments(&lab, "worker-0"), fragments(&lab, "worker-1")), cut, "none was cut");
     for (device, mtu) in [("eth0", "mtu 1400"), ("labctl-vxlan", "mtu 1350")] {
         let link = lab.on("worker-0", &format!("ip -o link show {device}"));

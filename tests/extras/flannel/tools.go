@@ -1,0 +1,9 @@
+//go:build tools
+
+// Package tools names the commands that are built here, so that go.sum holds what they need.
+package tools
+
+import (
+	_ "github.com/flannel-io/flannel"
+	_ "github.com/flannel-io/flannel/cmd/install_conf"
+)
