@@ -156,7 +156,7 @@ impl AlternativeNames {
 
     fn node(&mut self, node: &Node) {
         self.dns(&node.name);
-        self.ip(node.address);
+        node.addresses().for_each(|address| self.ip(address));
     }
 
     fn loopback(&mut self) {

@@ -4,7 +4,12 @@ use super::*;
 
 fn node(name: &str, address: &str, roles: &[&str]) -> NewNode {
     let roles = roles.iter().map(|role| (*role).to_owned()).collect();
-    NewNode { name: name.to_owned(), address: address.to_owned(), roles, labels: Vec::new() }
+    NewNode {
+        name: name.to_owned(),
+        addresses: vec![address.to_owned()],
+        roles,
+        labels: Vec::new(),
+    }
 }
 
 fn lab(nodes: &str) -> String {
