@@ -14,9 +14,9 @@ MATRIX         = add_ons_of_ones_own with_the_other_choices for_machines_of_ones
                  status_names_what_is_wrong doas_is_enough up_is_recorded
 # Labs that only `make labs` brings up; `make lab` has the others.
 LABS           = the_controller_manager_gives labs::vxlan labs::local_lb labs::vip labs::users \
-                 labs::static_pods
+                 labs::static_pods labs::docker
 # Versions of Kubernetes that `make versions` tries.
-VERSIONS      ?= 1.34.4 1.35.4 1.36.3 1.37.2
+VERSIONS      ?= 1.20.2 1.30.14 1.31.0 1.32.2 1.33.13 1.34.4 1.35.4 1.36.3 1.37.2
 
 # Whoever runs the tests may have set what labctl reads, or what has expected outputs rewritten.
 unexport $(filter-out LABCTL_CACHE,$(filter LABCTL_%,$(.VARIABLES))) TRYCMD INSTA_UPDATE
@@ -64,6 +64,8 @@ lab: bundle ## Real labs: systemd nodes, etcd, Kubernetes
 		$(LABS:%=--skip %)
 
 labs: bundle ## The labs of docs/labs: each comes up, shows what it is there to show, and goes
+	mkdir -p bundles
+	tests/bundle/build --kubernetes 1.20.2 bundles/1.20.2
 	$(CARGO) test --locked --test lab -- --nocapture labs::
 
 lab-matrix: bundle ## More real labs: VXLAN, nftables, RSA, a reboot; a rotation with kills; broken labs; machines of others

@@ -23,7 +23,7 @@ const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// Reads what is in an archive: one file of a bundle for each image, all of them the same archive.
 ///
 /// # Errors
-/// If the file cannot be read, is no archive of images, or names none: what is wrong, to follow its
+/// If the file cannot be read, is not an archive of images, or names none: what is wrong, to follow its
 /// path.
 pub fn images(path: &Path) -> Result<BTreeMap<String, BundleFile>, String> {
     let cannot = |error: io::Error| format!("cannot be read: {error}");
@@ -76,7 +76,7 @@ struct Saved {
 /// layout where there is one.
 fn references(archive: impl Read) -> Result<Vec<String>, String> {
     // What the error says of a file that is no tar quotes the file.
-    let no_archive = |_| "is no archive of images: it is not a whole tar file".to_owned();
+    let no_archive = |_| "is not an archive of images: it is not a whole tar file".to_owned();
     let (mut layout, mut docker) = (None, None);
     for entry in tar::Archive::new(archive).entries().map_err(no_archive)? {
         let entry = entry.map_err(no_archive)?;
@@ -88,7 +88,9 @@ fn references(archive: impl Read) -> Result<Vec<String>, String> {
         }
     }
     if layout.is_none() && docker.is_none() {
-        return Err("is no archive of images: it has neither index.json nor manifest.json".into());
+        return Err(
+            "is not an archive of images: it has neither index.json nor manifest.json".into()
+        );
     }
     let named = layout.into_iter().flat_map(|index| index.manifests);
     let mut found: Vec<String> =
@@ -168,7 +170,7 @@ mod tests {
             (archive(&[("manifest.json", "[{")]), "a list of images that cannot be read"),
             (
                 b"not a tar, but long enough to look at all of it".repeat(40),
-                "is no archive of images: it is not a whole tar",
+                "is not an archive of images: it is not a whole tar",
             ),
         ] {
             let told = read(&bytes).expect_err(why);

@@ -29,7 +29,7 @@ pub const ADDONS: &str = include_str!("addons.sh");
 pub const UNDO: &str = include_str!("undo.sh");
 
 /// Answers the questions of a plan about a node.
-pub const PROBE: &str = include_str!("probe.sh");
+pub const PROBE: &str = concat!(include_str!("head.sh"), include_str!("probe.sh"));
 
 /// Removes the directories of runs that were killed.
 pub const RUNS: &str = include_str!("runs.sh");
@@ -57,10 +57,10 @@ pub const SMOKE: &str = include_str!("smoke.sh");
 pub const LOGS: &str = include_str!("logs.sh");
 
 /// Prints what a bug report needs of a node.
-pub const SUPPORT: &str = include_str!("support.sh");
+pub const SUPPORT: &str = concat!(include_str!("head.sh"), include_str!("support.sh"));
 
 /// Says how a node is, for `labctl status`.
-pub const STATUS: &str = include_str!("status.sh");
+pub const STATUS: &str = concat!(include_str!("head.sh"), include_str!("status.sh"));
 
 /// Lets nodes pass files on to each other during a run; needs [`RUNS`] before it.
 pub const GATE: &str = include_str!("gate.sh");

@@ -1,13 +1,6 @@
 # labctl: the probe. It writes nothing here, and answers in lines of fields with tabs between them,
 # because a path or a unit can hold almost anything else. A call of one of these functions, with
 # what is asked, is a question.
-LC_ALL=C
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$PATH
-export LC_ALL PATH
-# Nothing within a lab is behind a login's proxy.
-NO_PROXY='*'
-no_proxy='*'
-export NO_PROXY no_proxy
 
 clock() {
   printf 'clock\t%s\n' "$(date +%s.%N)"

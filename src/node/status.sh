@@ -3,13 +3,6 @@
 # What is asked stands above this text: $units, $certificates, $places, $health, $paths, $own and
 # $peers (of the pod network), $api (URLs, of this node's API server), $etcd (yes on a member).
 # shellcheck disable=SC2154
-LC_ALL=C
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$PATH
-export LC_ALL PATH
-# Nothing within a lab is behind a login's proxy.
-NO_PROXY='*'
-no_proxy='*'
-export NO_PROXY no_proxy
 
 printf 'clock\t%s\n' "$(date +%s.%N)"
 

@@ -1,11 +1,6 @@
 # labctl: what a bug report needs of this node, as files: a line `@ NAME`, and each line of the file
 # after a blank. It reads no key, no kubeconfig and no file with a password.
-LC_ALL=C
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$PATH
-export LC_ALL PATH
-NO_PROXY='*'
-no_proxy='*'
-export NO_PROXY no_proxy
+
 file() { # name, command...
   printf '@ %s\n' "$1"
   shift

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use labctl::cluster::{Cluster, Jump, PasswordSource, Role, Tool, open, resolve::resolve};
+use labctl::cluster::{Cluster, Jump, PasswordSource, Role, Tool, Version, open, resolve::resolve};
 use labctl::inventory::{Problem, load::parse};
 use proptest::prelude::*;
 
@@ -105,7 +105,7 @@ fn the_sandbox_is_worked_out() {
     );
     let here = std::env::current_dir().unwrap().canonicalize().unwrap();
     assert_eq!(cluster.name, "sandbox");
-    assert_eq!(cluster.kubernetes.to_string(), "1.34.4");
+    assert_eq!(cluster.kubernetes, Version::TESTED);
     assert_eq!(cluster.domain, "cluster.local");
     assert_eq!(cluster.lab_directory, here.join("inventories/.labctl/sandbox"));
     assert_eq!(cluster.bundle, Some(here.join("bundle")));
@@ -154,7 +154,7 @@ fn the_other_shipped_inventories_raise_no_question() {
         let (cluster, warnings) = shipped(name);
         assert_eq!(said(&warnings), "", "{name}");
         assert_eq!(cluster.name, name);
-        assert_eq!(cluster.kubernetes.to_string(), "1.34.4");
+        assert_eq!(cluster.kubernetes, Version::TESTED);
     }
 }
 

@@ -65,9 +65,8 @@ fn is_as_at_the_backup(lab: &Lab) {
 }
 
 /// Starts a restore and kills it at the first event that `moment` picks.
-fn restore_killed_at(lab: &Lab, moment: fn(&Value) -> bool) {
-    let killed = lab.killed_at(&["etcd", "restore", "lab.backup", "--yes"], moment);
-    assert!(killed, "the restore came to that moment");
+fn kill_restore_at(lab: &Lab, moment: fn(&Value) -> bool) {
+    lab.kill_at(&["etcd", "restore", "lab.backup", "--yes"], moment);
 }
 
 fn refused(lab: &Lab, file: &str, code: i32, why: &str) {
@@ -177,8 +176,8 @@ pub fn a_lab_comes_back_from_its_backup_when_all_data_is_lost(lab: &Lab) {
         refused_up.story()
     );
     // A restore is killed on the way, and killed again when the API is coming back.
-    restore_killed_at(lab, |event| event["event"] == "play_started" && event["play"] == "etcd");
-    restore_killed_at(lab, |event| {
+    kill_restore_at(lab, |event| event["event"] == "play_started" && event["play"] == "etcd");
+    kill_restore_at(lab, |event| {
         event["event"] == "play_started" && event["play"] == "kube-apiserver"
     });
     let restored = mine::must(lab, &["etcd", "restore", "lab.backup", "--yes"], "worker-0");
@@ -202,7 +201,7 @@ pub fn a_lab_comes_back_from_its_backup_when_all_data_is_lost(lab: &Lab) {
         event["event"] == "step_started"
             && event["step"].as_str().is_some_and(|step| step.starts_with("recover from "))
     };
-    assert!(lab.killed_at(&["recover"], reads));
+    lab.kill_at(&["recover"], reads);
     lab.must(&["recover"]);
     same_files(&pki, &kept);
     assert_eq!(

@@ -149,8 +149,8 @@ fn a_run_is_done_when_what_it_started_stays_up() {
     is_settled(&lab);
 
     // A removal that is cut off locks nothing: a plan says so, and the next `up` finishes it.
-    assert!(lab.killed_at(&["node", "remove", "extra", "--yes"], |event| event["event"]
-        == "task_started"));
+    let begins = |event: &Value| event["event"] == "task_started";
+    lab.kill_at(&["node", "remove", "extra", "--yes"], begins);
     let plan = lab.run(&["plan"]);
     assert_eq!(plan.code, Some(3), "{}", plan.story());
     assert!(plan.story().contains("the removal of extra is unfinished"), "{}", plan.story());

@@ -268,7 +268,7 @@ fn nodes_come_and_go_and_a_lost_controller_is_replaced() {
     let again = ["node", "add", "controller-0", "--address", "10.230.0.10", "--role", "controller"];
     // Cut off when it is about to join, it is finished by the same command.
     let joins = |event: &Value| event["event"] == "play_started" && event["play"] == "etcd";
-    assert!(lab.killed_at(&again, joins));
+    lab.kill_at(&again, joins);
     mine::must(&lab, &again, "controller-0");
     assert_eq!(
         etcd_members(&lab, "controller-0"),

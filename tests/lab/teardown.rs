@@ -254,7 +254,7 @@ fn nodes_that_stay_are_as_they_were() {
     let nodes = before.keys().cloned().collect::<Vec<_>>().join(",");
     // Cut off in the middle of it, it is finished by the same command.
     let down = ["down", "--yes", "--keep-nodes", "--take-over", &nodes];
-    assert!(lab.killed_at(&down, |event| event["event"] == "task_ended"));
+    lab.kill_at(&down, |event| event["event"] == "task_ended");
     lab.must(&down);
     for node in before.keys() {
         is_as_before(&lab, node, &before, "after a whole lab");

@@ -145,24 +145,29 @@ impl Lab {
     }
 
     /// Starts a verb and kills it, as a power failure of the workstation would, at the first event
-    /// that `moment` picks; whether it came to that.
-    pub fn killed_at(&self, verb: &[&str], moment: fn(&Value) -> bool) -> bool {
-        let mut command = self.labctl(verb);
-        let mut child = command
+    /// that `moment` picks. It must come to that.
+    pub fn kill_at(&self, verb: &[&str], moment: fn(&Value) -> bool) {
+        let errors = self.folder().join("stderr-of-the-killed");
+        let mut child = self
+            .labctl(verb)
             .args(["--output", "json"])
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(File::create(&errors).expect("a file"))
             .spawn()
             .expect("labctl starts");
-        let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
-        let came = lines
-            .map(|line| serde_json::from_str(&line.expect("a line")).expect("an event"))
-            .any(|e: Value| moment(&e));
-        if came {
-            child.kill().expect("it runs");
+        let mut events: Vec<Value> = Vec::new();
+        for line in BufReader::new(child.stdout.take().expect("its output")).lines() {
+            let event = serde_json::from_str(&line.expect("a line")).expect("an event");
+            if moment(&event) {
+                child.kill().expect("it runs");
+                child.wait().expect("it ends");
+                return;
+            }
+            events.push(event);
         }
-        child.wait().expect("it ends");
-        came
+        let code = child.wait().expect("it ends").code();
+        let run = Run { code, events, stderr: fs::read_to_string(errors).expect("its errors") };
+        panic!("labctl {verb:?} on {} ended before it was killed: {}", self.name, run.story());
     }
 
     /// Starts `up`, asks it to stop as Ctrl-C does at the first event that `moment` picks, and lets

@@ -126,7 +126,7 @@ impl Recorded {
             format!("the host is unknown: no key for {} in {}", self.name(), files.join(" or "));
         match (certified, self.authorities.first()) {
             (Some(Err(wrong)), _) => {
-                why.push_str(&format!(", and its certificate is no good: {wrong}"))
+                why.push_str(&format!(", and its certificate is not valid for it: {wrong}"))
             }
             (_, Some(authority)) => why.push_str(&format!(
                 " but a certificate authority ({}), and it shows no certificate",

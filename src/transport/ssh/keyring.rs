@@ -188,7 +188,7 @@ async fn of_command(command: &str) -> Result<Secret, String> {
         return Err(format!("`{command}` printed no password ({}){said}", output.status));
     }
     let text = String::from_utf8(output.stdout)
-        .map_err(|_| format!("what `{command}` prints is no text"))?;
+        .map_err(|_| format!("what `{command}` prints is not text"))?;
     first_line(&text).ok_or_else(|| format!("`{command}` printed no password"))
 }
 

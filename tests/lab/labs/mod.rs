@@ -2,6 +2,7 @@
 //! goes without a trace.
 
 mod dmuc;
+mod docker;
 mod local_lb;
 mod multinode;
 mod static_pods;
