@@ -384,6 +384,40 @@ mod tests {
     }
 
     #[test]
+    fn a_node_gets_a_second_address_and_keeps_it() {
+        let dual = "network: { pods: [10.200.0.0/16, \"fd00:200::/56\"], services: [10.32.0.0/24, \
+            \"fd00:32::/112\"] }";
+        let lab = |second: &str, more: &str| {
+            let text = format!(
+                "name: t\nkubernetes: \"1.36.3\"\n{dual}\nnodes:\n  - {{ name: a-3, address: \
+                 [192.0.2.10, \"{second}\"], roles: [controller, worker]{more} }}\n"
+            );
+            resolve(&parse(std::path::Path::new("t.yaml"), text.as_bytes()).expect("YAML"))
+                .expect("a lab")
+                .0
+        };
+        let mut before = lab("fd00::10", "");
+        let mut roster = Roster::default();
+        before.nodes[0].second_address = None;
+        before.nodes[0].second_pod_cidr = None;
+        roster.remember(&before.nodes[0]);
+        assert_eq!(roster.drift(&lab("fd00::10", ""), "t.yaml"), [], "a family more");
+
+        roster.remember(&lab("fd00::10", "").nodes[0]);
+        let read = Roster::read(roster.text().as_bytes()).expect("a roster");
+        assert_eq!(read.drift(&lab("fd00::10", ""), "t.yaml"), []);
+        let said = |cluster: &Cluster| read.drift(cluster, "t.yaml").remove(0);
+        let moved = said(&lab("fd00::11", ""));
+        assert_eq!(
+            moved.what,
+            "`a-3` had the address fd00::10 and now has fd00::11, but a node keeps its addresses"
+        );
+        assert!(said(&before).what.contains("has lost its address fd00::10"));
+        let other = said(&lab("fd00::10", ", pod_cidr: \"fd00:200:0:9::/64\""));
+        assert_eq!(other.help, "add `pod_cidr: \"fd00:200:0:3::/64\"` to the entry of `a-3`");
+    }
+
+    #[test]
     fn two_nodes_with_swapped_addresses_are_two_moves() {
         let mut nodes = NODES.to_vec();
         nodes[1] = "{ name: worker-0, address: 192.0.2.21, roles: [worker] }";

@@ -58,7 +58,8 @@ impl Resolver<'_, '_> {
             };
             match wrong {
                 Some(wrong) => {
-                    let help = "write a name or an address that clients use for the API, such as api.example.org";
+                    let help = "write a name or an address that clients use for the API, such as \
+                        api.example.org";
                     self.problems.error(name.at, format!("`api.names`: `{text}` {wrong}"), help);
                 }
                 None => names.push(text.to_owned()),

@@ -26,8 +26,8 @@ pub(super) struct Networks {
     pub(super) parts: Option<Vec<(IpNet, u8)>>,
     /// The IP families of the lab, the first one first; `None` if they are not known.
     pub(super) families: Option<Vec<IpFamily>>,
-    /// Where to report that the pod network is too small.
-    pub(super) pods_at: Option<Position>,
+    /// Where to report that a pod network is too small.
+    pub(super) pods_at: Vec<Option<Position>>,
 }
 
 impl Resolver<'_, '_> {
@@ -52,7 +52,6 @@ impl Resolver<'_, '_> {
             nets.iter().flatten().map(|it| it.net).collect()
         };
         let prefix_at = section.node_prefix.first().map(|prefix| prefix.at);
-        let first = pods.as_ref().and_then(|pods| pods.first());
         let mut networks = Networks {
             network: None,
             pods: nets(&pods),
@@ -60,7 +59,7 @@ impl Resolver<'_, '_> {
             local: subnet.and_then(|subnet| self.local(&subnet)),
             parts: node_prefixes.map(|all| nets(&pods).into_iter().zip(all).collect()),
             families,
-            pods_at: first.and_then(|pods| pods.at).or(prefix_at),
+            pods_at: pods.iter().flatten().map(|pods| pods.at.or(prefix_at)).collect(),
         };
         networks.network = self.network(&networks, kubernetes);
         networks

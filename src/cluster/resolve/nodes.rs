@@ -323,7 +323,8 @@ impl<'i> Resolver<'i, '_> {
                 .collect();
             let assigned = network::assign(*pods, *prefix, &wanted);
             if assigned.iter().zip(&wanted).any(|(part, it)| part.is_none() && it.given.is_none()) {
-                self.too_small(*pods, *prefix, wanted.len(), networks.pods_at);
+                let at = networks.pods_at.get(number).copied().flatten();
+                self.too_small(*pods, *prefix, wanted.len(), at);
             }
             for (index, part) in workers.into_iter().zip(assigned) {
                 all[index][number] = part;
@@ -397,6 +398,9 @@ impl<'i> Resolver<'i, '_> {
         let fits = (prefix..=family(pods).longest_node_prefix())
             .find(|prefix| network::part_count(pods, *prefix) >= workers as u64);
         let help = match fits {
+            Some(fits) if fits > prefix && family(pods) == IpFamily::Ipv6 => {
+                format!("make `network.pods` larger, or give it `network.node_prefix` {fits}")
+            }
             Some(fits) if fits > prefix => {
                 format!("make `network.pods` larger, or set `network.node_prefix: {fits}`")
             }

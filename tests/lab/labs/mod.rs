@@ -3,6 +3,7 @@
 
 mod dmuc;
 mod docker;
+mod ipv6;
 mod local_lb;
 mod multinode;
 mod static_pods;
