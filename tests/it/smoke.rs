@@ -86,7 +86,7 @@ const WGET: &str = r#"#!/bin/sh
 broken() { [ "$BROKEN" = "$1" ]; }
 case "$*" in *'://['*) ! broken 'IPv6 is dead' || exit 1 ;; esac
 case "$*" in
-  *' http://10.200.'*:8080/)
+  *' http://10.200.'*:8080/ | *' http://[fd00:200:'*:8080/)
     to=${*##*http://}; to=${to%:8080/}
     case $POD:$to in
       web-d:10.200.0.2) if broken 'a pod cannot be reached from one'; then exit 1; fi ;;
