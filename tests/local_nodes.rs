@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -31,11 +31,13 @@ fn cluster(lab: &LabDirectory, subnet: [u8; 3], members: &[Member]) -> Cluster {
     let address = |last: u8| Ipv4Addr::new(a, b, c, last);
     let node = |(name, last): &Member| Node {
         name: (*name).to_owned(),
-        address: address(*last),
+        address: address(*last).into(),
+        second_address: None,
         roles: vec![Role::Worker],
         labels: BTreeMap::new(),
         taints: Vec::new(),
         pod_cidr: None,
+        second_pod_cidr: None,
         ssh: Ssh { identity: Some(lab.ssh_identity()), ..Ssh::to(address(*last).to_string()) },
         facts: labctl::machine::Machine::default(),
     };
@@ -48,8 +50,9 @@ fn cluster(lab: &LabDirectory, subnet: [u8; 3], members: &[Member]) -> Cluster {
             pods: "10.200.0.0/16".parse().expect("a network"),
             node_prefix: 24,
             services: "10.32.0.0/24".parse().expect("a network"),
-            kubernetes_service: Ipv4Addr::new(10, 32, 0, 1),
-            dns_service: Ipv4Addr::new(10, 32, 0, 10),
+            kubernetes_service: Ipv4Addr::new(10, 32, 0, 1).into(),
+            dns_service: Ipv4Addr::new(10, 32, 0, 10).into(),
+            second: None,
             mode: PodNetwork::Routes,
             mtu: 1500,
             proxy: ProxyMode::Iptables,
@@ -72,7 +75,8 @@ fn cluster(lab: &LabDirectory, subnet: [u8; 3], members: &[Member]) -> Cluster {
         templates: None,
         local: Some(LocalNodes {
             subnet: format!("{a}.{b}.{c}.0/24").parse().expect("a subnet"),
-            gateway: address(1),
+            gateway: address(1).into(),
+            second: None,
             packages: Vec::new(),
         }),
         lab_directory: lab.root().to_owned(),
@@ -106,7 +110,7 @@ impl Lab {
         local::down(&self.directory, &events).await
     }
 
-    fn address(&self, node: &str) -> Ipv4Addr {
+    fn address(&self, node: &str) -> IpAddr {
         self.cluster.node(node).expect("a node of the lab").address
     }
 

@@ -1,6 +1,6 @@
 //! Arguments of `node add` and `node remove`.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Subcommand};
@@ -48,9 +48,10 @@ pub struct NodeAddArgs {
     /// The lab and the new node's name.
     #[command(flatten)]
     pub target: LabAndNode,
-    /// The address that the other nodes reach it at
-    #[arg(long, value_name = "ADDRESS")]
-    pub address: Ipv4Addr,
+    /// The address that the other nodes reach it at; one of each IP family, separated by a comma,
+    /// where the lab has both
+    #[arg(long = "address", value_name = "ADDRESS", value_delimiter = ',', required = true)]
+    pub addresses: Vec<IpAddr>,
     /// Its role: controller, worker, loadbalancer, client; separate several with commas, or repeat
     /// the option
     #[arg(long = "role", value_name = "ROLE", value_delimiter = ',', required = true)]

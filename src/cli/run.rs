@@ -241,7 +241,7 @@ async fn node(verb: &NodeVerb, global: &GlobalArgs, reporter: &Reporter) -> Resu
             let (inventory, name) = args.target.get();
             let new = NewNode {
                 name: name.to_owned(),
-                address: args.address.to_string(),
+                addresses: args.addresses.iter().map(ToString::to_string).collect(),
                 roles: args.roles.clone(),
                 labels: args.labels.clone(),
             };

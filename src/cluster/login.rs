@@ -94,7 +94,8 @@ impl Ssh {
 }
 
 impl Jump {
-    /// The jump host that `text` names: `host`, `user@host` or `user@host:port`.
+    /// The jump host that `text` names: `host`, `user@host` or `user@host:port`; an IPv6 address
+    /// before a port is in brackets.
     ///
     /// # Errors
     /// With what is wrong with it.
@@ -106,9 +107,16 @@ impl Jump {
         if let Some(user) = user {
             check_user(user).map_err(|wrong| format!("has a user that {wrong}"))?;
         }
-        let (host, port) = match place.split_once(':') {
-            // More than one colon is an IPv6 address, which the check of the host has words for.
-            Some((host, port)) if !port.contains(':') => {
+        let bracketed = place.strip_prefix('[').and_then(|place| place.split_once(']'));
+        let parts = match bracketed {
+            Some((host, "")) => Some((host, None)),
+            Some((host, port)) => port.strip_prefix(':').map(|port| (host, Some(port))),
+            None => place.split_once(':').map(|(host, port)| (host, Some(port))),
+        };
+        let (host, port) = match parts {
+            Some((host, None)) => (host, None),
+            // More than one colon without brackets is an IPv6 address.
+            Some((host, Some(port))) if !port.contains(':') => {
                 let port = port.parse().ok().filter(|port| *port > 0);
                 (host, Some(port.ok_or("has a port that is not a number from 1 to 65535")?))
             }
@@ -162,7 +170,21 @@ mod tests {
         assert_eq!((jump.host.as_str(), jump.port), ("bastion.example.org", Some(2222)));
         let jump = Jump::parse("192.0.2.1").expect("a jump host");
         assert_eq!((jump.user, jump.port), (None, None));
-        for wrong in ["", "@host", "host:", "host:0", "-x@host", "a b@host", "-host", "fd00::1"] {
+        for (text, port) in [("fd00::1", None), ("[fd00::1]", None), ("[fd00::1]:23", Some(23))] {
+            let jump = Jump::parse(text).expect("a jump host");
+            assert_eq!((jump.host.as_str(), jump.port), ("fd00::1", port), "{text}");
+        }
+        for wrong in [
+            "",
+            "@host",
+            "host:",
+            "host:0",
+            "-x@host",
+            "a b@host",
+            "-host",
+            "fd00::1:x",
+            "[fd00::1",
+        ] {
             assert!(Jump::parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -18,10 +18,10 @@ pub mod skew;
 pub mod version;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::inventory::variables::Lookup;
@@ -29,6 +29,7 @@ use crate::inventory::{Problem, load};
 use crate::machine::{Machine, Machines, etcd::Founding};
 pub use components::SettingsByProgram;
 pub use login::{Escalation, Jump, PasswordSource, Ssh, Tool};
+use network::IpFamily;
 pub use version::Version;
 
 /// What a node is for. A node may have several roles; a one-node lab has all of them.
@@ -103,8 +104,10 @@ pub struct Manifests {
 pub struct Node {
     /// Its name in Kubernetes, in certificates and in messages: a DNS label.
     pub name: String,
-    /// The address at which other nodes reach it.
-    pub address: Ipv4Addr,
+    /// The address at which other nodes reach it, of the lab's first IP family.
+    pub address: IpAddr,
+    /// Its address of the second IP family, if the lab has two.
+    pub second_address: Option<IpAddr>,
     /// Its roles, sorted; at least one.
     pub roles: Vec<Role>,
     /// Labels for its Node object (workers only).
@@ -112,7 +115,9 @@ pub struct Node {
     /// Taints for its Node object (workers only).
     pub taints: Vec<Taint>,
     /// Its part of the pod network (workers only).
-    pub pod_cidr: Option<Ipv4Net>,
+    pub pod_cidr: Option<IpNet>,
+    /// Its part of the pod network of the second IP family (workers of a lab with two).
+    pub second_pod_cidr: Option<IpNet>,
     /// How labctl logs in.
     pub ssh: Ssh,
     /// What is known of its machine: as the last run found it, or as assumed.
@@ -134,21 +139,50 @@ pub struct Taint {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Network {
     /// The whole pod network; each worker has a part of it.
-    pub pods: Ipv4Net,
+    pub pods: IpNet,
     /// Prefix length of one worker's part.
     pub node_prefix: u8,
     /// The range of ClusterIPs.
-    pub services: Ipv4Net,
+    pub services: IpNet,
     /// The `kubernetes` Service: the first address of `services`.
-    pub kubernetes_service: Ipv4Addr,
+    pub kubernetes_service: IpAddr,
     /// The `kube-dns` Service: the tenth address of `services`, as in kubeadm.
-    pub dns_service: Ipv4Addr,
+    pub dns_service: IpAddr,
+    /// The networks of the second IP family, if the lab has two.
+    pub second: Option<SecondNetwork>,
     /// How pods of different nodes reach each other.
     pub mode: PodNetwork,
     /// The largest packet that passes between nodes, in bytes.
     pub mtu: u16,
     /// The mode of kube-proxy.
     pub proxy: ProxyMode,
+}
+
+/// The networks of a lab's second IP family. The `kubernetes` and `kube-dns` Services have
+/// addresses of the first one only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct SecondNetwork {
+    /// The whole pod network.
+    pub pods: IpNet,
+    /// Prefix length of one worker's part.
+    pub node_prefix: u8,
+    /// The range of ClusterIPs.
+    pub services: IpNet,
+}
+
+/// The networks of one IP family, for what is done in each of them alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct NetworkOfFamily {
+    /// Whether this is IPv6.
+    pub ipv6: bool,
+    /// Whether this is the second family of the lab.
+    pub second: bool,
+    /// The whole pod network.
+    pub pods: IpNet,
+    /// Prefix length of one worker's part.
+    pub node_prefix: u8,
+    /// The range of ClusterIPs.
+    pub services: IpNet,
 }
 
 /// What a VXLAN adds to a packet, in bytes: headers of IPv4 (20), UDP (8), VXLAN (8) and Ethernet
@@ -158,9 +192,29 @@ const VXLAN_OVERHEAD: u16 = 50;
 pub const ETHERNET_MTU: u16 = 1500;
 
 impl Network {
+    /// Returns the networks of each IP family, the first family first.
+    pub fn families(&self) -> Vec<NetworkOfFamily> {
+        let Self { pods, node_prefix, services, .. } = *self;
+        let first = SecondNetwork { pods, node_prefix, services };
+        let all = std::iter::once((false, first)).chain(self.second.map(|it| (true, it)));
+        all.map(|(second, it)| NetworkOfFamily {
+            ipv6: network::family(it.pods) == IpFamily::Ipv6,
+            second,
+            pods: it.pods,
+            node_prefix: it.node_prefix,
+            services: it.services,
+        })
+        .collect()
+    }
+
     /// Returns what the settings imply.
     pub fn capabilities(&self) -> Capabilities {
+        let families = self.families();
         Capabilities {
+            ipv4: families.iter().any(|it| !it.ipv6),
+            ipv6: families.iter().any(|it| it.ipv6),
+            dual_stack: families.len() > 1,
+            families,
             bridge: self.mode != PodNetwork::None,
             routes: self.mode == PodNetwork::Routes,
             vxlan: self.mode == PodNetwork::Vxlan,
@@ -176,8 +230,16 @@ impl Network {
 
 /// Capabilities of a network, for conditions in playbooks and templates, so that those need no
 /// change for a new mode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Capabilities {
+    /// Pods and Services have IPv4 addresses.
+    pub ipv4: bool,
+    /// Pods and Services have IPv6 addresses.
+    pub ipv6: bool,
+    /// They have both.
+    pub dual_stack: bool,
+    /// The networks of each IP family.
+    pub families: Vec<NetworkOfFamily>,
     /// labctl connects the pods of each worker by a bridge; otherwise an add-on connects all pods.
     pub bridge: bool,
     /// Nodes reach each other's pods by plain routes.
@@ -255,11 +317,30 @@ pub enum KeyAlgorithm {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LocalNodes {
     /// The network of their bridge.
-    pub subnet: Ipv4Net,
+    pub subnet: IpNet,
     /// The bridge's own address on the host: the first of `subnet`.
-    pub gateway: Ipv4Addr,
+    pub gateway: IpAddr,
+    /// The bridge's network of the second IP family, if the lab has two.
+    pub second: Option<SecondSubnet>,
     /// Packages of the distribution that they have beside what every local node has, sorted.
     pub packages: Vec<String>,
+}
+
+/// The network of the second IP family that local nodes have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecondSubnet {
+    /// The network of their bridge.
+    pub subnet: IpNet,
+    /// The bridge's own address on the host: the first of `subnet`.
+    pub gateway: IpAddr,
+}
+
+impl LocalNodes {
+    /// Returns each network of the bridge, with the bridge's own address in it.
+    pub fn subnets(&self) -> impl Iterator<Item = (IpNet, IpAddr)> + use<> {
+        let second = self.second.map(|it| (it.subnet, it.gateway));
+        [(self.subnet, self.gateway)].into_iter().chain(second)
+    }
 }
 
 /// Reads the inventory at `path` and resolves the cluster. All commands use this function. The
@@ -314,20 +395,30 @@ impl Cluster {
 
     /// How etcd begins, as far as is known of the controllers.
     pub fn founding(&self) -> Founding {
-        Founding::of(
-            self.with_role(Role::Controller).map(|node| {
-                (format!("{}=https://{}:2380", node.name, node.address), &node.facts.etcd)
-            }),
-        )
+        Founding::of(self.with_role(Role::Controller).map(|node| {
+            let address = node.address.to_string();
+            let url = format!("https://{}:2380", names::in_url(&address));
+            (format!("{}={url}", node.name), &node.facts.etcd)
+        }))
     }
 
     /// Returns the API's URL, `https://host:port`, as in kubeconfigs.
     pub fn api_url(&self) -> String {
-        format!("https://{}:{}", self.api.host, self.api.port)
+        format!("https://{}:{}", names::in_url(&self.api.host), self.api.port)
     }
 }
 
 impl Node {
+    /// Returns its address of each IP family that it has one of, the lab's first family first.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        [self.address].into_iter().chain(self.second_address)
+    }
+
+    /// Returns its parts of the pod networks, the lab's first IP family first.
+    pub fn pod_cidrs(&self) -> impl Iterator<Item = IpNet> + use<> {
+        self.pod_cidr.into_iter().chain(self.second_pod_cidr)
+    }
+
     /// Whether the node has `role`.
     pub fn has(&self, role: Role) -> bool {
         self.roles.contains(&role)

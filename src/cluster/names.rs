@@ -3,7 +3,8 @@
 //! The rules are those of apimachinery's `pkg/util/validation`. Each error is the rest of a
 //! sentence that begins with the name.
 
-use std::net::Ipv4Addr;
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Maximum length of the name of a lab, in characters: it becomes part of host names, paths and
 /// contexts.
@@ -84,19 +85,24 @@ pub fn check_label_value(value: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks a host to connect to: an IPv4 address or a host name.
+/// Returns a host as a URL has it: an IPv6 address in brackets.
+pub fn in_url(host: &str) -> Cow<'_, str> {
+    match host.parse::<Ipv6Addr>() {
+        Ok(_) => format!("[{host}]").into(),
+        Err(_) => host.into(),
+    }
+}
+
+/// Checks a host to connect to: an address or a host name.
 ///
 /// # Errors
 /// Returns what is wrong, to follow the host.
 pub fn check_host(host: &str) -> Result<(), String> {
-    if host.parse::<Ipv4Addr>().is_ok() {
+    if host.parse::<IpAddr>().is_ok() {
         return Ok(());
     }
-    if host.contains(':') {
-        return Err("is not an IPv4 address or a host name; IPv6 is not supported yet".to_owned());
-    }
-    if looks_like_an_address(host) {
-        return Err("is not an IPv4 address".to_owned());
+    if let Some(wrong) = wrong_address(host) {
+        return Err(wrong.to_owned());
     }
     // Host names in private networks may have capitals and underscores.
     check_domain(&host.to_lowercase().replace('_', "-"))
@@ -105,6 +111,20 @@ pub fn check_host(host: &str) -> Result<(), String> {
 /// Whether `text` was meant to be an IPv4 address: digits and dots only.
 pub fn looks_like_an_address(text: &str) -> bool {
     text.contains('.') && text.chars().all(|c| c.is_ascii_digit() || c == '.')
+}
+
+/// Returns what is wrong with text that was meant to be an address and is none; `None` for text
+/// that was not.
+pub fn wrong_address(text: &str) -> Option<&'static str> {
+    if looks_like_an_address(text) {
+        Some("is not an IPv4 address")
+    } else if text.starts_with('[') {
+        Some("has brackets, which an IPv6 address has in URLs only")
+    } else if text.matches(':').count() > 1 {
+        Some("is not an IPv6 address")
+    } else {
+        None
+    }
 }
 
 fn show(c: char) -> String {
@@ -155,10 +175,10 @@ mod tests {
 
     #[test]
     fn hosts_are_addresses_or_names() {
-        for good in ["10.0.0.1", "bastion.example.org", "Bastion", "my_host"] {
+        for good in ["10.0.0.1", "bastion.example.org", "Bastion", "my_host", "fd00::1"] {
             assert_eq!(check_host(good), Ok(()), "{good}");
         }
-        for bad in ["fd00::1", "10.0.0.256", "10.0.0", "a b", ""] {
+        for bad in ["fd00::1::2", "[fd00::1]", "10.0.0.256", "10.0.0", "a b", ""] {
             assert!(check_host(bad).is_err(), "{bad}");
         }
     }

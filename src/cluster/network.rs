@@ -1,79 +1,157 @@
 //! CIDR arithmetic: well-known addresses, and the division of the pod network among the workers.
 //!
-//! Pure functions over numbers; property tests check each of them with thousands of networks.
+//! Pure functions over numbers, the same for both IP families; property tests check each of them
+//! with thousands of networks.
 
-use std::net::Ipv4Addr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
-/// The longest prefix of one worker's part of the pod network: it leaves 13 addresses for pods
-/// besides the bridge's.
-pub const LONGEST_NODE_PREFIX: u8 = 28;
+use crate::inventory::count_on;
+
+/// The two kinds of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum IpFamily {
+    /// 32 bits.
+    Ipv4,
+    /// 128 bits.
+    Ipv6,
+}
+
+impl IpFamily {
+    /// Returns the family of `address`.
+    pub fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::Ipv4 } else { Self::Ipv6 }
+    }
+
+    /// Returns the number of bits of an address.
+    pub fn bits(self) -> u8 {
+        match self {
+            Self::Ipv4 => 32,
+            Self::Ipv6 => 128,
+        }
+    }
+
+    /// Returns the usual prefix length of one worker's part of the pod network.
+    pub fn usual_node_prefix(self) -> u8 {
+        match self {
+            Self::Ipv4 => 24,
+            Self::Ipv6 => 64,
+        }
+    }
+
+    /// Returns the longest prefix of one worker's part of the pod network. In IPv4 that leaves 13
+    /// addresses for pods besides the bridge's, in IPv6 room for all pods that a kubelet runs.
+    pub fn longest_node_prefix(self) -> u8 {
+        match self {
+            Self::Ipv4 => 28,
+            Self::Ipv6 => 120,
+        }
+    }
+
+    /// Returns the shortest prefix of a service network that every API server accepts: 20 bits of
+    /// addresses (its validation of `--service-cluster-ip-range`).
+    pub fn shortest_service_prefix(self) -> u8 {
+        self.bits() - 20
+    }
+
+    /// Returns the longest prefix of a service network that labctl accepts: the DNS service has its
+    /// tenth address, and other services need some too.
+    pub fn longest_service_prefix(self) -> u8 {
+        self.bits() - 4
+    }
+}
+
+impl fmt::Display for IpFamily {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ipv4 => "IPv4",
+            Self::Ipv6 => "IPv6",
+        })
+    }
+}
 
 /// Maximum difference between the prefix lengths of a worker and of the pod network: Kubernetes
 /// keeps the parts in a bitmap of at most 2^16 (`clusterSubnetMaxDiff` in
 /// `pkg/controller/nodeipam/ipam/cidrset`).
 pub const LARGEST_NODE_PREFIX_DIFFERENCE: u8 = 16;
 
-/// The shortest prefix of a service network that the API server accepts: 20 bits of addresses (its
-/// validation of `--service-cluster-ip-range`).
-pub const SHORTEST_SERVICE_PREFIX: u8 = 12;
+/// Returns the family of `net`.
+pub fn family(net: IpNet) -> IpFamily {
+    IpFamily::of(net.addr())
+}
 
-/// The longest prefix of a service network that labctl accepts: the DNS service has its tenth
-/// address, and other services need some too.
-pub const LONGEST_SERVICE_PREFIX: u8 = 28;
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u32::from(address).into(),
+        IpAddr::V6(address) => address.into(),
+    }
+}
+
+/// Returns the address with this number; `None` if the family has none.
+fn numbered(family: IpFamily, number: u128) -> Option<IpAddr> {
+    match family {
+        IpFamily::Ipv4 => u32::try_from(number).ok().map(|it| Ipv4Addr::from(it).into()),
+        IpFamily::Ipv6 => Some(Ipv6Addr::from(number).into()),
+    }
+}
 
 /// Returns address number `n` of `net`, counted from 0, the network's own address; `None` if `net`
 /// is too small.
-pub fn nth_address(net: Ipv4Net, n: u32) -> Option<Ipv4Addr> {
-    let address = Ipv4Addr::from(u32::from(net.network()).checked_add(n)?);
-    net.contains(&address).then_some(address)
+pub fn nth_address(net: IpNet, n: u32) -> Option<IpAddr> {
+    count_on(net.network(), n).filter(|address| net.contains(address))
 }
 
 /// Returns the first usable address of `net`: the `kubernetes` Service in the service network (the
 /// API server uses it for itself), the gateway in a network of local nodes.
-pub fn first_address(net: Ipv4Net) -> Option<Ipv4Addr> {
+pub fn first_address(net: IpNet) -> Option<IpAddr> {
     nth_address(net, 1)
 }
 
 /// Returns the address of the `kube-dns` Service: the tenth of the service network, as in kubeadm
 /// (`GetDNSIP`).
-pub fn dns_service(services: Ipv4Net) -> Option<Ipv4Addr> {
+pub fn dns_service(services: IpNet) -> Option<IpAddr> {
     nth_address(services, 10)
 }
 
 /// Whether two networks have an address in common.
-pub fn overlap(one: Ipv4Net, other: Ipv4Net) -> bool {
+pub fn overlap(one: IpNet, other: IpNet) -> bool {
     // Two CIDR blocks are either disjoint or one contains the other.
     one.contains(&other) || other.contains(&one)
 }
 
-/// Returns the default prefix length of one worker's part of `pods`: 24 as everywhere else, or
-/// longer if the pod network has no space for four of those. `None` if `pods` is too small for any.
+/// Returns the default prefix length of one worker's part of `pods`: 24 (64 in IPv6) as everywhere
+/// else, or longer if the pod network has no space for four of those. `None` if `pods` is too small
+/// for any.
 ///
 /// It does not depend on the number of workers, so that adding a worker does not change the others.
-pub fn default_node_prefix(pods: Ipv4Net) -> Option<u8> {
+pub fn default_node_prefix(pods: IpNet) -> Option<u8> {
+    let (usual, longest) = (family(pods).usual_node_prefix(), family(pods).longest_node_prefix());
     let prefix =
-        if pods.prefix_len() <= 22 { 24 } else { (pods.prefix_len() + 2).min(LONGEST_NODE_PREFIX) };
+        if pods.prefix_len() + 2 <= usual { usual } else { (pods.prefix_len() + 2).min(longest) };
     (prefix >= pods.prefix_len())
         .then_some(prefix.min(pods.prefix_len() + LARGEST_NODE_PREFIX_DIFFERENCE))
 }
 
 /// Returns how many parts with prefix length `prefix` fit into `pods`.
-pub fn part_count(pods: Ipv4Net, prefix: u8) -> u64 {
+pub fn part_count(pods: IpNet, prefix: u8) -> u64 {
     match prefix.checked_sub(pods.prefix_len()) {
-        Some(bits) if prefix <= 32 => 1 << bits,
+        Some(bits) if prefix <= family(pods).bits() => {
+            1u64.checked_shl(bits.into()).unwrap_or(u64::MAX)
+        }
         _ => 0,
     }
 }
 
 /// Returns part number `index`, from 0, of `pods` divided into parts with prefix length `prefix`.
-pub fn part(pods: Ipv4Net, prefix: u8, index: u64) -> Option<Ipv4Net> {
+pub fn part(pods: IpNet, prefix: u8, index: u64) -> Option<IpNet> {
     if index >= part_count(pods, prefix) {
         return None;
     }
-    let start = u64::from(u32::from(pods.network())) + (index << (32 - prefix));
-    Ipv4Net::new(Ipv4Addr::from(u32::try_from(start).ok()?), prefix).ok()
+    let size = u32::from(family(pods).bits() - prefix);
+    let start = number(pods.network()) + u128::from(index).checked_shl(size).unwrap_or(0);
+    IpNet::new(numbered(family(pods), start)?, prefix).ok()
 }
 
 /// A worker that needs a part of the pod network.
@@ -82,7 +160,7 @@ pub struct CidrRequest<'a> {
     /// The worker's name.
     pub name: &'a str,
     /// The part that the inventory assigns to it, if any.
-    pub given: Option<Ipv4Net>,
+    pub given: Option<IpNet>,
 }
 
 /// Assigns a part of `pods` to every worker, in the order of `workers`.
@@ -94,9 +172,9 @@ pub struct CidrRequest<'a> {
 ///
 /// `None` for workers that no part is left for, or whose given part is outside `pods` or overlaps
 /// an earlier one.
-pub fn assign(pods: Ipv4Net, prefix: u8, workers: &[CidrRequest<'_>]) -> Vec<Option<Ipv4Net>> {
+pub fn assign(pods: IpNet, prefix: u8, workers: &[CidrRequest<'_>]) -> Vec<Option<IpNet>> {
     let mut parts = Parts { taken: Vec::new() };
-    let mut assigned: Vec<Option<Ipv4Net>> = vec![None; workers.len()];
+    let mut assigned: Vec<Option<IpNet>> = vec![None; workers.len()];
     for (worker, assigned) in workers.iter().zip(&mut assigned) {
         *assigned = worker.given.filter(|given| pods.contains(given) && parts.take(*given));
     }
@@ -117,12 +195,12 @@ pub fn assign(pods: Ipv4Net, prefix: u8, workers: &[CidrRequest<'_>]) -> Vec<Opt
 
 /// The assigned parts, sorted, so that assigning many workers does not take quadratic time.
 struct Parts {
-    taken: Vec<Ipv4Net>,
+    taken: Vec<IpNet>,
 }
 
 impl Parts {
     /// Assigns `part` if it does not overlap an assigned one.
-    fn take(&mut self, part: Ipv4Net) -> bool {
+    fn take(&mut self, part: IpNet) -> bool {
         // Disjoint parts are ordered by their first addresses, so only neighbours can overlap.
         let place = self.taken.partition_point(|taken| taken.network() < part.network());
         let before = place.checked_sub(1).and_then(|before| self.taken.get(before));
@@ -145,7 +223,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn net(text: &str) -> Ipv4Net {
+    fn net(text: &str) -> IpNet {
         text.parse().unwrap()
     }
 
@@ -153,7 +231,7 @@ mod tests {
         names.iter().map(|name| CidrRequest { name, given: None }).collect()
     }
 
-    fn shown(parts: Vec<Option<Ipv4Net>>) -> Vec<String> {
+    fn shown(parts: Vec<Option<IpNet>>) -> Vec<String> {
         parts
             .into_iter()
             .map(|part| part.map_or("none".to_owned(), |part| part.to_string()))
@@ -163,10 +241,14 @@ mod tests {
     #[test]
     fn the_service_network_has_its_well_known_addresses() {
         let services = net("10.32.0.0/24");
-        assert_eq!(first_address(services), Some(Ipv4Addr::new(10, 32, 0, 1)));
-        assert_eq!(dns_service(services), Some(Ipv4Addr::new(10, 32, 0, 10)));
+        let address = |text: &str| text.parse::<IpAddr>().ok();
+        assert_eq!(first_address(services), address("10.32.0.1"));
+        assert_eq!(dns_service(services), address("10.32.0.10"));
         assert_eq!(dns_service(net("10.32.0.0/29")), None);
         assert_eq!(nth_address(net("255.255.255.0/24"), u32::MAX), None);
+        assert_eq!(first_address(net("fd00:32::/112")), address("fd00:32::1"));
+        assert_eq!(dns_service(net("fd00:32::/112")), address("fd00:32::a"));
+        assert_eq!(dns_service(net("fd00:32::/126")), None);
     }
 
     #[test]
@@ -177,6 +259,13 @@ mod tests {
             shown(parts),
             ["10.200.0.0/24", "10.200.1.0/24", "10.200.2.0/24", "10.200.4.0/24"]
         );
+    }
+
+    #[test]
+    fn a_part_of_an_ipv6_network_has_the_number_where_one_can_read_it() {
+        let pods = net("fd00:200::/48");
+        let parts = assign(pods, 64, &names(&["worker-0", "worker-16", "gpu"]));
+        assert_eq!(shown(parts), ["fd00:200::/64", "fd00:200:0:10::/64", "fd00:200:0:1::/64"]);
     }
 
     #[test]
@@ -224,11 +313,31 @@ mod tests {
         assert_eq!(default("10.200.0.0/28"), Some(28));
         assert_eq!(default("10.200.0.0/29"), None);
         assert_eq!(default("0.0.0.0/4"), Some(20));
+        assert_eq!(default("fd00:200::/48"), Some(64));
+        assert_eq!(default("fd00:200::/56"), Some(64));
+        assert_eq!(default("fd00:200::/62"), Some(64));
+        assert_eq!(default("fd00:200::/64"), Some(66));
+        assert_eq!(default("fd00:200::/120"), Some(120));
+        assert_eq!(default("fd00:200::/121"), None);
+        assert_eq!(default("fd00::/32"), Some(48));
     }
 
-    fn any_net(prefixes: std::ops::RangeInclusive<u8>) -> impl Strategy<Value = Ipv4Net> {
-        (any::<u32>(), prefixes)
-            .prop_map(|(bits, prefix)| Ipv4Net::new(Ipv4Addr::from(bits), prefix).unwrap().trunc())
+    /// Generates networks of both families. The prefix length is one of an IPv4 network; in IPv6 it
+    /// begins at another place, with as many bits left for each.
+    fn any_net(prefixes: std::ops::RangeInclusive<u8>) -> impl Strategy<Value = IpNet> {
+        (any::<u128>(), prefixes, any::<bool>(), 0u8..=96).prop_map(|(bits, prefix, new, more)| {
+            let net = match new {
+                true => IpNet::new(Ipv6Addr::from(bits).into(), prefix + more),
+                false => IpNet::new(Ipv4Addr::from(bits as u32).into(), prefix),
+            };
+            net.unwrap().trunc()
+        })
+    }
+
+    /// The longest prefix of a part that is at most `more` bits longer than that of `pods`.
+    fn node_prefix(pods: IpNet, more: u8) -> u8 {
+        let longest = family(pods).longest_node_prefix().max(pods.prefix_len());
+        (pods.prefix_len() + more).min(longest)
     }
 
     /// Generates plausible names, often with numbers, often colliding.
@@ -250,13 +359,13 @@ mod tests {
             names in any_names(),
             given in prop::collection::vec(any_net(8..=28), 0..4),
         ) {
-            let prefix = (pods.prefix_len() + more).min(28);
+            let prefix = node_prefix(pods, more);
             let mut workers = unserved(&names);
             let given = given.iter().map(|given| Some(*given));
             workers.extend(given.map(|given| CidrRequest { name: "given", given }));
             let assigned = assign(pods, prefix, &workers);
             prop_assert_eq!(assigned.len(), workers.len());
-            let parts: Vec<Ipv4Net> = assigned.iter().flatten().copied().collect();
+            let parts: Vec<IpNet> = assigned.iter().flatten().copied().collect();
             for (number, part) in parts.iter().enumerate() {
                 prop_assert!(pods.contains(part), "{} is not in {}", part, pods);
                 for other in &parts[..number] {
@@ -271,7 +380,7 @@ mod tests {
             more in 0u8..=16,
             names in any_names(),
         ) {
-            let prefix = (pods.prefix_len() + more).min(28);
+            let prefix = node_prefix(pods, more);
             let workers = unserved(&names);
             let served = assign(pods, prefix, &workers).iter().flatten().count() as u64;
             prop_assert_eq!(served, part_count(pods, prefix).min(workers.len() as u64));
@@ -283,10 +392,11 @@ mod tests {
         ) {
             let numbers = 0..keep.len();
             let all: Vec<String> = numbers.map(|number| format!("worker-{number}")).collect();
-            let before = assign(pods, 24, &unserved(&all));
+            let prefix = pods.prefix_len() + 8;
+            let before = assign(pods, prefix, &unserved(&all));
             let kept: Vec<usize> = (0..keep.len()).filter(|number| keep[*number]).collect();
             let left: Vec<&str> = kept.iter().map(|number| all[*number].as_str()).collect();
-            let after = assign(pods, 24, &names(&left));
+            let after = assign(pods, prefix, &names(&left));
             for (number, part) in kept.iter().zip(after) {
                 prop_assert_eq!(before[*number], part);
             }
@@ -294,15 +404,15 @@ mod tests {
 
         #[test]
         fn parts_tile_the_network(pods in any_net(0..=28), more in 0u8..=10) {
-            let prefix = (pods.prefix_len() + more).min(32);
+            let prefix = (pods.prefix_len() + more).min(family(pods).bits());
             let count = part_count(pods, prefix);
             let parts = (0..count).map_while(|index| part(pods, prefix, index));
-            let parts: Vec<Ipv4Net> = parts.collect();
+            let parts: Vec<IpNet> = parts.collect();
             prop_assert_eq!(parts.len() as u64, count);
             prop_assert_eq!(parts[0].network(), pods.network());
             prop_assert_eq!(parts[parts.len() - 1].broadcast(), pods.broadcast());
             for pair in parts.windows(2) {
-                prop_assert_eq!(u32::from(pair[0].broadcast()) + 1, u32::from(pair[1].network()));
+                prop_assert_eq!(count_on(pair[0].broadcast(), 1), Some(pair[1].network()));
             }
             prop_assert_eq!(part(pods, prefix, count), None);
         }
@@ -310,7 +420,7 @@ mod tests {
         #[test]
         fn overlap_means_a_common_address(one in any_net(0..=32), other in any_net(0..=32)) {
             let (first, last) = (one.network().max(other.network()), one.broadcast());
-            let common = first <= last.min(other.broadcast());
+            let common = family(one) == family(other) && first <= last.min(other.broadcast());
             prop_assert_eq!(overlap(one, other), common);
             prop_assert_eq!(overlap(other, one), common);
         }
@@ -320,9 +430,12 @@ mod tests {
             match nth_address(net, n) {
                 Some(address) => {
                     prop_assert!(net.contains(&address));
-                    prop_assert_eq!(u32::from(address) - u32::from(net.network()), n);
+                    prop_assert_eq!(number(address) - number(net.network()), u128::from(n));
                 }
-                None => prop_assert!(u64::from(n) >= 1u64 << (32 - net.prefix_len())),
+                None => {
+                    let bits = u32::from(family(net).bits() - net.prefix_len());
+                    prop_assert!(bits <= 32 && u64::from(n) >= 1u64 << bits);
+                }
             }
         }
 
@@ -330,10 +443,10 @@ mod tests {
         fn the_default_prefix_is_one_that_kubernetes_takes(pods in any_net(1..=32)) {
             if let Some(prefix) = default_node_prefix(pods) {
                 prop_assert!(prefix >= pods.prefix_len());
-                prop_assert!(prefix <= LONGEST_NODE_PREFIX);
+                prop_assert!(prefix <= family(pods).longest_node_prefix());
                 prop_assert!(prefix - pods.prefix_len() <= LARGEST_NODE_PREFIX_DIFFERENCE);
             } else {
-                prop_assert!(pods.prefix_len() > LONGEST_NODE_PREFIX);
+                prop_assert!(pods.prefix_len() > family(pods).longest_node_prefix());
             }
         }
     }

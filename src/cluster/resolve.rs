@@ -7,6 +7,7 @@
 mod addons;
 mod components;
 mod endpoint;
+mod families;
 mod login;
 mod networks;
 mod nodes;

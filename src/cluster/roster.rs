@@ -4,9 +4,9 @@
 //! does anything if the node disappears from the inventory, or changes there in a way that no run
 //! can follow. Without a roster, only the inventory counts.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::skew::{CannotUpgrade, Running, refuse_jump};
@@ -25,11 +25,17 @@ pub struct Member {
     /// Its name.
     pub name: String,
     /// Its address for other nodes.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
+    /// Its address of the second IP family.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_address: Option<IpAddr>,
     /// Its roles.
     pub roles: Vec<Role>,
     /// Its part of the pod network.
-    pub pod_cidr: Option<Ipv4Net>,
+    pub pod_cidr: Option<IpNet>,
+    /// Its part of the pod network of the second IP family.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_pod_cidr: Option<IpNet>,
     /// How labctl logged in.
     pub ssh: Ssh,
     /// Whether its removal was started.
@@ -81,8 +87,10 @@ impl Roster {
         let member = Member {
             name: node.name.clone(),
             address: node.address,
+            second_address: node.second_address,
             roles: node.roles.clone(),
             pod_cidr: node.pod_cidr,
+            second_pod_cidr: node.second_pod_cidr,
             ssh: node.ssh.clone(),
             leaving,
             gone,
@@ -186,6 +194,9 @@ impl Member {
                 ),
             );
         }
+        if let Some(drift) = self.second_address.and_then(|was| second_moved(node, was)) {
+            return Some(drift);
+        }
         if let Some(role) = self.roles.iter().find(|role| !node.has(**role)) {
             let add = node.roles.iter().map(|role| format!(" --role {role}")).collect::<String>();
             return drift(
@@ -197,16 +208,18 @@ impl Member {
                 ),
             );
         }
-        match (self.pod_cidr, node.pod_cidr) {
-            (Some(was), Some(is)) if was != is => drift(
-                format!(
-                    "the pods of `{name}` had {was} and would get {is}, but a Node object keeps \
-                    its pod network"
-                ),
-                format!("add `pod_cidr: {was}` to the entry of `{name}`"),
+        let parts = [(self.pod_cidr, node.pod_cidr), (self.second_pod_cidr, node.second_pod_cidr)];
+        let moved = parts.into_iter().find_map(|(was, is)| was.zip(is).filter(|it| it.0 != it.1));
+        let (was, is) = moved?;
+        // An IPv6 network is not plain YAML.
+        let written = if was.addr().is_ipv6() { format!("\"{was}\"") } else { was.to_string() };
+        drift(
+            format!(
+                "the pods of `{name}` had {was} and would get {is}, but a Node object keeps its \
+                pod network"
             ),
-            _ => None,
-        }
+            format!("add `pod_cidr: {written}` to the entry of `{name}`"),
+        )
     }
 
     /// The drift of a node whose name the inventory does not have.
@@ -234,6 +247,19 @@ impl Member {
             },
         }
     }
+}
+
+/// The drift of a node that had a second address and has another one now, or none.
+fn second_moved(node: &Node, was: IpAddr) -> Option<Drift> {
+    let name = &node.name;
+    let what = match node.second_address {
+        Some(is) if is == was => return None,
+        Some(is) => format!(
+            "`{name}` had the address {was} and now has {is}, but a node keeps its addresses"
+        ),
+        None => format!("`{name}` has lost its address {was}, but a node keeps its addresses"),
+    };
+    Some(Drift { what, help: format!("put {was} back") })
 }
 
 /// Returns why a node cannot be removed from its lab, if it cannot.
@@ -355,6 +381,40 @@ mod tests {
             less.ends_with("`labctl node add t.yaml extra --address 192.0.2.21 --role client`"),
             "{less}"
         );
+    }
+
+    #[test]
+    fn a_node_gets_a_second_address_and_keeps_it() {
+        let dual = "network: { pods: [10.200.0.0/16, \"fd00:200::/56\"], services: [10.32.0.0/24, \
+            \"fd00:32::/112\"] }";
+        let lab = |second: &str, more: &str| {
+            let text = format!(
+                "name: t\nkubernetes: \"1.36.3\"\n{dual}\nnodes:\n  - {{ name: a-3, address: \
+                 [192.0.2.10, \"{second}\"], roles: [controller, worker]{more} }}\n"
+            );
+            resolve(&parse(std::path::Path::new("t.yaml"), text.as_bytes()).expect("YAML"))
+                .expect("a lab")
+                .0
+        };
+        let mut before = lab("fd00::10", "");
+        let mut roster = Roster::default();
+        before.nodes[0].second_address = None;
+        before.nodes[0].second_pod_cidr = None;
+        roster.remember(&before.nodes[0]);
+        assert_eq!(roster.drift(&lab("fd00::10", ""), "t.yaml"), [], "a family more");
+
+        roster.remember(&lab("fd00::10", "").nodes[0]);
+        let read = Roster::read(roster.text().as_bytes()).expect("a roster");
+        assert_eq!(read.drift(&lab("fd00::10", ""), "t.yaml"), []);
+        let said = |cluster: &Cluster| read.drift(cluster, "t.yaml").remove(0);
+        let moved = said(&lab("fd00::11", ""));
+        assert_eq!(
+            moved.what,
+            "`a-3` had the address fd00::10 and now has fd00::11, but a node keeps its addresses"
+        );
+        assert!(said(&before).what.contains("has lost its address fd00::10"));
+        let other = said(&lab("fd00::10", ", pod_cidr: \"fd00:200:0:9::/64\""));
+        assert_eq!(other.help, "add `pod_cidr: \"fd00:200:0:3::/64\"` to the entry of `a-3`");
     }
 
     #[test]

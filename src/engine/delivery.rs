@@ -1,7 +1,7 @@
 //! How large files get to nodes.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::cluster::Cluster;
@@ -63,7 +63,7 @@ pub enum Spread {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
     /// Its address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Its SSH port.
     pub port: u16,
     /// The login user.

@@ -6,6 +6,7 @@
 //! continues with the rest.
 
 mod components;
+mod families;
 mod nodes;
 mod registries;
 
@@ -113,7 +114,8 @@ impl Decoder<'_> {
         let fields = self.section(fields, "local", &LOCAL)?;
         self.require(&fields, "subnet", "subnet: 10.240.0.0/24");
         let at = self.positions.key(&fields.path);
-        let (subnet, packages) = (self.text(&fields, "subnet"), self.texts(&fields, "packages"));
+        let (subnet, packages) =
+            (self.per_family(&fields, "subnet"), self.texts(&fields, "packages"));
         Some(Located::new(LocalSection { subnet, packages }, at))
     }
 
@@ -170,9 +172,9 @@ impl Decoder<'_> {
             return NetworkSection::default();
         };
         NetworkSection {
-            pods: self.text(&fields, "pods"),
-            services: self.text(&fields, "services"),
-            node_prefix: self.integer(&fields, "node_prefix"),
+            pods: self.per_family(&fields, "pods"),
+            services: self.per_family(&fields, "services"),
+            node_prefix: self.integer_per_family(&fields, "node_prefix"),
             mtu: self.integer(&fields, "mtu"),
             mode: self.text(&fields, "mode"),
             proxy: self.text(&fields, "proxy"),
@@ -383,11 +385,22 @@ impl Decoder<'_> {
         let (tree, path) = fields.get(key)?;
         let kind = fields.section.and_then(|section| section.key(key)).map(|key| key.kind);
         let Some(ValueKind::Number(least, most)) = kind else { return None };
+        self.integer_at(tree, &path, (least, most), key)
+    }
+
+    /// Returns the number at `path`, a value of `key`.
+    fn integer_at<T: TryFrom<i128>>(
+        &mut self,
+        tree: &Tree,
+        path: &Path,
+        (least, most): (u32, u32),
+        key: &str,
+    ) -> Option<Located<T>> {
         let (least, most) = (i128::from(least), i128::from(most));
-        let at = self.positions.value(&path);
+        let at = self.positions.value(path);
         // What comes from a variable is text.
         let number = match tree {
-            Tree::Text(text) if self.filled.contains(&path) => text.parse().ok().map(Tree::Integer),
+            Tree::Text(text) if self.filled.contains(path) => text.parse().ok().map(Tree::Integer),
             _ => None,
         };
         match number.as_ref().unwrap_or(tree) {
@@ -403,10 +416,10 @@ impl Decoder<'_> {
                 );
                 None
             }
-            Tree::Text(text) if text.parse::<i128>().is_ok() && !self.filled.contains(&path) => {
+            Tree::Text(text) if text.parse::<i128>().is_ok() && !self.filled.contains(path) => {
                 self.wrong_type(
                     tree,
-                    &path,
+                    path,
                     "a number",
                     &format!("leave the quotes out: {key}: {text}"),
                 );
@@ -415,7 +428,7 @@ impl Decoder<'_> {
             _ => {
                 self.wrong_type(
                     tree,
-                    &path,
+                    path,
                     "a whole number",
                     &format!("write a number from {least} to {most}"),
                 );

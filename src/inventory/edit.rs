@@ -131,15 +131,13 @@ impl<'t> Text<'t> {
         let unusual = || by_hand(&format!("the range `{range}` is written in an unusual way"));
         let Some(Ok(numbers)) = Range::of(range) else { return Err(unusual()) };
         let (first, last) = (numbers.first, numbers.last);
-        let address = self.nodes.get(index).and_then(|node| node.address.as_ref());
-        let address = address.map(|address| address.value.as_str()).ok_or_else(unusual)?;
+        let first_node = self.nodes.get(index).ok_or_else(unusual)?;
         let second = self.all.iter().filter(|node| node.index == index).nth(1);
         let (shorter, begins) = match second {
             None => return Ok(None),
-            Some(_) if numbers.at(last) == name => (numbers.written(first, last - 1), address),
+            Some(_) if numbers.at(last) == name => (numbers.written(first, last - 1), first_node),
             Some(second) if numbers.at(first) == name && second.ssh.host.is_none() => {
-                let second = second.address.as_ref().ok_or_else(unusual)?;
-                (numbers.written(first + 1, last), second.value.as_str())
+                (numbers.written(first + 1, last), second)
             }
             Some(_) => {
                 return Err(by_hand(&format!(
@@ -148,13 +146,14 @@ impl<'t> Text<'t> {
             }
         };
         let mut lines: Vec<String> = self.lines.iter().map(|line| (*line).to_owned()).collect();
-        // Back to front: the address may be in the name's line.
-        let mut changes = [("name", range, shorter.as_str()), ("address", address, begins)];
-        changes.sort_by_key(|(key, ..)| {
-            std::cmp::Reverse(self.positions.value(&Self::path(index).key(key)))
-        });
-        for (key, was, is) in changes {
-            let at = self.positions.value(&Self::path(index).key(key));
+        // Back to front: the addresses may be in the name's line.
+        let at_name = self.positions.value(&Self::path(index).key("name"));
+        let mut changes = vec![(at_name, range, shorter.as_str())];
+        for (was, is) in first_node.address.iter().zip(&begins.address) {
+            changes.push((was.at, was.value.as_str(), is.value.as_str()));
+        }
+        changes.sort_by_key(|(at, ..)| std::cmp::Reverse(*at));
+        for (at, was, is) in changes {
             let line = at.line.checked_sub(1).and_then(|line| lines.get_mut(line));
             let line = line.ok_or_else(unusual)?;
             let (before, value) = line.split_at(byte_of(line, at.column));
@@ -166,7 +165,16 @@ impl<'t> Text<'t> {
                 for (key, value) in entries {
                     match key {
                         Tree::Text(key) if key == "name" => *value = Tree::Text(shorter.clone()),
-                        Tree::Text(key) if key == "address" => *value = Tree::Text(begins.into()),
+                        Tree::Text(key) if key == "address" => match value {
+                            Tree::List(all) => {
+                                let texts = begins.address.iter();
+                                *all = texts.map(|it| Tree::Text(it.value.clone())).collect();
+                            }
+                            one => {
+                                let text = begins.address.first().map(|it| it.value.clone());
+                                *one = Tree::Text(text.unwrap_or_default());
+                            }
+                        },
                         _ => {}
                     }
                 }
@@ -331,7 +339,7 @@ impl<'t> Text<'t> {
         let indented = " ".repeat(before.chars().count());
         let mut lines = vec![
             format!("{before}name: {}", scalar(&node.name)),
-            format!("{indented}address: {}", scalar(&node.address)),
+            format!("{indented}address: {}", node.address()),
             format!("{indented}roles: {}", list(&node.roles)),
         ];
         if !node.labels.is_empty() {
@@ -352,7 +360,7 @@ impl<'t> Text<'t> {
             (at.line == line + 1).then_some(at.column - 1)
         };
         let mut text = format!("{open}name: {}", scalar(&node.name));
-        for (name, value) in [("address", scalar(&node.address)), ("roles", list(&node.roles))] {
+        for (name, value) in [("address", node.address()), ("roles", list(&node.roles))] {
             text.push_str(", ");
             let now = column + text.chars().count();
             if let Some(wanted) = key(name).filter(|wanted| *wanted > now && *wanted < now + 40) {

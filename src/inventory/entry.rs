@@ -7,12 +7,22 @@ use super::tree::Tree;
 pub struct NewNode {
     /// Its name.
     pub name: String,
-    /// Its address.
-    pub address: String,
+    /// Its address; two if it has one of each IP family.
+    pub addresses: Vec<String>,
     /// Its roles.
     pub roles: Vec<String>,
     /// Labels for its Node object.
     pub labels: Vec<(String, String)>,
+}
+
+impl NewNode {
+    /// Returns the value of its `address`: one, or a list.
+    pub fn address(&self) -> String {
+        match &self.addresses[..] {
+            [one] => scalar(one),
+            both => list(both),
+        }
+    }
 }
 
 /// Returns the nodes in a text's tree.
@@ -30,12 +40,13 @@ fn text(text: &str) -> Tree {
 
 /// Returns the tree that parsing the new node's entry should give.
 pub(super) fn tree_of(node: &NewNode) -> Tree {
+    let address = match &node.addresses[..] {
+        [one] => text(one),
+        both => Tree::List(both.iter().map(|one| text(one)).collect()),
+    };
     let roles = Tree::List(node.roles.iter().map(|role| text(role)).collect());
-    let mut entries = vec![
-        (text("name"), text(&node.name)),
-        (text("address"), text(&node.address)),
-        (text("roles"), roles),
-    ];
+    let mut entries =
+        vec![(text("name"), text(&node.name)), (text("address"), address), (text("roles"), roles)];
     if !node.labels.is_empty() {
         let labels = node.labels.iter().map(|(key, value)| (text(key), text(value)));
         entries.push((text("labels"), Tree::Map(labels.collect())));

@@ -38,10 +38,12 @@ pub enum ValueKind {
     File,
     /// A network, as in `10.240.0.0/24`.
     Cidr,
-    /// An IPv4 address.
+    /// An IP address.
     Address,
     /// A whole number, from and to.
     Number(u32, u32),
+    /// One such value, or a list of two: one for each IP family.
+    PerFamily(&'static ValueKind),
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A list of texts.
@@ -239,10 +241,10 @@ pub const LOCAL: KeySection = KeySection {
     keys: &[
         key(
             "subnet",
-            ValueKind::Cidr,
+            ValueKind::PerFamily(&ValueKind::Cidr),
             REQUIRED,
             "the network of the bridge that joins the nodes; the workstation gets its first \
-            address",
+            address; two for [both IP families](#ipv6)",
         ),
         key(
             "packages",
@@ -259,17 +261,23 @@ pub const NETWORK: KeySection = KeySection {
     name: "network",
     about: "networks inside the cluster",
     keys: &[
-        key("pods", ValueKind::Cidr, "`10.200.0.0/16`", "all pods"),
+        key(
+            "pods",
+            ValueKind::PerFamily(&ValueKind::Cidr),
+            "`10.200.0.0/16`",
+            "all pods; two for [both IP families](#ipv6)",
+        ),
         key(
             "services",
-            ValueKind::Cidr,
+            ValueKind::PerFamily(&ValueKind::Cidr),
             "`10.32.0.0/24`",
-            "Services; the first address is the API's, the tenth is DNS; /12 to /28",
+            "Services; the first address is the API's, the tenth is DNS; /12 to /28, in IPv6 /108 \
+            to /124",
         ),
         key(
             "node_prefix",
-            ValueKind::Number(1, 32),
-            "`24`, longer when `pods` is smaller than a /22",
+            ValueKind::PerFamily(&ValueKind::Number(1, 128)),
+            "`24`, longer when `pods` is smaller than a /22; in IPv6 `64`, and a /62",
             "prefix length of each worker's part of `pods`",
         ),
         key(
@@ -426,9 +434,10 @@ pub const NODE: KeySection = KeySection {
         ),
         key(
             "address",
-            ValueKind::Address,
+            ValueKind::PerFamily(&ValueKind::Address),
             REQUIRED,
-            "its address for the other nodes; in a range that of the first, the others count on",
+            "its address for the other nodes, or one of each IP family; in a range that of the \
+            first, the others count on",
         ),
         key(
             "roles",
@@ -451,7 +460,7 @@ pub const NODE: KeySection = KeySection {
         ),
         key(
             "pod_cidr",
-            ValueKind::Cidr,
+            ValueKind::PerFamily(&ValueKind::Cidr),
             "from the number at the end of its name",
             "its part of `network.pods`; with `mode: none`, kube-controller-manager chooses; not \
             in a range",

@@ -24,6 +24,7 @@ use std::path::PathBuf;
 
 pub use positions::Position;
 pub use problem::{Problem, Problems, STDIN, Severity, called, did_you_mean};
+pub use range::count_on;
 
 /// A value of the inventory with its position in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,8 +88,8 @@ pub struct Inventory {
 /// The `local` section.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LocalSection {
-    /// `subnet`: the network of the local nodes, a CIDR.
-    pub subnet: Option<Located<String>>,
+    /// `subnet`: the networks of the local nodes, a CIDR for each IP family.
+    pub subnet: Vec<Located<String>>,
     /// `packages`: packages of the distribution that the nodes have beside what all have.
     pub packages: Option<Located<Vec<Located<String>>>>,
 }
@@ -130,12 +131,13 @@ pub enum JumpEntry {
 /// The `network` section.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NetworkSection {
-    /// `pods`: the whole pod network, a CIDR.
-    pub pods: Option<Located<String>>,
-    /// `services`: the range of ClusterIPs, a CIDR.
-    pub services: Option<Located<String>>,
-    /// `node_prefix`: prefix length in bits of one worker's part of the pod network.
-    pub node_prefix: Option<Located<u8>>,
+    /// `pods`: the whole pod network, a CIDR for each IP family.
+    pub pods: Vec<Located<String>>,
+    /// `services`: the range of ClusterIPs, a CIDR for each IP family.
+    pub services: Vec<Located<String>>,
+    /// `node_prefix`: prefix length in bits of one worker's part of the pod network, for each IP
+    /// family.
+    pub node_prefix: Vec<Located<u8>>,
     /// `mode`: how pods of different nodes reach each other.
     pub mode: Option<Located<String>>,
     /// `mtu`: the largest packet that passes between nodes, in bytes.
@@ -214,16 +216,16 @@ pub struct NodeEntry {
     pub range: Option<String>,
     /// `name`.
     pub name: Option<Located<String>>,
-    /// `address`.
-    pub address: Option<Located<String>>,
+    /// `address`: one for each IP family.
+    pub address: Vec<Located<String>>,
     /// `roles`, with the position of the list.
     pub roles: Option<Located<Vec<Located<String>>>>,
     /// `labels`: keys and values for the Node object, in file order.
     pub labels: Vec<(Located<String>, Located<String>)>,
     /// `taints`: as kubectl has them, with the position of the list.
     pub taints: Option<Located<Vec<Located<String>>>>,
-    /// `pod_cidr`: this worker's part of the pod network; computed if absent.
-    pub pod_cidr: Option<Located<String>>,
+    /// `pod_cidr`: this worker's part of the pod network, for each IP family; computed if absent.
+    pub pod_cidr: Vec<Located<String>>,
     /// `ssh`: this node's own settings, which take precedence over the inventory's.
     pub ssh: SshSection,
 }

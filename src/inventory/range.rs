@@ -1,6 +1,6 @@
 //! Ranges: `worker-[0-4]` is five nodes, whose addresses count on from the first.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::problem::Problems;
 use super::{Located, NodeEntry};
@@ -90,7 +90,7 @@ pub(super) fn expand(entry: NodeEntry, problems: &mut Problems) -> Vec<NodeEntry
         }
         Some(Ok(range)) => range,
     };
-    if let Some(part) = &entry.pod_cidr {
+    if let Some(part) = entry.pod_cidr.first() {
         problems.error(
             part.at,
             format!(
@@ -100,22 +100,17 @@ pub(super) fn expand(entry: NodeEntry, problems: &mut Problems) -> Vec<NodeEntry
             "leave it out, or write each node by itself",
         );
     }
-    let address = entry.address.clone();
-    let mut counted = |text: &Option<Located<String>>, must: bool| {
-        let text = text.as_ref()?;
-        Some(counted_on(text, &range, must, problems))
-    };
-    let (addresses, hosts) = (counted(&address, false), counted(&entry.ssh.host, true));
-    let nth = |all: &Option<Vec<Located<String>>>, index: usize| {
-        all.as_ref().and_then(|all| all.get(index).cloned())
-    };
+    let mut counted = |text: &Located<String>, must| counted_on(text, &range, must, problems);
+    let addresses: Vec<_> = entry.address.iter().map(|it| counted(it, false)).collect();
+    let hosts = entry.ssh.host.as_ref().map(|it| counted(it, true));
+    let nth = |all: &Vec<Located<String>>, index: usize| all.get(index).cloned();
     (range.first..=range.last)
         .enumerate()
         .map(|(index, number)| {
-            let mut node = NodeEntry { pod_cidr: None, ..entry.clone() };
+            let mut node = NodeEntry { pod_cidr: Vec::new(), ..entry.clone() };
             node.name = Some(Located::new(range.at(number), name.at));
-            node.address = nth(&addresses, index);
-            node.ssh.host = nth(&hosts, index);
+            node.address = addresses.iter().filter_map(|all| nth(all, index)).collect();
+            node.ssh.host = hosts.as_ref().and_then(|all| nth(all, index));
             node.range = Some(name.value.clone());
             node
         })
@@ -132,14 +127,14 @@ fn counted_on(
 ) -> Vec<Located<String>> {
     let count = range.count();
     let located = |text: String, at| Located::new(text, at);
-    if let Ok(first) = text.value.parse::<Ipv4Addr>() {
-        let Some(last) = u32::from(first).checked_add(count - 1) else {
+    if let Ok(first) = text.value.parse::<IpAddr>() {
+        let all = (0..count).map(|n| count_on(first, n).map(|it| located(it.to_string(), text.at)));
+        let Some(all) = all.collect() else {
             let what = format!("{count} addresses from {first} on: there are not as many");
             problems.error(text.at, what, "begin with a smaller address");
             return Vec::new();
         };
-        let all = u32::from(first)..=last;
-        return all.map(|it| located(Ipv4Addr::from(it).to_string(), text.at)).collect();
+        return all;
     }
     match Range::of(&text.value) {
         Some(Ok(own)) if own.count() == count => {
@@ -167,6 +162,14 @@ fn counted_on(
         }
         // It is reported as no address.
         None => vec![text.clone(); count as usize],
+    }
+}
+
+/// Returns the address that is `n` after `first`; `None` if there is none.
+pub fn count_on(first: IpAddr, n: u32) -> Option<IpAddr> {
+    match first {
+        IpAddr::V4(first) => Some(u32::from(first).checked_add(n)?.into()).map(IpAddr::V4),
+        IpAddr::V6(first) => Some(u128::from(first).checked_add(n.into())?.into()).map(IpAddr::V6),
     }
 }
 

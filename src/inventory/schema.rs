@@ -79,6 +79,11 @@ fn value(kind: ValueKind) -> Value {
         ValueKind::Number(least, most) => {
             or_variable(json!({ "type": "integer", "minimum": least, "maximum": most }))
         }
+        ValueKind::PerFamily(one) => {
+            let one = value(*one);
+            let both = json!({ "type": "array", "items": one, "minItems": 1, "maxItems": 2 });
+            json!({ "anyOf": [one, both] })
+        }
         ValueKind::Choice(words) => or_variable(json!({ "enum": words })),
         ValueKind::Texts => json!({ "type": "array", "items": { "type": "string" } }),
         ValueKind::Choices(words) => json!({

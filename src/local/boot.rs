@@ -1,7 +1,7 @@
 //! Waits until nodes that were started have booted.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt;
@@ -52,7 +52,7 @@ pub(super) async fn wait_for_all(
 }
 
 /// Waits until a node's sshd sends its greeting.
-async fn answers(folder: &NodeFolder, address: Ipv4Addr) -> Result<(), LocalError> {
+async fn answers(folder: &NodeFolder, address: IpAddr) -> Result<(), LocalError> {
     let until = Instant::now() + BOOT_LIMIT;
     loop {
         if greets(SocketAddr::from((address, 22))).await {

@@ -1,10 +1,10 @@
 //! Errors of local nodes, each with what to do about it.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 /// Why local nodes could not be created, started or removed.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +32,7 @@ pub enum LocalError {
     )]
     Clash {
         /// The lab's network.
-        subnet: Ipv4Net,
+        subnet: IpNet,
         /// What it conflicts with: a route or an address.
         with: String,
     },
@@ -45,9 +45,9 @@ pub enum LocalError {
         /// The node.
         node: String,
         /// Its address in the inventory.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// The lab's network.
-        subnet: Ipv4Net,
+        subnet: IpNet,
         /// What is wrong with it.
         reason: String,
     },

@@ -1,7 +1,7 @@
 //! SSH keys of local nodes: labctl's login key, each node's host key, and the matching known hosts.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::error::LocalError;
@@ -44,7 +44,7 @@ pub(super) fn read_public(private: &Path) -> Result<String, LocalError> {
 
 /// Updates the lab's known hosts with `hosts` (address, public key). Entries for other addresses
 /// stay.
-pub(super) fn remember(lab: &LabDirectory, hosts: &[(Ipv4Addr, String)]) -> Result<(), LocalError> {
+pub(super) fn remember(lab: &LabDirectory, hosts: &[(IpAddr, String)]) -> Result<(), LocalError> {
     let path = lab.known_hosts();
     let was = fs::read_to_string(&path).unwrap_or_default();
     let is = merged(&was, hosts);
@@ -55,7 +55,7 @@ pub(super) fn remember(lab: &LabDirectory, hosts: &[(Ipv4Addr, String)]) -> Resu
 }
 
 /// Removes `addresses` from the lab's known hosts.
-pub(super) fn forget(lab: &LabDirectory, addresses: &[Ipv4Addr]) -> Result<(), LocalError> {
+pub(super) fn forget(lab: &LabDirectory, addresses: &[IpAddr]) -> Result<(), LocalError> {
     let path = lab.known_hosts();
     let Ok(was) = fs::read_to_string(&path) else { return Ok(()) };
     let is = without(&was, addresses);
@@ -68,10 +68,10 @@ pub(super) fn forget(lab: &LabDirectory, addresses: &[Ipv4Addr]) -> Result<(), L
     }
 }
 
-fn merged(was: &str, hosts: &[(Ipv4Addr, String)]) -> String {
+fn merged(was: &str, hosts: &[(IpAddr, String)]) -> String {
     let kept =
-        |address: &Ipv4Addr, key: &str| was.lines().any(|line| line == format!("{address} {key}"));
-    let count = |address: &Ipv4Addr| was.lines().filter(|line| is_of(line, address)).count();
+        |address: &IpAddr, key: &str| was.lines().any(|line| line == format!("{address} {key}"));
+    let count = |address: &IpAddr| was.lines().filter(|line| is_of(line, address)).count();
     if hosts.iter().all(|(address, key)| kept(address, key) && count(address) == 1) {
         return was.to_owned();
     }
@@ -83,12 +83,12 @@ fn merged(was: &str, hosts: &[(Ipv4Addr, String)]) -> String {
     text
 }
 
-fn without(was: &str, addresses: &[Ipv4Addr]) -> String {
+fn without(was: &str, addresses: &[IpAddr]) -> String {
     let kept = was.lines().filter(|line| !addresses.iter().any(|address| is_of(line, address)));
     kept.map(|line| format!("{line}\n")).collect()
 }
 
-fn is_of(line: &str, address: &Ipv4Addr) -> bool {
+fn is_of(line: &str, address: &IpAddr) -> bool {
     line.split_whitespace()
         .next()
         .is_some_and(|hosts| hosts.split(',').any(|host| host == address.to_string()))
@@ -96,12 +96,14 @@ fn is_of(line: &str, address: &Ipv4Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     const WAS: &str = "10.0.0.1 ssh-ed25519 AAAA\n10.0.0.2 ssh-ed25519 BBBB\n";
 
-    fn host(last: u8, key: &str) -> (Ipv4Addr, String) {
-        (Ipv4Addr::new(10, 0, 0, last), format!("ssh-ed25519 {key}"))
+    fn host(last: u8, key: &str) -> (IpAddr, String) {
+        (Ipv4Addr::new(10, 0, 0, last).into(), format!("ssh-ed25519 {key}"))
     }
 
     #[test]
@@ -120,6 +122,9 @@ mod tests {
 
     #[test]
     fn removed_nodes_are_forgotten() {
-        assert_eq!(without(WAS, &[Ipv4Addr::new(10, 0, 0, 1)]), "10.0.0.2 ssh-ed25519 BBBB\n");
+        assert_eq!(
+            without(WAS, &[Ipv4Addr::new(10, 0, 0, 1).into()]),
+            "10.0.0.2 ssh-ed25519 BBBB\n"
+        );
     }
 }

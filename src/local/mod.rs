@@ -22,7 +22,7 @@ mod program;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -62,7 +62,7 @@ pub struct LocalNode {
     /// The node's name.
     pub name: String,
     /// The address it was last started with.
-    pub address: Option<Ipv4Addr>,
+    pub address: Option<IpAddr>,
     /// The process of systemd-nspawn, if it is running.
     pub pid: Option<u32>,
     /// Whether its sshd has answered since its last boot.
@@ -348,7 +348,7 @@ async fn remove_folders(
     nodes: &[String],
 ) -> Result<Vec<String>, LocalError> {
     let folders: Vec<NodeFolder> = nodes.iter().map(|node| folder(lab, names, node)).collect();
-    let addresses: Vec<Ipv4Addr> =
+    let addresses: Vec<IpAddr> =
         folders.iter().filter_map(NodeFolder::record).map(|record| record.address).collect();
     let mut removing = JoinSet::new();
     for folder in folders {
@@ -418,34 +418,36 @@ fn nodes_folder(lab: &LabDirectory, names: &Names) -> PathBuf {
 
 fn check_addresses(local: &LocalNodes, nodes: &[&Node]) -> Result<(), LocalError> {
     for node in nodes {
-        let (address, subnet) = (node.address, local.subnet);
-        let reason = if !subnet.contains(&address) {
-            "it is outside the local subnet"
-        } else if address == local.gateway {
-            "it is the address of the bridge"
-        } else if address == subnet.network() || address == subnet.broadcast() {
-            "it is the address of the subnet itself"
-        } else {
-            continue;
-        };
-        return Err(LocalError::Address {
-            node: node.name.clone(),
-            address,
-            subnet,
-            reason: reason.into(),
-        });
+        for (address, (subnet, gateway)) in node.addresses().zip(local.subnets()) {
+            let is_last = address.is_ipv4() && address == subnet.broadcast();
+            let reason = if !subnet.contains(&address) {
+                "it is outside the local subnet"
+            } else if address == gateway {
+                "it is the address of the bridge"
+            } else if address == subnet.network() || is_last {
+                "it is the address of the subnet itself"
+            } else {
+                continue;
+            };
+            return Err(LocalError::Address {
+                node: node.name.clone(),
+                address,
+                subnet,
+                reason: reason.into(),
+            });
+        }
     }
     Ok(())
 }
 
 /// Refuses to change the address of a running node.
 fn check_not_moved(local: &LocalNodes, node: &Node, folder: &NodeFolder) -> Result<(), LocalError> {
-    let Some(Record { address, subnet, .. }) = folder.record() else { return Ok(()) };
-    if (address, subnet) == (node.address, local.subnet) {
+    let Some(record) = folder.record() else { return Ok(()) };
+    let now = Record::of(node, local, record.base.clone());
+    if record == now {
         return Ok(());
     }
-    let (was, now) =
-        (format!("{address} in {subnet}"), format!("{} in {}", node.address, local.subnet));
+    let (was, now) = (record.place(), now.place());
     Err(LocalError::Moved { node: node.name.clone(), was, now })
 }
 

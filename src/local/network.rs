@@ -5,10 +5,10 @@
 
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::error::LocalError;
 use super::names::Names;
@@ -17,6 +17,9 @@ use crate::cluster::{LocalNodes, Node};
 
 /// Where `ip netns` keeps named network namespaces.
 const NAMESPACES: &str = "/run/netns";
+
+/// The programs for firewall rules: for IPv4, and for IPv6.
+const FIREWALLS: [&str; 2] = ["iptables", "ip6tables"];
 
 /// Returns the path of a machine's network namespace.
 pub(super) fn namespace(machine: &str) -> PathBuf {
@@ -41,17 +44,15 @@ pub(super) fn ensure(names: &Names, local: &LocalNodes, nodes: &[&Node]) -> Resu
     let bridge = names.bridge();
     let mut commands = Vec::new();
     if !has_bridge(names) {
-        check_free(local.subnet)?;
+        for (subnet, _) in local.subnets() {
+            check_free(subnet)?;
+        }
         let mac = names.bridge_hardware_address();
         commands.push(format!(
             "link add {bridge} address {mac} type bridge stp_state 0 forward_delay 0"
         ));
     }
-    commands.push(format!(
-        "addr replace {}/{} dev {bridge}",
-        local.gateway,
-        local.subnet.prefix_len()
-    ));
+    commands.extend(local.subnets().map(|(subnet, gateway)| give(gateway, subnet, bridge)));
     commands.push(format!("link set {bridge} up"));
     let missing: Vec<_> = nodes.iter().filter(|node| !has_node(names, &node.name)).collect();
     for node in &missing {
@@ -72,15 +73,32 @@ pub(super) fn ensure(names: &Names, local: &LocalNodes, nodes: &[&Node]) -> Resu
     batch("make the network of the local nodes", &[], &commands)?;
     for node in &missing {
         let machine = names.machine(&node.name);
-        let commands = [
-            "link set lo up".to_owned(),
-            format!("addr replace {}/{} dev eth0", node.address, local.subnet.prefix_len()),
-            "link set eth0 up".to_owned(),
-            format!("route replace default via {}", local.gateway),
-        ];
+        let places = || node.addresses().zip(local.subnets());
+        let mut commands = vec!["link set lo up".to_owned()];
+        commands.extend(places().map(|(address, (subnet, _))| give(address, subnet, "eth0")));
+        commands.push("link set eth0 up".to_owned());
+        commands.extend(places().map(|(_, (_, gateway))| match gateway {
+            IpAddr::V4(gateway) => format!("route replace default via {gateway}"),
+            IpAddr::V6(gateway) => format!("route replace ::/0 via {gateway}"),
+        }));
         batch(&format!("give node {} its address", node.name), &["-n", &machine], &commands)?;
     }
-    if missing.is_empty() { Ok(()) } else { let_bridged_traffic_pass(bridge) }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    local.subnets().try_for_each(|(subnet, _)| let_bridged_traffic_pass(bridge, firewall(subnet)))
+}
+
+/// Returns the command that gives a device an address. Nobody else has it: the kernel need not look
+/// for a second, as it would for an IPv6 address, which cannot be used meanwhile.
+fn give(address: IpAddr, subnet: IpNet, device: &str) -> String {
+    let sure = if address.is_ipv6() { " nodad" } else { "" };
+    format!("addr replace {address}/{} dev {device}{sure}", subnet.prefix_len())
+}
+
+/// Returns the program for the firewall rules of a network's IP family.
+fn firewall(subnet: IpNet) -> &'static str {
+    if subnet.addr().is_ipv4() { FIREWALLS[0] } else { FIREWALLS[1] }
 }
 
 /// Removes a node's link and namespace; succeeds if they do not exist. Blocks.
@@ -114,13 +132,16 @@ pub(super) fn remove_bridge(names: &Names) -> Result<(), LocalError> {
             false => Ok(()),
         }
     })?;
-    for rule in forward_rules().iter().filter(|rule| rule.contains(&format!("-i {bridge} "))) {
-        let rule = rule.replacen("-A ", "-D ", 1);
-        program::run(
-            "remove the bridge's firewall rule",
-            program::command("iptables").args(rule.split_whitespace()),
-            "",
-        )?;
+    for program in FIREWALLS {
+        let rules = forward_rules(program);
+        for rule in rules.iter().filter(|rule| rule.contains(&format!("-i {bridge} "))) {
+            let rule = rule.replacen("-A ", "-D ", 1);
+            program::run(
+                "remove the bridge's firewall rule",
+                program::command(program).args(rule.split_whitespace()),
+                "",
+            )?;
+        }
     }
     Ok(())
 }
@@ -136,13 +157,12 @@ pub(super) fn machines(prefix: &str) -> Vec<String> {
 
 /// Accepts bridged traffic in a host firewall that forwards nothing (Docker installs one), which
 /// also sees bridged packets where br_netfilter is loaded. The rule is removed with the bridge.
-fn let_bridged_traffic_pass(bridge: &str) -> Result<(), LocalError> {
-    let seen =
-        fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables").unwrap_or_default();
-    if seen.trim() != "1" {
+fn let_bridged_traffic_pass(bridge: &str, program: &str) -> Result<(), LocalError> {
+    let seen = format!("/proc/sys/net/bridge/bridge-nf-call-{program}");
+    if fs::read_to_string(seen).unwrap_or_default().trim() != "1" {
         return Ok(());
     }
-    let rules = forward_rules();
+    let rules = forward_rules(program);
     let open = rules.iter().all(|rule| rule == "-P FORWARD ACCEPT");
     if open || rules.iter().any(|rule| rule.contains(&format!("-i {bridge} "))) {
         return Ok(());
@@ -150,22 +170,19 @@ fn let_bridged_traffic_pass(bridge: &str) -> Result<(), LocalError> {
     let rule = ["-I", "FORWARD", "-i", bridge, "-o", bridge, "-j", "ACCEPT"];
     program::run(
         "let traffic between nodes through the firewall",
-        program::command("iptables").args(rule),
+        program::command(program).args(rule),
         "",
     )
     .map(drop)
 }
 
-/// Returns the host's rules for forwarded packets; empty without iptables.
-fn forward_rules() -> Vec<String> {
-    if program::find("iptables").is_none() {
+/// Returns the host's rules for forwarded packets of one IP family; empty without its program.
+fn forward_rules(program: &str) -> Vec<String> {
+    if program::find(program).is_none() {
         return Vec::new();
     }
-    let listed = program::run(
-        "list firewall rules",
-        program::command("iptables").args(["-S", "FORWARD"]),
-        "",
-    );
+    let listed =
+        program::run("list firewall rules", program::command(program).args(["-S", "FORWARD"]), "");
     listed.unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
@@ -189,11 +206,14 @@ fn remove_file(path: &Path) -> Result<(), LocalError> {
     }
 }
 
+/// The kernel's IPv6 routes, those of its own addresses included.
+const IPV6_ROUTES: &str = "/proc/net/ipv6_route";
+
 /// Whether no route or address of this machine is in `subnet`, so that a lab can have it.
 ///
 /// # Errors
 /// If the machine's routes cannot be read.
-pub fn is_free(subnet: Ipv4Net) -> Result<bool, LocalError> {
+pub fn is_free(subnet: IpNet) -> Result<bool, LocalError> {
     match check_free(subnet) {
         Ok(()) => Ok(true),
         Err(LocalError::Clash { .. }) => Ok(false),
@@ -202,10 +222,17 @@ pub fn is_free(subnet: Ipv4Net) -> Result<bool, LocalError> {
 }
 
 /// Refuses a subnet that this machine already uses. Call it before the lab's own bridge exists.
-fn check_free(subnet: Ipv4Net) -> Result<(), LocalError> {
+fn check_free(subnet: IpNet) -> Result<(), LocalError> {
     let read =
         |path: &str| fs::read_to_string(path).map_err(LocalError::io("read", Path::new(path)));
-    match clash(subnet, &read("/proc/net/route")?, &read("/proc/net/fib_trie")?) {
+    let with = match subnet {
+        IpNet::V4(subnet) => clash(subnet, &read("/proc/net/route")?, &read("/proc/net/fib_trie")?),
+        IpNet::V6(subnet) if Path::new(IPV6_ROUTES).exists() => {
+            clash_in_ipv6(subnet, &read(IPV6_ROUTES)?)
+        }
+        IpNet::V6(_) => Some("it has no IPv6".to_owned()),
+    };
+    match with {
         Some(with) => Err(LocalError::Clash { subnet, with }),
         None => Ok(()),
     }
@@ -242,6 +269,20 @@ fn clash(subnet: Ipv4Net, routes: &str, trie: &str) -> Option<String> {
     })
 }
 
+/// The same for IPv6, where the machine's own addresses are routes too.
+fn clash_in_ipv6(subnet: Ipv6Net, routes: &str) -> Option<String> {
+    routes.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let address =
+            |index: usize| u128::from_str_radix(fields.get(index)?, 16).ok().map(Ipv6Addr::from);
+        let length = u8::from_str_radix(fields.get(1)?, 16).ok()?;
+        let (net, gateway) = (Ipv6Net::new(address(0)?, length).ok()?, address(4)?);
+        let direct = gateway.is_unspecified() && net.prefix_len() > 0;
+        let clashes = subnet.contains(&net) || (direct && net.contains(&subnet));
+        clashes.then(|| format!("the route to {net} on {}", fields.last().unwrap_or(&"")))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,6 +294,25 @@ mod tests {
         eth1\t000010AC\t00000000\t0001\t0\t0\t0\t0000F0FF\n";
     const TRIE: &str = "Local:\n  |-- 10.250.3.4\n    /32 host LOCAL\n  |-- 10.251.0.255\n    /32 \
         link BROADCAST\n";
+
+    #[test]
+    fn an_ipv6_subnet_in_use_is_refused() {
+        let none = "0".repeat(32);
+        let route = |to: &str, length: u8, gateway: &str, device: &str| {
+            format!("{to} {length:02x} {none} 00 {gateway} 00000100 1 0 00000001 {device}\n")
+        };
+        let lab = format!("fd000240{}", "0".repeat(24));
+        let gateway = "fe800000000000000000000000000001";
+        let routes = route(&lab, 64, &none, "lab1")
+            + &route(&format!("fd00{}", "0".repeat(28)), 16, gateway, "tun0")
+            + &route(&none, 0, &none, "lo");
+        let clash = |subnet: &str| clash_in_ipv6(subnet.parse().expect("a subnet"), &routes);
+        let with = Some("the route to fd00:240::/64 on lab1".to_owned());
+        assert_eq!(clash("fd00:240::/64"), with);
+        assert_eq!(clash("fd00:240::/48"), with);
+        assert_eq!(clash("fd00:240::1:0/112"), with);
+        assert_eq!(clash("fd00:241::/64"), None, "a wider route through a gateway");
+    }
 
     fn clash_of(subnet: &str) -> Option<String> {
         clash(subnet.parse().expect("a subnet"), ROUTES, TRIE)

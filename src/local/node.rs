@@ -2,12 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ use super::cgroup::{self, Hierarchy, Layout};
 use super::error::{LocalError, tail};
 use super::names::Names;
 use super::{keys, mounts, network, program};
-use crate::cluster::{LocalNodes, Node};
+use crate::cluster::{LocalNodes, Node, SecondSubnet};
 use crate::node::{BESIDE, LAUNCH};
 
 /// How long to wait for a killed node to exit.
@@ -34,11 +34,35 @@ pub(super) struct NodeFolder {
 /// What a node was last started with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
-    pub address: Ipv4Addr,
-    pub subnet: Ipv4Net,
-    pub gateway: Ipv4Addr,
+    pub address: IpAddr,
+    pub subnet: IpNet,
+    pub gateway: IpAddr,
+    /// Its address of the second IP family.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_address: Option<IpAddr>,
+    /// The network of that, where the lab has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<SecondSubnet>,
     /// The base image below its root; it must stay the same for the lifetime of the node.
     pub base: PathBuf,
+}
+
+impl Record {
+    /// Returns what `node` is started with.
+    pub fn of(node: &Node, local: &LocalNodes, base: PathBuf) -> Self {
+        let LocalNodes { subnet, gateway, second, .. } = *local;
+        let (address, second_address) = (node.address, node.second_address);
+        Self { address, subnet, gateway, second_address, second, base }
+    }
+
+    /// Returns its addresses, each with its network.
+    pub fn place(&self) -> String {
+        let first = format!("{} in {}", self.address, self.subnet);
+        match (self.second_address, self.second) {
+            (Some(address), Some(second)) => format!("{first} and {address} in {}", second.subnet),
+            _ => first,
+        }
+    }
 }
 
 impl NodeFolder {
@@ -182,12 +206,7 @@ impl NodeFolder {
             )?;
         }
         self.furnish(start)?;
-        let record = Record {
-            address: start.node.address,
-            subnet: start.local.subnet,
-            gateway: start.local.gateway,
-            base,
-        };
+        let record = Record::of(start.node, start.local, base);
         let text = serde_json::to_vec_pretty(&record).unwrap_or_default();
         put(&self.record_file(), &text, 0o600)?;
         self.launch()

@@ -5,9 +5,9 @@
 //! `src/node/surroundings.sh`.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 /// The questions of `src/node/surroundings.sh`, each with the words for it.
 pub const QUESTIONS: &[(&str, &str)] = &[
@@ -43,16 +43,16 @@ pub struct OwnAddress {
     /// The device.
     pub device: String,
     /// The address with its prefix length.
-    pub network: Ipv4Net,
+    pub network: IpNet,
 }
 
 /// A route of the machine's main table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteThere {
     /// The destination.
-    pub to: Ipv4Net,
+    pub to: IpNet,
     /// The next hop, if there is one.
-    pub via: Option<Ipv4Addr>,
+    pub via: Option<IpAddr>,
     /// The device; empty for routes that lead nowhere.
     pub device: String,
 }
@@ -111,7 +111,7 @@ impl<'a> Surroundings<'a> {
             let (device, network) = line.split_once(' ')?;
             // A point-to-point address has no prefix length.
             let network =
-                network.parse().or_else(|_| network.parse::<Ipv4Addr>().map(Ipv4Net::from)).ok()?;
+                network.parse().or_else(|_| network.parse::<IpAddr>().map(IpNet::from)).ok()?;
             Some(OwnAddress { device: device.to_owned(), network })
         };
         Some(self.lines("addresses")?.filter_map(own).collect())
@@ -133,8 +133,8 @@ impl<'a> Surroundings<'a> {
         Some(self.lines("listeners")?.filter_map(listener).collect())
     }
 
-    /// The resolvers in its configuration that have IPv4 addresses.
-    pub fn resolvers(self) -> Option<Vec<Ipv4Addr>> {
+    /// The resolvers in its configuration.
+    pub fn resolvers(self) -> Option<Vec<IpAddr>> {
         Some(self.lines("resolvers")?.filter_map(|line| line.parse().ok()).collect())
     }
 
@@ -235,7 +235,7 @@ fn route(line: &str) -> Option<RouteThere> {
     const KINDS: [&str; 5] = ["unicast", "blackhole", "unreachable", "prohibit", "throw"];
     let mut words = line.split_whitespace().skip_while(|word| KINDS.contains(word));
     let to = words.next()?;
-    let to = to.parse().or_else(|_| to.parse::<Ipv4Addr>().map(Ipv4Net::from)).ok()?;
+    let to = to.parse().or_else(|_| to.parse::<IpAddr>().map(IpNet::from)).ok()?;
     let rest: Vec<&str> = words.collect();
     let after = |key: &str| rest.iter().skip_while(|word| **word != key).nth(1).copied();
     let via = after("via").and_then(|via| via.parse().ok());
@@ -276,7 +276,7 @@ mod tests {
             .flatten()
             .map(|own| format!("{} {}", own.device, own.network))
             .collect();
-        assert_eq!(own, ["eth0 10.0.0.5/24", "tun0 10.8.0.1/32"]);
+        assert_eq!(own, ["eth0 10.0.0.5/24", "tun0 10.8.0.1/32", "eth2 fe80::1/64"]);
         let ports: Vec<_> = around.listeners().into_iter().flatten().map(|it| it.port).collect();
         assert_eq!(ports, [6443, 80]);
         let room = Room { place: "/var/lib/labctl".into(), mount: "/".into(), free: 4096 };
@@ -293,6 +293,8 @@ mod tests {
                 "10.200.1.0/24 dev cni0 proto kernel scope link src 10.200.1.1",
                 "blackhole 10.32.0.0/16",
                 "172.16.0.9 dev wg0 scope link",
+                "fd00:200::/64 via fd00::1 dev eth0 metric 1024 pref medium",
+                "fd00::9 dev wg0 proto kernel metric 256 pref medium",
             ],
         )]);
         let routes = Surroundings(&said).routes().expect("an answer");
@@ -306,7 +308,9 @@ mod tests {
                 "10.0.0.0/8 Some(\"10.1.0.1\") ens10",
                 "10.200.1.0/24 None cni0",
                 "10.32.0.0/16 None ",
-                "172.16.0.9/32 None wg0"
+                "172.16.0.9/32 None wg0",
+                "fd00:200::/64 Some(\"fd00::1\") eth0",
+                "fd00::9/128 None wg0"
             ]
         );
     }

@@ -4,7 +4,7 @@
 //! mark that is not in the set belongs to a node that has left and is removed by the same task.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde::Deserialize;
 
@@ -73,7 +73,7 @@ pub struct Hosts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name {
     /// The address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// The name.
     pub name: String,
 }

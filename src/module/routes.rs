@@ -6,9 +6,9 @@
 //! kernel and of routing daemons are left alone.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use serde::Deserialize;
 
@@ -40,14 +40,14 @@ pub struct RoutesArgs {
 impl Arguments for RoutesArgs {
     fn expand(&self, site: &dyn Site) -> Result<Desired, String> {
         let within = site.text(&self.within)?;
-        let within: Ipv4Net = parsed(&within, "a CIDR")?;
+        let within: IpNet = parsed(&within, "a CIDR")?;
         if within.prefix_len() < WIDEST {
             return Err(format!(
                 "{within} is too wide to own all routes in it; /{WIDEST} is the widest"
             ));
         }
         let routes = Set::worked_out(site, self.each, |site| {
-            let to: Ipv4Net = parsed(&site.text(&self.to)?, "a CIDR")?;
+            let to: IpNet = parsed(&site.text(&self.to)?, "a CIDR")?;
             let via = parsed(&site.text(&self.via)?, "an address")?;
             if !within.contains(&to) {
                 return Err(format!("{to} is not within {within}"));
@@ -62,7 +62,7 @@ impl Arguments for RoutesArgs {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Routes {
     /// The network.
-    pub within: Ipv4Net,
+    pub within: IpNet,
     /// The routes.
     pub routes: Set<Route>,
 }
@@ -71,9 +71,9 @@ pub struct Routes {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// Destination.
-    pub to: Ipv4Net,
+    pub to: IpNet,
     /// Next hop.
-    pub via: Ipv4Addr,
+    pub via: IpAddr,
 }
 
 impl Route {
@@ -83,8 +83,12 @@ impl Route {
     }
 }
 
-fn destination(to: Ipv4Net) -> String {
-    if to.prefix_len() == 32 { to.addr().to_string() } else { to.trunc().to_string() }
+fn destination(to: IpNet) -> String {
+    if to.prefix_len() == to.max_prefix_len() {
+        to.addr().to_string()
+    } else {
+        to.trunc().to_string()
+    }
 }
 
 impl fmt::Display for Route {
@@ -103,8 +107,8 @@ impl Routes {
     /// Whether a route on a node is one of ours, desired or not. `ip route` omits the protocol
     /// `boot`.
     fn owns(&self, to: &str, route: &str) -> bool {
-        let network = to.parse::<Ipv4Net>().ok();
-        let network = network.or_else(|| to.parse::<Ipv4Addr>().ok().map(Ipv4Net::from));
+        let network = to.parse::<IpNet>().ok();
+        let network = network.or_else(|| to.parse::<IpAddr>().ok().map(IpNet::from));
         network.is_some_and(|to| self.within.contains(&to))
             && after(route, "proto").is_none_or(|it| it == "boot")
     }
@@ -138,7 +142,8 @@ impl State for Routes {
 
     fn actions(&self, _: &Facts) -> Actions {
         let within = destination(self.within);
-        let payload = format!("routes-{}", self.within.trunc().to_string().replace('/', "-"));
+        let payload =
+            format!("routes-{}", self.within.trunc().to_string().replace(['/', ':'], "-"));
         Actions {
             script: format!("set_routes {within} '{}' \"$payload/{payload}\"\n", self.routes.own()),
             payloads: vec![(payload, self.routes.text())],

@@ -23,7 +23,7 @@ names() { # directory, how many names at most
   echo
 }
 routes() {
-  ip -o -4 route show 2>/dev/null | sed 's/^/route\t/'
+  { ip -o -4 route show; ip -o -6 route show; } 2>/dev/null | sed 's/^/route\t/'
 }
 images() {
   command -v ctr >/dev/null &&

@@ -55,18 +55,23 @@ overwrite() { # text, path, length of the text
 # Sets all routes of a network at once. Routes in it that were set by hand and are not in the file
 # lead to nodes that have left.
 set_routes() { # network, the node's own route that it does without, file of `TO via GATEWAY`
-  ip -o -4 route show root "$1" > "$here/routes"
-  ip -o -4 route show root "$1" proto boot > "$here/routes.ours"
+  case $1 in *:*) family=-6 ;; *) family=-4 ;; esac
+  ip -o "$family" route show root "$1" > "$here/routes"
+  ip -o "$family" route show root "$1" proto boot > "$here/routes.ours"
   awk -v own="$2" -v record="$here/routes.record" '
     FILENAME == ARGV[1] {if ($1 == "route") known[$2] = 1; next}
-    # The first one counts. One with a metric is not replaced by ours, which comes before it.
+    # The first one counts. One with a metric is not replaced by ours, which comes before it; in
+    # IPv6 every route has one, and ours has 1024.
     FILENAME == ARGV[2] {sub(/( linkdown| dead)* *$/, ""); if (!($1 in there)) there[$1] = $0; next}
     FILENAME == ARGV[3] {ours[$1] = 1; next}
     {
       wanted[$1] = 1
       found = $1 in there ? there[$1] : $1
       if ($0 == own || index(found " ", $0 " ") == 1) next
-      if (!($1 in known)) {if (found ~ / metric /) found = $1; print "route", found > record}
+      if (!($1 in known)) {
+        if (found ~ / metric / && found !~ /:.* metric 1024 /) found = $1
+        print "route", found > record
+      }
       print "route replace", $0
     }
     END {for (to in ours) if (!(to in wanted)) print "route del", to, "proto boot"}

@@ -64,11 +64,17 @@ clean_up() {
 # Puts the Deployment's pods into `$list`, a line each: name, address, node. A check that finds
 # fewer than all of them fails, so that no loop over them passes because it has nothing to do. The
 # loops read `$list` from a here-document and not from a pipe: a failure in them ends the check.
+# With `second=yes` it is asked in the second IP family of the lab.
 list_pods() { # how many there are
-  fields='{.metadata.name} {.status.podIP} {.spec.nodeName}'
+  address=${second:+s[1].ip}
+  fields="{.metadata.name} {.status.podIP$address} {.spec.nodeName}"
   list=$(k get pods -l app=web -o "jsonpath={range .items[*]}$fields{'\n'}{end}")
   found=$(printf '%s\n' "$list" | grep -c '^[^ ][^ ]* [^ ][^ ]* [^ ][^ ]*$' || :)
   [ "$found" = "$1" ] || fail "only $found of $1 pods have an address and a node: $list"
+}
+# An address as a URL has it.
+in_url() {
+  case $1 in *:*) printf '[%s]\n' "$1" ;; *) printf '%s\n' "$1" ;; esac
 }
 
 # By name: a node that is Ready and not the lab's does not stand in for one that is not.
@@ -105,12 +111,15 @@ spread() { # how many workers there are
 }
 
 all_pods() {
-  # shellcheck disable=SC2046 # a word for each
-  set -- $(printf '%s\n' "$list" | sed 's|^[^ ]* \([^ ]*\) .*|http://\1:8080/|')
+  set --
+  while read -r _ address _; do set -- "$@" "http://$(in_url "$address"):8080/"; done <<ALL
+$list
+ALL
   while read -r from _; do
     said=$(fetch "$from" "$@") || fail "cannot run a command in $from"
     while read -r to address node; do
-      answer=$(printf '%s\n' "$said" | sed -n "s|^http://$address:8080/ ||p")
+      url=http://$(in_url "$address"):8080/
+      answer=$(printf '%s\n' "$said" | awk -v url="$url" '$1 == url {print $2}')
       [ -n "$answer" ] || fail "$from cannot reach $to ($address on $node)"
       [ "$answer" = "$to" ] || fail "$from sent a request to $to and $answer answered"
     done <<TO
@@ -122,10 +131,11 @@ FROM
 }
 
 cluster_ip() {
-  address=$(k get service web -o 'jsonpath={.spec.clusterIP}')
+  address=${second:+s[1]}
+  address=$(k get service web -o "jsonpath={.spec.clusterIP$address}")
   [ -n "$address" ] || fail "the Service web has no ClusterIP"
   # Once its rules are there, every connection is answered, whichever pod it is sent to.
-  while read -r pod _; do answers "$pod" 4 "http://$address/"; done <<PODS
+  while read -r pod _; do answers "$pod" 4 "http://$(in_url "$address")/"; done <<PODS
 $list
 PODS
 }
@@ -133,8 +143,8 @@ PODS
 node_port() { # $nodes: addresses of the workers
   port=$(k get service web-nodeport -o 'jsonpath={.spec.ports[0].nodePort}')
   [ -n "$port" ] || fail "the Service web-nodeport has no port"
-  # shellcheck disable=SC2046,SC2086 # a word for each
-  set -- $(printf "http://%s:$port/\n" $nodes)
+  set --
+  for address in $nodes; do set -- "$@" "http://$(in_url "$address"):$port/"; done
   while read -r pod _; do answers "$pod" 1 "$@"; done <<PODS
 $list
 PODS

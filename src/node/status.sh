@@ -38,25 +38,30 @@ api_says() { # URLs
     "$conf" "$@" </dev/null
 }
 
-addresses=$(ip -o -4 address show 2>/dev/null | awk '{sub("/.*", "", $4); print $4}')
+# From the gateway of the node's own pods to those of other workers.
+ask_peers() { # own, URLs
+  case "
+$addresses
+" in *"
+$1
+"*) ;; *) return 0 ;; esac
+  # Where no pod has run yet there is nobody at the other end, in a lab that is well too.
+  from="--interface $1 --connect-timeout 0.5"
+  shift
+  ask_many peer "$@"
+}
+
+addresses=$(ip -o address show 2>/dev/null | awk '{sub("/.*", "", $4); print $4}')
 if command -v curl >/dev/null; then
   from=
   # shellcheck disable=SC2086 # a word each
   [ -z "$health" ] || ask_many health $health &
   # shellcheck disable=SC2086
   [ -z "$paths" ] || ask_many path $paths &
-  case "
-$addresses
-" in *"
-$own
-"*)
-    # shellcheck disable=SC2086
-    [ -z "$peers" ] || {
-      # Where no pod has run yet there is nobody at the other end, in a lab that is well too.
-      from="--interface $own --connect-timeout 0.5"
-      ask_many peer $peers
-    } & ;;
-  esac
+  # shellcheck disable=SC2086
+  [ -z "$peers" ] || ask_peers $own $peers &
+  # shellcheck disable=SC2086
+  [ -z "$second_peers" ] || ask_peers $second_own $second_peers &
   [ -z "$etcd" ] || etcd_says &
 fi
 
@@ -77,7 +82,7 @@ timeout 3 df -P -k $places 2>/dev/null | awk 'NR > 1 {print "room\tspace\t" $5 "
 # shellcheck disable=SC2086
 timeout 3 df -P -i $places 2>/dev/null | awk 'NR > 1 {print "room\tinodes\t" $5 "\t" $4 "\t" $6}'
 awk 'NR > 1 {print "swap\t" $1}' /proc/swaps 2>/dev/null
-ip -o -4 route show 2>/dev/null | head -n 2000 | sed 's/^/route\t/'
+{ ip -o -4 route show; ip -o -6 route show; } 2>/dev/null | head -n 2000 | sed 's/^/route\t/'
 head -n 2000 /etc/hosts | sed 's/^/hosts\t/'
 [ ! -f /var/lib/labctl/lab ] || sed 's/^/mark\t/' /var/lib/labctl/lab
 

@@ -49,8 +49,8 @@ unwritable() { # paths
 }
 # What programs say. Only the answer of one that succeeds has its question's name below it.
 programs() {
-  answer addresses ip -o -4 address show
-  answer routes ip -o -4 route show
+  answer addresses ip -o address show
+  answer routes all_routes
   answer listeners ss -Hltnp
   set --
   for place in $places; do
@@ -72,6 +72,9 @@ programs() {
   else
     answer forward true
   fi
+}
+all_routes() {
+  ip -o -4 route show && ip -o -6 route show
 }
 # What kube-proxy and the kubelet have put into the firewall.
 chains() {
@@ -114,6 +117,8 @@ function say(question, line) {
 lines < 2000 { line[++lines] = $0 }
 function read(question, text, at,   word, count) {
   count = split(text, word, " ")
+  # What is of use on its own link only, every device has in IPv6.
+  if (word[1] ~ /^fe80:/ || word[4] ~ /^fe80:/) return
   if (question == "addresses") { if (count > 3) say(question, word[2] " " word[4]) }
   else if (question == "listeners") listener(text, word[4])
   else if (question == "room") {

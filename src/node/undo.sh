@@ -274,11 +274,12 @@ undo_hosts() { without " # $1" || remains "names marked $1 in /etc/hosts"; } # m
 undo_hosts_entry() { without " $1 # labctl" || remains "$1 in /etc/hosts"; } # name
 
 undo_route() { # destination; with more of it when there was another one than ours
+  case $1 in *:*) family=-6 ;; *) family=-4 ;; esac
   if [ "$1" != "${1#* }" ]; then
     # shellcheck disable=SC2086 # words of a route
-    ip route replace $1 || remains "the route $1"
-  elif ip route show exact "$1" | grep -q .; then
-    ip route del "$1" || remains "the route to $1"
+    ip $family route replace $1 || remains "the route $1"
+  elif ip "$family" route show exact "$1" | grep -q .; then
+    ip "$family" route del "$1" || remains "the route to $1"
   fi
 }
 undo_link() { # name

@@ -168,13 +168,13 @@ fn boxes(nodes: &[&Node], health: &BTreeMap<String, Health>) -> Vec<NodeBox> {
 
 /// What is said of a node.
 fn lines(node: &Node) -> Vec<String> {
-    let mut lines = vec![node.address.to_string()];
+    let mut lines: Vec<String> = node.addresses().map(|it| it.to_string()).collect();
     if node.roles.len() > 1 {
         let roles: Vec<String> =
             node.roles.iter().map(|role| format!("{role:?}").to_lowercase()).collect();
         lines.push(roles.join(", "));
     }
-    lines.extend(node.pod_cidr.map(|part| format!("pods {part}")));
+    lines.extend(node.pod_cidrs().map(|part| format!("pods {part}")));
     lines
 }
 
@@ -185,10 +185,13 @@ fn notes(cluster: &Cluster) -> Vec<String> {
         PodNetwork::Vxlan => "a VXLAN joins the workers' parts, UDP port 4789",
         PodNetwork::None => "an add-on joins them",
     };
+    let families = network.families();
+    let pods: Vec<String> = families.iter().map(|it| it.pods.to_string()).collect();
+    let services: Vec<String> = families.iter().map(|it| it.services.to_string()).collect();
     vec![
         format!("API: {}", cluster.api_url()),
-        format!("pods: {}, {between}", network.pods),
-        format!("Services: {}", network.services),
+        format!("pods: {}, {between}", pods.join(", ")),
+        format!("Services: {}", services.join(", ")),
     ]
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use time::OffsetDateTime;
 
 use crate::cluster::{
@@ -13,7 +13,7 @@ use crate::cluster::{
 
 /// Returns a load balancer, a controller and a worker; P-256, ten years and one year.
 pub(crate) fn cluster() -> Cluster {
-    let net = |text: &str| text.parse::<Ipv4Net>().expect("a CIDR");
+    let net = |text: &str| text.parse::<IpNet>().expect("a CIDR");
     Cluster {
         name: "sandbox".to_owned(),
         kubernetes: Version { major: 1, minor: 34, patch: 2 },
@@ -27,8 +27,9 @@ pub(crate) fn cluster() -> Cluster {
             pods: net("10.200.0.0/16"),
             node_prefix: 24,
             services: net("10.32.0.0/24"),
-            kubernetes_service: Ipv4Addr::new(10, 32, 0, 1),
-            dns_service: Ipv4Addr::new(10, 32, 0, 10),
+            kubernetes_service: Ipv4Addr::new(10, 32, 0, 1).into(),
+            dns_service: Ipv4Addr::new(10, 32, 0, 10).into(),
+            second: None,
             mode: PodNetwork::Routes,
             mtu: 1500,
             proxy: ProxyMode::Iptables,
@@ -59,11 +60,13 @@ pub(crate) fn node(name: &str, host: u8, role: Role) -> Node {
     let address = Ipv4Addr::new(10, 240, 0, host);
     Node {
         name: name.to_owned(),
-        address,
+        address: address.into(),
+        second_address: None,
         roles: vec![role],
         labels: BTreeMap::new(),
         taints: Vec::new(),
         pod_cidr: None,
+        second_pod_cidr: None,
         ssh: Ssh::to(address.to_string()),
         facts: Default::default(),
     }

@@ -156,7 +156,7 @@ impl AlternativeNames {
 
     fn node(&mut self, node: &Node) {
         self.dns(&node.name);
-        self.ip(node.address);
+        node.addresses().for_each(|address| self.ip(address));
     }
 
     fn loopback(&mut self) {
@@ -263,6 +263,23 @@ mod tests {
         );
         let addresses: Vec<_> = apiserver.ip_addresses.iter().map(ToString::to_string).collect();
         assert_eq!(addresses, ["10.32.0.1", "127.0.0.1", "10.240.0.5", "10.240.0.10"]);
+    }
+
+    #[test]
+    fn a_node_of_both_ip_families_has_both_addresses_in_its_certificates() {
+        let mut cluster = fixture::cluster();
+        for (number, node) in cluster.nodes.iter_mut().enumerate() {
+            node.second_address = format!("fd00:240::{number}").parse().ok();
+        }
+        let specs = specs(&cluster);
+        let addresses = |name: &str| -> Vec<String> {
+            spec(&specs, name).ip_addresses.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(
+            addresses("apiserver"),
+            ["10.32.0.1", "127.0.0.1", "10.240.0.5", "fd00:240::", "10.240.0.10", "fd00:240::1"]
+        );
+        assert_eq!(addresses("nodes/worker-0/kubelet"), ["10.240.0.20", "fd00:240::2"]);
     }
 
     #[test]

@@ -18,11 +18,16 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("cluster", "the whole lab: name, domain, network, api, pki, ..."),
     (
         "network",
-        "the network's capabilities: bridge, routes, vxlan, allocates_node_cidrs, nftables, each \
-        true or false; and network.pod_mtu",
+        "the network's capabilities: bridge, routes, vxlan, allocates_node_cidrs, nftables, ipv4, \
+        ipv6, dual_stack, each true or false; network.pod_mtu; and network.families, each with \
+        ipv6, second, pods, node_prefix, services",
     ),
     ("minor", "the Kubernetes minor release as a number: 34 for 1.34.2"),
-    ("node", "the node that the file is for: name, address, roles, labels, pod_cidr, facts"),
+    (
+        "node",
+        "the node that the file is for: name, address, roles, labels, pod_cidr, facts; in a lab \
+        of both IP families also second_address and second_pod_cidr",
+    ),
     ("os", "what differs between families of systems: os.nginx_user, os.nginx_modules"),
     ("etcd", "how etcd begins: etcd.founds, whether the controllers found it, and etcd.members"),
     ("peer", "the other node, in a task that is repeated with `each:`"),

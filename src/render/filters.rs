@@ -7,12 +7,21 @@ use tera::{Error, Kwargs, State, Tera, TeraResult};
 
 use super::{command, merge};
 use crate::cluster::components::ProgramSettings;
+use crate::cluster::names;
 
 /// Registers the filters with `tera`.
 pub(super) fn register(tera: &mut Tera) {
     tera.register_filter("mac", |address: &str, _: Kwargs, _: &State| parse(address).map(mac));
     tera.register_filter("overlay_address", |address: &str, _: Kwargs, _: &State| {
         parse(address).map(|address| overlay_address(address).to_string())
+    });
+    tera.register_filter("in_url", |host: &str, _: Kwargs, _: &State| {
+        names::in_url(host).into_owned()
+    });
+    // An address with colons could be taken for something else than text.
+    tera.register_filter("in_yaml", |text: &str, _: Kwargs, _: &State| match text.contains(':') {
+        true => format!("\"{text}\""),
+        false => text.to_owned(),
     });
     // A string of TOML is one of JSON too, but for DEL, which no password has.
     tera.register_filter("toml_text", |text: &str, _: Kwargs, _: &State| {

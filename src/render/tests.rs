@@ -185,11 +185,13 @@ fn node() -> Node {
     let address = Ipv4Addr::new(10, 0, 0, 1);
     Node {
         name: "one".to_owned(),
-        address,
+        address: address.into(),
+        second_address: None,
         roles: vec![Role::Worker],
         labels: BTreeMap::new(),
         taints: Vec::new(),
         pod_cidr: Some("10.200.0.0/24".parse().expect("a network")),
+        second_pod_cidr: None,
         ssh: Ssh::to(address.to_string()),
         facts: crate::machine::Machine::default(),
     }
@@ -205,8 +207,9 @@ fn cluster() -> Cluster {
             pods: "10.200.0.0/16".parse().expect("a network"),
             node_prefix: 24,
             services: "10.32.0.0/24".parse().expect("a network"),
-            kubernetes_service: Ipv4Addr::new(10, 32, 0, 1),
-            dns_service: Ipv4Addr::new(10, 32, 0, 10),
+            kubernetes_service: Ipv4Addr::new(10, 32, 0, 1).into(),
+            dns_service: Ipv4Addr::new(10, 32, 0, 10).into(),
+            second: None,
             mode: PodNetwork::Routes,
             mtu: 1500,
             proxy: ProxyMode::Iptables,

@@ -9,7 +9,7 @@ pub mod run;
 
 use std::time::Duration;
 
-use crate::cluster::{Cluster, Role};
+use crate::cluster::{Cluster, Role, network};
 use crate::module::quote;
 use crate::node::SMOKE;
 
@@ -60,6 +60,8 @@ pub fn checks(cluster: &Cluster) -> Vec<Check> {
     let workers: Vec<_> = cluster.with_role(Role::Worker).collect();
     let names: Vec<&str> = workers.iter().map(|node| node.name.as_str()).collect();
     let addresses: Vec<String> = workers.iter().map(|node| node.address.to_string()).collect();
+    let second = workers.iter().filter_map(|node| node.second_address);
+    let second: Vec<String> = second.map(|address| address.to_string()).collect();
     let check = |name: &str, what: &str| Check {
         name: name.to_owned(),
         script: call(what),
@@ -95,9 +97,22 @@ pub fn checks(cluster: &Cluster) -> Vec<Check> {
         of_pods("kubectl exec runs a command in a pod", "exec_in_pods"),
         of_pods("kubectl port-forward reaches a pod", "port_forward"),
     ];
+    let family = cluster.network.second.map(|it| network::family(it.pods));
+    let of_second = family.map(|family| {
+        let again = |what: &str| format!("second=yes\n{pods}\n{what}");
+        [
+            check(&format!("every pod reaches every pod by {family}"), &again("all_pods")),
+            check(&format!("a ClusterIP answers by {family}"), &again("cluster_ip")),
+            check(
+                &format!("a NodePort answers on every worker by {family}"),
+                &again(&format!("nodes='{}'\nnode_port", second.join(" "))),
+            ),
+        ]
+    });
     let wanted = OF_ADDONS.iter().filter(|(addon, ..)| cluster.addons.iter().any(|it| it == addon));
     let of_addons = wanted.map(|(_, name, what)| check(name, &of_workers(what)));
-    of_every_lab.into_iter().chain(of_addons).collect()
+    let of_second = of_second.into_iter().flatten();
+    of_every_lab.into_iter().chain(of_second).chain(of_addons).collect()
 }
 
 /// What is checked where the inventory asks for an add-on: its name, the sentence, and the function

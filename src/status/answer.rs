@@ -1,7 +1,7 @@
 //! What a node answers: the lines that `src/node/status.sh` prints.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde::de::DeserializeOwned;
 
@@ -13,7 +13,7 @@ pub struct NodeAnswer {
     /// Seconds since it started.
     pub up: Option<u64>,
     /// Its addresses.
-    pub addresses: Vec<Ipv4Addr>,
+    pub addresses: Vec<IpAddr>,
     /// Its units, by name.
     pub units: BTreeMap<String, UnitSeen>,
     /// Directories that cannot be written.
@@ -106,7 +106,7 @@ impl Reading {
         match (kind, &fields[..]) {
             ("clock", [clock]) => answer.clock = clock.parse().ok(),
             ("machine", [up, ..]) => answer.up = up.parse().ok(),
-            ("address", [address]) => answer.addresses.extend(address.parse::<Ipv4Addr>().ok()),
+            ("address", [address]) => answer.addresses.extend(address.parse::<IpAddr>().ok()),
             ("unit", [line]) => self.unit_line(line),
             ("readonly", [place]) => answer.read_only.push((*place).to_owned()),
             ("room", [of, used, left, mount]) => answer.room.extend(room(of, used, left, mount)),

@@ -1,11 +1,11 @@
 //! What a node is asked: the values that stand above `src/node/status.sh`.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
-use crate::cluster::{Cluster, Node, PodNetwork, Role};
+use crate::cluster::{Cluster, Node, PodNetwork, Role, names, network};
 use crate::module::quote;
 use crate::node::STATUS;
 use crate::pki::list;
@@ -59,16 +59,24 @@ pub fn script(cluster: &Cluster, node: &Node, units: &BTreeSet<String>) -> Strin
         true => [READY, VERSION, NODES, PODS, DNS].map(|path| format!("{server}{path}")).into(),
         false => Vec::new(),
     };
-    let own = node.pod_cidr.map(first).filter(|_| cluster.network.mode != PodNetwork::None);
-    let peers = own.map(|_| peers(cluster, node)).unwrap_or_default();
+    let has_bridge = cluster.network.mode != PodNetwork::None;
+    let of_family = |pods: fn(&Node) -> Option<IpNet>| {
+        let own = pods(node).map(first).filter(|_| has_bridge);
+        let peers = own.map(|_| peers(cluster, node, pods)).unwrap_or_default();
+        (own.map(|own| own.to_string()).into_iter().collect(), peers)
+    };
+    let (own, its_peers) = of_family(|node| node.pod_cidr);
+    let (second_own, second_peers) = of_family(|node| node.second_pod_cidr);
     let values = [
         ("units", units.iter().cloned().collect()),
         ("certificates", list::paths_of_certificates()),
         ("places", PLACES.iter().map(|place| (*place).to_owned()).collect()),
         ("health", health(units)),
         ("paths", paths(cluster, node)),
-        ("own", own.map(|own| own.to_string()).into_iter().collect()),
-        ("peers", peers),
+        ("own", own),
+        ("peers", its_peers),
+        ("second_own", second_own),
+        ("second_peers", second_peers),
         ("api", api),
         ("etcd", has_etcd.then(|| "yes".to_owned()).into_iter().collect()),
     ];
@@ -80,8 +88,8 @@ pub fn script(cluster: &Cluster, node: &Node, units: &BTreeSet<String>) -> Strin
 }
 
 /// The address of a worker's bridge, which is the gateway of its pods.
-pub fn first(pods: Ipv4Net) -> Ipv4Addr {
-    pods.hosts().next().unwrap_or_else(|| pods.network())
+pub fn first(pods: IpNet) -> IpAddr {
+    network::first_address(pods).unwrap_or_else(|| pods.network())
 }
 
 /// Where programs say how they are, on the node itself.
@@ -114,19 +122,20 @@ fn paths(cluster: &Cluster, node: &Node) -> Vec<String> {
 
 /// Where the API server of a controller says whether it is ready, from other nodes.
 pub fn server_url(cluster: &Cluster, controller: &Node) -> String {
-    format!("https://{}:{}{READY}", controller.address, cluster.api.server_port)
+    let address = controller.address.to_string();
+    format!("https://{}:{}{READY}", names::in_url(&address), cluster.api.server_port)
 }
 
 /// Where workers answer at an address of the pod network.
-fn peers(cluster: &Cluster, node: &Node) -> Vec<String> {
+fn peers(cluster: &Cluster, node: &Node, pods: fn(&Node) -> Option<IpNet>) -> Vec<String> {
     let others = others(cluster, node, Role::Worker).into_iter();
-    others.filter_map(|other| other.pod_cidr.map(peer_url)).collect()
+    others.filter_map(|other| pods(other).map(peer_url)).collect()
 }
 
 /// Where a worker answers at the gateway of its pods: its kubelet, which refuses plain HTTP.
 /// That way only the connection has a bound, which a busy program does not come to.
-pub fn peer_url(pods: Ipv4Net) -> String {
-    format!("http://{}:10250/", first(pods))
+pub fn peer_url(pods: IpNet) -> String {
+    format!("http://{}:10250/", names::in_url(&first(pods).to_string()))
 }
 
 /// The next nodes of a role after `node`, in a ring.

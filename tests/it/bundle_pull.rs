@@ -400,6 +400,7 @@ fn cluster(kubernetes: &str, bundle: Option<&Bundle>) -> Cluster {
             services: "10.32.0.0/24".parse().expect("a network"),
             kubernetes_service: [10, 32, 0, 1].into(),
             dns_service: [10, 32, 0, 10].into(),
+            second: None,
             mode: PodNetwork::Routes,
             mtu: 1500,
             proxy: ProxyMode::Iptables,

@@ -25,11 +25,13 @@ fn node(name: &str, host: u8, role: Role) -> Node {
     let ssh = Ssh::to(address.to_string());
     Node {
         name: name.to_owned(),
-        address,
+        address: address.into(),
+        second_address: None,
         roles: vec![role],
         labels: BTreeMap::new(),
         taints: Vec::new(),
         pod_cidr: None,
+        second_pod_cidr: None,
         facts: labctl::machine::Machine::default(),
         ssh,
     }
@@ -50,8 +52,9 @@ fn cluster() -> Cluster {
             pods: "10.200.0.0/16".parse().expect("a CIDR"),
             node_prefix: 24,
             services: "10.32.0.0/24".parse().expect("a CIDR"),
-            kubernetes_service: Ipv4Addr::new(10, 32, 0, 1),
-            dns_service: Ipv4Addr::new(10, 32, 0, 10),
+            kubernetes_service: Ipv4Addr::new(10, 32, 0, 1).into(),
+            dns_service: Ipv4Addr::new(10, 32, 0, 10).into(),
+            second: None,
             mode: PodNetwork::Routes,
             mtu: 1500,
             proxy: ProxyMode::Iptables,

@@ -163,7 +163,7 @@ fn machines_that_cannot_be_used_are_named_and_nothing_is_written() {
         ("init root@a other@a", "`a` is named twice"),
         ("init root@:22", "`root@:22` has a host that"),
         ("init a:0", "`a:0` has a port that is not a number from 1 to 65535"),
-        ("init fd00::1", "`fd00::1` has a host that"),
+        ("init fd00::1::2", "`fd00::1::2` has a host that"),
         ("init --name Lab", "the lab's name `Lab` has capital letters"),
         ("init --to no/lab.yaml", "there is no directory no"),
         ("init --controllers 0", "a lab needs a controller"),

@@ -40,8 +40,12 @@ fn content() -> impl Strategy<Value = Content> {
 }
 
 /// A network of this length within 10.0.0.0/8.
-fn net(length: u8) -> ipnet::Ipv4Net {
-    ipnet::Ipv4Net::new([10, 0, 0, 0].into(), length).expect("a network")
+/// A route of either IP family.
+fn route(ipv6: bool, length: u8, via: std::net::Ipv4Addr) -> routes::Route {
+    let (to, length) = if ipv6 { ("fd00::", 3 * length) } else { ("10.0.0.0", length) };
+    let to = ipnet::IpNet::new(to.parse().expect("an address"), length).expect("a network");
+    let via = if ipv6 { via.to_ipv6_mapped().into() } else { via.into() };
+    routes::Route { to, via }
 }
 
 fn desired() -> impl Strategy<Value = Desired> {
@@ -87,20 +91,24 @@ fn desired() -> impl Strategy<Value = Desired> {
         )),
         vec(wanted, 1..3)
             .prop_map(|names| Desired::Package(package::Package { names, family: &FAMILIES[0] })),
-        (btree_map(8..=32_u8, address.clone(), 1..4), proptest::option::of(0..2_usize)).prop_map(
-            |(routes, own)| {
-                let within = "10.0.0.0/8".parse().expect("a network");
-                let route = |(length, via)| routes::Route { to: net(length), via };
-                let routes: Vec<_> = routes.into_iter().map(route).collect();
+        (
+            btree_map(8..=32_u8, address.clone(), 1..4),
+            proptest::option::of(0..2_usize),
+            any::<bool>()
+        )
+            .prop_map(|(routes, own, ipv6)| {
+                let within = if ipv6 { "fd00::/8" } else { "10.0.0.0/8" };
+                let within = within.parse().expect("a network");
+                let routes: Vec<_> =
+                    routes.into_iter().map(|(length, via)| route(ipv6, length, via)).collect();
                 let own = own.filter(|_| routes.len() > 2);
                 Desired::Routes(routes::Routes { within, routes: Set::new(routes).without(own) })
-            }
-        ),
+            }),
         (btree_map("[ab]{1,2}(\\.[ab])?", address, 1..4), "labctl(-a)?").prop_map(
             |(names, mark)| {
                 let names = names
                     .into_iter()
-                    .map(|(name, address)| hosts::Name { address, name })
+                    .map(|(name, address)| hosts::Name { address: address.into(), name })
                     .collect();
                 Desired::Hosts(hosts::Hosts { mark, names: Set::new(names) })
             }

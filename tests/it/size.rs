@@ -25,9 +25,9 @@ fn lab(workers: u32, mode: PodNetwork) -> Cluster {
     for number in 0..workers {
         let mut node = pattern.clone();
         node.name = format!("worker-{number}");
-        node.address = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 241, 0, 0)) + number);
+        node.address = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 241, 0, 0)) + number).into();
         let pods = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 128, 0, 0)) + number * 256);
-        node.pod_cidr = Some(ipnet::Ipv4Net::new(pods, 24).expect("a network"));
+        node.pod_cidr = Some(ipnet::IpNet::new(pods.into(), 24).expect("a network"));
         cluster.nodes.push(node);
     }
     cluster

@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 use std::sync::LazyLock;
 
-use labctl::cluster::Cluster;
+use labctl::cluster::{Cluster, Role, SecondNetwork};
 use labctl::smoke::{Check, checks, failover};
 
 /// A good lab of two workers with two pods each; `$BROKEN` names what is wrong with it.
@@ -36,6 +36,12 @@ case "$*" in
     if broken 'the API gives back another Secret'; then printf b3RoZXI=
     else printf aW4tdGhlLWNsZWFy; fi ;;
   'rollout status '*) ! broken 'pods do not start' ;;
+  'get pods -l app=web '*'podIPs[1].ip'*)
+    echo 'web-a fd00:200::2 worker-0'
+    echo 'web-b fd00:200::3 worker-0'
+    echo 'web-c fd00:200:0:1::2 worker-1'
+    echo 'web-d fd00:200:0:1::3 worker-1' ;;
+  'get service web '*'clusterIPs[1]'*) printf fd00:32::77 ;;
   'get pods -l app=web '*)
     if broken 'no list of pods'; then
       echo 'Error from server: etcdserver: request timed out' >&2
@@ -78,19 +84,25 @@ esac
 /// What a pod is answered, whose name is `$POD`.
 const WGET: &str = r#"#!/bin/sh
 broken() { [ "$BROKEN" = "$1" ]; }
+case "$*" in *'://['*) ! broken 'IPv6 is dead' || exit 1 ;; esac
 case "$*" in
-  *' http://10.200.'*:8080/)
+  *' http://10.200.'*:8080/ | *' http://[fd00:200:'*:8080/)
     to=${*##*http://}; to=${to%:8080/}
     case $POD:$to in
       web-d:10.200.0.2) if broken 'a pod cannot be reached from one'; then exit 1; fi ;;
       web-b:10.200.1.2) if broken 'another pod answers'; then echo web-d; exit; fi ;;
     esac
     case $to in
+      '[fd00:200::2]') echo web-a ;;
+      '[fd00:200::3]') echo web-b ;;
+      '[fd00:200:0:1::2]') echo web-c ;;
+      '[fd00:200:0:1::3]') echo web-d ;;
       10.200.0.2) echo web-a ;;
       10.200.0.3) echo web-b ;;
       10.200.1.2) echo web-c ;;
       10.200.1.3) echo web-d ;;
     esac ;;
+  *' http://[fd00:32::77]/') echo web-a ;;
   *' http://10.32.0.77/')
     if broken 'a ClusterIP is dead from one pod' && [ "$POD" = web-d ]; then exit 1; fi
     # Every third call meets the pod that does not answer.
@@ -157,9 +169,27 @@ fn lab() -> Cluster {
     Cluster { addons: vec!["metrics-server".to_owned()], ..labs::sandbox() }
 }
 
+/// The same in both IP families.
+fn dual_stack() -> Cluster {
+    let mut lab = labs::sandbox();
+    lab.network.second = Some(SecondNetwork {
+        pods: "fd00:200::/56".parse().expect("a network"),
+        node_prefix: 64,
+        services: "fd00:32::/112".parse().expect("a network"),
+    });
+    for (number, node) in lab.nodes.iter_mut().filter(|it| it.has(Role::Worker)).enumerate() {
+        node.second_address = format!("fd00:240::2{number}").parse().ok();
+    }
+    lab
+}
+
 /// The names of the checks that fail in a lab with this fault, and what they say.
 fn failing(broken: &str, forwarded: &str) -> (Vec<String>, String) {
-    let checks = checks(&lab());
+    failing_in(&lab(), broken, forwarded)
+}
+
+fn failing_in(lab: &Cluster, broken: &str, forwarded: &str) -> (Vec<String>, String) {
+    let checks = checks(lab);
     let outputs: Vec<(String, Output)> = std::thread::scope(|scope| {
         let started: Vec<_> =
             checks.iter().map(|it| scope.spawn(|| run(it, broken, forwarded))).collect();
@@ -189,6 +219,25 @@ fn an_add_on_is_checked_where_the_inventory_asks_for_it() {
 fn a_good_lab_passes() {
     assert_eq!(failing("", "web-a"), (Vec::new(), String::new()));
     assert_eq!(all().len(), 11, "and every check was made");
+}
+
+#[test]
+fn both_ip_families_are_asked_where_a_lab_has_both() {
+    let lab = dual_stack();
+    assert_eq!(failing_in(&lab, "", "web-a"), (Vec::new(), String::new()));
+    assert_eq!(checks(&lab).len(), 13, "three more than in a lab of one family");
+    let (failed, said) = failing_in(&lab, "IPv6 is dead", "web-a");
+    let by_ipv6 = [
+        "every pod reaches every pod by IPv6",
+        "a ClusterIP answers by IPv6",
+        "a NodePort answers on every worker by IPv6",
+    ];
+    assert_eq!(failed, by_ipv6, "{said}");
+    for what in
+        ["(fd00:200::2 on worker-0)", "http://[fd00:32::77]/", "http://[fd00:240::20]:31234/"]
+    {
+        assert!(said.contains(what), "{what}: {said}");
+    }
 }
 
 #[test]

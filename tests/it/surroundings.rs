@@ -85,7 +85,7 @@ async fn a_machine_says_what_is_on_it() {
         .flatten()
         .map(|own| format!("{} {}", own.device, own.network))
         .collect();
-    assert_eq!(own, ["lo 127.0.0.1/8", "eth0 10.240.0.20/24"]);
+    assert_eq!(own, ["lo 127.0.0.1/8", "lo ::1/128", "eth0 10.240.0.20/24"]);
     let to: Vec<String> =
         around.routes().into_iter().flatten().map(|route| route.to.to_string()).collect();
     assert_eq!(to, ["10.0.0.0/8", "10.32.0.0/24", "10.240.0.0/24"]);

@@ -111,8 +111,9 @@ fn lab(name: &str, nodes: Vec<Node>, api_host: &str, api_port: u16) -> Cluster {
             pods: "10.200.0.0/16".parse().expect("a network"),
             node_prefix: 24,
             services: "10.32.0.0/24".parse().expect("a network"),
-            kubernetes_service: Ipv4Addr::new(10, 32, 0, 1),
-            dns_service: Ipv4Addr::new(10, 32, 0, 10),
+            kubernetes_service: Ipv4Addr::new(10, 32, 0, 1).into(),
+            dns_service: Ipv4Addr::new(10, 32, 0, 10).into(),
+            second: None,
             mode: PodNetwork::Routes,
             mtu: 1500,
             proxy: ProxyMode::Iptables,
@@ -135,7 +136,8 @@ fn lab(name: &str, nodes: Vec<Node>, api_host: &str, api_port: u16) -> Cluster {
         templates: None,
         local: Some(LocalNodes {
             subnet: "10.240.0.0/24".parse().expect("a network"),
-            gateway: Ipv4Addr::new(10, 240, 0, 1),
+            gateway: Ipv4Addr::new(10, 240, 0, 1).into(),
+            second: None,
             packages: Vec::new(),
         }),
         lab_directory: format!("/labs/.labctl/{name}").into(),
@@ -147,11 +149,13 @@ fn node(name: &str, last: u8, roles: &[Role]) -> Node {
     let ssh = Ssh::to(address.to_string());
     Node {
         name: name.to_owned(),
-        address,
+        address: address.into(),
+        second_address: None,
         roles: roles.to_vec(),
         labels: BTreeMap::new(),
         taints: Vec::new(),
         pod_cidr: None,
+        second_pod_cidr: None,
         facts: labctl::machine::Machine::default(),
         ssh,
     }

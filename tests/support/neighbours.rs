@@ -175,7 +175,8 @@ impl Neighbours {
 
     /// How they reach each other.
     pub fn peers(&self) -> BTreeMap<String, Peer> {
-        let peer = |it: &Neighbour| Peer { address: it.address, port: 22, user: it.user.into() };
+        let peer =
+            |it: &Neighbour| Peer { address: it.address.into(), port: 22, user: it.user.into() };
         self.machines.iter().map(|(name, it)| (name.clone(), peer(it))).collect()
     }
 

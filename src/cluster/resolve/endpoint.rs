@@ -1,6 +1,6 @@
 //! The endpoint: where clients reach the API servers, and on which port.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::Resolver;
 use super::networks::Networks;
@@ -47,22 +47,19 @@ impl Resolver<'_, '_> {
         let mut names = Vec::new();
         for name in self.inventory.api.names.iter().flat_map(|names| &names.value) {
             let text = name.value.as_str();
-            let wrong = if text.contains(':') {
-                Some(
-                    "has a port in it, or is an IPv6 address, which is not supported yet"
-                        .to_owned(),
-                )
-            } else if text.parse::<Ipv4Addr>().is_ok() {
+            let wrong = if text.parse::<IpAddr>().is_ok() {
                 None
-            } else if names::looks_like_an_address(text) {
-                Some("is not an IPv4 address".to_owned())
+            } else if let Some(wrong) = names::wrong_address(text) {
+                Some(wrong.to_owned())
+            } else if text.contains(':') {
+                Some("has a port in it".to_owned())
             } else {
                 names::check_domain(text).err()
             };
             match wrong {
                 Some(wrong) => {
-                    let help = "write a name or an IPv4 address that clients use for the API, \
-                        such as api.example.org";
+                    let help = "write a name or an address that clients use for the API, such as \
+                        api.example.org";
                     self.problems.error(name.at, format!("`api.names`: `{text}` {wrong}"), help);
                 }
                 None => names.push(text.to_owned()),
@@ -100,9 +97,10 @@ impl Resolver<'_, '_> {
         networks: &Networks,
     ) -> Option<Backend<'d, 'i>> {
         let text = endpoint.value.as_str();
-        let address = text.parse::<Ipv4Addr>().ok();
+        let address = text.parse::<IpAddr>().ok();
         let is_it = |draft: &&Draft<'_>| {
-            draft.name == Some(text) || (address.is_some() && draft.address == address)
+            let own = [draft.address, draft.second_address];
+            draft.name == Some(text) || (address.is_some() && own.contains(&address))
         };
         if let Some(draft) = drafts.iter().find(is_it) {
             // Problems with its roles were reported already.
@@ -201,15 +199,15 @@ fn other_name(text: &str, drafts: &[Draft<'_>]) -> String {
 /// Returns why `text` cannot be a custom endpoint, and what could be.
 fn wrong(
     text: &str,
-    address: Option<Ipv4Addr>,
+    address: Option<IpAddr>,
     drafts: &[Draft<'_>],
     networks: &Networks,
 ) -> Option<(String, String)> {
     if let Some(address) = address {
-        let inside = |net: Option<ipnet::Ipv4Net>| net.is_some_and(|net| net.contains(&address));
-        let key = if inside(networks.pods) {
+        let inside = |nets: &[ipnet::IpNet]| nets.iter().any(|net| net.contains(&address));
+        let key = if inside(&networks.pods) {
             "network.pods"
-        } else if inside(networks.services) {
+        } else if inside(&networks.services) {
             "network.services"
         } else {
             return None;
@@ -223,11 +221,9 @@ fn wrong(
             "name a load balancer node, or an address in the network of the nodes".to_owned(),
         ));
     }
-    if text.matches(':').count() > 1 {
-        return Some((
-            format!("`api.endpoint` {text}: IPv6 is not supported yet"),
-            "use a name or an IPv4 address".to_owned(),
-        ));
+    let own = || "a load balancer node, or a name or address of your own".to_owned();
+    if let Some(wrong) = names::wrong_address(text) {
+        return Some((format!("`api.endpoint` `{text}` {wrong}"), own()));
     }
     if let Some((host, port)) = text.rsplit_once(':') {
         let what = format!("`api.endpoint` `{text}` has a port in it");
@@ -237,13 +233,6 @@ fn wrong(
         let what = format!("`api.endpoint`: no node is called `{text}`");
         return Some((what, other_name(text, drafts)));
     }
-    let wrong = if names::looks_like_an_address(text) {
-        "is not an IPv4 address".to_owned()
-    } else {
-        names::check_domain(text).err()?
-    };
-    Some((
-        format!("`api.endpoint` `{text}` {wrong}"),
-        "a load balancer node, or a name or address of your own".to_owned(),
-    ))
+    let wrong = names::check_domain(text).err()?;
+    Some((format!("`api.endpoint` `{text}` {wrong}"), own()))
 }

@@ -1,131 +1,117 @@
 //! Resolves the pod network, the service network and the network of local nodes, and checks their
 //! sizes and overlaps.
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use super::Resolver;
-use crate::cluster::{ETHERNET_MTU, LocalNodes, Network, PodNetwork, ProxyMode, Version, network};
+use super::families::Named;
+use crate::cluster::network::{self, IpFamily, family};
+use crate::cluster::{
+    ETHERNET_MTU, LocalNodes, Network, PodNetwork, ProxyMode, SecondNetwork, SecondSubnet, Version,
+};
 use crate::inventory::{Located, Position};
 
-/// The networks in the inventory; a field is `None` if the value is absent or wrong.
+/// The networks in the inventory, without what is wrong.
 #[derive(Default)]
 pub(super) struct Networks {
-    /// The pod and service networks, if both are valid.
+    /// The pod and service networks, if all are valid.
     pub(super) network: Option<Network>,
-    /// The pod network.
-    pub(super) pods: Option<Ipv4Net>,
-    /// The service network.
-    pub(super) services: Option<Ipv4Net>,
-    /// The network of the nodes, if labctl creates them.
+    /// The pod networks, one for each IP family.
+    pub(super) pods: Vec<IpNet>,
+    /// The service networks.
+    pub(super) services: Vec<IpNet>,
+    /// The networks of the nodes, if labctl creates them.
     pub(super) local: Option<LocalNodes>,
-    /// Prefix length of one worker's part of the pod network.
-    pub(super) node_prefix: Option<u8>,
-    /// Where to report that the pod network is too small.
-    pub(super) pods_at: Option<Position>,
+    /// The pod networks with the prefix lengths of their parts, if all are valid.
+    pub(super) parts: Option<Vec<(IpNet, u8)>>,
+    /// The IP families of the lab, the first one first; `None` if they are not known.
+    pub(super) families: Option<Vec<IpFamily>>,
+    /// Where to report that a pod network is too small.
+    pub(super) pods_at: Vec<Option<Position>>,
 }
-
-/// A network with the name of its key, and its position unless it is the default.
-#[derive(Clone, Copy)]
-struct Named {
-    key: &'static str,
-    net: Ipv4Net,
-    at: Option<Position>,
-}
-
-/// Networks with a special meaning (RFC 6890), which labs cannot use.
-const RESERVED: &[(&str, &str)] = &[
-    ("0.0.0.0/8", "not addresses of machines"),
-    ("127.0.0.0/8", "every machine's own loopback"),
-    ("169.254.0.0/16", "link-local"),
-    ("224.0.0.0/3", "multicast and reserved"),
-];
 
 impl Resolver<'_, '_> {
     pub(super) fn networks(&mut self, kubernetes: Option<Version>) -> Networks {
         let section = &self.inventory.network;
-        let pods = self.net(section.pods.as_ref(), "network.pods", "10.200.0.0/16");
-        let services = self.net(section.services.as_ref(), "network.services", "10.32.0.0/24");
-        let subnet = self.inventory.local.as_ref().and_then(|local| local.value.subnet.as_ref());
-        let subnet = subnet.and_then(|subnet| self.net(Some(subnet), "local.subnet", ""));
-        self.check_apart(&[pods, services, subnet]);
+        let pods = self.nets(&section.pods, "network.pods", "10.200.0.0/16");
+        let services = self.nets(&section.services, "network.services", "10.32.0.0/24");
+        let written = self.inventory.local.as_ref().map(|local| &local.value.subnet);
+        let written = written.filter(|subnet| !subnet.is_empty());
+        let subnet = written.and_then(|subnet| self.nets(subnet, "local.subnet", ""));
+        let all = [&pods, &services, &subnet].into_iter().flatten().flatten().copied();
+        self.check_apart(&all.collect::<Vec<Named>>());
 
-        let services = services.filter(|services| self.check_services(services));
-        let node_prefix = pods.and_then(|pods| self.node_prefix(pods));
+        let families: Option<Vec<IpFamily>> =
+            pods.as_ref().map(|pods| pods.iter().map(|pods| family(pods.net)).collect());
+        let services = self.as_pods(services, pods.as_deref());
+        let subnet = self.as_pods(subnet, pods.as_deref());
+        self.check_families(pods.as_deref().unwrap_or_default(), kubernetes);
+        let services = services.filter(|all| all.iter().all(|it| self.check_services(it)));
+        let node_prefixes = pods.as_deref().and_then(|pods| self.node_prefixes(pods));
+        let nets = |nets: &Option<Vec<Named>>| -> Vec<IpNet> {
+            nets.iter().flatten().map(|it| it.net).collect()
+        };
+        let prefix_at = section.node_prefix.first().map(|prefix| prefix.at);
+        let mut networks = Networks {
+            network: None,
+            pods: nets(&pods),
+            services: nets(&services),
+            local: subnet.and_then(|subnet| self.local(&subnet)),
+            parts: node_prefixes.map(|all| nets(&pods).into_iter().zip(all).collect()),
+            families,
+            pods_at: pods.iter().flatten().map(|pods| pods.at.or(prefix_at)).collect(),
+        };
+        networks.network = self.network(&networks, kubernetes);
+        networks
+    }
+
+    /// Returns the cluster's network, if all parts of it are valid.
+    fn network(&mut self, networks: &Networks, kubernetes: Option<Version>) -> Option<Network> {
+        let section = &self.inventory.network;
         let modes = [
             ("routes", PodNetwork::Routes),
             ("vxlan", PodNetwork::Vxlan),
             ("none", PodNetwork::None),
         ];
-        let mode = self
-            .choice(section.mode.as_ref(), "network.mode", &modes)
-            .unwrap_or(PodNetwork::Routes);
+        let mode = self.choice(section.mode.as_ref(), "network.mode", &modes);
+        let mode = mode.unwrap_or(PodNetwork::Routes);
+        self.check_tunnel(mode, networks.families.as_deref());
         let mtu = section.mtu.map_or(ETHERNET_MTU, |mtu| mtu.value);
         let proxy = self.proxy(kubernetes);
-        let network = || {
-            Some(Network {
-                pods: pods?.net,
-                node_prefix: node_prefix?,
-                services: services?.net,
-                kubernetes_service: network::first_address(services?.net)?,
-                dns_service: network::dns_service(services?.net)?,
-                mode,
-                mtu,
-                proxy,
-            })
+        let of = |index: usize| {
+            let (pods, node_prefix) = *networks.parts.as_ref()?.get(index)?;
+            Some(SecondNetwork { pods, node_prefix, services: *networks.services.get(index)? })
         };
-        Networks {
-            network: network(),
-            pods: pods.map(|pods| pods.net),
-            services: services.map(|services| services.net),
-            local: subnet.and_then(|subnet| self.local(subnet)),
+        let SecondNetwork { pods, node_prefix, services } = of(0)?;
+        Some(Network {
+            pods,
             node_prefix,
-            pods_at: pods.and_then(|pods| pods.at).or(section.node_prefix.map(|prefix| prefix.at)),
-        }
-    }
-
-    /// Returns the network in `text`, or the default.
-    fn net(
-        &mut self,
-        text: Option<&Located<String>>,
-        key: &'static str,
-        default: &str,
-    ) -> Option<Named> {
-        let Some(text) = text else {
-            return default.parse().ok().map(|net| Named { key, net, at: None });
-        };
-        let net = self.cidr(text, key)?;
-        let reserved = RESERVED.iter().find(|(reserved, _)| {
-            reserved.parse::<Ipv4Net>().is_ok_and(|reserved| network::overlap(reserved, net))
-        });
-        if let Some((reserved, meaning)) = reserved {
-            let what = format!("`{key}` {net} overlaps {reserved} ({meaning})");
-            self.problems.error(
-                text.at,
-                what,
-                "use a private network, such as a part of 10.0.0.0/8",
-            );
-            return None;
-        }
-        Some(Named { key, net, at: Some(text.at) })
+            services,
+            kubernetes_service: network::first_address(services)?,
+            dns_service: network::dns_service(services)?,
+            second: of(1),
+            mode,
+            mtu,
+            proxy,
+        })
     }
 
     /// Returns the CIDR in `text`, the value of `key`.
-    pub(super) fn cidr(&mut self, text: &Located<String>, key: &str) -> Option<Ipv4Net> {
+    pub(super) fn cidr(&mut self, text: &Located<String>, key: &str) -> Option<IpNet> {
         let written = &text.value;
-        let (what, help) = match written.parse::<Ipv4Net>() {
+        let (what, help) = match written.parse::<IpNet>() {
             Ok(net) if net == net.trunc() => return Some(net),
             Ok(net) => (
                 format!("`{key}` {net} is an address inside a network, not a network"),
                 format!("did you mean {}?", net.trunc()),
             ),
-            Err(_) if written.contains(':') => (
-                format!("`{key}` {written}: IPv6 is not supported yet"),
-                "use an IPv4 network".to_owned(),
-            ),
-            Err(_) if written.parse::<std::net::Ipv4Addr>().is_ok() => (
-                format!("`{key}` {written} has no prefix length"),
-                format!("write a network, such as {written}/24"),
-            ),
+            Err(_) if written.parse::<std::net::IpAddr>().is_ok() => {
+                let usual = if written.contains(':') { 64 } else { 24 };
+                (
+                    format!("`{key}` {written} has no prefix length"),
+                    format!("write a network, such as {written}/{usual}"),
+                )
+            }
             Err(_) => (
                 format!("`{key}` cannot be `{written}`"),
                 "write a network as address/prefix length, such as 10.240.0.0/24".to_owned(),
@@ -135,11 +121,11 @@ impl Resolver<'_, '_> {
         None
     }
 
-    fn check_apart(&mut self, nets: &[Option<Named>]) {
-        let nets: Vec<Named> = nets.iter().flatten().copied().collect();
+    fn check_apart(&mut self, nets: &[Named]) {
         for (number, one) in nets.iter().enumerate() {
             for other in &nets[..number] {
-                if !network::overlap(one.net, other.net) {
+                // Two of one family under one key are refused for that.
+                if !network::overlap(one.net, other.net) || one.key == other.key {
                     continue;
                 }
                 // Reported at the later of the two; a default has no position.
@@ -159,16 +145,13 @@ impl Resolver<'_, '_> {
 
     fn check_services(&mut self, services: &Named) -> bool {
         let Named { key, net, at } = *services;
-        let (what, help) = if net.prefix_len() > network::LONGEST_SERVICE_PREFIX {
-            (
-                "too small",
-                format!("a /{} or larger; a /24 is usual", network::LONGEST_SERVICE_PREFIX),
-            )
-        } else if net.prefix_len() < network::SHORTEST_SERVICE_PREFIX {
-            (
-                "too large",
-                format!("the API server takes a /{} at most", network::SHORTEST_SERVICE_PREFIX),
-            )
+        let (shortest, longest) =
+            (family(net).shortest_service_prefix(), family(net).longest_service_prefix());
+        let usual = if family(net) == IpFamily::Ipv4 { 24 } else { 112 };
+        let (what, help) = if net.prefix_len() > longest {
+            ("too small", format!("a /{longest} or larger; a /{usual} is usual"))
+        } else if net.prefix_len() < shortest {
+            ("too large", format!("the API server takes a /{shortest} at most"))
         } else {
             return true;
         };
@@ -176,25 +159,41 @@ impl Resolver<'_, '_> {
         false
     }
 
-    fn node_prefix(&mut self, pods: Named) -> Option<u8> {
+    /// Returns the prefix length of a part of each pod network; `None` if one is wrong.
+    fn node_prefixes(&mut self, pods: &[Named]) -> Option<Vec<u8>> {
+        let given = &self.inventory.network.node_prefix;
+        if let Some(more) = given.get(pods.len()) {
+            let what = "`network.node_prefix` has two values, and `network.pods` has one network";
+            self.problems.error(more.at, what, "write one");
+            return None;
+        }
+        let prefixes = pods.iter().enumerate().map(|(index, pods)| match given.get(index) {
+            Some(given) => self.node_prefix(*pods, *given),
+            None => self.default_node_prefix(*pods),
+        });
+        // All of them, so that each is checked.
+        prefixes.collect::<Vec<Option<u8>>>().into_iter().collect()
+    }
+
+    fn default_node_prefix(&mut self, pods: Named) -> Option<u8> {
         let net = pods.net;
-        let Some(given) = self.inventory.network.node_prefix else {
-            let prefix = network::default_node_prefix(net);
-            if prefix.is_none() {
-                let help = format!(
-                    "a /{} has room for one worker; a /16 is usual",
-                    network::LONGEST_NODE_PREFIX
-                );
-                self.problems.error(
-                    pods.at.unwrap_or_default(),
-                    format!("`{}` {net} is too small", pods.key),
-                    help,
-                );
-            }
-            return prefix;
-        };
-        let prefix = given.value;
-        let most = network::LONGEST_NODE_PREFIX;
+        let prefix = network::default_node_prefix(net);
+        if prefix.is_none() {
+            let usual = if family(net) == IpFamily::Ipv4 { 16 } else { 56 };
+            let longest = family(net).longest_node_prefix();
+            let help = format!("a /{longest} has room for one worker; a /{usual} is usual");
+            self.problems.error(
+                pods.at.unwrap_or_default(),
+                format!("`{}` {net} is too small", pods.key),
+                help,
+            );
+        }
+        prefix
+    }
+
+    fn node_prefix(&mut self, pods: Named, given: Located<u8>) -> Option<u8> {
+        let (net, prefix) = (pods.net, given.value);
+        let (most, usual) = (family(net).longest_node_prefix(), family(net).usual_node_prefix());
         let largest = net.prefix_len() + network::LARGEST_NODE_PREFIX_DIFFERENCE;
         let (what, help) = if prefix < net.prefix_len() {
             (
@@ -202,7 +201,7 @@ impl Resolver<'_, '_> {
                 format!("from {} to {most}", net.prefix_len()),
             )
         } else if prefix > most {
-            ("has no room for pods".to_owned(), format!("{most} at most; 24 is usual"))
+            ("has no room for pods".to_owned(), format!("{most} at most; {usual} is usual"))
         } else if prefix > largest {
             (
                 format!("is too small a part of the pod network {net}"),
@@ -233,19 +232,26 @@ impl Resolver<'_, '_> {
         proxy
     }
 
-    fn local(&mut self, subnet: Named) -> Option<LocalNodes> {
-        // The network's own address, the gateway, one node, the broadcast address.
-        if subnet.net.prefix_len() > 30 {
-            let what = format!("`{}` {} is too small", subnet.key, subnet.net);
-            self.problems.error(
-                subnet.at.unwrap_or_default(),
-                what,
-                "a /24 has room for 253 nodes",
-            );
-            return None;
+    fn local(&mut self, subnets: &[Named]) -> Option<LocalNodes> {
+        let packages = self.packages();
+        for subnet in subnets {
+            // The network's own address, the gateway, one node, the broadcast address.
+            if subnet.net.prefix_len() + 2 > family(subnet.net).bits() {
+                let what = format!("`{}` {} is too small", subnet.key, subnet.net);
+                let help = match family(subnet.net) {
+                    IpFamily::Ipv4 => "a /24 has room for 253 nodes",
+                    IpFamily::Ipv6 => "a /64 is usual",
+                };
+                self.problems.error(subnet.at.unwrap_or_default(), what, help);
+                return None;
+            }
         }
-        let (packages, gateway) = (self.packages(), network::first_address(subnet.net)?);
-        Some(LocalNodes { subnet: subnet.net, gateway, packages })
+        let of = |index: usize| {
+            let subnet = subnets.get(index)?.net;
+            Some(SecondSubnet { subnet, gateway: network::first_address(subnet)? })
+        };
+        let SecondSubnet { subnet, gateway } = of(0)?;
+        Some(LocalNodes { subnet, gateway, second: of(1), packages })
     }
 
     /// Returns the packages that local nodes have beside what every one has.

@@ -1,13 +1,13 @@
 //! Resolves the nodes: names, addresses, roles, labels, and their parts of the pod network.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use super::Resolver;
 use super::networks::Networks;
-use crate::cluster::network::{self, CidrRequest};
+use crate::cluster::network::{self, CidrRequest, IpFamily, family};
 use crate::cluster::{Node, Role, Ssh, Taint, names};
 use crate::inventory::{Located, NodeEntry, Position, did_you_mean};
 use crate::machine::Machine;
@@ -33,14 +33,19 @@ pub(super) struct Draft<'i> {
     pub(super) entry: &'i NodeEntry,
     /// Its name, even if invalid, because messages need one.
     pub(super) name: Option<&'i str>,
-    /// Its address.
-    pub(super) address: Option<Ipv4Addr>,
+    /// Its address of the lab's first IP family.
+    pub(super) address: Option<IpAddr>,
+    /// Its address of the second one.
+    pub(super) second_address: Option<IpAddr>,
     /// Its roles, sorted; `None` if one of them is wrong, so that none is reported as missing.
     pub(super) roles: Option<Vec<Role>>,
     labels: BTreeMap<String, String>,
     /// Its taints.
     pub(super) taints: Vec<Taint>,
 }
+
+/// A node's parts of the pod networks, of the first IP family and of the second.
+pub(super) type PodCidrs = [Option<IpNet>; 2];
 
 impl Draft<'_> {
     /// Whether it has `role`, as far as known.
@@ -49,14 +54,17 @@ impl Draft<'_> {
     }
 
     /// Returns the node if all of it is valid.
-    pub(super) fn into_node(self, pod_cidr: Option<Ipv4Net>, ssh: Ssh) -> Option<Node> {
+    pub(super) fn into_node(self, pod_cidrs: PodCidrs, ssh: Ssh) -> Option<Node> {
+        let [pod_cidr, second_pod_cidr] = pod_cidrs;
         Some(Node {
             name: self.name?.to_owned(),
             address: self.address?,
+            second_address: self.second_address,
             roles: self.roles?,
             labels: self.labels,
             taints: self.taints,
             pod_cidr,
+            second_pod_cidr,
             ssh,
             facts: Machine::default(),
         })
@@ -70,10 +78,13 @@ impl<'i> Resolver<'i, '_> {
         let mut drafts = Vec::new();
         for entry in &nodes.value {
             let roles = self.roles(entry);
+            let name = entry.name.as_ref().map(|name| self.node_name(name));
+            let addresses = self.addresses(entry, roles.as_deref(), networks);
             drafts.push(Draft {
                 entry,
-                name: entry.name.as_ref().map(|name| self.node_name(name)),
-                address: entry.address.as_ref().and_then(|address| self.address(address, networks)),
+                name,
+                address: addresses.map(|(first, _)| first),
+                second_address: addresses.and_then(|(_, second)| second),
                 labels: self.labels(entry, roles.as_deref()),
                 taints: self.taints(entry, roles.as_deref()),
                 roles,
@@ -101,15 +112,30 @@ impl<'i> Resolver<'i, '_> {
         &name.value
     }
 
-    fn address(&mut self, text: &Located<String>, networks: &Networks) -> Option<Ipv4Addr> {
+    /// Returns a node's address, and the one of the lab's second IP family.
+    fn addresses(
+        &mut self,
+        entry: &NodeEntry,
+        roles: Option<&[Role]>,
+        networks: &Networks,
+    ) -> Option<(IpAddr, Option<IpAddr>)> {
+        let given = entry.address.iter().map(|text| {
+            let address = self.address(text, networks);
+            address.map(|address| Located::new(address, text.at))
+        });
+        let given: Vec<Option<Located<IpAddr>>> = given.collect();
+        let given: Vec<Located<IpAddr>> = given.into_iter().collect::<Option<_>>()?;
+        let name = entry.name.as_ref().map_or("the node", |name| &name.value);
+        // Others need only be reached.
+        let has_pods = |role: &Role| [Role::Worker, Role::Controller].contains(role);
+        let all = roles.is_some_and(|roles| roles.iter().any(has_pods));
+        self.of_families(name, &given, all, networks.families.as_deref())
+    }
+
+    fn address(&mut self, text: &Located<String>, networks: &Networks) -> Option<IpAddr> {
         let written = &text.value;
-        let Ok(address) = written.parse::<Ipv4Addr>() else {
-            let (what, help) = if written.contains(':') {
-                (
-                    format!("the address {written}: IPv6 is not supported yet"),
-                    "use the node's IPv4 address",
-                )
-            } else if names::looks_like_an_address(written) {
+        let Ok(address) = written.parse::<IpAddr>() else {
+            let (what, help) = if names::looks_like_an_address(written) {
                 (
                     format!("`{written}` is not an IPv4 address"),
                     "write four numbers from 0 to 255, such as 10.240.0.10",
@@ -119,7 +145,7 @@ impl<'i> Resolver<'i, '_> {
             } else {
                 let help = "certificates and routes need an address; a host name to log in at \
                     goes into `ssh: { host: ... }`";
-                (format!("`{written}` is not an IPv4 address"), help)
+                (format!("`{written}` is not an IP address"), help)
             };
             self.problems.error(text.at, what, help);
             return None;
@@ -199,7 +225,7 @@ impl<'i> Resolver<'i, '_> {
 
     fn check_unique(&mut self, drafts: &[Draft<'_>]) {
         let mut names: HashMap<&str, Position> = HashMap::new();
-        let mut addresses: HashMap<Ipv4Addr, (&str, Position)> = HashMap::new();
+        let mut addresses: HashMap<IpAddr, (&str, Position)> = HashMap::new();
         for draft in drafts {
             if let Some(name) = &draft.entry.name {
                 if let Some(first) = names.get(name.value.as_str()) {
@@ -212,7 +238,8 @@ impl<'i> Resolver<'i, '_> {
                     names.insert(&name.value, name.at);
                 }
             }
-            if let (Some(address), Some(text)) = (draft.address, &draft.entry.address) {
+            let own = [draft.address, draft.second_address].into_iter().flatten();
+            for (address, text) in own.zip(&draft.entry.address) {
                 if let Some((other, first)) = addresses.get(&address) {
                     let what = format!(
                         "{address} is already the address of `{other}` in line {}",
@@ -272,41 +299,38 @@ impl<'i> Resolver<'i, '_> {
         }
     }
 
-    /// Returns the part of the pod network of each of `drafts`; `None` for those that are not
+    /// Returns the parts of the pod networks of each of `drafts`; none for those that are not
     /// workers.
-    pub(super) fn pod_cidrs(
-        &mut self,
-        drafts: &[Draft<'_>],
-        networks: &Networks,
-    ) -> Vec<Option<Ipv4Net>> {
-        let mut wanted = Vec::new();
-        let mut given: Vec<(Ipv4Net, &str)> = Vec::new();
+    pub(super) fn pod_cidrs(&mut self, drafts: &[Draft<'_>], networks: &Networks) -> Vec<PodCidrs> {
+        let mut taken: Vec<(IpNet, &str)> = Vec::new();
+        let mut given: Vec<Vec<IpNet>> = Vec::new();
         for draft in drafts {
-            let part = draft
-                .entry
-                .pod_cidr
-                .as_ref()
-                .and_then(|text| self.given_part(text, draft, networks, &mut given));
-            if draft.has(Role::Worker) {
-                wanted.push(CidrRequest { name: draft.name.unwrap_or_default(), given: part });
+            let texts = draft.entry.pod_cidr.iter();
+            let parts = texts.map(|text| self.given_part(text, draft, networks, &mut taken));
+            given.push(parts.collect::<Vec<Option<IpNet>>>().into_iter().flatten().collect());
+        }
+        let mut all = vec![[None; 2]; drafts.len()];
+        for (number, (pods, prefix)) in networks.parts.iter().flatten().enumerate().take(2) {
+            let of_family = |part: &&IpNet| family(**part) == family(*pods);
+            let workers: Vec<usize> =
+                (0..drafts.len()).filter(|index| drafts[*index].has(Role::Worker)).collect();
+            let wanted: Vec<CidrRequest<'_>> = workers
+                .iter()
+                .map(|index| CidrRequest {
+                    name: drafts[*index].name.unwrap_or_default(),
+                    given: given[*index].iter().find(of_family).copied(),
+                })
+                .collect();
+            let assigned = network::assign(*pods, *prefix, &wanted);
+            if assigned.iter().zip(&wanted).any(|(part, it)| part.is_none() && it.given.is_none()) {
+                let at = networks.pods_at.get(number).copied().flatten();
+                self.too_small(*pods, *prefix, wanted.len(), at);
+            }
+            for (index, part) in workers.into_iter().zip(assigned) {
+                all[index][number] = part;
             }
         }
-        let (Some(pods), Some(prefix)) = (networks.pods, networks.node_prefix) else {
-            return vec![None; drafts.len()];
-        };
-        let assigned = network::assign(pods, prefix, &wanted);
-        if assigned
-            .iter()
-            .zip(&wanted)
-            .any(|(part, worker)| part.is_none() && worker.given.is_none())
-        {
-            self.too_small(pods, prefix, wanted.len(), networks.pods_at);
-        }
-        let mut assigned = assigned.into_iter();
-        drafts
-            .iter()
-            .map(|draft| if draft.has(Role::Worker) { assigned.next().flatten() } else { None })
-            .collect()
+        all
     }
 
     /// Returns the part that the inventory assigns to a worker, if valid.
@@ -315,24 +339,41 @@ impl<'i> Resolver<'i, '_> {
         text: &Located<String>,
         draft: &Draft<'d>,
         networks: &Networks,
-        given: &mut Vec<(Ipv4Net, &'d str)>,
-    ) -> Option<Ipv4Net> {
+        given: &mut Vec<(IpNet, &'d str)>,
+    ) -> Option<IpNet> {
         let part = self.cidr(text, "pod_cidr")?;
         let taken = given.iter().find(|(other, _)| network::overlap(*other, part));
+        let (longest, usual) =
+            (family(part).longest_node_prefix(), family(part).usual_node_prefix());
+        let pods = networks.pods.iter().find(|pods| family(**pods) == family(part));
+        let name = draft.name.unwrap_or("another node");
+        let second = given.iter().find(|(it, whose)| {
+            *whose == name && draft.name.is_some() && family(*it) == family(part)
+        });
         let (what, help) = if draft.roles.is_some() && !draft.has(Role::Worker) {
             (
                 "is for pods, but this node is not a worker".to_owned(),
                 "remove it, or add `worker` to the node's roles".into(),
             )
-        } else if part.prefix_len() > network::LONGEST_NODE_PREFIX {
+        } else if part.prefix_len() > longest {
             (
                 "has no room for pods".to_owned(),
-                format!("a /{} at least; a /24 is usual", network::LONGEST_NODE_PREFIX),
+                format!("a /{longest} at least; a /{usual} is usual"),
             )
-        } else if let Some(pods) = networks.pods.filter(|pods| !pods.contains(&part)) {
+        } else if pods.is_none() && !networks.pods.is_empty() {
+            (
+                format!("is an {} network, and `network.pods` has none", family(part)),
+                "remove it, or give `network.pods` one".to_owned(),
+            )
+        } else if let Some(pods) = pods.filter(|pods| !pods.contains(&part)) {
             (
                 format!("is not in the pod network {pods}"),
                 format!("choose a part of {pods}, or leave `pod_cidr` out"),
+            )
+        } else if let Some((first, _)) = second {
+            (
+                format!("is a second {} part beside {first}", family(part)),
+                "one of each IP family".to_owned(),
             )
         } else if let Some((other, name)) = taken {
             (
@@ -340,7 +381,7 @@ impl<'i> Resolver<'i, '_> {
                 "each worker needs its own part".to_owned(),
             )
         } else {
-            given.push((part, draft.name.unwrap_or("another node")));
+            given.push((part, name));
             if networks.network.as_ref().is_some_and(|it| it.capabilities().allocates_node_cidrs) {
                 let what = "`pod_cidr` has no effect with `mode: none`, where \
                     kube-controller-manager assigns each Node its part";
@@ -352,13 +393,19 @@ impl<'i> Resolver<'i, '_> {
         None
     }
 
-    fn too_small(&mut self, pods: Ipv4Net, prefix: u8, workers: usize, at: Option<Position>) {
+    fn too_small(&mut self, pods: IpNet, prefix: u8, workers: usize, at: Option<Position>) {
         let room = network::part_count(pods, prefix);
-        let fits = (prefix..=network::LONGEST_NODE_PREFIX)
+        let fits = (prefix..=family(pods).longest_node_prefix())
             .find(|prefix| network::part_count(pods, *prefix) >= workers as u64);
         let help = match fits {
+            Some(fits) if fits > prefix && family(pods) == IpFamily::Ipv6 => {
+                format!("make `network.pods` larger, or give it `network.node_prefix` {fits}")
+            }
             Some(fits) if fits > prefix => {
                 format!("make `network.pods` larger, or set `network.node_prefix: {fits}`")
+            }
+            _ if family(pods) == IpFamily::Ipv6 => {
+                "make `network.pods` larger; a /56 has room for 256 workers".to_owned()
             }
             _ => "make `network.pods` larger; a /16 has room for 256 workers".to_owned(),
         };
@@ -373,18 +420,22 @@ impl<'i> Resolver<'i, '_> {
 }
 
 /// Checks whether a node can have `address`, given the other networks.
-fn place(address: Ipv4Addr, networks: &Networks) -> Result<(), (String, &'static str)> {
+fn place(address: IpAddr, networks: &Networks) -> Result<(), (String, &'static str)> {
     if let Some(local) = &networks.local {
-        let subnet = local.subnet;
+        let family_of = IpFamily::of(address);
+        let Some((subnet, gateway)) = local.subnets().find(|it| family(it.0) == family_of) else {
+            // The lab has no addresses of this family, which is reported for the node.
+            return Ok(());
+        };
         if !subnet.contains(&address) {
             let help = "labctl makes this node: choose an address in `local.subnet`";
             return Err((format!("{address} is not in `local.subnet` {subnet}"), help));
         }
-        let taken = if address == local.gateway {
+        let taken = if address == gateway {
             "the workstation's own address on the bridge"
         } else if address == subnet.network() {
             "the network itself"
-        } else if address == subnet.broadcast() {
+        } else if address == subnet.broadcast() && address.is_ipv4() {
             "the broadcast address"
         } else {
             return Ok(());
@@ -394,19 +445,25 @@ fn place(address: Ipv4Addr, networks: &Networks) -> Result<(), (String, &'static
             "choose another address in it",
         ));
     }
+    let (broadcast, only_here) = match address {
+        IpAddr::V4(address) => (address.is_broadcast(), false),
+        IpAddr::V6(address) => {
+            (false, address.is_unicast_link_local() || address.to_ipv4_mapped().is_some())
+        }
+    };
     if address.is_loopback()
         || address.is_unspecified()
         || address.is_multicast()
-        || address.is_broadcast()
+        || broadcast
+        || only_here
     {
         return Err((
             format!("{address} is not an address that other nodes can reach"),
             "use the node's address in its network",
         ));
     }
-    let inside = [("pods", networks.pods), ("services", networks.services)];
-    for (key, net) in inside.into_iter().filter_map(|(key, net)| Some((key, net?))) {
-        if net.contains(&address) {
+    for (key, nets) in [("pods", &networks.pods), ("services", &networks.services)] {
+        if let Some(net) = nets.iter().find(|net| net.contains(&address)) {
             let help =
                 "nodes need addresses outside both cluster networks; change those under `network`";
             return Err((format!("{address} is inside `network.{key}` {net}"), help));

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::cluster::{Jump, names};
 use crate::machine::surroundings::OwnAddress;
@@ -36,6 +36,14 @@ pub(super) struct FoundMachine {
     pub(super) machine: Machine,
 }
 
+/// A network, if it is of IPv4: `init` proposes no other.
+fn in_ipv4(net: IpNet) -> Option<Ipv4Net> {
+    match net {
+        IpNet::V4(net) => Some(net),
+        IpNet::V6(_) => None,
+    }
+}
+
 impl FoundMachine {
     /// What the probe's answers say of the machine that was typed as `typed`.
     pub(super) fn read(typed: &str, login: &Jump, facts: &Facts) -> Self {
@@ -45,14 +53,14 @@ impl FoundMachine {
         let outer: Vec<&OwnAddress> = own.iter().filter(is_outer).collect();
         let taken = own.iter().map(|it| it.network);
         let routes = around.routes().unwrap_or_default().into_iter().map(|route| route.to);
-        let resolvers = around.resolvers().unwrap_or_default().into_iter().map(Ipv4Net::from);
+        let resolvers = around.resolvers().unwrap_or_default().into_iter().map(IpNet::from);
         let hostname = facts.texts.get(HOSTNAME).map(|name| name.trim()).unwrap_or_default();
         Self {
             typed: typed.to_owned(),
             login: login.clone(),
             hostname: hostname.split('.').next().unwrap_or_default().to_lowercase(),
-            addresses: outer.iter().map(|it| it.network).collect(),
-            taken: taken.chain(routes).chain(resolvers).collect(),
+            addresses: outer.iter().filter_map(|it| in_ipv4(it.network)).collect(),
+            taken: taken.chain(routes).chain(resolvers).filter_map(in_ipv4).collect(),
             mtu: outer.iter().filter_map(|it| around.mtu(&it.device)).min(),
             memory: around.memory(),
             machine: Machine::read(&facts.machine),

@@ -174,7 +174,8 @@ fn addresses(found: &[FoundMachine]) -> Result<Vec<Ipv4Addr>, (String, String)> 
         let Some(best) = best else {
             return Err((
                 format!("{} has no IPv4 address that other machines could reach", machine.typed),
-                "labctl needs IPv4; give it an address, or leave it out".to_owned(),
+                "`init` proposes IPv4 only; give it an address, or write an inventory by hand"
+                    .to_owned(),
             ));
         };
         if let Some(same) = chosen.iter().position(|address| *address == best.addr()) {

@@ -74,5 +74,6 @@ fn is_as_wanted(node: &Node, new: &NewNode) -> bool {
     let labels: BTreeMap<String, String> = new.labels.iter().cloned().collect();
     let same_roles =
         roles.len() == new.roles.len() && roles.iter().all(|role| new.roles.contains(role));
-    node.address.to_string() == new.address && same_roles && node.labels == labels
+    let addresses: Vec<String> = node.addresses().map(|it| it.to_string()).collect();
+    addresses == new.addresses && same_roles && node.labels == labels
 }

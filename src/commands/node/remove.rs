@@ -130,10 +130,12 @@ fn with_leaving(mut cluster: Cluster, roster: &Roster, name: &str) -> Result<Clu
     let node = Node {
         name: member.name.clone(),
         address: member.address,
+        second_address: member.second_address,
         roles: member.roles.clone(),
         labels,
         taints: Vec::new(),
         pod_cidr: member.pod_cidr,
+        second_pod_cidr: member.second_pod_cidr,
         ssh: cluster
             .node(name)
             .filter(|node| node.address == member.address)

@@ -52,8 +52,9 @@ pub fn imagine(path: &Path, text: &str, how: &str, reporter: &Reporter) -> Resul
 
 /// How to add a node to an inventory that labctl cannot edit.
 pub fn add_by_hand(error: EditError, path: &Path, new: &NewNode) -> Stop {
-    let NewNode { name, address, roles, .. } = new;
-    let entry = format!("{{ name: {name}, address: {address}, roles: [{}] }}", roles.join(", "));
+    let NewNode { name, roles, .. } = new;
+    let (address, roles) = (new.address(), roles.join(", "));
+    let entry = format!("{{ name: {name}, address: {address}, roles: [{roles}] }}");
     let path = path.display();
     Stop::bad(error)
         .help(format!("add `{entry}` to the nodes in {path}, and run `labctl up {path}`"))

@@ -201,7 +201,8 @@ mod tests {
 
     #[test]
     fn a_node_requests_checksums_from_a_known_host_with_only_the_runs_key() {
-        let peer = Peer { address: Ipv4Addr::new(192, 0, 2, 7), port: 2222, user: "ops".into() };
+        let peer =
+            Peer { address: Ipv4Addr::new(192, 0, 2, 7).into(), port: 2222, user: "ops".into() };
         let blob = Blob { sha256: "ab".repeat(32), size: 1, source: "/b".into(), name: "b".into() };
         let text = fetching(
             "/var/lib/labctl/runs/7.x",

@@ -55,11 +55,11 @@ impl Decoder<'_> {
         let mut node = NodeEntry {
             at: fields.at,
             name: self.text(&fields, "name"),
-            address: self.text(&fields, "address"),
+            address: self.per_family(&fields, "address"),
             roles: self.texts(&fields, "roles"),
             labels: self.labels(&fields),
             taints: self.texts(&fields, "taints"),
-            pod_cidr: self.text(&fields, "pod_cidr"),
+            pod_cidr: self.per_family(&fields, "pod_cidr"),
             ssh: self.ssh(&fields, &NODE_SSH),
             ..NodeEntry::default()
         };

@@ -4,7 +4,12 @@ use super::*;
 
 fn node(name: &str, address: &str, roles: &[&str]) -> NewNode {
     let roles = roles.iter().map(|role| (*role).to_owned()).collect();
-    NewNode { name: name.to_owned(), address: address.to_owned(), roles, labels: Vec::new() }
+    NewNode {
+        name: name.to_owned(),
+        addresses: vec![address.to_owned()],
+        roles,
+        labels: Vec::new(),
+    }
 }
 
 fn lab(nodes: &str) -> String {
@@ -70,6 +75,23 @@ fn a_node_is_inserted_after_the_last_of_its_kind_and_aligned() {
     let wanted = "  - { name: a-longer-name, address: 10.0.0.29, roles: [worker, client], \
             labels: { zone: \"1\", a.b/c: \"yes\" } }";
     assert_eq!(added.lines().nth(7), Some(wanted), "{added}");
+}
+
+#[test]
+fn a_node_of_both_ip_families_is_written_with_both_addresses() {
+    let nodes = "  - { name: a,        address: [10.0.0.1, \"fd00::1\"], roles: [controller] }
+  - { name: \"w-[0-2]\", address: [10.0.0.20, \"fd00::20\"], roles: [worker] }
+";
+    let mut new = node("worker-9", "10.0.0.29", &["worker"]);
+    new.addresses.push("fd00::29".to_owned());
+    let added = add(&lab(nodes), &new).expect("added");
+    let line = "  - { name: worker-9,  address: [10.0.0.29, \"fd00::29\"], roles: [worker] }";
+    assert!(added.lines().any(|it| it == line), "{added}");
+
+    // A range that loses its first node begins at the next addresses.
+    let removed = remove(&lab(nodes), "w-0").expect("removed");
+    let line = "  - { name: \"w-[1-2]\", address: [10.0.0.21, \"fd00::21\"], roles: [worker] }";
+    assert!(removed.lines().any(|it| it == line), "{removed}");
 }
 
 #[test]

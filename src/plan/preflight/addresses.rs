@@ -1,11 +1,11 @@
 //! Addresses: a node listens at the address that the inventory has for it, so it must be its own,
 //! and with plain routes the other workers must be its neighbours.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::finding::Findings;
 use super::judged::Judged;
-use crate::cluster::Role;
+use crate::cluster::{Node, Role};
 use crate::machine::surroundings::OwnAddress;
 use crate::module::Desired;
 
@@ -21,12 +21,18 @@ pub(super) fn judge(on: &Judged<'_>, found: &mut Findings) {
     if own.is_empty() || !on.is_for_cluster() {
         return;
     }
-    let address = on.node.address;
-    if own.iter().any(|it| it.network.addr() == address) {
-        neighbours(on, found);
-        return;
+    let is_own = |address: &IpAddr| own.iter().any(|it| it.network.addr() == *address);
+    match on.node.addresses().find(|address| !is_own(address)) {
+        None => neighbours(on, found),
+        Some(address) => refuse_foreign(on, address, &own, found),
     }
-    let others: Vec<String> = candidates(&own).take(SHOWN).map(|it| it.to_string()).collect();
+}
+
+/// The inventory has an address of somebody else's for the node.
+fn refuse_foreign(on: &Judged<'_>, address: IpAddr, own: &[OwnAddress], found: &mut Findings) {
+    let same_family = |it: &IpAddr| it.is_ipv4() == address.is_ipv4();
+    let others = candidates(own).filter(same_family).take(SHOWN).map(|it| it.to_string());
+    let others: Vec<String> = others.collect();
     let what = if others.is_empty() {
         format!("its address {address} is on none of its interfaces")
     } else {
@@ -45,14 +51,22 @@ pub(super) fn judge(on: &Judged<'_>, found: &mut Findings) {
 }
 
 /// The addresses that other nodes may reach it at.
-fn candidates(own: &[OwnAddress]) -> impl Iterator<Item = Ipv4Addr> {
+fn candidates(own: &[OwnAddress]) -> impl Iterator<Item = IpAddr> {
     let reachable = |it: &&OwnAddress| {
         let (device, address) = (&it.device, it.network.addr());
         device != "lo"
-            && !address.is_link_local()
+            && !is_link_local(address)
             && !CONTAINERS.iter().any(|prefix| device.starts_with(prefix))
     };
     own.iter().filter(reachable).map(|it| it.network.addr())
+}
+
+/// Whether an address is of use on its own link only.
+pub(super) fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
 }
 
 /// A route needs its next hop on the same network.
@@ -61,15 +75,14 @@ fn neighbours(on: &Judged<'_>, found: &mut Findings) {
     let Some(routes) = on.around().routes().filter(|_| sets_routes && !on.worked_on()) else {
         return;
     };
-    let on_link = |address: Ipv4Addr| {
+    let on_link = |address: IpAddr| {
         let at_hand = routes.iter().filter(|it| it.via.is_none() && !it.device.is_empty());
         at_hand.into_iter().any(|it| it.to.contains(&address))
     };
     let peers = on.cluster.with_role(Role::Worker).filter(|peer| peer.name != on.node.name);
-    let far: Vec<String> = peers
-        .filter(|peer| !on_link(peer.address))
-        .map(|peer| format!("{} ({})", peer.name, peer.address))
-        .collect();
+    let far = |peer: &Node| peer.addresses().find(|address| !on_link(*address));
+    let far: Vec<String> =
+        peers.filter_map(|peer| Some(format!("{} ({})", peer.name, far(peer)?))).collect();
     if let Some(first) = far.first() {
         let more =
             if far.len() > 1 { format!(" and {} more", far.len() - 1) } else { String::new() };

@@ -33,14 +33,15 @@ pub(super) fn judge(on: &Judged<'_>, found: &mut Findings) {
     }
     let proxies = on.around().proxies().unwrap_or_default();
     if !proxies.is_empty() {
-        let network = &on.cluster.network;
+        let families = on.cluster.network.families().into_iter();
+        let ranges = families.flat_map(|it| [it.pods.to_string(), it.services.to_string()]);
         on.warn(
             found,
             format!("every login gets a proxy from /etc/environment: {}", proxies.join(", ")),
             format!(
                 "labctl does without it within the lab; for your own kubectl there, add the \
-                nodes' addresses, {} and {} to NO_PROXY",
-                network.pods, network.services
+                nodes' addresses, {} to NO_PROXY",
+                ranges.collect::<Vec<String>>().join(" and ")
             ),
         );
     }

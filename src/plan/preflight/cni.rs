@@ -1,8 +1,10 @@
 //! Pod networks of others: containerd takes the first configuration by name, and the bridge `cni0`
 //! belongs to whoever made it.
 
+use super::addresses::is_link_local;
 use super::finding::Findings;
 use super::judged::Judged;
+use crate::machine::surroundings::OwnAddress;
 use crate::module::Desired;
 
 /// Where pod networks are configured.
@@ -40,9 +42,14 @@ pub(super) fn judge(on: &Judged<'_>, found: &mut Findings) {
 
 /// The bridge plugin refuses a bridge that has an address of another network.
 fn bridge(on: &Judged<'_>, found: &mut Findings) {
-    let Some((own, pods)) = on.around().addresses().zip(on.node.pod_cidr) else { return };
-    let other = own.iter().find(|it| it.device == BRIDGE && !pods.contains(&it.network.addr()));
-    if let Some(other) = other {
+    let own = on.around().addresses().unwrap_or_default();
+    let foreign = |it: &&OwnAddress| {
+        let address = it.network.addr();
+        let pods = on.node.pod_cidrs().find(|pods| pods.addr().is_ipv4() == address.is_ipv4());
+        pods.is_some_and(|pods| !pods.contains(&address)) && !is_link_local(address)
+    };
+    let other = own.iter().filter(|it| it.device == BRIDGE).find(foreign);
+    if let (Some(other), Some(pods)) = (other, on.node.pod_cidr) {
         on.refuse(
             found,
             format!(

@@ -68,7 +68,9 @@ fn needs(on: &Judged<'_>) -> Vec<String> {
         needs.push("TCP port 10250 from the controllers".to_owned());
     }
     if on.starts("kubelet.service") {
-        needs.push(format!("everything from and to pods, {}", network.pods));
+        let pods = network.families().into_iter().map(|it| it.pods.to_string());
+        let pods = pods.collect::<Vec<String>>().join(" and ");
+        needs.push(format!("everything from and to pods, {pods}"));
     }
     if network.mode == PodNetwork::Vxlan && on.is_for_cluster() {
         needs.push("UDP port 4789 from all nodes".to_owned());

@@ -1,12 +1,13 @@
 //! Networks: addresses of pods and Services hide whatever has the same addresses.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use super::cni::BRIDGE;
 use super::finding::Findings;
 use super::judged::Judged;
+use crate::cluster::Node;
 use crate::machine::surroundings::RouteThere;
 
 /// The device of the lab's own tunnels.
@@ -17,7 +18,8 @@ pub(super) fn judge(on: &Judged<'_>, found: &mut Findings) {
         return;
     }
     let network = &on.cluster.network;
-    for (key, range) in [("pods", network.pods), ("services", network.services)] {
+    let families = network.families().into_iter();
+    for (key, range) in families.flat_map(|it| [("pods", it.pods), ("services", it.services)]) {
         let routes = on.around().routes().unwrap_or_default();
         for route in routes.iter().filter(|it| overlap(it.to, range) && !is_ours(on, it, range)) {
             judge_route(on, route, (key, range), found);
@@ -36,7 +38,7 @@ pub(super) fn judge(on: &Judged<'_>, found: &mut Findings) {
 fn judge_route(
     on: &Judged<'_>,
     route: &RouteThere,
-    (key, range): (&str, Ipv4Net),
+    (key, range): (&str, IpNet),
     found: &mut Findings,
 ) {
     let way = match (route.via, route.device.as_str()) {
@@ -56,15 +58,16 @@ fn judge_route(
     }
 }
 
-fn overlap(one: Ipv4Net, other: Ipv4Net) -> bool {
+fn overlap(one: IpNet, other: IpNet) -> bool {
     one.contains(&other) || other.contains(&one)
 }
 
 /// Whether a route leads to the lab's own pods.
-fn is_ours(on: &Judged<'_>, route: &RouteThere, range: Ipv4Net) -> bool {
-    let to_node = |via: Ipv4Addr| on.cluster.nodes.iter().any(|node| node.address == via);
-    let network = &on.cluster.network;
-    let pods = range == network.pods && range.contains(&route.to);
+fn is_ours(on: &Judged<'_>, route: &RouteThere, range: IpNet) -> bool {
+    let has = |node: &Node, address: IpAddr| node.addresses().any(|it| it == address);
+    let to_node = |via: IpAddr| on.cluster.nodes.iter().any(|node| has(node, via));
+    let is_pods = on.cluster.network.families().iter().any(|it| it.pods == range);
+    let pods = is_pods && range.contains(&route.to);
     // An add-on's network for pods has devices of its own, and comes after the first run.
     pods && (on.worked_on()
         || [BRIDGE, TUNNEL].contains(&route.device.as_str())

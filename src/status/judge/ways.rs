@@ -59,14 +59,16 @@ fn routes(findings: &mut Docket<'_>, node: &Node, answer: &NodeAnswer) {
         return;
     }
     let workers = known.cluster.with_role(Role::Worker).filter(|other| other.name != node.name);
-    for worker in workers {
-        let Some(pods) = worker.pod_cidr else { continue };
+    for (worker, (pods, via)) in workers.flat_map(|it| {
+        let ways = it.pod_cidrs().zip(it.addresses());
+        ways.map(move |way| (it, way))
+    }) {
         let to = format!("{pods} ");
         let route = answer.routes.iter().find(|route| route.starts_with(&to));
         let what = match route {
             None => format!("has no route to the pods of {} ({pods})", worker.name),
             Some(route) => {
-                let right = format!("via {} ", worker.address);
+                let right = format!("via {via} ");
                 let leads = mode != PodNetwork::Routes || format!("{route} ").contains(&right);
                 if leads {
                     continue;
@@ -81,8 +83,8 @@ fn routes(findings: &mut Docket<'_>, node: &Node, answer: &NodeAnswer) {
 /// From the gateway of its pods to the gateway of another worker's.
 fn peers(findings: &mut Docket<'_>, node: &Node, answer: &NodeAnswer) {
     let known = findings.known;
-    for worker in known.cluster.with_role(Role::Worker) {
-        let Some(pods) = worker.pod_cidr else { continue };
+    let workers = known.cluster.with_role(Role::Worker);
+    for (worker, pods) in workers.flat_map(|it| it.pod_cidrs().map(move |pods| (it, pods))) {
         let unreached = answer.peers.get(&ask::peer_url(pods)) == Some(&0);
         // Where no pod has run yet, there is no gateway; a kubelet that is gone does not answer.
         let there = known.answer(&worker.name).is_some_and(|other| {
@@ -96,7 +98,8 @@ fn peers(findings: &mut Docket<'_>, node: &Node, answer: &NodeAnswer) {
         });
         if unreached && there && !explained {
             let what = format!("its pods do not reach those of {}", worker.name);
-            let mend = known.on(&worker.name, "iptables-save");
+            let rules = if pods.addr().is_ipv4() { "iptables-save" } else { "ip6tables-save" };
+            let mend = known.on(&worker.name, rules);
             findings.add(FaultKind::Network, Some(&node.name), what, mend);
             findings.hint("routes and programs are right, so look for what drops packets");
         }

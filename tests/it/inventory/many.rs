@@ -97,6 +97,67 @@ fn the_hosts_of_a_range_count_on_as_its_addresses_do() {
 }
 
 #[test]
+fn nodes_of_both_ip_families_have_an_address_and_a_part_of_each() {
+    let networks = |more: &str| {
+        format!(
+            "network: {{ pods: [10.200.0.0/16, \"fd00:200::/48\"], services: [10.32.0.0/24, \
+             \"fd00:32::/112\"]{more} }}
+nodes:
+  - {{ name: c, address: [192.0.2.1, \"fd00::1\"], roles: [controller] }}
+  - {{ name: lb, address: 192.0.2.2, roles: [loadbalancer] }}
+  - {{ name: \"w-[9-11]\", address: [192.0.2.254, \"fd00::ffff\"], roles: [worker] }}
+  - {{ name: x, address: [192.0.3.9, \"fd00::9\"], roles: [worker],
+      pod_cidr: [\"fd00:200:0:7::/64\"] }}
+"
+        )
+    };
+    let cluster = lab(&networks(""));
+    let shown = |cluster: &Cluster| -> Vec<String> {
+        let workers = cluster.with_role(Role::Worker);
+        let words = workers.map(|node| {
+            let addresses = node.addresses().map(|it| it.to_string());
+            let parts = node.pod_cidrs().map(|it| it.to_string());
+            addresses.chain(parts).collect::<Vec<String>>().join(" ")
+        });
+        words.collect()
+    };
+    assert_eq!(
+        shown(&cluster),
+        [
+            "192.0.2.254 fd00::ffff 10.200.9.0/24 fd00:200:0:9::/64",
+            "192.0.2.255 fd00::1:0 10.200.10.0/24 fd00:200:0:a::/64",
+            "192.0.3.0 fd00::1:1 10.200.11.0/24 fd00:200:0:b::/64",
+            "192.0.3.9 fd00::9 10.200.0.0/24 fd00:200:0:7::/64",
+        ]
+    );
+    let network = &cluster.network;
+    assert_eq!(network.kubernetes_service.to_string(), "10.32.0.1");
+    let capabilities = network.capabilities();
+    assert!(capabilities.ipv4 && capabilities.ipv6 && capabilities.dual_stack);
+    assert_eq!(cluster.node("lb").expect("a node").second_address, None);
+
+    // Each family has a prefix length of its own.
+    let small = lab(&networks(", node_prefix: [25, 64]"));
+    assert_eq!(shown(&small)[0], "192.0.2.254 fd00::ffff 10.200.4.128/25 fd00:200:0:9::/64");
+}
+
+#[test]
+fn a_lab_may_be_without_ipv4() {
+    let cluster = lab("network: { pods: \"fd00:200::/56\", services: \"fd00:32::/112\" }
+nodes:
+  - { name: c, address: \"fd00::1\", roles: [controller] }
+  - { name: w-1, address: \"fd00::2\", roles: [worker] }
+");
+    assert_eq!(cluster.api_url(), "https://[fd00::1]:6443");
+    assert_eq!(cluster.founding().members, "c=https://[fd00::1]:2380");
+    assert_eq!(cluster.network.dns_service.to_string(), "fd00:32::a");
+    let capabilities = cluster.network.capabilities();
+    assert!(!capabilities.ipv4 && capabilities.ipv6 && !capabilities.dual_stack);
+    let part = cluster.node("w-1").and_then(|node| node.pod_cidr).expect("a part");
+    assert_eq!(part.to_string(), "fd00:200:0:1::/64");
+}
+
+#[test]
 fn keys_that_begin_with_x_are_for_anchors() {
     let cluster = lab("x-access: &access { user: admin, password: \"${NOBODY_READS_THIS}\" }
 x-worker: &worker { roles: [worker], labels: { disk: ssd } }

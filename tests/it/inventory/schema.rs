@@ -23,6 +23,7 @@ const KEYWORDS: &[&str] = &[
     "required",
     "items",
     "minItems",
+    "maxItems",
     "uniqueItems",
     "anyOf",
 ];
@@ -64,6 +65,9 @@ fn accepts(schema: &Value, value: &Value) -> bool {
         "items" => value.as_array().is_none_or(|all| all.iter().all(|it| accepts(rule, it))),
         "minItems" => {
             value.as_array().is_none_or(|all| all.len() as u64 >= rule.as_u64().expect("one"))
+        }
+        "maxItems" => {
+            value.as_array().is_none_or(|all| all.len() as u64 <= rule.as_u64().expect("one"))
         }
         "uniqueItems" => value
             .as_array()
@@ -152,7 +156,8 @@ fn made(schema: &Value, choices: &mut Choices<'_>) -> Value {
         }
         "array" => {
             let least = rules.get("minItems").and_then(Value::as_u64).unwrap_or(0) as usize;
-            let count = least + choices.below(3);
+            let most = rules.get("maxItems").and_then(Value::as_u64).unwrap_or(u64::MAX) as usize;
+            let count = (least + choices.below(3)).min(most);
             let mut all: Vec<Value> = (0..count).map(|_| made(&rules["items"], choices)).collect();
             if rules.contains_key("uniqueItems") {
                 let mut seen = Vec::new();
@@ -295,5 +300,5 @@ fn the_schema_explains_every_key() {
         let about = rule["description"].as_str().unwrap_or_default();
         assert!(about.len() > 5 || place.contains("anyOf"), "{place}: {rule}");
     }
-    assert!(KEYWORDS.len() == 13 && schema["properties"]["nodes"]["items"].is_object());
+    assert!(KEYWORDS.len() == 14 && schema["properties"]["nodes"]["items"].is_object());
 }

@@ -124,6 +124,32 @@ async fn a_route_that_was_there_with_another_gateway_is_remembered() {
 }
 
 #[tokio::test]
+async fn ipv6_routes_are_kept_as_those_of_ipv4_are() {
+    let machine = connected();
+    machine.sh("ip address add fd00:240::10/64 dev left nodad");
+    machine.sh("ip route add fd00:200:0:3::/64 via fd00:240::99");
+    let wanted = [(1, 21), (3, 23)].map(|(part, node)| Route {
+        to: format!("fd00:200:0:{part}::/64").parse().expect("a network"),
+        via: format!("fd00:240::{node}").parse().expect("an address"),
+    });
+    let within = "fd00:200::/56".parse().expect("a network");
+    let routes = Set::new(wanted.to_vec());
+    let desired = [Desired::Routes(Routes { within, routes })];
+    let found = machine.settles(&desired).await.found;
+    assert_eq!(why(&found), "fd00:200:0:1::/64 is missing");
+    let record = machine.record();
+    assert_eq!(record[0], "route fd00:200:0:1::/64");
+    assert!(record[1].starts_with("route fd00:200:0:3::/64 via fd00:240::99 dev left metric 1024"));
+    assert_eq!(record.len(), 2, "{record:?}");
+    machine.sh("ip route add fd00:200:0:7::/64 via fd00:240::27");
+    let found = machine.settles(&desired).await.found;
+    assert!(why(&found).ends_with(" is left over"), "{found:?}");
+    let left = machine.sh("ip -6 route show root fd00:200::/56 | cut -d' ' -f1-3");
+    let ways: Vec<String> = wanted.iter().map(ToString::to_string).collect();
+    assert_eq!(left, ways.join("\n"));
+}
+
+#[tokio::test]
 async fn names_in_hosts_are_ours_only_where_they_are_marked() {
     let machine = Machine::new();
     let theirs =

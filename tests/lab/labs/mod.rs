@@ -7,6 +7,7 @@ mod dmuc;
 mod docker;
 mod flannel;
 mod interconnect;
+mod ipv6;
 mod kube_router;
 mod local_lb;
 mod multinode;
