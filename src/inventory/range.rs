@@ -1,6 +1,6 @@
 //! Ranges: `worker-[0-4]` is five nodes, whose addresses count on from the first.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::problem::Problems;
 use super::{Located, NodeEntry};
@@ -168,8 +168,10 @@ fn counted_on(
 /// Returns the address that is `n` after `first`; `None` if there is none.
 pub fn count_on(first: IpAddr, n: u32) -> Option<IpAddr> {
     match first {
-        IpAddr::V4(first) => Some(u32::from(first).checked_add(n)?.into()).map(IpAddr::V4),
-        IpAddr::V6(first) => Some(u128::from(first).checked_add(n.into())?.into()).map(IpAddr::V6),
+        IpAddr::V4(first) => u32::from(first).checked_add(n).map(|it| Ipv4Addr::from(it).into()),
+        IpAddr::V6(first) => {
+            u128::from(first).checked_add(n.into()).map(|it| Ipv6Addr::from(it).into())
+        }
     }
 }
 
