@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::kubectl_apply::{KUBECTL, contains_a_secret};
 use super::{
-    Actions, Arguments, Beside, Desired, Difference, Facts, Question, Site, State, attributes,
+    Actions, Arguments, AtHand, Desired, Difference, Facts, Question, Site, State, attributes,
     content::Content, probe::PathFact, quote,
 };
 use crate::node::ADDONS;
@@ -166,8 +166,8 @@ impl State for Addons {
         format!("{apply}# Of {FOLDER}, delete what is not above: {KUBECTL} delete -f FILE; rm FILE")
     }
 
-    fn beside(&self) -> Vec<Beside> {
-        let beside = |addon: &Addon| Beside {
+    fn beside(&self) -> Vec<AtHand> {
+        let beside = |addon: &Addon| AtHand {
             name: addon.beside(),
             content: addon.manifest.clone(),
             secret: addon.sensitive,

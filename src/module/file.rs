@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 pub use super::content::{Blob, Content};
 use super::{
-    Actions, Arguments, Beside, Desired, Difference, Facts, Question, Site, State, attributes,
+    Actions, Arguments, AtHand, Desired, Difference, Facts, Question, Site, State, attributes,
     probe::PathFact, quote,
 };
 use crate::node::record::{self, Kind};
@@ -216,12 +216,12 @@ impl State for File {
         }
     }
 
-    fn beside(&self) -> Vec<Beside> {
+    fn beside(&self) -> Vec<AtHand> {
         if !self.sensitive && self.content.text().is_some() {
             return Vec::new();
         }
         let (name, content) = (self.origin.clone(), self.content.clone());
-        vec![Beside { name, content, secret: self.sensitive }]
+        vec![AtHand { name, content, secret: self.sensitive }]
     }
 
     fn title(&self) -> String {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::event::ChangeKind;
 
 use super::{
-    Actions, Arguments, Beside, Content, Desired, Difference, Facts, Question, STATE_FOLDER, Site,
+    Actions, Arguments, AtHand, Content, Desired, Difference, Facts, Question, STATE_FOLDER, Site,
     State, file::Blob, quote,
 };
 use crate::node::record::{self, Kind};
@@ -87,19 +87,17 @@ impl State for Image {
     }
 
     fn shell(&self) -> String {
-        // The second is labctl's note of it: another archive may have the same reference.
-        format!(
-            "ctr -n k8s.io images import {}\n\
-             install -D -m 644 /dev/stdin {} <<'EOF'\n{}\nEOF",
-            quote(&self.origin()),
-            quote(&self.record()),
-            self.archive.sha256
-        )
+        format!("ctr -n k8s.io images import {}", quote(&self.origin()))
     }
 
-    fn beside(&self) -> Vec<Beside> {
+    fn note(&self) -> Option<String> {
+        let (record, sha256) = (self.record(), &self.archive.sha256);
+        Some(format!("install -D -m 644 /dev/stdin {} <<'EOF'\n{sha256}\nEOF", quote(&record)))
+    }
+
+    fn beside(&self) -> Vec<AtHand> {
         let content = Content::Blob(self.archive.clone());
-        vec![Beside { name: self.origin(), content, secret: false }]
+        vec![AtHand { name: self.origin(), content, secret: false }]
     }
 
     fn title(&self) -> String {

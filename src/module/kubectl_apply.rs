@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::{
-    Actions, Arguments, Beside, Desired, Difference, Facts, Question, Site, State, attributes,
+    Actions, Arguments, AtHand, Desired, Difference, Facts, Question, Site, State, attributes,
     file::{Content, File},
     probe::PathFact,
     quote,
@@ -154,7 +154,7 @@ impl State for KubectlApply {
         format!("{}\n{KUBECTL} apply -f {}", self.kept().shell(), quote(&self.path()))
     }
 
-    fn beside(&self) -> Vec<Beside> {
+    fn beside(&self) -> Vec<AtHand> {
         self.kept().beside()
     }
 

@@ -180,7 +180,7 @@ impl Actions {
 
 /// A file that a person has beside the commands that they type.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Beside {
+pub struct AtHand {
     /// Its name there: `bundle/etcd`, `pki/ca.key`.
     pub name: String,
     /// Its content.
@@ -204,9 +204,15 @@ pub trait State {
     /// Returns what a user would have typed; never contains a secret.
     fn shell(&self) -> String;
 
+    /// Returns what to type after [`shell`](State::shell) so that labctl recognises what was done:
+    /// the note that its own actions write.
+    fn note(&self) -> Option<String> {
+        None
+    }
+
     /// Returns the files that [`shell`](State::shell) names without a path: who types it has them
     /// beside the commands.
-    fn beside(&self) -> Vec<Beside> {
+    fn beside(&self) -> Vec<AtHand> {
         Vec::new()
     }
 
@@ -248,7 +254,10 @@ impl State for Desired {
     fn shell(&self) -> String {
         self.state().shell()
     }
-    fn beside(&self) -> Vec<Beside> {
+    fn note(&self) -> Option<String> {
+        self.state().note()
+    }
+    fn beside(&self) -> Vec<AtHand> {
         self.state().beside()
     }
     fn title(&self) -> String {

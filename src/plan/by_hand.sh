@@ -25,8 +25,8 @@ on() { # nodes
   cat > "$desk/commands.$count"
   for node in $1; do
     to "$node" "mkdir -p $there && cd $there && cat > commands && umask 022 &&
-      PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin sh -e commands < /dev/null" \
-      < "$desk/commands.$count" > "$desk/said.$node" 2>&1 &
+      PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+      sh -e commands < /dev/null" < "$desk/commands.$count" > "$desk/said.$node" 2>&1 &
     echo "$! $node" >> "$desk/running"
   done
 }

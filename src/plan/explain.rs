@@ -38,16 +38,16 @@ pub fn preface(lab: &str, bundle: &str, pki: &str, hand: &Hand<'_>) -> String {
         "\
 # The lab {lab} by hand
 
-What `labctl up` does, play by play, as commands to type as root on each node: `labctl ssh` opens a \
-shell there. The plays are in an order in which they can be done one after the other. The nodes of \
-a play are worked on at the same time: the members of etcd wait for each other. `labctl explain \
+What `labctl up` does, play by play, as commands to type as root on each node: `labctl ssh` opens \
+a shell there. The plays are in an order in which they can be done one after the other. The nodes \
+of a play are worked on at the same time: the members of etcd wait for each other. `labctl explain \
 --format shell` prints all of it as a script.
 
 The commands are typed in a directory on the node that has the files that they name:
 
 - `bundle/NAME`: the file of that name in the bundle {bundle}, as `labctl bundle list` has it
 - `pki/NAME`: the file of that name in {pki}; only what the commands name, because a worker has no \
-business with the key of a CA
+business with a CA's key
 
 {whose}"
     )

@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::DesiredTask;
 use super::ownership::mark_file;
 use crate::module::file::Content;
-use crate::module::{Beside, State as _, quote};
+use crate::module::{AtHand, State as _, quote};
 use crate::pki::Pki;
 use crate::secret::Secret;
 
@@ -76,8 +76,8 @@ impl<'a> Hand<'a> {
         Self { mark, ..self }
     }
 
-    /// Returns what to type first: it notes which lab a node belongs to. `None` while the lab has no
-    /// keys yet.
+    /// Returns what to type first: it notes which lab a node belongs to. `None` while the lab has
+    /// no keys yet.
     pub fn whose(&self) -> Option<String> {
         let (file, mark) = (mark_file(), self.mark.as_ref()?);
         Some(format!("install -D -m 644 /dev/stdin {file} <<'{END}'\n{mark}{END}\n"))
@@ -89,12 +89,14 @@ impl<'a> Hand<'a> {
         for beside in task.desired.beside() {
             self.place(&beside, &mut by_hand);
         }
-        by_hand.commands.push_str(task.desired.shell().trim_end());
-        by_hand.commands.push('\n');
+        for commands in [Some(task.desired.shell()), task.desired.note()].into_iter().flatten() {
+            by_hand.commands.push_str(commands.trim_end());
+            by_hand.commands.push('\n');
+        }
         by_hand
     }
 
-    fn place(&self, beside: &Beside, by_hand: &mut ByHand) {
+    fn place(&self, beside: &AtHand, by_hand: &mut ByHand) {
         let name = &beside.name;
         let in_pki = name.strip_prefix("pki/").filter(|file| self.pki.get(file).is_some());
         match (&beside.content, in_pki) {
@@ -129,7 +131,7 @@ impl<'a> Hand<'a> {
 
     /// Returns the body of a here-document that makes the file, and the files that it reads; `None`
     /// where the text may have a secret of somebody else's.
-    fn composed(&self, beside: &Beside, content: &Content) -> Option<(String, BTreeSet<String>)> {
+    fn composed(&self, beside: &AtHand, content: &Content) -> Option<(String, BTreeSet<String>)> {
         let text = content.text()?;
         let name = &beside.name;
         let known = name.starts_with("kubeconfig/") || self.standard.contains(name);

@@ -37,6 +37,8 @@ pub struct Renderer {
     origins: BTreeMap<String, String>,
     /// The directory of the user's templates, and the names of the templates in it.
     own: Option<(PathBuf, BTreeSet<String>)>,
+    /// The names of the standard templates that the user has not changed.
+    standard: BTreeSet<String>,
 }
 
 /// Errors in templates.
@@ -124,9 +126,15 @@ impl Renderer {
             );
         }
         let mut own = None;
+        let mut standard: BTreeSet<String> = sources.keys().cloned().collect();
         if let Some(directory) = overrides {
             let found = read_directory(directory)?;
             refuse_misplaced(directory, &found, &sources)?;
+            let is_as_ours = |name: &String| match (found.get(name), sources.get(name)) {
+                (Some((_, own)), Some((_, ours))) => own == ours,
+                (own, _) => own.is_none(),
+            };
+            standard.retain(is_as_ours);
             own = Some((directory.to_owned(), found.keys().cloned().collect()));
             sources.extend(found);
         }
@@ -138,7 +146,7 @@ impl Renderer {
         let parsed = tera.add_raw_templates(
             sources.iter().map(|(name, (_, text))| (name, lines::standalone_tags(text))),
         );
-        let renderer = Self { tera, origins, own };
+        let renderer = Self { tera, origins, own, standard };
         match parsed {
             Ok(()) => Ok(renderer),
             Err(error) => Err(renderer.explain(&error, None)),
@@ -195,11 +203,9 @@ impl Renderer {
         self.tera.render(name, context.variables()).map_err(|error| self.explain(&error, None))
     }
 
-    /// Returns where each standard template comes from that the user has not replaced.
+    /// Returns the origins of files from standard templates that the user has not changed.
     pub fn standard(&self) -> BTreeSet<String> {
-        let own = self.own.iter().flat_map(|(_, names)| names).collect::<BTreeSet<_>>();
-        let origins = self.origins.iter().filter(|(name, _)| !own.contains(name));
-        origins.map(|(_, origin)| origin.clone()).collect()
+        self.standard.iter().map(|name| format!("templates/{name}{SUFFIX}")).collect()
     }
 
     /// Renders a text from a playbook, such as `pki/nodes/{{ node.name }}/kubelet.crt`.

@@ -1,4 +1,4 @@
-//! Workers with nothing but a token: they ask for their certificates, and again before these expire.
+//! Workers with nothing but a token: they ask for certificates, and again before these expire.
 
 use std::fs;
 use std::path::{Path, PathBuf};
