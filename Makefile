@@ -15,7 +15,7 @@ MATRIX         = add_ons_of_ones_own with_the_other_choices for_machines_of_ones
                  the_script_builds_the_sandbox
 # Labs that only `make labs` brings up; `make lab` has the others.
 LABS           = the_controller_manager_gives labs::vxlan labs::local_lb labs::vip labs::users \
-                 labs::static_pods labs::docker labs::bootstrap
+                 labs::static_pods labs::docker labs::bootstrap labs::oidc
 # Versions of Kubernetes that `make versions` tries.
 VERSIONS      ?= 1.20.2 1.30.14 1.31.0 1.32.2 1.33.13 1.34.4 1.35.4 1.36.3 1.37.2
 
@@ -54,7 +54,8 @@ check: ## Formatting and lints
 	shellcheck -s sh tests/support/census.sh tests/prerequisites tests/get-bundle .ci/run .ci/matrix
 	shellcheck -s sh -x -e SC2016 benches/lib.sh benches/run benches/peers benches/report \
 		benches/*/row benches/*/*/issue benches/*/by-hand
-	shellcheck -x tests/bundle/build benches/kubeadm/build
+	shellcheck -s sh inventories/oidc/log-in
+	shellcheck -x tests/extras/issuer/build tests/bundle/build benches/kubeadm/build
 
 unit: ## All tests but the real labs
 	$(CARGO) test --locked --lib --bins $$(ls tests/*.rs tests/*/main.rs | \

@@ -7,6 +7,7 @@ mod dmuc;
 mod docker;
 mod local_lb;
 mod multinode;
+mod oidc;
 mod static_pods;
 mod users;
 mod vip;
