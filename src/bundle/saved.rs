@@ -23,7 +23,7 @@ const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// Reads what is in an archive: one file of a bundle for each image, all of them the same archive.
 ///
 /// # Errors
-/// If the file cannot be read, is not an archive of images, or names none: what is wrong, to follow its
+/// If the file cannot be read, is not an archive of images, or names none: what is wrong, after its
 /// path.
 pub fn images(path: &Path) -> Result<BTreeMap<String, BundleFile>, String> {
     let cannot = |error: io::Error| format!("cannot be read: {error}");

@@ -87,14 +87,12 @@ impl State for Image {
     }
 
     fn shell(&self) -> String {
-        // The second is labctl's note of it: another archive may have the same reference.
-        format!(
-            "ctr -n k8s.io images import {}\n\
-             install -D -m 644 /dev/stdin {} <<'EOF'\n{}\nEOF",
-            quote(&self.origin()),
-            quote(&self.record()),
-            self.archive.sha256
-        )
+        format!("ctr -n k8s.io images import {}", quote(&self.origin()))
+    }
+
+    fn note(&self) -> Option<String> {
+        let (record, sha256) = (self.record(), &self.archive.sha256);
+        Some(format!("install -D -m 644 /dev/stdin {} <<'EOF'\n{sha256}\nEOF", quote(&record)))
     }
 
     fn beside(&self) -> Vec<AtHand> {

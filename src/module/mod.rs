@@ -204,6 +204,12 @@ pub trait State {
     /// Returns what a user would have typed; never contains a secret.
     fn shell(&self) -> String;
 
+    /// Returns what to type after [`shell`](State::shell) so that labctl recognises what was done:
+    /// the note that its own actions write.
+    fn note(&self) -> Option<String> {
+        None
+    }
+
     /// Returns the files that [`shell`](State::shell) names without a path: who types it has them
     /// beside the commands.
     fn beside(&self) -> Vec<AtHand> {
@@ -247,6 +253,9 @@ impl State for Desired {
     }
     fn shell(&self) -> String {
         self.state().shell()
+    }
+    fn note(&self) -> Option<String> {
+        self.state().note()
     }
     fn beside(&self) -> Vec<AtHand> {
         self.state().beside()

@@ -141,17 +141,6 @@ impl Unit {
         self.uses.iter().map(|used| format!("{}  {}\n", used.sha256, used.path)).collect()
     }
 
-    /// What is typed to note what the unit was started with, so that labctl does not restart it.
-    fn noted(&self) -> String {
-        let record = unit_record(&self.name);
-        let folder = record.strip_suffix(&self.name).unwrap_or(&record).trim_end_matches('/');
-        let files: Vec<_> = self.uses.iter().map(|used| quote(&used.path)).collect();
-        // Without a file, sha256sum would read what is typed next.
-        let print = if files.is_empty() { ":" } else { "sha256sum" };
-        let print = format!("{print} {}", files.join(" "));
-        format!("install -d {folder} && {} > {}", print.trim_end(), quote(&record))
-    }
-
     /// Returns why the running unit must be restarted or reloaded, if it must.
     fn outdated(&self, facts: &Facts) -> Option<Difference> {
         let (kind, verb) = match self.on_change {
@@ -323,16 +312,23 @@ impl State for Unit {
         let name = quote(&self.name);
         match (self.enabled, self.started) {
             (true, true) => format!(
-                "systemctl daemon-reload && systemctl enable {name} && \
-                systemctl restart {name}\n{}",
-                self.noted()
+                "systemctl daemon-reload && systemctl enable {name} && systemctl restart {name}"
             ),
             (true, false) => format!("systemctl enable {name} && systemctl stop {name}"),
-            (false, true) => {
-                format!("systemctl daemon-reload && systemctl restart {name}\n{}", self.noted())
-            }
+            (false, true) => format!("systemctl daemon-reload && systemctl restart {name}"),
             (false, false) => format!("systemctl disable --now {name}"),
         }
+    }
+
+    fn note(&self) -> Option<String> {
+        let record = unit_record(&self.name);
+        let folder = record.strip_suffix(&self.name).unwrap_or(&record).trim_end_matches('/');
+        let files: Vec<_> = self.uses.iter().map(|used| quote(&used.path)).collect();
+        // Without a file, sha256sum would read what is typed next.
+        let print = if files.is_empty() { ":" } else { "sha256sum" };
+        let print = format!("{print} {}", files.join(" "));
+        let note = format!("install -d {folder} && {} > {}", print.trim_end(), quote(&record));
+        self.started.then_some(note)
     }
 
     fn title(&self) -> String {

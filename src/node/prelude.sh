@@ -146,16 +146,18 @@ set_sysctl() { # key, value, its file in /proc/sys, the line and the file that s
 }
 
 # How systemd sees a unit: sets $active, $sub, $enabled (empty when there is no such unit), $stale,
-# and of a service $type, $main (its process), $code and $status (how the last one ended), $restarts
-# and $invocation.
+# $job (what it is about to do), and of a service $type, $main (its process), $code and $status (how
+# the last one ended), $restarts and $invocation.
 see() { # unit
-  active='' sub='' enabled='' stale='' type='' main=0 code=0 status=0 restarts=0 invocation=''
+  active='' sub='' enabled='' stale='' job='' type='' main=0 code=0 status=0 restarts=0
+  invocation=''
   while IFS='=' read -r key value; do
     case $key in
       ActiveState) active=$value ;;
       SubState) sub=$value ;;
       UnitFileState) enabled=$value ;;
       NeedDaemonReload) stale=$value ;;
+      Job) job=$value ;;
       Type) type=$value ;;
       MainPID) main=$value ;;
       ExecMainCode) code=$value ;;
@@ -164,7 +166,7 @@ see() { # unit
       InvocationID) invocation=$value ;;
     esac
   done << END
-$(systemctl show -p "ActiveState,SubState,UnitFileState,NeedDaemonReload,$seen" -- "$1")
+$(systemctl show -p "ActiveState,SubState,UnitFileState,NeedDaemonReload,Job,$seen" -- "$1")
 END
   [ -n "$active" ] || return 1
 }
@@ -217,6 +219,13 @@ watch() { # unit, since when, restarts then, at least and at most so long
   heard='' flaps='' ended=''
   while see "$1"; do
     now
+    # Somebody has it restart, as an API server does with those beside it: that it ends now says
+    # nothing, and what starts then is the unit to watch.
+    if [ -n "$job" ] && [ $((now - $2)) -lt $(($5 + 500)) ]; then
+      heard='' flaps=''
+      sleep 0.1
+      continue
+    fi
     # Started again between two looks.
     if [ -n "$flaps" ] && [ "$ended" != "$invocation" ]; then break; fi
     ended=$invocation

@@ -89,8 +89,10 @@ impl<'a> Hand<'a> {
         for beside in task.desired.beside() {
             self.place(&beside, &mut by_hand);
         }
-        by_hand.commands.push_str(task.desired.shell().trim_end());
-        by_hand.commands.push('\n');
+        for commands in [Some(task.desired.shell()), task.desired.note()].into_iter().flatten() {
+            by_hand.commands.push_str(commands.trim_end());
+            by_hand.commands.push('\n');
+        }
         by_hand
     }
 

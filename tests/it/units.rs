@@ -129,6 +129,18 @@ async fn a_unit_that_was_started_again_and_again_until_now_is_watched_and_not_re
 }
 
 #[tokio::test]
+async fn a_unit_that_somebody_else_restarts_while_it_is_watched_stays_up() {
+    let machine = Machine::new();
+    with_systemd(&machine);
+    machine.sh(&format!("printf '%s' '{DOWN}' > /units/a.service"));
+    let between = DOWN.replace("Type=simple", "Type=simple\nJob=7");
+    machine.sh(&format!("printf '%s' '{between}' > /units/a.service.then"));
+    machine.shim("sleep", &format!("printf '%s' '{RUNS}' > /units/a.service"));
+    machine.settles(&[unit("a.service")]).await;
+    assert_eq!(machine.sh("cat /restarted"), "a.service", "once by this run");
+}
+
+#[tokio::test]
 async fn a_unit_that_somebody_else_has_started_is_read_again_before_it_is_restarted() {
     let machine = Machine::new();
     with_systemd(&machine);
