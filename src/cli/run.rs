@@ -9,8 +9,8 @@ use super::etcd::{EtcdVerb, RecoverArgs};
 use super::global::{GlobalArgs, SpreadWhen};
 use super::image::ImageVerb;
 use super::lab::{
-    ConvergeArgs, DownArgs, ExecArgs, GraphFormat, GuideFormat, LabArgs, LogsArgs, RenderArgs,
-    SourceArgs, SshArgs, StatusArgs, SupportArgs, UpArgs,
+    ConvergeArgs, DownArgs, ExecArgs, GraphArgs, GraphFormat, GuideFormat, LabArgs, LogsArgs,
+    RenderArgs, SourceArgs, SshArgs, StatusArgs, SupportArgs, UpArgs,
 };
 use super::node::NodeVerb;
 use super::timeline::TimelineArgs;
@@ -64,14 +64,7 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
             let language = args.format.language();
             commands::explain::explain(&args.play, language, &options, reporter).await
         }
-        Verb::Graph(args) => {
-            let options = with(&args.lab, &args.sources);
-            let language = args.format.language();
-            if args.of_lab {
-                return commands::picture::picture(language, args.live, &options, reporter).await;
-            }
-            commands::explain::graph(language, &options, reporter)
-        }
+        Verb::Graph(args) => graph(args, &with(&args.lab, &args.sources), reporter).await,
         Verb::Image(verb) => image(verb, global, reporter).await,
         Verb::Exec(args) => exec(args, global, reporter).await,
         Verb::Kubectl(args) => {
@@ -97,6 +90,14 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
         Verb::Completions { shell: which } => completions(*which, reporter),
         Verb::Man { to } => man_pages(to.as_deref(), reporter),
     }
+}
+
+async fn graph(args: &GraphArgs, options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
+    let language = args.format.language();
+    if args.of_lab {
+        return commands::picture::picture(language, args.live, options, reporter).await;
+    }
+    commands::explain::graph(language, options, reporter)
 }
 
 async fn image(verb: &ImageVerb, global: &GlobalArgs, reporter: &Reporter) -> Result<Exit, Stop> {

@@ -48,13 +48,14 @@ fn web(lab: &Lab, from: &str, workers: usize) -> (Vec<[String; 3]>, String) {
     let image = busybox();
     // The page of a pod is its name.
     let serve = "mkdir /www; hostname > /www/index.html; exec httpd -f -p 80 -h /www";
+    // Not one flow mapping: what begins with a brace is JSON to an old kubectl.
     let manifest = format!(
-        "{{apiVersion: apps/v1, kind: DaemonSet, metadata: {{name: web}}, spec: {{selector: \
+        "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {{name: web}}\nspec: {{selector: \
          {{matchLabels: {{app: web}}}}, template: {{metadata: {{labels: {{app: web}}}}, spec: \
          {{terminationGracePeriodSeconds: 1, containers: [{{name: web, image: {image}, \
-         imagePullPolicy: Never, command: [sh, -c, {serve:?}]}}]}}}}}}}}\n---\n{{apiVersion: v1, \
-         kind: Service, metadata: {{name: web}}, spec: {{selector: {{app: web}}, ports: [{{port: \
-         80}}]}}}}\n"
+         imagePullPolicy: Never, command: [sh, -c, {serve:?}]}}]}}}}}}\n---\napiVersion: v1\n\
+         kind: Service\nmetadata: {{name: web}}\nspec: {{selector: {{app: web}}, ports: [{{port: \
+         80}}]}}\n"
     );
     let kubectl = "kubectl --kubeconfig /etc/kubernetes/admin.conf";
     lab.on(from, &format!("{kubectl} apply -f - <<'END'\n{manifest}END"));
