@@ -120,6 +120,7 @@ fn with_a_site(lab: &Lab) -> Vec<String> {
     };
     run(&format!("apply -f {}", path.display()));
     run("rollout status deployment/site --timeout=120s");
+    fs::remove_file(path).expect("it is there");
     let addresses = ["10.232.0.20", "10.232.0.21", "10.232.0.22"];
     // A Service is known to the API before it is known to each kube-proxy.
     for address in addresses {
@@ -180,7 +181,9 @@ fn a_lab_is_upgraded_over_many_minor_releases_while_it_serves() {
     assert_eq!(kubelets(&lab), vec![format!("v{to}"); 3].join(" "));
     let text = fs::read_to_string(lab.folder().join("inventory.yaml")).expect("an inventory");
     assert!(text.contains(&format!("kubernetes: \"{to}\"")), "{text}");
-    assert!(lab.folder().join("before.backup").metadata().expect("a backup").len() > 100_000);
+    let backup = lab.folder().join("before.backup");
+    assert!(backup.metadata().expect("a backup").len() > 100_000);
+    fs::remove_file(backup).expect("it is there");
     let each = (took / minors).as_secs();
     seen(
         "upgrade",

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard};
@@ -164,12 +164,12 @@ impl Lab {
     /// Starts a verb and kills it, as a power failure of the workstation would, at the first event
     /// that `moment` picks. It must come to that.
     pub fn kill_at(&self, verb: &[&str], moment: fn(&Value) -> bool) {
-        let errors = self.folder().join("stderr-of-the-killed");
+        let mut errors = tempfile::tempfile().expect("a file");
         let mut child = self
             .labctl(verb)
             .args(["--output", "json"])
             .stdout(Stdio::piped())
-            .stderr(File::create(&errors).expect("a file"))
+            .stderr(errors.try_clone().expect("the same file"))
             .spawn()
             .expect("labctl starts");
         let mut events: Vec<Value> = Vec::new();
@@ -183,7 +183,10 @@ impl Lab {
             events.push(event);
         }
         let code = child.wait().expect("it ends").code();
-        let run = Run { code, events, stderr: fs::read_to_string(errors).expect("its errors") };
+        let mut stderr = String::new();
+        errors.rewind().expect("its beginning");
+        errors.read_to_string(&mut stderr).expect("its errors");
+        let run = Run { code, events, stderr };
         panic!("labctl {verb:?} on {} ended before it was killed: {}", self.name, run.story());
     }
 
