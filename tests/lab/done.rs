@@ -56,7 +56,7 @@ fn a_run_is_done_when_what_it_started_stays_up() {
     mine::must(&lab, &["up"], "extra");
     let template = lab.folder().join("mine/templates/kubelet/kubelet.service.tera");
     let text = fs::read_to_string(&template).expect("a template");
-    let flag = "  --node-ip={{ node.address }} \\\n";
+    let flag = "  --config=/var/lib/kubelet/config.yaml \\\n";
     assert!(text.contains(flag), "{text}");
     fs::write(&template, text.replace(flag, &format!("{flag}  --no-such-flag=4 \\\n")))
         .expect("a template");
