@@ -35,7 +35,9 @@ fn elsewhere(lab: &Lab, file: &str, name: &str) {
     let end = text[local..].find("\n\n").expect("the end of the section") + local;
     let text = format!("{}ssh: {{ identity: {identity} }}{}", &text[..local], &text[end..]);
     let text = text.replace("name: single", &format!("name: {name}"));
-    fs::write(lab.folder().join(file), text).expect("an inventory");
+    // A machine with cgroup version 1 would be refused: without `local`, it is somebody's own.
+    let old = "\ncomponents:\n  kubelet: { config: { failCgroupV1: false } }\n";
+    fs::write(lab.folder().join(file), text + old).expect("an inventory");
     let own = lab.folder().join(".labctl").join(name);
     fs::create_dir_all(&own).expect("a lab directory");
     fs::copy(lab.directory().join("known_hosts"), own.join("known_hosts")).expect("known hosts");
@@ -128,8 +130,9 @@ fn another_lab_is_refused_and_keeps_the_keys_when_it_takes_over(lab: &Lab, node:
 
     // The keys are the last copies, for all that the node knows.
     // What becomes of etcd's data under other keys is not what this is about.
-    lab.run(&["up", "other.yaml", "--take-over", node]);
-    assert_ne!(lab.on(node, KEYS), keys, "the other lab has its own keys there now");
+    let up = lab.run(&["up", "other.yaml", "--take-over", node]);
+    let why = format!("the other lab has its own keys there now: {}", up.story());
+    assert_ne!(lab.on(node, KEYS), keys, "{why}");
     let kept = "cd /var/lib/labctl/kept-keys && find . -type f -exec sha256sum {} + | cut -d' ' \
         -f1 | sort; \
                 find . -type f ! -perm 600";
