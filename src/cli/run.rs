@@ -38,6 +38,7 @@ pub fn run(cli: &Cli) -> ExitCode {
 }
 
 async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Result<Exit, Stop> {
+    refuse_useless_limit(verb, global)?;
     let lab = |inventory: &Path| global.options(inventory, None);
     let with = |lab: &LabArgs, sources: &SourceArgs| global.options(&lab.inventory, Some(sources));
     match verb {
@@ -90,6 +91,56 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
         Verb::Completions { shell: which } => completions(*which, reporter),
         Verb::Man { to } => man_pages(to.as_deref(), reporter),
     }
+}
+
+/// Refuses `--limit` for a verb that would pass over it. What is set for all verbs, in the
+/// environment, is no mistake.
+fn refuse_useless_limit(verb: &Verb, global: &GlobalArgs) -> Result<(), Stop> {
+    let Some((called, why)) = without_limit(verb) else { return Ok(()) };
+    if global.limit.is_empty() || std::env::var_os("LABCTL_LIMIT").is_some() {
+        return Ok(());
+    }
+    Err(Stop::bad(format!("`{called}` cannot be combined with --limit: {why}"))
+        .help("leave it out"))
+}
+
+/// Returns what a verb that takes no `--limit` is called, and why it takes none.
+fn without_limit(verb: &Verb) -> Option<(&'static str, &'static str)> {
+    const WHOLE_LAB: &str = "it concerns the whole lab";
+    const NO_NODES: &str = "it asks no nodes";
+    const NAMED: &str = "it takes the node as an argument";
+    Some(match verb {
+        Verb::Init(_) => ("init", "there is no inventory yet whose nodes it could name"),
+        Verb::Smoke(_) => ("smoke", WHOLE_LAB),
+        Verb::Recover(_) => ("recover", WHOLE_LAB),
+        Verb::Kubeconfig(_) => ("kubeconfig", WHOLE_LAB),
+        Verb::Kubectl(_) => ("kubectl", WHOLE_LAB),
+        Verb::Logs(_) => ("logs", NAMED),
+        Verb::Ssh(_) => ("ssh", NAMED),
+        Verb::Validate(_) => ("validate", "it checks the whole inventory"),
+        Verb::Timeline(_) => ("timeline", "it shows a run that has ended"),
+        Verb::Bundle(_) => ("bundle", NO_NODES),
+        Verb::Playbook(_) => ("playbook", NO_NODES),
+        Verb::Schema => ("schema", NO_NODES),
+        Verb::Completions { .. } => ("completions", NO_NODES),
+        Verb::Man { .. } => ("man", NO_NODES),
+        Verb::Up(_)
+        | Verb::Upgrade(_)
+        | Verb::Plan(_)
+        | Verb::Play(_)
+        | Verb::Down(_)
+        | Verb::Node(_)
+        | Verb::Status(_)
+        | Verb::Support(_)
+        | Verb::Render(_)
+        | Verb::Explain(_)
+        | Verb::Graph(_)
+        | Verb::Image(_)
+        | Verb::Exec(_)
+        | Verb::Certs(_)
+        | Verb::Etcd(_)
+        | Verb::Workshop(_) => return None,
+    })
 }
 
 async fn graph(args: &GraphArgs, options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {

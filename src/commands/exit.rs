@@ -53,7 +53,7 @@ impl Stop {
     }
 
     /// An error in the usage, the inventory or a playbook.
-    pub(super) fn bad(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    pub(crate) fn bad(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { error: Some(error.into()), help: None, exit: Exit::Bad }
     }
 
@@ -68,7 +68,7 @@ impl Stop {
     }
 
     /// The same with what to do about it.
-    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }

@@ -2,6 +2,10 @@
 //!
 //! It is an advisory lock on a file in the lab directory. The kernel releases it when labctl exits,
 //! however it exits, so a lock is never stale.
+//!
+//! A lock of flock(2) belongs to the open file, which a program that labctl starts shares until it
+//! has replaced its image. So closing the file may not give the lock back at once; it is unlocked
+//! first.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -13,7 +17,14 @@ use crate::lab::LabDirectory;
 
 /// Holds the lock until it is dropped.
 #[derive(Debug)]
-pub struct RunLock(#[allow(dead_code, reason = "the open file is the lock")] File);
+pub struct RunLock(File);
+
+impl Drop for RunLock {
+    fn drop(&mut self) {
+        // Closing the file is what is left if this fails.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
 
 /// Why a lock could not be taken.
 #[derive(Debug, thiserror::Error)]
@@ -89,5 +100,16 @@ mod tests {
         assert!(error.to_string().contains("labctl up, process "), "{error}");
         drop(first);
         take(&lab, "down").expect("it was given back");
+    }
+
+    #[test]
+    fn a_lock_is_given_back_while_another_process_still_has_the_file_open() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let lab = LabDirectory::new(folder.path().join("lab"));
+        let first = take(&lab, "up").expect("nobody has it");
+        let shared = first.0.try_clone().expect("one more descriptor of the same open file");
+        drop(first);
+        take(&lab, "down").expect("it was given back");
+        drop(shared);
     }
 }

@@ -33,17 +33,35 @@ const SHARED: &[&str] = &[
     "kernel/keys/root_maxbytes",
 ];
 
-/// Records the settings, unless there already are local nodes, whose start has recorded them.
+/// Records the settings that no other node's start has recorded. A record of an older labctl may
+/// lack some.
 pub(super) fn note() -> Result<(), LocalError> {
     let _lock = lock()?;
-    if Path::new(NOTED).exists() {
+    let path = Path::new(NOTED);
+    let noted = match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        read => read.map_err(LocalError::io("read", path))?,
+    };
+    let whole = completed(&noted, |key| fs::read_to_string(file(key)).ok());
+    if whole == noted {
         return Ok(());
     }
-    let lines = SHARED.iter().filter_map(|key| {
-        let value = fs::read_to_string(file(key)).ok()?;
+    fs::write(path, whole).map_err(LocalError::io("write", path))
+}
+
+/// Returns a record with the current values of the settings that it lacks.
+fn completed(noted: &str, current: impl Fn(&str) -> Option<String>) -> String {
+    let has = |key: &str| settings(noted).any(|(noted, _)| noted == key);
+    let lacking = SHARED.iter().filter(|key| !has(key)).filter_map(|key| {
+        let value = current(key)?;
         Some(format!("{key} {}\n", value.trim()))
     });
-    fs::write(NOTED, lines.collect::<String>()).map_err(LocalError::io("write", Path::new(NOTED)))
+    noted.to_owned() + &lacking.collect::<String>()
+}
+
+/// Returns the settings of a record, with their values.
+fn settings(noted: &str) -> impl Iterator<Item = (&str, &str)> {
+    noted.lines().filter_map(|line| line.split_once(' '))
 }
 
 /// Raises the limit of inotify instances to what a machine full of nodes needs, if it is lower.
@@ -60,11 +78,15 @@ pub(super) fn let_nodes_watch() -> io::Result<()> {
 /// Restores the settings when there are no local nodes of any lab left.
 pub(super) fn restore() -> Result<(), LocalError> {
     let _lock = lock()?;
-    let Ok(noted) = fs::read_to_string(NOTED) else { return Ok(()) };
     if others() {
         return Ok(());
     }
-    for (key, value) in noted.lines().filter_map(|line| line.split_once(' ')) {
+    let path = Path::new(NOTED);
+    let noted = match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        read => read.map_err(LocalError::io("read", path))?,
+    };
+    for (key, value) in settings(&noted) {
         let file = file(key);
         // A setting that this kernel does not have needs no restoring.
         let found = fs::read_to_string(&file).unwrap_or_else(|_| value.to_owned());
@@ -72,7 +94,10 @@ pub(super) fn restore() -> Result<(), LocalError> {
             fs::write(&file, value).map_err(LocalError::io("restore", &file))?;
         }
     }
-    fs::remove_file(NOTED).map_err(LocalError::io("remove", Path::new(NOTED)))?;
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        removed => removed.map_err(LocalError::io("remove", path))?,
+    }
     // Removes the directory too; a process that waits for its lock creates a new one.
     let _ = fs::remove_dir(folder());
     Ok(())
@@ -105,5 +130,27 @@ fn lock() -> Result<File, LocalError> {
         if number(lock.metadata()) == number(fs::metadata(folder())) {
             return Ok(lock);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_start_records_every_setting_that_the_kernel_has() {
+        let record =
+            completed("", |key| (key != "vm/panic_on_oom").then(|| format!("{}\n", key.len())));
+        assert_eq!(settings(&record).count(), SHARED.len() - 1);
+        assert!(settings(&record).all(|(key, value)| value == key.len().to_string()), "{record}");
+    }
+
+    #[test]
+    fn a_record_keeps_its_values_and_gets_the_settings_that_it_lacks() {
+        let record = completed("kernel/panic 0\n", |_| Some("10\n".to_owned()));
+        assert_eq!(record.lines().next(), Some("kernel/panic 0"));
+        assert_eq!(settings(&record).filter(|(key, _)| *key == "kernel/panic").count(), 1);
+        assert!(settings(&record).any(|it| it == (INSTANCES, "10")), "{record}");
+        assert_eq!(completed(&record, |_| Some("11".to_owned())), record);
     }
 }

@@ -12,14 +12,6 @@ use crate::{goes_without_a_trace, is_settled, mine, passes_smoke};
 
 const CONTROLLERS: [&str; 2] = ["controller-0", "controller-1"];
 
-/// kubectl that must succeed; what it prints.
-fn kubectl(lab: &Lab, arguments: &str) -> String {
-    let output = lab.kubectl(arguments);
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "kubectl {arguments}: {stderr}");
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
-
 /// The node objects that `sh` would be told about by etcd itself, on one controller.
 fn etcdctl(lab: &Lab, controller: &str, arguments: &str) -> String {
     lab.on(
@@ -43,11 +35,11 @@ fn copy(lab: &Lab, name: &str, change: impl Fn(&mut Vec<u8>)) -> PathBuf {
 
 /// What the lab has that the backup has too, and that it has not.
 fn is_as_at_the_backup(lab: &Lab) {
-    assert_eq!(kubectl(lab, "get configmap before -o jsonpath={.data.word}"), "kept");
-    let secret = kubectl(lab, "get secret before -o jsonpath={.data.word}");
+    assert_eq!(lab.kubectl_says("get configmap before -o jsonpath={.data.word}"), "kept");
+    let secret = lab.kubectl_says("get secret before -o jsonpath={.data.word}");
     assert_eq!(secret, "a2VwdA==", "a Secret can be read, so the encryption key is the right one");
-    assert_eq!(kubectl(lab, "get configmap between -o jsonpath={.data.word}"), "kept");
-    assert_eq!(kubectl(lab, "get deployment before -o jsonpath={.spec.replicas}"), "2");
+    assert_eq!(lab.kubectl_says("get configmap between -o jsonpath={.data.word}"), "kept");
+    assert_eq!(lab.kubectl_says("get deployment before -o jsonpath={.spec.replicas}"), "2");
     assert!(!lab.kubectl("get configmap later").status.success(), "what came later is gone");
     for controller in CONTROLLERS {
         let members = etcdctl(lab, controller, "endpoint health --cluster 2>&1");
@@ -77,12 +69,13 @@ fn refused(lab: &Lab, file: &str, code: i32, why: &str) {
 
 /// The end of the story of a whole sandbox: it comes back from its backup, and goes.
 pub fn a_lab_comes_back_from_its_backup_when_all_data_is_lost(lab: &Lab) {
-    kubectl(lab, "create configmap before --from-literal=word=kept");
-    kubectl(lab, "create secret generic before --from-literal=word=kept");
-    kubectl(
-        lab,
-        &format!("create deployment before --image={} --replicas=2 -- sleep 1000000", busybox()),
-    );
+    lab.kubectl_says("create configmap before --from-literal=word=kept");
+    lab.kubectl_says("create secret generic before --from-literal=word=kept");
+    let sleeps = "-- sleep 1000000";
+    lab.kubectl_says(&format!(
+        "create deployment before --image={} --replicas=2 {sleeps}",
+        busybox()
+    ));
 
     let taken = lab.must(&["etcd", "backup", "lab.backup"]);
     assert!(
@@ -123,7 +116,7 @@ pub fn a_lab_comes_back_from_its_backup_when_all_data_is_lost(lab: &Lab) {
     );
     // Unless that is asked for: then it is a new one, of what is there now.
     let first = fs::read(&backup).expect("the backup");
-    kubectl(lab, "create configmap between --from-literal=word=kept");
+    lab.kubectl_says("create configmap between --from-literal=word=kept");
     lab.must(&["etcd", "backup", "lab.backup", "--force"]);
     assert!(fs::read(&backup).expect("the backup") != first, "it is another file");
     let running = lab.start_times();
@@ -159,7 +152,7 @@ pub fn a_lab_comes_back_from_its_backup_when_all_data_is_lost(lab: &Lab) {
     }
 
     // All data of all members is destroyed under running processes.
-    kubectl(lab, "create configmap later --from-literal=word=lost");
+    lab.kubectl_says("create configmap later --from-literal=word=lost");
     for controller in CONTROLLERS {
         lab.on(controller, "systemctl kill -s KILL etcd.service; rm -rf /var/lib/etcd/member");
     }
@@ -205,7 +198,7 @@ pub fn a_lab_comes_back_from_its_backup_when_all_data_is_lost(lab: &Lab) {
     lab.must(&["recover"]);
     same_files(&pki, &kept);
     assert_eq!(
-        kubectl(lab, "get configmap before -o jsonpath={.data.word}"),
+        lab.kubectl_says("get configmap before -o jsonpath={.data.word}"),
         "kept",
         "admin.conf works"
     );
@@ -269,9 +262,13 @@ pub fn a_lab_comes_back_from_its_backup_when_all_data_is_lost(lab: &Lab) {
         1
     );
     let running = lab.within_two_minutes(|| {
-        kubectl(lab, "get deployment before -o jsonpath={.status.readyReplicas}") == "2"
+        lab.kubectl_says("get deployment before -o jsonpath={.status.readyReplicas}") == "2"
     });
-    assert!(running, "the Deployment runs on the new machines: {}", kubectl(lab, "get pods -A"));
+    assert!(
+        running,
+        "the Deployment runs on the new machines: {}",
+        lab.kubectl_says("get pods -A")
+    );
     fs::remove_dir_all(&kept).expect("removed");
     fs::remove_file(&backup).expect("removed");
     goes_without_a_trace(lab);

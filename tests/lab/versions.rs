@@ -113,13 +113,8 @@ spec:
 fn with_a_site(lab: &Lab) -> Vec<String> {
     let path = lab.folder().join("site.yaml");
     fs::write(&path, SITE.replace("IMAGE", &busybox())).expect("a file");
-    let run = |arguments: &str| {
-        let output = lab.kubectl(arguments);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "kubectl {arguments}: {said}");
-    };
-    run(&format!("apply -f {}", path.display()));
-    run("rollout status deployment/site --timeout=120s");
+    lab.kubectl_says(&format!("apply -f {}", path.display()));
+    lab.kubectl_says("rollout status deployment/site --timeout=120s");
     fs::remove_file(path).expect("it is there");
     let addresses = ["10.232.0.20", "10.232.0.21", "10.232.0.22"];
     // A Service is known to the API before it is known to each kube-proxy.
@@ -146,8 +141,7 @@ fn without_a_gap(versions: &[Version]) -> (Version, Version) {
 }
 
 fn kubelets(lab: &Lab) -> String {
-    let versions = "get nodes -o jsonpath={.items[*].status.nodeInfo.kubeletVersion}";
-    String::from_utf8_lossy(&lab.kubectl(versions).stdout).into_owned()
+    lab.kubectl_says("get nodes -o jsonpath={.items[*].status.nodeInfo.kubeletVersion}")
 }
 
 #[test]
@@ -200,8 +194,8 @@ fn a_lab_is_upgraded_over_many_minor_releases_while_it_serves() {
     );
     api.none_failed("the API");
     pages.none_failed("the site");
-    let there = lab.kubectl("get nodes -o jsonpath={.items[*].spec.unschedulable}");
-    assert_eq!(String::from_utf8_lossy(&there.stdout), "", "no worker stays cordoned");
+    let cordoned = lab.kubectl_says("get nodes -o jsonpath={.items[*].spec.unschedulable}");
+    assert_eq!(cordoned, "", "no worker stays cordoned");
 
     is_settled(&lab);
     passes_smoke(&lab, 13);
@@ -241,12 +235,7 @@ fn an_upgrade_that_is_killed_in_any_step_is_finished_by_the_same_command() {
     let [.., before, newest] = versions[..] else { panic!("two versions") };
     let lab = lab_of("ha", &folder, before);
     lab.must(&["up"]);
-    let must = |arguments: &str| {
-        let output = lab.kubectl(arguments);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "kubectl {arguments}: {said}");
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    };
+    let must = |arguments: &str| lab.kubectl_says(arguments);
     // Somebody's own: a pod without a controller, and a worker that gets no pods.
     let there = r#"{"spec":{"nodeName":"worker-0"}}"#;
     let image = busybox();

@@ -242,6 +242,14 @@ impl Lab {
             .expect("kubectl starts")
     }
 
+    /// What kubectl prints, which must succeed.
+    pub fn kubectl_says(&self, arguments: &str) -> String {
+        let output = self.kubectl(arguments);
+        let why = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "kubectl {arguments}: {why}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
     /// Whether a condition comes true within two minutes.
     pub fn within_two_minutes(&self, condition: impl Fn() -> bool) -> bool {
         let end = std::time::Instant::now() + std::time::Duration::from_secs(120);

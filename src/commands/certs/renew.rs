@@ -34,7 +34,7 @@ pub async fn renew(
 ) -> Result<Exit, Stop> {
     let cluster = open(&options.inventory, reporter)?;
     options.refuse_limit(
-        "--limit does not go with `certs renew`: what several nodes share has to reach them all",
+        "`certs renew` cannot be combined with --limit: what nodes share has to reach all of them",
         "to renew a node's own certificates, use `labctl certs renew worker-0`",
     )?;
     limited(&cluster, &renewal.nodes)?;

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::{in_time, said};
+use super::in_time;
 use crate::lab::{self, Lab};
 use crate::{goes_without_a_trace, is_settled, passes_smoke};
 
@@ -91,7 +91,7 @@ fn a_worker_joins_with_a_token_and_renews_its_certificate() {
     let csrs = format!("get csr -o jsonpath={{range.items[*]}}{fields};{{end}}");
     let by_token =
         "system:bootstrap:labctl/kubernetes.io/kube-apiserver-client-kubelet/AutoApproved";
-    let list = said(&lab, &csrs);
+    let list = lab.kubectl_says(&csrs);
     let asked = list.split(';').filter(|csr| *csr == by_token).count();
     assert!(asked >= 2, "one for each worker: {list}");
 
@@ -108,7 +108,7 @@ fn a_worker_joins_with_a_token_and_renews_its_certificate() {
     let serving = "system:node:worker-0/kubernetes.io/kubelet-serving/KubectlApprove";
     in_time(&lab, &csrs, |list| list.contains(serving));
     let ready = "get nodes -o jsonpath={.items[*].status.conditions[?(@.type==\"Ready\")].status}";
-    assert_eq!(said(&lab, ready), "True True");
+    assert_eq!(lab.kubectl_says(ready), "True True");
 
     passes_smoke(&lab, 12);
     lab.must(&["status"]);

@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 
-use super::{in_time, said};
+use super::in_time;
 use crate::lab::{Lab, busybox};
 use crate::{goes_without_a_trace, is_settled};
 
@@ -24,9 +24,9 @@ fn a_cluster_is_drawn_one_program_at_a_time() {
     // An API, and nobody at work: what is asked for is written down, and that is all.
     until(&lab, "kube-apiserver");
     let image = busybox();
-    said(&lab, &format!("create deployment web --image={image} -- httpd -f -p 80"));
-    assert_eq!(said(&lab, "get deployments -o name"), "deployment.apps/web");
-    assert_eq!(said(&lab, "get replicasets,pods,nodes -o name"), "");
+    lab.kubectl_says(&format!("create deployment web --image={image} -- httpd -f -p 80"));
+    assert_eq!(lab.kubectl_says("get deployments -o name"), "deployment.apps/web");
+    assert_eq!(lab.kubectl_says("get replicasets,pods,nodes -o name"), "");
     // Nobody has said who it is, nor looked at who answers.
     let anybody = "curl -qsk --noproxy '*' https://127.0.0.1:6443/api/v1/namespaces/default";
     assert!(lab.on("dmuc", anybody).contains("\"kind\": \"Namespace\""));
@@ -34,22 +34,22 @@ fn a_cluster_is_drawn_one_program_at_a_time() {
     // The loops: a ReplicaSet and a pod, which has nowhere to run.
     until(&lab, "kube-controller-manager");
     in_time(&lab, PODS, |phases| phases == "Pending");
-    assert!(said(&lab, "get replicasets -o name").starts_with("replicaset.apps/web-"));
-    assert_eq!(said(&lab, "get nodes -o name"), "");
+    assert!(lab.kubectl_says("get replicasets -o name").starts_with("replicaset.apps/web-"));
+    assert_eq!(lab.kubectl_says("get nodes -o name"), "");
 
     // A node that is Ready. Nobody has told the pod to run there.
     until(&lab, "kubelet");
     let ready = "get nodes -o jsonpath={.items[*].status.conditions[?(@.type==\"Ready\")].status}";
-    assert_eq!(said(&lab, ready), "True");
-    assert_eq!(said(&lab, PODS), "Pending");
-    assert_eq!(said(&lab, "get pods -o jsonpath={.items[*].spec.nodeName}"), "");
+    assert_eq!(lab.kubectl_says(ready), "True");
+    assert_eq!(lab.kubectl_says(PODS), "Pending");
+    assert_eq!(lab.kubectl_says("get pods -o jsonpath={.items[*].spec.nodeName}"), "");
 
     // The pod runs, and answers at its own address; a Service's leads nowhere.
     until(&lab, "kube-scheduler");
     in_time(&lab, PODS, |phases| phases == "Running");
-    let pod = said(&lab, "get pods -o jsonpath={.items[*].status.podIP}");
-    said(&lab, "expose deployment web --port=80");
-    let service = said(&lab, "get service web -o jsonpath={.spec.clusterIP}");
+    let pod = lab.kubectl_says("get pods -o jsonpath={.items[*].status.podIP}");
+    lab.kubectl_says("expose deployment web --port=80");
+    let service = lab.kubectl_says("get service web -o jsonpath={.spec.clusterIP}");
     // httpd has no page; that it says so is an answer.
     let ask = |address: &str| {
         format!(
@@ -68,7 +68,7 @@ fn a_cluster_is_drawn_one_program_at_a_time() {
     assert!(chains.contains(&service), "{chains}");
 
     // Seen by the scaled Deployment: each pod has its share of the connections.
-    said(&lab, "scale deployment web --replicas=4");
+    lab.kubectl_says("scale deployment web --replicas=4");
     in_time(&lab, PODS, |phases| phases == "Running Running Running Running");
     let shares = "iptables -w -t nat -S | grep -- '--comment \"default/web' | grep -o \
                   'probability [0-9.]*' | sort -u";

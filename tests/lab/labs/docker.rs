@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{answered, said, web};
+use super::{answered, web};
 use crate::lab::Lab;
 use crate::{goes_without_a_trace, is_settled, passes_smoke};
 
@@ -25,7 +25,7 @@ fn docker_runs_the_pods_of_an_old_kubelet() {
     let lab = lab();
     lab.must(&["up"]);
     let runtimes = "get nodes -o jsonpath={.items[*].status.nodeInfo.containerRuntimeVersion}";
-    let runtimes = said(&lab, runtimes);
+    let runtimes = lab.kubectl_says(runtimes);
     assert_eq!(runtimes.matches("docker://").count(), 2, "{runtimes}");
 
     // A pod is two containers, and Docker shows both: the one that holds the network, and its own.

@@ -1,6 +1,6 @@
 //! A pod network that is an add-on.
 
-use super::{a_megabyte_passes, all_reach_all, answered, extras, said, web};
+use super::{a_megabyte_passes, all_reach_all, answered, extras, web};
 use crate::lab::Lab;
 use crate::{goes_without_a_trace, is_settled, passes_smoke};
 
@@ -14,12 +14,13 @@ fn an_add_on_joins_the_pods_of_all_nodes() {
     let healthy = "-n kube-flannel get daemonset kube-flannel-ds -o \
                    jsonpath={.status.desiredNumberScheduled}/{.status.numberReady}/{.status.\
                    numberUnavailable}";
-    assert_eq!(said(&lab, healthy), "2/2/", "desired, ready, unavailable");
+    assert_eq!(lab.kubectl_says(healthy), "2/2/", "desired, ready, unavailable");
 
     // Each node's pods have addresses from the part that kube-controller-manager gave it, and
     // flannel leads to it.
-    let parts =
-        said(&lab, "get nodes -o jsonpath={range.items[*]}{.metadata.name},{.spec.podCIDR};{end}");
+    let parts = lab.kubectl_says(
+        "get nodes -o jsonpath={range.items[*]}{.metadata.name},{.spec.podCIDR};{end}",
+    );
     let (pods, service) = web(&lab, "controller-0", 2);
     for [_, address, node] in &pods {
         let part = parts.split(';').find_map(|it| it.strip_prefix(&format!("{node},")));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{in_time, said, web};
+use super::{in_time, web};
 use crate::lab::{self, Lab};
 use crate::{goes_without_a_trace, is_settled, passes_smoke};
 
@@ -48,7 +48,7 @@ fn pods_of_one_cluster_reach_pods_of_the_other() {
         for [name, address, node] in pods {
             for [other, there, at] in others {
                 let call = format!("exec {name} -- wget -q -T 5 -O - http://{there}/");
-                assert_eq!(said(from, &call), *other, "from {node} to {at}");
+                assert_eq!(from.kubectl_says(&call), *other, "from {node} to {at}");
                 // The kernel there knows the connection by the pod's own address.
                 let known =
                     format!("grep -c 'src={address} dst={there} ' /proc/net/nf_conntrack || true");

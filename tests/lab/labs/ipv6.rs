@@ -1,14 +1,15 @@
 //! IPv6: a lab whose pods and Services have addresses of both IP families, and one without IPv4.
 
-use super::{answered, in_time, said, web};
+use super::{answered, in_time, web};
 use crate::lab::Lab;
 use crate::{goes_without_a_trace, is_settled, passes_smoke};
 
 /// Pods' names, nodes and addresses of one family, each pod on a line.
 fn pods(lab: &Lab, family: usize) -> Vec<[String; 3]> {
     let fields = format!("{{.metadata.name}},{{.spec.nodeName}},{{.status.podIPs[{family}].ip}}");
-    let list =
-        said(lab, &format!("get pods -l app=web -o jsonpath={{range.items[*]}}{fields};{{end}}"));
+    let list = lab.kubectl_says(&format!(
+        "get pods -l app=web -o jsonpath={{range.items[*]}}{fields};{{end}}"
+    ));
     let pod = |text: &str| -> [String; 3] {
         let fields: Vec<String> = text.split(',').map(str::to_owned).collect();
         fields.try_into().expect("a name, a node and an address")
@@ -35,7 +36,7 @@ fn pods_reach_each_other(lab: &Lab, pods: &[[String; 3]]) {
     for [from, on, _] in pods {
         for [to, at, address] in pods {
             let url = format!("http://{}/", in_url(address));
-            let answer = said(lab, &format!("exec {from} -- wget -q -T 5 -O - {url}"));
+            let answer = lab.kubectl_says(&format!("exec {from} -- wget -q -T 5 -O - {url}"));
             assert_eq!(answer, *to, "from {on} to {at} at {url}");
         }
     }
@@ -58,7 +59,7 @@ fn pods_and_services_have_both_families() {
     passes_smoke(&lab, 15);
     let workers = "get nodes -o jsonpath={range.items[*]}{.metadata.name}:\
         {range.status.addresses[?(@.type=='InternalIP')]}{.address},{end};{end}";
-    let nodes = said(&lab, workers);
+    let nodes = lab.kubectl_says(workers);
     assert!(nodes.contains("worker-0:10.235.0.20,fd00:235::20,"), "{nodes}");
 
     // A pod has an address of each, in its node's part of each.
@@ -71,7 +72,8 @@ fn pods_and_services_have_both_families() {
 
     // A Service has one address, unless it asks for two.
     let addresses = |name: &str| {
-        let list = said(&lab, &format!("get service {name} -o jsonpath={{.spec.clusterIPs}}"));
+        let list =
+            lab.kubectl_says(&format!("get service {name} -o jsonpath={{.spec.clusterIPs}}"));
         serde_json::from_str::<Vec<String>>(&list).expect("a list")
     };
     assert_eq!(addresses("web").len(), 1);
@@ -81,7 +83,7 @@ fn pods_and_services_have_both_families() {
     lab.on("controller-0", &format!("{kubectl} apply -f - <<'END'\n{both}\nEND"));
     let [old, new] = &addresses("both")[..] else { panic!("two addresses") };
     assert!(old.starts_with("10.32.0.") && new.starts_with("fd00:32::"), "{old} {new}");
-    let port = said(&lab, "get service both -o jsonpath={.spec.ports[0].nodePort}");
+    let port = lab.kubectl_says("get service both -o jsonpath={.spec.ports[0].nodePort}");
     let node_ports = ["10.235.0.21", "[fd00:235::21]"].map(|node| format!("{node}:{port}"));
     for address in [old.clone(), in_url(new)].iter().chain(&node_ports) {
         // The rules follow the Service after a moment.
@@ -143,7 +145,7 @@ fn a_lab_without_ipv4_is_a_lab() {
     let lab = Lab::new("ipv6");
     lab.must(&["up"]);
     passes_smoke(&lab, 13);
-    let server = said(&lab, "config view --minify -o jsonpath={.clusters[0].cluster.server}");
+    let server = lab.kubectl_says("config view --minify -o jsonpath={.clusters[0].cluster.server}");
     assert_eq!(server, "https://[fd00:236::5]:6443");
     for node in lab.nodes() {
         assert_eq!(lab.on(&node, "ip -o -4 address show scope global"), "", "{node}");

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{a_megabyte_passes, all_reach_all, answered, extras, in_time, said, web};
+use super::{a_megabyte_passes, all_reach_all, answered, extras, in_time, web};
 use crate::lab::Lab;
 use crate::{goes_without_a_trace, is_settled, passes_smoke};
 
@@ -10,16 +10,13 @@ const NODES: [&str; 3] = ["controller-0", "worker-0", "worker-1"];
 
 /// gobgp in the kube-router of a node, asked about that node's router.
 fn gobgp(lab: &Lab, node: &str, words: &str) -> String {
-    let pod = said(
-        lab,
-        &format!(
-            "-n kube-system get pods -l k8s-app=kube-router --field-selector spec.nodeName={node} \
+    let pod = lab.kubectl_says(&format!(
+        "-n kube-system get pods -l k8s-app=kube-router --field-selector spec.nodeName={node} \
              -o jsonpath={{.items[0].metadata.name}}"
-        ),
-    );
+    ));
     let address =
-        said(lab, &format!("get node {node} -o jsonpath={{.status.addresses[0].address}}"));
-    said(lab, &format!("-n kube-system exec {pod} -- gobgp -u {address} {words}"))
+        lab.kubectl_says(&format!("get node {node} -o jsonpath={{.status.addresses[0].address}}"));
+    lab.kubectl_says(&format!("-n kube-system exec {pod} -- gobgp -u {address} {words}"))
 }
 
 /// Whether a pod gets an answer from an address.
@@ -43,7 +40,7 @@ fn routers_learn_where_pods_are_and_a_policy_cuts_what_it_should() {
         let rib = gobgp(&lab, node, "global rib");
         let kernel = lab.on(node, "ip route show proto zebra; ip route show proto 17");
         for other in NODES.iter().filter(|other| **other != node) {
-            let part = said(&lab, &format!("get node {other} -o jsonpath={{.spec.podCIDR}}"));
+            let part = lab.kubectl_says(&format!("get node {other} -o jsonpath={{.spec.podCIDR}}"));
             assert!(part.starts_with("10.10."), "{part}");
             assert!(rib.contains(&part), "{node} has learned {part}: {rib}");
             assert!(kernel.contains(&part), "{node} uses {part}: {kernel}");
@@ -56,8 +53,8 @@ fn routers_learn_where_pods_are_and_a_policy_cuts_what_it_should() {
     // A policy: of the three web servers, only one may ask another.
     let [[friend, ..], [stranger, ..], [_, served, _]] = &pods[..] else { panic!("{pods:?}") };
     let [.., [server, ..]] = &pods[..] else { panic!("{pods:?}") };
-    said(&lab, &format!("label pod {server} role=server"));
-    said(&lab, &format!("label pod {friend} role=friend"));
+    lab.kubectl_says(&format!("label pod {server} role=server"));
+    lab.kubectl_says(&format!("label pod {friend} role=friend"));
     let policy = lab.folder().join("policy.yaml");
     fs::write(
         &policy,
@@ -66,11 +63,11 @@ fn routers_learn_where_pods_are_and_a_policy_cuts_what_it_should() {
          [{podSelector: {matchLabels: {role: friend}}}]}]}}\n",
     )
     .expect("a manifest");
-    said(&lab, &format!("apply -f {}", policy.display()));
+    lab.kubectl_says(&format!("apply -f {}", policy.display()));
     assert!(lab.within_two_minutes(|| !reaches(&lab, stranger, served)), "the policy cuts");
     assert!(reaches(&lab, friend, served), "and lets through whom it names");
     assert!(reaches(&lab, stranger, &pods[0][1]), "other pods are as open as before");
-    said(&lab, "delete networkpolicy friends");
+    lab.kubectl_says("delete networkpolicy friends");
     assert!(lab.within_two_minutes(|| reaches(&lab, stranger, served)), "without it all may");
     fs::remove_file(&policy).expect("the manifest");
 

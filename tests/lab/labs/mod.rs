@@ -20,14 +20,6 @@ mod workshop;
 
 use crate::lab::{Lab, busybox};
 
-/// What kubectl prints on this machine, through the lab's own kubeconfig. It must succeed.
-fn said(lab: &Lab, arguments: &str) -> String {
-    let output = lab.kubectl(arguments);
-    let why = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "kubectl {arguments}: {why}");
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
-
 /// Waits until kubectl prints what `right` accepts, and returns that.
 fn in_time(lab: &Lab, arguments: &str, right: impl Fn(&str) -> bool) -> String {
     let last = std::cell::RefCell::new(String::new());
@@ -62,15 +54,16 @@ fn web(lab: &Lab, from: &str, workers: usize) -> (Vec<[String; 3]>, String) {
     let ready = "get daemonset web -o jsonpath={.status.numberReady}";
     in_time(lab, ready, |ready| ready == workers.to_string());
     let fields = "{.metadata.name},{.status.podIP},{.spec.nodeName}";
-    let list =
-        said(lab, &format!("get pods -l app=web -o jsonpath={{range.items[*]}}{fields};{{end}}"));
+    let list = lab.kubectl_says(&format!(
+        "get pods -l app=web -o jsonpath={{range.items[*]}}{fields};{{end}}"
+    ));
     let pod = |text: &str| -> [String; 3] {
         let fields: Vec<String> = text.split(',').map(str::to_owned).collect();
         fields.try_into().expect("a name, an address and a node")
     };
     let pods: Vec<[String; 3]> = list.split_terminator(';').map(pod).collect();
     assert_eq!(pods.len(), workers, "{list}");
-    (pods, said(lab, "get service web -o jsonpath={.spec.clusterIP}"))
+    (pods, lab.kubectl_says("get service web -o jsonpath={.spec.clusterIP}"))
 }
 
 /// Builds the images of an add-on and puts them beside its manifest, as its page says.
@@ -84,7 +77,8 @@ fn extras(addon: &str) {
 fn all_reach_all(lab: &Lab, pods: &[[String; 3]]) {
     for [from, _, on] in pods {
         for [to, address, at] in pods {
-            let answer = said(lab, &format!("exec {from} -- wget -q -T 5 -O - http://{address}/"));
+            let answer =
+                lab.kubectl_says(&format!("exec {from} -- wget -q -T 5 -O - http://{address}/"));
             assert_eq!(answer, *to, "from {on} to {at}");
         }
     }
@@ -92,11 +86,13 @@ fn all_reach_all(lab: &Lab, pods: &[[String; 3]]) {
 
 /// A megabyte passes whole from one pod to another.
 fn a_megabyte_passes(lab: &Lab, [name, address, _]: &[String; 3], to: &str) {
-    said(lab, &format!("exec {name} -- dd if=/dev/urandom of=/www/large bs=1024 count=1024"));
+    lab.kubectl_says(&format!(
+        "exec {name} -- dd if=/dev/urandom of=/www/large bs=1024 count=1024"
+    ));
     let sum = |text: String| text.split(' ').next().expect("a sum").to_owned();
-    let sent = sum(said(lab, &format!("exec {name} -- sha256sum /www/large")));
-    said(lab, &format!("exec {to} -- wget -q -T 20 -O /tmp/large http://{address}/large"));
-    assert_eq!(sum(said(lab, &format!("exec {to} -- sha256sum /tmp/large"))), sent);
+    let sent = sum(lab.kubectl_says(&format!("exec {name} -- sha256sum /www/large")));
+    lab.kubectl_says(&format!("exec {to} -- wget -q -T 20 -O /tmp/large http://{address}/large"));
+    assert_eq!(sum(lab.kubectl_says(&format!("exec {to} -- sha256sum /tmp/large"))), sent);
 }
 
 /// How many of so many connections from a node to an address are answered. Not more of them at a

@@ -1,7 +1,7 @@
 //! Three nodes, an address range for the pods of each, and a route to it on every other: with the
 //! ranges given by hand, and by kube-controller-manager.
 
-use super::{all_reach_all, answered, said, web};
+use super::{all_reach_all, answered, web};
 use crate::lab::Lab;
 use crate::{goes_without_a_trace, is_settled};
 
@@ -58,8 +58,9 @@ fn pods_of_three_nodes_need_a_route_to_each_other() {
 fn the_controller_manager_gives_each_node_its_part() {
     let lab = Lab::new("multinode-allocated");
     lab.must(&["up"]);
-    let parts =
-        said(&lab, "get nodes -o jsonpath={range.items[*]}{.metadata.name},{.spec.podCIDR};{end}");
+    let parts = lab.kubectl_says(
+        "get nodes -o jsonpath={range.items[*]}{.metadata.name},{.spec.podCIDR};{end}",
+    );
     let (pods, service) = web(&lab, "kubenet1", 3);
     for [_, address, node] in &pods {
         let part = parts.split(';').find_map(|it| it.strip_prefix(&format!("{node},")));

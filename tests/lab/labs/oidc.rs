@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD};
 
-use super::{in_time, said};
+use super::in_time;
 use crate::lab::Lab;
 use crate::{goes_without_a_trace, is_settled, passes_smoke};
 
@@ -73,7 +73,7 @@ fn a_token_of_the_issuer_logs_in() {
     // Who has not the password gets no token.
     let refused = log_in(&lab, "let me in");
     assert!(!refused.status.success() && refused.stdout.is_empty(), "{refused:?}");
-    let password = said(&lab, "-n issuer get secret issuer -o jsonpath={.data.password}");
+    let password = lab.kubectl_says("-n issuer get secret issuer -o jsonpath={.data.password}");
     let password = String::from_utf8(BASE64.decode(password).expect("base64")).expect("text");
     let logged_in = log_in(&lab, &password);
     let token = String::from_utf8_lossy(&logged_in.stdout).trim().to_owned();
@@ -95,7 +95,7 @@ fn a_token_of_the_issuer_logs_in() {
     assert!(log.parse::<u32>().expect("a number") >= 3, "{log}");
 
     // The API checks signatures by itself: the issuer need not be there for that.
-    said(&lab, "-n issuer scale deployment issuer --replicas=0");
+    lab.kubectl_says("-n issuer scale deployment issuer --replicas=0");
     in_time(&lab, "-n issuer get pods -o name", str::is_empty);
     assert_eq!(with_token(&lab, &token, whoami), user);
 

@@ -1,6 +1,6 @@
 //! The kubelet first, and the control plane as its pods.
 
-use super::{in_time, said};
+use super::in_time;
 use crate::lab::Lab;
 use crate::{goes_without_a_trace, is_settled, passes_smoke};
 
@@ -23,7 +23,7 @@ fn a_kubelet_runs_the_control_plane_that_it_obeys() {
     let container = "-n kube-system get pod kube-scheduler-node-0 -o \
                      jsonpath={.status.containerStatuses[0].containerID}";
     let before = in_time(&lab, container, |id| !id.is_empty());
-    said(&lab, "-n kube-system delete pod kube-scheduler-node-0 --wait=false");
+    lab.kubectl_says("-n kube-system delete pod kube-scheduler-node-0 --wait=false");
     let pods = "-n kube-system get pods -o name";
     in_time(&lab, pods, |pods| pods.contains("pod/kube-scheduler-node-0"));
     assert_eq!(in_time(&lab, container, |id| !id.is_empty()), before);

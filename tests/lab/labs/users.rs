@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::{in_time, said};
+use super::in_time;
 use crate::lab::{self, Lab};
 use crate::{goes_without_a_trace, is_settled, passes_smoke};
 
@@ -57,13 +57,13 @@ fn sign(lab: &Lab, home: &Path) {
          expirationSeconds: 86400, usages: [client auth]}}}}\n"
     );
     fs::write(&object, text).expect("a manifest");
-    said(lab, &format!("apply -f {}", object.display()));
+    lab.kubectl_says(&format!("apply -f {}", object.display()));
     assert_eq!(
-        said(lab, "get csr jane -o jsonpath={.status.certificate}"),
+        lab.kubectl_says("get csr jane -o jsonpath={.status.certificate}"),
         "",
         "nobody approved it"
     );
-    said(lab, "certificate approve jane");
+    lab.kubectl_says("certificate approve jane");
     let certificate =
         in_time(lab, "get csr jane -o jsonpath={.status.certificate}", |it| !it.is_empty());
     fs::write(home.join("jane.crt"), BASE64.decode(certificate).expect("base64")).expect("a file");
@@ -111,13 +111,13 @@ fn jane_may_list_pods_and_the_log_has_each_of_her_calls() {
     logged("delete", "/api/v1/namespaces/default/pods/web", 403);
 
     // A program, by its token: in its own namespace it may, elsewhere not.
-    let token = said(&lab, "create token robot -n robots");
+    let token = lab.kubectl_says("create token robot -n robots");
     let robot = kubeconfig(&lab, home, "robot", &format!("token: {token}"));
     let may = |place: &str| as_user(&robot, &format!("auth can-i create deployments -n {place}"));
     assert!(may("robots").status.success() && !may("default").status.success());
 
     // The right is taken back, and not the certificate.
-    said(&lab, "delete rolebinding jane-looks-at-pods");
+    lab.kubectl_says("delete rolebinding jane-looks-at-pods");
     assert!(answer(&jane, "get pods").expect_err("no right").contains("Forbidden"));
     assert_eq!(lab.run(&["plan"]).code, Some(3), "the lab is not as it should be");
     lab.must(&["up"]);

@@ -1,10 +1,12 @@
 #!/bin/sh
-# How single becomes a member of the etcd that the other controllers run, and how it leaves
-# them for a moment.
+# How single becomes a member of the etcd that the other controllers run, how it leaves them
+# for a moment, and how it gets ready for an etcd that cannot read its log.
 #
 #   member.sh join ADDRESS..      add this node as a learner, and note how it starts in /etc/etcd/bootstrap.env
 #   member.sh promote ADDRESS..   give it its vote, once it has caught up
 #   member.sh hand-over           if it leads, let another member lead: before it stops
+#   member.sh put-behind          put the log that an older etcd wrote behind a snapshot
+#   member.sh is-behind           whether that has been done since this member started
 #
 # The addresses are those of the other controllers: all of them are asked, until one can do it.
 # https://etcd.io/docs/latest/op-guide/runtime-configuration/
@@ -63,12 +65,37 @@ hand_over() {
   done
 }
 
+# A member that does not run, or runs 3.7 already, has nothing to be put behind anything. In a member
+# that runs, whatever was in the log when it started is behind a snapshot that is newer than that.
+is_behind() {
+  export ETCDCTL_ENDPOINTS=https://127.0.0.1:2379
+  release=$(etcdctl endpoint status -w fields | awk -F'"' '$2 == "Version" { print $4 }')
+  case $release in 3.[0-6].*) ;; *) return 0 ;; esac
+  began=$(TZ=UTC systemctl show --property ActiveEnterTimestamp --value etcd.service)
+  newest=$(stat -c %Y /var/lib/etcd/member/snap/*.snap 2> /dev/null | sort -n | tail -n 1)
+  [ "${newest:-0}" -gt "$(date -d "$began" +%s)" ]
+}
+
+# To delete a key that is not there is a line of the log that changes nothing.
+put_behind() {
+  writes=0
+  until is_behind; do
+    if [ "$writes" -ge 20000 ]; then
+      echo "etcd on $name has written no snapshot after $writes writes: lower its --snapshot-count"
+      exit 1
+    fi
+    for _ in $(seq 100); do etcdctl del labctl/nothing > /dev/null || exit 1; done
+    writes=$((writes + 100))
+  done
+}
+
 what=$1
 shift
-if [ "$what" = hand-over ]; then
-  hand_over
-  exit
-fi
+case $what in
+  hand-over) hand_over; exit ;;
+  put-behind) put_behind; exit ;;
+  is-behind) is_behind; exit ;;
+esac
 said='There is no other controller in the inventory.'
 end=$(($(date +%s) + 90))
 while :; do
