@@ -113,16 +113,16 @@ pub enum BundleError {
         /// The cause, and what to do.
         why: String,
     },
-    /// The content of a download does not match the published checksum.
+    /// The content of a download does not match its checksum.
     #[error(
-        "download {url}: its SHA-256 is not the published one: expected {expected}, got {got}; \
-        the download was \
-         deleted, so try again; if it happens again, do not trust the network or the mirror"
+        "download {url}: its SHA-256 is not that of the release: expected {expected}, got {got}; \
+        the download was deleted, so try again; if it happens again, do not trust the network or \
+        the mirror, or, if that has builds of your own, pass --published-checksums"
     )]
     Checksum {
         /// The URL.
         url: String,
-        /// The published SHA-256.
+        /// The SHA-256 that labctl knows, or that was published.
         expected: String,
         /// The SHA-256 of the download.
         got: String,

@@ -6,14 +6,16 @@
 //!
 //! Only [`pull`](pull::pull) creates bundles: the [releases] table contains what belongs to a
 //! Kubernetes version and where it is published, [`download`] fetches it into a cache, [`images`]
-//! does the same for container images, [`place`] puts programs and images into the directory, and
-//! the [lock] is written last, so that a directory with a lock is a complete bundle.
+//! does the same for container images, `known` has the checksums that ship with labctl, [`place`]
+//! puts programs and images into the directory, and the [lock] is written last, so that a directory
+//! with a lock is a complete bundle.
 
 pub mod download;
 pub mod error;
 pub mod flags;
 pub mod http;
 pub mod images;
+mod known;
 pub mod lock;
 pub mod outlook;
 pub mod place;

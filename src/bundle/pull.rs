@@ -29,7 +29,7 @@ use crate::event::{Event, Events};
 /// Pause between checks whether another labctl has released the cache.
 const TURN: Duration = Duration::from_millis(200);
 
-/// An artefact with its published checksum.
+/// An artefact with its checksum.
 #[derive(Debug, Clone)]
 struct Checked {
     artefact: Artefact,
@@ -209,21 +209,27 @@ impl Pull {
 
     async fn look_up(self: Arc<Self>, artefact: Artefact) -> Result<Checked, BundleError> {
         let http = self.downloads.http();
-        let published = http.small(&artefact.checksum_url, None).await?;
-        let text = String::from_utf8_lossy(&published.bytes);
-        let sha256 = artefact.checksum_in(&text).ok_or_else(|| {
-            let why = format!(
-                "there is no SHA-256 of {} in it; is this a mirror's error page?",
-                artefact.file_name()
-            );
-            BundleError::download(&artefact.checksum_url, why)
-        })?;
+        let sha256 = match self.sources.known_sum(&artefact.url) {
+            Some(known) => known.to_owned(),
+            None => self.published_sum(&artefact).await?,
+        };
         let cached = self.downloads.path_of(&sha256).exists();
         let size = if cached { None } else { http.size_of(&artefact.url).await };
         let label = artefact.file_name().to_owned();
         Ok(Checked {
             wanted: RemoteFile { url: artefact.url.clone(), sha256, size, label },
             artefact,
+        })
+    }
+
+    async fn published_sum(&self, artefact: &Artefact) -> Result<String, BundleError> {
+        let published = self.downloads.http().small(&artefact.checksum_url, None).await?;
+        artefact.checksum_in(&String::from_utf8_lossy(&published.bytes)).ok_or_else(|| {
+            let why = format!(
+                "there is no SHA-256 of {} in it; is this a mirror's error page?",
+                artefact.file_name()
+            );
+            BundleError::download(&artefact.checksum_url, why)
         })
     }
 

@@ -14,7 +14,7 @@ use super::BundleError;
 use super::lock::Lock;
 use crate::cluster::Version;
 
-pub use super::sources::{IMAGE_REGISTRY, Patience, Sources};
+pub use super::sources::{IMAGE_REGISTRY, Patience, Sources, Sums};
 
 /// The versions of everything in a bundle that is not Kubernetes itself, without a `v`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use reqwest::Url;
 
+use super::known;
+
+const KUBERNETES_HOST: &str = "dl.k8s.io";
+const GITHUB_HOST: &str = "github.com";
+
 /// The registry in image references, whatever mirror the images are pulled from, because pods use
 /// this name.
 pub const IMAGE_REGISTRY: &str = "registry.k8s.io";
@@ -18,8 +23,19 @@ pub struct Sources {
     pub github: String,
     /// Container images: `https://registry.k8s.io`.
     pub registry: String,
+    /// Which checksums count.
+    pub sums: Sums,
     /// Time limits and retries.
     pub patience: Patience,
+}
+
+/// Which checksums downloads are compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sums {
+    /// Those that labctl knows itself; for other files, those that the host publishes.
+    Known,
+    /// Those that the host publishes, also where labctl knows another one.
+    Published,
 }
 
 /// When a download is retried, and when it fails. The total time has no limit: a slow connection is
@@ -42,9 +58,10 @@ impl Sources {
     /// Returns the projects' own hosts.
     pub fn official() -> Self {
         Self {
-            kubernetes: "https://dl.k8s.io".into(),
-            github: "https://github.com".into(),
+            kubernetes: format!("https://{KUBERNETES_HOST}"),
+            github: format!("https://{GITHUB_HOST}"),
             registry: format!("https://{IMAGE_REGISTRY}"),
+            sums: Sums::Known,
             patience: Patience::default(),
         }
     }
@@ -61,10 +78,23 @@ impl Sources {
         }
         let below = |host: &str| format!("{}/{host}", url.trim_end_matches('/'));
         Ok(Self {
-            kubernetes: below("dl.k8s.io"),
-            github: below("github.com"),
+            kubernetes: below(KUBERNETES_HOST),
+            github: below(GITHUB_HOST),
             registry: below(IMAGE_REGISTRY),
+            sums: Sums::Known,
             patience: Patience::default(),
+        })
+    }
+
+    /// Returns the SHA-256 that labctl knows of what is at a URL of these sources, if that counts.
+    pub fn known_sum(&self, url: &str) -> Option<&'static str> {
+        if self.sums == Sums::Published {
+            return None;
+        }
+        let hosts = [(&self.kubernetes, KUBERNETES_HOST), (&self.github, GITHUB_HOST)];
+        hosts.iter().find_map(|(base, host)| {
+            let path = url.strip_prefix(base.as_str())?;
+            known::sum(&format!("{host}{path}"))
         })
     }
 }
@@ -84,6 +114,20 @@ impl Default for Patience {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_labctl_knows_is_known_of_a_mirror_as_of_the_official_host() {
+        let path =
+            "containerd/containerd/releases/download/v2.2.1/containerd-2.2.1-linux-amd64.tar.gz";
+        let mut mirror = Sources::mirrored("http://mirror.test/x").expect("a mirror");
+        let official = Sources::official().known_sum(&format!("https://github.com/{path}"));
+        let there = format!("http://mirror.test/x/github.com/{path}");
+        assert!(official.is_some());
+        assert_eq!(mirror.known_sum(&there), official);
+        assert_eq!(mirror.known_sum(&format!("http://mirror.test/{path}")), None);
+        mirror.sums = Sums::Published;
+        assert_eq!(mirror.known_sum(&there), None);
+    }
 
     #[test]
     fn a_mirror_has_every_host_below_its_name() {

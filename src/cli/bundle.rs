@@ -29,6 +29,12 @@ pub struct PullArgs {
     /// A web server with what dl.k8s.io, github.com and registry.k8s.io have, below these names
     #[arg(long, value_name = "URL", env = "LABCTL_MIRROR", hide_env_values = true)]
     pub mirror: Option<String>,
+
+    /// Take the checksums that the host publishes, also where labctl knows another one
+    ///
+    /// For a mirror that has builds of your own.
+    #[arg(long)]
+    pub published_checksums: bool,
 }
 
 /// The bundle to work on.

@@ -16,6 +16,7 @@ use super::node::NodeVerb;
 use super::timeline::TimelineArgs;
 use super::workshop::WorkshopVerb;
 use super::{Cli, Verb, man, shell};
+use crate::commands::bundle::PullFrom;
 use crate::commands::certs::renew::Renewal;
 use crate::commands::explain::{GraphLanguage, GuideLanguage};
 use crate::commands::kubeconfig::{Destination, NewUser};
@@ -375,8 +376,11 @@ async fn bundle(verb: &BundleVerb, reporter: &Reporter) -> Result<Exit, Stop> {
     let (inventory, directory) = (&args.lab.inventory, args.bundle.as_deref());
     match verb {
         BundleVerb::Pull(pull) => {
-            let mirror = pull.mirror.as_deref();
-            commands::bundle::pull(inventory, directory, mirror, reporter).await
+            let from = PullFrom {
+                mirror: pull.mirror.as_deref(),
+                published_sums: pull.published_checksums,
+            };
+            commands::bundle::pull(inventory, directory, &from, reporter).await
         }
         BundleVerb::List(_) => commands::bundle::list(inventory, directory, reporter),
         BundleVerb::Verify(_) => commands::bundle::verify(inventory, directory, reporter).await,

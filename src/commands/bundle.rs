@@ -4,23 +4,36 @@ use std::path::{Path, PathBuf};
 
 use super::exit::{Exit, Stop};
 use super::session::{open, print};
-use crate::bundle::{Bundle, pull as pulling, releases::Sources, verify as verifying};
+use crate::bundle::releases::{Sources, Sums};
+use crate::bundle::{Bundle, pull as pulling, verify as verifying};
 use crate::cluster::Cluster;
 use crate::event::Events;
 use crate::lab::cache_directory;
 use crate::report::Reporter;
+
+/// Where releases come from, and what they are compared with.
+#[derive(Debug, Clone, Copy)]
+pub struct PullFrom<'a> {
+    /// A mirror, instead of the projects' own hosts.
+    pub mirror: Option<&'a str>,
+    /// Whether the checksums that it publishes count, also where labctl knows another one.
+    pub published_sums: bool,
+}
 
 /// Downloads the releases of the inventory's version, into `directory` or where the inventory has
 /// its bundle, from the projects' own hosts or a mirror of them.
 pub async fn pull(
     inventory: &Path,
     directory: Option<&Path>,
-    mirror: Option<&str>,
+    from: &PullFrom<'_>,
     reporter: &Reporter,
 ) -> Result<Exit, Stop> {
+    let mirror = from.mirror;
     let sources = mirror.map_or_else(|| Ok(Sources::official()), Sources::mirrored);
     let sources = sources
         .map_err(|why| Stop::bad(format!("--mirror {}: {why}", mirror.unwrap_or_default())))?;
+    let sums = if from.published_sums { Sums::Published } else { Sums::Known };
+    let sources = Sources { sums, ..sources };
     let cluster = open(inventory, reporter)?;
     let (directory, cache) = (place(directory, &cluster), cache_directory());
     reported(reporter, async |events| {

@@ -15,7 +15,7 @@ use crate::support::releases::{
     sha256,
 };
 use labctl::bundle::pull::for_cluster_from;
-use labctl::bundle::releases::Patience;
+use labctl::bundle::releases::{Patience, Sums};
 use labctl::bundle::{Bundle, BundleError, Sources, pull, verify};
 use labctl::cluster::{
     Api, Cluster, KeyAlgorithm, Network, PkiPolicy, PodNetwork, ProxyMode, Version,
@@ -44,8 +44,13 @@ impl World {
             parallel: 4,
         };
         let base = server.url.clone();
-        let sources =
-            Sources { kubernetes: base.clone(), github: base.clone(), registry: base, patience };
+        let sources = Sources {
+            kubernetes: base.clone(),
+            github: base.clone(),
+            registry: base,
+            sums: Sums::Published,
+            patience,
+        };
         let (events, seen) = Events::channel();
         Self {
             server,

@@ -62,7 +62,7 @@ fn a_bundle_is_pulled_from_the_official_hosts_and_used() {
     serve_releases(&official.server);
     let pull = |options: &str| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_labctl"));
-        let words = format!("bundle pull{options}");
+        let words = format!("bundle pull --published-checksums{options}");
         let output = command
             .args(words.split(' '))
             .current_dir(folder.path())
@@ -105,7 +105,15 @@ fn a_bundle_is_pulled_from_a_mirror() {
     for host in ["dl.k8s.io", "github.com", "registry.k8s.io"] {
         serve_releases(&server.below(&format!("/mirror/{host}")));
     }
-    said(&tools, folder.path(), &format!("bundle pull --mirror {}/mirror --bundle b", server.url));
+    let pull = format!("bundle pull --mirror {}/mirror --bundle b", server.url);
+    // What this mirror has is not what was released, and it publishes sums of what it has.
+    let lied = tools.labctl(folder.path(), &pull);
+    let why = String::from_utf8_lossy(&lied.stderr).into_owned();
+    assert_eq!(lied.status.code(), Some(1), "{why}");
+    assert!(why.contains("its SHA-256 is not that of the release"), "{why}");
+    assert!(why.contains("--published-checksums"), "{why}");
+    assert!(!folder.path().join("b/bundle.lock").exists(), "there is no bundle");
+    said(&tools, folder.path(), &format!("{pull} --published-checksums"));
     assert!(said(&tools, folder.path(), "bundle verify --bundle b").contains("21 files as "));
     let asked = server.take_requests();
     let of_host =
