@@ -5,7 +5,7 @@ use serde_json::json;
 use super::ask;
 use super::exit::{Exit, Stop};
 use super::options::Options;
-use super::session::{limited, open_to_use, print, refuse_lost_nodes};
+use super::session::{limited, open_to_use, print, refuse_lost_nodes, stopped};
 use crate::cluster::{Cluster, Node};
 use crate::engine::Run;
 use crate::engine::connect::connect;
@@ -65,7 +65,9 @@ pub(super) async fn hear(
     let (events, receiver) = Events::channel();
     let reporting = reporter.spawn(receiver, None);
     let (_cancel, cancelled) = tokio::sync::watch::channel(false);
-    let run = Run::new(events.clone(), options.forks.get(), cancelled).asking(ask::keyring());
+    let run = Run::new(events.clone(), options.forks.get(), cancelled)
+        .asking(ask::keyring())
+        .passing_over(stopped);
     let connections = connect(cluster, nodes, &run).await;
     let mut said = everywhere(&connections, command, &run);
     while let Some(one) = said.recv().await {

@@ -1,7 +1,7 @@
 //! What operations have in common: opening the inventory, naming nodes, asking for confirmation,
 //! and running with a log, a report and an ear for Ctrl-C.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -242,14 +242,8 @@ where
     let (events, receiver) = Events::channel();
     let telling = reporter.spawn(receiver, Some(log));
     let (cancel, cancelled) = watch::channel(false);
-    let delivery =
-        Delivery::of(cluster, options.spread, &cache_directory(), |node| lab.cleared_beside(node));
-    let run = Run::new(events.clone(), options.forks.get(), cancelled)
-        .asking(ask::keyring())
-        .telling_new_texts(options.diff)
-        .delivering(delivery)
-        .taking_over(options.take_over.clone())
-        .known_as(turn(verb, &cluster.name, &log_path));
+    let turn = turn(verb, &cluster.name, &log_path);
+    let run = run_of(cluster, options, events.clone(), cancelled).known_as(turn);
     let listener = tokio::spawn(listen_for_stop(stop_signals(), cancel, events.clone()));
     events.emit(Event::RunStarted {
         verb: verb.to_owned(),
@@ -275,6 +269,24 @@ where
     result.map(|_| report)
 }
 
+/// A run on a lab, with all that the options say of it.
+fn run_of(
+    cluster: &Cluster,
+    options: &Options,
+    events: Events,
+    cancelled: watch::Receiver<bool>,
+) -> Run {
+    let lab = lab_of(cluster);
+    let delivery =
+        Delivery::of(cluster, options.spread, &cache_directory(), |node| lab.cleared_beside(node));
+    Run::new(events, options.forks.get(), cancelled)
+        .asking(ask::keyring())
+        .passing_over(stopped)
+        .telling_new_texts(options.diff)
+        .delivering(delivery)
+        .taking_over(options.take_over.clone())
+}
+
 /// What nodes remember of this run as long as it has a connection to them.
 fn turn(verb: &str, lab: &str, log: &Path) -> Turn {
     let began = log.file_stem().unwrap_or_default().to_string_lossy();
@@ -296,6 +308,20 @@ fn workplace(host: &str, log: &Path) -> String {
     let place = place.parent().unwrap_or(&place).display().to_string();
     let digest = sha2::Sha256::digest(format!("{machine}\n{host}\n{place}"));
     hex::encode(&digest[..8])
+}
+
+/// Returns the local nodes that do not run: none of a lab on machines that are there already.
+pub fn stopped(cluster: &Cluster) -> BTreeSet<String> {
+    if cluster.local.is_none() {
+        return BTreeSet::new();
+    }
+    let running: BTreeSet<String> = crate::local::nodes(&lab_of(cluster))
+        .into_iter()
+        .filter(|local| local.pid.is_some())
+        .map(|local| local.name)
+        .collect();
+    let names = cluster.nodes.iter().map(|node| node.name.clone());
+    names.filter(|name| !running.contains(name)).collect()
 }
 
 /// Refuses a lab whose local nodes are running although their directories were moved or deleted.

@@ -7,7 +7,7 @@ use std::process::Command;
 use super::exit::{Exit, Stop};
 use super::next;
 use super::options::Options;
-use super::session::{lab_of, node, open_to_use, refuse_lost_nodes};
+use super::session::{node, open_to_use, refuse_lost_nodes, stopped};
 use crate::engine::connect::way_in;
 use crate::report::Reporter;
 
@@ -38,8 +38,7 @@ async fn client(name: &str, options: &Options, reporter: &Reporter) -> Result<Co
     let cluster = open_to_use(&options.inventory, reporter)?;
     let node = node(&cluster, name)?;
     refuse_lost_nodes(&cluster)?;
-    let runs = |local: &crate::local::LocalNode| local.name == node.name && local.pid.is_some();
-    if cluster.local.is_some() && !crate::local::nodes(&lab_of(&cluster)).iter().any(runs) {
+    if stopped(&cluster).contains(&node.name) {
         return Err(Stop::failed(format!("the local node {} is not running", node.name))
             .help(format!("`{}` starts it", next::command("up", options))));
     }

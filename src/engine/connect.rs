@@ -54,7 +54,12 @@ pub async fn connect_trusting(
     }
     let dialler = Arc::new(Dialler::with(Arc::clone(&run.keyring)));
     let mut dialling = JoinSet::new();
+    let stopped = (run.stopped)(cluster);
     for node in nodes {
+        if stopped.contains(&node.name) {
+            run.node_failed(&node.name, "connect", &not_running());
+            continue;
+        }
         let target = Target { accept_new, ..target(cluster, node) };
         let (run, dialler) = (run.clone(), Arc::clone(&dialler));
         dialling.spawn(async move {
@@ -81,6 +86,15 @@ pub async fn connect_trusting(
         connections.extend(dialled.ok().flatten());
     }
     connections
+}
+
+/// What is said of a local node that does not run.
+fn not_running() -> TransportError {
+    TransportError {
+        what: "log in".into(),
+        why: "this local node is not running".into(),
+        help: Some("`labctl up` starts it".into()),
+    }
 }
 
 /// Returns how to reach a node. The lab's known hosts take precedence; local nodes are only there.

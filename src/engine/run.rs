@@ -7,6 +7,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::delivery::Delivery;
 use super::script::{Belonging, Turn};
+use crate::cluster::Cluster;
 use crate::event::{Event, Events, Failure};
 use crate::transport::ssh::Keyring;
 use crate::transport::{Transport, TransportError};
@@ -32,6 +33,8 @@ pub struct Run {
     pub mark: Arc<Belonging>,
     /// What people are asked for on the way to nodes, once in a run.
     pub keyring: Arc<Keyring>,
+    /// Returns the nodes of a lab that are known not to run, so that nobody waits for an answer.
+    pub stopped: fn(&Cluster) -> BTreeSet<String>,
 }
 
 /// One open connection per node.
@@ -51,7 +54,13 @@ impl Run {
             turn: Arc::default(),
             mark: Arc::default(),
             keyring: Arc::default(),
+            stopped: |_| BTreeSet::new(),
         }
+    }
+
+    /// The same, with nodes that are known not to run.
+    pub fn passing_over(self, stopped: fn(&Cluster) -> BTreeSet<String>) -> Self {
+        Self { stopped, ..self }
     }
 
     /// The same, with what people are asked for on the way to nodes.

@@ -10,7 +10,7 @@ use crate::commands::ask;
 use crate::commands::exit::{Exit, Stop};
 use crate::commands::next;
 use crate::commands::options::Options;
-use crate::commands::session::{lab_of, limited, open};
+use crate::commands::session::{lab_of, limited, open, stopped};
 use crate::engine::{Run, connect::connect, probe::probe};
 use crate::event::{CertificateFound, Event, Events};
 use crate::module::{Facts, Question};
@@ -32,7 +32,9 @@ pub async fn list(
     let (events, receiver) = Events::channel();
     let reporting = reporter.spawn(receiver, None);
     let (_cancel, cancelled) = tokio::sync::watch::channel(false);
-    let run = Run::new(events.clone(), options.forks.get(), cancelled).asking(ask::keyring());
+    let run = Run::new(events.clone(), options.forks.get(), cancelled)
+        .asking(ask::keyring())
+        .passing_over(stopped);
     events.emit(Event::RunStarted {
         verb: "certs list".to_owned(),
         lab: cluster.name.clone(),

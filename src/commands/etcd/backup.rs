@@ -18,7 +18,9 @@ use crate::commands::next;
 use crate::commands::node::text::text_of;
 use crate::commands::options::Options;
 use crate::commands::ownership::connected_must_be_ours;
-use crate::commands::session::{Outcome, Working, exit_of, lab_of, limited, open, under_lock};
+use crate::commands::session::{
+    Outcome, Working, exit_of, lab_of, limited, must_have_a_ca, open, under_lock,
+};
 use crate::engine::{connect::connect, fetch::fetch};
 use crate::event::{Event, Failure};
 use crate::report::Reporter;
@@ -33,6 +35,7 @@ pub async fn backup(
 ) -> Result<Exit, Stop> {
     let cluster = open(&options.inventory, reporter)?;
     archive::check_place(file, force).map_err(bad)?;
+    must_have_a_ca(&cluster, options)?;
     let inventory = text_of(&options.inventory)?.into_bytes();
     let report = under_lock("etcd backup", &cluster, options, reporter, |working| {
         take(&cluster, inventory, file, &options.limit, working)

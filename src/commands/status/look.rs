@@ -9,7 +9,7 @@ use crate::cluster::{Cluster, Node};
 use crate::commands::ask;
 use crate::commands::exit::{Exit, Stop};
 use crate::commands::options::Options;
-use crate::commands::session::{lab_of, limited};
+use crate::commands::session::{lab_of, limited, stopped};
 use crate::engine::Run;
 use crate::engine::survey::{Asked, Surveyed, Unanswered, survey};
 use crate::event::Events;
@@ -77,20 +77,6 @@ pub fn exit_of(status: &LabStatus) -> Exit {
 fn units(desire: &Result<Desire<'_>, String>, node: &Node) -> BTreeSet<String> {
     let planned = desire.as_ref().map(|desire| desire.units(&node.name)).unwrap_or_default();
     if planned.is_empty() { units_of(node) } else { planned }
-}
-
-/// Local nodes that do not run.
-fn stopped(cluster: &Cluster) -> BTreeSet<String> {
-    if cluster.local.is_none() {
-        return BTreeSet::new();
-    }
-    let running: BTreeSet<String> = crate::local::nodes(&lab_of(cluster))
-        .into_iter()
-        .filter(|local| local.pid.is_some())
-        .map(|local| local.name)
-        .collect();
-    let names = cluster.nodes.iter().map(|node| node.name.clone());
-    names.filter(|name| !running.contains(name)).collect()
 }
 
 type Sorted = (BTreeMap<String, crate::status::answer::NodeAnswer>, BTreeMap<String, Silence>);
