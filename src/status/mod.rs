@@ -193,7 +193,7 @@ pub struct PodStatus {
 pub enum Deviation {
     /// What `up` would change.
     Changes(Vec<DriftedTask>),
-    /// ContainerReason that is not known.
+    /// Why that is not known.
     Unknown(String),
 }
 

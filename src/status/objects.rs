@@ -107,7 +107,7 @@ pub(super) struct ContainerState {
     pub terminated: Option<ContainerReason>,
 }
 
-/// ContainerReason a container waits or has ended.
+/// Why a container waits or has ended.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct ContainerReason {

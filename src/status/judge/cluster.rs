@@ -118,7 +118,7 @@ fn counted(pods: &[Pod]) -> PodsStatus {
     PodsStatus { running: pods.len() - others.len(), all: pods.len(), others }
 }
 
-/// ContainerReason a pod does not run, in kubectl's words; nothing for one that runs or is done.
+/// Why a pod does not run, in kubectl's words; nothing for one that runs or is done.
 fn reason(pod: &Pod) -> Option<String> {
     let status = &pod.status;
     if pod.metadata.deletion_timestamp.is_some() {

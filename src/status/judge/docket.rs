@@ -23,7 +23,7 @@ pub struct Known<'a> {
     pub units: BTreeMap<String, BTreeSet<String>>,
     /// What nodes have answered.
     pub answers: BTreeMap<String, NodeAnswer>,
-    /// ContainerReason the others have not; a local node that does not run is [`Silence::Stopped`].
+    /// Why the others have not; a local node that does not run is [`Silence::Stopped`].
     pub silent: BTreeMap<String, Silence>,
     /// The keys of the lab directory.
     pub holding: Holding,
@@ -35,7 +35,7 @@ pub struct Known<'a> {
     pub now: OffsetDateTime,
 }
 
-/// ContainerReason a node has not answered.
+/// Why a node has not answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Silence {
     /// It is a local node, and does not run.

@@ -36,11 +36,25 @@ pub(super) fn judge(findings: &mut Docket<'_>) -> EtcdStatus {
         }
         silent(findings, name, states.contains_key(name));
     }
+    let listed = listed.map(|all| named(all, &states));
     missing(findings, &names, listed.as_deref());
     for (name, state) in &states {
         complaints(findings, name, state);
     }
     status(&names, &states, listed.unwrap_or_default())
+}
+
+/// The members with the names of their nodes: a lab may have an etcd that was given no name. One
+/// that has never started has an empty one.
+fn named(all: Vec<MemberEntry>, states: &BTreeMap<&str, MemberState>) -> Vec<MemberEntry> {
+    let node = |id: &str| states.iter().find(|(_, state)| state.header.member_id == id);
+    let of_node = |member: MemberEntry| match node(&member.id) {
+        Some((name, _)) if !member.name.is_empty() => {
+            MemberEntry { name: (*name).to_owned(), ..member }
+        }
+        _ => member,
+    };
+    all.into_iter().map(of_node).collect()
 }
 
 /// A member that runs and does not answer.
@@ -56,7 +70,7 @@ fn silent(findings: &mut Docket<'_>, name: &str, answered: bool) {
     findings.hint(format!("{} shows why", known.command("logs", &format!("{name} etcd"))));
 }
 
-/// MemberList that the inventory has and etcd has not, and the other way round.
+/// Members that the inventory has and etcd has not, and the other way round.
 fn missing(findings: &mut Docket<'_>, names: &[&str], listed: Option<&[MemberEntry]>) {
     let Some(listed) = listed else { return };
     let known = findings.known;

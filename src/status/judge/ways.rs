@@ -113,10 +113,11 @@ fn server(findings: &mut Docket<'_>, controller: &Node) -> ApiPath {
     let own = known.answer(name).and_then(NodeAnswer::api_is_ready);
     let url = ask::server_url(known.cluster, controller);
     let (mut reached_by, mut missed_by) = asked(known, &url);
-    match own {
-        Some(true) => reached_by.insert(0, name.to_owned()),
-        Some(false) => missed_by.insert(0, name.to_owned()),
-        None => {}
+    if let Some(ready) = own {
+        // What it says itself counts for its own node.
+        reached_by.retain(|by| by != name);
+        missed_by.retain(|by| by != name);
+        if ready { &mut reached_by } else { &mut missed_by }.insert(0, name.to_owned());
     }
     let causes = ["kube-apiserver.service", "etcd.service"];
     let explained = causes.iter().any(|unit| findings.has_unit(name, unit))
@@ -136,7 +137,7 @@ fn server(findings: &mut Docket<'_>, controller: &Node) -> ApiPath {
     ApiPath { name: name.to_owned(), endpoint: false, reached_by, missed_by }
 }
 
-/// ContainerReason an API server is not ready: the checks that fail, or what curl says.
+/// Why an API server is not ready: the checks that fail, or what curl says.
 fn why(known: &Known<'_>, name: &str) -> String {
     let said = known.answer(name).and_then(|answer| answer.api.get(ask::READY));
     let Some((code, text)) = said else { return "it does not answer".to_owned() };

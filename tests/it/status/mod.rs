@@ -54,6 +54,19 @@ fn each_fault_is_named_first_with_its_remedy() {
     }
 }
 
+/// An etcd that was given no name calls itself `default`; its node is known by its number.
+#[test]
+fn a_member_of_etcd_is_its_nodes_whatever_it_calls_itself() {
+    let mut world = World::well();
+    world.everywhere(r#""ID":"2","name":"controller-1""#, r#""ID":"2","name":"default""#);
+    let status = world.judged();
+    assert_eq!(status.findings, [], "{:#?}", status.findings);
+    let members: Vec<_> =
+        status.etcd.members.iter().map(|it| (it.name.as_str(), it.healthy)).collect();
+    let of = |name| (name, true);
+    assert_eq!(members, [of("controller-0"), of("controller-1"), of("controller-2")]);
+}
+
 /// A consequence is not named beside its cause.
 #[test]
 fn what_follows_from_a_fault_is_left_out() {

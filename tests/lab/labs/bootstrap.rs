@@ -7,9 +7,9 @@ use std::process::{Command, Output};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::in_time;
+use super::{in_time, is_well};
 use crate::lab::{self, Lab};
-use crate::{goes_without_a_trace, is_settled, passes_smoke};
+use crate::{goes_without_a_trace, passes_smoke};
 
 const CURRENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
 
@@ -112,7 +112,7 @@ fn a_worker_joins_with_a_token_and_renews_its_certificate() {
 
     passes_smoke(&lab, 12);
     lab.must(&["status"]);
-    is_settled(&lab);
+    is_well(&lab);
     goes_without_a_trace(&lab);
 }
 

@@ -3,9 +3,9 @@
 use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 
-use super::in_time;
+use super::{in_time, is_well};
+use crate::goes_without_a_trace;
 use crate::lab::{Lab, busybox};
-use crate::{goes_without_a_trace, is_settled};
 
 /// The lab up to a play, and nothing after it.
 fn until(lab: &Lab, play: &str) {
@@ -79,7 +79,7 @@ fn a_cluster_is_drawn_one_program_at_a_time() {
         lab.on("dmuc", shares)
     );
 
-    is_settled(&lab);
+    is_well(&lab);
     goes_without_a_trace(&lab);
 }
 

@@ -1,8 +1,8 @@
 //! A pod network that is an add-on.
 
-use super::{a_megabyte_passes, all_reach_all, answered, extras, web};
+use super::{a_megabyte_passes, all_reach_all, answered, extras, is_well, web};
 use crate::lab::Lab;
-use crate::{goes_without_a_trace, is_settled, passes_smoke};
+use crate::{goes_without_a_trace, passes_smoke};
 
 #[test]
 fn an_add_on_joins_the_pods_of_all_nodes() {
@@ -35,6 +35,6 @@ fn an_add_on_joins_the_pods_of_all_nodes() {
     a_megabyte_passes(&lab, &pods[0], &pods[1][0]);
 
     passes_smoke(&lab, 12);
-    is_settled(&lab);
+    is_well(&lab);
     goes_without_a_trace(&lab);
 }

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::{in_time, web};
+use super::{in_time, is_well, web};
 use crate::lab::{self, Lab};
-use crate::{goes_without_a_trace, is_settled, passes_smoke};
+use crate::{goes_without_a_trace, passes_smoke};
 
 /// How many of a reflector's sessions are established.
 fn established(west: &Lab) -> usize {
@@ -60,8 +60,8 @@ fn pods_of_one_cluster_reach_pods_of_the_other() {
     in_time(&east, "get nodes -o name", |nodes| nodes.lines().count() == 2);
 
     passes_smoke(&west, 12);
-    is_settled(&west);
-    is_settled(&east);
+    is_well(&west);
+    is_well(&east);
     east.must(&["down", "--yes"]);
     goes_without_a_trace(&west);
     assert_eq!(east.traces(), Vec::<String>::new());

@@ -1,8 +1,8 @@
 //! IPv6: a lab whose pods and Services have addresses of both IP families, and one without IPv4.
 
-use super::{answered, in_time, web};
+use super::{answered, in_time, is_well, web};
 use crate::lab::Lab;
-use crate::{goes_without_a_trace, is_settled, passes_smoke};
+use crate::{goes_without_a_trace, passes_smoke};
 
 /// Pods' names, nodes and addresses of one family, each pod on a line.
 fn pods(lab: &Lab, family: usize) -> Vec<[String; 3]> {
@@ -104,7 +104,7 @@ fn pods_and_services_have_both_families() {
         https://[fd00:235::5]:6443/readyz";
     assert_eq!(lab.on("controller-0", ready), "ok");
     a_lost_route_comes_back(&lab);
-    is_settled(&lab);
+    is_well(&lab);
     a_worker_comes_and_goes(&lab);
     goes_without_a_trace(&lab);
 }
@@ -173,6 +173,6 @@ fn a_lab_without_ipv4_is_a_lab() {
         --key /etc/kubernetes/pki/etcd/healthcheck-client.key member list";
     let members = lab.on("controller-0", members);
     assert!(members.contains("https://[fd00:236::12]:2380"), "{members}");
-    is_settled(&lab);
+    is_well(&lab);
     goes_without_a_trace(&lab);
 }

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use super::{a_megabyte_passes, all_reach_all, answered, extras, in_time, web};
+use super::{a_megabyte_passes, all_reach_all, answered, extras, in_time, is_well, web};
 use crate::lab::Lab;
-use crate::{goes_without_a_trace, is_settled, passes_smoke};
+use crate::{goes_without_a_trace, passes_smoke};
 
 const NODES: [&str; 3] = ["controller-0", "worker-0", "worker-1"];
 
@@ -75,6 +75,6 @@ fn routers_learn_where_pods_are_and_a_policy_cuts_what_it_should() {
     let ready = "-n kube-system get daemonset kube-router -o jsonpath={.status.numberReady}";
     in_time(&lab, ready, |ready| ready == "3");
     passes_smoke(&lab, 12);
-    is_settled(&lab);
+    is_well(&lab);
     goes_without_a_trace(&lab);
 }

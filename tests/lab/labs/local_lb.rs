@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{in_time, power_failure};
+use super::{in_time, is_well, power_failure};
 use crate::lab::{Lab, busybox};
-use crate::{goes_without_a_trace, is_settled, passes_smoke};
+use crate::{goes_without_a_trace, passes_smoke};
 
 /// How long calls are counted after a controller has died, longer than a Node's lease lasts.
 const AFTERWARDS: Duration = Duration::from_secs(60);
@@ -85,6 +85,6 @@ fn a_controller_dies_and_no_kubelet_and_no_pod_notices() {
         "kubectl --kubeconfig /etc/kubernetes/admin.conf delete pod caller --now",
     );
     passes_smoke(&lab, 13);
-    is_settled(&lab);
+    is_well(&lab);
     goes_without_a_trace(&lab);
 }

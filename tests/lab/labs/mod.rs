@@ -18,7 +18,15 @@ mod vip;
 mod vxlan;
 mod workshop;
 
+use crate::is_settled;
 use crate::lab::{Lab, busybox};
+
+/// The lab is as its inventory says, and `status` finds nothing wrong with it.
+fn is_well(lab: &Lab) {
+    is_settled(lab);
+    let status = lab.run(&["status"]);
+    assert_eq!(status.code, Some(0), "{}", status.story());
+}
 
 /// Waits until kubectl prints what `right` accepts, and returns that.
 fn in_time(lab: &Lab, arguments: &str, right: impl Fn(&str) -> bool) -> String {

@@ -1,9 +1,9 @@
 //! Three nodes, an address range for the pods of each, and a route to it on every other: with the
 //! ranges given by hand, and by kube-controller-manager.
 
-use super::{all_reach_all, answered, web};
+use super::{all_reach_all, answered, is_well, web};
+use crate::goes_without_a_trace;
 use crate::lab::Lab;
-use crate::{goes_without_a_trace, is_settled};
 
 const NODES: [&str; 3] = ["kubenet1", "kubenet2", "kubenet3"];
 
@@ -50,7 +50,7 @@ fn pods_of_three_nodes_need_a_route_to_each_other() {
     assert!(plan.story().contains("routes to the other workers' pods"), "{}", plan.story());
     lab.must(&["up"]);
     assert_eq!(answered(&lab, "kubenet1", &service, 100), 100);
-    is_settled(&lab);
+    is_well(&lab);
     goes_without_a_trace(&lab);
 }
 
@@ -75,6 +75,6 @@ fn the_controller_manager_gives_each_node_its_part() {
     assert_eq!(lab.run(&["plan"]).code, Some(3));
     lab.must(&["up"]);
     assert_eq!(answered(&lab, "kubenet2", &service, 100), 100);
-    is_settled(&lab);
+    is_well(&lab);
     goes_without_a_trace(&lab);
 }

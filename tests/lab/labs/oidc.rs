@@ -7,9 +7,9 @@ use std::process::{Command, Output, Stdio};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD};
 
-use super::in_time;
+use super::{in_time, is_well};
 use crate::lab::Lab;
-use crate::{goes_without_a_trace, is_settled, passes_smoke};
+use crate::{goes_without_a_trace, passes_smoke};
 
 const ISSUER: &str = "https://10.239.3.20:5556";
 
@@ -100,6 +100,6 @@ fn a_token_of_the_issuer_logs_in() {
     assert_eq!(with_token(&lab, &token, whoami), user);
 
     passes_smoke(&lab, 12);
-    is_settled(&lab);
+    is_well(&lab);
     goes_without_a_trace(&lab);
 }

@@ -1,8 +1,8 @@
 //! The kubelet first, and the control plane as its pods.
 
-use super::in_time;
+use super::{in_time, is_well};
 use crate::lab::Lab;
-use crate::{goes_without_a_trace, is_settled, passes_smoke};
+use crate::{goes_without_a_trace, passes_smoke};
 
 const PROGRAMS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
 
@@ -45,6 +45,6 @@ fn a_kubelet_runs_the_control_plane_that_it_obeys() {
     std::fs::remove_file(lab.folder().join("lab.backup")).expect("a backup");
 
     passes_smoke(&lab, 12);
-    is_settled(&lab);
+    is_well(&lab);
     goes_without_a_trace(&lab);
 }

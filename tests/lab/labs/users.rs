@@ -7,9 +7,9 @@ use std::process::{Command, Output};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::in_time;
+use super::{in_time, is_well};
 use crate::lab::{self, Lab};
-use crate::{goes_without_a_trace, is_settled, passes_smoke};
+use crate::{goes_without_a_trace, passes_smoke};
 
 /// kubectl on this machine with a kubeconfig of a user's own.
 fn as_user(kubeconfig: &Path, arguments: &str) -> Output {
@@ -124,6 +124,6 @@ fn jane_may_list_pods_and_the_log_has_each_of_her_calls() {
     assert_eq!(answer(&jane, "get pods -o name").as_deref(), Ok(""));
 
     passes_smoke(&lab, 12);
-    is_settled(&lab);
+    is_well(&lab);
     goes_without_a_trace(&lab);
 }

@@ -3,9 +3,9 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::power_failure;
+use super::{is_well, power_failure};
 use crate::lab::Lab;
-use crate::{goes_without_a_trace, is_settled, passes_smoke};
+use crate::{goes_without_a_trace, passes_smoke};
 
 /// The address, as the tests have it.
 const ADDRESS: &str = "10.238.0.100";
@@ -69,6 +69,6 @@ fn an_address_moves_when_its_holder_is_gone() {
     assert_eq!(holders(&lab), [holder]);
     lab.must(&["up"]);
     passes_smoke(&lab, 12);
-    is_settled(&lab);
+    is_well(&lab);
     goes_without_a_trace(&lab);
 }

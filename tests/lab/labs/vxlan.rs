@@ -1,8 +1,8 @@
 //! Two networks with a router between them that drops what has a pod's address, and an overlay.
 
-use super::{a_megabyte_passes, all_reach_all, answered, web};
+use super::{a_megabyte_passes, all_reach_all, answered, is_well, web};
 use crate::lab::Lab;
-use crate::{goes_without_a_trace, is_settled, passes_smoke};
+use crate::{goes_without_a_trace, passes_smoke};
 
 /// How many packets the router has dropped because of a pod's address.
 fn dropped(lab: &Lab) -> u64 {
@@ -55,6 +55,6 @@ fn a_megabyte_passes_where_pods_have_no_address() {
     }
 
     passes_smoke(&lab, 12);
-    is_settled(&lab);
+    is_well(&lab);
     goes_without_a_trace(&lab);
 }
