@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use super::{answered, is_well, web};
+use super::{answered, web};
 use crate::lab::Lab;
-use crate::{goes_without_a_trace, passes_smoke};
+use crate::{goes_without_a_trace, is_settled, passes_smoke};
 
 /// The lab, with the bundle of its version: the one beside the sources is of another.
 fn lab() -> Lab {
@@ -52,6 +52,6 @@ fn docker_runs_the_pods_of_an_old_kubelet() {
     assert_eq!(lab.on("worker-0", "docker ps -q | sort"), before);
 
     passes_smoke(&lab, 12);
-    is_well(&lab);
+    is_settled(&lab);
     goes_without_a_trace(&lab);
 }
