@@ -4,7 +4,7 @@ use super::exit::{Exit, Stop};
 use super::inputs::{Inputs, bundle};
 use super::options::Options;
 use super::ownership::connected_must_be_ours;
-use super::session::{Outcome, exit_of, lab_of, must_have_a_ca, open, under_lock};
+use super::session::{Outcome, exit_of, lab_of, open, under_lock};
 use crate::cluster::Role;
 use crate::engine::connect::connect;
 use crate::report::Reporter;
@@ -14,7 +14,6 @@ use crate::smoke;
 pub async fn smoke(options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
     let cluster = open(&options.inventory, reporter)?;
     let cluster = &cluster;
-    must_have_a_ca(cluster, options)?;
     let report = under_lock("smoke", cluster, options, reporter, |working| async move {
         let bundle = bundle(cluster, &working.events).await?;
         let inputs =
