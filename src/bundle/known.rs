@@ -1,8 +1,9 @@
 //! Checksums that labctl knows itself, so that neither a release host nor a mirror can pass off
 //! another file as the release.
 //!
-//! They are in `sums.txt`: of the components that labctl's table of versions names, and of some
-//! releases of Kubernetes. For other files, the checksum that the host publishes counts.
+//! They are in `sums.txt`: of containerd, runc and the CNI plugins in the table of versions, and
+//! of some releases of etcd and Kubernetes. For other files, the checksum that the host publishes
+//! counts.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

@@ -2,12 +2,10 @@
 
 use serde_json::json;
 
-use super::ask;
 use super::exit::{Exit, Stop};
 use super::options::Options;
-use super::session::{limited, open_to_use, print, refuse_lost_nodes, stopped};
+use super::session::{limited, looking, open_to_use, print, refuse_lost_nodes};
 use crate::cluster::{Cluster, Node};
-use crate::engine::Run;
 use crate::engine::connect::connect;
 use crate::engine::everywhere::{Said, everywhere};
 use crate::event::Events;
@@ -65,9 +63,7 @@ pub(super) async fn hear(
     let (events, receiver) = Events::channel();
     let reporting = reporter.spawn(receiver, None);
     let (_cancel, cancelled) = tokio::sync::watch::channel(false);
-    let run = Run::new(events.clone(), options.forks.get(), cancelled)
-        .asking(ask::keyring())
-        .passing_over(stopped);
+    let run = looking(options, events.clone(), cancelled);
     let connections = connect(cluster, nodes, &run).await;
     let mut said = everywhere(&connections, command, &run);
     while let Some(one) = said.recv().await {

@@ -269,6 +269,11 @@ where
     result.map(|_| report)
 }
 
+/// A run that only looks at a lab.
+pub fn looking(options: &Options, events: Events, cancelled: watch::Receiver<bool>) -> Run {
+    Run::new(events, options.forks.get(), cancelled).asking(ask::keyring()).passing_over(stopped)
+}
+
 /// A run on a lab, with all that the options say of it.
 fn run_of(
     cluster: &Cluster,
@@ -279,9 +284,7 @@ fn run_of(
     let lab = lab_of(cluster);
     let delivery =
         Delivery::of(cluster, options.spread, &cache_directory(), |node| lab.cleared_beside(node));
-    Run::new(events, options.forks.get(), cancelled)
-        .asking(ask::keyring())
-        .passing_over(stopped)
+    looking(options, events, cancelled)
         .telling_new_texts(options.diff)
         .delivering(delivery)
         .taking_over(options.take_over.clone())

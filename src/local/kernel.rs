@@ -37,16 +37,21 @@ const SHARED: &[&str] = &[
 /// lack some.
 pub(super) fn note() -> Result<(), LocalError> {
     let _lock = lock()?;
-    let path = Path::new(NOTED);
-    let noted = match fs::read_to_string(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        read => read.map_err(LocalError::io("read", path))?,
-    };
+    let (path, noted) = (Path::new(NOTED), noted()?);
     let whole = completed(&noted, |key| fs::read_to_string(file(key)).ok());
     if whole == noted {
         return Ok(());
     }
     fs::write(path, whole).map_err(LocalError::io("write", path))
+}
+
+/// Returns the record; an empty one if there is none.
+fn noted() -> Result<String, LocalError> {
+    let path = Path::new(NOTED);
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        read => read.map_err(LocalError::io("read", path)),
+    }
 }
 
 /// Returns a record with the current values of the settings that it lacks.
@@ -81,11 +86,7 @@ pub(super) fn restore() -> Result<(), LocalError> {
     if others() {
         return Ok(());
     }
-    let path = Path::new(NOTED);
-    let noted = match fs::read_to_string(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        read => read.map_err(LocalError::io("read", path))?,
-    };
+    let (path, noted) = (Path::new(NOTED), noted()?);
     for (key, value) in settings(&noted) {
         let file = file(key);
         // A setting that this kernel does not have needs no restoring.

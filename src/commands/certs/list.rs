@@ -6,12 +6,11 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::cluster::{Cluster, Node};
-use crate::commands::ask;
 use crate::commands::exit::{Exit, Stop};
 use crate::commands::next;
 use crate::commands::options::Options;
-use crate::commands::session::{lab_of, limited, open, stopped};
-use crate::engine::{Run, connect::connect, probe::probe};
+use crate::commands::session::{lab_of, limited, looking, open};
+use crate::engine::{connect::connect, probe::probe};
 use crate::event::{CertificateFound, Event, Events};
 use crate::module::{Facts, Question};
 use crate::pki::inspect::Certificate;
@@ -32,9 +31,7 @@ pub async fn list(
     let (events, receiver) = Events::channel();
     let reporting = reporter.spawn(receiver, None);
     let (_cancel, cancelled) = tokio::sync::watch::channel(false);
-    let run = Run::new(events.clone(), options.forks.get(), cancelled)
-        .asking(ask::keyring())
-        .passing_over(stopped);
+    let run = looking(options, events.clone(), cancelled);
     events.emit(Event::RunStarted {
         verb: "certs list".to_owned(),
         lab: cluster.name.clone(),

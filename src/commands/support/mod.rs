@@ -11,13 +11,11 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use self::mask::Mask;
-use super::ask;
 use super::exit::{Exit, Stop};
 use super::options::Options;
-use super::session::{lab_of, limited, open_to_use, refuse_lost_nodes, stopped};
+use super::session::{lab_of, limited, looking, open_to_use, refuse_lost_nodes};
 use super::status::look::look;
 use crate::cluster::Cluster;
-use crate::engine::Run;
 use crate::engine::logs;
 use crate::engine::survey::{Asked, Surveyed, Unanswered, survey};
 use crate::event::Events;
@@ -43,9 +41,7 @@ pub async fn support(
         .filter(|node| status.nodes.iter().any(|it| it.name == node.name && it.reached))
         .collect();
     let (_cancel, cancelled) = tokio::sync::watch::channel(false);
-    let run = Run::new(Events::channel().0, options.forks.get(), cancelled)
-        .asking(ask::keyring())
-        .passing_over(stopped);
+    let run = looking(options, Events::channel().0, cancelled);
     let asked = |_: &_| Asked { script: logs::support(), ..Asked::default() };
     let surveyed = survey(&cluster, &answering, asked, &run).await;
     let mut files = on_workstation(&cluster, options);
