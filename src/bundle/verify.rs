@@ -66,7 +66,7 @@ pub async fn verify(bundle: &Bundle, events: &Events) -> Result<(), BundleError>
 }
 
 /// Returns the SHA-256 of a file in lower-case hex; calls `read` with the length of every chunk.
-pub(super) fn sha256_of(path: &Path, mut read: impl FnMut(u64)) -> io::Result<String> {
+pub fn sha256_of(path: &Path, mut read: impl FnMut(u64)) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut hash = Sha256::new();
     let mut piece = vec![0; 256 * 1024];

@@ -24,6 +24,7 @@ use crate::commands::node::remove::Departure;
 use crate::commands::recover::Recovery;
 use crate::commands::status::StatusScreen;
 use crate::commands::timeline::Shown;
+use crate::commands::workshop::Submitted;
 use crate::commands::{self, Exit, Options, Stop};
 use crate::engine::Spread;
 use crate::engine::logs::JournalPart;
@@ -359,6 +360,22 @@ async fn workshop(
     match verb {
         WorkshopVerb::Up(args) => {
             commands::workshop::up(args.at_once(), &options(&args.lab), reporter).await
+        }
+        WorkshopVerb::Image(args) => {
+            commands::workshop::image(&args.to, args.name.as_deref(), &options(&args.lab), reporter)
+        }
+        WorkshopVerb::Submit(args) => {
+            let how = Submitted {
+                image: args.image.clone(),
+                kubeconfig: args.kubeconfig.clone(),
+                slice: args.slice,
+                at_once: args.at_once,
+            };
+            commands::workshop::submit(&how, &options(&args.lab), reporter).await
+        }
+        WorkshopVerb::Slice(args) => {
+            let options = options(&args.lab);
+            commands::workshop::work(args.size, &args.from, &options, reporter).await
         }
         WorkshopVerb::Cards(args) => {
             commands::workshop::cards(&args.to, &options(&args.lab), reporter)

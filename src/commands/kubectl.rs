@@ -28,7 +28,7 @@ pub fn kubectl(arguments: &[String], options: &Options, reporter: &Reporter) -> 
 }
 
 /// The bundle's, where that runs on this machine; else the one that is installed here.
-fn program(cluster: &Cluster) -> PathBuf {
+pub(super) fn program(cluster: &Cluster) -> PathBuf {
     let bundle = bundle::outlook(cluster, &cache_directory()).ok().map(|(bundle, _)| bundle);
     let ours = bundle.filter(|bundle| bundle.architecture == host_architecture());
     let path = ours.and_then(|bundle| bundle.file("kubectl").map(|file| file.path.clone()).ok());

@@ -31,6 +31,19 @@ pub struct ClusterRun<'a> {
     pub again: &'a str,
 }
 
+/// What has become of a slice of a workshop that another cluster works on.
+#[derive(Debug)]
+pub struct SliceChange<'a> {
+    /// Its number, from 0.
+    pub slice: usize,
+    /// The first and the last of its clusters.
+    pub clusters: (u16, u16),
+    /// `waits`, `runs`, `lost` or `ended`.
+    pub what: &'a str,
+    /// Why, on which machine, or in which pod.
+    pub detail: &'a str,
+}
+
 /// What one attendee has to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Card {
@@ -47,6 +60,29 @@ pub struct Card {
 }
 
 impl Reporter {
+    /// Reports what has become of a slice.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn slice(&self, change: &SliceChange<'_>) -> io::Result<()> {
+        let SliceChange { slice, clusters: (first, last), what, detail } = change;
+        if self.is_json() {
+            let event = json!({
+                "event": "slice", "slice": slice, "clusters": [first, last], "what": what,
+                "detail": detail,
+            });
+            return self.print(&format!("{event}\n"));
+        }
+        let text = match *what {
+            "runs" => format!("runs on {detail}"),
+            "lost" => format!("was lost with {detail}; it begins again elsewhere"),
+            "waits" => format!("waits: {detail}"),
+            _ => format!("has ended, in {detail}"),
+        };
+        self.note(&format!("slice {slice}, clusters {first} to {last}: {}", clean(&text)));
+        Ok(())
+    }
+
     /// Reports how the run of one cluster ended.
     ///
     /// # Errors

@@ -5,8 +5,16 @@
 //! lock, log and end, and whoever works on it later by hand does the same.
 
 mod cards;
+mod driver;
+mod image;
+mod job;
+mod outcome;
+mod parcel;
+mod progress;
 mod run;
 mod seat;
+mod slice;
+mod submit;
 
 use std::num::NonZeroUsize;
 
@@ -17,7 +25,10 @@ use crate::inventory::called;
 use crate::report::Reporter;
 
 pub use cards::cards;
+pub use image::image;
 use seat::seats;
+pub use slice::work;
+pub use submit::{Submitted, submit};
 
 /// Brings up all clusters, at most `at_once` at a time.
 pub async fn up(
@@ -26,7 +37,7 @@ pub async fn up(
     reporter: &Reporter,
 ) -> Result<Exit, Stop> {
     let seats = seats(options, reporter)?;
-    run::all("up", &seats, at_once, options, reporter).await
+    run::all("up", &seats, at_once, options, reporter).await.map(|ends| run::exit(&ends))
 }
 
 /// Removes all clusters, at most `at_once` at a time.
@@ -42,5 +53,5 @@ pub async fn down(
         called(&options.inventory)
     );
     confirm(options, &question, "remove them without being asked", reporter)?;
-    run::all("down", &seats, at_once, options, reporter).await
+    run::all("down", &seats, at_once, options, reporter).await.map(|ends| run::exit(&ends))
 }

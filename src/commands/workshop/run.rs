@@ -11,6 +11,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::outcome::ClusterEnd;
 use super::seat::{NUMBER, Seat};
 use crate::commands::exit::{Exit, Stop};
 use crate::commands::next;
@@ -19,22 +20,15 @@ use crate::commands::stop::stops;
 use crate::report::Reporter;
 use crate::report::workshop::ClusterRun;
 
-/// How a cluster's run ended.
-struct ClusterEnd {
-    exit: Option<i32>,
-    took: Duration,
-    why: Vec<String>,
-}
-
 /// Runs `labctl VERB` for every cluster, at most `at_once` at a time, and reports each when it has
-/// ended.
+/// ended. Returns how they ended.
 pub async fn all(
     verb: &'static str,
     seats: &[Seat],
     at_once: NonZeroUsize,
     options: &Options,
     reporter: &Reporter,
-) -> Result<Exit, Stop> {
+) -> Result<Vec<ClusterEnd>, Stop> {
     let program = std::env::current_exe()
         .map_err(|error| Stop::failed(format!("cannot find labctl's own program: {error}")))?;
     let turns = Arc::new(Semaphore::new(at_once.get()));
@@ -61,15 +55,15 @@ pub async fn all(
             (index, one(command, number, stopped, &reporter).await)
         });
     }
-    let mut exits = Vec::new();
+    let mut ends = Vec::new();
     while let Some(joined) = runs.join_next().await {
         let (index, ended) = joined.map_err(|error| Stop::failed(error.to_string()))?;
         let Some(seat) = seats.get(index) else { continue };
-        exits.push(ended.exit);
         tell(verb, seat, &ended, options, reporter)?;
+        ends.push(ended);
     }
     listener.abort();
-    Ok(exit(&exits))
+    Ok(ends)
 }
 
 /// What a cluster's run is typed as.
@@ -93,13 +87,13 @@ async fn one(
 ) -> ClusterEnd {
     let started = Instant::now();
     if *stopped.borrow() > 0 {
-        return ClusterEnd { exit: Some(130), took: Duration::ZERO, why: Vec::new() };
+        return ClusterEnd { number, exit: Some(130), took: Duration::ZERO, why: Vec::new() };
     }
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
             let why = vec![format!("cannot start labctl: {error}")];
-            return ClusterEnd { exit: None, took: Duration::ZERO, why };
+            return ClusterEnd { number, exit: None, took: Duration::ZERO, why };
         }
     };
     let events = child.stdout.take().map(|it| tokio::spawn(read(it, number, reporter.clone())));
@@ -124,7 +118,7 @@ async fn one(
     if let Some(errors) = errors {
         why.extend(errors.await.unwrap_or_default().lines().map(str::to_owned));
     }
-    ClusterEnd { exit, took: started.elapsed(), why }
+    ClusterEnd { number, exit, took: started.elapsed(), why }
 }
 
 /// Reads a run's events: passes them on where a program listens, and returns which tasks failed.
@@ -161,7 +155,7 @@ fn interrupt(child: &Child) {
 }
 
 /// Reports how a cluster's run ended.
-fn tell(
+pub fn tell(
     verb: &str,
     seat: &Seat,
     ended: &ClusterEnd,
@@ -184,9 +178,9 @@ fn tell(
 }
 
 /// The exit of all: the worst of theirs.
-fn exit(exits: &[Option<i32>]) -> Exit {
-    let ended_with = |code| exits.contains(&Some(code));
-    if exits.iter().all(|exit| *exit == Some(0)) {
+pub fn exit(ends: &[ClusterEnd]) -> Exit {
+    let ended_with = |code| ends.iter().any(|end| end.exit == Some(code));
+    if ends.iter().all(|end| end.exit == Some(0)) {
         Exit::Done
     } else if ended_with(130) {
         Exit::Cancelled
@@ -201,9 +195,18 @@ mod tests {
 
     #[test]
     fn all_is_well_only_if_every_cluster_is() {
-        assert_eq!(exit(&[Some(0), Some(0)]), Exit::Done);
-        assert_eq!(exit(&[Some(0), Some(2)]), Exit::Failed);
-        assert_eq!(exit(&[Some(0), None]), Exit::Failed);
-        assert_eq!(exit(&[Some(1), Some(130)]), Exit::Cancelled);
+        let exit_of = |exits: &[Option<i32>]| {
+            let end = |exit: &Option<i32>| ClusterEnd {
+                number: 1,
+                exit: *exit,
+                took: Duration::ZERO,
+                why: Vec::new(),
+            };
+            exit(&exits.iter().map(end).collect::<Vec<_>>())
+        };
+        assert_eq!(exit_of(&[Some(0), Some(0)]), Exit::Done);
+        assert_eq!(exit_of(&[Some(0), Some(2)]), Exit::Failed);
+        assert_eq!(exit_of(&[Some(0), None]), Exit::Failed);
+        assert_eq!(exit_of(&[Some(1), Some(130)]), Exit::Cancelled);
     }
 }

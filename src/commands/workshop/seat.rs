@@ -1,5 +1,6 @@
 //! The clusters of a workshop, as the one inventory describes them.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use crate::cluster::{self, Cluster};
@@ -22,6 +23,14 @@ pub struct Seat {
 /// Reads the inventory once for each cluster, and reports everything that is wrong with any of
 /// them.
 pub fn seats(options: &Options, reporter: &Reporter) -> Result<Vec<Seat>, Stop> {
+    seats_with(options, reporter).map(|(seats, _)| seats)
+}
+
+/// Like [`seats`], with the variables that the inventory takes from the environment.
+pub fn seats_with(
+    options: &Options,
+    reporter: &Reporter,
+) -> Result<(Vec<Seat>, BTreeMap<String, String>), Stop> {
     options.refuse_limit(
         "`workshop` concerns whole clusters, so it cannot be combined with --limit",
         &format!("for nodes of one cluster: {NUMBER}=1 labctl up {}", called(&options.inventory)),
@@ -32,15 +41,23 @@ pub fn seats(options: &Options, reporter: &Reporter) -> Result<Vec<Seat>, Stop> 
         return Err(Stop::bad(what).help("save it as a file"));
     }
     let mut seats = Vec::new();
+    let variables = RefCell::new(BTreeMap::new());
     for number in 1..=clusters(options, reporter)? {
-        let cluster = match cluster::open_as(file, &|name| variable(name, number)) {
+        let lookup = |name: &str| {
+            let value = variable(name, number)?;
+            if name != NUMBER {
+                variables.borrow_mut().insert(name.to_owned(), value.clone());
+            }
+            Some(value)
+        };
+        let cluster = match cluster::open_as(file, &lookup) {
             Ok((cluster, _)) => cluster,
             Err(problems) => return Err(bad(options, number, &problems, reporter)),
         };
         seats.push(Seat { number, cluster });
     }
     refuse_shared(&seats)?;
-    Ok(seats)
+    Ok((seats, variables.into_inner()))
 }
 
 /// Returns the value of a variable for one cluster.

@@ -201,6 +201,8 @@ pub const MAY_TOUCH: &[&str] = &[
     // `labctl ssh` becomes the OpenSSH client: a terminal, and the escape keys that people know.
     "commands/kubectl.rs",
     "commands/ssh.rs",
+    // The cluster that works on a workshop is reached as its user reaches it: with kubectl.
+    "commands/workshop/driver.rs",
     // Each cluster of a workshop is a run of labctl of its own.
     "commands/workshop/run.rs",
 ];

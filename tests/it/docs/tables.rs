@@ -9,7 +9,8 @@ pub(super) fn verbs() -> Vec<(String, String)> {
     for verb in Cli::command().get_subcommands() {
         let about =
             |command: &Command| command.get_about().map(ToString::to_string).unwrap_or_default();
-        let below: Vec<&Command> = verb.get_subcommands().collect();
+        let shown = |below: &&Command| !below.is_hide_set();
+        let below: Vec<&Command> = verb.get_subcommands().filter(shown).collect();
         if below.is_empty() {
             all.push((format!("labctl {}", verb.get_name()), about(verb)));
         }

@@ -13,6 +13,7 @@ mod local_lb;
 mod multinode;
 mod oidc;
 mod static_pods;
+mod submit;
 mod users;
 mod vip;
 mod vxlan;
