@@ -37,6 +37,8 @@ use crate::secret::Secret;
 const OFTEN: Duration = Duration::from_secs(2);
 /// How long it may give no answer.
 const SILENT: Duration = Duration::from_secs(90);
+/// How often the log of a pod that has ended is asked for, when there is no answer.
+const TRIES: usize = 5;
 /// How long no slice may be able to start.
 const STUCK: Duration = Duration::from_secs(300);
 
@@ -57,7 +59,7 @@ pub struct Submitted {
 pub async fn submit(how: &Submitted, options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
     let (seats, variables) = seats_with(options, reporter)?;
     refuse_local(&seats)?;
-    let inventory = std::path::absolute(&options.inventory).map_err(Stop::failed)?;
+    let inventory = place(&options.inventory).map_err(Stop::failed)?;
     let slices = cut(&seats, how.slice);
     // A login that does not work from there is no reason to make keys.
     parcels(&inventory, &slices)?;
@@ -112,6 +114,13 @@ pub async fn submit(how: &Submitted, options: &Options, reporter: &Reporter) -> 
     driver.remove().await?;
     forget_unused(&seats, &new, &ends)?;
     gave_up.map_or_else(|| Ok(run::exit(&ends)), Err)
+}
+
+/// Where an inventory is: the paths in it begin at its real directory.
+fn place(inventory: &Path) -> std::io::Result<PathBuf> {
+    let parent = inventory.parent().filter(|parent| *parent != Path::new(""));
+    let folder = std::fs::canonicalize(parent.unwrap_or_else(|| Path::new(".")))?;
+    Ok(inventory.file_name().map_or_else(|| folder.clone(), |name| folder.join(name)))
 }
 
 /// The clusters of each slice.
@@ -170,10 +179,10 @@ fn make_keys(seats: &[Seat], options: &Options) -> Result<BTreeSet<u16>, Stop> {
 /// Takes away the keys that were made for clusters of which no node was touched: they may belong to
 /// a lab already, whose keys `recover` finds only where there are no others.
 fn forget_unused(seats: &[Seat], new: &BTreeSet<u16>, ends: &[ClusterEnd]) -> Result<(), Stop> {
-    let ended = |seat: &Seat| ends.iter().any(|end| end.number == seat.number);
-    for seat in seats.iter().filter(|seat| new.contains(&seat.number) && ended(seat)) {
+    for seat in seats.iter().filter(|seat| new.contains(&seat.number)) {
         let lab = lab_of(&seat.cluster);
-        if !lab.roster().exists() {
+        let end = ends.iter().find(|end| end.number == seat.number);
+        if are_unused(end, lab.roster().exists()) {
             std::fs::remove_dir_all(lab.pki()).map_err(Stop::failed)?;
             for file in [lab.admin_conf(), lab.identity()] {
                 std::fs::remove_file(file).map_err(Stop::failed)?;
@@ -181,6 +190,11 @@ fn forget_unused(seats: &[Seat], new: &BTreeSet<u16>, ends: &[ClusterEnd]) -> Re
         }
     }
     Ok(())
+}
+
+/// Whether no node can have a cluster's keys. Where it is not known how its run ended, one may.
+fn are_unused(end: Option<&ClusterEnd>, has_roster: bool) -> bool {
+    !has_roster && end.and_then(|end| end.exit).is_some_and(|exit| exit != 0)
 }
 
 /// What labctl is started with in a pod.
@@ -295,7 +309,14 @@ impl Following<'_> {
     /// Takes over what a slice has handed over.
     async fn collect(&mut self, index: usize, pod: &str) -> Result<(), Stop> {
         let Some(seats) = self.slices.get(index) else { return Ok(()) };
-        let log = match self.driver.log(pod).await {
+        let mut log = self.driver.log(pod).await;
+        for _ in 1..TRIES {
+            if log.is_err() {
+                tokio::time::sleep(OFTEN).await;
+                log = self.driver.log(pod).await;
+            }
+        }
+        let log = match log {
             Ok(log) => SliceOutcome::of_log(&log),
             Err(stop) => Err(stop.error.map(|error| error.to_string()).unwrap_or_default()),
         };
@@ -328,4 +349,33 @@ fn put(lab: &LabDirectory, path: &Path, content: &[u8]) -> std::io::Result<()> {
         lab.make_folder(folder)?;
     }
     lab.write_private(&path, content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_a_node_may_have_are_kept() {
+        let end = |exit| ClusterEnd { exit, ..unknown(1, "why") };
+        assert!(are_unused(Some(&end(Some(1))), false), "refused before anything was touched");
+        for (end, has_roster) in [
+            (Some(end(Some(1))), true),
+            (Some(end(Some(0))), false),
+            (Some(end(None)), false),
+            (None, false),
+        ] {
+            assert!(!are_unused(end.as_ref(), has_roster), "{end:?}, {has_roster}");
+        }
+    }
+
+    #[test]
+    fn an_inventory_is_where_its_paths_begin() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let real = folder.path().canonicalize().expect("a directory").join("real");
+        std::fs::create_dir(&real).expect("a directory");
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&real, &link).expect("a link");
+        assert_eq!(place(&link.join("class.yaml")).expect("it is there"), real.join("class.yaml"));
+    }
 }
