@@ -16,7 +16,7 @@ MATRIX         = add_ons_of_ones_own with_the_other_choices for_machines_of_ones
 # Labs that only `make labs` brings up; `make lab` has the others.
 LABS           = the_controller_manager_gives labs::vxlan labs::local_lb labs::vip labs::users \
                  labs::static_pods labs::docker labs::bootstrap labs::oidc labs::flannel \
-                 labs::kube_router labs::interconnect labs::workshop labs::ipv6
+                 labs::kube_router labs::interconnect labs::workshop labs::submit labs::ipv6
 # Versions of Kubernetes that `make versions` tries.
 VERSIONS      ?= 1.20.2 1.30.14 1.31.0 1.32.2 1.33.13 1.34.4 1.35.4 1.36.3 1.37.2
 
