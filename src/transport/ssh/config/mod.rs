@@ -88,6 +88,9 @@ impl OpenSsh {
     /// When OpenSSH refuses its files, or does not answer in time.
     pub(super) async fn ask(&self, question: HostQuery<'_>) -> Result<HostConfig, TransportError> {
         let host = question.host;
+        if !self.survey.matters_to(host) {
+            return Ok(HostConfig::none(host));
+        }
         if let Some(class) = self.survey.class(host) {
             let answer = self.shared(Ok(class), question).await?;
             if let Some(answer) = answer.of_another(host) {

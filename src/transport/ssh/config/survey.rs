@@ -41,11 +41,20 @@ pub(super) type Class = String;
 /// What some files hold.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
-    /// The patterns of each `Host` line.
-    hosts: Vec<Vec<String>>,
-    matters: bool,
+    /// Each `Host` line.
+    hosts: Vec<HostLine>,
+    /// Whether a setting that matters here is for every host, as far as is known.
+    general: bool,
     opaque: bool,
     files: usize,
+}
+
+/// A `Host` line and what is below it.
+#[derive(Debug)]
+struct HostLine {
+    patterns: Vec<String>,
+    /// Whether a setting below it matters here.
+    matters: bool,
 }
 
 impl Survey {
@@ -53,27 +62,34 @@ impl Survey {
     pub(super) fn of(files: &[PathBuf]) -> Self {
         let mut survey = Self::default();
         for file in files {
-            survey.read(file, DEPTH);
+            survey.read(file, None, DEPTH);
         }
         survey
     }
 
     /// Whether there is a setting that matters here.
     pub(super) fn matters(&self) -> bool {
-        self.matters
+        self.general || self.hosts.iter().any(|line| line.matters)
+    }
+
+    /// Whether there may be one for this host. What systems have in their files for hosts of other
+    /// kinds, such as `Host vsock/*`, need not be asked for.
+    pub(super) fn matters_to(&self, host: &str) -> bool {
+        self.general || self.hosts.iter().any(|line| line.matters && is_about(&line.patterns, host))
     }
 
     /// The class of a host; none when it must be asked for by itself.
     pub(super) fn class(&self, host: &str) -> Option<Class> {
-        let letter = |patterns: &Vec<String>| if is_about(patterns, host) { 'y' } else { 'n' };
+        let letter = |line: &HostLine| if is_about(&line.patterns, host) { 'y' } else { 'n' };
         (!self.opaque).then(|| self.hosts.iter().map(letter).collect())
     }
 
-    fn read(&mut self, file: &Path, depth: usize) {
+    /// Reads a file that is included below the `Host` line `below`, if it is below one.
+    fn read(&mut self, file: &Path, mut below: Option<usize>, depth: usize) {
         self.files += 1;
         if self.files > MOST {
             self.opaque = true;
-            self.matters = true;
+            self.general = true;
             return;
         }
         let Ok(content) = fs::read(file) else { return };
@@ -81,19 +97,30 @@ impl Survey {
             let words = words(line);
             let Some((keyword, values)) = words.split_first() else { continue };
             match keyword.to_lowercase().as_str() {
-                "host" => self.hosts.push(values.to_vec()),
-                "match" => self.opaque = true,
+                "host" => {
+                    below = Some(self.hosts.len());
+                    self.hosts.push(HostLine { patterns: values.to_vec(), matters: false });
+                }
+                "match" => {
+                    below = None;
+                    self.opaque = true;
+                }
                 "include" => {
-                    for value in values {
-                        self.include(value, file.parent().unwrap_or(Path::new("/")), depth);
+                    let folder = file.parent().unwrap_or(Path::new("/"));
+                    values.iter().for_each(|value| self.include(value, folder, below, depth));
+                }
+                other if OF_INTEREST.contains(&other) => {
+                    match below.and_then(|line| self.hosts.get_mut(line)) {
+                        Some(line) => line.matters = true,
+                        None => self.general = true,
                     }
                 }
-                other => self.matters |= OF_INTEREST.contains(&other),
+                _ => {}
             }
         }
     }
 
-    fn include(&mut self, value: &str, folder: &Path, depth: usize) {
+    fn include(&mut self, value: &str, folder: &Path, below: Option<usize>, depth: usize) {
         let path = match value.strip_prefix("~/") {
             Some(rest) => match std::env::home_dir() {
                 Some(home) => home.join(rest),
@@ -106,7 +133,7 @@ impl Survey {
         let odd = |text: &str| text.contains(['*', '?', '[', '$', '%']) || text.starts_with('~');
         if depth == 0 || odd(&folder.to_string_lossy()) || pattern.contains(['[', '$', '%']) {
             self.opaque = true;
-            self.matters = true;
+            self.general = true;
         } else if odd(&pattern) {
             let Ok(entries) = fs::read_dir(folder) else { return };
             let mut found: Vec<PathBuf> = entries
@@ -118,10 +145,10 @@ impl Survey {
                 .collect();
             found.sort();
             for file in found {
-                self.read(&file, depth - 1);
+                self.read(&file, below, depth - 1);
             }
         } else {
-            self.read(&path, depth - 1);
+            self.read(&path, below, depth - 1);
         }
     }
 }
@@ -180,6 +207,26 @@ mod tests {
         assert_ne!(class("10.0.0.2"), class("10.0.0.1"));
         assert_ne!(class("other"), class("10.0.0.1"));
         assert_eq!(class("Other"), class("10.0.0.1"), "capitals are other letters");
+    }
+
+    #[test]
+    fn what_is_for_other_hosts_does_not_matter_to_a_host() {
+        // As systemd installs it.
+        let (_folder, found) = survey(
+            "Host vsock/* machine/*\n  ProxyCommand proxy %h %p\nHost *\n  HashKnownHosts yes\n",
+        );
+        assert!(found.matters());
+        assert!(found.matters_to("vsock/3"));
+        assert!(!found.matters_to("192.0.2.1"));
+        let (_folder, found) = survey("Host bastion !10.0.0.1 10.*\n  Include more/a.conf\n");
+        assert!(found.matters_to("inner"), "the included file has a line for it");
+        assert!(!found.matters_to("10.0.0.2"));
+        let (_folder, found) = survey("Host 10.*\n  Include more/c.conf\n  Port 7\n");
+        assert!(found.matters_to("10.0.0.2"), "what follows an Include is for the same hosts");
+        for everyone in ["Port 7\nHost a\n", "Host a\nMatch host b\n  Port 7\n"] {
+            let (_folder, found) = survey(everyone);
+            assert!(found.matters_to("192.0.2.1"), "{everyone}");
+        }
     }
 
     #[test]
