@@ -26,7 +26,7 @@ unexport $(filter-out LABCTL_CACHE,$(filter LABCTL_%,$(.VARIABLES))) TRYCMD INST
 # Each step needs the one before it, and a lab needs the machine for itself.
 .NOTPARALLEL:
 .PHONY: help demo down test test-all check unit lab labs lab-matrix versions recording prerequisites \
-	bundle bench mutants deny golden clean
+	bundle bench mutants mangled deny golden clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -98,6 +98,9 @@ bench: prerequisites bundle ## labctl side by side with Ansible, pyinfra, fabric
 mutants: ## Mutants of what decides what a node gets: every eighth, or SHARD=k/n; hours, and not in CI
 	command -v cargo-mutants >/dev/null || $(CARGO) install --locked cargo-mutants
 	$(CARGO) mutants --sharding round-robin --shard $(SHARD) -- --lib --test it
+
+mangled: ## A million mangled inventories, answers, logs and backups: writes docs/robustness.md
+	MANGLED=1000000 MANGLED_WRITE=1 $(CARGO) test --locked --test mangled -- --nocapture
 
 deny: ## Licences, advisories and sources of all dependencies
 	command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny

@@ -82,7 +82,7 @@ fn a_rotation_that_is_killed_in_each_of_its_stages_goes_on_where_it_was() {
     replaced(
         false,
         &[
-            ("made", "kube-apiserver"),
+            ("created", "kube-apiserver"),
             ("sign from now on", "kube-apiserver"),
             ("are the only ones", "etcd"),
         ],

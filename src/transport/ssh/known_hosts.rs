@@ -26,7 +26,7 @@ const KINDS: [&str; 5] =
 
 /// Everything that known_hosts files contain about one host.
 #[derive(Debug, Clone)]
-pub(super) struct Recorded {
+pub struct Recorded {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) files: Vec<PathBuf>,
@@ -52,7 +52,7 @@ impl Recorded {
     ///
     /// # Errors
     /// If a file cannot be read, or a line about this host is invalid.
-    pub(super) fn read(files: &[PathBuf], host: &str, port: u16) -> Result<Self, TransportError> {
+    pub fn read(files: &[PathBuf], host: &str, port: u16) -> Result<Self, TransportError> {
         let mut recorded = Self {
             host: host.to_lowercase(),
             port,

@@ -16,7 +16,7 @@ mod hop;
 mod host_key;
 mod keyring;
 mod keys;
-mod known_hosts;
+pub mod known_hosts;
 mod line;
 mod login;
 mod privilege;
