@@ -283,7 +283,13 @@ undo_route() { # destination; with more of it when there was another one than ou
   fi
 }
 undo_link() { # name
-  ! ip link show "$1" >/dev/null 2>&1 || ip link del "$1" || remains "the link $1"
+  ip link show "$1" >/dev/null 2>&1 || return 0
+  # The cables of pods at a bridge of ours. With a pod's network namespace the kernel would take its
+  # cable, too, but in its own time.
+  ip -o link show master "$1" type veth 2>/dev/null | while IFS=' :@' read -r _ cable _; do
+    ip link del "$cable" 2>/dev/null || :
+  done
+  ip link del "$1" || remains "the link $1"
 }
 undo_sysctl() { # key, value
   set_back "${1%% *}" "/proc/sys/$(printf %s "${1%% *}" | tr . /)" "${1#* }"

@@ -39,7 +39,7 @@ async fn what_was_changed_in_place_comes_back() {
          hosts_entry worker-0\nhosts_entry a.b\ndirectory /var/lib/ours\ntree /var/lib/ours\ntree \
         /srv/ours\ndirectory /root/.kube\n\
          file /etc/it's a $(file)\nreplaced /etc/theirs\nsysctl net.ipv4.ip_forward 0\n\
-         setting /proc/sys/net/ipv4/ip_local_port_range 32768\t60999\nlink ours\nroute \
+         setting /proc/sys/net/ipv4/ip_local_port_range 32768\t60999\nlink ours\nlink pods\nroute \
         198.51.100.0/24\n\
          kept /etc/hosts\nhosts labctl-mine\nroute 198.51.101.0/24 dev lo scope link",
     );
@@ -57,6 +57,10 @@ async fn what_was_changed_in_place_comes_back() {
          echo after > /etc/theirs
          echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1024 60000 > \
         /proc/sys/net/ipv4/ip_local_port_range
+         for bridge in pods others; do
+           ip link add $bridge type bridge; ip link add $bridge-0 type veth peer name $bridge-1
+           ip link set $bridge-0 master $bridge
+         done
          ip link add ours type veth peer name other; ip link set lo up; ip route add \
         198.51.100.0/24 dev lo
          ip route add 198.51.101.0/24 dev other 2>/dev/null || :");
@@ -84,6 +88,11 @@ async fn what_was_changed_in_place_comes_back() {
     assert_eq!(
         machine.sh("ip -o link show ours 2>/dev/null || :; ip route show 198.51.100.0/24"),
         ""
+    );
+    assert_eq!(
+        machine.sh("ip -o link show type veth | cut -d' ' -f2 | cut -d@ -f1 | sort"),
+        "others-0\nothers-1",
+        "with a bridge go the cables at it, and no others"
     );
     assert_eq!(machine.sh("ip route show 198.51.101.0/24"), "198.51.101.0/24 dev lo scope link");
     assert_eq!(

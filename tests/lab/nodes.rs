@@ -122,7 +122,7 @@ pub fn lost_ways(lab: &Lab, node: &str) -> String {
     let lost = lab.on(
         node,
         "systemctl stop watch-network; grep -E '^Deleted \
-        .*(10[.]200[.]|labctl-vxlan|198[.]18[.])' /run/watched",
+        .*(10[.]200[.]|labctl-vxlan|198[.]18[.])' /run/watched; rm /run/watched",
     );
     let planted = |line: &&str| !line.contains("10.200.255.255");
     let others: Vec<&str> = lost.lines().filter(planted).collect();
