@@ -121,7 +121,7 @@ fn replaced(renewal: bool, kills: &[(&str, &str)]) {
         if number == 0 {
             let up = lab.must(&["up"]);
             assert!(
-                up.all("warning").any(|it| it["message"].to_string().contains("half-way")),
+                up.all("warning").any(|it| it["message"].to_string().contains("partly replaced")),
                 "{}",
                 up.story()
             );
