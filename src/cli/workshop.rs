@@ -162,7 +162,7 @@ pub struct WorkshopSliceArgs {
     pub lab: LabArgs,
 
     /// Number of clusters in a slice
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = value_parser!(u16).range(1..))]
     pub size: u16,
 
     /// The directory with what slices take along

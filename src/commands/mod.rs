@@ -44,6 +44,7 @@ pub mod status;
 pub mod step;
 mod stop;
 pub mod support;
+mod tarball;
 pub mod timeline;
 pub mod up;
 pub mod upgrade;

@@ -83,12 +83,7 @@ impl Unsaved {
             }
         }
         events.emit(Event::StepStarted { step: step.clone() });
-        store::remember(&holding, &lab).map_err(Stop::failed)?;
-        if self.ensured.is_unsaved() {
-            self.ensured.save(&lab).map_err(Stop::failed)?;
-            holding = store::holding(cluster, &lab).map_err(Stop::failed)?;
-            store::remember(&holding, &lab).map_err(Stop::failed)?;
-        }
+        holding = keep(&self.ensured, cluster, holding)?;
         report_issued(&self.ensured.issued, events);
         if let Some(admin) = &self.admin_conf {
             lab.write_private(&lab.admin_conf(), admin.expose()).map_err(Stop::failed)?;
@@ -103,4 +98,21 @@ impl Unsaved {
         });
         Ok(holding)
     }
+}
+
+/// Writes what was issued to the lab directory, and which keys it has before and after. `holding`
+/// is what it held until now; returns what it holds from now on.
+///
+/// # Errors
+/// If the lab directory cannot be written.
+pub fn keep(issued: &store::Ensured, cluster: &Cluster, holding: Holding) -> Result<Holding, Stop> {
+    let lab = lab_of(cluster);
+    store::remember(&holding, &lab).map_err(Stop::failed)?;
+    if !issued.is_unsaved() {
+        return Ok(holding);
+    }
+    issued.save(&lab).map_err(Stop::failed)?;
+    let holding = store::holding(cluster, &lab).map_err(Stop::failed)?;
+    store::remember(&holding, &lab).map_err(Stop::failed)?;
+    Ok(holding)
 }

@@ -15,8 +15,9 @@ use super::options::Options;
 use super::stop::{listen_for_stop, stop_signals};
 use crate::cluster::{self, Cluster, Node, Role};
 use crate::engine::apply::Applied;
+use crate::engine::lock::{self, RunLock};
 use crate::engine::script::Turn;
-use crate::engine::{Connections, Delivery, Run, lock};
+use crate::engine::{Connections, Delivery, Run};
 use crate::event::{Event, Events, NodeSummary, RunSummary};
 use crate::inventory::{Problem, called, did_you_mean};
 use crate::lab::{LabDirectory, cache_directory};
@@ -231,10 +232,7 @@ where
     if verb != "down" {
         refuse_lost_nodes(cluster)?;
     }
-    let _lock = lock::take(&lab, verb).map_err(|error| {
-        let help = error.help();
-        Stop::failed(error).help(help)
-    })?;
+    let _lock = lock(&lab, verb)?;
     let log = RunLog::create(&lab.runs(), SystemTime::now()).map_err(|error| {
         Stop::failed(format!("cannot write the run log in {}: {error}", lab.runs().display()))
     })?;
@@ -267,6 +265,14 @@ where
     drop((run, events));
     let report = telling.await.map_err(Stop::failed)?;
     result.map(|_| report)
+}
+
+/// Takes a lab's lock; another run that finds it locked reports `doing`.
+pub fn lock(lab: &LabDirectory, doing: &str) -> Result<RunLock, Stop> {
+    lock::take(lab, doing).map_err(|error| {
+        let help = error.help();
+        Stop::failed(error).help(help)
+    })
 }
 
 /// A run that only looks at a lab.

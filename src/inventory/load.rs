@@ -79,15 +79,21 @@ pub fn load_with(path: &Path, bytes: &[u8]) -> Result<Inventory, Problem> {
 
 /// Parses `bytes` as the file at `path`, with the directories that paths in it start at.
 fn placed(path: &Path, bytes: &[u8], lookup: Lookup<'_>) -> Result<Inventory, Problem> {
-    // Messages contain the file name as it was typed; relative paths in the inventory start at the
-    // file's real directory.
-    let folder = match path.parent() {
-        Some(parent) if parent != Path::new("") => fs::canonicalize(parent),
-        _ => std::env::current_dir(),
-    };
-    let folder = folder.map_err(|error| unreadable(path, &error))?;
+    let folder = folder_of(path).map_err(|error| unreadable(path, &error))?;
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
     Ok(Inventory { folder, home, ..parse_with(path, bytes, lookup)? })
+}
+
+/// Returns the directory that relative paths in an inventory start at: the file's real one.
+/// Messages contain the file name as it was typed.
+///
+/// # Errors
+/// If there is no such directory.
+pub fn folder_of(path: &Path) -> io::Result<PathBuf> {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => fs::canonicalize(parent),
+        _ => std::env::current_dir(),
+    }
 }
 
 fn of_environment(name: &str) -> Option<String> {

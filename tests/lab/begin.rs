@@ -8,17 +8,17 @@ use crate::lab::Lab;
 use crate::mine;
 use crate::teardown::bare_nodes;
 
+/// What is replaced in the sandbox for one controller and two workers, without a load balancer.
+pub const ONE_CONTROLLER: &[(&str, &str)] = &[
+    ("  - { name: lb-0,", "  # - { name: lb-0,"),
+    ("  endpoint: lb-0", "  endpoint: controller-0"),
+    ("  - { name: controller-1,", "  # - { name: controller-1,"),
+    ("  - { name: client-0,", "  # - { name: client-0,"),
+];
+
 #[test]
 fn from_init_to_a_running_lab() {
-    let lab = Lab::changed(
-        "sandbox",
-        &[
-            ("  - { name: lb-0,", "  # - { name: lb-0,"),
-            ("  endpoint: lb-0", "  endpoint: controller-0"),
-            ("  - { name: controller-1,", "  # - { name: controller-1,"),
-            ("  - { name: client-0,", "  # - { name: client-0,"),
-        ],
-    );
+    let lab = Lab::changed("sandbox", ONE_CONTROLLER);
     bare_nodes(&lab);
     mine::templates_for_a_shared_kernel(&lab);
     let bundle = Path::new(env!("CARGO_MANIFEST_DIR")).join("bundle");

@@ -7,14 +7,12 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
-
 use self::mask::Mask;
 use super::exit::{Exit, Stop};
 use super::options::Options;
 use super::session::{lab_of, limited, looking, open_to_use, refuse_lost_nodes};
 use super::status::look::look;
+use super::tarball::packed;
 use crate::cluster::Cluster;
 use crate::engine::logs;
 use crate::engine::survey::{Asked, Surveyed, Unanswered, survey};
@@ -56,7 +54,7 @@ pub async fn support(
     }
     let name = format!("support-{}", cluster.name);
     let path = to.map_or_else(|| PathBuf::from(format!("{name}.tar.gz")), Path::to_path_buf);
-    write(&path, &packed(&name, &files).map_err(Stop::failed)?)
+    write(&path, &report(&name, &files).map_err(Stop::failed)?)
         .map_err(|error| Stop::failed(format!("cannot write {}: {error}", path.display())))?;
     let (count, asked) = (files.len(), answering.len());
     reporter.note(&format!(
@@ -126,15 +124,11 @@ fn of_node(node: &str, looked: Result<Surveyed, Unanswered>) -> ReportFiles {
 }
 
 /// The files in a directory of one archive.
-fn packed(directory: &str, files: &ReportFiles) -> std::io::Result<Vec<u8>> {
-    let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
-    for (name, text) in files {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(text.len() as u64);
-        header.set_mode(0o600);
-        archive.append_data(&mut header, format!("{directory}/{name}"), text.as_bytes())?;
-    }
-    archive.into_inner()?.finish()
+fn report(directory: &str, files: &ReportFiles) -> std::io::Result<Vec<u8>> {
+    let within = Path::new(directory);
+    let paths: Vec<PathBuf> = files.keys().map(|name| within.join(name)).collect();
+    let contents = files.values().map(String::as_bytes);
+    packed(paths.iter().zip(contents).map(|(path, content)| (path.as_path(), 0o600, content)))
 }
 
 /// Whole or not at all, and for the user alone.
@@ -160,6 +154,6 @@ mod tests {
             ("nodes/c/_/_/x".to_owned(), "y\n".to_owned()),
         ]);
         assert_eq!(files, expected);
-        assert!(packed("support-a", &files).is_ok_and(|bytes| !bytes.is_empty()));
+        assert!(report("support-a", &files).is_ok_and(|bytes| !bytes.is_empty()));
     }
 }

@@ -16,8 +16,9 @@ use crate::secret::Secret;
 /// How long the cluster may take for an answer.
 const TIMEOUT: &str = "--request-timeout=20s";
 
-/// How often a namespace that is being removed is looked at, and for how long.
-const OFTEN: Duration = Duration::from_secs(2);
+/// How often the cluster is asked how far it is.
+pub const OFTEN: Duration = Duration::from_secs(2);
+/// How long a namespace that is being removed is waited for.
 const GOING: Duration = Duration::from_secs(120);
 
 /// What there is of a workshop in the cluster.

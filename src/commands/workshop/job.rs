@@ -4,7 +4,6 @@
 //! <https://kubernetes.io/docs/concepts/workloads/controllers/job/#completion-mode>
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -53,10 +52,9 @@ pub struct Submission<'a> {
     pub at_once: u16,
 }
 
-/// The numbers of the clusters in a slice of a workshop of `clusters`; `None` past the last.
-pub fn slice(index: u16, size: u16, clusters: u16) -> Option<RangeInclusive<u16>> {
-    let first = index.checked_mul(size)?.checked_add(1)?;
-    (first <= clusters).then(|| first..=clusters.min(first.saturating_add(size - 1)))
+/// The clusters of each slice, in order.
+pub fn slices<T>(clusters: &[T], size: u16) -> impl Iterator<Item = &[T]> {
+    clusters.chunks(usize::from(size).max(1))
 }
 
 /// The number of the first slice that is larger than a Secret can be.
@@ -199,13 +197,14 @@ mod tests {
     fn slices_have_every_cluster_once() {
         for clusters in 1..40 {
             for size in 1..45 {
-                let slices = (0..clusters).map_while(|index| slice(index, size, clusters));
-                let all: Vec<u16> = slices.flatten().collect();
-                assert_eq!(all, (1..=clusters).collect::<Vec<_>>(), "{clusters} in {size}");
+                let numbers: Vec<u16> = (1..=clusters).collect();
+                let all: Vec<u16> = slices(&numbers, size).flatten().copied().collect();
+                assert_eq!(all, numbers, "{clusters} in {size}");
             }
         }
-        assert_eq!(slice(u16::MAX, u16::MAX, 12), None);
-        assert_eq!(slice(3, 3, 11), Some(10..=11));
+        let eleven: Vec<u16> = (1..=11).collect();
+        assert_eq!(slices(&eleven, u16::MAX).nth(usize::from(u16::MAX)), None);
+        assert_eq!(slices(&eleven, 3).nth(3), Some(&[10, 11][..]));
     }
 
     #[test]

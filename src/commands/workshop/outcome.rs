@@ -2,24 +2,22 @@
 //! directories have got meanwhile. It is one line of the pod's log, and has no secret in it.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use flate2::{Compression, GzBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::parcel;
+use crate::commands::tarball::packed;
 use crate::lab::LabDirectory;
 
 /// What the line begins with.
 const LINE: &str = "labctl-slice-ended: ";
 /// How the clusters' runs ended, in the archive.
 const ENDS: &str = "ends.json";
-/// What a lab directory gets of each run, beside its log.
-const NAMES: [&str; 3] = ["known_hosts", "roster.json", "facts.json"];
 
 /// How a cluster's run ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +51,7 @@ impl SliceOutcome {
         for (number, lab) in labs {
             let logs = fs::read_dir(lab.runs()).into_iter().flatten().flatten();
             let logs = logs.map(|log| Path::new("runs").join(log.file_name()));
-            let mut paths: Vec<PathBuf> = NAMES.iter().map(PathBuf::from).chain(logs).collect();
+            let mut paths: Vec<PathBuf> = beside_logs().into_iter().chain(logs).collect();
             paths.retain(|path| belongs(path) && lab.root().join(path).is_file());
             paths.sort();
             for path in paths {
@@ -69,21 +67,15 @@ impl SliceOutcome {
     /// # Errors
     /// If it cannot be packed.
     pub fn line(&self) -> io::Result<String> {
-        let mut archive =
-            tar::Builder::new(GzBuilder::new().write(Vec::new(), Compression::best()));
-        let mut add = |path: &Path, content: &[u8]| {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(content.len() as u64);
-            header.set_mode(0o600);
-            archive.append_data(&mut header, path, content)
-        };
-        add(Path::new(ENDS), &serde_json::to_vec(&self.ends)?)?;
-        for (number, path, content) in &self.files {
-            add(&Path::new(&number.to_string()).join(path), content)?;
-        }
-        let mut gzip = archive.into_inner()?;
-        gzip.flush()?;
-        Ok(format!("{LINE}{}", STANDARD.encode(gzip.finish()?)))
+        let ends = serde_json::to_vec(&self.ends)?;
+        let of_lab =
+            |(number, path, _): &(u16, PathBuf, Vec<u8>)| Path::new(&number.to_string()).join(path);
+        let paths: Vec<PathBuf> = self.files.iter().map(of_lab).collect();
+        let contents = self.files.iter().map(|(_, _, content)| content.as_slice());
+        let files = paths.iter().map(PathBuf::as_path).zip(contents);
+        let all = [(Path::new(ENDS), ends.as_slice())].into_iter().chain(files);
+        let archive = packed(all.map(|(path, content)| (path, 0o600, content)))?;
+        Ok(format!("{LINE}{}", STANDARD.encode(archive)))
     }
 
     /// Finds it in a pod's log.
@@ -114,6 +106,12 @@ impl SliceOutcome {
     }
 }
 
+/// What a lab directory gets of each run beside its log, by the path in it.
+fn beside_logs() -> [PathBuf; 3] {
+    let lab = LabDirectory::new("");
+    [lab.known_hosts(), lab.roster(), lab.facts()]
+}
+
 /// Whether a file of a lab directory is one that slices hand over.
 fn belongs(path: &Path) -> bool {
     let names: Vec<&str> = path.iter().filter_map(|part| part.to_str()).collect();
@@ -122,7 +120,7 @@ fn belongs(path: &Path) -> bool {
             && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
     };
     match names.as_slice() {
-        [name] => NAMES.contains(name),
+        [_] => beside_logs().iter().any(|it| it == path),
         ["runs", log] => plain(log) && log.ends_with(".jsonl"),
         _ => false,
     }

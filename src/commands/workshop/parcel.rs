@@ -1,17 +1,17 @@
 //! Files that go from one machine to another under the paths that they have here: what a slice of a
 //! workshop needs, in an archive that is the same bytes for the same files.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs;
+use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use flate2::read::GzDecoder;
-use flate2::{Compression, GzBuilder};
 
 use crate::cluster::{Cluster, PasswordSource};
 use crate::commands::exit::Stop;
 use crate::commands::session::lab_of;
+use crate::commands::tarball::packed;
 use crate::secret::Secret;
 
 /// What unpacked files may have in bytes, all together: far more than a Secret holds.
@@ -88,13 +88,15 @@ pub fn pack(paths: &[PathBuf]) -> Result<Secret, Stop> {
     }
     files.sort();
     files.dedup();
-    let gzip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
-    let mut archive = tar::Builder::new(gzip);
+    let mut contents = Vec::new();
     for path in &files {
-        add(&mut archive, path).map_err(|error| unreadable(path, &error))?;
+        contents.push(content(path).map_err(|error| unreadable(path, &error))?);
     }
-    let gzip = archive.into_inner().and_then(flate2::write::GzEncoder::finish);
-    gzip.map(Secret::from).map_err(Stop::failed)
+    let relative = files.iter().map(|path| path.strip_prefix("/").unwrap_or(path));
+    let entries = relative.zip(&contents);
+    packed(entries.map(|(path, (mode, content))| (path, *mode, content.expose())))
+        .map(Secret::from)
+        .map_err(Stop::failed)
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Stop {
@@ -114,16 +116,10 @@ fn walk(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Stop> {
     Ok(())
 }
 
-fn add<W: Write>(archive: &mut tar::Builder<W>, path: &Path) -> io::Result<()> {
-    let mut bytes = Vec::new();
-    let mut file = File::open(path)?;
-    let mode = file.metadata()?.permissions().mode() & 0o777;
-    file.read_to_end(&mut bytes)?;
-    let mut header = tar::Header::new_gnu();
-    header.set_size(bytes.len() as u64);
-    header.set_mode(mode);
-    let relative = path.strip_prefix("/").unwrap_or(path);
-    archive.append_data(&mut header, relative, bytes.as_slice())
+/// A file's mode and content.
+fn content(path: &Path) -> io::Result<(u32, Secret)> {
+    let mode = fs::metadata(path)?.permissions().mode() & 0o777;
+    Ok((mode, Secret::from(fs::read(path)?)))
 }
 
 /// Writes the files of a parcel below `root`, with their modes.
@@ -167,6 +163,10 @@ pub fn read(parcel: &[u8]) -> io::Result<Vec<(PathBuf, u32, Vec<u8>)>> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
+    use flate2::{Compression, GzBuilder};
+
     use super::*;
 
     #[test]

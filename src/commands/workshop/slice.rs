@@ -5,7 +5,7 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use super::job::{INDEX, file, slice};
+use super::job::{INDEX, file, slices};
 use super::outcome::SliceOutcome;
 use super::seat::seats;
 use super::{parcel, run};
@@ -25,21 +25,21 @@ pub async fn work(
     options: &Options,
     reporter: &Reporter,
 ) -> Result<Exit, Stop> {
-    let index = std::env::var(INDEX).ok().and_then(|index| index.parse::<u16>().ok());
+    let index = std::env::var(INDEX).ok().and_then(|index| index.parse::<usize>().ok());
     let index = index.ok_or_else(|| {
         Stop::bad(format!("{INDEX} does not say which slice this is"))
             .help("`labctl workshop submit` starts this in a cluster; it is of no use elsewhere")
     })?;
-    let parcel = from.join(file(index.into()));
+    let parcel = from.join(file(index));
     let refused = |error| Stop::failed(format!("cannot unpack {}: {error}", parcel.display()));
     fs::read(&parcel).and_then(|bytes| parcel::unpack(&bytes, Path::new("/"))).map_err(refused)?;
-    let mut seats = seats(options, reporter)?;
-    let count = u16::try_from(seats.len()).unwrap_or(u16::MAX);
-    let numbers = slice(index, size, count)
+    let all = seats(options, reporter)?;
+    let count = all.len();
+    let seats = slices(&all, size)
+        .nth(index)
         .ok_or_else(|| Stop::bad(format!("there is no slice {index} of {count} clusters")))?;
-    seats.retain(|seat| numbers.contains(&seat.number));
     let at_once = NonZeroUsize::new(seats.len()).unwrap_or(NonZeroUsize::MIN);
-    let ends = run::all("up", &seats, at_once, options, reporter).await?;
+    let ends = run::all("up", seats, at_once, options, reporter).await?;
     if run::exit(&ends) == Exit::Cancelled {
         // Its machine is being emptied; another goes on.
         return Ok(Exit::Cancelled);

@@ -13,8 +13,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::driver::Driver;
-use super::job::{SLICES, Submission, slice, too_large};
+use super::driver::{Driver, OFTEN};
+use super::job::{SLICES, Submission, slices, too_large};
 use super::outcome::{ClusterEnd, SliceOutcome};
 use super::progress::{JobProgress, SliceState};
 use super::seat::{Seat, seats_with};
@@ -24,17 +24,16 @@ use crate::commands::exit::{Exit, Stop};
 use crate::commands::inputs::{Inputs, ensured};
 use crate::commands::kubectl;
 use crate::commands::options::Options;
-use crate::commands::session::lab_of;
+use crate::commands::prepared::keep;
+use crate::commands::session::{lab_of, lock};
 use crate::commands::stop::stops;
-use crate::engine::lock;
+use crate::inventory::load;
 use crate::lab::{LabDirectory, cache_directory};
 use crate::pki::store;
 use crate::report::Reporter;
 use crate::report::workshop::SliceChange;
 use crate::secret::Secret;
 
-/// How often the cluster is asked how far it is.
-const OFTEN: Duration = Duration::from_secs(2);
 /// How long it may give no answer.
 const SILENT: Duration = Duration::from_secs(90);
 /// How often the log of a pod that has ended is asked for, when there is no answer.
@@ -60,15 +59,13 @@ pub async fn submit(how: &Submitted, options: &Options, reporter: &Reporter) -> 
     let (seats, variables) = seats_with(options, reporter)?;
     refuse_local(&seats)?;
     let inventory = place(&options.inventory).map_err(Stop::failed)?;
-    let slices = cut(&seats, how.slice);
+    let slices: Vec<_> = slices(&seats, how.slice).collect();
     // A login that does not work from there is no reason to make keys.
-    parcels(&inventory, &slices)?;
-    let locks =
-        seats.iter().map(|seat| lock::take(&lab_of(&seat.cluster), "labctl workshop submit"));
-    let _locks: Vec<_> = locks.collect::<Result<_, _>>().map_err(|error| {
-        let help = error.help();
-        Stop::failed(error).help(help)
-    })?;
+    for seats in &slices {
+        belongings(&inventory, seats)?;
+    }
+    let locks = seats.iter().map(|seat| lock(&lab_of(&seat.cluster), "labctl workshop submit"));
+    let _locks: Vec<_> = locks.collect::<Result<_, _>>()?;
     let new = make_keys(&seats, options)?;
     let parcels = parcels(&inventory, &slices)?;
     if let Some(index) = too_large(&parcels) {
@@ -118,19 +115,8 @@ pub async fn submit(how: &Submitted, options: &Options, reporter: &Reporter) -> 
 
 /// Where an inventory is: the paths in it begin at its real directory.
 fn place(inventory: &Path) -> std::io::Result<PathBuf> {
-    let parent = inventory.parent().filter(|parent| *parent != Path::new(""));
-    let folder = std::fs::canonicalize(parent.unwrap_or_else(|| Path::new(".")))?;
+    let folder = load::folder_of(inventory)?;
     Ok(inventory.file_name().map_or_else(|| folder.clone(), |name| folder.join(name)))
-}
-
-/// The clusters of each slice.
-fn cut(seats: &[Seat], size: u16) -> Vec<Vec<&Seat>> {
-    let count = u16::try_from(seats.len()).unwrap_or(u16::MAX);
-    let numbers = (0..count).map_while(|index| slice(index, size, count));
-    let of = |numbers: std::ops::RangeInclusive<u16>| {
-        seats.iter().filter(|seat| numbers.contains(&seat.number)).collect()
-    };
-    numbers.map(of).collect()
 }
 
 fn refuse_local(seats: &[Seat]) -> Result<(), Stop> {
@@ -145,12 +131,13 @@ fn refuse_local(seats: &[Seat]) -> Result<(), Stop> {
 }
 
 /// What each slice takes along.
-fn parcels(inventory: &Path, slices: &[Vec<&Seat>]) -> Result<Vec<Secret>, Stop> {
-    let one = |seats: &Vec<&Seat>| {
-        let clusters: Vec<_> = seats.iter().map(|seat| &seat.cluster).collect();
-        parcel::pack(&parcel::belongings(inventory, &clusters)?)
-    };
-    slices.iter().map(one).collect()
+fn parcels(inventory: &Path, slices: &[&[Seat]]) -> Result<Vec<Secret>, Stop> {
+    slices.iter().map(|seats| parcel::pack(&belongings(inventory, seats)?)).collect()
+}
+
+fn belongings(inventory: &Path, seats: &[Seat]) -> Result<Vec<PathBuf>, Stop> {
+    let clusters: Vec<_> = seats.iter().map(|seat| &seat.cluster).collect();
+    parcel::belongings(inventory, &clusters)
 }
 
 /// Makes what is missing of certificates and keys. Returns the clusters that had none at all.
@@ -163,10 +150,7 @@ fn make_keys(seats: &[Seat], options: &Options) -> Result<BTreeSet<u16>, Stop> {
             new.insert(*number);
         }
         let issued = ensured(cluster, &lab)?;
-        store::remember(&holding, &lab).map_err(Stop::failed)?;
-        issued.save(&lab).map_err(Stop::failed)?;
-        let holding = store::holding(cluster, &lab).map_err(Stop::failed)?;
-        store::remember(&holding, &lab).map_err(Stop::failed)?;
+        keep(&issued, cluster, holding)?;
         let inputs = Inputs::new(cluster, options)?;
         let inputs = inputs.with(issued.pki, Bundle::empty(cluster.kubernetes))?;
         if let Some(admin) = inputs.admin_conf() {
@@ -230,7 +214,7 @@ enum Watched {
 
 /// A submission that is worked on.
 struct Following<'a> {
-    slices: Vec<Vec<&'a Seat>>,
+    slices: Vec<&'a [Seat]>,
     driver: &'a Driver,
     options: &'a Options,
     reporter: &'a Reporter,
@@ -296,7 +280,7 @@ impl Following<'_> {
             SliceState::Lost(machine) => ("lost", machine.as_str()),
             SliceState::Ended(pod) => ("ended", pod.as_str()),
         };
-        let number = |seat: Option<&&Seat>| seat.map(|seat| seat.number).unwrap_or_default();
+        let number = |seat: Option<&Seat>| seat.map(|seat| seat.number).unwrap_or_default();
         let change = SliceChange {
             slice: index,
             clusters: (number(seats.first()), number(seats.last())),
@@ -324,7 +308,7 @@ impl Following<'_> {
             ends: seats.iter().map(|seat| unknown(seat.number, &why)).collect(),
             files: Vec::new(),
         });
-        for seat in seats {
+        for seat in *seats {
             let lab = lab_of(&seat.cluster);
             for (_, path, content) in outcome.files.iter().filter(|it| it.0 == seat.number) {
                 put(&lab, path, content).map_err(Stop::failed)?;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, spawn};
 
 use super::{in_time, is_well, power_failure};
+use crate::begin::ONE_CONTROLLER;
 use crate::goes_without_a_trace;
 use crate::lab::{Lab, said};
 use crate::mine;
@@ -60,11 +61,7 @@ fn class(machines: &Lab, bundle: &Path) {
 
 /// A verb on one of the clusters, from this workstation.
 fn of(machines: &Lab, cluster: u16, verb: &str) {
-    let output = machines
-        .labctl(&[verb, "class.yaml"])
-        .env("CLUSTER", cluster.to_string())
-        .output()
-        .expect("labctl starts");
+    let output = super::workshop::of(machines, cluster, &[verb, "class.yaml"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{verb} of cluster {cluster}: {said}");
 }
@@ -96,15 +93,7 @@ fn join(driver: &Lab, machines: &Lab) {
 
 #[test]
 fn pods_of_a_lab_bring_up_twelve_clusters_and_one_machine_dies() {
-    let driver = Lab::changed(
-        "sandbox",
-        &[
-            ("  - { name: lb-0,", "  # - { name: lb-0,"),
-            ("  endpoint: lb-0", "  endpoint: controller-0"),
-            ("  - { name: controller-1,", "  # - { name: controller-1,"),
-            ("  - { name: client-0,", "  # - { name: client-0,"),
-        ],
-    );
+    let driver = Lab::changed("sandbox", ONE_CONTROLLER);
     driver.must(&["up"]);
     let machines = driver.beside("workshop");
     let bundle = Path::new(env!("CARGO_MANIFEST_DIR")).join("bundle");

@@ -10,7 +10,7 @@ use crate::lab::Lab;
 const CLUSTERS: u16 = 6;
 
 /// labctl for one of the clusters, as its attendee's teacher types it.
-fn of(lab: &Lab, cluster: u16, verb: &[&str]) -> Output {
+pub(super) fn of(lab: &Lab, cluster: u16, verb: &[&str]) -> Output {
     let output = lab.labctl(verb).env("CLUSTER", cluster.to_string()).output();
     output.expect("labctl starts")
 }
