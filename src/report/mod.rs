@@ -297,7 +297,7 @@ impl Reporter {
             lines.push(String::new());
             lines.push(format!("{} in {subject}; nothing was done", paint.strong(&number)));
         }
-        say(&self.err, &lines);
+        self.tell(&lines);
     }
 
     /// Prints the error that ended a command, with its causes and, if known, what to do.
@@ -329,7 +329,7 @@ impl Reporter {
                 self.detail(&format!("      {line}"))
             }
         }));
-        say(&self.err, &lines);
+        self.tell(&lines);
     }
 
     /// Prints a warning outside a run; during a run it is an event.
@@ -338,7 +338,7 @@ impl Reporter {
         let first = parts.next().unwrap_or_default();
         let mut lines = vec![format!("{} {first}", self.err.paint.warn("warning:"))];
         lines.extend(parts.map(|line| self.detail(line)));
-        say(&self.err, &lines);
+        self.tell(&lines);
     }
 
     /// Prints a progress note to stderr.
@@ -381,6 +381,13 @@ impl Reporter {
         let mut answer = String::new();
         let read = io::stdin().lock().read_line(&mut answer)?;
         Ok((read > 0).then(|| answer.trim().to_owned()))
+    }
+
+    /// Prints a message to stderr, broken between words where the terminal is too narrow.
+    fn tell(&self, message: &[String]) {
+        let width = self.err.width();
+        let lines: Vec<String> = message.iter().map(|line| text::wrapped(line, width)).collect();
+        say(&self.err, &lines);
     }
 
     /// Formats a line below an error: indented, with `help:` highlighted.

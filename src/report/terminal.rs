@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::record::Census;
 use super::stream::Paint;
-use super::text::{clean, pad, took};
+use super::text::{clean, pad, took, wrapped};
 use super::view::View;
 use super::{failure, plan};
 use crate::event::{Event, Stamped};
@@ -91,6 +91,11 @@ impl Terminal {
     pub fn event(&mut self, stamped: &Stamped) {
         self.view.note(stamped);
         let mut lines = self.lines(&stamped.event);
+        // What a plan lists is lines of files, too.
+        if !matches!(stamped.event, Event::Planned { .. }) {
+            let width = usize::from((self.size)().1);
+            lines.iter_mut().for_each(|line| *line = wrapped(line, width));
+        }
         if let Some(counted) = self.census.note(stamped) {
             lines.push(self.step("nodes", &counted.sentence(), &took(counted.took), true));
         }

@@ -77,6 +77,27 @@ pub(super) fn fit(line: &str, width: usize) -> String {
     console::truncate_str(line, width, "…").into_owned()
 }
 
+/// Breaks a line that is wider than `width` columns between words, but not within backticks: what
+/// is to be typed can be copied. The rest is indented a little more than the line itself.
+pub(super) fn wrapped(line: &str, width: usize) -> String {
+    const TIED: &str = "\u{a0}";
+    if console::measure_text_width(line) <= width {
+        return line.to_owned();
+    }
+    let tie = |(index, part): (usize, &str)| match index % 2 {
+        0 => part.to_owned(),
+        _ => part.replace(' ', TIED),
+    };
+    let text: Vec<String> = line.split('`').enumerate().map(tie).collect();
+    let indent = " ".repeat(line.len() - line.trim_start().len() + 2);
+    let options = textwrap::Options::new(width)
+        .word_separator(textwrap::WordSeparator::AsciiSpace)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation)
+        .subsequent_indent(&indent)
+        .break_words(false);
+    textwrap::fill(&text.join("`"), options).replace(TIED, " ")
+}
+
 /// Pads with blanks to `width` columns.
 pub(super) fn pad(text: &str, width: usize) -> String {
     let missing = width.saturating_sub(console::measure_text_width(text));
@@ -127,6 +148,20 @@ mod tests {
     fn foreign_text_cannot_control_the_terminal() {
         assert_eq!(clean("\u{1b}[2J\u{1b}[31mred\u{1b}[0m\ttab\r\n"), "red tab");
         assert_eq!(clean("bell\u{7}"), "bell ");
+    }
+
+    #[test]
+    fn a_long_line_breaks_between_words_and_not_in_what_is_to_be_typed() {
+        let line = "  help: the lab has no CA yet; `labctl up lab.yaml` makes one";
+        assert_eq!(wrapped(line, 80), line);
+        assert_eq!(
+            wrapped(line, 40),
+            "  help: the lab has no CA yet;\n    `labctl up lab.yaml` makes one"
+        );
+        assert_eq!(wrapped(&"/a/path".repeat(9), 40), "/a/path".repeat(9));
+        let painted = console::Style::new().red().force_styling(true).apply_to("error:");
+        let line = format!("{painted} no");
+        assert_eq!(wrapped(&line, 9), line, "colours take no room");
     }
 
     #[test]

@@ -21,27 +21,34 @@ const LARGEST: u64 = 64 << 20;
 /// Bundles are in the image.
 ///
 /// # Errors
-/// If a node's login needs something that is no file.
+/// If a node's login needs something that is no file, or something that is named does not exist.
 pub fn belongings(inventory: &Path, clusters: &[&Cluster]) -> Result<Vec<PathBuf>, Stop> {
-    let mut all = vec![inventory.to_owned()];
+    let mut named = vec![inventory.to_owned()];
+    let mut kept = Vec::new();
     if let Some(home) = std::env::var_os("HOME") {
-        all.push(Path::new(&home).join(".ssh/known_hosts"));
+        kept.push(Path::new(&home).join(".ssh/known_hosts"));
     }
     for cluster in clusters {
-        all.extend(cluster.playbooks.iter().chain(&cluster.templates).cloned());
-        all.extend(cluster.manifests.iter().map(|addon| addon.path.clone()));
-        all.extend(cluster.components.0.values().flat_map(|it| it.files.values().cloned()));
+        named.extend(cluster.playbooks.iter().chain(&cluster.templates).cloned());
+        named.extend(cluster.manifests.iter().map(|addon| addon.path.clone()));
+        named.extend(cluster.components.0.values().flat_map(|it| it.files.values().cloned()));
         let registries = cluster.registries.iter();
-        all.extend(registries.flat_map(|it| it.ca.iter().chain(&it.credentials).cloned()));
-        all.extend(logins(cluster)?);
+        named.extend(registries.flat_map(|it| it.ca.iter().chain(&it.credentials).cloned()));
+        named.extend(logins(cluster)?);
         let lab = lab_of(cluster);
-        all.extend([lab.pki(), lab.admin_conf(), lab.identity(), lab.known_hosts()]);
-        all.extend([lab.roster(), lab.facts()]);
+        kept.extend([lab.pki(), lab.admin_conf(), lab.identity(), lab.known_hosts()]);
+        kept.extend([lab.roster(), lab.facts()]);
     }
-    all.retain(|path| path.exists());
-    all.sort();
-    all.dedup();
-    Ok(all)
+    if let Some(missing) = named.iter().find(|path| !path.exists()) {
+        let help = format!("{} names it; correct the path there", inventory.display());
+        return Err(Stop::bad(format!("there is no {}", missing.display())).help(help));
+    }
+    // What a lab keeps may not be there yet.
+    kept.retain(|path| path.exists());
+    named.extend(kept);
+    named.sort();
+    named.dedup();
+    Ok(named)
 }
 
 /// The files that logging in to a cluster's nodes takes.
