@@ -25,8 +25,8 @@ unexport $(filter-out LABCTL_CACHE,$(filter LABCTL_%,$(.VARIABLES))) TRYCMD INST
 
 # Each step needs the one before it, and a lab needs the machine for itself.
 .NOTPARALLEL:
-.PHONY: help demo down test test-all check unit lab labs lab-matrix versions recording prerequisites \
-	bundle bench mutants mangled deny golden clean
+.PHONY: help demo down test test-all check unit lab labs lab-matrix kills versions recording \
+	prerequisites bundle bench mutants mangled deny golden clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,7 +43,7 @@ down: ## Remove the demo's lab
 
 test: prerequisites check bundle unit lab ## Run the tests, with real labs; `make lab-matrix` has the longest ones
 
-test-all: test labs lab-matrix versions bench deny ## The tests, all labs, the benchmark and the check of the dependency tree
+test-all: test labs lab-matrix kills versions bench deny ## The tests, all labs, the benchmark and the check of the dependency tree
 
 check: ## Formatting and lints
 	$(CARGO) fmt --check
@@ -65,7 +65,7 @@ unit: ## All tests but the real labs
 
 lab: bundle ## Real labs: systemd nodes, etcd, Kubernetes
 	$(CARGO) test --locked --test lab -- --nocapture $(MATRIX:%=--skip %) --skip versions:: \
-		$(LABS:%=--skip %)
+		--skip kills:: $(LABS:%=--skip %)
 
 labs: bundle ## The labs of docs/labs: each comes up, shows what it is there to show, and goes
 	mkdir -p bundles
@@ -74,6 +74,9 @@ labs: bundle ## The labs of docs/labs: each comes up, shows what it is there to 
 
 lab-matrix: bundle ## More real labs: VXLAN, nftables, RSA, a reboot; a rotation with kills; broken labs; machines of others
 	$(CARGO) test --locked --test lab -- --nocapture $(MATRIX)
+
+kills: bundle ## `up` killed in fifty moments, and a node without power in fifty more: writes docs/robustness.md
+	KILLS=50 KILLS_WRITE=1 $(CARGO) test --locked --test lab -- --nocapture kills::
 
 versions: prerequisites bundle ## Labs of several versions of Kubernetes, built from source, and an upgrade over all of them
 	mkdir -p bundles

@@ -6,6 +6,11 @@
 //! a million, and writes what came of them to `docs/robustness.md`. An input that fails is named by
 //! its number, and kept.
 
+#[path = "support/numbers.rs"]
+mod numbers;
+#[path = "support/page.rs"]
+mod page;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
@@ -27,6 +32,7 @@ use labctl::pki::identity::Mark;
 use labctl::secret::Secret;
 use labctl::transport::ssh::known_hosts::Recorded;
 use labctl::{playbook, status, timeline};
+use numbers::Numbers;
 use sha2::{Digest as _, Sha256};
 
 /// How many inputs are tried where nobody says it.
@@ -46,23 +52,6 @@ struct Kind {
     share: u64,
     seeds: Vec<Vec<u8>>,
     read: Reading,
-}
-
-/// Numbers that are the same every time (splitmix64, <https://prng.di.unimi.it/splitmix64.c>).
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, most: usize) -> usize {
-        usize::try_from(self.next() % most.max(1) as u64).expect("it is below a usize")
-    }
 }
 
 /// What parsers stumble over.
@@ -437,10 +426,5 @@ fn write(count: u64, kinds: &[Kind], came: &[Came], grown: u64) {
         let (tried, slowest) = (accepted + refused, slowest.as_millis());
         writeln!(table, "| {} | {tried} | {accepted} | {slowest} ms |", kind.name).expect("text");
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/robustness.md");
-    let page = fs::read_to_string(&path).expect("a page");
-    let (begin, end) = ("<!-- written: mangled -->\n", "<!-- end -->");
-    let (head, rest) = page.split_once(begin).expect("a place for the table");
-    let (_, tail) = rest.split_once(end).expect("its end");
-    fs::write(&path, format!("{head}{begin}{table}{end}{tail}")).expect("the page");
+    page::write("docs/robustness.md", "written: mangled", &table);
 }

@@ -6,6 +6,10 @@
 
 #[path = "../support/lab.rs"]
 mod lab;
+#[path = "../support/numbers.rs"]
+mod numbers;
+#[path = "../support/page.rs"]
+mod page;
 
 mod addons;
 mod backup;
@@ -17,6 +21,7 @@ mod components;
 mod doas;
 mod done;
 mod hardening;
+mod kills;
 mod kubeconfigs;
 mod labs;
 mod machines;

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::caller::Caller;
 use crate::lab::{Lab, busybox};
-use crate::{goes_without_a_trace, is_settled, mine, passes_smoke};
+use crate::{goes_without_a_trace, is_settled, mine, page, passes_smoke};
 
 fn bundles() -> (PathBuf, Vec<Version>) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("bundles");
@@ -46,12 +46,7 @@ fn seen(mark: &str, lines: &[String]) {
     if std::env::var_os("VERSIONS_WRITE").is_none() {
         return;
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/versions.md");
-    let text = fs::read_to_string(&path).expect("the page");
-    let (before, rest) = text.split_once(&format!("<!-- seen: {mark} -->\n")).expect("its mark");
-    let (_, after) = rest.split_once("<!-- end -->").expect("the end of it");
-    let text = format!("{before}<!-- seen: {mark} -->\n{seen}\n<!-- end -->{after}");
-    fs::write(&path, text).expect("the page");
+    page::write("docs/versions.md", &format!("seen: {mark}"), &format!("{seen}\n"));
 }
 
 #[test]

@@ -23,7 +23,7 @@ use crate::is_settled;
 use crate::lab::{Lab, busybox};
 
 /// The lab is as its inventory says, and `status` finds nothing wrong with it.
-fn is_well(lab: &Lab) {
+pub fn is_well(lab: &Lab) {
     is_settled(lab);
     let status = lab.run(&["status"]);
     assert_eq!(status.code, Some(0), "{}", status.story());
@@ -115,7 +115,7 @@ fn answered(lab: &Lab, node: &str, address: &str, of: usize) -> usize {
 }
 
 /// Ends everything that runs on a node at once, as a power failure does.
-fn power_failure(lab: &Lab, node: &str) {
+pub fn power_failure(lab: &Lab, node: &str) {
     let directory = lab.directory().canonicalize().expect("the lab's directory");
     let directory = labctl::lab::LabDirectory::new(directory);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
