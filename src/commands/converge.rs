@@ -150,7 +150,11 @@ pub async fn make_plan(
     let lab = (runbook.known(), runbook.architecture());
     refuse_obstacles(lab, &desired, &facts, &mut connections, run);
     connections.retain(|node, _| facts.contains_key(node));
-    let plan = plan::diff::plan(&desired, &facts);
+    let mut plan = plan::diff::plan(&desired, &facts);
+    // A teardown makes nodes nobody's.
+    if !plan::takes_down(&desired) {
+        plan::ownership::hand_over(&mut plan, &holding, &facts, &run.taken_over);
+    }
     // Nothing is known about a node that cannot be reached; a node that does not exist yet needs
     // everything.
     let names = reachable.iter().map(|node| node.name.clone());

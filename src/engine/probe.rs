@@ -1,6 +1,6 @@
 //! Asks every node everything that a plan needs to know, in one round trip per node.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::task::JoinSet;
@@ -44,9 +44,10 @@ pub async fn probe(
             }
         });
     }
-    let mut facts = BTreeMap::new();
+    let (mut facts, mut pool) = (BTreeMap::new(), HashSet::new());
     while let Some(answered) = asking.join_next().await {
-        facts.extend(answered.ok().flatten());
+        let answered = answered.ok().flatten();
+        facts.extend(answered.map(|(node, facts)| (node, facts.sharing(&mut pool))));
     }
     facts
 }

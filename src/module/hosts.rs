@@ -107,14 +107,18 @@ impl State for Hosts {
         if found.is_empty() && self.names.iter().next().is_some() {
             return Some(Difference::missing());
         }
-        let mut wanted: Vec<String> = self.names.iter().map(ToString::to_string).collect();
+        // As labctl has written them.
+        if found.iter().copied().eq(self.names.lines()) {
+            return None;
+        }
+        let mut wanted: Vec<&str> = self.names.lines().collect();
         found.sort_unstable();
         wanted.sort_unstable();
-        let missing = wanted.iter().find(|line| found.binary_search(&line.as_str()).is_err());
+        let missing = wanted.iter().find(|line| found.binary_search(line).is_err());
         if let Some(line) = missing {
             return Some(Difference::alter(format!("`{line}` is missing")));
         }
-        let left = |line: &&&str| wanted.binary_search_by(|it| it.as_str().cmp(line)).is_err();
+        let left = |line: &&&str| wanted.binary_search(line).is_err();
         if let Some(line) = found.iter().find(left) {
             return Some(Difference::alter(format!("`{line}` is left over")));
         }
@@ -162,7 +166,7 @@ impl State for Hosts {
         let ending = self.ending();
         let text = facts.texts.entry(HOSTS.to_owned()).or_default();
         let others = text.lines().filter(|line| !line.ends_with(&ending)).map(str::to_owned);
-        let ours = self.names.iter().map(|name| format!("{name}{ending}"));
+        let ours = self.names.lines().map(|line| format!("{line}{ending}"));
         *text = others.chain(ours).map(|line| line + "\n").collect();
     }
 }

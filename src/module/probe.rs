@@ -16,8 +16,9 @@
 //! script contains the desired hash; a file with that hash costs only one line, and only the text
 //! of a file that differs is sent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use super::{STATE_FOLDER, quote};
 use crate::node::{MACHINE, PROBE, SURROUNDINGS};
@@ -102,8 +103,9 @@ pub struct Facts {
     pub names: BTreeMap<String, Vec<String>>,
     /// Units by name.
     pub units: BTreeMap<String, UnitFact>,
-    /// Routes, as `ip -o route` prints them, by destination.
-    pub routes: BTreeMap<String, String>,
+    /// Routes, as `ip -o route` prints them, by destination. The nodes of a large lab have many, and
+    /// mostly the same ones.
+    pub routes: BTreeMap<Arc<str>, Arc<str>>,
     /// References of imported images.
     pub images: BTreeSet<String>,
     /// Checks by whether they passed.
@@ -120,6 +122,20 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// These, with the texts that many nodes have in common held once: in `pool`.
+    pub fn sharing(mut self, pool: &mut HashSet<Arc<str>>) -> Self {
+        let mut shared = |text: Arc<str>| match pool.get(&text) {
+            Some(known) => Arc::clone(known),
+            None => {
+                pool.insert(Arc::clone(&text));
+                text
+            }
+        };
+        let routes = std::mem::take(&mut self.routes).into_iter();
+        self.routes = routes.map(|(to, route)| (shared(to), shared(route))).collect();
+        self
+    }
+
     /// These, with what a later look at the node found.
     pub fn with(mut self, later: Self) -> Self {
         self.paths.extend(later.paths);
@@ -289,10 +305,10 @@ impl<'a> Answers<'a> {
                 answer.or_default().extend(line.map(str::to_owned));
             }
             "route" => {
-                let destination = rest.split(' ').next().unwrap_or_default().to_owned();
+                let destination = rest.split(' ').next().unwrap_or_default().into();
                 // Of several routes to one destination, the first has the lowest metric and is the
                 // one in use.
-                facts.routes.entry(destination).or_insert_with(|| rest.trim().to_owned());
+                facts.routes.entry(destination).or_insert_with(|| rest.trim().into());
             }
             "image" => drop(facts.images.insert(rest.to_owned())),
             "unit" => self.unit_line(rest),

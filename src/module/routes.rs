@@ -5,8 +5,10 @@
 //! not in the set leads to a node that has left and is removed by the same task. Routes of the
 //! kernel and of routing daemons are left alone.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -103,14 +105,17 @@ fn after<'a>(route: &'a str, word: &str) -> Option<&'a str> {
     words.by_ref().find(|it| *it == word).and_then(|_| words.next())
 }
 
+/// Whether a route was configured manually. `ip route` omits the protocol `boot`.
+fn is_manual(route: &str) -> bool {
+    after(route, "proto").is_none_or(|it| it == "boot")
+}
+
 impl Routes {
-    /// Whether a route on a node is one of ours, desired or not. `ip route` omits the protocol
-    /// `boot`.
+    /// Whether a route on a node is one of ours, desired or not.
     fn owns(&self, to: &str, route: &str) -> bool {
         let network = to.parse::<IpNet>().ok();
         let network = network.or_else(|| to.parse::<IpAddr>().ok().map(IpNet::from));
-        network.is_some_and(|to| self.within.contains(&to))
-            && after(route, "proto").is_none_or(|it| it == "boot")
+        network.is_some_and(|to| self.within.contains(&to)) && is_manual(route)
     }
 }
 
@@ -121,22 +126,24 @@ impl State for Routes {
 
     fn diff(&self, facts: &Facts) -> Option<Difference> {
         let mut ours = 0;
-        for route in self.routes.iter() {
-            let Some(found) = facts.routes.get(&route.destination()) else {
-                return Some(Difference::alter(format!("{} is missing", route.destination())));
+        for (route, line) in self.routes.iter().zip(self.routes.lines()) {
+            let to = line.split(' ').next().unwrap_or_default();
+            let Some(found) = facts.routes.get(to) else {
+                return Some(Difference::alter(format!("{to} is missing")));
             };
-            if after(found, "via").and_then(|via| via.parse().ok()) != Some(route.via) {
+            let via = || after(found, "via").and_then(|via| via.parse().ok());
+            let is_it = found.strip_prefix(line).is_some_and(|rest| rest.starts_with(' '));
+            if !is_it && via() != Some(route.via) {
                 return Some(Difference::alter(format!("is `{found}`")));
             }
-            ours += usize::from(self.owns(&route.destination(), found));
+            ours += usize::from(is_manual(found));
         }
-        let owned = |(to, route): &(&String, &String)| self.owns(to, route);
+        let owned = |(to, route): &(&Arc<str>, &Arc<str>)| self.owns(to, route);
         if facts.routes.iter().filter(owned).count() == ours {
             return None;
         }
-        let wanted: std::collections::BTreeSet<_> =
-            self.routes.iter().map(Route::destination).collect();
-        let left = facts.routes.iter().filter(owned).find(|(to, _)| !wanted.contains(*to));
+        let wanted: BTreeSet<_> = self.routes.iter().map(Route::destination).collect();
+        let left = facts.routes.iter().filter(owned).find(|(to, _)| !wanted.contains(&***to));
         left.map(|(_, route)| Difference::alter(format!("`{route}` is left over")))
     }
 
@@ -179,7 +186,7 @@ impl State for Routes {
         let kept = std::mem::take(&mut facts.routes);
         facts.routes = kept.into_iter().filter(|(to, route)| !self.owns(to, route)).collect();
         for route in self.routes.iter() {
-            facts.routes.insert(route.destination(), format!("{route} dev eth0"));
+            facts.routes.insert(route.destination().into(), format!("{route} dev eth0").into());
         }
     }
 }

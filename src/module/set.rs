@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::fmt::Write as _;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -24,6 +23,8 @@ pub struct Set<T> {
 #[derive(Debug, PartialEq)]
 struct Lines<T> {
     elements: Vec<T>,
+    /// Each element as a line, in the same order.
+    lines: Vec<String>,
     text: Arc<[u8]>,
     /// SHA-256 of the text, which all nodes of a large lab ask for.
     digest: String,
@@ -32,13 +33,11 @@ struct Lines<T> {
 impl<T: Display> Set<T> {
     /// Returns a set of these elements.
     pub fn new(elements: Vec<T>) -> Self {
-        let mut text = String::new();
-        for element in &elements {
-            let _ = writeln!(text, "{element}");
-        }
+        let lines: Vec<String> = elements.iter().map(ToString::to_string).collect();
+        let text: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
         let text: Arc<[u8]> = text.into_bytes().into();
         let digest = Content::inline(Arc::clone(&text)).sha256().to_owned();
-        Self { all: Arc::new(Lines { elements, text, digest }), own: None }
+        Self { all: Arc::new(Lines { elements, lines, text, digest }), own: None }
     }
 
     /// The set for `each`, worked out by the first node that asks and shared by the others, without
@@ -79,9 +78,18 @@ impl<T: Display> Set<T> {
 
     /// Iterates over the elements.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.others(&self.all.elements)
+    }
+
+    /// Iterates over the elements as lines: worked out once for all nodes.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.others(&self.all.lines).map(String::as_str)
+    }
+
+    fn others<'a, I>(&self, all: &'a [I]) -> impl Iterator<Item = &'a I> + use<'a, I, T> {
         let own = self.own;
-        let others = move |(index, element)| (Some(index) != own).then_some(element);
-        self.all.elements.iter().enumerate().filter_map(others)
+        let other = move |(index, element)| (Some(index) != own).then_some(element);
+        all.iter().enumerate().filter_map(other)
     }
 
     /// Returns all elements as lines, including the one that this node omits: the same bytes on
@@ -97,8 +105,8 @@ impl<T: Display> Set<T> {
 
     /// Returns the line that this node omits; empty if it omits none.
     pub fn own(&self) -> String {
-        let own = self.own.and_then(|own| self.all.elements.get(own));
-        own.map(ToString::to_string).unwrap_or_default()
+        let own = self.own.and_then(|own| self.all.lines.get(own));
+        own.cloned().unwrap_or_default()
     }
 }
 

@@ -190,6 +190,12 @@ impl Plan {
     }
 }
 
+/// Whether plays take off nodes what the record lists.
+pub fn takes_down(plays: &[DesiredPlay]) -> bool {
+    let mut tasks = plays.iter().flat_map(|play| &play.nodes).flat_map(|on| &on.tasks);
+    tasks.any(|task| matches!(*task.desired, Desired::Undo(_)))
+}
+
 /// Returns everything that a plan needs to know about one node.
 pub fn questions(plays: &[DesiredPlay], node: &str) -> BTreeSet<Question> {
     tasks_of(plays, node)

@@ -2,10 +2,15 @@
 //! changes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::preflight::finding::Obstacle;
-use crate::module::{Facts, Question, STATE_FOLDER};
+use super::{Change, Plan, PlannedNode, PlannedPlay};
+use crate::event::Preview;
+use crate::module::command::Command;
+use crate::module::{Desired, Facts, Question, STATE_FOLDER, State as _};
 use crate::pki::identity::{Holding, Mark, OnNode, Stranger};
+use crate::playbook::Strategy;
 
 /// The CA's certificate on a node.
 const CA: &str = "/etc/kubernetes/pki/ca.crt";
@@ -97,6 +102,50 @@ pub fn strangers(
         .collect()
 }
 
+/// Adds what makes nodes that change hands this lab's, where a plan has nothing else for them: a
+/// node is marked with the first change.
+pub fn hand_over(
+    plan: &mut Plan,
+    holding: &Holding,
+    facts: &BTreeMap<String, Facts>,
+    taken_over: &BTreeSet<String>,
+) {
+    let mark = holding.mark();
+    let is_another = |node: &&String| {
+        let on_node = facts.get(*node).and_then(|facts| on_node(facts).mark);
+        on_node.is_some_and(|it| it != mark)
+    };
+    let nodes: Vec<PlannedNode> = taken_over
+        .iter()
+        .filter(|_| !holding.is_empty())
+        .filter(is_another)
+        .filter(|node| !plan.changes().iter().any(|change| change.node == **node))
+        .map(|node| PlannedNode {
+            node: node.clone(),
+            changes: vec![marking(&holding.lab)],
+            unchanged: 0,
+            fresh: true,
+        })
+        .collect();
+    if !nodes.is_empty() {
+        let name = "ownership".to_owned();
+        plan.plays.push(PlannedPlay { name, after: vec![], strategy: Strategy::Parallel, nodes });
+    }
+}
+
+/// A change that marks a node and does nothing else: every change does that first.
+fn marking(lab: &str) -> Change {
+    let nothing = Command { run: ":".to_owned(), unless: "false".to_owned() };
+    Change {
+        title: format!("mark it as a node of {lab}"),
+        why: "it is marked as another lab's".to_owned(),
+        found: true,
+        preview: Preview::default(),
+        actions: nothing.actions(&Facts::default()),
+        desired: Arc::new(Desired::Command(nothing)),
+    }
+}
+
 fn told(node: &str, stranger: &Stranger) -> (String, String) {
     let means_it = format!("or, if it is to change hands, add --take-over {node}");
     let lab = |lab: &Option<String>| match lab {
@@ -143,6 +192,7 @@ fn told(node: &str, stranger: &Stranger) -> (String, String) {
 mod tests {
     use super::*;
     use crate::module::probe::PathFact;
+    use crate::secret::Secret;
 
     fn paths(paths: &[&str]) -> Facts {
         let mut facts = Facts::default();
@@ -183,6 +233,31 @@ mod tests {
         let whose =
             "it belongs to somebody else: a cluster that labctl did not make (/etc/kubernetes)";
         assert_eq!(said(facts, &[]), [whose]);
+    }
+
+    #[test]
+    fn a_node_that_changes_hands_is_marked_even_when_nothing_else_differs() {
+        let key = |name: &str| (name.to_owned(), Secret::from("a key"));
+        let content = BTreeMap::from(["ca.key", "sa.key"].map(key));
+        let holding = Holding::new("mine", &content, &Mark::default());
+        let theirs = Holding::new("theirs", &content, &Mark::default());
+        let planned = |holding: &Holding, mark: &Mark, taken: &[&str]| {
+            let mut facts = Facts::default();
+            facts.texts.insert(mark_file(), mark.text());
+            let facts = BTreeMap::from([("cp".to_owned(), facts)]);
+            let taken = taken.iter().map(|node| (*node).to_owned()).collect();
+            let mut plan = Plan::default();
+            hand_over(&mut plan, holding, &facts, &taken);
+            plan.changes().into_iter().map(|it| (it.node, it.task)).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            planned(&holding, &theirs.mark(), &["cp", "gone"]),
+            [("cp".to_owned(), "mark it as a node of mine".to_owned())]
+        );
+        assert_eq!(planned(&holding, &theirs.mark(), &[]), []);
+        assert_eq!(planned(&holding, &holding.mark(), &["cp"]), [], "it is ours already");
+        let none = Holding::new("mine", &BTreeMap::new(), &Mark::default());
+        assert_eq!(planned(&none, &theirs.mark(), &["cp"]), [], "there is nothing to mark it with");
     }
 
     #[test]

@@ -154,5 +154,9 @@ controller-0
   controller-0: /etc/kubernetes/pki/apiserver.crt, CN=kube-apiserver: 10 days"
         );
         assert_eq!(ending(&all[..1], 30 * DAY, plain), [""; 0]);
+        for width in [120, 80] {
+            let text = table(&all, 30 * DAY, width, plain).join("\n");
+            insta::assert_snapshot!(format!("certificates_{width}"), text);
+        }
     }
 }

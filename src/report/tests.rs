@@ -10,7 +10,7 @@ use indicatif::{InMemoryTerm, ProgressDrawTarget};
 use super::stories::{self, Story, start};
 use super::stream::{Paint, Stream};
 use super::terminal::Terminal;
-use super::{OutputFormat, Reporter, RunLog, RunReport};
+use super::{OutputFormat, Reporter, RunLog, RunReport, gantt, summary};
 use crate::event::{Awaited, Event, Events, Stamped};
 
 /// Captures the output of both streams, as on a terminal that shows both.
@@ -207,19 +207,62 @@ fn drawn(story: Story, millis: u64, rows: u16, columns: u16) -> (InMemoryTerm, T
 
 #[test]
 fn the_live_display_fits_wide_and_narrow_terminals() {
-    for columns in [120, 60] {
+    for columns in [120, 80, 60] {
         let (memory, _terminal) = drawn(stories::halfway(), 6900, 24, columns);
         insta::assert_snapshot!(format!("terminal_{columns}"), memory.contents());
     }
-    let (memory, _terminal) = drawn(stories::failed(), 9700, 24, 100);
-    insta::assert_snapshot!("terminal_failed", memory.contents());
+    for columns in [120, 80] {
+        let (memory, _terminal) = drawn(stories::failed(), 9700, 24, columns);
+        insta::assert_snapshot!(format!("terminal_failed_{columns}"), memory.contents());
+    }
 }
 
 #[test]
 fn the_live_display_leaves_only_its_permanent_lines() {
-    let (memory, mut terminal) = drawn(stories::clean(), 8300, 24, 100);
-    terminal.end();
-    insta::assert_snapshot!("terminal_clean_end", memory.contents());
+    for columns in [120, 80] {
+        let (memory, mut terminal) = drawn(stories::clean(), 8300, 24, columns);
+        terminal.end();
+        insta::assert_snapshot!(format!("terminal_clean_end_{columns}"), memory.contents());
+    }
+}
+
+#[test]
+fn a_long_warning_breaks_between_words() {
+    let warning = Event::Warning {
+        node: Some("worker-0".into()),
+        message: "it lies in the network of the pods, which hides it from all of them; choose \
+                  another range for `network.pods`, then `labctl up inventory.yaml`"
+            .into(),
+    };
+    for columns in [120, 80] {
+        let story = Story(vec![Stamped { time: start(), event: warning.clone() }]);
+        let (memory, mut terminal) = drawn(story, 100, 12, columns);
+        terminal.end();
+        insta::assert_snapshot!(format!("terminal_warning_{columns}"), memory.contents());
+    }
+}
+
+#[tokio::test]
+async fn what_a_run_came_to_fits_wide_and_narrow_terminals() {
+    let screen = Screen::default();
+    let reporter = screen.reporter(OutputFormat::Text, false);
+    for (name, story) in [("clean", stories::clean()), ("failed", stories::failed())] {
+        let report = tell(&reporter, story, None).await;
+        for columns in [120, 80] {
+            let text = summary::tables(&report, columns, true, Paint::new(false)).join("\n");
+            insta::assert_snapshot!(format!("summary_{name}_{columns}"), text);
+        }
+    }
+}
+
+#[test]
+fn a_timeline_fits_wide_and_narrow_terminals() {
+    let log = include_str!("../../tests/cli/timeline.in/up.jsonl");
+    let timeline = crate::timeline::read(log).expect("the log of a run");
+    for columns in [120, 80] {
+        let text = gantt::chart(&timeline, columns, false, Paint::new(false)).join("\n");
+        insta::assert_snapshot!(format!("timeline_{columns}"), text);
+    }
 }
 
 #[test]

@@ -150,8 +150,12 @@ mod tests {
 
     #[test]
     fn the_whole_terminal_shows_a_status() {
-        insta::assert_snapshot!("watch_well_80", drawn(Some(&well()), 80, 16, &mut 0));
-        insta::assert_snapshot!("watch_ill_120", drawn(Some(&ill()), 120, 24, &mut 0));
+        for width in [120, 80] {
+            let well = drawn(Some(&well()), width, 16, &mut 0);
+            insta::assert_snapshot!(format!("watch_well_{width}"), well);
+            let ill = drawn(Some(&ill()), width, 24, &mut 0);
+            insta::assert_snapshot!(format!("watch_ill_{width}"), ill);
+        }
         let first = drawn(None, 80, 3, &mut 0);
         assert!(first.contains("asking the nodes") && first.contains("q quit"), "{first}");
     }

@@ -191,7 +191,7 @@ fn facts() -> impl Strategy<Value = Facts> {
             paths,
             texts,
             units,
-            routes,
+            routes: routes.into_iter().map(|(to, route)| (to.into(), route.into())).collect(),
             checks,
             ..Facts::default()
         })

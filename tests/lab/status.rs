@@ -210,13 +210,13 @@ const FAULTS: &[Fault] = &[
     Fault {
         what: "another lab's node",
         node: "worker-1",
-        breaks: "cp /var/lib/labctl/lab /run/lab; sed -i -e 's/^lab .*/lab theirs/' \
-                 -e 's/^\\(key [^ ]*\\) .*/\\1 00/' /var/lib/labctl/lab",
+        breaks: "sed -i -e 's/^lab .*/lab theirs/' -e 's/^\\(key [^ ]*\\) .*/\\1 00/' \
+                 /var/lib/labctl/lab",
         kind: "stranger",
         named: Some("worker-1"),
         says: "belongs to another lab: theirs",
         mend: "labctl up inventory.yaml --take-over worker-1",
-        mended: By("cp /run/lab /var/lib/labctl/lab"),
+        mended: ByTheRemedy,
     },
 ];
 

@@ -91,10 +91,19 @@ pub enum Answer {
     Instead { stdout: String, stderr: String, code: u32 },
     /// This without an end, until nobody takes it any more.
     Endless { first: String, piece: Vec<u8>, errors: bool },
+    /// Whatever this makes of the whole input.
+    Read(fn(&str) -> String),
     /// Some output, then the link is cut without a word.
     CutAfter(String),
     /// The command is refused.
     Refused,
+}
+
+impl Answer {
+    /// This output of a command that succeeds.
+    pub fn said(stdout: String) -> Self {
+        Self::Said { stdout, stderr: String::new(), code: 0, status_first: false }
+    }
 }
 
 /// A running server; it ends when dropped.
@@ -345,6 +354,10 @@ impl Handler for Connection {
         gauge.working.up();
         tokio::spawn(async move {
             match answer {
+                Some(Answer::Read(reply)) => {
+                    let said = reply(&input(channel).await);
+                    say(Answer::said(said), &marker, id, &handle, &link).await;
+                }
                 Some(answer) => say(answer, &marker, id, &handle, &link).await,
                 None => run(channel, &line, path, &handle).await,
             }
@@ -364,7 +377,8 @@ async fn say(
     link: &std::net::TcpStream,
 ) {
     match answer {
-        Answer::Refused => {}
+        // The input has been read by now.
+        Answer::Refused | Answer::Read(_) => {}
         Answer::Instead { stdout, stderr, code } => {
             let _ = handle.data(id, stdout.into_bytes()).await;
             let _ = handle.extended_data(id, 1, stderr.into_bytes()).await;
@@ -395,6 +409,19 @@ async fn say(
             let _ = handle.eof(id).await;
         }
     }
+}
+
+/// All that a command is sent.
+async fn input(mut channel: Channel<Msg>) -> String {
+    let mut all = Vec::new();
+    while let Some(message) = channel.wait().await {
+        match message {
+            ChannelMsg::Data { data } => all.extend_from_slice(&data),
+            ChannelMsg::Eof | ChannelMsg::Close => break,
+            _ => {}
+        }
+    }
+    String::from_utf8_lossy(&all).into_owned()
 }
 
 /// The processes of a command, killed when its channel ends before they do.

@@ -119,8 +119,8 @@ fn damage(facts: &mut Facts, pick: usize, how: u8) -> Option<String> {
             Some("images".to_owned())
         }
         _ => {
-            let route = one(&facts.routes, pick)?;
-            facts.routes.insert(route, "nowhere".to_owned());
+            let route = facts.routes.keys().nth(pick.checked_rem(facts.routes.len())?)?.clone();
+            facts.routes.insert(route, "nowhere".into());
             Some("routes".to_owned())
         }
     }
