@@ -103,7 +103,7 @@ pub struct Facts {
     pub names: BTreeMap<String, Vec<String>>,
     /// Units by name.
     pub units: BTreeMap<String, UnitFact>,
-    /// Routes, as `ip -o route` prints them, by destination. The nodes of a large lab have many, and
+    /// Routes, as `ip -o route` prints them, by destination. The nodes of a large lab have many,
     /// mostly the same ones.
     pub routes: BTreeMap<Arc<str>, Arc<str>>,
     /// References of imported images.

@@ -35,8 +35,9 @@ pub(super) fn table(
             left_over if left_over < within => paint.warn(&left),
             _ => paint.good(&left),
         };
+        // How long it is valid comes before what does not fit into a narrow terminal.
         let line = format!(
-            "  {}  {}  {}  {left}  {}",
+            "  {}  {left}  {}  {}  {}",
             pad(&one.file, file),
             pad(&subjects[index], widths[0]),
             paint.faint(&pad(&issuers[index], widths[1])),
@@ -136,13 +137,13 @@ mod tests {
             table(&all, 30 * DAY, usize::MAX, plain).join("\n"),
             "\
 lab directory
-  pki/apiserver.crt                  CN=kube-apiserver  CN=kubernetes            400 days  lb-0, \
+  pki/apiserver.crt                            400 days  CN=kube-apiserver  CN=kubernetes  lb-0, \
             10.240.0.5
 
 controller-0
-  /etc/kubernetes/pki/apiserver.crt  CN=kube-apiserver  CN=kubernetes             10 days  lb-0, \
+  /etc/kubernetes/pki/apiserver.crt             10 days  CN=kube-apiserver  CN=kubernetes  lb-0, \
             10.240.0.5
-  /etc/kubernetes/admin.conf         CN=kube-apiserver  CN=kubernetes  EXPIRED 1h 01m ago  lb-0, \
+  /etc/kubernetes/admin.conf         EXPIRED 1h 01m ago  CN=kube-apiserver  CN=kubernetes  lb-0, \
             10.240.0.5"
         );
         assert_eq!(

@@ -230,9 +230,10 @@ fn the_live_display_leaves_only_its_permanent_lines() {
 fn a_long_warning_breaks_between_words() {
     let warning = Event::Warning {
         node: Some("worker-0".into()),
-        message: "it lies in the network of the pods, which hides it from all of them; choose \
+        message:
+            "its address is in the network of the pods, which hides it from all of them; choose \
                   another range for `network.pods`, then `labctl up inventory.yaml`"
-            .into(),
+                .into(),
     };
     for columns in [120, 80] {
         let story = Story(vec![Stamped { time: start(), event: warning.clone() }]);

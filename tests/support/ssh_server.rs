@@ -4,6 +4,9 @@
 //! A server costs a listener and a task, so a test may start as many as it likes. Commands run as
 //! the user of the test, unless the test answers them itself.
 
+#[path = "ssh_answer.rs"]
+mod answer;
+
 use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr};
 use std::os::unix::process::ExitStatusExt;
@@ -22,6 +25,9 @@ use russh::server::{
 use russh::{Channel, ChannelId, ChannelMsg, ChannelOpenFailure, MethodKind, MethodSet, Sig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+pub use answer::Answer;
+use answer::{input, say};
 
 /// What a server is like.
 #[derive(Clone)]
@@ -80,31 +86,6 @@ impl Level {
 /// Answers a command, as it was before it was made a line for a login shell, or leaves it to a
 /// shell.
 pub type Answering = dyn Fn(&str) -> Option<Answer> + Send + Sync;
-
-/// An answer that no shell gives.
-#[derive(Debug, Clone)]
-pub enum Answer {
-    /// This output and exit code; with `status_first` the code is sent before the output.
-    Said { stdout: String, stderr: String, code: u32, status_first: bool },
-    /// This, by somebody else than the command, which never begins: a forced command, nologin,
-    /// sudo.
-    Instead { stdout: String, stderr: String, code: u32 },
-    /// This without an end, until nobody takes it any more.
-    Endless { first: String, piece: Vec<u8>, errors: bool },
-    /// Whatever this makes of the whole input.
-    Read(fn(&str) -> String),
-    /// Some output, then the link is cut without a word.
-    CutAfter(String),
-    /// The command is refused.
-    Refused,
-}
-
-impl Answer {
-    /// This output of a command that succeeds.
-    pub fn said(stdout: String) -> Self {
-        Self::Said { stdout, stderr: String::new(), code: 0, status_first: false }
-    }
-}
 
 /// A running server; it ends when dropped.
 pub struct Server {
@@ -367,61 +348,6 @@ impl Handler for Connection {
         });
         Ok(())
     }
-}
-
-async fn say(
-    answer: Answer,
-    marker: &str,
-    id: ChannelId,
-    handle: &Handle,
-    link: &std::net::TcpStream,
-) {
-    match answer {
-        // The input has been read by now.
-        Answer::Refused | Answer::Read(_) => {}
-        Answer::Instead { stdout, stderr, code } => {
-            let _ = handle.data(id, stdout.into_bytes()).await;
-            let _ = handle.extended_data(id, 1, stderr.into_bytes()).await;
-            let _ = handle.exit_status_request(id, code).await;
-            let _ = handle.eof(id).await;
-        }
-        Answer::Endless { first, piece, errors } => {
-            let _ = handle.data(id, first.replace("MARKER\n", marker).into_bytes()).await;
-            let more = async || match errors {
-                true => handle.extended_data(id, 1, piece.clone()).await,
-                false => handle.data(id, piece.clone()).await,
-            };
-            while more().await.is_ok() {}
-        }
-        Answer::CutAfter(stdout) => {
-            let _ = handle.data(id, format!("{marker}{stdout}").into_bytes()).await;
-            let _ = link.shutdown(Shutdown::Both);
-        }
-        Answer::Said { stdout, stderr, code, status_first } => {
-            if status_first {
-                let _ = handle.exit_status_request(id, code).await;
-            }
-            let _ = handle.data(id, format!("{marker}{stdout}").into_bytes()).await;
-            let _ = handle.extended_data(id, 1, format!("{marker}{stderr}").into_bytes()).await;
-            if !status_first {
-                let _ = handle.exit_status_request(id, code).await;
-            }
-            let _ = handle.eof(id).await;
-        }
-    }
-}
-
-/// All that a command is sent.
-async fn input(mut channel: Channel<Msg>) -> String {
-    let mut all = Vec::new();
-    while let Some(message) = channel.wait().await {
-        match message {
-            ChannelMsg::Data { data } => all.extend_from_slice(&data),
-            ChannelMsg::Eof | ChannelMsg::Close => break,
-            _ => {}
-        }
-    }
-    String::from_utf8_lossy(&all).into_owned()
 }
 
 /// The processes of a command, killed when its channel ends before they do.

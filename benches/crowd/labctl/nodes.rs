@@ -333,7 +333,8 @@ async fn main() -> Result<(), Failure> {
     let mut after = None;
     if let (Some(address), Some(key)) = (std::env::args().nth(3), std::env::args().nth(4)) {
         let more = format!(
-            "  - {{ name: joiner, address: {address}, roles: [worker], ssh: {{ identity: {key} }} }}\n"
+            "  - {{ name: joiner, address: {address}, roles: [worker], \
+             ssh: {{ identity: {key} }} }}\n"
         );
         let grown = Crowd::new(folder.join("more.yaml"), keys, &more).await?;
         let cluster = grown.cluster()?;
