@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::module::probe::SIGNATURE;
 use crate::module::unit::DID_NOT_STAY;
-use crate::module::{STATE_FOLDER, quote};
+use crate::module::{STATE_FOLDER, State as _, quote};
 use crate::node::{APPLY, PRELUDE, RECORD, RUNS, SETS, TURN};
 use crate::plan::Change;
 
@@ -66,12 +66,14 @@ pub fn script(changes: &[Change], turn: &Turn, mark: &Belonging) -> String {
         text.push_str(&change.actions.script);
         text.push_str("}\n");
         let unit = change.actions.unit.as_deref().unwrap_or_default();
-        // Units that are started one after another are watched together; any other task waits until
-        // they are up.
-        if watching && !change.actions.watched {
-            text.push_str("settle\n");
+        // Units that are started one after another are watched together, and files are put in place
+        // meanwhile; any other task waits until they are up.
+        if !change.desired.is_only_put() {
+            if watching && !change.actions.watched {
+                text.push_str("settle\n");
+            }
+            watching = change.actions.watched;
         }
-        watching = change.actions.watched;
         text.push_str(&format!("run {number} {}\n", quote(unit)));
     }
     text.push_str("settle\nfinish\n");

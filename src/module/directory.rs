@@ -88,6 +88,10 @@ impl State for Directory {
         Some((self.path.trim_end_matches('/').to_owned(), state))
     }
 
+    fn is_only_put(&self) -> bool {
+        true
+    }
+
     fn settle(&self, facts: &mut Facts) {
         let fact = PathFact {
             kind: "directory".to_owned(),

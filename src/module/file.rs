@@ -237,6 +237,10 @@ impl State for File {
         Some((self.path.clone(), state))
     }
 
+    fn is_only_put(&self) -> bool {
+        true
+    }
+
     fn settle(&self, facts: &mut Facts) {
         let fact = PathFact {
             kind: "regular file".to_owned(),

@@ -106,6 +106,10 @@ impl State for Link {
         Some((self.path.clone(), format!("link {}", self.target)))
     }
 
+    fn is_only_put(&self) -> bool {
+        true
+    }
+
     fn settle(&self, facts: &mut Facts) {
         let there = self.replace || !facts.paths.contains_key(&self.path);
         if there {

@@ -239,6 +239,12 @@ pub trait State {
     fn is_judged_at_run_time(&self) -> bool {
         false
     }
+
+    /// Whether its actions only put something in place, and need nothing that runs: they do not
+    /// wait until units that were started before are seen to stay up.
+    fn is_only_put(&self) -> bool {
+        false
+    }
 }
 
 impl State for Desired {
@@ -274,5 +280,8 @@ impl State for Desired {
     }
     fn is_judged_at_run_time(&self) -> bool {
         self.state().is_judged_at_run_time()
+    }
+    fn is_only_put(&self) -> bool {
+        self.state().is_only_put()
     }
 }

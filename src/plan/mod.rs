@@ -202,7 +202,7 @@ pub fn questions(plays: &[DesiredPlay], node: &str) -> BTreeSet<Question> {
         .flat_map(|task| task.desired.probe())
         .chain(machines::questions())
         .chain(ownership::questions())
-        .chain(preflight::questions())
+        .chain(preflight::questions(tasks_of(plays, node).map(|task| &*task.desired)))
         .collect()
 }
 

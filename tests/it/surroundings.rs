@@ -2,23 +2,44 @@
 //! of its answers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use labctl::cluster::Cluster;
 use labctl::engine::probe;
 use labctl::machine::Surroundings;
-use labctl::module::Facts;
-use labctl::plan::preflight;
+use labctl::module::command::Command;
+use labctl::module::{Desired, Facts, Question};
+use labctl::plan::{self, preflight};
 use labctl::playbook::standard;
 
 use crate::support::labs;
 use crate::support::machine::Machine;
 use crate::support::workshop::Workshop;
+use crate::units::unit;
 
 /// What the machine answers.
 async fn ask(machine: &Machine) -> Facts {
-    let questions: BTreeSet<_> = preflight::questions().into_iter().collect();
+    let starts = unit("kubelet.service");
+    let questions: BTreeSet<_> = preflight::questions([&starts].into_iter()).into_iter().collect();
     probe::ask(&machine.transport(), &questions).await.expect("a whole answer")
+}
+
+#[test]
+fn what_only_puts_files_in_place_asks_nothing_about_the_machine() {
+    let command = Command { run: "true".into(), unless: "false".into() };
+    let asked = |desired: &[Desired]| preflight::questions(desired.iter()).len();
+    assert_eq!(asked(&[Desired::Command(command.clone())]), 0);
+    assert_eq!(asked(&[Desired::Command(command), unit("kubelet.service")]), 5);
+    let workshop = Workshop::new(labs::ha());
+    for name in ["up", "down"] {
+        let playbook = standard::find(name, None).expect("a playbook");
+        let desired = workshop.expand(&playbook).expect("a plan");
+        for node in &workshop.cluster.nodes {
+            let questions = plan::questions(&desired, &node.name);
+            let asks = questions.contains(&Question::Surroundings);
+            assert_eq!(asks, name == "up", "{name} of {}", node.name);
+        }
+    }
 }
 
 /// What is said of the machine as this node of the lab of the guides: refusals, then warnings.
@@ -50,7 +71,7 @@ impl Listening {
         let (program, words) = machine.prefix().split_first().expect("a program");
         let script = "use IO::Socket::INET; my $s = IO::Socket::INET->new(LocalPort => shift, \
                       Listen => 1) or die; <STDIN>";
-        let child = Command::new(program)
+        let child = std::process::Command::new(program)
             .args(words)
             .args(["perl", "-e", script, &port.to_string()])
             .stdin(Stdio::piped())

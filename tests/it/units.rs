@@ -1,9 +1,10 @@
 //! Units against a real shell and a systemd of the tests' own: what is started is seen to stay up.
 
 use crate::support::machine::Machine;
-use labctl::module::Desired;
 use labctl::module::command::Command;
+use labctl::module::file::File;
 use labctl::module::unit::{OnChange, Unit};
+use labctl::module::{Content, Desired};
 
 /// A unit that uses no files.
 pub fn unit(name: &str) -> Desired {
@@ -98,6 +99,32 @@ async fn a_unit_that_ends_after_its_start_is_a_failure_with_its_own_last_words()
     put("bad.service.then", RUNS);
     machine.settles(&desired).await;
     assert_eq!(machine.sh("cat /restarted"), "good.service\nbad.service\nbad.service");
+}
+
+#[tokio::test]
+async fn files_are_put_in_place_while_units_are_watched() {
+    let machine = Machine::new();
+    with_systemd(&machine);
+    for name in ["a.service", "b.service"] {
+        machine.sh(&format!("printf '%s' '{DOWN}' > /units/{name}"));
+        machine.sh(&format!("printf '%s' '{RUNS}' > /units/{name}.then"));
+    }
+    // What runs when somebody first waits for a unit to stay up.
+    machine.shim("sleep", "ls /srv/of-b /asked >> /there 2>/dev/null; cat /restarted >> /there");
+    let file = Desired::File(File {
+        path: "/srv/of-b".into(),
+        mode: "644".into(),
+        owner: "root:root".into(),
+        content: Content::inline(b"b".to_vec()),
+        sensitive: false,
+        origin: "of-b".into(),
+    });
+    let asks =
+        Desired::Command(Command { run: "touch /asked".into(), unless: "[ -e /asked ]".into() });
+    let desired = [unit("a.service"), file, unit("b.service"), asks];
+    machine.settles(&desired).await;
+    let there = machine.sh("head -n 3 /there");
+    assert_eq!(there, "/srv/of-b\na.service\nb.service", "and nothing was asked yet");
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use super::{DesiredPlay, tasks_of};
 use crate::cluster::{Cluster, Role};
 use crate::machine::Etcd;
-use crate::module::{Facts, Question};
+use crate::module::{Content, Desired, Facts, Question};
 pub use finding::{Findings, Obstacle};
 use judged::Judged;
 
@@ -44,15 +44,43 @@ const JUDGES: &[fn(&Judged<'_>, &mut Findings)] = &[
     unanswered,
 ];
 
-/// Returns what to ask of every node.
-pub fn questions() -> [Question; 5] {
-    [
+/// Returns what to ask of a node for which this is desired: nothing where no judge would look at
+/// the answers, because nothing is installed, started or set.
+pub fn questions<'a>(mut desired: impl Iterator<Item = &'a Desired>) -> Vec<Question> {
+    if !desired.any(is_judged) {
+        return Vec::new();
+    }
+    vec![
         Question::Surroundings,
         Question::Names(cni::DIRECTORY.to_owned()),
         Question::Names(units::DATA.to_owned()),
         Question::Unit(firewall::FIREWALLD.to_owned()),
         Question::Unit(boot::NETWORKD.to_owned()),
     ]
+}
+
+/// Whether there is a judge of this kind of thing. What only writes a few lines says itself when it
+/// cannot.
+fn is_judged(desired: &Desired) -> bool {
+    match desired {
+        // Its size counts.
+        Desired::File(file) => matches!(file.content, Content::Blob(_)),
+        Desired::Unit(_)
+        | Desired::Image(_)
+        | Desired::Package(_)
+        | Desired::Routes(_)
+        | Desired::Sysctl(_)
+        | Desired::KernelModule(_) => true,
+        Desired::Directory(_)
+        | Desired::Command(_)
+        | Desired::Hosts(_)
+        | Desired::KubectlApply(_)
+        | Desired::Addons(_)
+        | Desired::Wait(_)
+        | Desired::Undo(_)
+        | Desired::Link(_)
+        | Desired::User(_) => false,
+    }
 }
 
 /// Returns everything that was found, on all nodes at once. `architecture` is the one of the
