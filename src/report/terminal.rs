@@ -91,11 +91,11 @@ impl Terminal {
     pub fn event(&mut self, stamped: &Stamped) {
         self.view.note(stamped);
         let mut lines = self.lines(&stamped.event);
-        // What a plan lists is lines of files, too.
-        if !matches!(stamped.event, Event::Planned { .. }) {
-            let width = usize::from((self.size)().1);
-            lines.iter_mut().for_each(|line| *line = wrapped(line, width));
-        }
+        // What a plan lists may be lines of files; its last line is a sentence.
+        let listed = if matches!(stamped.event, Event::Planned { .. }) { lines.len() } else { 0 };
+        let width = usize::from((self.size)().1);
+        let sentences = lines.iter_mut().skip(listed.saturating_sub(1));
+        sentences.for_each(|line| *line = wrapped(line, width));
         if let Some(counted) = self.census.note(stamped) {
             lines.push(self.step("nodes", &counted.sentence(), &took(counted.took), true));
         }
