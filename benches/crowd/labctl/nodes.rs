@@ -96,7 +96,10 @@ impl Crowd {
         let bundle = Path::new(env!("CARGO_MANIFEST_DIR")).join("bundle").canonicalize()?;
         let text = format!(
             "name: crowd\nkubernetes: \"{}\"\nbundle: {}\nssh: {{ user: root }}\n\
-             network: {{ pods: 10.128.0.0/10 }}\napi: {{ endpoint: lb-0 }}\nnodes:\n{nodes}{more}",
+             network: {{ pods: 10.128.0.0/10 }}\napi: {{ endpoint: lb-0 }}\n\
+             # A local node may have control groups of version 1.\n\
+             components: {{ kubelet: {{ config: {{ failCgroupV1: false }} }} }}\n\
+             nodes:\n{nodes}{more}",
             bundle::lock::read(&bundle)?.ok_or("no bundle")?.kubernetes,
             bundle.display()
         );
