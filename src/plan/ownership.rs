@@ -110,16 +110,22 @@ pub fn hand_over(
     facts: &BTreeMap<String, Facts>,
     taken_over: &BTreeSet<String>,
 ) {
+    if holding.is_empty() {
+        return;
+    }
     let mark = holding.mark();
-    let is_another = |node: &&String| {
+    let is_anothers = |node: &&String| {
         let on_node = facts.get(*node).and_then(|facts| on_node(facts).mark);
         on_node.is_some_and(|it| it != mark)
     };
+    let changes = |node: &String| {
+        let mut on = plan.plays.iter().flat_map(|play| &play.nodes).filter(|on| on.node == *node);
+        on.any(|on| on.changes.iter().any(|change| change.found))
+    };
     let nodes: Vec<PlannedNode> = taken_over
         .iter()
-        .filter(|_| !holding.is_empty())
-        .filter(is_another)
-        .filter(|node| !plan.changes().iter().any(|change| change.node == **node))
+        .filter(is_anothers)
+        .filter(|node| !changes(node))
         .map(|node| PlannedNode {
             node: node.clone(),
             changes: vec![marking(&holding.lab)],

@@ -11,6 +11,7 @@ use labctl::event::Events;
 use labctl::lab::{LabDirectory, cache_directory};
 
 use crate::lab::{Lab, Moment};
+use crate::labs::power_failure;
 use crate::{goes_without_a_trace, passes_smoke};
 
 /// What may differ between two censuses, and why. Everything else is labctl's to put back.
@@ -57,14 +58,6 @@ pub fn bare_nodes(lab: &Lab) {
     runtime
         .block_on(labctl::local::up(&cluster, &directory, &cache, &events))
         .expect("local nodes");
-}
-
-/// Ends a node as a power failure does.
-fn power_off(lab: &Lab, node: &str) {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime
-        .block_on(labctl::local::kill(&LabDirectory::new(lab.directory()), node))
-        .expect("the node ends");
 }
 
 /// All that there is on a node, a line a thing.
@@ -224,7 +217,7 @@ fn nodes_that_stay_are_as_they_were() {
     lab.must(&["up"]);
     run_pods(&lab);
     lab.on("worker-0", "mv /usr/local/bin/containerd /run/lost; systemctl kill -s KILL containerd");
-    power_off(&lab, "lb-0");
+    power_failure(&lab, "lb-0");
     let partly = lab.run(&["down", "--yes", "--keep-nodes"]);
     assert_eq!(partly.code, Some(1), "{}", partly.story());
     let failed: Vec<&str> =

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read as _, Seek as _};
+use std::io::{BufRead, BufReader, Lines, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard};
 
 use serde_json::Value;
@@ -138,17 +138,20 @@ impl Lab {
         run
     }
 
+    /// Starts `up`: its process, and the lines of its events.
+    pub fn up_begun(&self) -> (Child, Lines<BufReader<ChildStdout>>) {
+        let mut command = self.labctl(&["up", "--output", "json"]);
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("labctl starts");
+        let events = BufReader::new(child.stdout.take().expect("its output"));
+        (child, events.lines())
+    }
+
     /// Starts `up` and kills it, as a power failure of the workstation would, at the first event
     /// that is one of `moments`. Which one it was; `None` when the run got through.
     pub fn up_killed_at_first(&self, moments: &[Moment]) -> Option<usize> {
-        let mut child = self
-            .labctl(&["up", "--output", "json"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("labctl starts");
-        let events = BufReader::new(child.stdout.take().expect("its output"));
-        for line in events.lines() {
+        let (mut child, events) = self.up_begun();
+        for line in events {
             let event: Value = serde_json::from_str(&line.expect("a line")).expect("an event");
             if let Some(index) = moments.iter().position(|(_, moment)| moment(&event)) {
                 child.kill().expect("it runs");
@@ -193,10 +196,7 @@ impl Lab {
     /// Starts `up`, asks it to stop as Ctrl-C does at the first event that `moment` picks, and lets
     /// it end.
     pub fn up_stopped_at(&self, moment: fn(&Value) -> bool) -> Run {
-        let mut command = self.labctl(&["up", "--output", "json"]);
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("labctl starts");
-        let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let (mut child, lines) = self.up_begun();
         let mut asked = false;
         let mut events: Vec<Value> = Vec::new();
         for line in lines {

@@ -2,17 +2,18 @@
 //! that is as the runbook wants it, and says of every change that it is made. So a run over a
 //! thousand nodes costs what labctl costs, and not what a thousand machines do.
 //!
-//! `nodes DIRECTORY WORKERS [JOINER]` writes `inventory.yaml` with its lab directory, prints
-//! `ready`, and serves until it is killed. With the address and the key of a JOINER, a machine that
-//! is none of the simulated ones, it also writes `more.yaml`: the same lab with that worker more,
-//! whose simulated nodes are still as `inventory.yaml` wants them.
+//! `nodes DIRECTORY WORKERS [ADDRESS KEY]` writes `inventory.yaml` with its lab directory, prints
+//! `ready`, and serves until it is killed. With the address and the login key of a
+//! machine that is none of the simulated ones, it also writes `more.yaml`: the same lab with that
+//! worker more, whose simulated nodes are still as `inventory.yaml` wants them.
 
+#[path = "../../plan/labctl/materials.rs"]
+mod materials;
 #[allow(dead_code, reason = "the server can do more, for tests")]
 #[path = "../../../tests/support/ssh_server.rs"]
 mod ssh_server;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -23,22 +24,21 @@ use std::time::SystemTime;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use labctl::bundle;
-use labctl::cluster::{self, Cluster};
+use labctl::cluster::Cluster;
 use labctl::engine::connect::raise_open_files;
-use labctl::lab::{LabDirectory, cache_directory};
+use labctl::lab::LabDirectory;
 use labctl::machine::surroundings;
 use labctl::module::probe::PathFact;
 use labctl::module::{Facts, Question, State as _};
-use labctl::pki::{self, encryption, issue, store};
-use labctl::plan::expand::{Materials, expand};
+use labctl::pki::{self, store};
+use labctl::plan::expand::expand;
 use labctl::plan::{self, DesiredPlay, machines, ownership};
 use labctl::playbook::standard;
-use labctl::render::{Artefacts, Renderer};
+use materials::{Failure, Lab};
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, PrivateKey};
 use ssh_server::{Answer, Options, Server, key};
 
-type Failure = Box<dyn Error + Send + Sync>;
 type Answers = BTreeMap<String, String>;
 
 /// A simulated node: its name, its address in the lab, its role.
@@ -71,11 +71,11 @@ struct Crowd {
 impl Crowd {
     async fn new(
         path: PathBuf,
+        workers: usize,
         keys: (&PrivateKey, &PrivateKey),
         more: &str,
     ) -> Result<Self, Failure> {
         let folder = path.parent().ok_or("a directory")?;
-        let workers = std::env::args().nth(2).ok_or("how many workers")?.parse()?;
         let answers = Arc::<std::sync::OnceLock<Answers>>::default();
         let (mut servers, mut hosts, mut nodes) = (Vec::new(), String::new(), String::new());
         let public = keys.0.public_key().to_openssh()?;
@@ -111,10 +111,7 @@ impl Crowd {
     }
 
     fn cluster(&self) -> Result<Cluster, Failure> {
-        let (cluster, _) = cluster::open(&self.inventory).map_err(|problems| {
-            problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-        })?;
-        Ok(cluster)
+        materials::open(&self.inventory)
     }
 
     /// Has its nodes answer `plays`' questions with `facts`.
@@ -203,85 +200,42 @@ fn written(questions: &BTreeSet<Question>, facts: &Facts) -> String {
     text + "end\n"
 }
 
-/// A lab's plays and what is needed for them, as a run has them.
-struct Lab {
-    pki: pki::Pki,
-    bundle: bundle::Bundle,
-    artefacts: Artefacts,
+/// The plays of a lab, as a run has them.
+fn plays(lab: &Lab, cluster: &Cluster) -> Result<Vec<DesiredPlay>, Failure> {
+    Ok(expand(&standard::find("up", None)?, &lab.materials(cluster))?)
 }
 
-impl Lab {
-    /// Of what the lab directory has, with what is missing there issued in memory.
-    fn new(cluster: &Cluster) -> Result<Self, Failure> {
-        let lab = LabDirectory::new(&cluster.lab_directory);
-        let ensured = pki::ensure(cluster, &lab, time::OffsetDateTime::now_utc())?;
-        let (bundle, _) = bundle::outlook(cluster, &cache_directory())?;
-        let pki = ensured.pki;
-        let files = bundle.files.iter();
-        let artefacts = Artefacts {
-            images: files
-                .clone()
-                .filter_map(|(name, file)| {
-                    Some((name.strip_prefix("image/")?, file.image.as_ref()?))
-                })
-                .map(|(name, image)| (name.to_owned(), image.clone()))
-                .collect(),
-            versions: files.map(|(name, file)| (name.clone(), file.version.clone())).collect(),
-            token_key: issue::key_id(std::str::from_utf8(
-                pki.require(store::SERVICE_ACCOUNT_KEY)?,
-            )?)?,
-            encryption_keys: encryption::named(&pki)?,
-            ..Artefacts::default()
-        };
-        Ok(Self { pki, bundle, artefacts })
+/// Every node as `plays` want it, on a machine that has nothing else.
+fn settled(
+    lab: &Lab,
+    cluster: &Cluster,
+    plays: &[DesiredPlay],
+) -> Result<BTreeMap<String, Facts>, Failure> {
+    let directory = LabDirectory::new(&cluster.lab_directory);
+    let mark = store::holding(cluster, &directory)?.mark().text();
+    let ca = String::from_utf8_lossy(lab.pki.require("ca.crt")?).into_owned();
+    let mut all = BTreeMap::new();
+    for node in &cluster.nodes {
+        let mut facts = Facts::default();
+        plan::tasks_of(plays, &node.name).for_each(|task| task.desired.settle(&mut facts));
+        facts.texts.insert(ownership::mark_file(), mark.clone());
+        facts.texts.insert("/etc/kubernetes/pki/ca.crt".to_owned(), ca.clone());
+        let record = PathFact { kind: "regular file".to_owned(), size: 1, ..PathFact::default() };
+        facts.paths.insert("/var/lib/labctl/record".to_owned(), record);
+        let own = node.address.to_string();
+        let says = [
+            ("system", "debian"),
+            ("release", "12"),
+            ("architecture", "x86_64"),
+            ("cgroup", "2"),
+            ("systemd", "252"),
+            ("addresses", own.as_str()),
+        ];
+        facts.machine = says.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        facts.surroundings = around(&own);
+        all.insert(node.name.clone(), facts);
     }
-
-    fn plays(&self, cluster: &Cluster) -> Result<Vec<DesiredPlay>, Failure> {
-        let materials = Materials {
-            cluster,
-            pki: &self.pki,
-            kubeconfigs: &pki::kubeconfigs(cluster, &self.pki)?,
-            bundle: &self.bundle,
-            renderer: &Renderer::new(None)?,
-            artefacts: &self.artefacts,
-            handed: &BTreeMap::new(),
-        };
-        Ok(expand(&standard::find("up", None)?, &materials)?)
-    }
-
-    /// Every node as `plays` want it, on a machine that has nothing else.
-    fn settled(
-        &self,
-        cluster: &Cluster,
-        plays: &[DesiredPlay],
-    ) -> Result<BTreeMap<String, Facts>, Failure> {
-        let lab = LabDirectory::new(&cluster.lab_directory);
-        let mark = store::holding(cluster, &lab)?.mark().text();
-        let ca = String::from_utf8_lossy(self.pki.require("ca.crt")?).into_owned();
-        let mut all = BTreeMap::new();
-        for node in &cluster.nodes {
-            let mut facts = Facts::default();
-            plan::tasks_of(plays, &node.name).for_each(|task| task.desired.settle(&mut facts));
-            facts.texts.insert(ownership::mark_file(), mark.clone());
-            facts.texts.insert("/etc/kubernetes/pki/ca.crt".to_owned(), ca.clone());
-            let record =
-                PathFact { kind: "regular file".to_owned(), size: 1, ..PathFact::default() };
-            facts.paths.insert("/var/lib/labctl/record".to_owned(), record);
-            let own = node.address.to_string();
-            let says = [
-                ("system", "debian"),
-                ("release", "12"),
-                ("architecture", "x86_64"),
-                ("cgroup", "2"),
-                ("systemd", "252"),
-                ("addresses", own.as_str()),
-            ];
-            facts.machine = says.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-            facts.surroundings = around(&own);
-            all.insert(node.name.clone(), facts);
-        }
-        Ok(all)
-    }
+    Ok(all)
 }
 
 /// What else is on the machine with this address.
@@ -312,6 +266,7 @@ fn around(own: &str) -> BTreeMap<String, Vec<String>> {
 async fn main() -> Result<(), Failure> {
     let usage = "usage: nodes DIRECTORY WORKERS [ADDRESS KEY]";
     let folder = PathBuf::from(std::env::args().nth(1).ok_or(usage)?);
+    let workers = std::env::args().nth(2).ok_or(usage)?.parse()?;
     raise_open_files();
     let (host_key, login) = (key(Algorithm::Ed25519), key(Algorithm::Ed25519));
     fs::create_dir_all(folder.join(".labctl/crowd"))?;
@@ -320,18 +275,18 @@ async fn main() -> Result<(), Failure> {
     fs::set_permissions(&identity, fs::Permissions::from_mode(0o600))?;
 
     let keys = (&host_key, &login);
-    let crowd = Crowd::new(folder.join("inventory.yaml"), keys, "").await?;
+    let crowd = Crowd::new(folder.join("inventory.yaml"), workers, keys, "").await?;
     let cluster = crowd.cluster()?;
     let directory = LabDirectory::new(&cluster.lab_directory);
     pki::ensure(&cluster, &directory, time::OffsetDateTime::now_utc())?.save(&directory)?;
     store::remember(&store::holding(&cluster, &directory)?, &directory)?;
     let lab = Lab::new(&cluster)?;
     // The files depend on the machines, and the machines are found with them.
-    let settled = lab.settled(&cluster, &lab.plays(&cluster)?)?;
-    let known = machines::learn(&cluster, &machines::found(&settled));
-    let plays = lab.plays(&known)?;
-    let settled = lab.settled(&known, &plays)?;
-    crowd.answer(&plays, &settled);
+    let bare = settled(&lab, &cluster, &plays(&lab, &cluster)?)?;
+    let known = machines::learn(&cluster, &machines::found(&bare));
+    let wanted = plays(&lab, &known)?;
+    let settled = settled(&lab, &known, &wanted)?;
+    crowd.answer(&wanted, &settled);
 
     let mut after = None;
     if let (Some(address), Some(key)) = (std::env::args().nth(3), std::env::args().nth(4)) {
@@ -339,11 +294,11 @@ async fn main() -> Result<(), Failure> {
             "  - {{ name: joiner, address: {address}, roles: [worker], \
              ssh: {{ identity: {key} }} }}\n"
         );
-        let grown = Crowd::new(folder.join("more.yaml"), keys, &more).await?;
+        let grown = Crowd::new(folder.join("more.yaml"), workers, keys, &more).await?;
         let cluster = grown.cluster()?;
         let known = machines::learn(&cluster, &machines::found(&settled));
         // The joiner's certificates are made by the run; those of the others are the same.
-        grown.answer(&Lab::new(&cluster)?.plays(&known)?, &settled);
+        grown.answer(&plays(&Lab::new(&cluster)?, &known)?, &settled);
         after = Some(grown);
     }
     println!("ready");
