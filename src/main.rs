@@ -3,9 +3,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
     labctl::cli::answer_a_shell();
-    labctl::cli::run(&labctl::cli::Cli::parse())
+    labctl::cli::run(&labctl::cli::parse())
 }

@@ -18,6 +18,7 @@ pub mod snapshot;
 pub mod unpack;
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -129,7 +130,14 @@ impl BackupError {
     /// Returns what to do next.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::Io { .. } => "check the permissions there, and the free space",
+            Self::Io { doing: "read", cause, .. } if cause.kind() == ErrorKind::NotFound => {
+                "name a file that is there: `labctl etcd backup` writes one"
+            }
+            Self::Io { cause, .. } => match cause.kind() {
+                ErrorKind::PermissionDenied => "check who may read and write there",
+                ErrorKind::StorageFull => "make room there, or choose another place",
+                _ => "check the permissions there, and the free space",
+            },
             Self::NoPlace { .. } => "choose a file in an existing directory",
             Self::Exists { .. } => "choose another file, or add --force to replace it",
             Self::Foreign { .. } => "choose a file that was written by `labctl etcd backup`",

@@ -28,6 +28,13 @@ pub(super) fn plays(current: &OsStr) -> Vec<CompletionCandidate> {
     beginning(current, plays.into_iter().map(|play| (play, String::new())).collect())
 }
 
+/// The same, and inventories.
+pub(super) fn plays_and_inventories(current: &OsStr) -> Vec<CompletionCandidate> {
+    let mut found = plays(current);
+    found.extend(inventories_there(current));
+    found
+}
+
 /// The standard playbooks.
 pub(super) fn playbooks(current: &OsStr) -> Vec<CompletionCandidate> {
     let names = commands::playbook::names().into_iter();

@@ -13,15 +13,16 @@ use super::target::LabAndFile;
 pub enum EtcdVerb {
     /// Write etcd's data, the certificates and keys, and the inventory into one file
     #[command(
-        override_usage = "labctl etcd backup [OPTIONS] [INVENTORY] <FILE>",
+        override_usage = "labctl etcd backup [OPTIONS] [INVENTORY] [FILE]",
         long_about = "\
 Write etcd's data, the certificates and keys, and the inventory into one file.
 
 The snapshot is taken on the first controller whose etcd is healthy, checked there, and kept only \
-            in the file. The file \
+            in the file, which is LAB-TIME.backup in this directory when none is named. It \
 holds every secret of the lab: only its owner can read it (0600), so keep it where you keep keys.",
         after_help = "\
 Examples:
+  labctl etcd backup
   labctl etcd backup sandbox.backup
   labctl etcd backup prod.yaml /safe/prod-$(date +%F).backup
   tar tzf sandbox.backup               list what is in it"

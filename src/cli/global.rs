@@ -26,7 +26,9 @@ pub struct GlobalArgs {
     )]
     pub output: OutputFormat,
 
-    /// Work on these nodes only
+    /// Work on these nodes only: by name, role, range or pattern
+    ///
+    /// `worker-0`, `workers`, `'worker-[0-4]'`, `'worker-*'`; `all` is every node.
     #[arg(long, global = true, value_name = "NODE,..", value_delimiter = ',')]
     #[arg(env = "LABCTL_LIMIT", hide_env_values = true)]
     #[arg(add = ArgValueCompleter::new(complete::nodes))]

@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
 
 use super::complete;
-use super::target::{LabAndNode, LabAndNodes, LabNodeAndUnit};
+use super::target::{LabAndArguments, LabAndNodes, LabAndPlays, LabNodeAndCommand, LabNodeAndUnit};
 
 /// The lab to work on.
 #[derive(Debug, Clone, Args)]
@@ -97,10 +97,11 @@ pub struct RenderArgs {
 
 /// `explain`.
 #[derive(Debug, Args)]
+#[command(override_usage = "labctl explain [OPTIONS] [INVENTORY] [PLAY]...")]
 pub struct ExplainArgs {
-    /// The lab.
+    /// The lab and its plays.
     #[command(flatten)]
-    pub lab: LabArgs,
+    pub target: LabAndPlays,
     /// Its playbooks.
     #[command(flatten)]
     pub sources: SourceArgs,
@@ -171,6 +172,10 @@ pub struct PlayArgs {
     /// Its playbooks.
     #[command(flatten)]
     pub sources: SourceArgs,
+
+    /// Show what it would change, and change nothing
+    #[arg(long)]
+    pub plan: bool,
 }
 
 /// `exec`.
@@ -188,15 +193,11 @@ pub struct ExecArgs {
 
 /// `kubectl`.
 #[derive(Debug, Args)]
-#[command(override_usage = "labctl kubectl [OPTIONS] [INVENTORY] -- <ARGUMENTS>...")]
+#[command(override_usage = "labctl kubectl [OPTIONS] [INVENTORY] <ARGUMENTS>...")]
 pub struct KubectlArgs {
-    /// The lab.
+    /// The lab, and what kubectl is given.
     #[command(flatten)]
-    pub lab: LabArgs,
-
-    /// What kubectl is given
-    #[arg(last = true, required = true, value_name = "ARGUMENTS")]
-    pub arguments: Vec<String>,
+    pub target: LabAndArguments,
 }
 
 /// `logs`.
@@ -250,13 +251,9 @@ pub struct StatusArgs {
 
 /// `ssh`.
 #[derive(Debug, Args)]
-#[command(override_usage = "labctl ssh [OPTIONS] [INVENTORY] <NODE> [-- <COMMAND>...]")]
+#[command(override_usage = "labctl ssh [OPTIONS] [INVENTORY] <NODE> [COMMAND]...")]
 pub struct SshArgs {
-    /// The lab and the node.
+    /// The lab, the node and the command.
     #[command(flatten)]
-    pub target: LabAndNode,
-
-    /// The command to run; a login shell without it
-    #[arg(last = true, value_name = "COMMAND")]
-    pub command: Vec<String>,
+    pub target: LabNodeAndCommand,
 }

@@ -4,10 +4,9 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use clap::CommandFactory;
 use clap_mangen::{Man, generate_to};
 
-use super::Cli;
+use super::help;
 
 /// Returns the page about labctl as a whole, in roff.
 ///
@@ -32,5 +31,5 @@ pub(super) fn write(directory: &Path) -> io::Result<usize> {
 }
 
 fn command() -> clap::Command {
-    Cli::command().disable_help_subcommand(true)
+    help::command().disable_help_subcommand(true)
 }

@@ -6,6 +6,8 @@ mod certs;
 mod complete;
 mod etcd;
 mod global;
+mod habit;
+mod help;
 mod image;
 mod init;
 mod lab;
@@ -38,6 +40,7 @@ use self::timeline::TimelineArgs;
 use self::upgrade::UpgradeArgs;
 use self::workshop::WorkshopVerb;
 
+pub use self::habit::parse;
 pub use self::run::run;
 pub use self::shell::answer as answer_a_shell;
 
@@ -63,7 +66,7 @@ Examples:
   labctl init                    write an inventory: local nodes, or machines that you name
   labctl up                      bring up the lab of ./inventory.yaml
   labctl plan prod.yaml          show what `up` would change, and change nothing
-  labctl explain --play etcd     what the play does, why, and how to do it by hand
+  labctl explain etcd            what the play does, why, and how to do it by hand
   labctl ssh worker-0            a shell on a node
   labctl down                    remove the lab and leave nothing behind
 
@@ -209,7 +212,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   labctl explain                                 the whole runbook
-  labctl explain --play etcd                     one play
+  labctl explain etcd                            one play
   labctl explain --limit worker-0 > worker-0.md  everything one node goes through
   labctl explain --format shell > by-hand.sh     a script that does it without labctl")]
     Explain(ExplainArgs),
@@ -223,13 +226,15 @@ Examples:
     /// Run a command on many nodes at once
     #[command(
         long_about = "\
-Run a command on many nodes at once, as root: on all of them, or on those that are named. Each \
+Run a command on many nodes at once, as root: on all of them, or on those that are named: \
+            `worker-0`, `workers`, `'worker-*'`. Each \
             line of its output begins with the name of the node. The exit code is 0 if the command \
             succeeded on every node.",
         after_help = "\
 Examples:
   labctl exec -- uptime
   labctl exec worker-0 worker-1 -- 'systemctl is-active kubelet containerd'
+  labctl exec workers -- crictl ps
   labctl exec prod.yaml controller-0 -- journalctl -u etcd -f"
     )]
     Exec(ExecArgs),
@@ -252,15 +257,15 @@ Run kubectl as the administrator of the lab: the bundle's kubectl, which has the
             the one that is installed here.",
         after_help = "\
 Examples:
-  labctl kubectl -- get nodes
-  labctl kubectl prod.yaml -- -n kube-system logs deployment/coredns"
+  labctl kubectl get nodes
+  labctl kubectl prod.yaml -n kube-system logs deployment/coredns"
     )]
     Kubectl(KubectlArgs),
     /// Open a shell on a node, or run a command there
     #[command(after_help = "\
 Examples:
   labctl ssh controller-0
-  labctl ssh prod.yaml worker-1 -- journalctl -u kubelet -n 50")]
+  labctl ssh prod.yaml worker-1 journalctl -u kubelet -n 50")]
     Ssh(SshArgs),
     /// Show where the time of a run went
     #[command(
@@ -405,15 +410,59 @@ mod tests {
     }
 
     #[test]
-    fn ssh_takes_an_inventory_before_the_node() {
-        let Verb::Ssh(ssh) = parse("labctl ssh worker-0").verb else { panic!("not ssh") };
-        assert_eq!(ssh.target.get(), (Path::new("inventory.yaml"), "worker-0"));
-        assert!(ssh.command.is_empty());
-        let Verb::Ssh(ssh) = parse("labctl ssh prod.yaml worker-0 -- uname -r").verb else {
-            panic!("not ssh")
-        };
-        assert_eq!(ssh.target.get(), (Path::new("prod.yaml"), "worker-0"));
-        assert_eq!(ssh.command, ["uname", "-r"]);
+    fn ssh_takes_an_inventory_before_the_node_and_a_command_after_it() {
+        for (line, right) in [
+            ("labctl ssh worker-0", ("inventory.yaml", "worker-0", "")),
+            ("labctl ssh prod.yaml worker-0 -- uname -r", ("prod.yaml", "worker-0", "uname -r")),
+            ("labctl ssh prod.yaml worker-0 uname -r", ("prod.yaml", "worker-0", "uname -r")),
+            ("labctl ssh worker-0 uname -v", ("inventory.yaml", "worker-0", "uname -v")),
+            ("labctl ssh worker-0 -- ls -- -l", ("inventory.yaml", "worker-0", "ls -- -l")),
+        ] {
+            let Verb::Ssh(ssh) = parse(line).verb else { panic!("not ssh") };
+            let (inventory, node, command) = ssh.target.get("ssh").expect("a node");
+            assert_eq!(
+                (inventory.to_str(), node, &*command.join(" ")),
+                (Some(right.0), right.1, right.2),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn kubectl_gets_everything_after_the_inventory() {
+        for (line, right) in [
+            ("labctl kubectl get nodes -o wide", ("inventory.yaml", "get nodes -o wide")),
+            ("labctl kubectl -- get nodes", ("inventory.yaml", "get nodes")),
+            ("labctl kubectl prod.yaml -n a get pods", ("prod.yaml", "-n a get pods")),
+            ("labctl kubectl prod.yaml -- -n a get pods", ("prod.yaml", "-n a get pods")),
+            ("labctl kubectl -n a get pods", ("inventory.yaml", "-n a get pods")),
+            ("labctl kubectl --server=a.b/c get", ("inventory.yaml", "--server=a.b/c get")),
+            ("labctl kubectl exec p -- ls", ("inventory.yaml", "exec p -- ls")),
+        ] {
+            let Verb::Kubectl(kubectl) = parse(line).verb else { panic!("not kubectl") };
+            let (inventory, arguments) = kubectl.target.get();
+            assert_eq!(
+                (inventory.to_str(), &*arguments.join(" ")),
+                (Some(right.0), right.1),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_inventory_alone_is_not_taken_for_what_is_missing() {
+        for line in ["ssh lab.yaml", "ssh lab.yaml -- uname", "ssh a/lab uname", "logs lab.yaml"] {
+            let line = format!("labctl {line}");
+            let refused = match parse(&line).verb {
+                Verb::Ssh(ssh) => ssh.target.get("ssh").map(|(_, node, _)| node.to_owned()),
+                Verb::Logs(logs) => logs.target.get("logs").map(|(_, node, _)| node.to_owned()),
+                _ => panic!("{line}"),
+            };
+            match line.as_str() {
+                "labctl ssh a/lab uname" => assert_eq!(refused.expect("a node"), "uname"),
+                _ => assert!(refused.is_err(), "{line}"),
+            }
+        }
     }
 
     #[test]

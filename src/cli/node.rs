@@ -1,4 +1,4 @@
-//! Arguments of `node add` and `node remove`.
+//! Arguments of `node add`, `node remove`, `node stop` and `node start`.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Subcommand};
 
 use super::lab::SourceArgs;
-use super::target::LabAndNode;
+use super::target::{LabAndNode, LabAndNodes};
 
 /// `node`.
 #[derive(Debug, Subcommand)]
@@ -20,7 +20,7 @@ The inventory keeps its comments, order and style. The other nodes change only w
 controller joins the existing etcd.")]
     #[command(after_help = "\
 Examples:
-  labctl node add worker-2 --address 10.240.0.22 --role worker
+  labctl node add worker-2 --role worker
   labctl node add prod.yaml worker-7 --address 192.0.2.27 --role worker --label disk=ssd")]
     Add(NodeAddArgs),
     /// Remove a node from the lab and from the inventory
@@ -36,21 +36,44 @@ Examples:
   labctl node remove worker-2
   labctl node remove controller-0 --gone     the machine is lost: labctl does not contact it")]
     Remove(NodeRemoveArgs),
+    /// Stop local nodes as a power failure does; their data stays
+    #[command(
+        long_about = "\
+Stop local nodes as a power failure does: nothing on them has time to end. Their data stays, and \
+            `labctl node start` or the next `labctl up` starts them again. Watch how the lab meets \
+            it: `labctl status --watch`.",
+        after_help = "\
+Examples:
+  labctl node stop worker-0
+  labctl node stop prod.yaml 'controller-*'"
+    )]
+    Stop(NodePowerArgs),
+    /// Start local nodes that do not run
+    #[command(after_help = "\
+Examples:
+  labctl node start worker-0
+  labctl node start all")]
+    Start(NodePowerArgs),
+}
+
+/// `node stop` and `node start`.
+#[derive(Debug, Args)]
+pub struct NodePowerArgs {
+    /// The lab and the nodes.
+    #[command(flatten)]
+    pub target: LabAndNodes,
 }
 
 /// `node add`.
 #[derive(Debug, Args)]
-#[command(
-    override_usage = "labctl node add [OPTIONS] [INVENTORY] <NODE> --address <ADDRESS> --role \
-        <ROLE>"
-)]
+#[command(override_usage = "labctl node add [OPTIONS] [INVENTORY] <NODE> --role <ROLE>")]
 pub struct NodeAddArgs {
     /// The lab and the new node's name.
     #[command(flatten)]
     pub target: LabAndNode,
     /// The address that the other nodes reach it at; one of each IP family, separated by a comma,
-    /// where the lab has both
-    #[arg(long = "address", value_name = "ADDRESS", value_delimiter = ',', required = true)]
+    /// where the lab has both; for a local node, the next one that is free when left out
+    #[arg(long = "address", value_name = "ADDRESS", value_delimiter = ',')]
     pub addresses: Vec<IpAddr>,
     /// Its role: controller, worker, loadbalancer, client; separate several with commas, or repeat
     /// the option

@@ -34,7 +34,9 @@ use crate::report::Reporter;
 /// Runs what was typed.
 pub fn run(cli: &Cli) -> ExitCode {
     // A plan is its own result and includes the differences.
-    let diff = cli.global.diff && !matches!(cli.verb, Verb::Plan(_));
+    let is_plan =
+        matches!(&cli.verb, Verb::Plan(_)) || matches!(&cli.verb, Verb::Play(args) if args.plan);
+    let diff = cli.global.diff && !is_plan;
     let reporter = Reporter::new(cli.global.output, cli.global.verbose, diff);
     commands::run(&reporter, dispatch(&cli.verb, &cli.global, &reporter))
 }
@@ -53,7 +55,7 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
         Verb::Plan(args) => commands::plan::plan(&args.options(global), reporter).await,
         Verb::Play(args) => {
             let options = with(&args.lab, &args.sources);
-            commands::play::play(&args.playbook, &options, reporter).await
+            commands::play::play(&args.playbook, args.plan, &options, reporter).await
         }
         Verb::Down(args) => down(args, global, reporter).await,
         Verb::Node(verb) => node(verb, global, reporter).await,
@@ -63,15 +65,17 @@ async fn dispatch(verb: &Verb, global: &GlobalArgs, reporter: &Reporter) -> Resu
         Verb::Validate(args) => commands::validate::validate(&args.inventory, reporter).await,
         Verb::Render(args) => render(args, &with(&args.lab, &args.sources), reporter),
         Verb::Explain(args) => {
-            let options = with(&args.lab, &args.sources);
-            let language = args.format.language();
-            commands::explain::explain(&args.play, language, &options, reporter).await
+            let (inventory, plays) = args.target.get();
+            let plays = [plays, &args.play].concat();
+            let options = global.options(inventory, Some(&args.sources));
+            commands::explain::explain(&plays, args.format.language(), &options, reporter).await
         }
         Verb::Graph(args) => graph(args, &with(&args.lab, &args.sources), reporter).await,
         Verb::Image(verb) => image(verb, global, reporter).await,
         Verb::Exec(args) => exec(args, global, reporter).await,
         Verb::Kubectl(args) => {
-            commands::kubectl::kubectl(&args.arguments, &lab(&args.lab.inventory), reporter)
+            let (inventory, arguments) = args.target.get();
+            commands::kubectl::kubectl(arguments, &lab(inventory), reporter)
         }
         Verb::Logs(args) => logs(args, global, reporter).await,
         Verb::Ssh(args) => ssh(args, global, reporter).await,
@@ -117,6 +121,8 @@ fn without_limit(verb: &Verb) -> Option<(&'static str, &'static str)> {
         Verb::Recover(_) => ("recover", WHOLE_LAB),
         Verb::Kubeconfig(_) => ("kubeconfig", WHOLE_LAB),
         Verb::Kubectl(_) => ("kubectl", WHOLE_LAB),
+        Verb::Node(NodeVerb::Stop(_)) => ("node stop", NAMED),
+        Verb::Node(NodeVerb::Start(_)) => ("node start", NAMED),
         Verb::Logs(_) => ("logs", NAMED),
         Verb::Ssh(_) => ("ssh", NAMED),
         Verb::Validate(_) => ("validate", "it checks the whole inventory"),
@@ -177,15 +183,15 @@ async fn exec(args: &ExecArgs, global: &GlobalArgs, reporter: &Reporter) -> Resu
 }
 
 async fn logs(args: &LogsArgs, global: &GlobalArgs, reporter: &Reporter) -> Result<Exit, Stop> {
-    let (inventory, node, unit) = args.target.get();
+    let (inventory, node, unit) = args.target.get("logs")?;
     let options = global.options(inventory, None);
     commands::logs::logs(node, &args.part(unit), &options, reporter).await
 }
 
 async fn ssh(args: &SshArgs, global: &GlobalArgs, reporter: &Reporter) -> Result<Exit, Stop> {
-    let (inventory, node) = args.target.get();
+    let (inventory, node, command) = args.target.get("ssh")?;
     let options = global.options(inventory, None);
-    commands::ssh::ssh(node, &args.command, &options, reporter).await
+    commands::ssh::ssh(node, command, &options, reporter).await
 }
 
 async fn support(
@@ -292,7 +298,7 @@ fn render(args: &RenderArgs, options: &Options, reporter: &Reporter) -> Result<E
 async fn node(verb: &NodeVerb, global: &GlobalArgs, reporter: &Reporter) -> Result<Exit, Stop> {
     match verb {
         NodeVerb::Add(args) => {
-            let (inventory, name) = args.target.get();
+            let (inventory, name) = args.target.get("node add")?;
             let new = NewNode {
                 name: name.to_owned(),
                 addresses: args.addresses.iter().map(ToString::to_string).collect(),
@@ -303,10 +309,18 @@ async fn node(verb: &NodeVerb, global: &GlobalArgs, reporter: &Reporter) -> Resu
             commands::node::add::add(&new, &options, reporter).await
         }
         NodeVerb::Remove(args) => {
-            let (inventory, name) = args.target.get();
+            let (inventory, name) = args.target.get("node remove")?;
             let departure = Departure { node: name.to_owned(), gone: args.gone, force: args.force };
             let options = global.options(inventory, Some(&args.sources));
             commands::node::remove::remove(&departure, &options, reporter).await
+        }
+        NodeVerb::Stop(args) => {
+            let (inventory, nodes) = args.target.must("node stop")?;
+            commands::node::power::stop(nodes, &global.options(inventory, None), reporter).await
+        }
+        NodeVerb::Start(args) => {
+            let (inventory, nodes) = args.target.must("node start")?;
+            commands::node::power::start(nodes, &global.options(inventory, None), reporter).await
         }
     }
 }
@@ -340,7 +354,7 @@ async fn etcd(verb: &EtcdVerb, global: &GlobalArgs, reporter: &Reporter) -> Resu
             commands::etcd::backup::backup(file, args.force, &options, reporter).await
         }
         EtcdVerb::Restore(args) => {
-            let (inventory, file) = args.target.get();
+            let (inventory, file) = args.target.must("etcd restore")?;
             let options = global.options(inventory, Some(&args.sources));
             commands::etcd::restore::restore(file, args.force, &options, reporter).await
         }

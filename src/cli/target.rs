@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
 
-use super::complete::nodes_and_inventories;
+use super::complete::{nodes_and_inventories, plays_and_inventories};
+use crate::commands::{Stop, missing};
 use crate::inventory::STDIN;
 
 /// The inventory for verbs that take it before something else.
@@ -37,6 +38,18 @@ pub fn split<'a>(
     }
 }
 
+/// Whether a word is an inventory's path and no name: of a node, a play, a unit or a verb of
+/// kubectl. Those have neither a dot nor a slash, and an inventory's path has one; an option of
+/// kubectl may have both.
+fn is_path(word: &str) -> bool {
+    word == STDIN || !word.starts_with('-') && word.contains(['.', '/'])
+}
+
+/// Whether a word is an inventory's path and not another file's.
+fn is_yaml(word: &str) -> bool {
+    word == STDIN || word.ends_with(".yaml") || word.ends_with(".yml")
+}
+
 /// The lab and one of its nodes.
 #[derive(Debug, Args)]
 pub struct LabAndNode {
@@ -51,15 +64,77 @@ pub struct LabAndNode {
 
 impl LabAndNode {
     /// The inventory and the node.
-    pub fn get(&self) -> (&Path, &str) {
-        one(&self.target, &self.default)
+    ///
+    /// # Errors
+    /// If no node is named; `verb` says for what.
+    pub fn get(&self, verb: &str) -> Result<(&Path, &str), Stop> {
+        let (inventory, rest) = split(&self.target, Some(1), |word| !is_path(word), &self.default);
+        let node = rest.first().ok_or_else(|| missing(verb, inventory, "NODE"))?;
+        Ok((inventory, node))
+    }
+}
+
+/// The lab, one of its nodes, and a command.
+#[derive(Debug, Args)]
+pub struct LabNodeAndCommand {
+    /// The node, after the inventory when that is not ./inventory.yaml, and a command to run there;
+    /// a login shell without it
+    #[arg(value_names = ["INVENTORY", "NODE", "COMMAND"], num_args = 1.., required = true)]
+    #[arg(trailing_var_arg = true)]
+    #[arg(add = ArgValueCompleter::new(nodes_and_inventories))]
+    target: Vec<String>,
+    /// Where the inventory is otherwise.
+    #[command(flatten)]
+    default: DefaultInventory,
+}
+
+impl LabNodeAndCommand {
+    /// The inventory, the node, and the command.
+    ///
+    /// # Errors
+    /// If no node is named; `verb` says for what.
+    pub fn get(&self, verb: &str) -> Result<(&Path, &str, &[String]), Stop> {
+        let (inventory, rest) = split(&self.target, None, |word| !is_path(word), &self.default);
+        match rest.split_first() {
+            Some((node, command)) if node != "--" => Ok((inventory, node, after_dashes(command))),
+            _ => Err(missing(verb, inventory, "NODE")),
+        }
+    }
+}
+
+/// The lab, and what a program is given.
+#[derive(Debug, Args)]
+pub struct LabAndArguments {
+    /// What the program is given, after the inventory when that is not ./inventory.yaml
+    #[arg(value_names = ["INVENTORY", "ARGUMENTS"], num_args = 1.., required = true)]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    target: Vec<String>,
+    /// Where the inventory is otherwise.
+    #[command(flatten)]
+    default: DefaultInventory,
+}
+
+impl LabAndArguments {
+    /// The inventory and the arguments.
+    pub fn get(&self) -> (&Path, &[String]) {
+        let (inventory, rest) = split(&self.target, None, |word| !is_path(word), &self.default);
+        (inventory, after_dashes(rest))
+    }
+}
+
+/// The words without `--` in front of them, which people write there and nobody needs.
+fn after_dashes(words: &[String]) -> &[String] {
+    match words.split_first() {
+        Some((first, rest)) if first == "--" => rest,
+        _ => words,
     }
 }
 
 /// The lab and some of its nodes.
 #[derive(Debug, Args)]
 pub struct LabAndNodes {
-    /// The nodes, after the inventory when that is not ./inventory.yaml; default: all
+    /// The nodes, after the inventory when that is not ./inventory.yaml: names, roles, or patterns;
+    /// default: all
     #[arg(value_names = ["INVENTORY", "NODE"], num_args = 0..)]
     #[arg(add = ArgValueCompleter::new(nodes_and_inventories))]
     target: Vec<String>,
@@ -71,9 +146,37 @@ pub struct LabAndNodes {
 impl LabAndNodes {
     /// The inventory and the nodes.
     pub fn get(&self) -> (&Path, &[String]) {
-        // A node's name has neither a dot nor a slash, and an inventory's path has one.
-        let can_be_node = |word: &str| word != STDIN && !word.contains(['.', '/']);
-        split(&self.target, None, can_be_node, &self.default)
+        split(&self.target, None, |word| !is_path(word), &self.default)
+    }
+
+    /// The inventory and the nodes, which have to be named.
+    ///
+    /// # Errors
+    /// If none is named; `verb` says for what.
+    pub fn must(&self, verb: &str) -> Result<(&Path, &[String]), Stop> {
+        match self.get() {
+            (inventory, []) => Err(missing(verb, inventory, "NODE")),
+            named => Ok(named),
+        }
+    }
+}
+
+/// The lab and some of its plays.
+#[derive(Debug, Args)]
+pub struct LabAndPlays {
+    /// The plays, after the inventory when that is not ./inventory.yaml; default: all
+    #[arg(value_names = ["INVENTORY", "PLAY"], num_args = 0..)]
+    #[arg(add = ArgValueCompleter::new(plays_and_inventories))]
+    target: Vec<String>,
+    /// Where the inventory is otherwise.
+    #[command(flatten)]
+    default: DefaultInventory,
+}
+
+impl LabAndPlays {
+    /// The inventory and the plays.
+    pub fn get(&self) -> (&Path, &[String]) {
+        split(&self.target, None, |word| !is_path(word), &self.default)
     }
 }
 
@@ -82,6 +185,7 @@ impl LabAndNodes {
 pub struct LabNodeAndUnit {
     /// The node, after the inventory when that is not ./inventory.yaml, and a unit of it: `etcd`
     #[arg(value_names = ["INVENTORY", "NODE", "UNIT"], num_args = 1..=3, required = true)]
+    #[arg(add = ArgValueCompleter::new(nodes_and_inventories))]
     target: Vec<String>,
     /// Where the inventory is otherwise.
     #[command(flatten)]
@@ -90,12 +194,13 @@ pub struct LabNodeAndUnit {
 
 impl LabNodeAndUnit {
     /// The inventory, the node, and the unit.
-    pub fn get(&self) -> (&Path, &str, Option<&str>) {
-        // A node's name has neither a dot nor a slash, and an inventory's path has one.
-        let is_name = |word: &str| !word.contains(['.', '/']);
-        let (inventory, rest) = split(&self.target, Some(2), is_name, &self.default);
-        let node = rest.first().map_or("", String::as_str);
-        (inventory, node, rest.get(1).map(String::as_str))
+    ///
+    /// # Errors
+    /// If no node is named; `verb` says for what.
+    pub fn get(&self, verb: &str) -> Result<(&Path, &str, Option<&str>), Stop> {
+        let (inventory, rest) = split(&self.target, Some(2), |word| !is_path(word), &self.default);
+        let node = rest.first().ok_or_else(|| missing(verb, inventory, "NODE"))?;
+        Ok((inventory, node, rest.get(1).map(String::as_str)))
     }
 }
 
@@ -103,7 +208,7 @@ impl LabNodeAndUnit {
 #[derive(Debug, Args)]
 pub struct LabAndFile {
     /// The file, after the inventory when that is not ./inventory.yaml
-    #[arg(value_names = ["INVENTORY", "FILE"], num_args = 1..=2, required = true)]
+    #[arg(value_names = ["INVENTORY", "FILE"], num_args = 0..=2)]
     target: Vec<String>,
     /// Where the inventory is otherwise.
     #[command(flatten)]
@@ -111,10 +216,19 @@ pub struct LabAndFile {
 }
 
 impl LabAndFile {
+    /// The inventory, and the file if one is named.
+    pub fn get(&self) -> (&Path, Option<&Path>) {
+        let (inventory, rest) = split(&self.target, Some(1), |word| !is_yaml(word), &self.default);
+        (inventory, rest.first().map(Path::new))
+    }
+
     /// The inventory and the file.
-    pub fn get(&self) -> (&Path, &Path) {
-        let (inventory, file) = one(&self.target, &self.default);
-        (inventory, Path::new(file))
+    ///
+    /// # Errors
+    /// If no file is named; `verb` says for what.
+    pub fn must(&self, verb: &str) -> Result<(&Path, &Path), Stop> {
+        let (inventory, file) = self.get();
+        Ok((inventory, file.ok_or_else(|| missing(verb, inventory, "FILE"))?))
     }
 }
 
@@ -133,17 +247,9 @@ pub struct LabAndRun {
 impl LabAndRun {
     /// The inventory and the run, if one was named.
     pub fn get(&self) -> (&Path, Option<&str>) {
-        let can_be_run =
-            |word: &str| word != STDIN && !(word.ends_with(".yaml") || word.ends_with(".yml"));
-        let (inventory, rest) = split(&self.target, Some(1), can_be_run, &self.default);
+        let (inventory, rest) = split(&self.target, Some(1), |word| !is_yaml(word), &self.default);
         (inventory, rest.first().map(String::as_str))
     }
-}
-
-/// The inventory and the one thing that has to be named.
-fn one<'a>(words: &'a [String], default: &'a DefaultInventory) -> (&'a Path, &'a str) {
-    let (inventory, rest) = split(words, Some(1), |_| true, default);
-    (inventory, rest.first().map_or("", String::as_str))
 }
 
 #[cfg(test)]
@@ -154,7 +260,6 @@ mod tests {
     fn the_inventory_comes_first_or_is_left_out() {
         let default = DefaultInventory { inventory: "inventory.yaml".into() };
         let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        let is_name = |word: &str| word != STDIN && !word.contains(['.', '/']);
         for (line, most, inventory, rest) in [
             ("", None, "inventory.yaml", ""),
             ("prod.yaml", None, "prod.yaml", ""),
@@ -166,7 +271,7 @@ mod tests {
             ("prod a", Some(1), "prod", "a"),
         ] {
             let all = words(line);
-            let found = split(&all, most, is_name, &default);
+            let found = split(&all, most, |word| !is_path(word), &default);
             assert_eq!(found, (Path::new(inventory), &*words(rest)), "{line}");
         }
     }

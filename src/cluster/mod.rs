@@ -14,6 +14,7 @@ pub mod registries;
 pub mod resolve;
 pub mod roster;
 pub mod running;
+mod selection;
 pub mod skew;
 pub mod version;
 
@@ -25,7 +26,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::inventory::variables::Lookup;
-use crate::inventory::{Problem, load};
+use crate::inventory::{Problem, count_on, load};
 use crate::machine::{Machine, Machines, etcd::Founding};
 pub use components::SettingsByProgram;
 pub use login::{Escalation, Jump, PasswordSource, Ssh, Tool};
@@ -341,6 +342,28 @@ impl LocalNodes {
         let second = self.second.map(|it| (it.subnet, it.gateway));
         [(self.subnet, self.gateway)].into_iter().chain(second)
     }
+
+    /// Returns, for each network of the bridge, the address for one more node: the first that is
+    /// not `taken` after those of its `peers`, else the first at all; `None` if all are taken.
+    pub fn next_addresses(
+        &self,
+        peers: &[IpAddr],
+        taken: &[IpAddr],
+    ) -> Vec<(IpNet, Option<IpAddr>)> {
+        let next = |(subnet, gateway): (IpNet, IpAddr)| {
+            let is_free = |address: &IpAddr| {
+                let is_last = address.is_ipv4() && *address == subnet.broadcast();
+                let is_own = [gateway, subnet.network()].contains(address) || is_last;
+                !is_own && !peers.contains(address) && !taken.contains(address)
+            };
+            let highest = peers.iter().filter(|it| subnet.contains(*it)).max().copied();
+            let counted = |first| (1..).map_while(move |n| count_on(first, n));
+            let after = counted(highest.unwrap_or(gateway)).take_while(|it| subnet.contains(it));
+            let anywhere = counted(subnet.network()).take_while(|it| subnet.contains(it));
+            (subnet, after.chain(anywhere).find(is_free))
+        };
+        self.subnets().map(next).collect()
+    }
 }
 
 /// Reads the inventory at `path` and resolves the cluster. All commands use this function. The
@@ -425,6 +448,11 @@ impl Node {
     }
 }
 
+impl Role {
+    /// All roles.
+    pub const ALL: [Role; 4] = [Role::Controller, Role::Worker, Role::Loadbalancer, Role::Client];
+}
+
 impl std::fmt::Display for Role {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -433,5 +461,32 @@ impl std::fmt::Display for Role {
             Role::Loadbalancer => "loadbalancer",
             Role::Client => "client",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_more_local_node_has_the_next_address_that_is_free() {
+        let text = "name: t\nkubernetes: \"1.34.4\"\nlocal: { subnet: 192.0.2.0/29 }\nnodes:\n  \
+            - { name: a, address: 192.0.2.3, roles: [controller, worker] }\n";
+        let folder = tempfile::tempdir().expect("a directory");
+        let (cluster, _) = open_with(&folder.path().join("t.yaml"), text).expect("an inventory");
+        let local = cluster.local.as_ref().expect("local nodes");
+        let address = |last: u8| IpAddr::from([192, 0, 2, last]);
+        let next = |peers: &[IpAddr], taken: &[IpAddr]| local.next_addresses(peers, taken)[0].1;
+        let mut peers = vec![address(3)];
+        assert_eq!(next(&peers, &[]), Some(address(4)));
+        assert_eq!(next(&peers, &[address(4), address(6)]), Some(address(5)));
+        assert_eq!(next(&[], &peers), Some(address(2)), "the first of its kind");
+        // .0 is the network, .1 the bridge, .7 everybody: after .6 comes .2.
+        for right in [4, 5, 6, 2] {
+            let found = next(&peers, &[]).expect("a free one");
+            assert_eq!(found, address(right));
+            peers.push(found);
+        }
+        assert_eq!(next(&peers, &[]), None);
     }
 }

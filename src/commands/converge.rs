@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::exit::Stop;
 use super::machines;
+use super::named::limited;
 use super::options::Options;
 use super::ownership::{preflight_failure, refuse_strangers};
 use super::prepared::Prepared;
 use super::runbook::Runbook;
-use super::session::{Outcome, lab_of, limited};
+use super::session::{Outcome, lab_of};
 use crate::cluster::{Cluster, Node};
 use crate::engine::{
     Connections, Run, apply::apply, connect::connect, probe::probe, script::Belonging,

@@ -3,10 +3,11 @@
 use super::converge::converge;
 use super::exit::{Exit, Stop};
 use super::inputs::Inputs;
+use super::named::limited;
 use super::options::Options;
 use super::runbook::Runbook;
 use super::session::{
-    Outcome, confirm, exit_of, lab_of, limited, open, refuse_lost_nodes, under_lock,
+    Outcome, confirm, exit_of, lab_of, open_to_use, refuse_lost_nodes, under_lock,
 };
 use super::{next, roster};
 use crate::cluster::{Cluster, Node};
@@ -15,7 +16,7 @@ use crate::report::Reporter;
 
 /// Removes the lab; with `keep_nodes`, local nodes are emptied and stay.
 pub async fn down(keep_nodes: bool, options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
-    let cluster = open(&options.inventory, reporter)?;
+    let cluster = open_to_use(&options.inventory, reporter)?;
     limited(&cluster, &options.limit)?;
     let remove_nodes = cluster.local.is_some() && !keep_nodes;
     if remove_nodes && !options.limit.is_empty() {
@@ -26,6 +27,11 @@ pub async fn down(keep_nodes: bool, options: &Options, reporter: &Reporter) -> R
     }
     if !remove_nodes {
         refuse_lost_nodes(&cluster)?;
+    } else if !reporter.is_json()
+        && !crate::local::is_there(&lab_of(&cluster)).map_err(Stop::failed)?
+    {
+        reporter.note(&format!("there is no lab `{}` on this machine", cluster.name));
+        return Ok(Exit::Done);
     }
     let question = question(&cluster, &limited(&cluster, &options.limit)?, remove_nodes);
     confirm(options, &question, "remove it without being asked", reporter)?;

@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use super::exit::{Exit, Stop};
+use super::named::limited;
 use super::options::Options;
-use super::session::{limited, looking, open_to_use, print, refuse_lost_nodes};
+use super::session::{looking, open_to_use, print, refuse_lost_nodes};
 use crate::cluster::{Cluster, Node};
 use crate::engine::connect::connect;
 use crate::engine::everywhere::{Said, everywhere};

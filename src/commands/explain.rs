@@ -6,13 +6,16 @@ use super::bring_up::way_up;
 use super::exit::{Exit, Stop};
 use super::inputs::{Inputs, outlook};
 use super::machines;
+use super::named::{known, limited};
 use super::options::{Options, with_addons};
-use super::session::{known, lab_of, limited, open, print};
+use super::session::{lab_of, open_to_use, print};
 use crate::cluster::login::Tool;
 use crate::cluster::{self, Cluster};
 use crate::engine::connect::way_in;
+use crate::pki::specs;
 use crate::plan::DesiredPlay;
-use crate::plan::explain::{explain as explained, preface};
+use crate::plan::explain::{certificates, explain as explained, preface};
+use crate::plan::openssl::made_by_hand;
 use crate::plan::script::{WayIn, script};
 use crate::playbook::{UP, graph, standard};
 use crate::report::Reporter;
@@ -25,7 +28,7 @@ pub async fn explain(
     options: &Options,
     reporter: &Reporter,
 ) -> Result<Exit, Stop> {
-    let cluster = open(&options.inventory, reporter)?;
+    let cluster = open_to_use(&options.inventory, reporter)?;
     let playbook = options.playbook("up", &cluster)?;
     let nodes: Vec<&str> =
         limited(&cluster, &options.limit)?.iter().map(|node| node.name.as_str()).collect();
@@ -54,7 +57,13 @@ pub async fn explain(
         let bundle = inputs.bundle_folder().display().to_string();
         text = preface(&cluster.name, &bundle, &lab.pki().display().to_string(), &hand);
     }
-    text.push_str(&explained(&expanded, &nodes, &hand, |play| wanted(&play.name)));
+    let told = explained(&expanded, &nodes, &hand, |play| wanted(&play.name));
+    let made = made_by_hand(&specs(&cluster), &told.pki);
+    if !made.is_empty() {
+        let are_there = lab.pki().join("ca.crt").exists();
+        text.push_str(&certificates(&lab.root().display().to_string(), are_there, &made));
+    }
+    text.push_str(&told.text);
     print(reporter, &text)
 }
 
@@ -114,7 +123,8 @@ pub fn by_play(
     };
     let lab = lab_of(cluster);
     let hand = inputs.hand(&lab);
-    let alone = |play: &DesiredPlay| explained(&plays, &nodes, &hand, |it| it.name == play.name);
+    let alone =
+        |play: &DesiredPlay| explained(&plays, &nodes, &hand, |it| it.name == play.name).text;
     Ok(plays.iter().filter(|play| does(play)).map(|it| (it.name.clone(), alone(it))).collect())
 }
 
@@ -135,7 +145,7 @@ pub fn graph(
     options: &Options,
     reporter: &Reporter,
 ) -> Result<Exit, Stop> {
-    let cluster = open(&options.inventory, reporter)?;
+    let cluster = open_to_use(&options.inventory, reporter)?;
     let playbook = options.playbook("up", &cluster)?;
     print(
         reporter,

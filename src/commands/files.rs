@@ -1,16 +1,37 @@
-//! What an inventory's `components` name on the workstation: files for programs.
+//! Files on the workstation that an inventory names: all of them, and the content of those that
+//! are for programs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::PathBuf;
 
 use super::exit::Stop;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, PasswordSource};
 use crate::secret::Secret;
 
 /// The largest file in bytes: policies and kubeconfigs are a few kilobytes.
 const LONGEST: u64 = 1 << 20;
 
-/// Reads all files, by program and name.
+/// Returns every file and directory that a run reads because the inventory names it, all but the
+/// bundle.
+pub fn named(cluster: &Cluster) -> BTreeSet<PathBuf> {
+    let mut all: BTreeSet<PathBuf> =
+        cluster.playbooks.iter().chain(&cluster.templates).cloned().collect();
+    all.extend(cluster.manifests.iter().map(|addon| addon.path.clone()));
+    all.extend(cluster.components.0.values().flat_map(|it| it.files.values().cloned()));
+    let registries = cluster.registries.iter();
+    all.extend(registries.flat_map(|it| it.ca.iter().chain(&it.credentials).cloned()));
+    for ssh in cluster.nodes.iter().map(|node| &node.ssh) {
+        let jumps = ssh.jump.iter().flatten();
+        all.extend(ssh.identity.iter().chain(jumps.flat_map(|jump| &jump.identity)).cloned());
+        if let PasswordSource::File(path) = &ssh.escalation.password {
+            all.insert(path.clone());
+        }
+    }
+    all
+}
+
+/// Reads all files for programs, by program and name.
 ///
 /// # Errors
 /// If one cannot be read or is larger than 1 MiB.

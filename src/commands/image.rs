@@ -5,19 +5,21 @@ use std::path::Path;
 use super::converge::converge;
 use super::exit::{Exit, Stop};
 use super::inputs::Inputs;
+use super::named::limited;
 use super::options::Options;
 use super::runbook::Runbook;
-use super::session::{exit_of, node, open, under_lock};
+use super::session::{exit_of, open_to_use, under_lock};
 use crate::bundle::saved;
 use crate::cluster::Role;
 use crate::report::Reporter;
 
 /// Imports the images of `file` on the workers that `options` is limited to.
 pub async fn load(file: &Path, options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
-    let cluster = open(&options.inventory, reporter)?;
-    for name in &options.limit {
-        if !node(&cluster, name)?.has(Role::Worker) {
-            let what = format!("{name} is not a worker, so no pod there could use an image");
+    let cluster = open_to_use(&options.inventory, reporter)?;
+    for word in &options.limit {
+        let nodes = limited(&cluster, std::slice::from_ref(word))?;
+        if !nodes.iter().any(|node| node.has(Role::Worker)) {
+            let what = format!("{word} is not a worker, so no pod there could use an image");
             return Err(Stop::bad(what).help("leave it out"));
         }
     }

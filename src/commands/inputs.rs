@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::exit::Stop;
 use super::files;
 use super::manifests;
+use super::named::names;
 use super::options::Options;
 use super::registries;
 use crate::bundle::{Bundle, BundleFile};
@@ -51,7 +52,7 @@ impl<'a> Inputs<'a> {
             bundle: Bundle::empty(cluster.kubernetes),
             renderer,
             for_up_alone: typed.is_none(),
-            artefacts: Artefacts { limit: options.limit.clone(), ..Artefacts::default() },
+            artefacts: Artefacts { limit: names(cluster, &options.limit)?, ..Artefacts::default() },
             handed: BTreeMap::new(),
         })
     }

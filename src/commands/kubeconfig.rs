@@ -9,7 +9,7 @@ use time::{Duration, OffsetDateTime};
 use super::exit::{Exit, Stop};
 use super::next;
 use super::options::Options;
-use super::session::{lab_of, open, print};
+use super::session::{lab_of, open_to_use, print};
 use crate::cluster::Cluster;
 use crate::pki::kubeconfig::{Access, Entries, kubeconfig as written};
 use crate::pki::merge::merge;
@@ -43,7 +43,7 @@ pub fn kubeconfig(
     options: &Options,
     reporter: &Reporter,
 ) -> Result<Exit, Stop> {
-    let cluster = open(&options.inventory, reporter)?;
+    let cluster = open_to_use(&options.inventory, reporter)?;
     let lab = lab_of(&cluster);
     let admin = lab.admin_conf();
     let text = std::fs::read_to_string(&admin).map_err(|error| match error.kind() {

@@ -2,8 +2,9 @@
 
 use super::exec::hear;
 use super::exit::{Exit, Stop};
+use super::named::one;
 use super::options::Options;
-use super::session::{node, open_to_use, print, refuse_lost_nodes};
+use super::session::{open_to_use, print, refuse_lost_nodes};
 use crate::engine::everywhere::Said;
 use crate::engine::logs::{JournalPart, journal};
 use crate::report::Reporter;
@@ -16,7 +17,7 @@ pub async fn logs(
     reporter: &Reporter,
 ) -> Result<Exit, Stop> {
     let cluster = open_to_use(&options.inventory, reporter)?;
-    let node = node(&cluster, name)?;
+    let node = one(&cluster, name)?;
     refuse_lost_nodes(&cluster)?;
     let mut ok = true;
     let told = |one| {

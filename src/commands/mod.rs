@@ -22,6 +22,7 @@ pub mod kubectl;
 pub mod logs;
 mod machines;
 mod manifests;
+mod named;
 pub mod next;
 pub mod node;
 mod options;
@@ -52,5 +53,6 @@ pub mod validate;
 pub mod workshop;
 
 pub use exit::{Exit, Stop, failed};
+pub use named::missing;
 pub use options::Options;
 pub use run::{print, run};

@@ -36,12 +36,14 @@ const fn in_part(suggestion: Suggestion) -> Suggestion {
 const SUGGESTIONS: &[Suggestion] = &[
     in_part(suggestion("up", [true, true, true])),
     in_part(suggestion("plan", [true, true, true])),
+    suggestion("play", [true, true, true]),
     suggestion("down", [true, true, true]),
     suggestion("upgrade", [true, false, true]),
     suggestion("smoke", [false, false, false]),
     suggestion("recover", [false, false, true]),
     // What several nodes share has to reach all of them, so these take no --limit.
     naming(suggestion("node remove", [true, false, true])),
+    naming(suggestion("node start", [false, false, false])),
     suggestion("certs list", [false, true, false]),
     naming(suggestion("certs renew", [true, false, true])),
     suggestion("certs rotate-ca", [true, false, true]),
@@ -53,10 +55,22 @@ pub fn command(verb: &str, options: &Options) -> String {
     command_with(verb, options, &[])
 }
 
+/// `labctl play PLAYBOOK INVENTORY` as it is typed for a run like this one.
+pub fn playing(playbook: &str, options: &Options) -> String {
+    line("play", &[playbook], options, &[])
+}
+
 /// As [`command`], with `words` after the inventory.
 pub fn command_with(verb: &str, options: &Options, words: &[&str]) -> String {
-    let mut line = format!("labctl {verb} {}", quote(&options.inventory.display().to_string()));
-    words.iter().for_each(|word| line.push_str(&format!(" {}", quote(word))));
+    line(verb, &[], options, words)
+}
+
+/// A command with words before and after the inventory.
+fn line(verb: &str, before: &[&str], options: &Options, after: &[&str]) -> String {
+    let mut line = format!("labctl {verb}");
+    let inventory = options.inventory.display().to_string();
+    let words = before.iter().copied().chain([inventory.as_str()]).chain(after.iter().copied());
+    words.for_each(|word| line.push_str(&format!(" {}", quote(word))));
     let Some(takes) = SUGGESTIONS.iter().find(|it| it.verb == verb) else { return line };
     let mut option =
         |name: &str, value: &str| line.push_str(&format!(" --{name} {}", quote(value)));
@@ -120,6 +134,10 @@ mod tests {
             "no --limit for a command that refuses it"
         );
         assert_eq!(command("smoke", &all), r"labctl smoke 'it'\''s.yaml'");
+        assert_eq!(
+            playing("my motd.yaml", &all),
+            format!("labctl play 'my motd.yaml' {shared} --limit a,b --spread never")
+        );
     }
 
     #[test]

@@ -1,14 +1,16 @@
-//! `plan`: shows what `up` would do, and writes nothing, neither on a node nor on the workstation.
+//! `plan`: shows what `up`, or another playbook, would do, and writes nothing, neither on a node
+//! nor on the workstation.
 
 use super::bring_up::way_up;
 use super::components::refuse_unknown_flags;
 use super::converge::{Planned, make_plan};
 use super::exit::{Exit, Stop};
 use super::inputs::{Inputs, bundle_planned, ensured, report_issued};
+use super::named::{limited, names};
 use super::options::Options;
 use super::runbook::Runbook;
-use super::session::{lab_of, limited, open, refuse_lost_nodes};
-use super::{ask, next, roster};
+use super::session::{lab_of, looking, open, refuse_lost_nodes};
+use super::{next, roster};
 use crate::cluster::{Cluster, Node};
 use crate::engine::Run;
 use crate::event::{Event, Events, Preparation};
@@ -20,28 +22,51 @@ pub async fn plan(options: &Options, reporter: &Reporter) -> Result<Exit, Stop> 
     let cluster = open(&options.inventory, reporter)?;
     let playbook = way_up(&cluster, options)?;
     roster::refuse_drift(&cluster, &options.inventory, reporter)?;
-    refuse_lost_nodes(&cluster)?;
-    let whole = cluster;
-    let cluster = roster::read(&lab_of(&whole)).staying(&whole);
+    let shown = ShownPlan { playbook, then: next::command("up", options), is_up: true };
+    show(&cluster, &shown, options, reporter).await
+}
+
+/// A playbook whose changes are shown.
+pub struct ShownPlan {
+    /// The playbook.
+    pub playbook: Playbook,
+    /// The command that makes the changes.
+    pub then: String,
+    /// Whether that is `up`, which starts local nodes and finishes removals.
+    pub is_up: bool,
+}
+
+/// Shows what a playbook would do.
+pub async fn show(
+    whole: &Cluster,
+    shown: &ShownPlan,
+    options: &Options,
+    reporter: &Reporter,
+) -> Result<Exit, Stop> {
+    refuse_lost_nodes(whole)?;
+    let roster = roster::read(&lab_of(whole));
+    let cluster = if shown.is_up { roster.staying(whole) } else { whole.clone() };
     let nodes = limited(&cluster, &options.limit)?;
-    limited(&cluster, &options.take_over)?;
+    let taken_over = names(&cluster, &options.take_over)?;
     let (events, receiver) = Events::channel();
     let reporting = reporter.spawn(receiver, None);
     let (_cancel, cancelled) = tokio::sync::watch::channel(false);
-    let run = Run::new(events.clone(), options.forks.get(), cancelled)
-        .asking(ask::keyring())
+    let run = looking(options, events.clone(), cancelled)
         .telling_new_texts(options.diff)
-        .taking_over(options.take_over.clone());
+        .taking_over(taken_over);
     events.emit(Event::RunStarted {
         verb: "plan".to_owned(),
         lab: cluster.name.clone(),
         nodes: nodes.iter().map(|node| node.name.clone()).collect(),
     });
-    roster::report_removals(&whole, options.limit.is_empty(), &events);
-    let looked = look(&cluster, &nodes, &playbook, options, &run).await;
+    if shown.is_up {
+        roster::report_removals(whole, options.limit.is_empty(), &events);
+    }
+    let looked = look(&cluster, &nodes, shown, options, &run).await;
     drop((run, events));
     let report = reporting.await.map_err(Stop::failed)?;
-    Ok(conclude(&looked?, &cluster, &report, options, reporter))
+    let unfinished = shown.is_up && roster.leaving().next().is_some();
+    Ok(conclude(&looked?, unfinished, &report, &shown.then, reporter))
 }
 
 /// What a look at the nodes came to.
@@ -55,7 +80,7 @@ struct Looked {
 async fn look(
     cluster: &Cluster,
     nodes: &[&Node],
-    playbook: &Playbook,
+    shown: &ShownPlan,
     options: &Options,
     run: &Run,
 ) -> Result<Looked, Stop> {
@@ -64,8 +89,8 @@ async fn look(
     refuse_unknown_flags(cluster, &bundle, &options.inventory, events).await?;
     let ensured = ensured(cluster, &lab_of(cluster))?;
     let inputs = Inputs::new(cluster, options)?.with(ensured.pki, bundle)?;
-    let runbook = Runbook::new(inputs, playbook, cluster)?;
-    let stopped = stopped_local_nodes(cluster);
+    let runbook = Runbook::new(inputs, &shown.playbook, cluster)?;
+    let stopped = if shown.is_up { stopped_local_nodes(cluster) } else { Vec::new() };
     // On a node that does not exist yet, everything has to be done.
     let runs = |node: &Node| stopped.iter().all(|(name, _)| *name != node.name);
     let reachable: Vec<&Node> = nodes.iter().copied().filter(|node| runs(node)).collect();
@@ -82,9 +107,9 @@ async fn look(
 
 fn conclude(
     looked: &Looked,
-    cluster: &Cluster,
+    unfinished: bool,
     report: &RunReport,
-    options: &Options,
+    then: &str,
     reporter: &Reporter,
 ) -> Exit {
     let reached = looked.planned.connections.len();
@@ -98,12 +123,11 @@ fn conclude(
         }
         return Exit::Failed;
     }
-    let unfinished = roster::read(&lab_of(cluster)).leaving().count();
-    if looked.planned.plan.is_empty() && report.preparations.is_empty() && unfinished == 0 {
+    if looked.planned.plan.is_empty() && report.preparations.is_empty() && !unfinished {
         reporter.plan(report, &[]);
         return Exit::Done;
     }
-    reporter.plan(report, &[next::command("up", options)]);
+    reporter.plan(report, &[then.to_owned()]);
     Exit::Pending
 }
 

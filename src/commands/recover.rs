@@ -9,10 +9,11 @@ use time::OffsetDateTime;
 
 use super::etcd::failed;
 use super::exit::{Exit, Stop};
+use super::named::known;
 use super::next;
 use super::options::Options;
 use super::session::{
-    Outcome, Working, exit_of, known, lab_of, open, refuse_lost_nodes, under_lock,
+    Outcome, Working, exit_of, lab_of, open_to_use, refuse_lost_nodes, under_lock,
 };
 use crate::backup::archive::read_pki;
 use crate::cluster::{Cluster, Node, Role};
@@ -45,7 +46,7 @@ pub async fn recover(
     options: &Options,
     reporter: &Reporter,
 ) -> Result<Exit, Stop> {
-    let cluster = open(&options.inventory, reporter)?;
+    let cluster = open_to_use(&options.inventory, reporter)?;
     if let Some(from) = &recovery.from {
         let controllers = cluster.with_role(Role::Controller).map(|node| node.name.as_str());
         known(from, "controller", "in this lab", controllers)?;

@@ -6,8 +6,9 @@ use std::path::Path;
 use super::exit::{Exit, Stop};
 use super::inputs::{Inputs, outlook};
 use super::machines;
+use super::named::limited;
 use super::options::Options;
-use super::session::{lab_of, limited, open, print};
+use super::session::{lab_of, open_to_use, print};
 use crate::plan::files::{PlacedFile, files_of};
 use crate::report::Reporter;
 
@@ -19,7 +20,7 @@ pub fn render(
     options: &Options,
     reporter: &Reporter,
 ) -> Result<Exit, Stop> {
-    let cluster = open(&options.inventory, reporter)?;
+    let cluster = open_to_use(&options.inventory, reporter)?;
     let playbook = options.playbook("up", &cluster)?;
     let nodes = limited(&cluster, &options.limit)?;
     let inputs = Inputs::new(&cluster, options)?

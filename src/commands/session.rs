@@ -1,4 +1,4 @@
-//! What operations have in common: opening the inventory, naming nodes, asking for confirmation,
+//! What operations have in common: opening the inventory, asking for confirmation,
 //! and running with a log, a report and an ear for Ctrl-C.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::ask;
 use super::exit::{Exit, Stop};
+use super::named::{limited, names};
 use super::next;
 use super::options::Options;
 use super::stop::{listen_for_stop, stop_signals};
@@ -19,20 +20,20 @@ use crate::engine::lock::{self, RunLock};
 use crate::engine::script::Turn;
 use crate::engine::{Connections, Delivery, Run};
 use crate::event::{Event, Events, NodeSummary, RunSummary};
-use crate::inventory::{Problem, called, did_you_mean};
+use crate::inventory::{Problem, called};
 use crate::lab::{LabDirectory, cache_directory};
 use crate::local::LocalError;
 use crate::report::{Answer, Reporter, RunLog, RunReport};
 
-/// Reads and resolves the inventory; reports everything that is wrong with it.
+/// Reads and resolves the inventory; reports everything that is wrong with it, and warnings: for
+/// operations on the inventory, and those that bring the lab to what it says.
 pub fn open(path: &Path, reporter: &Reporter) -> Result<Cluster, Stop> {
     let (cluster, warnings) = resolved(path, reporter)?;
     warn(reporter, &warnings);
     Ok(cluster)
 }
 
-/// Like [`open`], but without warnings: for operations that only use a lab, and change nothing that
-/// a warning could be about.
+/// Like [`open`], but without warnings: for operations on the lab as it is.
 pub fn open_to_use(path: &Path, reporter: &Reporter) -> Result<Cluster, Stop> {
     resolved(path, reporter).map(|(cluster, _)| cluster)
 }
@@ -74,39 +75,6 @@ pub fn must_have_a_ca(cluster: &Cluster, options: &Options) -> Result<(), Stop> 
         next::command("up", options),
         next::command("recover", options)
     )))
-}
-
-/// Returns the nodes that `--limit` selects, in inventory order.
-pub fn limited<'a>(cluster: &'a Cluster, limit: &[String]) -> Result<Vec<&'a Node>, Stop> {
-    for name in limit {
-        node(cluster, name)?;
-    }
-    Ok(cluster.nodes.iter().filter(|node| limit.is_empty() || limit.contains(&node.name)).collect())
-}
-
-/// Returns the node called `name`.
-pub fn node<'a>(cluster: &'a Cluster, name: &str) -> Result<&'a Node, Stop> {
-    known(name, "node", "in this lab", cluster.nodes.iter().map(|node| node.name.as_str()))?;
-    cluster.node(name).ok_or_else(|| Stop::silent(Exit::Bad))
-}
-
-/// Refuses a name that is none of `all`; `what` is what has such names, and `place` where: "in this
-/// lab".
-pub fn known<'a>(
-    name: &str,
-    what: &str,
-    place: &str,
-    all: impl Iterator<Item = &'a str>,
-) -> Result<(), Stop> {
-    let all: Vec<&str> = all.collect();
-    if all.contains(&name) {
-        return Ok(());
-    }
-    let meant = did_you_mean(name, all.iter().copied())
-        .map(|meant| format!("did you mean {meant}? "))
-        .unwrap_or_default();
-    let help = format!("{meant}the {what}s are {}", all.join(", "));
-    Err(Stop::bad(format!("there is no {what} `{name}` {place}")).help(help))
 }
 
 /// Asks before something is destroyed, unless the answer was given with `--yes`. `consent` is what
@@ -227,7 +195,7 @@ where
     F: Future<Output = Result<Outcome, Stop>>,
 {
     let nodes = limited(cluster, &options.limit)?;
-    limited(cluster, &options.take_over)?;
+    let taken_over = names(cluster, &options.take_over)?;
     let lab = lab_of(cluster);
     if verb != "down" {
         refuse_lost_nodes(cluster)?;
@@ -241,7 +209,8 @@ where
     let telling = reporter.spawn(receiver, Some(log));
     let (cancel, cancelled) = watch::channel(false);
     let turn = turn(verb, &cluster.name, &log_path);
-    let run = run_of(cluster, options, events.clone(), cancelled).known_as(turn);
+    let run =
+        run_of(cluster, options, events.clone(), cancelled).taking_over(taken_over).known_as(turn);
     let listener = tokio::spawn(listen_for_stop(stop_signals(), cancel, events.clone()));
     events.emit(Event::RunStarted {
         verb: verb.to_owned(),
@@ -290,10 +259,7 @@ fn run_of(
     let lab = lab_of(cluster);
     let delivery =
         Delivery::of(cluster, options.spread, &cache_directory(), |node| lab.cleared_beside(node));
-    looking(options, events, cancelled)
-        .telling_new_texts(options.diff)
-        .delivering(delivery)
-        .taking_over(options.take_over.clone())
+    looking(options, events, cancelled).telling_new_texts(options.diff).delivering(delivery)
 }
 
 /// What nodes remember of this run as long as it has a connection to them.
@@ -417,37 +383,6 @@ mod tests {
             .expect("a file");
         let (cluster, _) = cluster::open(&path).expect("an inventory without mistakes");
         (folder, cluster)
-    }
-
-    fn limit(cluster: &Cluster, names: &[&str]) -> Result<Vec<String>, Stop> {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        limited(cluster, &names).map(|nodes| nodes.iter().map(|node| node.name.clone()).collect())
-    }
-
-    #[test]
-    fn a_limit_keeps_the_inventorys_order() {
-        let (_folder, cluster) = cluster();
-        assert_eq!(limit(&cluster, &[]).expect("all"), ["worker-1", "controller-0", "worker-0"]);
-        assert_eq!(
-            limit(&cluster, &["worker-0", "worker-1", "worker-0"]).expect("two"),
-            ["worker-1", "worker-0"]
-        );
-    }
-
-    #[test]
-    fn a_limit_to_an_unknown_node_is_refused_with_a_suggestion() {
-        let (_folder, cluster) = cluster();
-        let stop =
-            limit(&cluster, &["worker-0", "controler-0"]).expect_err("there is no such node");
-        assert_eq!(stop.exit, Exit::Bad);
-        assert_eq!(
-            stop.error.expect("an error").to_string(),
-            "there is no node `controler-0` in this lab"
-        );
-        let help = "did you mean controller-0? the nodes are worker-1, controller-0, worker-0";
-        assert_eq!(stop.help.as_deref(), Some(help));
-        // `--limit ""` and a superfluous comma do not mean "all".
-        assert!(limit(&cluster, &[""]).is_err());
     }
 
     fn report(ok: bool, cancelled: bool) -> RunReport {

@@ -4,7 +4,7 @@ use super::exit::{Exit, Stop};
 use super::inputs::{Inputs, bundle};
 use super::options::Options;
 use super::ownership::connected_must_be_ours;
-use super::session::{Outcome, exit_of, lab_of, open, under_lock};
+use super::session::{Outcome, exit_of, lab_of, open_to_use, under_lock};
 use crate::cluster::Role;
 use crate::engine::connect::connect;
 use crate::report::Reporter;
@@ -12,7 +12,7 @@ use crate::smoke;
 
 /// Runs the smoke test on the lab.
 pub async fn smoke(options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
-    let cluster = open(&options.inventory, reporter)?;
+    let cluster = open_to_use(&options.inventory, reporter)?;
     let cluster = &cluster;
     let report = under_lock("smoke", cluster, options, reporter, |working| async move {
         let bundle = bundle(cluster, &working.events).await?;

@@ -5,9 +5,10 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use super::exit::{Exit, Stop};
+use super::named::one;
 use super::next;
 use super::options::Options;
-use super::session::{node, open_to_use, refuse_lost_nodes, stopped};
+use super::session::{open_to_use, refuse_lost_nodes, stopped};
 use crate::engine::connect::way_in;
 use crate::report::Reporter;
 
@@ -36,7 +37,7 @@ fn not_started(error: &std::io::Error) -> Stop {
 /// The OpenSSH client with the words that lead to a node.
 async fn client(name: &str, options: &Options, reporter: &Reporter) -> Result<Command, Stop> {
     let cluster = open_to_use(&options.inventory, reporter)?;
-    let node = node(&cluster, name)?;
+    let node = one(&cluster, name)?;
     refuse_lost_nodes(&cluster)?;
     if stopped(&cluster).contains(&node.name) {
         return Err(Stop::failed(format!("the local node {} is not running", node.name))

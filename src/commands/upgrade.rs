@@ -7,8 +7,6 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use time::OffsetDateTime;
-
 use super::bring_up::fit_for_local_nodes;
 use super::components::refuse_unknown_flags;
 use super::converge::{converge, converge_saving};
@@ -210,12 +208,9 @@ impl UpgradeWork<'_> {
             Some(file) => file.clone(),
             None => {
                 // Not in the lab directory: that goes with a lab of local nodes.
-                let now = OffsetDateTime::now_utc();
-                let (date, (hour, minute, second)) = (now.date(), now.to_hms());
                 let (lab, to) = (&self.cluster.name, self.cluster.kubernetes);
-                lab_of(self.cluster).root().with_file_name(format!(
-                    "{lab}-before-{to}-{date}T{hour:02}-{minute:02}-{second:02}Z.backup"
-                ))
+                let name = backup::file_name(&format!("{lab}-before-{to}"));
+                lab_of(self.cluster).root().with_file_name(name)
             }
         };
         archive::check_place(&file, false).map_err(Stop::failed)?;

@@ -1,7 +1,7 @@
 //! `validate`: checks the inventory without opening a connection. Flags of `components` are
 //! checked where the bundle is there.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -21,6 +21,7 @@ pub async fn validate(inventory: &Path, reporter: &Reporter) -> Result<Exit, Sto
     let cluster = open(inventory, reporter)?;
     registries::read(&cluster)?;
     files::read(&cluster)?;
+    warn_of_missing_files(&cluster, reporter);
     validate_flags(&cluster, inventory, reporter).await?;
     let count = |number: usize, noun: &str| {
         format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
@@ -48,6 +49,18 @@ pub async fn validate(inventory: &Path, reporter: &Reporter) -> Result<Exit, Sto
         return print(reporter, &format!("{lab}\n"));
     }
     print(reporter, &text)
+}
+
+/// Warns of files that a run would look for. labctl's own come with the lab, and the private half
+/// of a key may be an agent's.
+fn warn_of_missing_files(cluster: &Cluster, reporter: &Reporter) {
+    let is_ours = |path: &PathBuf| path.starts_with(&cluster.lab_directory);
+    let is_there =
+        |path: &PathBuf| path.exists() || Path::new(&format!("{}.pub", path.display())).exists();
+    for path in files::named(cluster).iter().filter(|path| !is_ours(path) && !is_there(path)) {
+        let path = path.display();
+        reporter.warning(&format!("there is no {path}, which the inventory names"));
+    }
 }
 
 /// Checks the flags of `components`, if there are any. An inventory that is otherwise right may

@@ -19,6 +19,9 @@ use super::variables::Lookup;
 /// or a disk image, is not an inventory.
 const LONGEST: u64 = 8 << 20;
 
+/// How many inventories a message names.
+const SOME: usize = 3;
+
 /// Reads the inventory at `path`.
 ///
 /// # Errors
@@ -237,16 +240,53 @@ fn bounded(source: impl Read) -> io::Result<Vec<u8>> {
 
 fn unreadable(path: &Path, error: &io::Error) -> Problem {
     let (what, help) = match error.kind() {
-        io::ErrorKind::NotFound => {
-            ("no such file".to_owned(), "use an existing inventory, or `labctl init` writes one")
-        }
+        io::ErrorKind::NotFound => ("no such file".to_owned(), instead_of(path)),
         _ if path.is_dir() => (
             "a directory, not an inventory".to_owned(),
-            "name the file in it, such as `inventory.yaml`",
+            "name the file in it, such as `inventory.yaml`".to_owned(),
         ),
-        _ => (format!("cannot be read: {error}"), "an inventory is a YAML file that you can read"),
+        _ => (
+            format!("cannot be read: {error}"),
+            "an inventory is a YAML file that you can read".to_owned(),
+        ),
     };
     Problem::error(path, Position::default(), what, help)
+}
+
+/// What to name instead of a file that is not there: one whose name was shortened, or inventories
+/// beside it.
+fn instead_of(path: &Path) -> String {
+    let folders = ["", "inventories/"].iter().filter(|it| it.is_empty() || path.is_relative());
+    let mut shortened = folders.flat_map(|folder| {
+        ["", ".yaml", ".yml"].map(|end| PathBuf::from(format!("{folder}{}{end}", path.display())))
+    });
+    if let Some(meant) = shortened.find(|it| it.is_file()) {
+        return format!("did you mean `{}`?", meant.display());
+    }
+    let folder = path.parent().filter(|it| *it != Path::new("")).unwrap_or(Path::new("."));
+    let mut beside: Vec<String> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| is_inventory(path))
+        .map(|path| path.strip_prefix("./").unwrap_or(&path).display().to_string())
+        .collect();
+    beside.sort();
+    if beside.is_empty() {
+        return "use an existing inventory, or `labctl init` writes one".to_owned();
+    }
+    beside.truncate(SOME);
+    format!("name one on the command line, such as {}; or set LABCTL_INVENTORY", beside.join(", "))
+}
+
+/// Whether a file seems to be an inventory: YAML with nodes.
+fn is_inventory(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "yaml" || end == "yml")
+        && read(path).is_ok_and(|bytes| {
+            let text = String::from_utf8_lossy(&bytes);
+            text.lines().any(|line| line.starts_with("nodes:"))
+        })
 }
 
 /// Returns the position right after `bytes`.
@@ -309,6 +349,22 @@ mod tests {
         assert_eq!(refused(folder.path()), "a directory, not an inventory");
         assert_eq!(refused(&folder.path().join("lab.yaml")), "no such file");
         assert_eq!(refused(Path::new("/dev/zero")), "cannot be read: not a file");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_looked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let help = |name: &str| load(&path.join(name)).unwrap_err().help.unwrap_or_default();
+        assert_eq!(help("lab"), "use an existing inventory, or `labctl init` writes one");
+        fs::write(path.join("other.yaml"), "plays: []\n").unwrap();
+        fs::write(path.join("lab.yaml"), "name: a\nnodes: []\n").unwrap();
+        assert_eq!(help("lab"), format!("did you mean `{}`?", path.join("lab.yaml").display()));
+        let one = help("inventory.yaml");
+        assert!(one.ends_with("lab.yaml; or set LABCTL_INVENTORY"), "{one}");
+        fs::write(path.join("ha.yml"), "nodes: []\n").unwrap();
+        let both = help("inventory.yaml");
+        assert!(both.contains("ha.yml, ") && both.contains("lab.yaml; or set"), "{both}");
     }
 
     #[test]

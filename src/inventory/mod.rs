@@ -24,7 +24,7 @@ use std::path::PathBuf;
 
 pub use positions::Position;
 pub use problem::{Problem, Problems, STDIN, Severity, called, did_you_mean};
-pub use range::count_on;
+pub use range::{count_on, names_in};
 
 /// A value of the inventory with its position in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

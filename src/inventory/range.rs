@@ -165,6 +165,12 @@ fn counted_on(
     }
 }
 
+/// Returns the names that a range stands for; `None` if `text` is no range.
+pub fn names_in(text: &str) -> Option<Vec<String>> {
+    let range = Range::of(text)?.ok()?;
+    Some((range.first..=range.last).map(|number| range.at(number)).collect())
+}
+
 /// Returns the address that is `n` after `first`; `None` if there is none.
 pub fn count_on(first: IpAddr, n: u32) -> Option<IpAddr> {
     match first {

@@ -201,6 +201,16 @@ pub async fn down(lab: &LabDirectory, events: &Events) -> Result<Down, LocalErro
     Ok(Down { removed, moved })
 }
 
+/// Whether anything of a lab is on this machine: its directory, nodes, or their network.
+///
+/// # Errors
+/// If this machine's mounts cannot be read.
+pub fn is_there(lab: &LabDirectory) -> Result<bool, LocalError> {
+    let names = Names::of(lab);
+    let is_lost = !lost::find(&nodes_folder(lab, &names))?.is_empty();
+    Ok(is_lost || lab.root().exists() || !found(lab).is_empty() || network::has_bridge(&names))
+}
+
 /// Refuses to work on a lab whose nodes are running without their directories: nobody can log in to
 /// them, and starting them again would kill them.
 ///

@@ -3,13 +3,23 @@
 //! Nodes of one role get almost the same tasks. A task that is identical on several nodes is
 //! printed once, with the names of the nodes unless these are all of the play's.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 
-use super::hand::Hand;
+use super::hand::{ByHand, Hand};
+use super::openssl::MadeByHand;
 use super::script::WHOSE;
 use super::{DesiredPlay, DesiredTask};
 use crate::playbook::{Strategy, one_line};
+
+/// Plays explained.
+#[derive(Debug, Default)]
+pub struct Explained {
+    /// The text.
+    pub text: String,
+    /// The files of the lab's `pki` that the commands read.
+    pub pki: BTreeSet<String>,
+}
 
 /// Explains the plays that `wanted` selects, for `nodes`. Plays that are only for other nodes are
 /// left out.
@@ -18,16 +28,16 @@ pub fn explain(
     nodes: &[&str],
     hand: &Hand<'_>,
     wanted: impl Fn(&DesiredPlay) -> bool,
-) -> String {
-    let mut text = String::new();
+) -> Explained {
+    let mut all = Explained::default();
     for play in plays.iter().filter(|play| wanted(play)) {
-        let explained = explain_play(play, plays, nodes, hand);
-        if !text.is_empty() && !explained.is_empty() {
-            text.push('\n');
+        let text = explain_play(play, plays, nodes, hand, &mut all.pki);
+        if !all.text.is_empty() && !text.is_empty() {
+            all.text.push('\n');
         }
-        text.push_str(&explained);
+        all.text.push_str(&text);
     }
-    text
+    all
 }
 
 /// What a reader has to know before the first play.
@@ -53,6 +63,34 @@ business with a CA's key
     )
 }
 
+/// The chapter on certificates: how those in `root`'s `pki` are made by hand; `are_there` when they
+/// have been made.
+pub fn certificates(root: &str, are_there: bool, made: &[MadeByHand]) -> String {
+    let place = if are_there {
+        format!(
+            "The lab has its own in {root}/pki, which the commands would replace: try them in \
+            another directory."
+        )
+    } else {
+        format!(
+            "Typed in {root}, they make the lab's; the plays below have what is there when \
+            `labctl explain` runs, so run it again then."
+        )
+    };
+    let mut text = format!(
+        "\
+# Keys and certificates
+
+What labctl issues on the workstation before the first play, by hand with OpenSSL 3. {place}
+"
+    );
+    for MadeByHand { name, what, commands } in made {
+        let _ = write!(text, "\n## {name}\n\n{what}\n\n{}", indented(commands));
+    }
+    text.push('\n');
+    text
+}
+
 /// Commands as Markdown has them.
 fn indented(commands: &str) -> String {
     let line = |line: &str| format!("    {line}").trim_end().to_owned() + "\n";
@@ -64,6 +102,7 @@ fn explain_play(
     plays: &[DesiredPlay],
     nodes: &[&str],
     hand: &Hand<'_>,
+    pki: &mut BTreeSet<String>,
 ) -> String {
     let nodes: HashSet<&str> = nodes.iter().copied().collect();
     let hosts: Vec<&str> =
@@ -86,7 +125,7 @@ fn explain_play(
         ""
     };
     let _ = writeln!(text, "- on: {on}{rolling}");
-    for told in merged(play, &nodes, hand) {
+    for told in merged(play, &nodes, hand, pki) {
         let place = if told.nodes == hosts {
             String::new()
         } else {
@@ -126,11 +165,13 @@ impl<'a> Alike<'a> {
     }
 }
 
-/// Merges the tasks of all nodes into one list that preserves the order on each node.
+/// Merges the tasks of all nodes into one list that preserves the order on each node, and notes the
+/// files of the lab's `pki` that they read.
 fn merged<'a>(
     play: &'a DesiredPlay,
     hosts: &HashSet<&str>,
     hand: &Hand<'_>,
+    pki: &mut BTreeSet<String>,
 ) -> Vec<SharedTask<'a>> {
     let mut all: Vec<Alike<'a>> = Vec::new();
     for on in play.nodes.iter().filter(|on| hosts.contains(on.node.as_str())) {
@@ -145,7 +186,9 @@ fn merged<'a>(
                     );
                 }
             }
-            all[place].add(&on.node, task, hand.typed(task).commands);
+            let ByHand { commands, files } = hand.typed(task);
+            pki.extend(files.keys().filter_map(|it| it.strip_prefix("pki/")).map(str::to_owned));
+            all[place].add(&on.node, task, commands);
             place += 1;
         }
     }
@@ -154,8 +197,6 @@ fn merged<'a>(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::module::{Desired, sysctl::Sysctl};
     use crate::pki::Pki;
@@ -194,14 +235,14 @@ mod tests {
         ]);
         let pki = Pki::default();
         let hand = Hand::new("pki".into(), &pki, Vec::new(), BTreeSet::new());
-        let text = explain(std::slice::from_ref(&play), &["a", "b", "c"], &hand, |_| true);
+        let text = explain(std::slice::from_ref(&play), &["a", "b", "c"], &hand, |_| true).text;
         assert!(text.starts_with("# settings\n\nSo that it works.\n\n- after: nothing"), "{text}");
         assert!(text.contains("- on: a, b, c, one after the other\n"), "{text}");
         assert_eq!(
             headings(&text),
             ["## w (on c)", "## x (on a, b)", "## y (on a)", "## y (on b)", "## z"]
         );
-        let one = explain(&[play], &["b"], &hand, |_| true);
+        let one = explain(&[play], &["b"], &hand, |_| true).text;
         assert_eq!(headings(&one), ["## x", "## y", "## z"]);
         assert!(one.contains("- on: b\n"), "{one}");
     }

@@ -12,6 +12,7 @@ pub mod explain;
 pub mod files;
 pub mod hand;
 pub mod machines;
+pub mod openssl;
 pub mod ownership;
 pub mod preflight;
 mod preview;

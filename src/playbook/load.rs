@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -11,17 +11,11 @@ use serde::de::DeserializeOwned;
 
 use super::component::{PlayEntry, put_together};
 use super::extend::{extended, ordered};
+use super::wrong::{PlaybookError, an_inventory, wrong};
 use super::{Component, Playbook};
 
-/// A playbook that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{file}: {what}")]
-pub struct PlaybookError {
-    /// The name of the file or standard playbook, with `:LINE:COLUMN` if that is known.
-    pub file: String,
-    /// What is wrong, and what would be right.
-    pub what: String,
-}
+/// Maximum size of a file in bytes: no playbook that a person wrote is as long.
+const LONGEST: u64 = 8 << 20;
 
 /// A file with its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +67,7 @@ pub fn assemble(
     component: FindComponent<'_>,
     standard: FindStandard<'_>,
 ) -> Result<Playbook, PlaybookError> {
-    let wrong = |what| PlaybookError { file: file.name.clone(), what };
+    let refused = |what| PlaybookError { file: file.name.clone(), what };
     let Order { name, mut why, extends, mut plays } = from_yaml(file)?;
     if let Some(base) = extends {
         let base: Order = from_yaml(&standard(&base)?)?;
@@ -82,21 +76,21 @@ pub fn assemble(
             why = base.why;
         }
     }
-    ordered(&mut plays).map_err(wrong)?;
+    ordered(&mut plays).map_err(refused)?;
     let mut entries = Vec::with_capacity(plays.len());
     for entry in plays {
         let found = if entry.tasks.is_none() { component(&entry.name)? } else { None };
         let found = found.map(|found| component_of(&found, &name, standard)).transpose()?;
         if found.is_none() && entry.lacks_tasks() {
             let play = &entry.name;
-            return Err(wrong(format!(
+            return Err(refused(format!(
                 "play `{play}` has no `tasks`, and there is no {name}/{play}.yaml to take them from"
             )));
         }
         entries.push((entry, found));
     }
-    let playbook = Playbook { name, why, plays: put_together(entries).map_err(wrong)? };
-    check_order(&playbook).map_err(wrong)?;
+    let playbook = Playbook { name, why, plays: put_together(entries).map_err(refused)? };
+    check_order(&playbook).map_err(refused)?;
     Ok(playbook)
 }
 
@@ -113,24 +107,33 @@ fn component_of(
     let mut sections: Sections = from_yaml(&standard(&format!("{playbook}/{base}"))?)?;
     sections.extend(from_yaml::<Sections>(file)?);
     let whole = serde_json::Value::from_iter(sections);
-    serde_json::from_value(whole)
-        .map_err(|error| PlaybookError { file: file.name.clone(), what: error.to_string() })
+    serde_json::from_value(whole).map_err(|error| wrong(&file.name, None, &error.to_string()))
 }
 
 fn from_yaml<T: DeserializeOwned>(file: &PlaybookFile) -> Result<T, PlaybookError> {
-    serde_yaml::from_str(&file.text).map_err(|error| not_a_playbook(&file.name, &error))
+    serde_yaml::from_str(&file.text).map_err(|error| {
+        let at = error.location().map(|at| (at.line(), at.column()));
+        if is_inventory(file) {
+            an_inventory(&file.name)
+        } else {
+            wrong(&file.name, at, &error.to_string())
+        }
+    })
 }
 
-/// Converts serde's error: the place first, and only once.
-fn not_a_playbook(file: &str, error: &serde_yaml::Error) -> PlaybookError {
-    let said = error.to_string();
-    match error.location().map(|at| (at.line(), at.column())) {
-        Some((line, column)) => PlaybookError {
-            file: format!("{file}:{line}:{column}"),
-            what: said.replacen(&format!(" at line {line} column {column}"), "", 1),
-        },
-        None => PlaybookError { file: file.to_owned(), what: said },
-    }
+/// Whether a file seems to be a playbook: it has plays.
+pub fn is_playbook(file: &PlaybookFile) -> bool {
+    has_key(file, "plays")
+}
+
+/// Whether a file seems to be an inventory: it has nodes, and no plays.
+fn is_inventory(file: &PlaybookFile) -> bool {
+    has_key(file, "nodes") && !is_playbook(file)
+}
+
+fn has_key(file: &PlaybookFile, key: &str) -> bool {
+    let top: Result<BTreeMap<String, serde::de::IgnoredAny>, _> = serde_yaml::from_str(&file.text);
+    top.is_ok_and(|keys| keys.contains_key(key))
 }
 
 /// Reads the file of a playbook or of a component.
@@ -139,7 +142,7 @@ fn not_a_playbook(file: &str, error: &serde_yaml::Error) -> PlaybookError {
 /// If it cannot be read.
 pub fn read(path: &Path) -> Result<PlaybookFile, PlaybookError> {
     let name = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|error| {
+    let text = text_of(path).map_err(|error| {
         let what = match error.kind() {
             io::ErrorKind::NotFound => {
                 "no such file; expected a YAML file, or a name from `labctl playbook list`"
@@ -151,6 +154,16 @@ pub fn read(path: &Path) -> Result<PlaybookFile, PlaybookError> {
         PlaybookError { file: name.clone(), what }
     })?;
     Ok(PlaybookFile { name, text })
+}
+
+/// The text of a file, of which a device would have no end.
+fn text_of(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    fs::File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LONGEST {
+        return Err(io::Error::other("longer than 8 MiB"));
+    }
+    Ok(text)
 }
 
 /// Checks the order. Plays must be listed in an order in which they could run one after the other:
@@ -202,7 +215,7 @@ mod tests {
         let error =
             plays("- name: a\n  hosts: all\n  tasks:\n  - file: { form: pki/ca.crt, to: /x }\n")
                 .unwrap_err();
-        assert!(error.to_string().contains("unknown field `form`"), "{error}");
+        assert!(error.to_string().contains("unknown key `form`; did you mean `from`?"), "{error}");
         assert!(error.to_string().starts_with("test.yaml:6:13: plays[0]"), "{error}");
     }
 
@@ -221,7 +234,12 @@ mod tests {
         let component = play.tasks[0].component.as_ref().expect("its own");
         assert_eq!(component.certificates, [""; 0], "an empty list is said too");
         let wrong = assemble(&playbook, &|_| Ok(Some(file("extend: a\n"))), &|_| unreachable!());
-        assert!(wrong.unwrap_err().to_string().contains("unknown field `extend`"));
+        assert!(
+            wrong
+                .unwrap_err()
+                .to_string()
+                .contains("unknown key `extend`; did you mean `extends`?")
+        );
     }
 
     #[test]

@@ -12,12 +12,14 @@ mod on;
 pub mod part;
 pub mod standard;
 mod task;
+mod wrong;
 
 use serde::Deserialize;
 
 use crate::module::Arguments as _;
 pub use on::On;
 pub use task::{Component, Task};
+pub use wrong::PlaybookError;
 
 /// The playbook that brings a lab up.
 pub const UP: &str = "up";

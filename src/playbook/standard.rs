@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Playbook;
-use super::load::{PlaybookError, PlaybookFile, assemble, read};
+use super::load::{PlaybookFile, assemble, read};
+use super::{Playbook, PlaybookError};
+use crate::inventory::did_you_mean;
 
 /// Name and text of every file in `playbooks/`, sorted; a component of `up` is `up/etcd`.
 pub const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/playbooks.rs"));
@@ -79,8 +80,7 @@ fn refuse_unused(
         let what = if used.contains(&*name) {
             format!("this file is not read; rename it to {name}.yaml")
         } else {
-            let distance = |known: &&String| strsim::osa_distance(&name.to_lowercase(), known);
-            let near = used.iter().filter(|known| distance(known) <= 2).min_by_key(distance);
+            let near = did_you_mean(&name, used.iter().map(String::as_str));
             let near = near.map(|near| format!("did you mean {near}.yaml? ")).unwrap_or_default();
             format!(
                 "this file is not read, because no play of {playbook} takes its tasks from it; \

@@ -43,15 +43,16 @@ fn nodes(summary: &RunSummary, verbose: bool, paint: Paint) -> Vec<String> {
         ("changed", true, |node| node.changed.to_string()),
         ("unchanged", true, |node| node.unchanged.to_string()),
     ];
+    // A column that is empty in every successful run is only shown in the others,
+    // and before those that may be cut at the edge.
+    if summary.nodes.iter().any(|node| node.failed.is_some()) {
+        columns
+            .push(("failed", false, |node| node.failed.as_deref().map(clean).unwrap_or_default()));
+    }
     if verbose {
         columns.push(("round trips", true, |node| node.round_trips.to_string()));
         columns.push(("sent", true, |node| bytes(node.bytes_sent)));
         columns.push(("received", true, |node| bytes(node.bytes_received)));
-    }
-    // A column that is empty in every successful run is only shown in the others.
-    if summary.nodes.iter().any(|node| node.failed.is_some()) {
-        columns
-            .push(("failed", false, |node| node.failed.as_deref().map(clean).unwrap_or_default()));
     }
     let mut lines = vec![String::new(); summary.nodes.len() + 1];
     for (title, number, cell) in columns {
@@ -62,7 +63,7 @@ fn nodes(summary: &RunSummary, verbose: bool, paint: Paint) -> Vec<String> {
         for ((line, text), node) in lines[1..].iter_mut().zip(&cells).zip(&summary.nodes) {
             let text = match title {
                 "node" if node.failed.is_some() => paint.bad(&align(text)),
-                "failed" => paint.bad(text),
+                "failed" => paint.bad(&align(text)),
                 "changed" | "unchanged" if text == "0" => paint.faint(&align(text)),
                 _ => align(text),
             };

@@ -2,6 +2,7 @@
 //! should be.
 
 mod again;
+mod by_hand;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -66,6 +66,8 @@ fn a_shell_offers_verbs_nodes_plays_and_inventories() {
     assert_eq!(of("labctl recover --from c"), ["cp"]);
     assert_eq!(of("labctl up --until et"), ["etcd"]);
     assert_eq!(of("labctl explain --play etcd,metrics"), ["etcd,metrics-server"]);
+    assert_eq!(of("labctl explain et"), ["etcd"]);
+    assert_eq!(of("labctl explain other.y"), ["other.yaml"]);
     assert_eq!(of("labctl playbook show u"), ["up", "upgrade-drain", "upgrade-return"]);
     // Without a lab there is nothing to say of nodes, and the standard plays.
     let nowhere = tempfile::tempdir().expect("a folder");

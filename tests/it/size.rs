@@ -81,7 +81,7 @@ fn size(workers: u32, mode: PodNetwork) -> Size {
         began.elapsed(),
         memory("VmRSS").saturating_sub(before)
     );
-    Size { tasks, held: held(&plan, &explained) }
+    Size { tasks, held: held(&plan, &explained.text) }
 }
 
 #[test]

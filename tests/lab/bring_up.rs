@@ -78,7 +78,7 @@ fn a_command_runs_on_many_nodes(lab: &Lab) {
     assert_eq!(errors, "worker-0 | exit code 1\n");
 
     // kubectl of the lab's version, as its administrator.
-    let words = ["kubectl", "--", "get", "nodes", "-o", "name"];
+    let words = ["kubectl", "get", "nodes", "-o", "name"];
     let nodes = lab.labctl(&words).output().expect("labctl starts");
     assert_eq!(String::from_utf8_lossy(&nodes.stdout), "node/worker-0\nnode/worker-1\n");
 }
@@ -214,7 +214,8 @@ fn a_lab_can_be_built_with_the_other_choices() {
         ""
     );
     nodes::watch_network(&lab, "worker-0");
-    lab.must(&["node", "add", "worker-1", "--address", "10.230.0.21", "--role", "worker"]);
+    // Without an address it gets the next one that is free.
+    lab.must(&["node", "add", "worker-1", "--role", "worker"]);
     assert_eq!(nodes::lost_ways(&lab, "worker-0"), "");
     assert!(
         lab.on("worker-0", ways).contains("10.200.1.0/24 via 198.18.0.21"),
@@ -289,6 +290,13 @@ fn a_user_with_sudo_on_a_machine_that_exists_already_is_enough() {
     let own = lab.folder().join(".labctl/own");
     std::fs::copy(lab.directory().join("known_hosts"), own.join("known_hosts"))
         .expect("known hosts");
+    let plan = lab.run(&["play", "mine.yaml", "own.yaml", "--plan"]);
+    assert_eq!(plan.code, Some(3), "{}", plan.story());
+    assert!(plan.story().contains("/etc/greeting"), "{}", plan.story());
+    assert_eq!(
+        lab.on("node-0", "ls /etc/greeting 2>&1 || true").matches("No such file").count(),
+        1
+    );
     let first = lab.must(&["play", "mine.yaml", "own.yaml"]);
     assert_eq!(first.changed(), 2, "{}", first.story());
     let wrote = lab.on(

@@ -50,6 +50,7 @@ fn a_run_is_done_when_what_it_started_stays_up() {
     assert_eq!(worked, BTreeSet::from(["extra", "node-0"]));
     is_settled(&lab);
     certificates_of_one_node_are_renewed(&lab);
+    a_node_comes_back_after_a_power_failure(&lab);
 
     // A kubelet with a flag that it does not know is started, and ends a moment later, again and
     // again.
@@ -173,6 +174,22 @@ fn a_run_is_done_when_what_it_started_stays_up() {
     mine::must(&lab, &["down", "--yes", "--keep-nodes"], "node-0");
     assert_eq!(lab.on("node-0", "ls /etc/mine /var/lib/labctl 2>/dev/null || true"), "");
     lab.must(&["down", "--yes"]);
+}
+
+/// `node stop` is a power failure, which `status` names, and `node start` ends it.
+fn a_node_comes_back_after_a_power_failure(lab: &Lab) {
+    lab.must(&["node", "stop", "extra"]);
+    assert_eq!(lab.try_on("extra", "true"), None);
+    let status = lab.run(&["status"]);
+    assert_eq!(status.code, Some(3), "{}", status.stderr);
+    let findings = status.all("status").next().expect("a status")["findings"].to_string();
+    assert!(findings.contains("extra"), "{findings}");
+    let again = lab.must(&["node", "stop", "extra"]);
+    assert!(again.stderr.contains("extra is not running"), "{}", again.stderr);
+    lab.must(&["node", "start", "ext*"]);
+    assert_eq!(lab.on("extra", "hostname"), "extra");
+    let settled = lab.within_two_minutes(|| lab.run(&["plan"]).code == Some(0));
+    assert!(settled, "{}", lab.run(&["plan"]).story());
 }
 
 /// Of one node, and of its certificates the one that is named: the others stay.

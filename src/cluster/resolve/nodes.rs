@@ -12,8 +12,6 @@ use crate::cluster::{Node, Role, Ssh, Taint, names};
 use crate::inventory::{Located, NodeEntry, Position, did_you_mean};
 use crate::machine::Machine;
 
-const ROLES: [Role; 4] = [Role::Controller, Role::Worker, Role::Loadbalancer, Role::Client];
-
 /// Terms of other tools and guides for the roles.
 const OTHER_WORDS: &[(&str, &str)] = &[
     ("master", "controller"),
@@ -167,7 +165,7 @@ impl<'i> Resolver<'i, '_> {
         let mut roles = Vec::new();
         let mut all_known = true;
         for text in &list.value {
-            match ROLES.into_iter().find(|role| role.to_string() == text.value) {
+            match Role::ALL.into_iter().find(|role| role.to_string() == text.value) {
                 Some(role) if roles.contains(&role) => {
                     self.problems.error(
                         text.at,
@@ -473,5 +471,5 @@ fn place(address: IpAddr, networks: &Networks) -> Result<(), (String, &'static s
 }
 
 fn role_words() -> Vec<String> {
-    ROLES.iter().map(Role::to_string).collect()
+    Role::ALL.iter().map(Role::to_string).collect()
 }

@@ -7,9 +7,10 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::cluster::{Cluster, Node};
 use crate::commands::exit::{Exit, Stop};
+use crate::commands::named::limited;
 use crate::commands::next;
 use crate::commands::options::Options;
-use crate::commands::session::{lab_of, limited, looking, open};
+use crate::commands::session::{lab_of, looking, open_to_use};
 use crate::engine::{connect::connect, probe::probe};
 use crate::event::{CertificateFound, Event, Events};
 use crate::module::{Facts, Question};
@@ -24,7 +25,7 @@ pub async fn list(
     options: &Options,
     reporter: &Reporter,
 ) -> Result<Exit, Stop> {
-    let cluster = open(&options.inventory, reporter)?;
+    let cluster = open_to_use(&options.inventory, reporter)?;
     let named = if named.is_empty() { &options.limit } else { named };
     let nodes = limited(&cluster, named)?;
     let kept = kept(&cluster, named, options)?;

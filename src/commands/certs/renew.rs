@@ -8,9 +8,10 @@ use time::{Duration, OffsetDateTime};
 use crate::cluster::Cluster;
 use crate::commands::bring_up::{bring_up_with, fit_for_local_nodes};
 use crate::commands::exit::{Exit, Stop};
+use crate::commands::named::{known, names};
 use crate::commands::next;
 use crate::commands::options::Options;
-use crate::commands::session::{exit_of, known, lab_of, limited, must_have_a_ca, open, under_lock};
+use crate::commands::session::{exit_of, lab_of, must_have_a_ca, open_to_use, under_lock};
 use crate::event::Event;
 use crate::pki::{CertSpec, specs, store};
 use crate::report::Reporter;
@@ -32,12 +33,11 @@ pub async fn renew(
     options: &Options,
     reporter: &Reporter,
 ) -> Result<Exit, Stop> {
-    let cluster = open(&options.inventory, reporter)?;
+    let cluster = open_to_use(&options.inventory, reporter)?;
     options.refuse_limit(
         "`certs renew` cannot be combined with --limit: what nodes share has to reach all of them",
         "to renew a node's own certificates, use `labctl certs renew worker-0`",
     )?;
-    limited(&cluster, &renewal.nodes)?;
     let wanted = wanted(&cluster, &renewal.nodes, &renewal.only)?;
     let life = renewal.life.map(|life| shorter(&cluster, life)).transpose()?;
     must_have_a_ca(&cluster, options)?;
@@ -70,7 +70,8 @@ pub async fn renew(
 }
 
 /// Returns the names of the certificates to renew.
-fn wanted(cluster: &Cluster, nodes: &[String], only: &[String]) -> Result<BTreeSet<String>, Stop> {
+fn wanted(cluster: &Cluster, words: &[String], only: &[String]) -> Result<BTreeSet<String>, Stop> {
+    let nodes = names(cluster, words)?;
     let leaves: Vec<CertSpec> = specs(cluster).into_iter().filter(|spec| !spec.is_ca()).collect();
     let mut kinds: Vec<&str> = Vec::new();
     for spec in &leaves {
@@ -89,14 +90,17 @@ fn wanted(cluster: &Cluster, nodes: &[String], only: &[String]) -> Result<BTreeS
         nodes.is_empty() || spec.node().is_some_and(|node| nodes.iter().any(|it| it == node))
     };
     let asked = |spec: &CertSpec| only.is_empty() || only.iter().any(|it| it == spec.kind());
-    for node in nodes {
-        if !leaves.iter().any(|spec| spec.node() == Some(node) && asked(spec)) {
+    for word in words {
+        let meant = names(cluster, std::slice::from_ref(word))?;
+        let is_theirs =
+            |spec: &CertSpec| spec.node().is_some_and(|node| meant.contains(&node.to_owned()));
+        if !leaves.iter().any(|spec| is_theirs(spec) && asked(spec)) {
             let what = if only.is_empty() {
                 String::new()
             } else {
                 format!(" called {}", only.join(" or "))
             };
-            return Err(Stop::bad(format!("{node} has no certificate of its own{what}"))
+            return Err(Stop::bad(format!("{word} has no certificate of its own{what}"))
                 .help("shared certificates are renewed for all nodes: leave the nodes out"));
         }
     }

@@ -10,7 +10,7 @@ use crate::commands::next;
 use crate::commands::options::Options;
 use crate::commands::ownership::must_be_ours;
 use crate::commands::session::{
-    Outcome, Working, exit_of, lab_of, must_have_a_ca, open, under_lock,
+    Outcome, Working, exit_of, lab_of, must_have_a_ca, open_to_use, under_lock,
 };
 use crate::pki::rotate;
 use crate::pki::rotation::Stage;
@@ -28,7 +28,7 @@ struct RotationPlaybooks {
 
 /// Resumes the rotation from the stage that the lab directory is at, to its end.
 pub async fn rotate_ca(options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
-    let cluster = open(&options.inventory, reporter)?;
+    let cluster = open_to_use(&options.inventory, reporter)?;
     options.refuse_limit(
         "`certs rotate-ca` cannot be combined with --limit: all nodes need the same CAs",
         "leave out --limit",

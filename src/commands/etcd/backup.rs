@@ -14,26 +14,36 @@ use super::{bad, failed};
 use crate::backup::{Archive, BackupError, ESSENTIAL, FORMAT, Manifest, archive, snapshot};
 use crate::cluster::{Cluster, Node, Role};
 use crate::commands::exit::{Exit, Stop};
+use crate::commands::named::limited;
 use crate::commands::next;
 use crate::commands::node::text::text_of;
 use crate::commands::options::Options;
 use crate::commands::ownership::connected_must_be_ours;
 use crate::commands::session::{
-    Outcome, Working, exit_of, lab_of, limited, must_have_a_ca, open, under_lock,
+    Outcome, Working, exit_of, lab_of, must_have_a_ca, open_to_use, under_lock,
 };
 use crate::engine::{connect::connect, fetch::fetch};
 use crate::event::{Event, Failure};
 use crate::report::Reporter;
 use crate::secret::Secret;
 
-/// Writes a backup to `file`; with `force`, it replaces an existing file.
+/// The name of a new backup of a lab, or of what is said of it: the time makes it its own.
+pub(in crate::commands) fn file_name(of: &str) -> String {
+    let now = OffsetDateTime::now_utc();
+    let (date, (hour, minute, second)) = (now.date(), now.to_hms());
+    format!("{of}-{date}T{hour:02}-{minute:02}-{second:02}Z.backup")
+}
+
+/// Writes a backup to `file`, a new one in the current directory if none is named; with `force`, it
+/// replaces an existing file.
 pub async fn backup(
-    file: &Path,
+    file: Option<&Path>,
     force: bool,
     options: &Options,
     reporter: &Reporter,
 ) -> Result<Exit, Stop> {
-    let cluster = open(&options.inventory, reporter)?;
+    let cluster = open_to_use(&options.inventory, reporter)?;
+    let file = &file.map_or_else(|| file_name(&cluster.name).into(), Path::to_path_buf);
     archive::check_place(file, force).map_err(bad)?;
     must_have_a_ca(&cluster, options)?;
     let inventory = text_of(&options.inventory)?.into_bytes();

@@ -19,11 +19,12 @@ use crate::commands::bring_up::{bring_up, start_local_nodes};
 use crate::commands::converge::{converge, converge_on};
 use crate::commands::exit::{Exit, Stop};
 use crate::commands::inputs::{Inputs, bundle};
+use crate::commands::named::limited;
 use crate::commands::next;
 use crate::commands::options::Options;
 use crate::commands::runbook::Runbook;
 use crate::commands::session::{
-    Outcome, Working, confirm, exit_of, lab_of, limited, open, under_lock,
+    Outcome, Working, confirm, exit_of, lab_of, open_to_use, under_lock,
 };
 use crate::engine::connect::connect;
 use crate::event::{Event, Events};
@@ -47,7 +48,7 @@ pub async fn restore(
     options: &Options,
     reporter: &Reporter,
 ) -> Result<Exit, Stop> {
-    let cluster = open(&options.inventory, reporter)?;
+    let cluster = open_to_use(&options.inventory, reporter)?;
     let playbooks = RestorePlaybooks::find(&cluster, options)?;
     let nodes = limited(&cluster, &options.limit)?;
     let left_out: Vec<&str> = cluster

@@ -9,7 +9,7 @@ use crate::commands::next;
 use crate::commands::options::Options;
 use crate::commands::ownership::must_be_ours;
 use crate::commands::session::{
-    Outcome, Working, exit_of, lab_of, must_have_a_ca, open, under_lock,
+    Outcome, Working, exit_of, lab_of, must_have_a_ca, open_to_use, under_lock,
 };
 use crate::pki::encryption::{self, KeyStage};
 use crate::playbook::Playbook;
@@ -17,7 +17,7 @@ use crate::report::Reporter;
 
 /// Resumes the replacement from the stage that the lab directory is at, to its end.
 pub async fn rotate_key(options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
-    let cluster = open(&options.inventory, reporter)?;
+    let cluster = open_to_use(&options.inventory, reporter)?;
     options.refuse_limit(
         "`etcd rotate-key` cannot be combined with --limit: all API servers need the same keys",
         "leave out --limit",

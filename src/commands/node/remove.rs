@@ -7,10 +7,11 @@ use crate::commands::bring_up::{bring_up, fit_for_local_nodes, start_local_nodes
 use crate::commands::converge::converge_on;
 use crate::commands::exit::{Exit, Stop};
 use crate::commands::inputs::Inputs;
+use crate::commands::named::{known, node};
 use crate::commands::options::{Options, WHOLE_LAB};
 use crate::commands::runbook::Runbook;
 use crate::commands::session::{
-    Outcome, Working, confirm, exit_of, known, lab_of, node, open, under_lock,
+    Outcome, Working, confirm, exit_of, lab_of, open_to_use, under_lock,
 };
 use crate::commands::{next, roster};
 use crate::inventory::{Problem, edit};
@@ -40,7 +41,7 @@ pub async fn remove(
     let (path, name) = (&options.inventory, &departure.node);
     refuse_stdin(path, "node remove")?;
     let inventory = path.display();
-    let now = open(path, reporter)?;
+    let now = open_to_use(path, reporter)?;
     let known_nodes = roster::read(&lab_of(&now));
     let before = with_leaving(now, &known_nodes, name)?;
     let leaving = node(&before, name)?.clone();

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use self::mask::Mask;
 use super::exit::{Exit, Stop};
+use super::named::limited;
 use super::options::Options;
-use super::session::{lab_of, limited, looking, open_to_use, refuse_lost_nodes};
+use super::session::{lab_of, looking, open_to_use, refuse_lost_nodes};
 use super::status::look::look;
 use super::tarball::packed;
 use crate::cluster::Cluster;

@@ -10,6 +10,7 @@ use flate2::read::GzDecoder;
 
 use crate::cluster::{Cluster, PasswordSource};
 use crate::commands::exit::Stop;
+use crate::commands::files;
 use crate::commands::session::lab_of;
 use crate::commands::tarball::packed;
 use crate::secret::Secret;
@@ -29,12 +30,8 @@ pub fn belongings(inventory: &Path, clusters: &[&Cluster]) -> Result<Vec<PathBuf
         kept.push(Path::new(&home).join(".ssh/known_hosts"));
     }
     for cluster in clusters {
-        named.extend(cluster.playbooks.iter().chain(&cluster.templates).cloned());
-        named.extend(cluster.manifests.iter().map(|addon| addon.path.clone()));
-        named.extend(cluster.components.0.values().flat_map(|it| it.files.values().cloned()));
-        let registries = cluster.registries.iter();
-        named.extend(registries.flat_map(|it| it.ca.iter().chain(&it.credentials).cloned()));
-        named.extend(logins(cluster)?);
+        refuse_logins_without_files(cluster)?;
+        named.extend(files::named(cluster));
         let lab = lab_of(cluster);
         kept.extend([lab.pki(), lab.admin_conf(), lab.identity(), lab.known_hosts()]);
         kept.extend([lab.roster(), lab.facts()]);
@@ -51,32 +48,27 @@ pub fn belongings(inventory: &Path, clusters: &[&Cluster]) -> Result<Vec<PathBuf
     Ok(named)
 }
 
-/// The files that logging in to a cluster's nodes takes.
-fn logins(cluster: &Cluster) -> Result<Vec<PathBuf>, Stop> {
-    let mut files = Vec::new();
+/// Refuses logins that need something that is no file.
+fn refuse_logins_without_files(cluster: &Cluster) -> Result<(), Stop> {
     for node in &cluster.nodes {
         let who = format!("{} of {}", node.name, cluster.name);
-        files.push(key(&who, node.ssh.identity.as_ref())?);
+        must_be_named(&who, node.ssh.identity.as_ref())?;
         for jump in node.ssh.jump.iter().flatten() {
             let identity = jump.identity.as_ref().or(node.ssh.identity.as_ref());
-            files.push(key(&format!("the jump host {}", jump.host), identity)?);
+            must_be_named(&format!("the jump host {}", jump.host), identity)?;
         }
-        match &node.ssh.escalation.password {
-            PasswordSource::File(path) => files.push(path.clone()),
-            PasswordSource::Command(_) => {
-                let what = format!("the password of {} comes from a command", node.name);
-                return Err(Stop::bad(what)
-                    .help("it would run in a pod: `become_password_file` names a file instead"));
-            }
-            PasswordSource::Person => {}
+        if let PasswordSource::Command(_) = &node.ssh.escalation.password {
+            let what = format!("the password of {} comes from a command", node.name);
+            return Err(Stop::bad(what)
+                .help("it would run in a pod: `become_password_file` names a file instead"));
         }
     }
-    Ok(files)
+    Ok(())
 }
 
-/// The file of a private key, which has to be named.
-fn key(who: &str, identity: Option<&PathBuf>) -> Result<PathBuf, Stop> {
-    identity.cloned().ok_or_else(|| {
+/// Refuses a login without the file of a private key.
+fn must_be_named(who: &str, identity: Option<&PathBuf>) -> Result<(), Stop> {
+    identity.map(drop).ok_or_else(|| {
         Stop::bad(format!("no `identity` is named for {who}")).help(
             "neither an agent nor ~/.ssh is at hand in a cluster: name the file of a private key \
             without a passphrase",

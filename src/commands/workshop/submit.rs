@@ -64,7 +64,7 @@ pub async fn submit(how: &Submitted, options: &Options, reporter: &Reporter) -> 
     for seats in &slices {
         belongings(&inventory, seats)?;
     }
-    let locks = seats.iter().map(|seat| lock(&lab_of(&seat.cluster), "labctl workshop submit"));
+    let locks = seats.iter().map(|seat| lock(&lab_of(&seat.cluster), "workshop submit"));
     let _locks: Vec<_> = locks.collect::<Result<_, _>>()?;
     let new = make_keys(&seats, options)?;
     let parcels = parcels(&inventory, &slices)?;

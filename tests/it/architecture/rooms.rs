@@ -71,8 +71,9 @@ pub const ROOMS: &[Room] = &[
     ),
     room(
         "playbook",
-        &["cluster", "module"],
-        "it is the vocabulary of the YAML: roles and modules, still unrendered",
+        &["cluster", "inventory", "module"],
+        "it is the vocabulary of the YAML: roles and modules, still unrendered; of the inventory's \
+        room it needs only who finds the word that was meant",
     ),
     room(
         "plan",
@@ -159,6 +160,7 @@ pub const LIBRARIES: &[(&str, &[&str])] = &[
     ("rcgen", &["pki/issue.rs"]),
     ("tera", &["render/"]),
     ("similar", &["plan/preview.rs"]),
+    ("glob", &["cluster/selection.rs"]),
     ("russh", &["transport/ssh/"]),
     ("indicatif", &["report/"]),
     ("ratatui", &["report/watch.rs"]),
