@@ -127,7 +127,8 @@ pub fn a_lab_comes_back_from_its_backup_when_all_data_is_lost(lab: &Lab) {
     });
     refused(lab, "cut", 2, "truncated");
     refused(lab, "flipped", 2, "its checksum differs");
-    refused(lab, "inventory.yaml", 2, "is not a labctl backup");
+    copy(lab, "foreign", |bytes| bytes.fill(b'x'));
+    refused(lab, "foreign", 2, "is not a labctl backup");
     let text = fs::read_to_string(lab.folder().join("inventory.yaml")).expect("an inventory");
     let write = |name: &str, text: String| fs::write(lab.folder().join(name), text).expect(name);
     write("older.yaml", text.replace("kubernetes: \"1.36.3\"", "kubernetes: \"1.33.9\""));
@@ -147,7 +148,7 @@ pub fn a_lab_comes_back_from_its_backup_when_all_data_is_lost(lab: &Lab) {
     assert_eq!(limited.code, Some(2), "{}", limited.story());
     assert!(limited.stderr.contains("--limit leaves out controller-1"), "{}", limited.stderr);
     assert_eq!(lab.start_times(), running, "all runs as it did");
-    for name in ["older.yaml", "other.yaml", "cut", "flipped"] {
+    for name in ["older.yaml", "other.yaml", "cut", "flipped", "foreign"] {
         fs::remove_file(lab.folder().join(name)).expect("removed");
     }
 
