@@ -28,7 +28,7 @@ impl Cluster {
     }
 }
 
-/// Whether a node is one of those that `word` means, which is no node's name.
+/// Whether a node is among those that `word` means when no node has that name.
 fn fits(node: &Node, word: &str) -> bool {
     if word == "all" {
         return true;

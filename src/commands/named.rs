@@ -1,6 +1,7 @@
 //! Nodes and other things that a command line names: those that are meant, or what there is
 //! instead.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::cluster::{Cluster, Node};
@@ -16,22 +17,20 @@ pub fn limited<'a>(cluster: &'a Cluster, limit: &[String]) -> Result<Vec<&'a Nod
     if limit.is_empty() {
         return Ok(cluster.nodes.iter().collect());
     }
-    let names = names(cluster, limit)?;
-    Ok(cluster.nodes.iter().filter(|node| names.contains(&node.name)).collect())
+    let mut meant: BTreeSet<&str> = BTreeSet::new();
+    for word in limit {
+        let nodes = cluster.selected(word).or_else(|missing| Ok(vec![node(cluster, &missing)?]));
+        meant.extend(nodes?.iter().map(|node| node.name.as_str()));
+    }
+    Ok(cluster.nodes.iter().filter(|node| meant.contains(node.name.as_str())).collect())
 }
 
-/// Returns the names of the nodes that words mean; none without any.
+/// Returns the names of the nodes that words mean, in inventory order; none without any.
 pub fn names(cluster: &Cluster, words: &[String]) -> Result<Vec<String>, Stop> {
-    let mut names: Vec<String> = Vec::new();
-    for word in words {
-        let nodes = cluster.selected(word).or_else(|missing| Ok(vec![node(cluster, &missing)?]));
-        for node in nodes? {
-            if !names.contains(&node.name) {
-                names.push(node.name.clone());
-            }
-        }
+    if words.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(names)
+    Ok(limited(cluster, words)?.iter().map(|node| node.name.clone()).collect())
 }
 
 /// Returns the node called `name`.
@@ -88,13 +87,14 @@ fn listed(all: &[&str]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::fs;
 
     use super::*;
     use crate::cluster;
 
-    fn cluster() -> Cluster {
+    /// A lab of three nodes.
+    pub fn cluster() -> Cluster {
         let folder = tempfile::tempdir().expect("a directory");
         let path = folder.path().join("inventory.yaml");
         let node = |name: &str, last: u8, role: &str| {

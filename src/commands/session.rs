@@ -364,29 +364,11 @@ pub fn exit_of(report: &RunReport) -> Exit {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
-
-    fn cluster() -> (tempfile::TempDir, Cluster) {
-        let folder = tempfile::tempdir().expect("a directory");
-        let path = folder.path().join("inventory.yaml");
-        let node = |name: &str, last: u8, role: &str| {
-            format!("  - {{ name: {name}, address: 192.0.2.{last}, roles: [{role}] }}\n")
-        };
-        let nodes = [
-            node("worker-1", 3, "worker"),
-            node("controller-0", 1, "controller"),
-            node("worker-0", 2, "worker"),
-        ];
-        fs::write(&path, format!("name: t\nkubernetes: \"1.34.4\"\nnodes:\n{}", nodes.concat()))
-            .expect("a file");
-        let (cluster, _) = cluster::open(&path).expect("an inventory without mistakes");
-        (folder, cluster)
-    }
+    use crate::commands::named::tests::cluster;
 
     fn report(ok: bool, cancelled: bool) -> RunReport {
-        let (_folder, cluster) = cluster();
+        let cluster = cluster();
         let nodes: Vec<&Node> = cluster.nodes.iter().collect();
         let mut outcome = Outcome { ok, ..Outcome::default() };
         outcome.applied.changed.insert("worker-0".to_owned(), 3);

@@ -165,7 +165,7 @@ fn counted_on(
     }
 }
 
-/// Returns the names that a range stands for; `None` if `text` is no range.
+/// Returns the names that a range stands for; `None` if `text` is not a range.
 pub fn names_in(text: &str) -> Option<Vec<String>> {
     let range = Range::of(text)?.ok()?;
     Some((range.first..=range.last).map(|number| range.at(number)).collect())

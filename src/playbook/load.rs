@@ -156,7 +156,7 @@ pub fn read(path: &Path) -> Result<PlaybookFile, PlaybookError> {
     Ok(PlaybookFile { name, text })
 }
 
-/// The text of a file, of which a device would have no end.
+/// The text of a file, bounded because that of a device never ends.
 fn text_of(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     fs::File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
