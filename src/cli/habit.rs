@@ -105,7 +105,8 @@ pub fn parse() -> Cli {
     let matches = command.try_get_matches_from_mut(std::env::args_os());
     let parsed = matches.and_then(|matches| Cli::from_arg_matches(&matches));
     parsed.unwrap_or_else(|error| {
-        with_tip(error.format(&mut command), std::env::args().skip(1)).exit()
+        let typed = std::env::args_os().skip(1).map(|it| it.to_string_lossy().into_owned());
+        with_tip(error.format(&mut command), typed).exit()
     })
 }
 

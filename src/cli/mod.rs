@@ -75,7 +75,7 @@ Exit codes:
   1    failed
   2    bad usage, or a bad inventory or playbook: nothing was done
   3    pending: `plan` found changes, `certs list` a certificate that expires soon, `status` a fault
-  130  stopped by Ctrl-C, TERM or HUP: the first lets running tasks finish, the second stops at once
+  130  stopped by answering no, or by Ctrl-C, TERM or HUP: running tasks finish, a second stops them
 
 Global options but --take-over can also be set in the environment: LABCTL_OUTPUT=json.";
 

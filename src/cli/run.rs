@@ -162,9 +162,8 @@ async fn graph(args: &GraphArgs, options: &Options, reporter: &Reporter) -> Resu
 async fn image(verb: &ImageVerb, global: &GlobalArgs, reporter: &Reporter) -> Result<Exit, Stop> {
     let ImageVerb::Load(args) = verb;
     let (inventory, nodes) = args.target.get();
-    let mut options = global.options(inventory, None);
-    options.limit.extend_from_slice(nodes);
-    commands::image::load(&args.file, &options, reporter).await
+    let options = global.options(inventory, None);
+    commands::image::load(&args.file, nodes, &options, reporter).await
 }
 
 async fn status(args: &StatusArgs, options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {

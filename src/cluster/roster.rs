@@ -156,8 +156,8 @@ impl Roster {
     }
 
     /// Returns every change in `cluster` that no run can follow; `file` is the inventory's name for
-    /// messages. New nodes and additional roles are fine, and the next run finishes a removal that
-    /// was started.
+    /// commands to type. New nodes and additional roles are fine, and the next run finishes a
+    /// removal that was started.
     pub fn drift(&self, cluster: &Cluster, file: &str) -> Vec<Drift> {
         self.nodes.iter().filter_map(|member| member.drift(self, cluster, file)).collect()
     }

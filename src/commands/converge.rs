@@ -19,7 +19,7 @@ use crate::lab::LabDirectory;
 use crate::machine::{Machine, Machines};
 use crate::module::{Facts, Question};
 use crate::pki::{identity::Holding, store};
-use crate::plan::{self, DesiredPlay, Plan, preflight};
+use crate::plan::{self, DesiredPlay, Plan, Tasks, preflight};
 
 /// Connects, probes, plans and applies.
 pub async fn converge(
@@ -131,7 +131,8 @@ pub async fn make_plan(
     whose: Option<Holding>,
 ) -> Result<Planned, Stop> {
     let mut connections = connect(cluster, reachable, run).await;
-    let mut facts = probe(&connections, |node| plan::questions(runbook.plays(), node), run).await;
+    let tasks = Tasks::of(runbook.plays());
+    let mut facts = probe(&connections, |node| tasks.questions(node), run).await;
     let kept = || store::holding(cluster, &lab_of(cluster)).map_err(Stop::failed);
     let holding = whose.map_or_else(kept, Ok)?;
     let strangers = refuse_strangers(&holding, &facts, run);
@@ -179,7 +180,8 @@ async fn ask_the_rest(
     facts: &mut BTreeMap<String, Facts>,
     run: &Run,
 ) {
-    let rest = |node: &str| &plan::questions(plays, node) - &plan::questions(earlier, node);
+    let (tasks, earlier) = (Tasks::of(plays), Tasks::of(earlier));
+    let rest = |node: &str| &tasks.questions(node) - &earlier.questions(node);
     let open: BTreeMap<String, BTreeSet<Question>> = facts
         .keys()
         .map(|node| (node.clone(), rest(node)))

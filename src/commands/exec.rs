@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::exit::{Exit, Stop};
-use super::named::limited;
+use super::named::named_within;
 use super::options::Options;
 use super::session::{looking, open_to_use, print, refuse_lost_nodes};
 use crate::cluster::{Cluster, Node};
@@ -21,7 +21,7 @@ pub async fn exec(
     reporter: &Reporter,
 ) -> Result<Exit, Stop> {
     let cluster = open_to_use(&options.inventory, reporter)?;
-    let nodes = limited(&cluster, if named.is_empty() { &options.limit } else { named })?;
+    let nodes = named_within(&cluster, named, &options.limit)?;
     refuse_lost_nodes(&cluster)?;
     let mut ok = true;
     let width = nodes.iter().map(|node| node.name.chars().count()).max().unwrap_or_default();

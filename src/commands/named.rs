@@ -25,6 +25,27 @@ pub fn limited<'a>(cluster: &'a Cluster, limit: &[String]) -> Result<Vec<&'a Nod
     Ok(cluster.nodes.iter().filter(|node| meant.contains(node.name.as_str())).collect())
 }
 
+/// Returns the nodes that a command line names, and of these only what `--limit` leaves; all of the
+/// lab without either.
+pub fn named_within<'a>(
+    cluster: &'a Cluster,
+    named: &[String],
+    limit: &[String],
+) -> Result<Vec<&'a Node>, Stop> {
+    let (mut nodes, within) = (limited(cluster, named)?, limited(cluster, limit)?);
+    let within: BTreeSet<&str> = within.iter().map(|node| node.name.as_str()).collect();
+    nodes.retain(|node| within.contains(node.name.as_str()));
+    if nodes.is_empty() {
+        return Err(Stop::bad(format!(
+            "--limit {} leaves out {}",
+            limit.join(","),
+            named.join(", ")
+        ))
+        .help("name nodes that it has, or leave it out; LABCTL_LIMIT sets it, too"));
+    }
+    Ok(nodes)
+}
+
 /// Returns the names of the nodes that words mean, in inventory order; none without any.
 pub fn names(cluster: &Cluster, words: &[String]) -> Result<Vec<String>, Stop> {
     if words.is_empty() {
@@ -149,6 +170,29 @@ pub(super) mod tests {
         }
         let stop = limit(&cluster, &["worker-[0-2]"]).expect_err("there is no worker-2");
         assert_eq!(stop.text(), "there is no node `worker-2` in this lab");
+    }
+
+    #[test]
+    fn of_nodes_that_are_named_a_limit_leaves_some() {
+        let cluster = cluster();
+        let within = |named: &[&str], limit: &[&str]| {
+            let words =
+                |words: &[&str]| words.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+            let nodes = named_within(&cluster, &words(named), &words(limit));
+            nodes.map(|nodes| nodes.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(" "))
+        };
+        for (named, limit, right) in [
+            (&[][..], &[][..], "worker-1 controller-0 worker-0"),
+            (&["workers"], &[], "worker-1 worker-0"),
+            (&[], &["workers"], "worker-1 worker-0"),
+            (&["all"], &["worker-0"], "worker-0"),
+            (&["workers"], &["worker-0", "controller-0"], "worker-0"),
+        ] {
+            assert_eq!(within(named, limit).expect("nodes"), right, "{named:?} {limit:?}");
+        }
+        let none = within(&["worker-1"], &["worker-0"]).expect_err("none is left");
+        assert_eq!(none.text(), "--limit worker-0 leaves out worker-1");
+        assert_eq!(none.exit, Exit::Bad);
     }
 
     #[test]

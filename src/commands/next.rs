@@ -8,8 +8,8 @@ use crate::module::quote;
 /// A command that is suggested, and which of a run's options it takes.
 struct Suggestion {
     verb: &'static str,
-    /// Whether something is named after the inventory.
-    names: bool,
+    /// What is named after the inventory, as an example.
+    names: &'static [&'static str],
     /// `--playbooks` and `--templates`.
     sources: bool,
     /// `--limit`.
@@ -21,11 +21,11 @@ struct Suggestion {
 }
 
 const fn suggestion(verb: &'static str, [sources, limit, changes]: [bool; 3]) -> Suggestion {
-    Suggestion { verb, names: false, sources, limit, until: false, changes }
+    Suggestion { verb, names: &[], sources, limit, until: false, changes }
 }
 
 const fn naming(suggestion: Suggestion) -> Suggestion {
-    Suggestion { names: true, ..suggestion }
+    Suggestion { names: &["name"], ..suggestion }
 }
 
 const fn in_part(suggestion: Suggestion) -> Suggestion {
@@ -43,6 +43,10 @@ const SUGGESTIONS: &[Suggestion] = &[
     suggestion("recover", [false, false, true]),
     // What several nodes share has to reach all of them, so these take no --limit.
     naming(suggestion("node remove", [true, false, true])),
+    Suggestion {
+        names: &["name", "--role", "worker"],
+        ..suggestion("node add", [true, false, true])
+    },
     naming(suggestion("node start", [false, false, false])),
     suggestion("certs list", [false, true, false]),
     naming(suggestion("certs renew", [true, false, true])),
@@ -103,8 +107,7 @@ fn line(verb: &str, before: &[&str], options: &Options, after: &[&str]) -> Strin
 /// Every command that labctl suggests, for a run that had all options: they have to be such as can
 /// be typed.
 pub fn examples(options: &Options) -> Vec<String> {
-    let names = |it: &Suggestion| if it.names { &["name"][..] } else { &[] };
-    SUGGESTIONS.iter().map(|it| command_with(it.verb, options, names(it))).collect()
+    SUGGESTIONS.iter().map(|it| command_with(it.verb, options, it.names)).collect()
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ pub async fn show(
         nodes: nodes.iter().map(|node| node.name.clone()).collect(),
     });
     if shown.is_up {
-        roster::report_removals(whole, options.limit.is_empty(), &events);
+        roster::report_removals(whole, options, &events);
     }
     let looked = look(&cluster, &nodes, shown, options, &run).await;
     drop((run, events));

@@ -9,7 +9,9 @@ use super::session::lab_of;
 use crate::cluster::roster::{Drift, Roster};
 use crate::cluster::{Cluster, Node};
 use crate::event::{Event, Events};
+use crate::inventory::STDIN;
 use crate::lab::LabDirectory;
+use crate::module::quote;
 use crate::report::Reporter;
 
 /// Returns the lab's roster; an empty one if there is none that can be read.
@@ -39,7 +41,7 @@ pub fn remember(cluster: &Cluster, nodes: &[&Node]) -> Result<(), Stop> {
 pub fn refuse_drift(cluster: &Cluster, inventory: &Path, reporter: &Reporter) -> Result<(), Stop> {
     let file = inventory.display().to_string();
     let roster = read(&lab_of(cluster));
-    let mut drifts = roster.drift(cluster, &file);
+    let mut drifts = roster.drift(cluster, &quote(&file));
     drifts.extend(roster.jump(cluster));
     refuse(&drifts, &file, reporter)
 }
@@ -51,7 +53,7 @@ pub fn refuse_drift_of_nodes(
     reporter: &Reporter,
 ) -> Result<(), Stop> {
     let file = inventory.display().to_string();
-    refuse(&read(&lab_of(cluster)).drift(cluster, &file), &file, reporter)
+    refuse(&read(&lab_of(cluster)).drift(cluster, &quote(&file)), &file, reporter)
 }
 
 /// Records that nodes have been brought to the cluster's version of Kubernetes.
@@ -81,15 +83,57 @@ pub fn refuse(drifts: &[Drift], subject: &str, reporter: &Reporter) -> Result<()
     Err(Stop::silent(Exit::Bad))
 }
 
-/// Reports unfinished removals and how to finish them.
-pub fn report_removals(cluster: &Cluster, finishes: bool, events: &Events) {
+/// Reports unfinished removals and how to finish them. Returns whether an `up` with these options
+/// does.
+pub fn report_removals(cluster: &Cluster, options: &Options, events: &Events) -> bool {
+    let whole = Options { limit: Vec::new(), until: None, ..options.clone() };
+    // A removal ends with the entry in the inventory.
+    let is_file = options.inventory != Path::new(STDIN);
     for member in read(&lab_of(cluster)).leaving() {
-        let how = if finishes {
-            "`labctl up` finishes it"
+        let message = if is_file {
+            let up = next::command("up", &whole);
+            format!("the removal of {} is unfinished; `{up}` finishes it", member.name)
         } else {
-            "`labctl up` without --limit finishes it"
+            format!(
+                "the removal of {} is unfinished; `labctl up` with the inventory as a file \
+                finishes it",
+                member.name
+            )
         };
-        let message = format!("the removal of {} is unfinished; {how}", member.name);
         events.emit(Event::Warning { node: None, message });
+    }
+    is_file && options.limit.is_empty() && options.until.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::named::tests::cluster;
+
+    #[test]
+    fn a_removal_is_finished_by_an_up_of_the_whole_file() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let mut cluster = cluster();
+        cluster.lab_directory = folder.path().join("lab");
+        change(&lab_of(&cluster), |roster| {
+            roster.leaves(cluster.node("worker-0").expect("a node"), false, false);
+        })
+        .expect("a roster");
+        let limited = Options { limit: vec!["worker-1".to_owned()], ..Options::of("lab.yaml") };
+        let begun = Options { until: Some("etcd".to_owned()), ..Options::of("lab.yaml") };
+        let (up, file) = ("`labctl up lab.yaml`", "`labctl up` with the inventory as a file");
+        for (options, finishes, how) in [
+            (Options::of("lab.yaml"), true, up),
+            (limited, false, up),
+            (begun, false, up),
+            (Options::of(STDIN), false, file),
+        ] {
+            let (events, mut heard) = Events::channel();
+            assert_eq!(report_removals(&cluster, &options, &events), finishes, "{options:?}");
+            let said = heard.try_recv().expect("an event").event;
+            let Event::Warning { message, .. } = said else { panic!("{said:?}") };
+            let right = format!("the removal of worker-0 is unfinished; {how} finishes it");
+            assert_eq!(message, right);
+        }
     }
 }

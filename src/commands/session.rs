@@ -2,7 +2,9 @@
 //! and running with a log, a report and an ear for Ctrl-C.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
 use std::future::Future;
+use std::io::Read as _;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -97,6 +99,22 @@ pub fn confirm(
         Answer::Nobody => Err(Stop::bad("cannot ask for confirmation: stdin is not a terminal")
             .help(format!("add --yes to {consent}"))),
     }
+}
+
+/// Refuses to write over a file of another kind than `content`, as its first bytes tell: over an
+/// inventory, say.
+pub fn may_replace(path: &Path, content: &[u8]) -> Result<(), Stop> {
+    let mut found = Vec::new();
+    let regular = fs::metadata(path).is_ok_and(|it| it.is_file());
+    if regular {
+        let read = File::open(path).and_then(|file| file.take(2).read_to_end(&mut found));
+        read.map_err(|error| Stop::failed(format!("cannot read {}: {error}", path.display())))?;
+    }
+    if found.is_empty() || content.starts_with(&found) {
+        return Ok(());
+    }
+    Err(Stop::bad(format!("{} exists, and is something else", path.display()))
+        .help("name another file; an earlier one of the same kind is replaced"))
 }
 
 /// Prints to stdout. A closed pipe is not an error.
@@ -308,11 +326,13 @@ pub fn refuse_lost_nodes(cluster: &Cluster) -> Result<(), Stop> {
     crate::local::check_not_lost(&lab).map_err(|error| {
         let help = match &error {
             LocalError::Lost { moved: Some(moved), .. } => format!(
-                "move {} back to {}; or run `labctl down`, which removes the nodes",
+                "move {} back to {}; or run `labctl down` with this inventory, which removes the \
+                nodes",
                 moved.display(),
                 lab.root().display()
             ),
-            _ => "`labctl down` removes them; without the lab directory nobody can log in to them"
+            _ => "`labctl down` with this inventory removes them; without the lab directory nobody \
+                can log in to them"
                 .to_owned(),
         };
         Stop::failed(error).help(help)

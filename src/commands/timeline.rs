@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::exit::{Exit, Stop};
-use super::session::{lab_of, open, print};
+use super::session::{lab_of, may_replace, open, print};
 use crate::report::Reporter;
 use crate::timeline::{Timeline, read};
 
@@ -56,7 +56,9 @@ pub fn timeline(
 
 fn draw(shown: &Shown, timeline: &Timeline, reporter: &Reporter) -> Result<Exit, Stop> {
     let Shown::Page(path) = shown else { return print(reporter, &reporter.timeline(timeline)) };
-    fs::write(path, reporter.timeline_page(timeline))
+    let page = reporter.timeline_page(timeline);
+    may_replace(path, page.as_bytes())?;
+    fs::write(path, page)
         .map_err(|error| Stop::failed(format!("cannot write {}: {error}", path.display())))?;
     reporter.note(&format!("the timeline is in {}", path.display()));
     Ok(Exit::Done)

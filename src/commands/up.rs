@@ -56,8 +56,7 @@ async fn bring_up_and_finish(
     options: &Options,
     working: Working,
 ) -> Result<Outcome, Stop> {
-    let finishes = options.limit.is_empty() && options.until.is_none();
-    roster::report_removals(cluster, finishes, &working.events);
+    let finishes = roster::report_removals(cluster, options, &working.events);
     let mut outcome = bring_up(cluster, playbook, options, working.clone()).await?;
     if outcome.ok && finishes && !working.run.is_cancelled() {
         let finished = finish_removals(cluster, options, &working).await?;

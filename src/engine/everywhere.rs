@@ -9,8 +9,8 @@ use crate::transport::{Exec, Transport, lines};
 
 /// Time limit of a command: as long as somebody may want to follow a log.
 const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
-/// Maximum output of a node in bytes. Lines are passed on as they arrive; what is kept is one copy.
-const MOST: u64 = 64 << 20;
+/// Maximum number of lines that wait to be read. A node that prints faster waits.
+const WAITING: usize = 1024;
 
 /// What comes from a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,12 +35,8 @@ pub enum Said {
 
 /// Runs `command` as root on every connected node, on as many at once as the run allows, and
 /// returns what they say. The channel closes when all have ended, or the user asks to stop.
-pub fn everywhere(
-    connections: &Connections,
-    command: &str,
-    run: &Run,
-) -> mpsc::UnboundedReceiver<Said> {
-    let (said, receiver) = mpsc::unbounded_channel();
+pub fn everywhere(connections: &Connections, command: &str, run: &Run) -> mpsc::Receiver<Said> {
+    let (said, receiver) = mpsc::channel(WAITING);
     for (node, transport) in connections {
         let (node, transport, command) = (node.clone(), transport.clone(), command.to_owned());
         let (said, run) = (said.clone(), run.clone());
@@ -56,20 +52,15 @@ pub fn everywhere(
     receiver
 }
 
-async fn on_node(
-    node: &str,
-    transport: &Transport,
-    command: String,
-    said: &mpsc::UnboundedSender<Said>,
-) {
+async fn on_node(node: &str, transport: &Transport, command: String, said: &mpsc::Sender<Said>) {
     let (sender, mut receiver) = lines();
     let passing_on = async {
         while let Some(line) = receiver.recv().await {
             // Nobody listens any more when the run has been stopped.
-            let _ = said.send(Said::Output { node: node.to_owned(), line });
+            let _ = said.send(Said::Output { node: node.to_owned(), line }).await;
         }
     };
-    let exec = Exec::new(command, LIMIT).lines(sender).at_most(MOST);
+    let exec = Exec::new(command, LIMIT).lines(sender).at_most(u64::MAX);
     let (output, ()) = tokio::join!(transport.exec(exec), passing_on);
     let (errors, code) = match output {
         Ok(output) => {
@@ -78,7 +69,7 @@ async fn on_node(
         }
         Err(error) => (Vec::new(), Err(error.to_string())),
     };
-    let _ = said.send(Said::Ended { node: node.to_owned(), errors, code });
+    let _ = said.send(Said::Ended { node: node.to_owned(), errors, code }).await;
 }
 
 #[cfg(test)]

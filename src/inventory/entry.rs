@@ -23,6 +23,16 @@ impl NewNode {
             both => list(both),
         }
     }
+
+    /// Returns its entry, on one line.
+    pub fn entry(&self) -> String {
+        let (name, address, roles) = (scalar(&self.name), self.address(), list(&self.roles));
+        let labels = match self.labels[..] {
+            [] => String::new(),
+            _ => format!(", labels: {}", labels(&self.labels)),
+        };
+        format!("{{ name: {name}, address: {address}, roles: {roles}{labels} }}")
+    }
 }
 
 /// Returns the nodes in a text's tree.

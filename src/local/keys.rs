@@ -20,6 +20,14 @@ pub(super) fn ensure(private: &Path, comment: &str) -> Result<(), LocalError> {
     if private.is_file() && public(private).is_file() {
         return Ok(());
     }
+    if private.is_file() {
+        // Running nodes know the pair, so only what is missing of it is made.
+        let mut command = program::command("ssh-keygen");
+        command.arg("-y").arg("-f").arg(private);
+        let line = program::run("read an SSH key", &mut command, "")?;
+        let path = public(private);
+        return fs::write(&path, line).map_err(LocalError::io("write", &path));
+    }
     // Created in a temporary directory and moved into place, private half last, so that a killed
     // run does not leave half a pair.
     let folder = private.parent().unwrap_or(private);
@@ -104,6 +112,17 @@ mod tests {
 
     fn host(last: u8, key: &str) -> (IpAddr, String) {
         (Ipv4Addr::new(10, 0, 0, last).into(), format!("ssh-ed25519 {key}"))
+    }
+
+    #[test]
+    fn a_public_half_that_is_missing_is_made_of_the_private_one() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let private = folder.path().join("key");
+        ensure(&private, "a comment").expect("a pair");
+        let (kept, line) = (fs::read(&private).unwrap(), read_public(&private).unwrap());
+        fs::remove_file(public(&private)).unwrap();
+        ensure(&private, "a comment").expect("the same pair");
+        assert_eq!((fs::read(&private).unwrap(), read_public(&private).unwrap()), (kept, line));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::{DesiredPlay, DesiredTask, tasks_of};
+use super::{DesiredPlay, DesiredTask, Tasks};
 use crate::module::Desired;
 use crate::module::file::Content;
 
@@ -35,7 +35,9 @@ impl PlacedFile<'_> {
 /// images of the bundle.
 pub fn files_of<'a>(plays: &'a [DesiredPlay], node: &'a str) -> Vec<PlacedFile<'a>> {
     let mut seen = BTreeSet::new();
-    tasks_of(plays, node).filter_map(placed).filter(|file| seen.insert(file.path.clone())).collect()
+    let tasks = Tasks::of(plays);
+    let placed = tasks.on(node).iter().copied().filter_map(placed);
+    placed.filter(|file| seen.insert(file.path.clone())).collect()
 }
 
 fn placed(task: &DesiredTask) -> Option<PlacedFile<'_>> {

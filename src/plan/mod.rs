@@ -18,7 +18,7 @@ pub mod preflight;
 mod preview;
 pub mod script;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::event::{PlannedChange, Preview};
@@ -197,24 +197,39 @@ pub fn takes_down(plays: &[DesiredPlay]) -> bool {
     tasks.any(|task| matches!(*task.desired, Desired::Undo(_)))
 }
 
-/// Returns everything that a plan needs to know about one node.
-pub fn questions(plays: &[DesiredPlay], node: &str) -> BTreeSet<Question> {
-    tasks_of(plays, node)
-        .flat_map(|task| task.desired.probe())
-        .chain(machines::questions())
-        .chain(ownership::questions())
-        .chain(preflight::questions(tasks_of(plays, node).map(|task| &*task.desired)))
-        .collect()
-}
+/// The tasks of every node, sorted once: each play lists its nodes, and to look through all of them
+/// for every node of a large lab takes longer than all the rest of a plan.
+pub struct Tasks<'a>(HashMap<&'a str, Vec<&'a DesiredTask>>);
 
-/// Returns every task for one node, in playbook order.
-pub fn tasks_of<'a>(
-    plays: &'a [DesiredPlay],
-    node: &'a str,
-) -> impl Iterator<Item = &'a DesiredTask> {
-    plays
-        .iter()
-        .flat_map(|play| &play.nodes)
-        .filter(move |on| on.node == node)
-        .flat_map(|on| &on.tasks)
+impl<'a> Tasks<'a> {
+    /// The tasks of these plays.
+    pub fn of(plays: &'a [DesiredPlay]) -> Self {
+        let mut tasks: HashMap<&str, Vec<&DesiredTask>> = HashMap::new();
+        for on in plays.iter().flat_map(|play| &play.nodes) {
+            tasks.entry(&on.node).or_default().extend(&on.tasks);
+        }
+        Self(tasks)
+    }
+
+    /// Every task for one node, in playbook order.
+    pub fn on(&self, node: &str) -> &[&'a DesiredTask] {
+        self.0.get(node).map_or(&[], Vec::as_slice)
+    }
+
+    /// What is desired of one node, in playbook order.
+    pub fn desired(&self, node: &str) -> impl Iterator<Item = &'a Desired> + Clone {
+        self.on(node).iter().copied().map(|task| &*task.desired)
+    }
+
+    /// Everything that a plan needs to know about one node.
+    pub fn questions(&self, node: &str) -> BTreeSet<Question> {
+        let desired = self.desired(node);
+        desired
+            .clone()
+            .flat_map(State::probe)
+            .chain(machines::questions())
+            .chain(ownership::questions())
+            .chain(preflight::questions(desired))
+            .collect()
+    }
 }

@@ -19,6 +19,9 @@ const SHOWN: usize = 80;
 /// Length of the end of stderr that is kept, in bytes.
 const TAIL: usize = 64 * 1024;
 
+/// Maximum length of a line for listeners, in bytes: a longer one comes in several.
+const LINE: usize = 1024 * 1024;
+
 /// Maximum output of a login shell before the command starts, in bytes.
 const NOISE: usize = 1024 * 1024;
 
@@ -46,7 +49,8 @@ struct Preamble {
 
 impl Collector {
     /// Returns an empty collector that sends complete lines of stdout to `lines`, or all of it to
-    /// `sink`. More than `most` bytes on stdout end the command.
+    /// `sink`, and keeps it where there is neither. More than `most` bytes on stdout end the
+    /// command.
     pub(super) fn new(
         lines: Option<mpsc::Sender<String>>,
         sink: Option<Box<dyn io::Write + Send>>,
@@ -98,6 +102,15 @@ impl Collector {
             self.hand_on(end).await;
             looked = end + 1;
             self.begun = looked;
+        }
+        if self.lines.is_some() {
+            if self.output.stdout.len() - self.begun > LINE {
+                self.hand_on(self.output.stdout.len()).await;
+                self.begun = self.output.stdout.len();
+            }
+            // Who listens has them.
+            self.output.stdout.drain(..self.begun);
+            self.begun = 0;
         }
         Ok(())
     }
@@ -263,8 +276,24 @@ mod tests {
             lines.push(line);
         }
         assert_eq!(lines, ["one", "two", "", "last"]);
-        assert_eq!(output.stdout, b"one\ntwo\n\nlast");
+        assert_eq!(output.stdout, b"last", "what was handed on is not kept");
         assert_eq!((output.stderr.as_slice(), output.code), (b"aside".as_slice(), 3));
+    }
+
+    #[tokio::test]
+    async fn a_line_without_an_end_is_handed_on_in_parts() {
+        let (sender, mut receiver) = mpsc::channel(10);
+        let mut collector = Collector::new(Some(sender), None, u64::MAX);
+        for _ in 0..5 {
+            collector.stdout(&[b'x'; LINE / 2]).await.expect("kept");
+            assert!(collector.output.stdout.len() <= LINE);
+        }
+        collector.finish(0).await;
+        let mut length = 0;
+        while let Ok(part) = receiver.try_recv() {
+            length += part.len();
+        }
+        assert_eq!(length, LINE / 2 * 5);
     }
 
     #[tokio::test]

@@ -50,6 +50,8 @@ fn a_lab_of_local_nodes_is_written_and_right_at_once() {
         (" --controllers 1 --workers 0", "my-lab", "1 node (1 controller, 1 worker)"),
         (" --controllers 11 --workers 90", "my-lab", "102 nodes (11 controllers, 90 workers)"),
         (" --like sandbox", "sandbox", "6 nodes (2 controllers, 2 workers)"),
+        (" --name 2024", "2024", "3 nodes (1 controller, 2 workers)"),
+        (" --like single --name null", "null", "1 node (1 controller, 1 worker)"),
         (" --like ha --name mine", "mine", "7 nodes (3 controllers, 3 workers)"),
         (" --like single", "single", "1 node (1 controller, 1 worker)"),
         (" --like multinode", "multinode", "3 nodes (1 controller, 3 workers)"),

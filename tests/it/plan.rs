@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use crate::support::workshop::Workshop;
 use labctl::module::file::Content;
 use labctl::module::{Desired, Facts, Question, State};
-use labctl::plan::{self, DesiredPlay, Plan};
+use labctl::plan::{self, DesiredPlay, Plan, Tasks};
 use labctl::playbook::standard;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -290,8 +290,8 @@ fn a_unit_uses_its_files_drop_ins_and_folders_and_all_that_any_task_names() {
         "/etc/systemd/system/a.service.d/b.conf",
     ];
     let mut units = 0;
-    for task in plan::tasks_of(&plays, "client-0") {
-        let Desired::Unit(unit) = &*task.desired else { continue };
+    for desired in Tasks::of(&plays).desired("client-0") {
+        let Desired::Unit(unit) = desired else { continue };
         units += 1;
         assert_eq!(unit.uses.iter().map(|used| used.path.as_str()).collect::<Vec<_>>(), expected);
         assert!(unit.uses.iter().all(|used| used.sha256.len() == 64), "{unit:?}");

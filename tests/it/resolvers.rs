@@ -1,7 +1,7 @@
 //! The resolvers that pods get on a node: the node's own, but for those that only the node reaches.
 
 use labctl::module::Desired;
-use labctl::plan;
+use labctl::plan::Tasks;
 use labctl::playbook::standard;
 
 use crate::support::labs;
@@ -12,8 +12,9 @@ use crate::support::workshop::Workshop;
 fn for_pods(own: &str, of_systemd: Option<&str>) -> String {
     let workshop = Workshop::new(labs::sandbox());
     let plays = workshop.expand(&standard::find("up", None).expect("a playbook")).expect("a plan");
-    let run = plan::tasks_of(&plays, "worker-0")
-        .find_map(|task| match &*task.desired {
+    let run = Tasks::of(&plays)
+        .desired("worker-0")
+        .find_map(|desired| match desired {
             Desired::Command(it) if it.run.contains("/etc/kubernetes/resolv.conf") => Some(&it.run),
             _ => None,
         })

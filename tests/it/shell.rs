@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use labctl::engine::script::{Belonging, Turn, script};
 use labctl::module::Desired;
 use labctl::module::probe;
-use labctl::plan::{DesiredPlay, diff, files, questions, tasks_of};
+use labctl::plan::{DesiredPlay, Tasks, diff, files};
 use labctl::playbook::standard;
 use labctl::smoke;
 
@@ -77,9 +77,10 @@ fn what_the_tasks_of_the_standard_playbooks_run_is_clean() {
 #[test]
 fn checks_and_conditions_of_the_standard_playbooks_are_clean() {
     let (plays, nodes) = (plays(), nodes());
-    let tasks = nodes.iter().flat_map(|node| tasks_of(&plays, node));
-    let checks: BTreeSet<String> = tasks
-        .filter_map(|task| match &*task.desired {
+    let tasks = Tasks::of(&plays);
+    let desired = nodes.iter().flat_map(|node| tasks.desired(node));
+    let checks: BTreeSet<String> = desired
+        .filter_map(|desired| match desired {
             Desired::Command(it) => Some(it.unless.clone()),
             Desired::Wait(it) => Some(it.until.clone()),
             _ => None,
@@ -96,7 +97,7 @@ fn checks_and_conditions_of_the_standard_playbooks_are_clean() {
 #[test]
 fn probes_smoke_checks_and_rendered_scripts_are_clean() {
     let (plays, nodes) = (plays(), nodes());
-    let asked = questions(&plays, &nodes[0]);
+    let asked = Tasks::of(&plays).questions(&nodes[0]);
     // What is quoted is a script for another shell, which the test above looks at.
     assert_eq!(against(&probe::script(&asked), "SC2016"), "");
     for check in smoke::checks(&labs::sandbox()) {

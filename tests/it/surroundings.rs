@@ -9,7 +9,7 @@ use labctl::engine::probe;
 use labctl::machine::Surroundings;
 use labctl::module::command::Command;
 use labctl::module::{Desired, Facts, Question};
-use labctl::plan::{self, preflight};
+use labctl::plan::{Tasks, preflight};
 use labctl::playbook::standard;
 
 use crate::support::labs;
@@ -35,7 +35,7 @@ fn what_only_puts_files_in_place_asks_nothing_about_the_machine() {
         let playbook = standard::find(name, None).expect("a playbook");
         let desired = workshop.expand(&playbook).expect("a plan");
         for node in &workshop.cluster.nodes {
-            let questions = plan::questions(&desired, &node.name);
+            let questions = Tasks::of(&desired).questions(&node.name);
             let asks = questions.contains(&Question::Surroundings);
             assert_eq!(asks, name == "up", "{name} of {}", node.name);
         }

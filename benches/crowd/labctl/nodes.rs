@@ -32,7 +32,7 @@ use labctl::module::probe::PathFact;
 use labctl::module::{Facts, Question, State as _};
 use labctl::pki::{self, store};
 use labctl::plan::expand::expand;
-use labctl::plan::{self, DesiredPlay, machines, ownership};
+use labctl::plan::{DesiredPlay, Tasks, machines, ownership};
 use labctl::playbook::standard;
 use materials::{Failure, Lab};
 use russh::keys::ssh_key::LineEnding;
@@ -116,8 +116,9 @@ impl Crowd {
 
     /// Has its nodes answer `plays`' questions with `facts`.
     fn answer(&self, plays: &[DesiredPlay], facts: &BTreeMap<String, Facts>) {
+        let tasks = Tasks::of(plays);
         let answer = |(node, facts): (&String, &Facts)| {
-            (node.clone(), written(&plan::questions(plays, node), facts))
+            (node.clone(), written(&tasks.questions(node), facts))
         };
         let answers = facts.iter().map(answer).collect();
         assert!(self.answers.set(answers).is_ok(), "they are told once");
@@ -214,10 +215,10 @@ fn settled(
     let directory = LabDirectory::new(&cluster.lab_directory);
     let mark = store::holding(cluster, &directory)?.mark().text();
     let ca = String::from_utf8_lossy(lab.pki.require("ca.crt")?).into_owned();
-    let mut all = BTreeMap::new();
+    let (tasks, mut all) = (Tasks::of(plays), BTreeMap::new());
     for node in &cluster.nodes {
         let mut facts = Facts::default();
-        plan::tasks_of(plays, &node.name).for_each(|task| task.desired.settle(&mut facts));
+        tasks.desired(&node.name).for_each(|desired| desired.settle(&mut facts));
         facts.texts.insert(ownership::mark_file(), mark.clone());
         facts.texts.insert("/etc/kubernetes/pki/ca.crt".to_owned(), ca.clone());
         let record = PathFact { kind: "regular file".to_owned(), size: 1, ..PathFact::default() };

@@ -7,7 +7,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::cluster::{Cluster, Node};
 use crate::commands::exit::{Exit, Stop};
-use crate::commands::named::limited;
+use crate::commands::named::named_within;
 use crate::commands::next;
 use crate::commands::options::Options;
 use crate::commands::session::{lab_of, looking, open_to_use};
@@ -26,8 +26,8 @@ pub async fn list(
     reporter: &Reporter,
 ) -> Result<Exit, Stop> {
     let cluster = open_to_use(&options.inventory, reporter)?;
+    let nodes = named_within(&cluster, named, &options.limit)?;
     let named = if named.is_empty() { &options.limit } else { named };
-    let nodes = limited(&cluster, named)?;
     let kept = kept(&cluster, named, options)?;
     let (events, receiver) = Events::channel();
     let reporting = reporter.spawn(receiver, None);

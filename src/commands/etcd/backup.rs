@@ -52,7 +52,9 @@ pub async fn backup(
     })
     .await?;
     let next = if report.ok() {
-        next::command_with("etcd restore", options, &[&file.display().to_string()])
+        // All members are restored together, whichever the snapshot is of.
+        let whole = Options { limit: Vec::new(), ..options.clone() };
+        next::command_with("etcd restore", &whole, &[&file.display().to_string()])
     } else {
         next::command("smoke", options)
     };

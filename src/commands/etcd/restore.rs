@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::mem::discriminant;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -77,14 +78,8 @@ pub async fn restore(
     if let Some(why) = misfit(&backup.manifest, cluster.kubernetes, None) {
         return Err(Stop::bad(why).help(OLDER));
     }
-    let kept = archive::read_pki(&lab_of(&cluster).pki()).map_err(bad)?;
-    let differing = differing(&kept, &backup.pki);
     let id = stamp(OffsetDateTime::now_utc());
-    let pki = match (kept.is_empty(), differing.is_empty()) {
-        (_, true) => Certificates::Same,
-        (true, false) => Certificates::None,
-        (false, false) => Certificates::Other(format!("pki.before-restore-{id}")),
-    };
+    let (pki, differing) = Certificates::of(&cluster, &backup, &id)?;
     let question = question(&cluster, &backup, &pki, &differing);
     confirm(options, &question, "restore without being asked", reporter)?;
     let work = Restoration { file, cluster: &cluster, backup, pki, id, playbooks };
@@ -109,6 +104,24 @@ enum Certificates {
     None,
     /// They differ from the backup's, which replace them; the old ones are kept under this name.
     Other(String),
+}
+
+impl Certificates {
+    /// What happens to them, and which differ.
+    fn of<'a>(
+        cluster: &Cluster,
+        backup: &'a Archive,
+        id: &str,
+    ) -> Result<(Self, Vec<&'a str>), Stop> {
+        let kept = archive::read_pki(&lab_of(cluster).pki()).map_err(bad)?;
+        let differing = differing(&kept, &backup.pki);
+        let pki = match (kept.is_empty(), differing.is_empty()) {
+            (_, true) => Self::Same,
+            (true, false) => Self::None,
+            (false, false) => Self::Other(format!("pki.before-restore-{id}")),
+        };
+        Ok((pki, differing))
+    }
 }
 
 struct RestorePlaybooks {
@@ -158,6 +171,12 @@ struct Restoration<'a> {
 impl Restoration<'_> {
     async fn run(self, options: &Options, working: Working) -> Result<Outcome, Stop> {
         let cluster = self.cluster;
+        // Another run may have ended while the question stood open.
+        let (now, _) = Certificates::of(cluster, &self.backup, &self.id)?;
+        if discriminant(&now) != discriminant(&self.pki) {
+            return Err(Stop::failed("the lab's certificates and keys have just been changed")
+                .help("run the same command again: it asks about those that are there now"));
+        }
         let events = working.events.clone();
         let bundle = bundle(cluster, &events).await?;
         let etcd = bundle.file("etcd").ok().map(|file| file.version.as_str());
@@ -270,8 +289,9 @@ impl Restoration<'_> {
             return Ok(None);
         }
         for node in &gone {
+            let up = next::command("up", options);
             let message =
-                "skipped, because it cannot be reached: run `labctl up` once it is back".to_owned();
+                format!("skipped, because it cannot be reached: run `{up}` once it is back");
             working.events.emit(Event::Warning { node: Some(node.name.clone()), message });
         }
         let limit: BTreeSet<&str> = there.iter().map(|node| node.name.as_str()).collect();

@@ -2,6 +2,7 @@
 
 use super::local::free_subnet;
 use super::place::InventoryPlace;
+use super::text::quoted;
 use super::wanted::Model;
 use crate::commands::exit::Stop;
 use crate::inventory::schema::FILE_NAME;
@@ -35,7 +36,7 @@ pub(super) fn text(
         .replace(&format!("{prefix}."), &format!("{subnet}."));
     Ok(match name {
         Some(name) => text
-            .replace(&format!("\nname: {own}\n"), &format!("\nname: {name}\n"))
+            .replace(&format!("\nname: {own}\n"), &format!("\nname: {}\n", quoted(name)))
             .replace(&format!(".labctl/{own}/"), &format!(".labctl/{name}/")),
         None => text,
     })

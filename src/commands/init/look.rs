@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use super::found::{FoundMachine, HOSTNAME};
 use super::place::InventoryPlace;
+use super::text::quoted;
 use super::wanted::Wanted;
 use crate::cluster::{self, Cluster, Jump, Node, Version};
 use crate::commands::ask;
@@ -117,7 +118,7 @@ fn provisional(
     wanted: &Wanted,
     place: &InventoryPlace,
 ) -> Result<Cluster, Stop> {
-    let mut text = format!("name: {}\nkubernetes: \"{}\"\n", place.name, Version::TESTED);
+    let mut text = format!("name: {}\nkubernetes: \"{}\"\n", quoted(&place.name), Version::TESTED);
     if let Some(identity) = &wanted.identity {
         text += &format!("ssh: {{ identity: {:?} }}\n", identity.display().to_string());
     }

@@ -65,9 +65,10 @@ impl InventoryPlace {
         LabDirectory::new(folder.join(".labctl").join(&self.name))
     }
 
-    /// `labctl VERB`, with the inventory when it is not the default one.
+    /// `labctl VERB`, with the inventory when it is not the one that labctl takes by itself.
     pub(super) fn command(&self, verb: &str) -> String {
-        match self.called() == "inventory.yaml" {
+        let another = std::env::var_os("LABCTL_INVENTORY").is_some_and(|it| !it.is_empty());
+        match self.called() == "inventory.yaml" && !another {
             true => format!("labctl {verb}"),
             false => format!("labctl {verb} {}", quote(&self.called())),
         }

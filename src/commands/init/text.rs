@@ -24,11 +24,13 @@ pub(super) fn head(place: &InventoryPlace, what: &str) -> String {
     let _ = write!(
         text,
         "\n# The lab's name; its certificates and keys are in `.labctl/{0}/` beside this file.\n\
-         name: {0}\n\n\
+         name: {2}\n\n\
          # The version of Kubernetes. Keep the quotes: without them YAML would read 1.30 as the \
          number 1.3.\n\
          kubernetes: \"{1}\"\n",
-        place.name, place.kubernetes
+        place.name,
+        place.kubernetes,
+        quoted(&place.name)
     );
     text
 }
@@ -118,8 +120,8 @@ fn networks(proposal: &Proposal) -> String {
 
 fn entry(node: &ProposedNode, machine: &FoundMachine, user: Option<&str>) -> String {
     let roles = node.roles.iter().map(Role::to_string).collect::<Vec<_>>().join(", ");
-    let mut text =
-        format!("  - name: {}\n    address: {}\n    roles: [{roles}]\n", node.name, node.address);
+    let (name, address) = (quoted(&node.name), node.address);
+    let mut text = format!("  - name: {name}\n    address: {address}\n    roles: [{roles}]\n");
     let login = &machine.login;
     let mut own = Vec::new();
     if login.host.parse::<Ipv4Addr>() != Ok(node.address) {
@@ -136,7 +138,7 @@ fn entry(node: &ProposedNode, machine: &FoundMachine, user: Option<&str>) -> Str
 }
 
 /// Returns text as YAML reads it back, in quotes if necessary; a variable is none here.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._/-".contains(c);
     match text.chars().all(plain) && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
     {

@@ -12,6 +12,7 @@ use crate::commands::ownership::must_be_ours;
 use crate::commands::session::{exit_of, lab_of, open, under_lock};
 use crate::commands::{next, roster};
 use crate::inventory::edit::{self, NewNode};
+use crate::module::quote;
 use crate::report::Reporter;
 
 /// Adds a node.
@@ -33,9 +34,9 @@ pub async fn add(new: &NewNode, options: &Options, reporter: &Reporter) -> Resul
             ))
             .help(help));
         }
-        None => {
-            Some(edit::add(&text_of(path)?, new).map_err(|error| add_by_hand(error, path, new))?)
-        }
+        None => Some(
+            edit::add(&text_of(path)?, new).map_err(|error| add_by_hand(error, new, options))?,
+        ),
     };
     let after = match &text {
         Some(text) => imagine(path, text, &format!("with {name}"), reporter)?,
@@ -52,8 +53,8 @@ pub async fn add(new: &NewNode, options: &Options, reporter: &Reporter) -> Resul
         must_be_ours(&after, &nodes, &working.run).await?;
         if text.is_some() {
             // Read it again, because it may have been edited in the meantime.
-            let text =
-                edit::add(&text_of(path)?, new).map_err(|error| add_by_hand(error, path, new))?;
+            let text = edit::add(&text_of(path)?, new)
+                .map_err(|error| add_by_hand(error, new, options))?;
             save(path, &text)?;
         }
         bring_up(&after, &playbook, options, working).await
@@ -77,7 +78,10 @@ fn addressed(new: &NewNode, cluster: &Cluster, options: &Options) -> Result<NewN
     }
     let Some(local) = &cluster.local else {
         let line = next::command_with("node add", options, &[&new.name]);
-        let labels = new.labels.iter().map(|(key, value)| format!(" --label {key}={value}"));
+        let labels = new
+            .labels
+            .iter()
+            .map(|(key, value)| format!(" --label {}", quote(&format!("{key}={value}"))));
         let (roles, labels) = (new.roles.join(","), labels.collect::<String>());
         return Err(Stop::bad("no address is named for the machine").help(format!(
             "name the address that the other nodes use: `{line} --role {roles}{labels} --address \

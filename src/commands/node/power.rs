@@ -8,6 +8,7 @@ use crate::commands::exit::{Exit, Stop};
 use crate::commands::named::names;
 use crate::commands::next;
 use crate::commands::options::Options;
+use crate::commands::roster::refuse_drift_of_nodes;
 use crate::commands::session::{lab_of, lock, open_to_use, refuse_lost_nodes, stopped};
 use crate::event::{Event, Events};
 use crate::lab::cache_directory;
@@ -46,6 +47,7 @@ pub async fn stop(words: &[String], options: &Options, reporter: &Reporter) -> R
 /// Starts local nodes with the data that they have.
 pub async fn start(words: &[String], options: &Options, reporter: &Reporter) -> Result<Exit, Stop> {
     let (cluster, nodes) = local_nodes(words, options, reporter)?;
+    refuse_drift_of_nodes(&cluster, &options.inventory, reporter)?;
     let lab = lab_of(&cluster);
     let there: Vec<String> = local::nodes(&lab).into_iter().map(|local| local.name).collect();
     if let Some(new) = nodes.iter().find(|node| !there.contains(node)) {

@@ -16,6 +16,7 @@ use crate::commands::session::{
 use crate::commands::{next, roster};
 use crate::inventory::{Problem, edit};
 use crate::lab::LabDirectory;
+use crate::module::quote;
 use crate::playbook::Playbook;
 use crate::render::context::Leaving;
 use crate::report::Reporter;
@@ -40,23 +41,19 @@ pub async fn remove(
     options.refuse_limit(WHOLE_LAB, "leave --limit out")?;
     let (path, name) = (&options.inventory, &departure.node);
     refuse_stdin(path, "node remove")?;
-    let inventory = path.display();
+    let inventory = path.display().to_string();
     let now = open_to_use(path, reporter)?;
     let known_nodes = roster::read(&lab_of(&now));
     let before = with_leaving(now, &known_nodes, name)?;
     let leaving = node(&before, name)?.clone();
     let why_not: Vec<_> = must_stay(&before, &leaving).into_iter().collect();
-    roster::refuse(&why_not, &inventory.to_string(), reporter)?;
-    let text =
-        edit::remove(&text_of(path)?, name).map_err(|error| remove_by_hand(error, path, name))?;
+    roster::refuse(&why_not, &inventory, reporter)?;
+    let text = edit::remove(&text_of(path)?, name)
+        .map_err(|error| remove_by_hand(error, name, options))?;
     let after = imagine(path, &text, &format!("without {name}"), reporter)?;
     let mut others = Roster::default();
     before.nodes.iter().filter(|node| node.name != *name).for_each(|node| others.remember(node));
-    roster::refuse(
-        &others.drift(&after, &inventory.to_string()),
-        &inventory.to_string(),
-        reporter,
-    )?;
+    roster::refuse(&others.drift(&after, &quote(&inventory)), &inventory, reporter)?;
     let leaving = Leaving { node: leaving, gone: departure.gone, forced: departure.force };
     let removal = Removal { before: &before, after: &after, leaving: &leaving, options };
     let playbooks = removal.playbooks()?;
@@ -94,11 +91,11 @@ pub async fn finish_removals(
     let mut finished: Option<Outcome> = None;
     for member in roster.leaving() {
         let name = &member.name;
-        let before = with_leaving(cluster.clone(), &roster, name)?;
+        let before = without_others(with_leaving(cluster.clone(), &roster, name)?, &roster, name);
         let node = node(&before, name)?.clone();
         let leaving = Leaving { node, gone: member.gone, forced: member.forced };
         let text = edit::remove(&text_of(path)?, name)
-            .map_err(|error| remove_by_hand(error, path, name))?;
+            .map_err(|error| remove_by_hand(error, name, options))?;
         let (after, _) = cluster::open_with(path, &text).map_err(|problems| {
             let said: Vec<String> = problems.iter().map(Problem::to_string).collect();
             Stop::bad(format!("the inventory without {name} is not valid: {}", said.join("; ")))
@@ -111,6 +108,14 @@ pub async fn finish_removals(
         }
     }
     Ok(finished)
+}
+
+/// Returns `cluster` without the nodes that leave, but for one: others may be gone already, and
+/// none is to be made again.
+fn without_others(mut cluster: Cluster, roster: &Roster, one: &str) -> Cluster {
+    let leaves = |node: &Node| roster.member(&node.name).is_some_and(|it| it.leaving);
+    cluster.nodes.retain(|node| node.name == one || !leaves(node));
+    cluster
 }
 
 /// Returns `cluster` with the leaving node as the lab has it, which may differ from the inventory.
@@ -226,8 +231,8 @@ impl Removal<'_> {
             crate::local::remove(&lab, std::slice::from_ref(name)).await.map_err(Stop::failed)?;
         }
         let path = &self.options.inventory;
-        let text =
-            edit::remove(&text_of(path)?, name).map_err(|e| remove_by_hand(e, path, name))?;
+        let text = edit::remove(&text_of(path)?, name)
+            .map_err(|e| remove_by_hand(e, name, self.options))?;
         save(path, &text)?;
         forget_files(&lab, &self.leaving.node)?;
         roster::change(&lab, |roster| roster.forget(name))?;
@@ -294,6 +299,16 @@ impl Removal<'_> {
     }
 }
 
+/// What a node is called in files of host keys. Others may be reached by the same host and another
+/// port.
+fn known_as(node: &Node) -> String {
+    let host = &node.ssh.host;
+    match node.ssh.port {
+        None | Some(22) => host.clone(),
+        Some(port) => format!("[{host}]:{port}"),
+    }
+}
+
 /// Removes the files of a node that has left from the lab directory.
 fn forget_files(lab: &LabDirectory, node: &Node) -> Result<(), Stop> {
     let folder = lab.pki().join("nodes").join(&node.name);
@@ -306,11 +321,8 @@ fn forget_files(lab: &LabDirectory, node: &Node) -> Result<(), Stop> {
     // Another machine with another host key may get its address.
     let path = lab.known_hosts();
     let Ok(hosts) = std::fs::read_to_string(&path) else { return Ok(()) };
-    let host = &node.ssh.host;
-    let names = [host.clone(), format!("[{host}]:{}", node.ssh.port.unwrap_or(22))];
-    let is_its = |line: &&str| {
-        line.split(' ').next().is_some_and(|first| names.iter().any(|name| name == first))
-    };
+    let name = known_as(node);
+    let is_its = |line: &&str| line.split(' ').next() == Some(name.as_str());
     let kept: String =
         hosts.lines().filter(|line| !is_its(line)).map(|line| format!("{line}\n")).collect();
     if kept == hosts {
@@ -318,4 +330,40 @@ fn forget_files(lab: &LabDirectory, node: &Node) -> Result<(), Stop> {
     }
     lab.write_private(&path, kept.as_bytes())
         .map_err(|error| Stop::failed(format!("cannot write {}: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::named::tests::cluster;
+
+    #[test]
+    fn of_two_unfinished_removals_each_is_about_its_own_node() {
+        let cluster = cluster();
+        let mut roster = Roster::default();
+        cluster.nodes.iter().for_each(|node| roster.remember(node));
+        for name in ["worker-0", "worker-1"] {
+            roster.leaves(cluster.node(name).expect("a node"), false, false);
+        }
+        for (name, right) in
+            [("worker-0", ["controller-0", "worker-0"]), ("worker-1", ["worker-1", "controller-0"])]
+        {
+            let before = without_others(cluster.clone(), &roster, name);
+            assert!(before.nodes.iter().map(|node| node.name.as_str()).eq(right), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_host_key_is_found_by_the_port_too() {
+        let mut node = cluster().nodes[0].clone();
+        node.ssh.host = "lab.example.org".to_owned();
+        for (port, name) in [
+            (None, "lab.example.org"),
+            (Some(22), "lab.example.org"),
+            (Some(2202), "[lab.example.org]:2202"),
+        ] {
+            node.ssh.port = port;
+            assert_eq!(known_as(&node), name);
+        }
+    }
 }

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use crate::cluster::{self, Cluster};
 use crate::commands::exit::{Exit, Stop};
+use crate::commands::next;
+use crate::commands::options::Options;
 use crate::inventory::edit::{EditError, NewNode};
 use crate::inventory::{Problem, STDIN, load};
 use crate::report::Reporter;
@@ -51,19 +53,17 @@ pub fn imagine(path: &Path, text: &str, how: &str, reporter: &Reporter) -> Resul
 }
 
 /// How to add a node to an inventory that labctl cannot edit.
-pub fn add_by_hand(error: EditError, path: &Path, new: &NewNode) -> Stop {
-    let NewNode { name, roles, .. } = new;
-    let (address, roles) = (new.address(), roles.join(", "));
-    let entry = format!("{{ name: {name}, address: {address}, roles: [{roles}] }}");
-    let path = path.display();
-    Stop::bad(error)
-        .help(format!("add `{entry}` to the nodes in {path}, and run `labctl up {path}`"))
+pub fn add_by_hand(error: EditError, new: &NewNode, options: &Options) -> Stop {
+    let (entry, path) = (new.entry(), options.inventory.display());
+    let up = next::command("up", options);
+    Stop::bad(error).help(format!("add `{entry}` to the nodes in {path}, and run `{up}`"))
 }
 
 /// How to remove a node from an inventory that labctl cannot edit.
-pub fn remove_by_hand(error: EditError, path: &Path, name: &str) -> Stop {
+pub fn remove_by_hand(error: EditError, name: &str, options: &Options) -> Stop {
+    let remove = next::command_with("node remove", options, &[name]);
     Stop::bad(error).help(format!(
-        "take `{name}` out of {} by hand, and run `labctl node remove` again: it does the rest",
-        path.display()
+        "take `{name}` out of {} by hand, and run `{remove}` again: it does the rest",
+        options.inventory.display()
     ))
 }

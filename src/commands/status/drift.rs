@@ -11,8 +11,8 @@ use crate::commands::runbook::Runbook;
 use crate::commands::session::lab_of;
 use crate::engine::survey::{Surveyed, Unanswered};
 use crate::event::Events;
-use crate::module::{Desired, Facts, Question, State as _};
-use crate::plan::{self, DesiredPlay, DesiredTask};
+use crate::module::{Desired, Facts, Question, State};
+use crate::plan::{self, Tasks};
 use crate::status::{Deviation, DriftedTask};
 
 /// What the playbook wants of the lab.
@@ -39,31 +39,9 @@ impl<'a> Desire<'a> {
         Ok(Self { runbook: Runbook::new(inputs, &playbook, cluster)? })
     }
 
-    /// What a plan asks of a node, without what only a run needs: whether it may begin, and what it
-    /// waits for. How programs are is asked by `status` itself, and quicker.
-    pub fn questions(&self, node: &str) -> BTreeSet<Question> {
-        questions(self.runbook.plays(), node)
-    }
-
-    /// The units that are started on a node.
-    pub fn units(&self, node: &str) -> BTreeSet<String> {
-        plan::tasks_of(self.runbook.plays(), node)
-            .filter_map(|task| match &*task.desired {
-                Desired::Unit(unit) if unit.started => Some(unit.name.clone()),
-                _ => None,
-            })
-            .collect()
-    }
-
-    /// Whether the plays need to know of a node what `earlier` ones did not ask. Another content of
-    /// the same file is no other question: what is there was answered.
-    fn lacks(&self, node: &str, earlier: &[DesiredPlay]) -> bool {
-        let place = |question: &Question| match question {
-            Question::File { path, .. } | Question::Path(path) => Question::Path(path.clone()),
-            other => other.clone(),
-        };
-        let asked: BTreeSet<Question> = questions(earlier, node).iter().map(place).collect();
-        self.questions(node).iter().any(|question| !asked.contains(&place(question)))
+    /// What it wants of each node.
+    pub fn tasks(&self) -> Tasks<'_> {
+        Tasks::of(self.runbook.plays())
     }
 
     /// What differs on the nodes that have answered.
@@ -80,7 +58,7 @@ impl<'a> Desire<'a> {
         }
         match self.runbook.learn(&plan::machines::found(&facts)) {
             Err(stop) => return Deviation::Unknown(stop.text()),
-            Ok(Some(earlier)) if facts.keys().any(|node| self.lacks(node, &earlier)) => {
+            Ok(Some(earlier)) if lacks(&self.tasks(), &Tasks::of(&earlier), facts.keys()) => {
                 let why = "machines are not as the last run found them; `labctl plan` asks again";
                 return Deviation::Unknown(why.to_owned());
             }
@@ -89,7 +67,7 @@ impl<'a> Desire<'a> {
         let mut desired = self.runbook.plays().to_vec();
         for play in &mut desired {
             play.nodes.retain(|on| facts.contains_key(&on.node));
-            play.nodes.iter_mut().for_each(|on| on.tasks.retain(is_a_state));
+            play.nodes.iter_mut().for_each(|on| on.tasks.retain(|it| is_a_state(&it.desired)));
         }
         let changes = plan::diff::plan(&desired, &facts).changes();
         let task = |change: crate::event::PlannedChange| DriftedTask {
@@ -102,11 +80,39 @@ impl<'a> Desire<'a> {
 }
 
 /// Whether a task is about how a node is, and not about when a run may continue.
-fn is_a_state(task: &DesiredTask) -> bool {
-    !matches!(*task.desired, Desired::Wait(_))
+fn is_a_state(desired: &Desired) -> bool {
+    !matches!(desired, Desired::Wait(_))
 }
 
-fn questions(plays: &[DesiredPlay], node: &str) -> BTreeSet<Question> {
-    let tasks = plan::tasks_of(plays, node).filter(|task| is_a_state(task));
-    tasks.flat_map(|task| task.desired.probe()).chain(plan::machines::questions()).collect()
+/// What a plan asks of a node, without what only a run needs: whether it may begin, and what it
+/// waits for. How programs are is asked by `status` itself, and quicker.
+pub fn questions(tasks: &Tasks<'_>, node: &str) -> BTreeSet<Question> {
+    let desired = tasks.desired(node).filter(|desired| is_a_state(desired));
+    desired.flat_map(State::probe).chain(plan::machines::questions()).collect()
+}
+
+/// The units that are started on a node.
+pub fn units(tasks: &Tasks<'_>, node: &str) -> BTreeSet<String> {
+    let started = |desired: &Desired| match desired {
+        Desired::Unit(unit) if unit.started => Some(unit.name.clone()),
+        _ => None,
+    };
+    tasks.desired(node).filter_map(started).collect()
+}
+
+/// Whether the plays need to know of a node what `earlier` ones did not ask. Another content of the
+/// same file is no other question: what is there was answered.
+fn lacks<'a>(
+    tasks: &Tasks<'_>,
+    earlier: &Tasks<'_>,
+    mut nodes: impl Iterator<Item = &'a String>,
+) -> bool {
+    let place = |question: Question| match question {
+        Question::File { path, .. } => Question::Path(path),
+        other => other,
+    };
+    nodes.any(|node| {
+        let asked: BTreeSet<Question> = questions(earlier, node).into_iter().map(place).collect();
+        questions(tasks, node).into_iter().any(|question| !asked.contains(&place(question)))
+    })
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use time::OffsetDateTime;
 
-use super::drift::Desire;
+use super::drift::{self, Desire};
 use crate::cluster::{Cluster, Node};
 use crate::commands::ask;
 use crate::commands::exit::{Exit, Stop};
@@ -19,6 +19,7 @@ use crate::pki::identity::{Holding, Mark};
 use crate::pki::inspect::Certificate;
 use crate::pki::rotation::PkiContent;
 use crate::pki::{listing, store};
+use crate::plan::Tasks;
 use crate::status::answer::parse;
 use crate::status::ask::{script, units_of};
 use crate::status::judge::docket::{Known, Silence};
@@ -35,14 +36,15 @@ pub async fn look(cluster: &Cluster, options: &Options) -> Result<LabStatus, Sto
     let stopped = stopped(cluster);
     let running: Vec<&Node> =
         nodes.iter().copied().filter(|node| !stopped.contains(&node.name)).collect();
+    let tasks = desire.as_ref().ok().map(Desire::tasks);
     let units: BTreeMap<String, BTreeSet<String>> =
-        nodes.iter().map(|node| (node.name.clone(), units(&desire, node))).collect();
+        nodes.iter().map(|node| (node.name.clone(), units(tasks.as_ref(), node))).collect();
     let (_cancel, cancelled) = tokio::sync::watch::channel(false);
     let run = Run::new(Events::channel().0, options.forks.get(), cancelled).asking(ask::keyring());
     let now = OffsetDateTime::now_utc();
     let asked = |node: &Node| Asked {
         script: script(cluster, node, &units[&node.name]),
-        questions: desire.as_ref().map(|it| it.questions(&node.name)).unwrap_or_default(),
+        questions: tasks.as_ref().map(|it| drift::questions(it, &node.name)).unwrap_or_default(),
     };
     let surveyed = survey(cluster, &running, asked, &run).await;
     let drift = match &mut desire {
@@ -75,8 +77,8 @@ pub fn exit_of(status: &LabStatus) -> Exit {
 }
 
 /// The units that a node should run: what the playbook starts there, or what its roles need.
-fn units(desire: &Result<Desire<'_>, String>, node: &Node) -> BTreeSet<String> {
-    let planned = desire.as_ref().map(|desire| desire.units(&node.name)).unwrap_or_default();
+fn units(tasks: Option<&Tasks<'_>>, node: &Node) -> BTreeSet<String> {
+    let planned = tasks.map(|tasks| drift::units(tasks, &node.name)).unwrap_or_default();
     if planned.is_empty() { units_of(node) } else { planned }
 }
 

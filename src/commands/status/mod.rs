@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::exit::{Exit, Stop};
 use super::options::Options;
-use super::session::{open_to_use, print, refuse_lost_nodes};
+use super::session::{may_replace, open_to_use, print, refuse_lost_nodes};
 use crate::report::Reporter;
 
 /// Where the status of a lab is shown.
@@ -40,7 +40,9 @@ pub async fn status(
             print(reporter, &reporter.status(&status))?;
         }
         StatusScreen::Page(path) => {
-            fs::write(path, reporter.status_page(&status)).map_err(|error| {
+            let page = reporter.status_page(&status);
+            may_replace(path, page.as_bytes())?;
+            fs::write(path, page).map_err(|error| {
                 Stop::failed(format!("cannot write {}: {error}", path.display()))
             })?;
             reporter.note(&format!("the status is in {}", path.display()));

@@ -130,12 +130,18 @@ fn named_values(line: &str) -> String {
     ends.dedup();
     for end in ends.into_iter().rev() {
         let Some(rest) = masked.get(end..) else { continue };
-        let before = rest.trim_start_matches(['"', '\'', ' ']);
-        let Some(value) = before.strip_prefix([':', '=']) else { continue };
-        let value = value.trim_start_matches([' ', '"', '\'']);
-        let length = value.find([' ', '"', '\'', ',', '}']).unwrap_or(value.len());
+        let before = rest.trim_start_matches(['"', '\'', ' ', '\\']);
+        let Some(text) = before.strip_prefix([':', '=']) else { continue };
+        let value = text.trim_start_matches([' ', '"', '\'', '\\']);
+        let quotes = &text[..text.len() - value.len()];
+        let length = match quotes.chars().rfind(|quote| matches!(quote, '"' | '\'')) {
+            // Whatever is between quotes; inside of another text these have backslashes.
+            Some(quote) => value.find(['\\', quote]),
+            None => value.find([' ', '"', '\'', ',', '}', '\\']),
+        };
+        let length = length.unwrap_or(value.len());
         let start = masked.len() - value.len();
-        if length > 0 && !value[..length].starts_with(['/', '{', '[']) {
+        if length > 0 && !value[..length].starts_with(['{', '[']) {
             masked.replace_range(start..start + length, REMOVED);
         }
     }
@@ -191,6 +197,12 @@ mod tests {
             ("token=\"abc\", x", "token=\"[removed]\", x"),
             ("run --token=abc.def --v=2", "run --token=[removed] --v=2"),
             ("{\"auth\": \"dXNlcg==\"}", "{\"auth\": \"[removed]\"}"),
+            // As a line of a journal is in a run's log.
+            (r#"{"line":"password=\"hunter2\" x"}"#, r#"{"line":"password=\"[removed]\" x"}"#),
+            (r#"{"line":"{\"auth\": \"dXNl\"}"}"#, r#"{"line":"{\"auth\": \"[removed]\"}"}"#),
+            ("password: \"two words\" x", "password: \"[removed]\" x"),
+            ("token: /abcdef", "token: [removed]"),
+            ("token-auth-file=/etc/tokens", "token-auth-file=/etc/tokens"),
             ("Authorization: Bearer abc", "Authorization: Bearer [removed]"),
             (jwt, REMOVED),
             ("http://me:pw@proxy:3128/x", "http://[removed]@proxy:3128/x"),

@@ -11,7 +11,7 @@ use self::mask::Mask;
 use super::exit::{Exit, Stop};
 use super::named::limited;
 use super::options::Options;
-use super::session::{lab_of, looking, open_to_use, refuse_lost_nodes};
+use super::session::{lab_of, looking, may_replace, open_to_use, refuse_lost_nodes};
 use super::status::look::look;
 use super::tarball::packed;
 use crate::cluster::Cluster;
@@ -55,7 +55,9 @@ pub async fn support(
     }
     let name = format!("support-{}", cluster.name);
     let path = to.map_or_else(|| PathBuf::from(format!("{name}.tar.gz")), Path::to_path_buf);
-    write(&path, &report(&name, &files).map_err(Stop::failed)?)
+    let archive = report(&name, &files).map_err(Stop::failed)?;
+    may_replace(&path, &archive)?;
+    write(&path, &archive)
         .map_err(|error| Stop::failed(format!("cannot write {}: {error}", path.display())))?;
     let (count, asked) = (files.len(), answering.len());
     reporter.note(&format!(

@@ -22,7 +22,7 @@ mod units;
 
 use std::collections::BTreeMap;
 
-use super::{DesiredPlay, tasks_of};
+use super::{DesiredPlay, Tasks};
 use crate::cluster::{Cluster, Role};
 use crate::machine::Etcd;
 use crate::module::{Content, Desired, Facts, Question};
@@ -102,13 +102,13 @@ pub fn findings(
         }
     }
     found.obstacles.extend(clocks::clocks(facts));
+    let tasks = Tasks::of(desired);
     let nodes: Vec<Judged<'_>> = cluster
         .nodes
         .iter()
         .filter_map(|node| {
             let facts = facts.get(&node.name)?;
-            let desired = tasks_of(desired, &node.name).map(|task| &*task.desired).collect();
-            Some(Judged { cluster, node, facts, desired })
+            Some(Judged { cluster, node, facts, desired: tasks.desired(&node.name).collect() })
         })
         .collect();
     let members: Vec<(&str, &Etcd)> = nodes

@@ -13,7 +13,7 @@ use labctl::cluster::Cluster;
 use labctl::module::probe::{PathFact, UnitFact};
 use labctl::module::{Desired, Facts, State};
 use labctl::plan::preflight::{Findings, Obstacle, findings};
-use labctl::plan::{DesiredPlay, tasks_of};
+use labctl::plan::{DesiredPlay, Tasks};
 use labctl::playbook::standard;
 
 use crate::support::labs;
@@ -82,9 +82,10 @@ impl Stage {
 
     /// Forgets what was asked for some of a node's tasks: they are still to be done.
     fn unsettle(&mut self, node: &str, which: impl Fn(&Desired) -> bool) {
-        let tasks: Vec<Desired> = tasks_of(&self.desired, node)
-            .map(|task| Desired::clone(&task.desired))
+        let tasks: Vec<Desired> = Tasks::of(&self.desired)
+            .desired(node)
             .filter(|desired| which(desired))
+            .cloned()
             .collect();
         let facts = self.on(node);
         for question in tasks.iter().flat_map(State::probe) {
