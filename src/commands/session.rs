@@ -331,9 +331,11 @@ pub fn refuse_lost_nodes(cluster: &Cluster) -> Result<(), Stop> {
                 moved.display(),
                 lab.root().display()
             ),
-            _ => "`labctl down` with this inventory removes them; without the lab directory nobody \
+            _ => {
+                "`labctl down` with this inventory removes them; without the lab directory nobody \
                 can log in to them"
-                .to_owned(),
+                    .to_owned()
+            }
         };
         Stop::failed(error).help(help)
     })

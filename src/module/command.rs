@@ -44,7 +44,7 @@ impl State for Command {
     fn actions(&self, _: &Facts) -> Actions {
         let run = self.run.trim_end();
         Actions::script(format!(
-            "if sh -c {} >/dev/null 2>&1; then same; else\n{run}\nfi\n",
+            "if holds {} >/dev/null 2>&1; then same; else\n{run}\nfi\n",
             quote(&self.unless)
         ))
     }

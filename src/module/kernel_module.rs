@@ -53,7 +53,7 @@ impl KernelModule {
 
 impl State for KernelModule {
     fn probe(&self) -> Vec<Question> {
-        vec![Question::Check(self.check())]
+        vec![Question::Test(self.check())]
     }
 
     fn diff(&self, facts: &Facts) -> Option<Difference> {

@@ -72,7 +72,11 @@ impl Package {
 
 impl State for Package {
     fn probe(&self) -> Vec<Question> {
-        self.names.iter().map(|wanted| Question::Check(wanted.check(self.family))).collect()
+        let asked = |wanted: &WantedPackage| {
+            let check = wanted.check(self.family);
+            if wanted.proof.is_some() { Question::Test(check) } else { Question::Check(check) }
+        };
+        self.names.iter().map(asked).collect()
     }
 
     fn diff(&self, facts: &Facts) -> Option<Difference> {

@@ -21,7 +21,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::{STATE_FOLDER, quote};
-use crate::node::{MACHINE, PROBE, SURROUNDINGS};
+use crate::node::{CHECKS, MACHINE, PROBE, SURROUNDINGS};
 
 /// A question to a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,6 +54,8 @@ pub enum Question {
     Images,
     /// Whether a shell command exits with 0; it must change nothing.
     Check(String),
+    /// The same for one that starts no program: `[ -e /a ]`. It is quicker.
+    Test(String),
 }
 
 /// What is at a path.
@@ -108,7 +110,7 @@ pub struct Facts {
     pub routes: BTreeMap<Arc<str>, Arc<str>>,
     /// References of imported images.
     pub images: BTreeSet<String>,
-    /// Checks by whether they passed.
+    /// Checks and tests by whether they passed; one that was not over in time is missing.
     pub checks: BTreeMap<String, bool>,
     /// What the machine has said of itself, by the keys of `src/node/machine.sh`.
     pub machine: BTreeMap<String, String>,
@@ -174,12 +176,19 @@ pub(crate) fn notes() -> String {
 
 /// Renders questions as the script of a probe.
 pub fn script(questions: &BTreeSet<Question>) -> String {
-    let mut text =
-        format!("{}longest={LONGEST_TEXT}\n{PROBE}{MACHINE}{SURROUNDINGS}clock\n", notes());
-    let _ = writeln!(text, "tools {}", TOOLS.join(" "));
-    for check in checks(questions) {
-        let _ = writeln!(text, "check {}", quote(check));
+    let mut text = format!("{}longest={LONGEST_TEXT}\n{PROBE}{MACHINE}{SURROUNDINGS}", notes());
+    let (mut beside, mut tests) = (CHECKS.to_owned(), String::new());
+    for (number, check) in checks(questions).into_iter().enumerate() {
+        let _ = match check {
+            Question::Test(test) => writeln!(tests, "{test}\nverdict {number} $?"),
+            Question::Check(check) => writeln!(beside, "check {number} {}", quote(check)),
+            _ => Ok(()),
+        };
     }
+    beside.push_str("wait\n");
+    // One limit for all of them, and no command line, which has a maximum length.
+    let _ = writeln!(text, "printf %s {} | timeout 10 sh -s 2>/dev/null | {{", quote(&beside));
+    let _ = writeln!(text, "exec 3<&0 </dev/null\nclock\ntools {}\n{tests}", TOOLS.join(" "));
     let mut paths: BTreeMap<&str, (bool, &str)> = BTreeMap::new();
     let mut units = String::new();
     for question in questions {
@@ -199,7 +208,7 @@ pub fn script(questions: &BTreeSet<Question>) -> String {
             Question::Surroundings => writeln!(text, "surroundings"),
             Question::Routes => writeln!(text, "routes"),
             Question::Images => writeln!(text, "images"),
-            Question::Check(_) => Ok(()),
+            Question::Check(_) | Question::Test(_) => Ok(()),
         };
     }
     if !paths.is_empty() {
@@ -210,16 +219,14 @@ pub fn script(questions: &BTreeSet<Question>) -> String {
     if !units.is_empty() {
         let _ = writeln!(text, "units{units}");
     }
-    text.push_str("verdicts\nprintf 'end\\n'\n");
+    text.push_str("cat <&3\n}\nprintf 'end\\n'\n");
     text
 }
 
-/// The checks among questions; the number of one is its place.
-fn checks(questions: &BTreeSet<Question>) -> Vec<&String> {
+/// The checks and tests among questions; the number of one is its place.
+pub fn checks(questions: &BTreeSet<Question>) -> Vec<&Question> {
     let asked = questions.iter();
-    asked
-        .filter_map(|it| if let Question::Check(check) = it { Some(check) } else { None })
-        .collect()
+    asked.filter(|it| matches!(it, Question::Check(_) | Question::Test(_))).collect()
 }
 
 /// What is wanted of a path, as `look` reads it: whether its text is, and the hash that it should
@@ -259,7 +266,7 @@ pub fn parse(questions: &BTreeSet<Question>, output: &str) -> Result<Facts, Prob
 struct Answers<'a> {
     facts: Facts,
     /// The checks that were asked, by number.
-    checks: Vec<&'a String>,
+    checks: Vec<&'a Question>,
     /// What was hashed, by path, and what was noted, by signature.
     hashes: BTreeMap<&'a str, &'a str>,
     known: BTreeMap<&'a str, &'a str>,
@@ -321,9 +328,10 @@ impl<'a> Answers<'a> {
 
     fn check_line(&mut self, rest: &str) {
         if let Some((index, code)) = rest.split_once('\t')
-            && let Some(check) = index.parse::<usize>().ok().and_then(|i| self.checks.get(i))
+            && let Some(Question::Check(check) | Question::Test(check)) =
+                index.parse::<usize>().ok().and_then(|i| self.checks.get(i))
         {
-            self.facts.checks.insert((*check).clone(), code == "0");
+            self.facts.checks.insert(check.clone(), code == "0");
         }
     }
 

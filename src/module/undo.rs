@@ -39,7 +39,7 @@ fn check() -> String {
 
 impl State for Undo {
     fn probe(&self) -> Vec<Question> {
-        vec![Question::Check(check())]
+        vec![Question::Test(check())]
     }
 
     fn diff(&self, facts: &Facts) -> Option<Difference> {

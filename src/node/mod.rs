@@ -31,6 +31,9 @@ pub const UNDO: &str = include_str!("undo.sh");
 /// Answers the questions of a plan about a node.
 pub const PROBE: &str = concat!(include_str!("head.sh"), include_str!("probe.sh"));
 
+/// Runs the checks of a probe.
+pub const CHECKS: &str = include_str!("checks.sh");
+
 /// Removes the directories of runs that were killed.
 pub const RUNS: &str = include_str!("runs.sh");
 

@@ -98,11 +98,17 @@ note() { # text, path
 same() { : > "$here/same"; }
 # Waits for something that comes true by itself. It changes nothing, so the task is reported as
 # unchanged however long it took. The last failed check's output is what explains a time-out.
+# Whether a condition is true. It becomes a file, because an argument has a maximum length.
+holds() { # condition
+  printf '%s\n' "$1" > "$payload/condition"
+  sh "$payload/condition"
+}
 wait_until() { # seconds, condition
   same
   finish
   end=$(($(date +%s) + $1))
-  until timeout 15 sh -c "$2" > "$payload/check" 2>&1; do
+  printf '%s\n' "$2" > "$payload/condition"
+  until timeout 15 sh "$payload/condition" > "$payload/check" 2>&1; do
     if [ "$(date +%s)" -ge $end ]; then
       cat "$payload/check"
       echo "timed out after $1 s"

@@ -5,6 +5,9 @@
 clock() {
   printf 'clock\t%s\n' "$(date +%s.%N)"
 }
+verdict() { # number, how a test ended
+  printf 'check\t%s\t%s\n' "$1" "$2"
+}
 tools() { # programs
   for tool; do command -v "$tool" >/dev/null || printf 'missing\t%s\n' "$tool"; done
 }
@@ -35,21 +38,6 @@ units() { # names
   asked=Id,ActiveState,SubState,UnitFileState,NeedDaemonReload,NRestarts
   asked=$asked,ActiveEnterTimestampMonotonic
   systemctl show -p $asked -- "$@" 2>/dev/null | sed 's/^/unit\t/'
-}
-# Checks may take a moment each (a kubectl, an etcdctl), so they run at the same time as all the
-# rest: the number of one is its place among them.
-checks=''
-check() { # command
-  timeout 10 sh -c "$1" >/dev/null 2>&1 </dev/null &
-  checks="$checks $!"
-}
-verdicts() {
-  number=0
-  for pid in $checks; do
-    wait "$pid"
-    printf 'check\t%s\t%s\n' "$number" $?
-    number=$((number + 1))
-  done
 }
 
 # What is at paths. Of each, what is wanted is said in the same order, which stat keeps; it passes

@@ -49,6 +49,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ),
     ("local", "whether labctl made the nodes on this machine, as containers"),
     ("kubectl", "kubectl on a controller, as the administrator"),
+    ("curl", "curl on a node that has the lab's CA, and trusts it"),
     ("etcdctl", "etcdctl on a controller, with the client certificate that etcd requires"),
     ("images", "references of the bundle's images by name: images.pause, images.coredns"),
     ("versions", "versions of the bundle's files by name: versions.containerd"),
@@ -74,6 +75,9 @@ pub const VARIABLES: &[(&str, &str)] = &[
 
 /// The administrator's kubectl on a controller.
 const KUBECTL: &str = "kubectl --kubeconfig /etc/kubernetes/admin.conf";
+/// curl on a node, without proxies and for not longer than a moment.
+const CURL: &str = "curl -qfsS -m 5 --noproxy '*' --cacert /etc/kubernetes/pki/ca.crt";
+
 /// etcdctl on a controller, without `--endpoints`.
 const ETCDCTL: &str = "etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt \
                        --cert /etc/kubernetes/pki/etcd/healthcheck-client.crt \
@@ -273,6 +277,7 @@ impl Context {
         }
         variables.insert("local", &cluster.local.is_some());
         variables.insert("kubectl", KUBECTL);
+        variables.insert("curl", CURL);
         variables.insert("etcdctl", ETCDCTL);
         variables.insert("images", &artefacts.images);
         variables.insert("versions", &artefacts.versions);

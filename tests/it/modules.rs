@@ -1,6 +1,7 @@
 //! Modules against a real shell: what a probe finds, what a plan changes, and that nothing is left
 //! to do afterwards.
 
+mod checks;
 mod files;
 mod link;
 mod objects;

@@ -191,7 +191,7 @@ fn written(questions: &BTreeSet<Question>, facts: &Facts) -> String {
             Question::Images => facts.images.iter().for_each(|image| {
                 let _ = writeln!(text, "image\t{image}");
             }),
-            Question::Check(check) => {
+            Question::Check(check) | Question::Test(check) => {
                 let passed = facts.checks.get(check) == Some(&true);
                 let _ = writeln!(text, "check\t{checks}\t{}", u8::from(!passed));
                 checks += 1;

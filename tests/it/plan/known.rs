@@ -133,7 +133,8 @@ fn about(question: Question) -> String {
         | Question::Text(it)
         | Question::Names(it)
         | Question::Unit(it)
-        | Question::Check(it) => it,
+        | Question::Check(it)
+        | Question::Test(it) => it,
         Question::File { path, .. } => path,
         Question::Machine => "machine".to_owned(),
         Question::Surroundings => "surroundings".to_owned(),
