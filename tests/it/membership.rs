@@ -146,6 +146,28 @@ fn a_controller_is_added_as_a_learner_by_whoever_answers() {
     assert!(joined.bootstrap.ends_with(wanted), "{}", joined.bootstrap);
 }
 
+/// What etcd's unit does before a start, as root.
+#[test]
+fn etcd_gets_its_own_data_and_nothing_else_on_its_disk() {
+    let programs = Programs::new();
+    let data = programs.path("etcd");
+    for directory in ["member/wal", "lost+found", ".restoring-1/member"] {
+        fs::create_dir_all(data.join(directory)).expect("a directory");
+    }
+    let unit = of_controller_1("etcd/etcd.service").replace("\\\n", "");
+    let line = unit.lines().find_map(|line| line.strip_prefix("ExecStartPre=+"));
+    // The paths that would be given to the user, and whom.
+    let script = line
+        .expect("the line")
+        .replace("/var/lib/etcd", &data.display().to_string())
+        .replace("! -user etcd", "-user 0")
+        .replace("-exec chown -h etcd:etcd", "-exec printf '%s\\n'");
+    let output = programs.run(&script, &[]);
+    let given = String::from_utf8_lossy(&output.stdout).replace(&data.display().to_string(), "");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(given, "/\n/member\n/member/wal\n");
+}
+
 #[test]
 fn a_join_that_was_cut_off_goes_on_with_its_entry() {
     for entry in [

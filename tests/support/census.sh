@@ -40,7 +40,7 @@ bridge fdb show 2>/dev/null | each 'bridge entry'
 ip netns list | each namespace
 { iptables-save; ip6tables-save; } 2>/dev/null |
   sed '/^#/d; s/\[[0-9]*:[0-9]*\]//' | each 'packet rule'
-nft list ruleset 2>/dev/null | sed 's/counter packets [0-9]* bytes [0-9]*/counter/' | each nftables
+nft --stateless list ruleset 2>/dev/null | each nftables
 { ipset list -name 2>/dev/null; cat /proc/net/ip_vs 2>/dev/null; } | each ipset
 
 awk '{print $1, $2, $3, $4}' /proc/self/mounts | each mount
