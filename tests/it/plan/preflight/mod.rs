@@ -91,7 +91,7 @@ impl Stage {
         for question in tasks.iter().flat_map(State::probe) {
             use labctl::module::Question as Asked;
             match question {
-                Asked::Check(check) => drop(facts.checks.remove(&check)),
+                Asked::Check(check) | Asked::Test(check) => drop(facts.checks.remove(&check)),
                 Asked::File { path, .. } | Asked::Path(path) => drop(facts.paths.remove(&path)),
                 Asked::Images => facts.images.clear(),
                 _ => {}
