@@ -157,7 +157,7 @@ fn a_run_is_done_when_what_it_started_stays_up() {
     assert!(plan.story().contains("the removal of extra is unfinished"), "{}", plan.story());
     let limited = lab.must(&["up", "--limit", "node-0"]);
     assert!(
-        limited.story().contains("`labctl up` without --limit finishes it"),
+        limited.story().contains("`labctl up inventory.yaml` finishes it"),
         "{}",
         limited.story()
     );
