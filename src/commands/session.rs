@@ -432,4 +432,18 @@ mod tests {
             ("worker", "192.0.2.3")
         );
     }
+
+    #[test]
+    fn a_file_is_replaced_by_one_of_its_kind_only() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let path = folder.path().join("lab.yaml");
+        let page = b"<!doctype html>";
+        may_replace(&path, page).expect("there is none yet");
+        for (text, replaced) in [("name: lab\n", false), ("", true), ("<!doctype html>\nold", true)]
+        {
+            fs::write(&path, text).expect("a file");
+            assert_eq!(may_replace(&path, page).is_ok(), replaced, "{text}");
+        }
+        may_replace(Path::new("/dev/null"), page).expect("a device is no file");
+    }
 }
