@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -132,20 +133,31 @@ fn named_values(line: &str) -> String {
         let Some(rest) = masked.get(end..) else { continue };
         let before = rest.trim_start_matches(['"', '\'', ' ', '\\']);
         let Some(text) = before.strip_prefix([':', '=']) else { continue };
-        let value = text.trim_start_matches([' ', '"', '\'', '\\']);
-        let quotes = &text[..text.len() - value.len()];
-        let length = match quotes.chars().rfind(|quote| matches!(quote, '"' | '\'')) {
-            // Whatever is between quotes; inside of another text these have backslashes.
-            Some(quote) => value.find(['\\', quote]),
-            None => value.find([' ', '"', '\'', ',', '}', '\\']),
-        };
-        let length = length.unwrap_or(value.len());
-        let start = masked.len() - value.len();
-        if length > 0 && !value[..length].starts_with(['{', '[']) {
-            masked.replace_range(start..start + length, REMOVED);
+        let value = value_at_the_start_of(text);
+        if !value.is_empty() && !text[value.clone()].starts_with(['{', '[']) {
+            let start = masked.len() - text.len();
+            masked.replace_range(start + value.start..start + value.end, REMOVED);
         }
     }
     masked
+}
+
+/// Where the value is that a text begins with. One in quotes ends at the next quote with as many
+/// backslashes before it: a text inside of another has some, and a quote that is part of the value
+/// has more.
+fn value_at_the_start_of(text: &str) -> Range<usize> {
+    let rest = text.trim_start_matches(' ');
+    let bare = rest.trim_start_matches('\\');
+    let slashes = rest.len() - bare.len();
+    let Some(quote) = bare.chars().next().filter(|first| matches!(first, '"' | '\'')) else {
+        let length = rest.find([' ', '"', '\'', ',', '}']).unwrap_or(rest.len());
+        return text.len() - rest.len()..text.len() - rest.len() + length;
+    };
+    let value = &bare[1..];
+    let before = |at: usize| at - value[..at].trim_end_matches('\\').len();
+    let end = value.match_indices(quote).map(|(at, _)| at).find(|at| before(*at) == slashes);
+    let start = text.len() - value.len();
+    start..start + end.map_or(value.len(), |end| end - slashes)
 }
 
 /// A URL without the user and the password in it.
@@ -202,6 +214,12 @@ mod tests {
             (r#"{"line":"{\"auth\": \"dXNl\"}"}"#, r#"{"line":"{\"auth\": \"[removed]\"}"}"#),
             ("password: \"two words\" x", "password: \"[removed]\" x"),
             ("token: /abcdef", "token: [removed]"),
+            (r"password=ab\cd x", "password=[removed] x"),
+            (r#"password: "ab\cd" x"#, r#"password: "[removed]" x"#),
+            (r#"password: "ab\"cd" x"#, r#"password: "[removed]" x"#),
+            (r#"{"line":"password: \"a\\\"b\" x"}"#, r#"{"line":"password: \"[removed]\" x"}"#),
+            ("password: '\"quoted\"' x", "password: '[removed]' x"),
+            (r#"{"password": "", "user": "ann"}"#, r#"{"password": "", "user": "ann"}"#),
             ("token-auth-file=/etc/tokens", "token-auth-file=/etc/tokens"),
             ("Authorization: Bearer abc", "Authorization: Bearer [removed]"),
             (jwt, REMOVED),
