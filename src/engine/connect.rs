@@ -10,6 +10,7 @@ use super::{Connections, Run};
 use crate::cluster::{Cluster, Node};
 use crate::event::Event;
 use crate::lab::LabDirectory;
+use crate::transport::ssh::known_hosts::{SSH_PORT, known_hosts_name};
 use crate::transport::ssh::{Dialler, Target};
 use crate::transport::{Transport, TransportError};
 
@@ -95,6 +96,12 @@ fn not_running() -> TransportError {
         why: "this local node is not running".into(),
         help: Some("`labctl up` starts it".into()),
     }
+}
+
+/// What a node is called in files of host keys. Others may be reached by the same host and another
+/// port.
+pub fn known_as(node: &Node) -> String {
+    known_hosts_name(&node.ssh.host, node.ssh.port.unwrap_or(SSH_PORT))
 }
 
 /// Returns how to reach a node. The lab's known hosts take precedence; local nodes are only there.

@@ -224,7 +224,7 @@ pub fn script(questions: &BTreeSet<Question>) -> String {
 }
 
 /// The checks and tests among questions; the number of one is its place.
-pub fn checks(questions: &BTreeSet<Question>) -> Vec<&Question> {
+fn checks(questions: &BTreeSet<Question>) -> Vec<&Question> {
     let asked = questions.iter();
     asked.filter(|it| matches!(it, Question::Check(_) | Question::Test(_))).collect()
 }

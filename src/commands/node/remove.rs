@@ -14,6 +14,7 @@ use crate::commands::session::{
     Outcome, Working, confirm, exit_of, lab_of, open_to_use, under_lock,
 };
 use crate::commands::{next, roster};
+use crate::engine::connect::known_as;
 use crate::inventory::{Problem, edit};
 use crate::lab::LabDirectory;
 use crate::module::quote;
@@ -296,16 +297,6 @@ impl Removal<'_> {
         .await?;
         outcome.and(emptied);
         Ok(())
-    }
-}
-
-/// What a node is called in files of host keys. Others may be reached by the same host and another
-/// port.
-fn known_as(node: &Node) -> String {
-    let host = &node.ssh.host;
-    match node.ssh.port {
-        None | Some(22) => host.clone(),
-        Some(port) => format!("[{host}]:{port}"),
     }
 }
 

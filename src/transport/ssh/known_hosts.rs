@@ -18,7 +18,7 @@ use sha1::Sha1;
 use super::super::TransportError;
 
 /// SSH's default port, which known_hosts omits.
-pub(super) const SSH_PORT: u16 = 22;
+pub const SSH_PORT: u16 = 22;
 
 /// The requested key types in known_hosts format.
 const KINDS: [&str; 5] =
@@ -157,7 +157,7 @@ pub(super) fn bare(key: &PublicKey) -> String {
 }
 
 /// Returns the name of a host in known_hosts: `host`, or `[host]:port` if the port is not 22.
-fn known_hosts_name(host: &str, port: u16) -> String {
+pub fn known_hosts_name(host: &str, port: u16) -> String {
     if port == SSH_PORT { host.to_owned() } else { format!("[{host}]:{port}") }
 }
 
