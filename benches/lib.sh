@@ -29,6 +29,8 @@ fail() {
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/labctl-bench.XXXXXX")
 endings=$work/endings
 : > "$endings"
+# The files of figures that this row writes.
+begun=
 # Has a command run when the row ends, however it ends; the last one first. Paths in it have no
 # spaces.
 at_exit() { grep -qxF -- "$*" "$endings" || printf '%s\n' "$*" >> "$endings"; }
@@ -44,6 +46,9 @@ end() {
   trap '' INT TERM HUP
   # shellcheck disable=SC2046 # a list of numbers
   kill -9 $(descendants $$) 2> /dev/null || :
+  # A row that failed has no figures: half of them would be compared with nothing.
+  # shellcheck disable=SC2086 # a list of files
+  [ "$status" = 0 ] || rm -f $begun
   sed '1!G;h;$!d' "$endings" > "$endings.now"
   while read -r ending; do
     sh -c "$ending" < /dev/null > /dev/null 2>&1 || :
@@ -66,6 +71,7 @@ at_exit "for socket in $HOME/.ansible/cp/*; do ssh -o ControlPath=\$socket -O ex
 # Begins a table row: its name in file names, its title.
 begin_figures() {
   figures=$target/bench/$1.figures
+  begun="$begun $figures"
   printf 'title\t%s\n' "$2" > "$figures"
 }
 say() { # kind, field...

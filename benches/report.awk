@@ -15,7 +15,9 @@ function settle(row, tool, list, n, i, j, swap) {
   median[row, tool] = n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
   least[row, tool] = list[1]
   most[row, tool] = list[n]
+  if (list[n] > slowest) slowest = list[n]
   if (fewest == 0 || n < fewest) fewest = n
+  if (n > rounds) rounds = n
 }
 function escaped(text) {
   gsub(/&/, "\\&amp;", text)
@@ -46,7 +48,7 @@ END {
 function write_table(   row, i, other, ratio, goal, verdict, cell, ours) {
   print "# labctl side by side with what people use instead\n" > table
   print "Made by `make bench` on " date ": " machine "; all nodes are on that machine." > table
-  print "Medians of " fewest (fewest == 1 ? " round" : " rounds") ", the tools of a row one after the other in each. The files that drive" > table
+  print "Medians of " fewest (rounds > fewest ? " to " rounds : "") (rounds == 1 ? " round" : " rounds") ", the tools of a row one after the other in each. The files that drive" > table
   print "them lie in this folder, one folder a row; what they leave on the nodes is held against each other.\n" > table
   print versions ".\n" > table
   print "![The times of all tools, on a logarithmic scale](results.svg)\n" > table
@@ -100,7 +102,8 @@ function write_table(   row, i, other, ratio, goal, verdict, cell, ours) {
 function x(us) { return left + (log(us) - log(from)) / (log(to) - log(from)) * wide }
 
 function write_plot(   row, i, tool, y, tick, height, end) {
-  left = 150; wide = 560; from = 10000; to = 100000000; step = 18
+  left = 150; wide = 560; from = 10000; step = 18
+  to = slowest > 200000000 ? 1000000000 : 100000000
   height = 40
   for (row = 1; row <= rows; row++) height += 30 + count[row] * step
   printf "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 800 %d\" width=\"800\" height=\"%d\" role=\"img\">\n", height, height > plot
